@@ -1,0 +1,54 @@
+package bridge
+
+import "time"
+
+// Scope is a set of rights beyond a user's own inbox.
+type Scope uint8
+
+// The scopes of the contract.
+const (
+	ScopeRead    Scope = 1 << iota // notifications:read: anybody's history and topics
+	ScopeWrite                     // notifications:write: create notifications
+	ScopeReports                   // reports:write: create reports, change their status
+	ScopeAdmin                     // admin: everything
+)
+
+var scopeNames = []struct {
+	name  string
+	scope Scope
+}{
+	{"notifications:read", ScopeRead},
+	{"notifications:write", ScopeWrite},
+	{"reports:write", ScopeReports},
+	{"admin", ScopeAdmin},
+}
+
+// ParseScope gives the scope called name, 0 where it is unknown: tokens carry
+// other services' scopes too.
+func ParseScope(name string) Scope {
+	for _, s := range scopeNames {
+		if s.name == name {
+			return s.scope
+		}
+	}
+	return 0
+}
+
+// Claims are what a verified token says of its bearer.
+type Claims struct {
+	User      UserID
+	Scope     Scope
+	ID        string    // jti, "" where the token has none
+	IssuedAt  time.Time // zero where the token has none
+	ExpiresAt time.Time // never zero
+}
+
+// Has tells whether c holds every right of s; admin holds them all.
+func (c Claims) Has(s Scope) bool { return c.Scope&ScopeAdmin != 0 || c.Scope&s == s }
+
+// MayReceive is the one check that guards delivery: whether c may be given u's
+// notifications. It is asked at SUBSCRIBE and again at every delivery.
+func (c Claims) MayReceive(u UserID) bool { return c.User == u || c.Has(ScopeRead) }
+
+// Expired tells whether the token has ended at now.
+func (c Claims) Expired(now time.Time) bool { return !now.Before(c.ExpiresAt) }

@@ -1,0 +1,49 @@
+package bridge
+
+import (
+	"errors"
+	"strings"
+)
+
+// The reasons a call fails. api/errors.go maps each to its HTTP status, broker
+// to its MQTT reason code; callers test with errors.Is.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrConflict    = errors.New("already exists")
+	ErrKeyReused   = errors.New("the idempotency key was used with another body")
+	ErrKeyInFlight = errors.New("a request with this idempotency key is still in flight")
+	// ErrUnavailable: the database is away, full or too slow. Whether an append
+	// that fails with it is on disk is unknown; it is never retried blindly.
+	ErrUnavailable = errors.New("the database is away")
+)
+
+// FieldError is one fault of what the caller sent. It never holds the value.
+type FieldError struct {
+	Location string // e.g. "body.title"
+	Message  string // e.g. "is required"
+}
+
+// InvalidError collects the faults of one request. Nothing was changed.
+type InvalidError struct{ Fields []FieldError }
+
+// Add notes one fault.
+func (e *InvalidError) Add(location, message string) {
+	e.Fields = append(e.Fields, FieldError{location, message})
+}
+
+// Err is e, or nil where it holds no fault.
+func (e *InvalidError) Err() error {
+	if len(e.Fields) == 0 {
+		return nil
+	}
+	return e
+}
+
+func (e *InvalidError) Error() string {
+	var b strings.Builder
+	b.WriteString("invalid")
+	for _, f := range e.Fields {
+		b.WriteString("; " + f.Location + " " + f.Message)
+	}
+	return b.String()
+}

@@ -1,0 +1,152 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// Command is one caller's change to the log: either Drafts (one notification,
+// or a batch that is stored whole or not at all) or Change.
+type Command struct {
+	Drafts []Draft
+	Change *StatusChange
+	Key    *IdempotencyKey // nil: none
+}
+
+// IdempotencyKey makes a repeated command answer as the first one did. It is
+// stored in the command's own transaction and lives [KeyTTL].
+type IdempotencyKey struct {
+	Caller UserID // keys of different callers never meet
+	Key    string // 1 to MaxKey visible ASCII characters
+	Body   [32]byte
+}
+
+// Bounds of an idempotency key.
+const (
+	KeyTTL = 24 * time.Hour
+	MaxKey = 255
+)
+
+// Result is what a command did.
+type Result struct {
+	// Appended has one entry a draft, in the drafts' order. For a Change it has
+	// one entry, or none where the report had that status already. On a replay
+	// only ID, Seq and User are set.
+	Appended []Notification
+	Report   *Report // of a Change
+	Replayed bool    // answered from the idempotency key
+}
+
+// Log is the append side and the delivery side of the notifications table.
+//
+// Append may be called by many goroutines; the implementation joins the commands
+// that wait while the previous transaction runs. It returns when the command is
+// on disk. Seqs are taken from the user's inbox row in the same transaction, so
+// they are gapless and in commit order per user, and a seq that can be read has
+// every lower one committed: a cursor that passes a row it has read is safe.
+//
+// Append fails with ErrNotFound (no such report), ErrKeyReused, ErrKeyInFlight,
+// *InvalidError (the database refused a value), or ErrUnavailable, after which
+// the command may or may not be on disk, whole.
+type Log interface {
+	Append(ctx context.Context, c Command) (Result, error)
+
+	// After returns at most limit deliverable notifications of u with Seq >
+	// after, oldest first: neither muted, nor deleted, and none at all while u
+	// is muted. An empty slice means u is up to date.
+	After(ctx context.Context, u UserID, after Seq, limit int) ([]Notification, error)
+
+	// Head returns where u's log ends, from one snapshot.
+	Head(ctx context.Context, u UserID) (Head, error)
+
+	// Skip returns where a replay of at most limit deliverable notifications
+	// after a cursor starts: after itself where no more are missed, else the seq
+	// before the newest limit ones.
+	Skip(ctx context.Context, u UserID, after Seq, limit int) (Seq, error)
+}
+
+// Head is the end of a user's log.
+type Head struct {
+	Last   Seq           // 0: no notification ever
+	Latest *Notification // the retained message: nil while muted or where nothing is left
+}
+
+// Query selects a page of history.
+type Query struct {
+	User   UserID
+	Before Seq  // only Seq < Before, newest first; 0: no bound
+	After  Seq  // with Forward: only Seq > After, oldest first
+	Unread bool // only unread
+	// Forward pages oldest first from After.
+	Forward bool
+	Limit   int // 1 to MaxPage
+}
+
+// Page sizes of history.
+const (
+	DefaultPage = 50
+	MaxPage     = 200
+)
+
+// Page is one page of history with the counts of the same snapshot.
+type Page struct {
+	Items []Notification
+	More  bool // at least one more row follows
+	Count Count
+}
+
+// Count is what a user's inbox holds. Total and Unread are 0 while muted, as the
+// list is empty.
+type Count struct {
+	Total  int64 `json:"total"`
+	Unread int64 `json:"unread"`
+	Last   Seq   `json:"last_seq"`
+}
+
+// History is the reading side of the notifications table and the marks a user
+// sets on it. Every change takes the user's inbox row first, so counts stay
+// exact after any interleaving.
+type History interface {
+	List(ctx context.Context, q Query) (Page, error)
+	Count(ctx context.Context, u UserID) (Count, error)
+
+	// Find returns one notification by id, muted or not; ErrNotFound.
+	Find(ctx context.Context, id int64) (Notification, error)
+
+	// Read marks one notification of u as read and returns how many stay unread;
+	// ErrNotFound where u has no such notification. Doing it twice is no error.
+	Read(ctx context.Context, u UserID, id int64) (unread int64, err error)
+	// ReadUpTo marks all with Seq <= upTo; 0 means all.
+	ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, err error)
+
+	// Delete removes a notification of u from history, replay and the retained
+	// message; ErrNotFound.
+	Delete(ctx context.Context, u UserID, id int64) error
+
+	Settings(ctx context.Context, u UserID) (Settings, error)
+	SetSettings(ctx context.Context, u UserID, s Settings) error
+
+	// Erase removes everything of u: notifications, reports, sessions, settings,
+	// idempotency keys. Last seq and generation stay as a tombstone without
+	// content, so that a seq is never given twice.
+	Erase(ctx context.Context, u UserID) error
+
+	// Epoch names the life of the log: it changes when the database was restored
+	// to an earlier point. It answers from memory.
+	Epoch() string
+}
+
+// ReportQuery selects a page of reports, newest id first.
+type ReportQuery struct {
+	User   UserID // "": everybody's
+	Before int64  // only id < Before; 0: no bound
+	Limit  int    // 1 to MaxPage
+}
+
+// Reports stores reports. Their status changes go through [Log.Append].
+type Reports interface {
+	// AddReport stores r; ErrConflict where the id is taken.
+	AddReport(ctx context.Context, r NewReport) (Report, error)
+	Report(ctx context.Context, id int64) (Report, error) // ErrNotFound
+	ListReports(ctx context.Context, q ReportQuery) (reports []Report, more bool, err error)
+}

@@ -1,0 +1,77 @@
+package bridge
+
+import "time"
+
+// Status is where a report stands in moderation.
+type Status int
+
+// The statuses of FalconAlert.
+const (
+	Pending  Status = 1
+	Approved Status = 2
+	Rejected Status = 3
+)
+
+var statusNames = map[Locale][4]string{
+	Spanish: {"", "Pendiente", "Aprobado", "Rechazado"},
+	English: {"", "Pending", "Approved", "Rejected"},
+}
+
+// Valid tells whether s is one of the known statuses.
+func (s Status) Valid() bool { return s >= Pending && s <= Rejected }
+
+// Name is the status in words, "" where it is unknown.
+func (s Status) Name(l Locale) string {
+	if !s.Valid() {
+		return ""
+	}
+	return statusNames[l][s]
+}
+
+// Report is a fraud report: who made it, and where it stands.
+type Report struct {
+	ID        int64     `json:"id"`
+	Title     string    `json:"title"`
+	User      UserID    `json:"created_by"`
+	Status    Status    `json:"status_id"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// NewReport is a report before it is stored.
+type NewReport struct {
+	ID     int64 // 0: the database gives one
+	Title  string
+	User   UserID
+	Status Status // 0 means Pending
+}
+
+// Check returns r made ready to store, or an [*InvalidError] naming every fault.
+func (r NewReport) Check() (NewReport, error) {
+	var bad InvalidError
+	if _, err := ParseUserID(string(r.User)); err != nil {
+		bad.Add("body.created_by", err.Error())
+	}
+	checkText(&bad, "body.title", r.Title, MaxTitle)
+	if r.ID < 0 || r.ID > maxSafeInteger {
+		bad.Add("body.id", "is a positive integer up to 2^53-1")
+	}
+	if r.Status == 0 {
+		r.Status = Pending
+	}
+	if !r.Status.Valid() {
+		bad.Add("body.status_id", "is 1, 2 or 3")
+	}
+	return r, bad.Err()
+}
+
+// StatusChange sets a report's status; its notification is appended in the same
+// transaction. Title and User are the report's, as read before: both never
+// change while a report lives, so the notification's text can be made outside
+// the transaction, which checks them again.
+type StatusChange struct {
+	Report int64
+	Status Status
+	Title  string
+	User   UserID
+}

@@ -1,0 +1,102 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// Device names one device of a user. Client ids of different users never meet.
+type Device struct {
+	User     UserID
+	ClientID string // as the client sent it, or as the server assigned it; 1 to 256 bytes
+}
+
+// MaxSessions is how many persistent devices a user may have; the one unused for
+// longest goes when one more comes.
+const MaxSessions = 32
+
+// Subscription is how a device receives its own topic.
+type Subscription struct {
+	QoS               byte // 0 or 1
+	RetainAsPublished bool // MQTT 5 §3.8.3.1
+	ID                int  // subscription identifier, 0: none
+}
+
+// OpenSession is what a CONNECT asks of the session store.
+type OpenSession struct {
+	Device Device
+	Node   string        // this node, see Sessions.Beat
+	Clean  bool          // forget what was stored
+	Expiry time.Duration // how long to keep the place after the connection ends; 0: not at all
+}
+
+// Session is a device's place in its user's log.
+type Session struct {
+	// Generation fences: it grows with every Open of any device, and a write
+	// that carries an older one changes nothing.
+	Generation int64
+	Present    bool          // the session existed and was not clean
+	Subscribed *Subscription // nil: not subscribed
+	From       Seq           // the first subscription started after this seq
+	Acked      Seq           // acknowledged up to here, contiguously
+	// Sent is up to where a former connection may have sent: resends up to here
+	// carry DUP.
+	Sent Seq
+}
+
+// Advance moves a session's cursor.
+type Advance struct {
+	Device     Device
+	Generation int64
+	Acked      Seq // never moves backwards
+	Sent       Seq // what was handed to the connection so far
+	Closed     bool
+	Expiry     time.Duration // with Closed: how long the place is kept from now; 0 removes it
+}
+
+// Sessions is where persistent devices are kept. A call returns when its change
+// is on disk, so that CONNACK and SUBACK may promise it. Every call may fail
+// with ErrUnavailable.
+type Sessions interface {
+	// Open finds or makes the session of a device, under a new generation. With
+	// Clean or without Expiry nothing is left in the store of what was before,
+	// and where Expiry is 0 nothing new is stored (Generation is then still
+	// greater than that of every earlier Open).
+	// Clean false with Expiry 0 resumes a stored session, which ends with the
+	// connection.
+	Open(ctx context.Context, o OpenSession) (Session, error)
+
+	// Subscribe stores s for the device and returns the user's head from the
+	// same snapshot. Where the device was not subscribed before, its cursor is
+	// set to head.Last, or to since where that is not nil (bounded by head.Last).
+	// Where it was, the cursor stays, unless since is given.
+	// stale is true, and nothing changed, where the generation is not the
+	// current one.
+	Subscribe(ctx context.Context, d Device, gen int64, s Subscription, since *Seq) (head Head, stale bool, err error)
+
+	// Unsubscribe clears the subscription.
+	Unsubscribe(ctx context.Context, d Device, gen int64) error
+
+	// Advance moves many cursors in one statement. Entries with an old
+	// generation, or a lower seq, change nothing.
+	Advance(ctx context.Context, as []Advance) error
+
+	// Deliveries tells of every session of the notification's user whether it
+	// acknowledged seq. Sessions that a jump, a mute or a first subscription
+	// carried past it are not listed.
+	Deliveries(ctx context.Context, n Notification) ([]Delivery, error)
+
+	// Beat says that node lives, with the sessions it holds open: those of a
+	// node silent for long count as disconnected since its last beat.
+	Beat(ctx context.Context, node string) error
+
+	// ExpireSessions removes sessions whose time is over, at most limit, and
+	// tells how many.
+	ExpireSessions(ctx context.Context, limit int) (int, error)
+}
+
+// Delivery is one device's state for one notification.
+type Delivery struct {
+	ClientID     string `json:"client_id"`
+	Acknowledged bool   `json:"acknowledged"`
+}
