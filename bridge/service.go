@@ -1,0 +1,210 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Service is what the edges call: it checks what comes in, changes the log, and
+// wakes devices after the commit. Who may call what is the caller's check, with
+// [Claims].
+type Service struct {
+	o ServiceOptions
+}
+
+// ServiceOptions wires a Service. Every field but Locale is required.
+type ServiceOptions struct {
+	Log      Log
+	History  History
+	Reports  Reports
+	Sessions Sessions
+	Hub      *Hub   // wakes this node's devices
+	Bus      Bus    // wakes other nodes
+	Locale   Locale // "" means Spanish
+}
+
+// NewService returns a Service over o.
+func NewService(o ServiceOptions) *Service {
+	if o.Locale == "" {
+		o.Locale = Spanish
+	}
+	return &Service{o: o}
+}
+
+// Notify appends one notification. When it returns nil error, the notification
+// is on disk and will be delivered.
+func (s *Service) Notify(ctx context.Context, d Draft, key *IdempotencyKey) (Result, error) {
+	d, err := d.Check("body")
+	if err != nil {
+		return Result{}, err
+	}
+	return s.append(ctx, Command{Drafts: []Draft{d}, Key: key})
+}
+
+// NotifyAll appends 1 to MaxBatch notifications, all or none.
+func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *IdempotencyKey) (Result, error) {
+	var bad InvalidError
+	if len(drafts) == 0 || len(drafts) > MaxBatch {
+		bad.Add("body.notifications", fmt.Sprintf("has 1 to %d entries", MaxBatch))
+		return Result{}, &bad
+	}
+	checked := make([]Draft, len(drafts))
+	for i, d := range drafts {
+		c, err := d.Check(fmt.Sprintf("body.notifications[%d]", i))
+		if e, ok := err.(*InvalidError); ok && len(bad.Fields) < 100 {
+			bad.Fields = append(bad.Fields, e.Fields...)
+		}
+		checked[i] = c
+	}
+	if err := bad.Err(); err != nil {
+		return Result{}, err
+	}
+	return s.append(ctx, Command{Drafts: checked, Key: key})
+}
+
+// SetStatus changes a report's status and notifies its owner in one transaction.
+// The same status again changes nothing and notifies nobody. ErrNotFound.
+func (s *Service) SetStatus(ctx context.Context, report int64, to Status) (Result, error) {
+	if !to.Valid() {
+		var bad InvalidError
+		bad.Add("body.status_id", "is 1, 2 or 3")
+		return Result{}, &bad
+	}
+	r, err := s.o.Reports.Report(ctx, report)
+	if err != nil {
+		return Result{}, err
+	}
+	title, message := KindReportStatus.Text(s.o.Locale, Subject{ReportTitle: r.Title, Status: to})
+	return s.append(ctx, Command{
+		Change: &StatusChange{Report: report, Status: to, Title: r.Title, User: r.User},
+		Drafts: []Draft{{User: r.User, Kind: KindReportStatus, Title: title, Message: message,
+			ReportID: report, StatusID: to}},
+	})
+}
+
+func (s *Service) append(ctx context.Context, c Command) (Result, error) {
+	res, err := s.o.Log.Append(ctx, c)
+	if err != nil || res.Replayed {
+		return res, err
+	}
+	s.wake(res.Appended)
+	return res, nil
+}
+
+// wake tells the devices of every user in ns, once a user, that the log grew.
+func (s *Service) wake(ns []Notification) {
+	now := time.Now()
+	if len(ns) == 1 { // by far the most common, without a map
+		s.wakeUser(ns, now)
+		return
+	}
+	byUser := make(map[UserID][]Notification)
+	for _, n := range ns {
+		byUser[n.User] = append(byUser[n.User], n)
+	}
+	for _, of := range byUser {
+		s.wakeUser(of, now)
+	}
+}
+
+func (s *Service) wakeUser(ns []Notification, at time.Time) {
+	last := ns[len(ns)-1]
+	if last.Muted {
+		return // never delivered
+	}
+	for i := range ns {
+		ns[i].Encode()
+	}
+	h := Hint{Type: HintAppended, User: last.User, Seq: last.Seq, Items: ns, At: at}
+	s.o.Hub.Hint(h)
+	s.o.Bus.Publish(h)
+}
+
+// tell sends one hint to this node and the others.
+func (s *Service) tell(h Hint) {
+	s.o.Hub.Hint(h)
+	s.o.Bus.Publish(h)
+}
+
+// AddReport stores a report; ErrConflict where its id is taken.
+func (s *Service) AddReport(ctx context.Context, r NewReport) (Report, error) {
+	r, err := r.Check()
+	if err != nil {
+		return Report{}, err
+	}
+	return s.o.Reports.AddReport(ctx, r)
+}
+
+// Report returns one report; ErrNotFound.
+func (s *Service) Report(ctx context.Context, id int64) (Report, error) {
+	return s.o.Reports.Report(ctx, id)
+}
+
+// ListReports returns a page of reports, newest first.
+func (s *Service) ListReports(ctx context.Context, q ReportQuery) ([]Report, bool, error) {
+	return s.o.Reports.ListReports(ctx, q)
+}
+
+// List returns a page of a user's history.
+func (s *Service) List(ctx context.Context, q Query) (Page, error) { return s.o.History.List(ctx, q) }
+
+// Count returns what a user's inbox holds.
+func (s *Service) Count(ctx context.Context, u UserID) (Count, error) {
+	return s.o.History.Count(ctx, u)
+}
+
+// Find returns one notification by id; ErrNotFound.
+func (s *Service) Find(ctx context.Context, id int64) (Notification, error) {
+	return s.o.History.Find(ctx, id)
+}
+
+// Read marks one notification as read and returns how many stay unread.
+func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
+	return s.o.History.Read(ctx, u, id)
+}
+
+// ReadUpTo marks all with Seq <= upTo as read, 0 meaning all.
+func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (int64, error) {
+	return s.o.History.ReadUpTo(ctx, u, upTo)
+}
+
+// Delete removes a notification everywhere; ErrNotFound.
+func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
+	if err := s.o.History.Delete(ctx, u, id); err != nil {
+		return err
+	}
+	s.tell(Hint{Type: HintMuted, User: u})
+	return nil
+}
+
+// Settings returns a user's settings, the defaults where none were chosen.
+func (s *Service) Settings(ctx context.Context, u UserID) (Settings, error) {
+	return s.o.History.Settings(ctx, u)
+}
+
+// SetSettings stores a user's settings.
+func (s *Service) SetSettings(ctx context.Context, u UserID, to Settings) error {
+	if err := s.o.History.SetSettings(ctx, u, to); err != nil {
+		return err
+	}
+	s.tell(Hint{Type: HintMuted, User: u})
+	return nil
+}
+
+// Erase removes everything of a user and ends the user's connections.
+func (s *Service) Erase(ctx context.Context, u UserID) error {
+	if err := s.o.History.Erase(ctx, u); err != nil {
+		return err
+	}
+	s.tell(Hint{Type: HintEnd, User: u})
+	return nil
+}
+
+// Deliveries tells which devices acknowledged a notification.
+func (s *Service) Deliveries(ctx context.Context, n Notification) ([]Delivery, error) {
+	return s.o.Sessions.Deliveries(ctx, n)
+}
+
+// Epoch names the life of the log.
+func (s *Service) Epoch() string { return s.o.History.Epoch() }
