@@ -127,8 +127,8 @@ type History interface {
 	SetSettings(ctx context.Context, u UserID, s Settings) error
 
 	// Erase removes everything of u: notifications, reports, sessions, settings,
-	// idempotency keys. Last seq and generation stay as a tombstone without
-	// content, so that a seq is never given twice.
+	// idempotency keys. Nothing stays, so the seqs of a user of the same id
+	// begin again at 1; ids do not.
 	Erase(ctx context.Context, u UserID) error
 
 	// Epoch names the life of the log: it changes when the database was restored
