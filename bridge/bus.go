@@ -29,7 +29,7 @@ type Hint struct {
 	// Items may carry what was appended, ascending, as a cache. It never leaves
 	// the process, and is used within HintLife or not at all.
 	Items []Notification
-	At    time.Time // when Items were committed
+	At    time.Time // when the append of Items began
 }
 
 // HintLife is how long a cached item may be delivered without reading the log:

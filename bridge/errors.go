@@ -9,6 +9,7 @@ import (
 // to its MQTT reason code; callers test with errors.Is.
 var (
 	ErrNotFound    = errors.New("not found")
+	ErrTooMany     = errors.New("too many subscriptions")
 	ErrForbidden   = errors.New("not allowed")
 	ErrConflict    = errors.New("already exists")
 	ErrKeyReused   = errors.New("the idempotency key was used with another body")

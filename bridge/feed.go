@@ -18,11 +18,18 @@ type Feed interface {
 	// after p, and the position behind them. No rows: nothing is new.
 	Since(ctx context.Context, p Position, limit int) ([]Notification, Position, error)
 
-	// Changed returns the users with notifications that became visible after p,
-	// each once, and the position of this moment.
-	Changed(ctx context.Context, p Position) ([]UserID, Position, error)
+	// Changed returns the users with deliverable notifications that became
+	// visible after p, each once with the last seq, and the position of this
+	// moment.
+	Changed(ctx context.Context, p Position) ([]Change, Position, error)
 
 	// Retained returns the retained message of at most limit users with an id
 	// greater than after, ordered by user id.
 	Retained(ctx context.Context, after UserID, limit int) ([]Notification, error)
+}
+
+// Change says that a user's log grew.
+type Change struct {
+	User UserID
+	Last Seq
 }

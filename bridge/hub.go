@@ -1,7 +1,11 @@
 package bridge
 
 import (
-	"context"
+	"cmp"
+	"crypto/rand"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +17,8 @@ type Options struct {
 	Bus      Bus // may be nil; told of watched users where it implements Interest
 	Topics   Topics
 	Epoch    func() string
-	Node     string // unique among running nodes; "" draws one
+	Node     string       // unique among running nodes; "" draws one
+	Logger   *slog.Logger // nil means slog.Default
 
 	Window     int           // unacknowledged messages per device, at most; 0 means 32
 	AckWait    time.Duration // silence before a device is disconnected; 0 means 20s
@@ -21,89 +26,183 @@ type Options struct {
 	ReplayCap  int           // notifications replayed at most; 0 means 1000
 	Sweep      time.Duration // between repairs of lost hints; 0 means 5s
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s
+	Query      time.Duration // longest wait for the database; 0 means 2s
+	Reads      int           // reads of the log at once; 0 means 16
+	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
+}
+
+func (o Options) withDefaults() Options {
+	o.Node = cmp.Or(o.Node, rand.Text())
+	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "hub")
+	o.Window = cmp.Or(o.Window, 32)
+	o.AckWait = cmp.Or(o.AckWait, 20*time.Second)
+	o.SessionTTL = cmp.Or(o.SessionTTL, 168*time.Hour)
+	o.ReplayCap = cmp.Or(o.ReplayCap, 1000)
+	o.Sweep = cmp.Or(o.Sweep, 5*time.Second)
+	o.Flush = cmp.Or(o.Flush, time.Second)
+	o.Query = cmp.Or(o.Query, 2*time.Second)
+	o.Reads = cmp.Or(o.Reads, 16)
+	o.MaxLag = cmp.Or(o.MaxLag, time.Minute)
+	return o
 }
 
 // Hub knows the live connections of this node and wakes their pumps.
-type Hub struct{ o Options }
+//
+// Nothing in it is shared by all users but the table of shards: a user's
+// connections, pumps and pending cursor writes live in the user's shard. Lock
+// order: shard.mu before Conn.mu before shard.cursorMu; none is held during I/O.
+type Hub struct {
+	o      Options
+	shards [64]shard
+	reads  chan struct{} // a place per concurrent read of the log
+
+	streams streams       // operators' wildcard subscriptions
+	failed  atomic.Bool   // a pump could not read the log: retry soon
+	kick    chan struct{} // cursors of closed connections wait to be flushed
+	sweep   chan struct{} // hints may have been lost: sweep now
+	figures figures
+}
 
 // NewHub returns a hub over o. It delivers at once; Run does its upkeep.
-func NewHub(o Options) *Hub { return &Hub{o: o} }
-
-// Run sweeps, flushes cursors and beats until ctx ends, then flushes what is left.
-func (h *Hub) Run(ctx context.Context) error { return nil }
-
-// Hint wakes the pumps that h concerns. It does not block.
-func (h *Hub) Hint(hint Hint) {}
-
-// Reconnected wakes everybody: hints may have been lost.
-func (h *Hub) Reconnected() {}
-
-// ConnectRequest is what a CONNECT asks for, after its token was verified.
-type ConnectRequest struct {
-	Device         Device
-	Claims         Claims
-	Clean          bool
-	Expiry         time.Duration // 0: not persistent; cut to SessionTTL
-	ReceiveMaximum int           // 0 means 65535 (MQTT 5 §3.1.2.11.3)
-	Protocol       byte          // 4 or 5
-	Transport      string        // "tcp", "tls", "ws", "wss"
-	Remote         string        // address
+func NewHub(o Options) *Hub {
+	o = o.withDefaults()
+	h := &Hub{
+		o:     o,
+		reads: make(chan struct{}, o.Reads),
+		kick:  make(chan struct{}, 1),
+		sweep: make(chan struct{}, 1),
+	}
+	for i := range h.shards {
+		h.shards[i].users = make(map[UserID]*entry)
+		h.shards[i].cursors = make(map[Device]Advance)
+	}
+	return h
 }
 
-// Connect opens the device's session and registers the connection; an older
-// connection of the same device ends with EndTakenOver. Nothing is sent before
-// [Conn.Resume]. present is the CONNACK's session present flag.
-// It fails with ErrUnavailable while the database is away.
-func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
-	return nil, false, nil
+// Node is this node's name, as hints and sessions carry it.
+func (h *Hub) Node() string { return h.o.Node }
+
+// shard holds a part of the users.
+type shard struct {
+	mu    sync.Mutex
+	users map[UserID]*entry
+
+	cursorMu sync.Mutex         // innermost: whoever holds it takes no other lock
+	cursors  map[Device]Advance // waiting to be flushed
 }
 
-// Conn is one live connection of a device. Its methods may be called from any
-// goroutine; none blocks but Subscribe and Unsubscribe, which use the database.
-type Conn struct{}
-
-// SubscribeRequest is one filter of a SUBSCRIBE.
-type SubscribeRequest struct {
-	Filter string
-	Subscription
-	RetainHandling byte // 0, 1 or 2 (MQTT 5 §3.8.3.1)
-	Since          *Seq // the since user property: replay after it, in place of the retained message
+// entry is what the hub knows of one connected user. Its slices are replaced,
+// never changed in place, so that they can be read outside the lock.
+type entry struct {
+	conns  []*Conn   // the user's own connections
+	pumps  []*pump   // everybody's pumps on the user's topic
+	forget time.Time // cached items of appends begun before are not used: a mute or delete came after
 }
 
-// May tells whether the connection's claims allow the filter; see [Topics.Parse].
-func (c *Conn) May(filter string) bool { return false }
-
-// Subscribe stores the subscription. When it returns nil the SUBACK may grant
-// it; nothing is sent for it before [Conn.Activate]. It fails with ErrForbidden
-// where May is false, with ErrUnavailable while the database is away.
-func (c *Conn) Subscribe(ctx context.Context, r SubscribeRequest) error { return nil }
-
-// Activate starts delivery of the filter, after its SUBACK was written: first
-// the retained copy, where one is due.
-func (c *Conn) Activate(filter string) {}
-
-// Unsubscribe ends delivery of the filter; existed is false where there was none.
-func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, err error) {
-	return false, nil
+func (h *Hub) shard(u UserID) *shard {
+	x := uint32(2166136261) // FNV-1a
+	for i := range len(u) {
+		x = (x ^ uint32(u[i])) * 16777619
+	}
+	return &h.shards[x%uint32(len(h.shards))]
 }
 
-// Resume starts delivery of a resumed subscription, after the CONNACK was written.
-func (c *Conn) Resume() {}
+// change runs f on u's entry under the shard's lock, making or removing the
+// entry as needed, and tells an interested bus.
+func (h *Hub) change(u UserID, f func(e *entry)) {
+	s := h.shard(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, known := s.users[u]
+	if !known {
+		e = &entry{}
+	}
+	f(e)
+	used := len(e.conns)+len(e.pumps) > 0
+	switch {
+	case used && !known:
+		s.users[u] = e
+	case !used && known:
+		delete(s.users, u)
+	}
+	if w, ok := h.o.Bus.(Interest); ok && used != known {
+		if used {
+			w.Watch(u)
+		} else {
+			w.Unwatch(u)
+		}
+	}
+}
 
-// Ack completes the message with that packet id, whatever its reason code
-// (MQTT 5 §4.4). It never blocks.
-func (c *Conn) Ack(packetID uint16) {}
+func (h *Hub) entry(u UserID) (conns []*Conn, pumps []*pump, forget time.Time) {
+	s := h.shard(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.users[u]; e != nil {
+		return e.conns, e.pumps, e.forget
+	}
+	return nil, nil, time.Time{}
+}
 
-// Renew replaces the claims (MQTT 5 AUTH); the user must be the same.
-// Subscriptions the new claims do not allow end the connection.
-func (c *Conn) Renew(claims Claims) error { return nil }
+// each calls f for every connection of this node.
+func (h *Hub) each(f func(c *Conn)) {
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.Lock()
+		all := make([]*Conn, 0, len(s.users))
+		for _, e := range s.users {
+			all = append(all, e.conns...)
+		}
+		s.mu.Unlock()
+		for _, c := range all {
+			f(c)
+		}
+	}
+}
 
-// SetExpiry replaces the session expiry (DISCONNECT may carry one, MQTT 5 §3.14.2.2.2).
-func (c *Conn) SetExpiry(d time.Duration) {}
+// Hint wakes the pumps that hint concerns. It does not block.
+func (h *Hub) Hint(hint Hint) {
+	switch hint.Type {
+	case HintAppended:
+		_, pumps, forget := h.entry(hint.User)
+		if !hint.At.After(forget) || time.Since(hint.At) > HintLife {
+			hint.Items = nil
+		}
+		for _, p := range pumps {
+			p.offer(hint)
+		}
+		h.streams.wake()
+	case HintMuted:
+		s := h.shard(hint.User)
+		s.mu.Lock()
+		var pumps []*pump
+		if e := s.users[hint.User]; e != nil {
+			e.forget = time.Now()
+			pumps = e.pumps
+		}
+		s.mu.Unlock()
+		for _, p := range pumps {
+			p.forget()
+		}
+	case HintTakeover:
+		conns, _, _ := h.entry(hint.User)
+		for _, c := range conns {
+			if c.device.ClientID == hint.ClientID && c.gen < hint.Gen {
+				c.end(EndTakenOver)
+			}
+		}
+	case HintEnd:
+		conns, _, _ := h.entry(hint.User)
+		for _, c := range conns {
+			c.end(EndAdmin)
+		}
+	}
+}
 
-// Close unregisters the connection after its link ended, and leaves its cursor
-// to be flushed. It may be called twice.
-func (c *Conn) Close() {}
-
-// Ended tells whether End was called on the link by the hub, and why.
-func (c *Conn) Ended() (EndReason, bool) { return 0, false }
+// Reconnected sweeps at once: hints may have been lost.
+func (h *Hub) Reconnected() {
+	select {
+	case h.sweep <- struct{}{}:
+	default:
+	}
+}

@@ -18,7 +18,8 @@ type EndReason uint8
 
 // The reasons. broker maps each to its MQTT 5 reason code.
 const (
-	EndTakenOver   EndReason = iota // the same device connected again
+	EndNone        EndReason = iota // the device or the network ended it
+	EndTakenOver                    // the same device connected again
 	EndExpired                      // the token expired or was revoked
 	EndSilent                       // no acknowledgement within the deadline
 	EndSlow                         // an operator's subscription fell behind

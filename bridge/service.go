@@ -84,19 +84,21 @@ func (s *Service) SetStatus(ctx context.Context, report int64, to Status) (Resul
 }
 
 func (s *Service) append(ctx context.Context, c Command) (Result, error) {
+	// Items are as old as the call, not as the commit: a mute that committed in
+	// between then counts as younger, and its hint makes the hub drop them.
+	begun := time.Now()
 	res, err := s.o.Log.Append(ctx, c)
-	if err != nil || res.Replayed {
+	if err != nil || res.Replayed || len(res.Appended) == 0 {
 		return res, err
 	}
-	s.wake(res.Appended)
+	s.wake(res.Appended, begun)
 	return res, nil
 }
 
 // wake tells the devices of every user in ns, once a user, that the log grew.
-func (s *Service) wake(ns []Notification) {
-	now := time.Now()
+func (s *Service) wake(ns []Notification, begun time.Time) {
 	if len(ns) == 1 { // by far the most common, without a map
-		s.wakeUser(ns, now)
+		s.wakeUser(ns, begun)
 		return
 	}
 	byUser := make(map[UserID][]Notification)
@@ -104,7 +106,7 @@ func (s *Service) wake(ns []Notification) {
 		byUser[n.User] = append(byUser[n.User], n)
 	}
 	for _, of := range byUser {
-		s.wakeUser(of, now)
+		s.wakeUser(of, begun)
 	}
 }
 

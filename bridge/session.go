@@ -50,6 +50,7 @@ type Advance struct {
 	Generation int64
 	Acked      Seq // never moves backwards
 	Sent       Seq // what was handed to the connection so far
+	From       Seq // a jump (the replay cap): seqs up to here were never sent; 0: no jump
 	Closed     bool
 	Expiry     time.Duration // with Closed: how long the place is kept from now; 0 removes it
 }

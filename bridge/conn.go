@@ -1,0 +1,263 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ConnectRequest is what a CONNECT asks for, after its token was verified.
+type ConnectRequest struct {
+	Device         Device
+	Claims         Claims
+	Clean          bool
+	Expiry         time.Duration // 0: not persistent; cut to SessionTTL
+	ReceiveMaximum int           // 0 means 65535 (MQTT 5 §3.1.2.11.3)
+	Protocol       byte          // 4 or 5
+	Transport      string        // "tcp", "tls", "ws", "wss"
+	Remote         string        // address
+}
+
+// Conn is one live connection of a device. Its methods may be called from any
+// goroutine; none blocks but Subscribe and Unsubscribe, which use the database.
+type Conn struct {
+	hub        *Hub
+	link       Link
+	device     Device
+	gen        int64
+	window     int // unacknowledged messages at once
+	persistent bool
+	request    *ConnectRequest
+
+	mu     sync.Mutex
+	claims Claims
+	expiry time.Duration
+	own    *pump   // the device's own topic; nil: not subscribed
+	others []*pump // operators' subscriptions, which last as long as the connection
+	aux    aux
+	acked  Seq       // cursor of the own topic
+	since  time.Time // start of the acknowledgement wait; zero: nothing in flight
+	ended  EndReason
+	dead   bool // end or Close was called: nothing is sent any more
+	closed bool // Close was called
+}
+
+// Connect opens the device's session and registers the connection; an older
+// connection of the same device ends with EndTakenOver. Nothing is sent before
+// [Conn.Resume]. present is the CONNACK's session present flag.
+// It fails with ErrUnavailable while the database is away.
+func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
+	r.Expiry = min(r.Expiry, h.o.SessionTTL)
+	h.endOlder(r.Device)
+	if err := h.flushDevice(ctx, r.Device); err != nil {
+		return nil, false, fmt.Errorf("flush the cursor of the former connection: %w", err)
+	}
+	s, err := h.o.Sessions.Open(ctx, OpenSession{Device: r.Device, Node: h.o.Node, Clean: r.Clean, Expiry: r.Expiry})
+	if err != nil {
+		return nil, false, fmt.Errorf("open the session: %w", err)
+	}
+	c = &Conn{
+		hub: h, link: l, device: r.Device, gen: s.Generation, claims: r.Claims,
+		window: h.o.Window, expiry: r.Expiry, request: &r,
+		persistent: r.Expiry > 0 || s.Present,
+		acked:      s.Acked,
+	}
+	if r.ReceiveMaximum > 0 {
+		c.window = min(c.window, r.ReceiveMaximum)
+	}
+	if s.Present && s.Subscribed != nil {
+		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
+		if err != nil {
+			return nil, false, fmt.Errorf("find where the replay starts: %w", err)
+		}
+		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
+		c.own.sub = *s.Subscribed
+		c.own.pos, c.own.dupUpTo, c.own.behind = start, s.Sent, true
+		c.jump(start)
+	}
+	c.register()
+	if h.o.Bus != nil {
+		h.o.Bus.Publish(Hint{Type: HintTakeover, User: r.Device.User, ClientID: r.Device.ClientID, Gen: s.Generation, Node: h.o.Node})
+	}
+	return c, s.Present, nil
+}
+
+// endOlder ends what is connected here as the same device, before its session is
+// opened anew, so that its cursor can still be flushed.
+func (h *Hub) endOlder(d Device) {
+	conns, _, _ := h.entry(d.User)
+	for _, c := range conns {
+		if c.device == d {
+			c.end(EndTakenOver)
+			c.Close()
+		}
+	}
+}
+
+// register makes c known. Of two connections of one device that meet here, the
+// older generation ends, whichever came first.
+func (c *Conn) register() {
+	var older []*Conn
+	stale := false
+	c.hub.change(c.device.User, func(e *entry) {
+		for _, o := range e.conns {
+			if o.device != c.device {
+				continue
+			}
+			if o.gen < c.gen {
+				older = append(older, o)
+			} else {
+				stale = true
+			}
+		}
+		e.conns = append(slices.Clip(e.conns), c)
+		if c.own != nil {
+			e.pumps = append(slices.Clip(e.pumps), c.own)
+		}
+	})
+	for _, o := range older {
+		o.end(EndTakenOver)
+	}
+	if stale {
+		c.end(EndTakenOver)
+	}
+	c.hub.figures.connections.Add(1)
+}
+
+// Resume starts delivery of a resumed subscription, after the CONNACK was written.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.own != nil {
+		c.own.active = true
+		c.own.start()
+	}
+}
+
+// Ack completes the message with that packet id, whatever its reason code
+// (MQTT 5 §4.4). It never blocks.
+func (c *Conn) Ack(packetID uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.own
+	if packetID > ownIDs {
+		of, ok := c.aux.complete(packetID)
+		if !ok {
+			return
+		}
+		p = of
+	} else {
+		if p == nil || !p.win.complete(packetID) {
+			return
+		}
+		c.moveCursor()
+	}
+	c.hub.figures.acked.Add(1)
+	c.progress()
+	p.held = false
+	p.start()
+	if p != c.own && c.own != nil {
+		c.own.start() // they share the window
+	}
+}
+
+// progress restarts the acknowledgement wait, or ends it where nothing is in flight.
+func (c *Conn) progress() {
+	c.since = time.Time{}
+	if c.inflight() > 0 {
+		c.since = time.Now()
+	}
+}
+
+func (c *Conn) inflight() int {
+	n := len(c.aux.inflight)
+	if c.own != nil {
+		n += len(c.own.win.seqs)
+	}
+	return n
+}
+
+// Renew replaces the claims (MQTT 5 AUTH); the user must be the same.
+// Subscriptions the new claims do not allow end the connection.
+func (c *Conn) Renew(claims Claims) error {
+	if claims.User != c.device.User {
+		return fmt.Errorf("renew the token of another user: %w", ErrForbidden)
+	}
+	c.mu.Lock()
+	c.claims = claims
+	others := c.others
+	c.mu.Unlock()
+	for _, p := range others {
+		if !c.May(p.filter) {
+			c.end(EndExpired)
+		}
+	}
+	return nil
+}
+
+// SetExpiry replaces the session expiry (DISCONNECT may carry one, MQTT 5 §3.14.2.2.2).
+func (c *Conn) SetExpiry(d time.Duration) {
+	c.mu.Lock()
+	c.expiry = min(d, c.hub.o.SessionTTL)
+	c.mu.Unlock()
+}
+
+// end stops delivery at once and ends the link. The first reason stays.
+func (c *Conn) end(r EndReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(r)
+}
+
+func (c *Conn) endLocked(r EndReason) {
+	if !c.dead {
+		c.dead, c.ended = true, r
+		go c.link.End(r)
+	}
+}
+
+// Ended tells whether the hub ended the connection, and why.
+func (c *Conn) Ended() (EndReason, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended, c.ended != EndNone
+}
+
+// Close unregisters the connection after its link ended, and leaves its cursor
+// to be flushed. It may be called twice.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.dead, c.closed = true, true
+	pumps := slices.Clone(c.others)
+	if c.own != nil {
+		pumps = append(pumps, c.own)
+	}
+	a := c.place()
+	a.Closed, a.Expiry = true, c.expiry
+	c.mu.Unlock()
+
+	if c.persistent {
+		c.hub.leave(a)
+	}
+	c.hub.change(c.device.User, func(e *entry) { e.conns = without(e.conns, c) })
+	for _, p := range pumps {
+		c.hub.drop(p)
+	}
+	c.hub.figures.connections.Add(-1)
+}
+
+func without[T comparable](list []T, x T) []T {
+	kept := make([]T, 0, len(list))
+	for _, y := range list {
+		if y != x {
+			kept = append(kept, y)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,160 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A cursor moves in memory with every acknowledgement and on disk at most once
+// per Options.Flush: a crash in between costs repeats, never a loss.
+
+// moveCursor takes c.acked to where the own window allows; c.mu is held.
+func (c *Conn) moveCursor() {
+	if a := c.own.win.acked(c.own.pos); a > c.acked {
+		c.acked = a
+		c.save(c.place())
+	}
+}
+
+// jump moves the cursor over what the replay cap leaves out.
+func (c *Conn) jump(start Seq) {
+	if start > c.acked {
+		c.jumped(start)
+	}
+}
+
+func (c *Conn) jumped(start Seq) {
+	c.acked = start
+	a := c.place()
+	a.From = start
+	c.save(a)
+}
+
+// place is the cursor as it stands.
+func (c *Conn) place() Advance {
+	a := Advance{Device: c.device, Generation: c.gen, Acked: c.acked}
+	if c.own != nil {
+		a.Sent = c.own.sent
+	}
+	a.Sent = max(a.Sent, a.Acked)
+	return a
+}
+
+// save leaves a for the next flush.
+func (c *Conn) save(a Advance) {
+	if !c.persistent {
+		return
+	}
+	c.hub.shard(c.device.User).put(a)
+}
+
+// put keeps the newer of two advances of one device.
+func (s *shard) put(a Advance) {
+	s.cursorMu.Lock()
+	defer s.cursorMu.Unlock()
+	old, ok := s.cursors[a.Device]
+	if ok && old.Generation > a.Generation {
+		return
+	}
+	if ok && old.Generation == a.Generation {
+		a.Acked = max(a.Acked, old.Acked)
+		a.Sent = max(a.Sent, old.Sent)
+		a.From = max(a.From, old.From)
+		if old.Closed && !a.Closed {
+			a.Closed, a.Expiry = true, old.Expiry
+		}
+	}
+	s.cursors[a.Device] = a
+}
+
+// leave saves the cursor of a closed connection and has it flushed at once.
+func (h *Hub) leave(a Advance) {
+	h.shard(a.Device.User).put(a)
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+// take removes the waiting advances from the shards, all or only those of
+// closed connections.
+func (h *Hub) take(closedOnly bool) []Advance {
+	var as []Advance
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.cursorMu.Lock()
+		for d, a := range s.cursors {
+			if a.Closed || !closedOnly {
+				as = append(as, a)
+				delete(s.cursors, d)
+			}
+		}
+		s.cursorMu.Unlock()
+	}
+	return as
+}
+
+func (h *Hub) giveBack(as []Advance) {
+	for _, a := range as {
+		h.shard(a.Device.User).put(a)
+	}
+}
+
+// flushChunk is how many cursors one statement moves.
+const flushChunk = 1000
+
+// flush writes the waiting cursors; what fails waits for the next flush.
+func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
+	as := h.take(closedOnly)
+	for len(as) > 0 {
+		n := min(len(as), flushChunk)
+		q, cancel := context.WithTimeout(ctx, h.o.Query)
+		err := h.o.Sessions.Advance(q, as[:n])
+		cancel()
+		if err != nil {
+			h.giveBack(as)
+			return fmt.Errorf("advance %d cursors: %w", len(as), err)
+		}
+		as = as[n:]
+	}
+	return nil
+}
+
+// flushDevice writes the waiting cursor of one device, before its session is
+// opened again: what it acknowledged is then not sent twice.
+func (h *Hub) flushDevice(ctx context.Context, d Device) error {
+	s := h.shard(d.User)
+	s.cursorMu.Lock()
+	a, ok := s.cursors[d]
+	delete(s.cursors, d)
+	s.cursorMu.Unlock()
+	if !ok {
+		return nil
+	}
+	if err := h.o.Sessions.Advance(ctx, []Advance{a}); err != nil {
+		h.giveBack([]Advance{a})
+		return err
+	}
+	return nil
+}
+
+// flusher writes cursors every Options.Flush, and those of closed connections
+// at once.
+func (h *Hub) flusher(ctx context.Context) {
+	t := time.NewTicker(h.o.Flush)
+	defer t.Stop()
+	for {
+		closedOnly := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-h.kick:
+			closedOnly = true
+		}
+		if err := h.flush(ctx, closedOnly); err != nil && ctx.Err() == nil {
+			h.o.Logger.Warn("cursors wait for the database", "error", err)
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// The retained message of a topic is not stored anywhere: it is the user's
+// latest row, read when somebody subscribes.
+
+// sendRetained sends the retained copy, the answer to a SUBSCRIBE. It stands
+// outside the order and never moves a cursor: its packet id is of the second
+// range. c.mu is held, and released.
+func (p *pump) sendRetained() bool {
+	c := p.c
+	if time.Since(p.retainedAt) > HintLife { // it waited for the window: a delete may have come
+		c.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
+		head, err := c.hub.o.Log.Head(ctx, p.user)
+		cancel()
+		if err != nil {
+			p.retry(err)
+			return false
+		}
+		c.mu.Lock()
+		p.retained, p.retainedAt = head.Latest, time.Now()
+	}
+	n := p.retained
+	p.wantRetained, p.retained = false, nil
+	if n == nil || c.dead || p.gone {
+		c.mu.Unlock()
+		return true
+	}
+	if !c.claims.MayReceive(n.User) || c.claims.Expired(time.Now()) {
+		c.endLocked(EndExpired)
+		c.mu.Unlock()
+		return true
+	}
+	m := Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, Retain: true, SubID: p.sub.ID, Epoch: c.hub.o.Epoch()}
+	if m.QoS > 0 {
+		if c.inflight() == 0 {
+			c.since = time.Now()
+		}
+		m.PacketID = c.aux.take(p, m.Seq)
+	}
+	c.mu.Unlock()
+	return p.send([]Message{m})
+}

@@ -1,0 +1,113 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// stream feeds one operator's wildcard subscription: first every user's retained
+// message, at the pace of the acknowledgements, then what was committed since
+// the subscription, live. It holds no queue: like every pump it reads the log,
+// in the commit-safe order of [Feed]. Only its pump's goroutine uses it.
+type stream struct {
+	pos      Position
+	user     UserID // the snapshot's keyset
+	live     bool   // the snapshot is over
+	caughtUp bool   // the backlog that grew during the snapshot is over
+	retained bool   // what read returned last is of the snapshot
+	more     bool   // read has more to give
+}
+
+func (s *stream) read(ctx context.Context, h *Hub, limit int) ([]Notification, error) {
+	s.retained = !s.live
+	if !s.live {
+		items, err := h.o.Feed.Retained(ctx, s.user, limit)
+		if err != nil {
+			return nil, fmt.Errorf("read retained messages: %w", err)
+		}
+		s.more = true
+		if len(items) == 0 {
+			s.live = true
+		} else {
+			s.user = items[len(items)-1].User
+		}
+		return items, nil
+	}
+	items, pos, err := h.o.Feed.Since(ctx, s.pos, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the feed: %w", err)
+	}
+	s.pos = pos
+	s.more = len(items) == limit
+	s.caughtUp = s.caughtUp || !s.more
+	return items, nil
+}
+
+// lags tells whether an operator who had caught up has fallen behind.
+func (s *stream) lags(items []Notification, now time.Time, limit time.Duration) bool {
+	return s.caughtUp && len(items) > 0 && now.Sub(items[0].CreatedAt) > limit
+}
+
+func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest) error {
+	c.mu.Lock()
+	p := c.find(r.Filter)
+	c.mu.Unlock()
+	existed := p != nil
+	pos, err := c.hub.o.Feed.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("subscribe to everyone: %w", err)
+	}
+	if existed { // start the stream anew, as MQTT 5 §3.8.4 replaces the subscription
+		c.detach(p)
+	}
+	if p, _, err = c.attach(r.Filter, "", false); err != nil {
+		return err
+	}
+	snapshot := r.Since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
+	c.mu.Lock()
+	p.sub = r.Subscription
+	p.stream = &stream{pos: pos, live: !snapshot, caughtUp: !snapshot}
+	p.behind = true
+	c.mu.Unlock()
+	c.hub.streams.add(p)
+	return nil
+}
+
+// streams are this node's wildcard subscriptions.
+type streams struct {
+	n   atomic.Int64 // spares the lock where there is none, which is nearly always
+	mu  sync.Mutex
+	all []*pump
+}
+
+func (s *streams) add(p *pump) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all[:len(s.all):len(s.all)], p)
+	s.n.Store(int64(len(s.all)))
+}
+
+func (s *streams) remove(p *pump) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = without(s.all, p)
+	s.n.Store(int64(len(s.all)))
+}
+
+func (s *streams) wake() {
+	if s.n.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	all := s.all
+	s.mu.Unlock()
+	for _, p := range all {
+		p.c.mu.Lock()
+		p.behind = true
+		p.start()
+		p.c.mu.Unlock()
+	}
+}

@@ -1,0 +1,145 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Run sweeps, flushes cursors and beats until ctx ends, then flushes what is
+// left, within Options.Query.
+func (h *Hub) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){h.flusher, h.sweeper, h.beater, h.watcher} {
+		wg.Go(func() { f(ctx) })
+	}
+	wg.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
+	defer cancel()
+	return h.flush(last, false)
+}
+
+// beatEvery is how often a node says that it lives. Peers take it for dead after
+// three missed beats.
+const beatEvery = 5 * time.Second
+
+func (h *Hub) beater(ctx context.Context) {
+	h.every(ctx, beatEvery, func() {
+		q, cancel := context.WithTimeout(ctx, h.o.Query)
+		defer cancel()
+		if err := h.o.Sessions.Beat(q, h.o.Node); err != nil && ctx.Err() == nil {
+			h.o.Logger.Warn("the beat waits for the database", "error", err)
+		}
+	})
+}
+
+// every calls f at once and then each d until ctx ends.
+func (h *Hub) every(ctx context.Context, d time.Duration, f func()) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		f()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// sweeper repairs lost hints: it asks which users' logs grew since it last
+// looked, and wakes them. After a failed read it looks again soon, and wakes the
+// pumps that wait for the database.
+func (h *Hub) sweeper(ctx context.Context) {
+	var pos Position
+	known := false
+	tick := time.NewTicker(h.o.Sweep)
+	defer tick.Stop()
+	retry := time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
+	defer retry.Stop()
+	for {
+		q, cancel := context.WithTimeout(ctx, h.o.Query)
+		if !known {
+			p, err := h.o.Feed.Now(q)
+			if pos = p; err == nil {
+				known = true
+				h.wakeAll(true) // what came before the first position
+			}
+		} else if changes, p, err := h.o.Feed.Changed(q, pos); err != nil {
+			h.failed.Store(true)
+		} else {
+			pos = p
+			for _, c := range changes {
+				h.Hint(Hint{Type: HintAppended, User: c.User, Seq: c.Last}) // no news to most pumps
+			}
+			if h.failed.Swap(false) {
+				h.wakeAll(false)
+			}
+		}
+		cancel()
+		for wait := true; wait; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				wait = false
+			case <-h.sweep:
+				wait = false
+			case <-retry.C:
+				wait = known && !h.failed.Load()
+			}
+		}
+	}
+}
+
+// wakeAll starts the pumps that are behind; with force, every one.
+func (h *Hub) wakeAll(force bool) {
+	h.each(func(c *Conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, p := range append(c.others[:len(c.others):len(c.others)], c.own) {
+			if p != nil {
+				p.behind = p.behind || force
+				p.start()
+			}
+		}
+	})
+}
+
+// watcher ends connections that are silent past the acknowledgement deadline or
+// whose token has expired. One pass over all, a few times a deadline, is cheaper
+// than a timer a connection.
+func (h *Hub) watcher(ctx context.Context) {
+	h.every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
+		now := time.Now()
+		h.each(func(c *Conn) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			switch {
+			case c.claims.Expired(now):
+				c.endLocked(EndExpired)
+			case !c.since.IsZero() && now.Sub(c.since) > h.o.AckWait:
+				c.endLocked(EndSilent)
+			}
+		})
+	})
+}
+
+// figures count what the hub does.
+type figures struct{ connections, sent, acked, reads, oversize atomic.Int64 }
+
+// Figures are the hub's counters since the start.
+type Figures struct {
+	Connections int64 // open now
+	Sent        int64 // messages handed to links
+	Acked       int64 // completed by PUBACK
+	Reads       int64 // reads of the log by pumps
+	Oversize    int64 // left out: over the device's Maximum Packet Size
+}
+
+// Figures returns the counters.
+func (h *Hub) Figures() Figures {
+	f := &h.figures
+	return Figures{f.connections.Load(), f.sent.Load(), f.acked.Load(), f.reads.Load(), f.oversize.Load()}
+}

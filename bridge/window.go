@@ -1,0 +1,101 @@
+package bridge
+
+import "slices"
+
+// Packet ids are split in two ranges that never meet, so that an acknowledgement
+// tells by its id alone what it completes:
+//
+//   - 1 to ownIDs: the device's own notifications. The id follows from the seq,
+//     so it needs no map, and a resend after a crash bears its first id.
+//   - above: everything else, that is retained copies and operators' messages,
+//     by allocation.
+const (
+	ownIDs  = 49152
+	lastID  = 65535
+	auxIDs  = lastID - ownIDs
+	noAuxID = 0
+)
+
+// PacketID is the packet id under which s is sent to a device of its own user.
+func PacketID(s Seq) uint16 { return uint16(1 + (s-1)%ownIDs) }
+
+// window holds what was sent with QoS 1 and not yet acknowledged, ascending.
+type window struct{ seqs []Seq }
+
+// admits tells whether s may be sent beside what is in flight: two seqs a
+// multiple of ownIDs apart share a packet id, and the later one waits.
+func (w *window) admits(s Seq) bool {
+	if len(w.seqs) == 0 || s-w.seqs[0] < ownIDs {
+		return true
+	}
+	return !slices.ContainsFunc(w.seqs, func(f Seq) bool { return PacketID(f) == PacketID(s) })
+}
+
+func (w *window) add(s Seq) { w.seqs = append(w.seqs, s) }
+
+// complete takes the seq with that packet id out; false where there is none.
+func (w *window) complete(id uint16) bool {
+	for i, s := range w.seqs {
+		if PacketID(s) == id {
+			w.seqs = slices.Delete(w.seqs, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (w *window) drop(s Seq) {
+	if i := slices.Index(w.seqs, s); i >= 0 {
+		w.seqs = slices.Delete(w.seqs, i, i+1)
+	}
+}
+
+// acked is the cursor: the highest seq such that nothing up to it waits for an
+// acknowledgement, where sent is the last seq that was sent.
+//
+// The cursor is safe to store. A seq at or below it was either acknowledged, or
+// was not deliverable when the pump read past it: muted or deleted rows, which
+// never become deliverable again. Rows a pump did not read are above sent,
+// because seqs become visible in order (see [Log]). Held by
+// TestModelKeepsEveryInvariant.
+func (w *window) acked(sent Seq) Seq {
+	if len(w.seqs) == 0 {
+		return sent
+	}
+	return w.seqs[0] - 1
+}
+
+// aux is the in-flight table of the second id range.
+type aux struct {
+	next     uint16 // offset of the next id to try
+	inflight []auxEntry
+}
+
+type auxEntry struct {
+	id  uint16
+	seq Seq
+	of  *pump
+}
+
+// take allocates an id. The table never holds more than the device's window, so
+// one is always free.
+func (a *aux) take(of *pump, s Seq) uint16 {
+	for {
+		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
+		a.next = uint16((int(a.next) + 1) % auxIDs)
+		if !slices.ContainsFunc(a.inflight, func(e auxEntry) bool { return e.id == id }) {
+			a.inflight = append(a.inflight, auxEntry{id, s, of})
+			return id
+		}
+	}
+}
+
+func (a *aux) complete(id uint16) (*pump, bool) {
+	for i, e := range a.inflight {
+		if e.id == id {
+			a.inflight = slices.Delete(a.inflight, i, i+1)
+			return e.of, true
+		}
+	}
+	return nil, false
+}
