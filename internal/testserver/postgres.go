@@ -1,0 +1,192 @@
+package testserver
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+)
+
+// PostgresServer is a cluster of its own, with fsync and synchronous_commit on
+// unless its settings say otherwise.
+type PostgresServer struct {
+	URL  string // of the database falcon
+	Port int
+
+	bin, dir string
+	run      *process
+}
+
+// NewPostgres starts a cluster that ends with the test. settings are lines of
+// postgresql.conf.
+func NewPostgres(t testing.TB, settings ...string) *PostgresServer {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "falcon-postgres-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s, err := startPostgres(dir, pgbin(t), FreePort(t), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.run != nil {
+			_ = s.run.stop(syscall.SIGQUIT)
+		}
+	})
+	return s
+}
+
+func pgbin(t testing.TB) string {
+	return filepath.Dir(find(t, "postgresql", "/usr/lib/postgresql/*/bin/postgres", "/usr/local/pgsql/bin/postgres"))
+}
+
+func startPostgres(dir, bin string, port int, settings []string) (*PostgresServer, error) {
+	s := &PostgresServer{Port: port, bin: bin, dir: dir,
+		URL: fmt.Sprintf("postgres://falcon@127.0.0.1:%d/falcon?sslmode=disable", port)}
+	uid, gid, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chown(dir, uid, gid); err != nil {
+		return nil, err
+	}
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "falcon", "-A", "trust",
+		"-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync")
+	initdb.Dir = dir
+	if os.Getuid() == 0 {
+		initdb.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	}
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	conf := fmt.Sprintf("listen_addresses='127.0.0.1'\nport=%d\nunix_socket_directories='%s'\nmax_connections=200\nlogging_collector=off\n", port, dir)
+	for _, line := range settings {
+		conf += line + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "data", "postgresql.auto.conf"), []byte(conf), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Chown(filepath.Join(dir, "data", "postgresql.auto.conf"), uid, gid); err != nil {
+		return nil, err
+	}
+	if err := s.Start(); err != nil {
+		return nil, err
+	}
+	admin := s.open("postgres")
+	defer admin.Close()
+	_, err = admin.Exec("CREATE DATABASE falcon")
+	return s, err
+}
+
+func (s *PostgresServer) open(database string) *sql.DB {
+	return sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(
+		fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", s.Port, database))))
+}
+
+// Start starts the stopped cluster on its former port and waits until it answers.
+func (s *PostgresServer) Start() error {
+	_ = os.Remove(filepath.Join(s.dir, "data", "postmaster.pid"))
+	p, err := spawn(s.dir, true, filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.dir, "data"))
+	if err != nil {
+		return err
+	}
+	s.run = p
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := listening(ctx, fmt.Sprintf("127.0.0.1:%d", s.Port), p); err != nil {
+		return err
+	}
+	db := s.open("postgres")
+	defer db.Close()
+	for {
+		if err = db.PingContext(ctx); err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Kill stops the cluster as pg_ctl -m immediate does: no checkpoint, open
+// transactions are lost, recovery at the next start.
+func (s *PostgresServer) Kill() error { return s.end(syscall.SIGQUIT) }
+
+// Stop stops the cluster as pg_ctl -m fast does.
+func (s *PostgresServer) Stop() error { return s.end(syscall.SIGINT) }
+
+func (s *PostgresServer) end(sig syscall.Signal) error {
+	p := s.run
+	s.run = nil
+	return p.stop(sig)
+}
+
+var shared struct {
+	once sync.Once
+	s    *PostgresServer
+	err  error
+	n    atomic.Int64
+}
+
+// Postgres returns the URL of a fresh, empty database in a cluster that all tests
+// of the process share; it is dropped when the test ends.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	bin := pgbin(t)
+	port := FreePort(t)
+	shared.once.Do(func() {
+		dir, err := os.MkdirTemp("", "falcon-postgres-")
+		if err != nil {
+			shared.err = err
+			return
+		}
+		// Removed when the next test process starts: this one has no last moment.
+		sweep(dir)
+		shared.s, shared.err = startPostgres(dir, bin, port, nil)
+	})
+	if shared.err != nil {
+		t.Fatalf("start Postgres: %v", shared.err)
+	}
+	name := fmt.Sprintf("test_%d", shared.n.Add(1))
+	admin := shared.s.open("postgres")
+	defer admin.Close()
+	if _, err := admin.Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatalf("create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		admin := shared.s.open("postgres")
+		defer admin.Close()
+		if _, err := admin.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Errorf("drop the database: %v", err)
+		}
+	})
+	return fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", shared.s.Port, name)
+}
+
+// sweep removes what shared clusters of earlier processes left behind.
+func sweep(own string) {
+	dirs, _ := filepath.Glob(filepath.Join(filepath.Dir(own), "falcon-postgres-*"))
+	for _, d := range dirs {
+		if d == own {
+			continue
+		}
+		pid := filepath.Join(d, "data", "postmaster.pid")
+		var p int
+		if b, err := os.ReadFile(pid); err == nil {
+			_, _ = fmt.Sscan(string(b), &p)
+		}
+		info, err := os.Stat(d)
+		if err == nil && time.Since(info.ModTime()) > time.Minute && (p == 0 || syscall.Kill(p, 0) != nil) {
+			_ = os.RemoveAll(d)
+		}
+	}
+}

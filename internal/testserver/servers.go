@@ -1,0 +1,119 @@
+package testserver
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a running Redis or mosquitto.
+type Server struct {
+	URL  string
+	Addr string
+
+	dir  string
+	args []string
+	run  *process
+}
+
+// NewRedis starts a Redis that ends with the test.
+func NewRedis(t testing.TB, args ...string) *Server {
+	t.Helper()
+	port := FreePort(t)
+	s := &Server{URL: fmt.Sprintf("redis://127.0.0.1:%d/0", port), Addr: fmt.Sprintf("127.0.0.1:%d", port), dir: t.TempDir()}
+	s.args = append([]string{find(t, "redis-server", "/usr/bin/redis-server"),
+		"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}, args...)
+	s.begin(t)
+	return s
+}
+
+// NewMosquitto starts a mosquitto with persistence on that ends with the test;
+// conf is added to its configuration.
+func NewMosquitto(t testing.TB, conf string) *Server {
+	t.Helper()
+	port := FreePort(t)
+	s := &Server{URL: fmt.Sprintf("mqtt://127.0.0.1:%d", port), Addr: fmt.Sprintf("127.0.0.1:%d", port), dir: t.TempDir()}
+	file := filepath.Join(s.dir, "mosquitto.conf")
+	text := fmt.Sprintf("listener %d 127.0.0.1\npersistence true\npersistence_location %s/\nuser root\n%s\n", port, s.dir, conf)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{find(t, "mosquitto", "/usr/sbin/mosquitto"), "-c", file}
+	s.begin(t)
+	return s
+}
+
+func (s *Server) begin(t testing.TB) {
+	t.Helper()
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.run != nil {
+			_ = s.run.stop(syscall.SIGTERM)
+		}
+	})
+}
+
+// Start starts the stopped server on its former port.
+func (s *Server) Start() error {
+	p, err := spawn(s.dir, false, s.args[0], s.args[1:]...)
+	if err != nil {
+		return err
+	}
+	s.run = p
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return listening(ctx, s.Addr, p)
+}
+
+// Stop ends the server in order; Kill ends it at once.
+func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
+
+// Kill ends the server at once.
+func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
+
+func (s *Server) end(sig syscall.Signal) error {
+	p := s.run
+	s.run = nil
+	return p.stop(sig)
+}
+
+// Chromium returns the path of the browser.
+func Chromium(t testing.TB) string { return find(t, "chromium", "/usr/bin/chromium") }
+
+// MosquittoSub returns the path of mosquitto_sub.
+func MosquittoSub(t testing.TB) string { return find(t, "mosquitto-clients", "/usr/bin/mosquitto_sub") }
+
+var built struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// Binary builds the program once a process and returns its path.
+func Binary(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		dir, err := os.MkdirTemp("", "falcon-bin-")
+		if err != nil {
+			built.err = err
+			return
+		}
+		built.path = filepath.Join(dir, "falconbridge")
+		out, err := exec.Command("go", "build", "-o", built.path, "github.com/falconalert/falconbridge/cmd/falconbridge").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("build the program: %w: %s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
