@@ -214,8 +214,19 @@ func (l *memLog) acked(d Device) Seq {
 }
 
 func (l *memLog) Deliveries(context.Context, Notification) ([]Delivery, error) { return nil, nil }
-func (l *memLog) Beat(context.Context, string) error                           { return nil }
-func (l *memLog) ExpireSessions(context.Context, int) (int, error)             { return 0, nil }
+
+// lone is a cluster of one node: nobody else leaves orders.
+type lone struct{ Cluster }
+
+func (lone) Beat(context.Context, string, Figures) error { return nil }
+func (lone) Leave(context.Context, string) error         { return nil }
+func (lone) Register(_ context.Context, _ string, _, _ []Connection) error {
+	return nil
+}
+
+func (lone) Poll(_ context.Context, _ string, _ time.Time) (View, error) {
+	return View{At: time.Now()}, nil
+}
 
 func (l *memLog) Now(context.Context) (Position, error) {
 	leave, err := l.enter()
@@ -350,7 +361,7 @@ func (deafBus) Ready() error                                 { return nil }
 
 func newWorld(t *testing.T, o Options) *world {
 	l := newMemLog()
-	o.Log, o.Sessions, o.Feed, o.Epoch = l, l, l, func() string { return "e1" }
+	o.Log, o.Sessions, o.Feed, o.Cluster, o.Epoch = l, l, l, lone{}, func() string { return "e1" }
 	w := &world{t: t, log: l, hub: NewHub(o)}
 	w.svc = NewService(ServiceOptions{Log: l, Sessions: l, Hub: w.hub, Bus: deafBus{}})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -14,6 +14,7 @@ type Options struct {
 	Log      Log
 	Sessions Sessions
 	Feed     Feed
+	Cluster  Cluster
 	Bus      Bus // may be nil; told of watched users where it implements Interest
 	Topics   Topics
 	Epoch    func() string

@@ -86,14 +86,6 @@ type Sessions interface {
 	// acknowledged seq. Sessions that a jump, a mute or a first subscription
 	// carried past it are not listed.
 	Deliveries(ctx context.Context, n Notification) ([]Delivery, error)
-
-	// Beat says that node lives, with the sessions it holds open: those of a
-	// node silent for long count as disconnected since its last beat.
-	Beat(ctx context.Context, node string) error
-
-	// ExpireSessions removes sessions whose time is over, at most limit, and
-	// tells how many.
-	ExpireSessions(ctx context.Context, limit int) (int, error)
 }
 
 // Delivery is one device's state for one notification.

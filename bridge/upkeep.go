@@ -28,7 +28,7 @@ func (h *Hub) beater(ctx context.Context) {
 	h.every(ctx, beatEvery, func() {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		defer cancel()
-		if err := h.o.Sessions.Beat(q, h.o.Node); err != nil && ctx.Err() == nil {
+		if err := h.o.Cluster.Beat(q, h.o.Node, h.Figures()); err != nil && ctx.Err() == nil {
 			h.o.Logger.Warn("the beat waits for the database", "error", err)
 		}
 	})

@@ -1,0 +1,180 @@
+package token
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// SignerOptions sets up a Signer. Exactly one of Secret and PrivateKeyPEM is
+// required.
+type SignerOptions struct {
+	Secret        []byte // signs HS256; at least MinSecret bytes
+	PrivateKeyPEM []byte // signs RS256, ES256/384/512 or EdDSA, as the key is
+	KeyID         string // kid of the private key; "" writes none
+	Issuer        string // iss; "" writes none
+	Audience      string // aud; "" writes none
+	Topics        bridge.Topics
+	Now           func() time.Time // nil means time.Now
+}
+
+// Signer makes tokens.
+type Signer struct {
+	o      SignerOptions
+	method jwt.SigningMethod
+	key    any
+}
+
+// NewSigner returns a Signer over o; it fails for keys a Verifier would refuse.
+func NewSigner(o SignerOptions) (*Signer, error) {
+	s := &Signer{o: o}
+	if s.o.Now == nil {
+		s.o.Now = time.Now
+	}
+	if (len(o.Secret) > 0) == (len(o.PrivateKeyPEM) > 0) {
+		return nil, errors.New("a signer needs a secret or a private key")
+	}
+	if len(o.Secret) > 0 {
+		if err := CheckSecret(o.Secret); err != nil {
+			return nil, fmt.Errorf("the secret: %w", err)
+		}
+		s.method, s.key = jwt.SigningMethodHS256, o.Secret
+		return s, nil
+	}
+	key, err := parsePrivateKey(o.PrivateKeyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("read the private key: %w", err)
+	}
+	algs, err := algorithms(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("the private key is %w", err)
+	}
+	s.method, s.key = jwt.GetSigningMethod(algs[0]), key
+	return s, nil
+}
+
+func parsePrivateKey(data []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("it holds no PEM block")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, errors.New("it is not a private key")
+	}
+	if err != nil {
+		return nil, errors.New("its content is damaged or encrypted")
+	}
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		return k, nil
+	case *ecdsa.PrivateKey:
+		return k, nil
+	case ed25519.PrivateKey:
+		return k, nil
+	}
+	return nil, fmt.Errorf("no accepted algorithm uses a key of type %T", key)
+}
+
+// Sign writes a token of c: sub, exp, iat (now, where c has none), jti (drawn,
+// where c has none), type "access", scope, the configured iss and aud, and acl.
+// ExpiresAt is required. Each extra's claims are added; they cannot replace one
+// of these.
+func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) {
+	if _, err := bridge.ParseUserID(string(c.User)); err != nil {
+		return "", fmt.Errorf("sign a token: %w", err)
+	}
+	if c.ExpiresAt.IsZero() {
+		return "", errors.New("sign a token: it needs an expiry")
+	}
+	if c.IssuedAt.IsZero() {
+		c.IssuedAt = s.o.Now()
+	}
+	if c.ID == "" {
+		c.ID = rand.Text()
+	}
+	claims := jwt.MapClaims{}
+	for _, e := range extra {
+		maps.Copy(claims, e)
+	}
+	claims["sub"] = string(c.User)
+	claims["type"] = "access"
+	claims["iat"] = c.IssuedAt.Unix()
+	claims["exp"] = c.ExpiresAt.Unix()
+	claims["jti"] = c.ID
+	claims["acl"] = s.acl(c)
+	delete(claims, "scope")
+	if names := scopeNames(c.Scope); names != "" {
+		claims["scope"] = names
+	}
+	if s.o.Issuer != "" {
+		claims["iss"] = s.o.Issuer
+	}
+	if s.o.Audience != "" {
+		claims["aud"] = s.o.Audience
+	}
+	t := jwt.NewWithClaims(s.method, claims)
+	if s.o.KeyID != "" {
+		t.Header["kid"] = s.o.KeyID
+	}
+	raw, err := t.SignedString(s.key)
+	if err != nil {
+		return "", fmt.Errorf("sign a token: %w", err)
+	}
+	return raw, nil
+}
+
+func scopeNames(s bridge.Scope) string {
+	var names []string
+	for _, n := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
+		if s&bridge.ParseScope(n) != 0 {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// aclRule is one rule of the acl claim as EMQX 5.5 and later read it: a list,
+// the first match decides.
+type aclRule struct {
+	Permission string `json:"permission"` // allow, deny
+	Action     string `json:"action"`     // publish, subscribe, all
+	Topic      string `json:"topic"`
+}
+
+// acl says on an EMQX cluster what MayReceive says here. EMQX asks its other
+// authorizers about what no rule matches, and allows where those are silent;
+// hence the closing denials. "#" does not match topics that begin with "$"
+// (MQTT 5 §4.7.2), so those have a denial of their own.
+func (s *Signer) acl(c bridge.Claims) []aclRule {
+	topic := s.o.Topics.Status(c.User)
+	if c.Has(bridge.ScopeRead) {
+		topic = s.o.Topics.Everyone()
+	}
+	return []aclRule{
+		{"allow", "subscribe", topic},
+		{"deny", "all", "#"},
+		{"deny", "all", "$SYS/#"},
+	}
+}

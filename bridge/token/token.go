@@ -1,0 +1,61 @@
+// Package token verifies and signs the JSON Web Tokens (RFC 7519) that name a
+// user and the user's scopes.
+//
+// The application that owns the users issues them; falconbridge verifies them
+// with a secret, public keys, or a key set behind a URL. Which algorithms are
+// accepted follows from the configured key, never from the token (RFC 8725 §3.1).
+// Errors say what is wrong with a token and never hold any part of it.
+package token
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// The reasons a token is refused; test with errors.Is.
+var (
+	ErrInvalid = errors.New("the token is not valid")
+	ErrExpired = errors.New("the token has expired")
+	ErrRevoked = errors.New("the token was revoked")
+	// ErrUnavailable: the token could not be judged, because the key set could
+	// not be asked. It is wrapped together with ErrInvalid.
+	ErrUnavailable = errors.New("the key set is away")
+)
+
+// MaxSize is the longest token that is looked at, in bytes.
+const MaxSize = 8 << 10
+
+// MinSecret is the shortest secret, in bytes: as long as the hash of HS256
+// (RFC 7518 §3.2).
+const MinSecret = 32
+
+// Options sets up a Verifier. At least one of Secret, PublicKeyPEM and JWKSURL
+// is required; several may be given.
+type Options struct {
+	Secret       []byte // HS256, HS384 and HS512; at least MinSecret bytes
+	PublicKeyPEM []byte // one or more PEM blocks: RS and PS (2048 bits or more), ES, EdDSA
+	JWKSURL      string // https, or http on loopback; RS, PS, ES and EdDSA
+
+	Issuer   string // required value of iss; "" asks for none
+	Audience string // required in aud; "" asks for none
+
+	// AdminWhen is a claim path and the value that means scope admin, e.g.
+	// "profile.role_id=1". A dot inside a claim's name is written `\.`; a claim
+	// that is an array counts where it holds the value.
+	AdminWhen string
+
+	// Revoked is asked at every Verify, also for tokens verified before, so it
+	// answers from memory. nil revokes none.
+	Revoked func(bridge.Claims) bool
+
+	Now        func() time.Time // nil means time.Now
+	Leeway     time.Duration    // for nbf and iat in the future; 0 means 30s
+	HTTPClient *http.Client     // for JWKSURL; nil means one with a 10s timeout
+	CacheSize  int              // verified tokens kept, at most; 0 means 16384
+}
+
+func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
