@@ -13,7 +13,7 @@ const (
 	HintAppended HintType = iota // User has notifications up to Seq
 	HintMuted                    // User muted or unmuted, or had one deleted: forget cached items
 	HintTakeover                 // Device opened a session of generation Gen: older connections end
-	HintEnd                      // User's connections end: erased, revoked or ended by an operator
+	HintEnd                      // orders or revocations for User ("": for anybody) were stored: poll now
 )
 
 // Hint wakes a node's pumps. Hints may be lost, doubled or reordered:

@@ -30,6 +30,7 @@ type Conn struct {
 	window     int // unacknowledged messages at once
 	persistent bool
 	request    *ConnectRequest
+	at         time.Time // when it connected
 
 	mu     sync.Mutex
 	claims Claims
@@ -42,6 +43,7 @@ type Conn struct {
 	ended  EndReason
 	dead   bool // end or Close was called: nothing is sent any more
 	closed bool // Close was called
+	held   bool // the cursor is not written now, see holdCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
@@ -63,6 +65,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		window: h.o.Window, expiry: r.Expiry, request: &r,
 		persistent: r.Expiry > 0 || s.Present,
 		acked:      s.Acked,
+		at:         time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if r.ReceiveMaximum > 0 {
 		c.window = min(c.window, r.ReceiveMaximum)
@@ -70,6 +73,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	if s.Present && s.Subscribed != nil {
 		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
 		if err != nil {
+			c.abandon()
 			return nil, false, fmt.Errorf("find where the replay starts: %w", err)
 		}
 		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
@@ -82,6 +86,15 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		h.o.Bus.Publish(Hint{Type: HintTakeover, User: r.Device.User, ClientID: r.Device.ClientID, Gen: s.Generation, Node: h.o.Node})
 	}
 	return c, s.Present, nil
+}
+
+// abandon gives a session back whose connection never came to be.
+func (c *Conn) abandon() {
+	if c.persistent {
+		a := c.place()
+		a.Closed, a.Expiry = true, c.expiry
+		c.hub.leave(a)
+	}
 }
 
 // endOlder ends what is connected here as the same device, before its session is
@@ -124,6 +137,7 @@ func (c *Conn) register() {
 		c.end(EndTakenOver)
 	}
 	c.hub.figures.connections.Add(1)
+	c.hub.roll.open(c)
 }
 
 // Resume starts delivery of a resumed subscription, after the CONNACK was written.
@@ -250,6 +264,7 @@ func (c *Conn) Close() {
 		c.hub.drop(p)
 	}
 	c.hub.figures.connections.Add(-1)
+	c.hub.roll.close(c)
 }
 
 func without[T comparable](list []T, x T) []T {

@@ -41,9 +41,25 @@ func (c *Conn) place() Advance {
 	return a
 }
 
+// holdCursor writes what is waiting of the cursor, and keeps it from being
+// written again until release is called.
+func (c *Conn) holdCursor(ctx context.Context) (release func(), err error) {
+	c.mu.Lock()
+	c.held = true
+	c.mu.Unlock()
+	release = func() {
+		c.mu.Lock()
+		c.held = false
+		c.mu.Unlock()
+	}
+	c.hub.flushing.Lock() // waits for a flush under way
+	defer c.hub.flushing.Unlock()
+	return release, c.hub.flushDevice(ctx, c.device)
+}
+
 // save leaves a for the next flush.
 func (c *Conn) save(a Advance) {
-	if !c.persistent {
+	if !c.persistent || c.held {
 		return
 	}
 	c.hub.shard(c.device.User).put(a)
@@ -71,10 +87,7 @@ func (s *shard) put(a Advance) {
 // leave saves the cursor of a closed connection and has it flushed at once.
 func (h *Hub) leave(a Advance) {
 	h.shard(a.Device.User).put(a)
-	select {
-	case h.kick <- struct{}{}:
-	default:
-	}
+	nudge(h.kick)
 }
 
 // take removes the waiting advances from the shards, all or only those of
@@ -106,6 +119,8 @@ const flushChunk = 1000
 
 // flush writes the waiting cursors; what fails waits for the next flush.
 func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
+	h.flushing.Lock()
+	defer h.flushing.Unlock()
 	as := h.take(closedOnly)
 	for len(as) > 0 {
 		n := min(len(as), flushChunk)

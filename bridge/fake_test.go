@@ -363,7 +363,7 @@ func newWorld(t *testing.T, o Options) *world {
 	l := newMemLog()
 	o.Log, o.Sessions, o.Feed, o.Cluster, o.Epoch = l, l, l, lone{}, func() string { return "e1" }
 	w := &world{t: t, log: l, hub: NewHub(o)}
-	w.svc = NewService(ServiceOptions{Log: l, Sessions: l, Hub: w.hub, Bus: deafBus{}})
+	w.svc = NewService(ServiceOptions{Log: l, Sessions: l, Cluster: lone{}, Hub: w.hub, Bus: deafBus{}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.hub.Run(ctx) }()

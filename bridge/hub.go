@@ -15,7 +15,8 @@ type Options struct {
 	Sessions Sessions
 	Feed     Feed
 	Cluster  Cluster
-	Bus      Bus // may be nil; told of watched users where it implements Interest
+	Pruner   Pruner // nil: nothing is pruned by this node
+	Bus      Bus    // may be nil; told of watched users where it implements Interest
 	Topics   Topics
 	Epoch    func() string
 	Node     string       // unique among running nodes; "" draws one
@@ -24,12 +25,17 @@ type Options struct {
 	Window     int           // unacknowledged messages per device, at most; 0 means 32
 	AckWait    time.Duration // silence before a device is disconnected; 0 means 20s
 	SessionTTL time.Duration // longest session expiry; 0 means 168h
+	Retention  time.Duration // age at which notifications are deleted; 0: never
 	ReplayCap  int           // notifications replayed at most; 0 means 1000
 	Sweep      time.Duration // between repairs of lost hints; 0 means 5s
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s
 	Query      time.Duration // longest wait for the database; 0 means 2s
 	Reads      int           // reads of the log at once; 0 means 16
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
+
+	// Observe is told how long a message took from its append to its device's
+	// socket; nil: nobody. It is called for every live message and must not block.
+	Observe func(time.Duration)
 }
 
 func (o Options) withDefaults() Options {
@@ -57,11 +63,25 @@ type Hub struct {
 	shards [64]shard
 	reads  chan struct{} // a place per concurrent read of the log
 
+	// Revocations are the cluster's, as of the last poll.
+	Revocations Revocations
+
 	streams streams       // operators' wildcard subscriptions
 	failed  atomic.Bool   // a pump could not read the log: retry soon
 	kick    chan struct{} // cursors of closed connections wait to be flushed
 	sweep   chan struct{} // hints may have been lost: sweep now
+	pollNow chan struct{} // orders or revocations were stored
 	figures figures
+
+	started time.Time
+	roll    roll
+	view    struct {
+		mu    sync.Mutex // one poll at a time
+		at    time.Time  // of the database, at the last poll
+		epoch string
+		fresh atomic.Int64 // begin of the last poll, ns after started, plus one; 0: none yet
+	}
+	flushing sync.Mutex // one writer of cursors at a time
 }
 
 // NewHub returns a hub over o. It delivers at once; Run does its upkeep.
@@ -72,6 +92,9 @@ func NewHub(o Options) *Hub {
 		reads: make(chan struct{}, o.Reads),
 		kick:  make(chan struct{}, 1),
 		sweep: make(chan struct{}, 1),
+
+		pollNow: make(chan struct{}, 1),
+		started: time.Now(),
 	}
 	for i := range h.shards {
 		h.shards[i].users = make(map[UserID]*entry)
@@ -193,17 +216,20 @@ func (h *Hub) Hint(hint Hint) {
 			}
 		}
 	case HintEnd:
-		conns, _, _ := h.entry(hint.User)
-		for _, c := range conns {
-			c.end(EndAdmin)
-		}
+		nudge(h.pollNow)
 	}
 }
 
 // Reconnected sweeps at once: hints may have been lost.
 func (h *Hub) Reconnected() {
+	nudge(h.sweep)
+	nudge(h.pollNow)
+}
+
+// nudge wakes whoever waits for ch, without waiting for it.
+func nudge(ch chan struct{}) {
 	select {
-	case h.sweep <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }

@@ -95,7 +95,7 @@ func (p *pump) start() {
 
 // due tells whether p could send something now.
 func (p *pump) due() bool {
-	if p.c.dead || p.gone || p.held || !p.active {
+	if p.c.dead || p.gone || p.held || !p.active || !p.c.hub.fresh(time.Now()) {
 		return false
 	}
 	room := p.room()
@@ -222,6 +222,16 @@ func (p *pump) claim(items []Notification, after Seq, room int) []Message {
 		p.behind = true
 	}
 	now := time.Now()
+	if !c.hub.fresh(now) { // the poll that succeeds next wakes it
+		p.behind, p.cache = true, nil
+		if p.stream != nil {
+			p.stream.place = p.stream.was
+		}
+		return nil
+	}
+	if p.stream != nil {
+		p.lookAgain(len(items))
+	}
 	if p.stream != nil && p.stream.lags(items, now, c.hub.o.MaxLag) {
 		c.endLocked(EndSlow)
 		return nil
@@ -280,6 +290,15 @@ func (p *pump) send(ms []Message) bool {
 		return false
 	}
 	c.hub.figures.sent.Add(int64(len(ms)))
+	if observe := c.hub.o.Observe; observe != nil {
+		now := time.Now()
+		for i := range ms {
+			// What was appended before the device came is history, not live.
+			if m := &ms[i]; !m.CreatedAt.Before(c.at) {
+				observe(max(0, now.Sub(m.CreatedAt)))
+			}
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range ms {

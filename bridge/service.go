@@ -19,6 +19,7 @@ type ServiceOptions struct {
 	History  History
 	Reports  Reports
 	Sessions Sessions
+	Cluster  Cluster
 	Hub      *Hub   // wakes this node's devices
 	Bus      Bus    // wakes other nodes
 	Locale   Locale // "" means Spanish
@@ -199,7 +200,43 @@ func (s *Service) Erase(ctx context.Context, u UserID) error {
 	if err := s.o.History.Erase(ctx, u); err != nil {
 		return err
 	}
-	s.tell(Hint{Type: HintEnd, User: u})
+	s.tell(Hint{Type: HintMuted, User: u})
+	return s.order(ctx, Order{User: u, Reason: EndErased})
+}
+
+func (s *Service) order(ctx context.Context, o Order) error {
+	if err := s.o.Cluster.End(ctx, o); err != nil {
+		return fmt.Errorf("end the connections of %s: %w", o.User, err)
+	}
+	s.tell(Hint{Type: HintEnd, User: o.User})
+	return nil
+}
+
+// EndConnections ends a user's connections on every node. The user may connect
+// again: see [Service.Revoke].
+func (s *Service) EndConnections(ctx context.Context, u UserID) error {
+	return s.order(ctx, Order{User: u, Reason: EndAdmin})
+}
+
+// Connections returns a page of the live connections of all nodes.
+func (s *Service) Connections(ctx context.Context, q ConnectionQuery) ([]Connection, bool, error) {
+	return s.o.Cluster.Connections(ctx, q)
+}
+
+// Nodes returns the nodes that live, with their figures as of their last beat.
+func (s *Service) Nodes(ctx context.Context) ([]NodeInfo, error) { return s.o.Cluster.Nodes(ctx) }
+
+// Revoke takes tokens back on every node, and ends the connections that use them.
+// Before is now where it is zero.
+func (s *Service) Revoke(ctx context.Context, r Revocation) error {
+	if r.User != "" && r.Before.IsZero() {
+		r.Before = time.Now()
+	}
+	r.Before = r.Before.UTC().Truncate(time.Millisecond)
+	if err := s.o.Cluster.Revoke(ctx, r); err != nil {
+		return fmt.Errorf("revoke: %w", err)
+	}
+	s.tell(Hint{Type: HintEnd, User: r.User})
 	return nil
 }
 

@@ -13,16 +13,31 @@ import (
 // the subscription, live. It holds no queue: like every pump it reads the log,
 // in the commit-safe order of [Feed]. Only its pump's goroutine uses it.
 type stream struct {
-	pos      Position
-	user     UserID // the snapshot's keyset
-	live     bool   // the snapshot is over
-	caughtUp bool   // the backlog that grew during the snapshot is over
-	retained bool   // what read returned last is of the snapshot
-	more     bool   // read has more to give
+	place
+	was      place // before the last read
+	caughtUp bool  // the backlog that grew during the snapshot is over
+	retained bool  // what read returned last is of the snapshot
+	more     bool  // read has more to give
+	looks    int   // how often it still looks again for what a hint announced
 }
 
+// place is where a stream stands.
+type place struct {
+	pos  Position
+	user UserID // the snapshot's keyset
+	live bool   // the snapshot is over
+}
+
+// A hint may come before its row can be read in the commit-safe order: an older
+// transaction is still open somewhere. The stream then looks again this often,
+// this long apart, before it leaves the row to the next hint or sweep.
+const (
+	streamLooks = 20
+	streamLook  = 50 * time.Millisecond
+)
+
 func (s *stream) read(ctx context.Context, h *Hub, limit int) ([]Notification, error) {
-	s.retained = !s.live
+	s.was, s.retained = s.place, !s.live
 	if !s.live {
 		items, err := h.o.Feed.Retained(ctx, s.user, limit)
 		if err != nil {
@@ -44,6 +59,22 @@ func (s *stream) read(ctx context.Context, h *Hub, limit int) ([]Notification, e
 	s.more = len(items) == limit
 	s.caughtUp = s.caughtUp || !s.more
 	return items, nil
+}
+
+// lookAgain has p read once more soon, where a hint announced more than the read
+// found. c.mu is held.
+func (p *pump) lookAgain(found int) {
+	s := p.stream
+	if found > 0 || !s.live || s.looks == 0 {
+		return
+	}
+	s.looks--
+	time.AfterFunc(streamLook, func() {
+		p.c.mu.Lock()
+		defer p.c.mu.Unlock()
+		p.behind = true
+		p.start()
+	})
 }
 
 // lags tells whether an operator who had caught up has fallen behind.
@@ -69,7 +100,7 @@ func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest) error 
 	snapshot := r.Since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
 	c.mu.Lock()
 	p.sub = r.Subscription
-	p.stream = &stream{pos: pos, live: !snapshot, caughtUp: !snapshot}
+	p.stream = &stream{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot}
 	p.behind = true
 	c.mu.Unlock()
 	c.hub.streams.add(p)
@@ -107,6 +138,7 @@ func (s *streams) wake() {
 	for _, p := range all {
 		p.c.mu.Lock()
 		p.behind = true
+		p.stream.looks = streamLooks
 		p.start()
 		p.c.mu.Unlock()
 	}

@@ -106,6 +106,15 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 		return fmt.Errorf("subscribe %s: %w", c.device.User, err)
 	}
 	var head Head
+	if c.persistent && existed && r.Since != nil {
+		// The cursor goes back: nothing that was acknowledged before may be
+		// written after.
+		release, err := c.holdCursor(ctx)
+		defer release()
+		if err != nil {
+			return undo(err)
+		}
+	}
 	if c.persistent {
 		var stale bool
 		head, stale, err = c.hub.o.Sessions.Subscribe(ctx, c.device, c.gen, r.Subscription, r.Since)
@@ -128,6 +137,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.held = false
 	if r.Since != nil || !existed {
 		p.dupUpTo = max(p.dupUpTo, p.sent)
 		p.win.seqs = nil
@@ -135,7 +145,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 		if r.Since != nil && start > *r.Since {
 			c.jumped(start)
 		}
-		p.cache, p.behind, p.held = nil, p.behind || start < head.Last, false
+		p.restart(start < head.Last)
 	}
 	p.adopt(r, existed, head.Latest)
 	return nil
@@ -160,10 +170,18 @@ func (c *Conn) subscribeOther(ctx context.Context, r SubscribeRequest, u UserID)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.Since != nil || !existed {
-		p.pos, p.cache, p.behind = start, nil, p.behind || start < head.Last
+		p.pos = start
+		p.restart(start < head.Last)
 	}
 	p.adopt(r, existed, head.Latest)
 	return nil
+}
+
+// restart forgets what hints carried for another position: it is to be read from
+// the log. c.mu is held.
+func (p *pump) restart(behind bool) {
+	p.behind = p.behind || len(p.cache) > 0 || behind
+	p.cache, p.held = nil, false
 }
 
 // adopt takes over what a SUBSCRIBE asked for; c.mu is held.

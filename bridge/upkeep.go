@@ -2,27 +2,31 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Run sweeps, flushes cursors and beats until ctx ends, then flushes what is
-// left, within Options.Query.
+// Run sweeps, polls, flushes cursors, prunes and beats until ctx ends. Then it
+// flushes what is left and takes the node out of the cluster's view, each within
+// Options.Query.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flusher, h.sweeper, h.beater, h.watcher} {
+	for _, f := range []func(context.Context){h.flusher, h.sweeper, h.beater, h.watcher, h.poller, h.registrar, h.pruner} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
 	defer cancel()
-	return h.flush(last, false)
+	err := h.flush(last, false)
+	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
+	defer cancel()
+	return errors.Join(err, h.o.Cluster.Leave(last, h.o.Node))
 }
 
-// beatEvery is how often a node says that it lives. Peers take it for dead after
-// three missed beats.
-const beatEvery = 5 * time.Second
+// beatEvery is how often a node says that it lives; see NodeTimeout.
+const beatEvery = 4 * time.Second
 
 func (h *Hub) beater(ctx context.Context) {
 	h.every(ctx, beatEvery, func() {
@@ -108,7 +112,7 @@ func (h *Hub) wakeAll(force bool) {
 }
 
 // watcher ends connections that are silent past the acknowledgement deadline or
-// whose token has expired. One pass over all, a few times a deadline, is cheaper
+// whose token has expired or was revoked. One pass over all, a few times a deadline, is cheaper
 // than a timer a connection.
 func (h *Hub) watcher(ctx context.Context) {
 	h.every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {

@@ -1,0 +1,171 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// What one node does concerns others: a device connects elsewhere, an operator
+// ends connections or revokes tokens. Hints say so at once; a poll of the
+// database every pollEvery says so when hints are lost. A node whose last poll
+// is older than viewLife delivers nothing, because it may not know that it
+// should not.
+const (
+	pollEvery     = 2 * time.Second
+	viewLife      = 5 * time.Second
+	registerEvery = time.Second
+)
+
+// Poll learns the cluster's orders and revocations and obeys them. Call it once
+// before the first connection is served; Run repeats it.
+func (h *Hub) Poll(ctx context.Context) error {
+	h.view.mu.Lock()
+	defer h.view.mu.Unlock()
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
+	defer cancel()
+	v, err := h.o.Cluster.Poll(ctx, h.o.Node, h.view.at)
+	if err != nil {
+		return fmt.Errorf("poll the cluster: %w", err)
+	}
+	h.view.at = v.At
+	news := h.Revocations.Add(v.Revocations...)
+	for _, o := range v.Orders {
+		h.obey(o)
+	}
+	epoch := h.o.Epoch()
+	restored := h.view.epoch != "" && h.view.epoch != epoch
+	h.view.epoch = epoch
+	if news || restored {
+		h.each(func(c *Conn) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			switch {
+			case restored:
+				c.endLocked(EndEpoch)
+			case h.Revocations.Revoked(c.claims):
+				c.endLocked(EndExpired)
+			}
+		})
+	}
+	wasFresh := h.fresh(begun)
+	h.view.fresh.Store(int64(begun.Sub(h.started)) + 1)
+	if !wasFresh {
+		h.wakeAll(false)
+	}
+	return nil
+}
+
+// fresh tells whether the view may be trusted at now.
+func (h *Hub) fresh(now time.Time) bool {
+	at := h.view.fresh.Load()
+	return at > 0 && now.Sub(h.started)-time.Duration(at) <= viewLife
+}
+
+// Ready is nil while the node may deliver.
+func (h *Hub) Ready() error {
+	if !h.fresh(time.Now()) {
+		return fmt.Errorf("the cluster's orders are not known: %w", ErrUnavailable)
+	}
+	return nil
+}
+
+func (h *Hub) obey(o Order) {
+	conns, _, _ := h.entry(o.User)
+	for _, c := range conns {
+		if c.gen < o.Before && (o.ClientID == "" || o.ClientID == c.device.ClientID) {
+			c.end(o.Reason)
+		}
+	}
+}
+
+func (h *Hub) poller(ctx context.Context) {
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	for {
+		if err := h.Poll(ctx); err != nil && ctx.Err() == nil && h.fresh(time.Now()) {
+			h.o.Logger.Warn("the cluster's orders wait for the database", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-h.pollNow:
+		}
+	}
+}
+
+// roll is what changed among this node's connections since it was last
+// registered.
+type roll struct {
+	mu     sync.Mutex
+	opened map[*Conn]struct{}
+	closed []Connection
+}
+
+func (r *roll) open(c *Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opened == nil {
+		r.opened = make(map[*Conn]struct{})
+	}
+	r.opened[c] = struct{}{}
+}
+
+func (r *roll) close(c *Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.opened[c]; ok { // nobody ever heard of it
+		delete(r.opened, c)
+		return
+	}
+	r.closed = append(r.closed, c.info())
+}
+
+// register tells the cluster which connections opened and closed here.
+func (h *Hub) register(ctx context.Context) error {
+	r := &h.roll
+	r.mu.Lock()
+	opened, closed := r.opened, r.closed
+	r.opened, r.closed = nil, nil
+	r.mu.Unlock()
+	if len(opened)+len(closed) == 0 {
+		return nil
+	}
+	list := make([]Connection, 0, len(opened))
+	for c := range opened {
+		list = append(list, c.info())
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
+	defer cancel()
+	err := h.o.Cluster.Register(ctx, h.o.Node, list, closed)
+	if err == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.opened == nil {
+		r.opened = make(map[*Conn]struct{}, len(opened))
+	}
+	for c := range opened {
+		r.opened[c] = struct{}{}
+	}
+	r.closed = append(closed, r.closed...)
+	return fmt.Errorf("register %d connections: %w", len(list), err)
+}
+
+func (h *Hub) registrar(ctx context.Context) {
+	h.every(ctx, registerEvery, func() {
+		if err := h.register(ctx); err != nil && ctx.Err() == nil {
+			h.o.Logger.Warn("the list of connections waits for the database", "error", err)
+		}
+	})
+}
+
+// info describes c to the cluster.
+func (c *Conn) info() Connection {
+	return Connection{Device: c.device, Generation: c.gen, Node: c.hub.o.Node, Protocol: c.request.Protocol,
+		Transport: c.request.Transport, Remote: c.request.Remote, Persistent: c.persistent, Since: c.at}
+}
