@@ -1,0 +1,211 @@
+package bridge
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// peers is a cluster that says what a test puts into it.
+type peers struct {
+	lone
+	mu     sync.Mutex
+	view   View
+	away   bool
+	opened []Connection
+	closed []Connection
+}
+
+func (p *peers) Poll(context.Context, string, time.Time) (View, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return View{}, ErrUnavailable
+	}
+	return p.view, nil
+}
+
+func (p *peers) Register(_ context.Context, _ string, opened, closed []Connection) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return ErrUnavailable
+	}
+	p.opened, p.closed = append(p.opened, opened...), append(p.closed, closed...)
+	return nil
+}
+
+func (p *peers) set(away bool, v View) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away, p.view = away, v
+}
+
+func (p *peers) rolls() (opened, closed int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.opened), len(p.closed)
+}
+
+// inCluster runs f on faked time with a hub whose cluster the test writes.
+func inCluster(t *testing.T, f func(w *world, p *peers)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p})
+		synctest.Wait()
+		f(w, p)
+	})
+}
+
+func TestOrdersEndConnections(t *testing.T) {
+	for name, tt := range map[string]struct {
+		order Order
+		want  []EndReason
+	}{
+		"all of the user's":          {Order{User: "7", Before: 99, Reason: EndAdmin}, []EndReason{EndAdmin}},
+		"this device's older":        {Order{User: "7", ClientID: "phone", Before: 99, Reason: EndTakenOver}, []EndReason{EndTakenOver}},
+		"another device's":           {Order{User: "7", ClientID: "tablet", Before: 99, Reason: EndTakenOver}, nil},
+		"another user's":             {Order{User: "8", Before: 99, Reason: EndAdmin}, nil},
+		"only ones opened before it": {Order{User: "7", Before: 1, Reason: EndAdmin}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(w *world, p *peers) {
+				_, l, _ := w.connect(persistent("7"))
+				p.set(false, View{Orders: []Order{tt.order}})
+				time.Sleep(2 * pollEvery)
+				synctest.Wait()
+				if got := l.reasons(); !slices.Equal(got, tt.want) {
+					t.Errorf("ended with %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		claims Claims
+		r      Revocation
+		ends   bool
+	}{
+		"by jti":                           {Claims{User: "7", ID: "a"}, Revocation{ID: "a"}, true},
+		"by another jti":                   {Claims{User: "7", ID: "a"}, Revocation{ID: "b"}, false},
+		"by user, issued before":           {Claims{User: "7", IssuedAt: now}, Revocation{User: "7", Before: now.Add(time.Second)}, true},
+		"by user, issued after":            {Claims{User: "7", IssuedAt: now}, Revocation{User: "7", Before: now.Add(-time.Second)}, false},
+		"by user, without a time of issue": {Claims{User: "7"}, Revocation{User: "7", Before: now}, true},
+		"of another user":                  {Claims{User: "7"}, Revocation{User: "8", Before: now}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(w *world, p *peers) {
+				r := persistent("7")
+				tt.claims.ExpiresAt = time.Now().Add(time.Hour)
+				r.Claims = tt.claims
+				c, l, _ := w.connect(r)
+				w.subscribe(c, qos1)
+				p.set(false, View{Revocations: []Revocation{tt.r}})
+				time.Sleep(5 * time.Second)
+				w.notify("7", "after")
+				synctest.Wait()
+				got, _ := l.take()
+				if ended := slices.Equal(l.reasons(), []EndReason{EndExpired}); ended != tt.ends || (len(got) == 0) != tt.ends {
+					t.Errorf("ended %v, got %v", ended, got)
+				}
+			})
+		})
+	}
+}
+
+func TestAHintMakesTheNodePollAtOnce(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		_, l, _ := w.connect(persistent("7"))
+		p.set(false, View{Orders: []Order{{User: "7", Before: 99, Reason: EndAdmin}}})
+		w.hub.Hint(Hint{Type: HintEnd, User: "7"})
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []EndReason{EndAdmin}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		op, seen, _ := w.connect(ConnectRequest{Device: Device{"op", "x"},
+			Claims: Claims{User: "op", Scope: ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
+		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status", RetainHandling: 2})
+		p.set(true, View{})
+		time.Sleep(viewLife + time.Second)
+		w.notify("7", "a")
+		w.expect(l, "")
+		w.expect(seen, "")
+		if w.hub.Ready() == nil {
+			t.Error("ready on a stale view")
+		}
+		p.set(false, View{})
+		time.Sleep(pollEvery)
+		w.expect(l, "1")
+		w.expect(seen, "1")
+	})
+}
+
+func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, _, _ := w.connect(persistent("7"))
+		p.set(true, View{}) // what cannot be written waits
+		time.Sleep(2 * registerEvery)
+		p.set(false, View{})
+		time.Sleep(registerEvery)
+		synctest.Wait()
+		if o, x := p.rolls(); o != 1 || x != 0 {
+			t.Fatalf("%d opened, %d closed", o, x)
+		}
+		c.Close()
+		brief, _, _ := w.connect(ConnectRequest{Device: Device{"7", "brief"}})
+		brief.Close()
+		time.Sleep(registerEvery)
+		synctest.Wait()
+		if o, x := p.rolls(); o != 1 || x != 1 {
+			t.Fatalf("%d opened, %d closed after the end", o, x)
+		}
+	})
+}
+
+func TestARestoredLogEndsEveryConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		epoch := "e1"
+		w := newWorld(t, Options{Epoch: func() string { return epoch }})
+		_, l, _ := w.connect(persistent("7"))
+		synctest.Wait()
+		epoch = "e2"
+		time.Sleep(2 * pollEvery)
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []EndReason{EndEpoch}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+// A hint can precede its row in the commit-safe order, while an older
+// transaction is open: the stream looks again by itself.
+func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{Sweep: time.Hour})
+		op, l, _ := w.connect(ConnectRequest{Device: Device{"op", "x"},
+			Claims: Claims{User: "op", Scope: ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
+		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status"})
+		synctest.Wait()
+		w.hub.Hint(Hint{Type: HintAppended, User: "7", Seq: 1})
+		time.Sleep(2 * streamLook)
+		_, err := w.log.Append(context.Background(), Command{Drafts: []Draft{{User: "7", Title: "a", Message: "a"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * streamLook)
+		w.expect(l, "1")
+	})
+}

@@ -1,0 +1,145 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeLink is a device: it keeps what it got.
+type fakeLink struct {
+	mu     sync.Mutex
+	got    []Message
+	ended  []EndReason
+	refuse int // messages with a title longer than this are over the packet size; 0: none
+	broken error
+}
+
+func (f *fakeLink) Send(ms []Message) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return f.broken
+	}
+	for i := range ms {
+		if f.refuse > 0 && len(ms[i].Title) > f.refuse {
+			continue
+		}
+		ms[i].Delivered = true
+		f.got = append(f.got, ms[i])
+	}
+	return nil
+}
+
+func (f *fakeLink) End(r EndReason) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = append(f.ended, r)
+}
+
+// take returns what came since the last take, as "seq", with r for a retained
+// copy and d for DUP.
+func (f *fakeLink) take() (words []string, ids []uint16) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	words = []string{}
+	for _, m := range f.got {
+		w := fmt.Sprint(m.Seq)
+		if m.Retain {
+			w += "r"
+		}
+		if m.Dup {
+			w += "d"
+		}
+		words = append(words, w)
+		ids = append(ids, m.PacketID)
+	}
+	f.got = nil
+	return words, ids
+}
+
+func (f *fakeLink) reasons() []EndReason {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.ended)
+}
+
+// world is a hub over a memLog, with its upkeep running until the test ends.
+type world struct {
+	t   *testing.T
+	log *memLog
+	hub *Hub
+	svc *Service
+}
+
+type deafBus struct{}
+
+func (deafBus) Publish(...Hint)                              {}
+func (deafBus) Run(ctx context.Context, _ HintHandler) error { <-ctx.Done(); return nil }
+func (deafBus) Ready() error                                 { return nil }
+
+func newWorld(t *testing.T, o Options) *world {
+	l := newMemLog()
+	o.Log, o.Sessions, o.Feed = l, l, l
+	if o.Cluster == nil {
+		o.Cluster = lone{}
+	}
+	if o.Epoch == nil {
+		o.Epoch = func() string { return "e1" }
+	}
+	w := &world{t: t, log: l, hub: NewHub(o)}
+	w.svc = NewService(ServiceOptions{Log: l, Sessions: l, Cluster: lone{}, Hub: w.hub, Bus: deafBus{}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.hub.Run(ctx) }()
+	synctest.Wait() // the first poll
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("the hub ended with %v", err)
+		}
+	})
+	return w
+}
+
+func (w *world) notify(u UserID, titles ...string) {
+	w.t.Helper()
+	for _, s := range titles {
+		if _, err := w.svc.Notify(context.Background(), Draft{User: u, Title: s, Message: s}, nil); err != nil {
+			w.t.Fatalf("notify: %v", err)
+		}
+	}
+}
+
+func (w *world) connect(r ConnectRequest) (*Conn, *fakeLink, bool) {
+	w.t.Helper()
+	if r.Claims.User == "" {
+		r.Claims.User = r.Device.User
+	}
+	if r.Claims.ExpiresAt.IsZero() {
+		r.Claims.ExpiresAt = time.Now().Add(240 * time.Hour)
+	}
+	l := &fakeLink{}
+	c, present, err := w.hub.Connect(context.Background(), r, l)
+	if err != nil {
+		w.t.Fatalf("connect: %v", err)
+	}
+	c.Resume()
+	return c, l, present
+}
+
+func (w *world) subscribe(c *Conn, r SubscribeRequest) {
+	w.t.Helper()
+	if r.Filter == "" {
+		r.Filter = w.hub.o.Topics.Status(c.device.User)
+	}
+	if err := c.Subscribe(context.Background(), r); err != nil {
+		w.t.Fatalf("subscribe: %v", err)
+	}
+	c.Activate(r.Filter)
+}
