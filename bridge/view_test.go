@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,11 +178,16 @@ func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 
 func TestARestoredLogEndsEveryConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		epoch := "e1"
-		w := newWorld(t, Options{Epoch: func() string { return epoch }})
+		var restored atomic.Bool
+		w := newWorld(t, Options{Epoch: func() string {
+			if restored.Load() {
+				return "e2"
+			}
+			return "e1"
+		}})
 		_, l, _ := w.connect(persistent("7"))
 		synctest.Wait()
-		epoch = "e2"
+		restored.Store(true)
 		time.Sleep(2 * pollEvery)
 		synctest.Wait()
 		if got := l.reasons(); !slices.Equal(got, []EndReason{EndEpoch}) {
