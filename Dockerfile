@@ -1,0 +1,23 @@
+# The program is one static binary; the image adds certificate authorities (for
+# key sets and relays over TLS) and a user that is not root.
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+ARG VERSION=dev
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/falconbridge ./cmd/falconbridge \
+ && mkdir /out/data
+
+FROM gcr.io/distroless/static-debian12:nonroot
+COPY --from=build /out/falconbridge /usr/bin/falconbridge
+# Owned by the user, so that a new volume here can be written.
+COPY --from=build --chown=65532:65532 /out/data /data
+ENV FALCON_DATA_DIR=/data
+VOLUME /data
+# REST, pages and MQTT over WebSocket; MQTT over TCP. The admin listener stays on
+# the container's own loopback.
+EXPOSE 8080 1883
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["/usr/bin/falconbridge", "healthcheck"]
+ENTRYPOINT ["/usr/bin/falconbridge"]
+CMD ["serve"]

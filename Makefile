@@ -1,0 +1,56 @@
+# The commands of the project. `make test` is all that a change needs; the longer
+# work is soak, fuzz and bench. Everything starts its own servers on free ports
+# of loopback and ends them.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# How long all fuzz targets together may run, in seconds.
+FUZZTIME ?= 600
+# Which benchmarks run, and how long each.
+BENCH     ?= .
+BENCHTIME ?= 1s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## start the bridge in development mode
+	go run ./cmd/falconbridge
+
+.PHONY: build
+build: ## build the static binary ./falconbridge
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o falconbridge ./cmd/falconbridge
+
+.PHONY: packages
+packages: ## install the Debian packages the tests need (as root), or print the line that does
+	@.ci/packages
+
+# The race detector slows everything; -timeout is a package's, and no package
+# comes near it. The whole stays under ten minutes on two cores.
+.PHONY: test
+test: packages ## test everything, with the race detector
+	go test -race -timeout 9m ./...
+
+.PHONY: lint
+lint: ## vet, golangci-lint and the module's checksums
+	@.ci/lint
+
+.PHONY: cover
+cover: packages ## test everything and print the coverage by package
+	go test -timeout 9m -coverpkg=./... -coverprofile=cover.prof ./...
+	go tool cover -func=cover.prof | tail -n 1
+
+# Tests that crash, cut and hop at random read FALCON_SOAK and go on for longer.
+.PHONY: soak
+soak: packages ## the crash and fault tests, for an hour or so
+	FALCON_SOAK=1 go test -race -timeout 3h -count 1 ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target in turn, FUZZTIME seconds in all
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: packages ## the Go benchmarks; BENCH and BENCHTIME narrow them
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...

@@ -1,0 +1,155 @@
+package layout
+
+import (
+	"bytes"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// maxLines is how long a file may be. One that wants more is two thoughts.
+const maxLines = 400
+
+// files calls f for every file of the tree that people of this project wrote,
+// with its path from the root.
+func files(t *testing.T, f func(path string)) {
+	t.Helper()
+	skip := map[string]bool{".git": true, "node_modules": true, "vendor": true, "testdata": true, "data": true, "dist": true}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if skip[d.Name()] {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		f(filepath.ToSlash(rel))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
+	seen := 0
+	files(t, func(path string) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		seen++
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			return
+		}
+		for _, spec := range f.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range Rules {
+				if r.Applies(filepath.ToSlash(filepath.Dir(path))) && !r.Allows(imported) {
+					t.Errorf("%s imports %s: %s", path, imported, r.Reason)
+				}
+			}
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no Go file was found")
+	}
+}
+
+func TestNoFileIsLongerThanOneThought(t *testing.T) {
+	source := map[string]bool{".go": true, ".sql": true, ".ts": true, ".tsx": true, ".js": true, ".mjs": true,
+		".css": true, ".html": true, ".py": true, ".sh": true}
+	seen := 0
+	files(t, func(path string) {
+		if !source[filepath.Ext(path)] || strings.HasSuffix(path, ".min.js") {
+			return
+		}
+		seen++
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(b, []byte("\n")); n > maxLines && !generated(b) {
+			t.Errorf("%s has %d lines; %d are the most", path, n, maxLines)
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no source file was found")
+	}
+}
+
+// generated tells whether the first line says so, as go generate's convention is.
+func generated(b []byte) bool {
+	first, _, _ := bytes.Cut(b, []byte("\n"))
+	return bytes.Contains(first, []byte("Code generated")) && bytes.Contains(first, []byte("DO NOT EDIT"))
+}
+
+func TestTheLinterKnowsEveryForbiddenImport(t *testing.T) {
+	conf, err := os.ReadFile(filepath.Join(root, ".golangci.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Rules {
+		for _, path := range r.Never {
+			if !bytes.Contains(conf, []byte("pkg: "+path+",")) {
+				t.Errorf(".golangci.yml has no depguard rule for %s", path)
+			}
+		}
+	}
+}
+
+func TestARuleForbidsWhatItSays(t *testing.T) {
+	for name, tt := range map[string]struct {
+		folder, imported string
+		allowed          bool
+	}{
+		"the domain takes the standard library":       {"bridge", "encoding/json", true},
+		"the domain takes nothing else":               {"bridge", "golang.org/x/sync/errgroup", false},
+		"the domain knows no adapter":                 {"bridge", Module + "/bridge/token", false},
+		"the token room takes its library":            {"bridge/token", "github.com/golang-jwt/jwt/v5", true},
+		"nobody else takes it":                        {"api", "github.com/golang-jwt/jwt/v5", false},
+		"the api knows the domain":                    {"api", Module + "/bridge", true},
+		"the api knows tokens":                        {"api", Module + "/bridge/token", true},
+		"the api does not know the broker":            {"api", Module + "/broker", false},
+		"the api does not know the database":          {"api", Module + "/db", false},
+		"the broker does not know the api":            {"broker", Module + "/api", false},
+		"the broker does not know a bus":              {"broker", Module + "/bridge/bus/redis", false},
+		"the broker has the engine":                   {"broker", "github.com/mochi-mqtt/server/v2", true},
+		"the program does not have the engine":        {"cmd/falconbridge", "github.com/mochi-mqtt/server/v2/packets", false},
+		"the program wires all rooms":                 {"cmd/falconbridge", Module + "/db", true},
+		"the database does not know tokens":           {"db", Module + "/bridge/token", false},
+		"the Postgres bus has a driver":               {"bridge/bus/postgres", "github.com/uptrace/bun/driver/pgdriver", true},
+		"the Redis bus has none":                      {"bridge/bus/redis", "github.com/uptrace/bun/driver/pgdriver", false},
+		"a folder whose name only begins like a room": {"dbx", "github.com/uptrace/bun", false},
+		"nothing knows the program":                   {"internal/testserver", Module + "/cmd/falconbridge", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			allowed := true
+			for _, r := range Rules {
+				if r.Applies(tt.folder) && !r.Allows(tt.imported) {
+					allowed = false
+				}
+			}
+			if allowed != tt.allowed {
+				t.Errorf("%s importing %s: allowed is %v", tt.folder, tt.imported, allowed)
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package layout
+
+import "strings"
+
+// Module is the path all packages of this module begin with.
+const Module = "github.com/falconalert/falconbridge"
+
+// Rule forbids imports to the files of some rooms. Tests are free of it: they
+// wire real databases and brokers together.
+type Rule struct {
+	Room   string   // folder the rule is for, with what lies below; "": every room
+	Except []string // folders it is not for
+	Never  []string // import paths that are forbidden, with what lies below
+	Only   []string // of this module, nothing but these, with what lies below; nil: no such bound
+	Std    bool     // outside this module, the standard library only
+	Reason string
+}
+
+// Rules are the import rules of the tree.
+var Rules = []Rule{
+	{Room: "bridge", Except: []string{"bridge/token", "bridge/bus", "bridge/relay"}, Only: []string{}, Std: true,
+		Reason: "the domain knows nobody, so that everything else can be replaced"},
+	{Room: "bridge/token", Only: []string{"bridge"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "bridge/bus", Only: []string{"bridge", "internal/testserver"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "bridge/relay", Only: []string{"bridge"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "db", Only: []string{"bridge", "db", "internal/testserver"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "db", Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"},
+		Reason: "the database stores what was allowed; the edges decide what is, and the program wakes"},
+	{Room: "api", Only: []string{"bridge", "api", "internal"},
+		Reason: "REST and MQTT meet in the domain only, so that either can be replaced"},
+	{Room: "broker", Only: []string{"bridge", "broker", "internal"},
+		Reason: "REST and MQTT meet in the domain only, so that either can be replaced"},
+	{Room: "api", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
+		Reason: "waking nodes is the domain's work"},
+	{Room: "broker", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
+		Reason: "waking nodes is the domain's work"},
+	{Except: []string{"cmd"}, Never: []string{Module + "/cmd"},
+		Reason: "only the program wires; nothing knows the program"},
+
+	{Except: []string{"broker"}, Never: []string{"github.com/mochi-mqtt"},
+		Reason: "the engine and its traps are known in broker only"},
+	{Except: []string{"api"}, Never: []string{"github.com/danielgtaylor/huma"},
+		Reason: "HTTP shapes are known in api only"},
+	{Except: []string{"db", "bridge/bus/postgres", "internal/testserver"}, Never: []string{"github.com/uptrace/bun"},
+		Reason: "SQL is known in db only; the Postgres bus listens, and testserver makes databases"},
+	{Except: []string{"db"}, Never: []string{"modernc.org/sqlite"},
+		Reason: "SQL is known in db only"},
+	{Except: []string{"bridge/bus/redis"}, Never: []string{"github.com/redis/go-redis"},
+		Reason: "Redis is one bus among others"},
+	{Except: []string{"bridge/relay", "cmd"}, Never: []string{"github.com/eclipse/paho.golang"},
+		Reason: "the MQTT client is for the relay and the client commands"},
+	{Except: []string{"cmd"}, Never: []string{"github.com/alecthomas/kong"},
+		Reason: "flags are read in one place"},
+	{Except: []string{"bridge/token"}, Never: []string{"github.com/golang-jwt", "github.com/MicahParks"},
+		Reason: "tokens are judged in one place"},
+}
+
+// Applies tells whether the rule is for files of folder.
+func (r Rule) Applies(folder string) bool {
+	if !within(folder, r.Room) {
+		return false
+	}
+	for _, e := range r.Except {
+		if within(folder, e) {
+			return false
+		}
+	}
+	return true
+}
+
+// Allows tells whether the rule lets a file import path.
+func (r Rule) Allows(path string) bool {
+	for _, n := range r.Never {
+		if within(path, n) {
+			return false
+		}
+	}
+	if path == Module || strings.HasPrefix(path, Module+"/") {
+		return r.Only == nil || r.own(strings.TrimPrefix(path, Module+"/"))
+	}
+	return !r.Std || standard(path)
+}
+
+func (r Rule) own(folder string) bool {
+	for _, o := range r.Only {
+		if within(folder, o) {
+			return true
+		}
+	}
+	return false
+}
+
+// standard tells whether path is of the standard library: the first part of any
+// other has a dot.
+func standard(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.Contains(first, ".")
+}
+
+// within tells whether path is folder or lies below it; all lies within "".
+func within(path, folder string) bool {
+	return folder == "" || path == folder || strings.HasPrefix(path, folder+"/")
+}
