@@ -2,25 +2,20 @@ package token
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
-	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 )
 
 const (
 	keySetRefresh = 5 * time.Minute
-	keySetMaxSize = 1 << 20 // bytes of the answer that are read
-	keySetTimeout = 10 * time.Second
+	keySetRetry   = 30 * time.Second // after a failed refresh
 
 	// A token with an unknown kid makes the set be asked anew, at most this often
 	// for all of them together, so that forged kids cannot be turned into load on
@@ -29,144 +24,162 @@ const (
 	unknownKidWait  = 1500 * time.Millisecond
 )
 
-// CheckJWKSURL tells whether raw may be asked for keys: https, or http to a
-// loopback address, where nobody can change the answer on its way.
-func CheckJWKSURL(raw string) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return errors.New("it is not a URL")
-	}
-	return checkKeySetURL(u)
-}
-
-func checkKeySetURL(u *url.URL) error {
-	switch {
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http" && loopback(u.Hostname()):
-		return nil
-	case u.Scheme == "http":
-		return errors.New("http is accepted on loopback only, use https")
-	}
-	return errors.New("it is neither https nor http on loopback")
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+// setKey is one key of a set. alg and kid are "" where the set names none.
+type setKey struct {
+	publicKey
+	kid, alg string
 }
 
 // keySet is a JSON Web Key Set (RFC 7517) behind a URL: cached, refreshed, and
 // asked early for a kid it does not know. While a refresh fails, or answers
 // without a usable key, the former keys stay.
-type keySet struct{ keys keyfunc.Keyfunc }
+//
+// One goroutine asks. A caller with an unknown kid only wakes it: who hangs up
+// early, with a forged kid, does not cancel the refresh that others wait for.
+type keySet struct {
+	url    string
+	client *http.Client
+	every  time.Duration
+	tell   func(error)
 
-func newKeySet(ctx context.Context, rawURL string, client *http.Client) (*keySet, error) {
-	if err := CheckJWKSURL(rawURL); err != nil {
-		return nil, fmt.Errorf("key set %s: %w", rawURL, err)
-	}
-	remote, err := jwkset.NewStorageFromHTTP(rawURL, jwkset.HTTPClientStorageOptions{
-		Client:          keySetClient(client),
-		Ctx:             ctx,
-		HTTPTimeout:     keySetTimeout,
-		RefreshInterval: keySetRefresh,
-		Storage:         usableKeys{jwkset.NewMemoryStorage()},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("fetch the key set %s: %w", rawURL, err)
-	}
-	storage, err := jwkset.NewHTTPClient(jwkset.HTTPClientOptions{
-		HTTPURLs:          map[string]jwkset.Storage{rawURL: remote},
-		RateLimitWaitMax:  unknownKidWait,
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(unknownKidEvery), 1),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("keep the key set %s: %w", rawURL, err)
-	}
-	keys, err := keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: storage})
-	if err != nil {
-		return nil, fmt.Errorf("read the key set %s: %w", rawURL, err)
-	}
-	return &keySet{keys}, nil
+	keys    atomic.Pointer[[]setKey]
+	unknown *rate.Limiter
+	ask     chan struct{}
+
+	mu     sync.Mutex
+	asking chan struct{} // closed at the end of the refresh that was asked for; nil: none
+	failed error         // of the last refresh
 }
 
-// fitting are the keys of the set that alg may be verified with: the one named
-// by kid, or all where the token names none.
+// newKeySet asks once and keeps asking until ctx ends. It fails where the first
+// answer cannot be used.
+func newKeySet(ctx context.Context, o Options) (*keySet, error) {
+	u, err := url.Parse(o.JWKSURL)
+	if err != nil {
+		return nil, fmt.Errorf("the key set: %w", CheckJWKSURL(o.JWKSURL))
+	}
+	if err := checkKeySetURL(u); err != nil {
+		return nil, fmt.Errorf("key set %s: %w", u.Redacted(), err)
+	}
+	s := &keySet{
+		url:     o.JWKSURL,
+		client:  keySetClient(o.HTTPClient),
+		every:   o.Refresh,
+		tell:    o.OnRefresh,
+		unknown: rate.NewLimiter(rate.Every(unknownKidEvery), 1),
+		ask:     make(chan struct{}, 1),
+	}
+	if s.every <= 0 {
+		s.every = keySetRefresh
+	}
+	if s.tell == nil {
+		s.tell = func(error) {}
+	}
+	if err := s.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("fetch the key set %s: %w", u.Redacted(), err)
+	}
+	go s.run(ctx)
+	return s, nil
+}
+
+// run refreshes until ctx ends.
+func (s *keySet) run(ctx context.Context) {
+	timer := time.NewTimer(s.every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-s.ask:
+		}
+		next := s.every
+		if err := s.refresh(ctx); err != nil {
+			next = min(s.every, keySetRetry)
+		}
+		timer.Reset(next)
+	}
+}
+
+// refresh asks once, tells how it went and wakes who waits for it.
+func (s *keySet) refresh(ctx context.Context) error {
+	keys, err := fetchKeys(ctx, s.client, s.url)
+	if err == nil {
+		s.keys.Store(&keys)
+	}
+	s.mu.Lock()
+	s.failed = err
+	if s.asking != nil {
+		close(s.asking)
+		s.asking = nil
+	}
+	s.mu.Unlock()
+	if ctx.Err() == nil {
+		s.tell(err)
+	}
+	return err
+}
+
+// fitting are the keys of the set that alg may be verified with: those named by
+// kid, or all where the token names none. ErrUnavailable tells that the kid is
+// unknown and the set could not be asked about it now.
 func (s *keySet) fitting(ctx context.Context, h header) ([]any, error) {
-	t := &jwt.Token{Header: map[string]any{"alg": h.Alg}}
-	if h.Kid != nil {
-		t.Header["kid"] = *h.Kid
+	keys, known := s.named(h)
+	if known {
+		return keys, nil
 	}
-	found, err := s.keys.KeyfuncCtx(ctx)(t)
-	if err != nil {
-		return nil, err
+	err := s.askAgain(ctx)
+	keys, known = s.named(h)
+	if known {
+		return keys, nil
 	}
-	candidates := []any{found}
-	if all, ok := found.(jwt.VerificationKeySet); ok {
-		candidates = candidates[:0]
-		for _, k := range all.Keys {
-			candidates = append(candidates, k)
+	return nil, err
+}
+
+func (s *keySet) named(h header) (keys []any, known bool) {
+	for _, k := range *s.keys.Load() {
+		if h.Kid != nil && k.kid != *h.Kid {
+			continue
+		}
+		known = true
+		if slices.Contains(k.algorithms, h.Alg) && (k.alg == "" || k.alg == h.Alg) {
+			keys = append(keys, k.key)
 		}
 	}
-	return slices.DeleteFunc(candidates, func(k any) bool {
-		algs, err := algorithms(k)
-		return err != nil || !slices.Contains(algs, h.Alg)
-	}), nil
+	return keys, known || h.Kid == nil
 }
 
-// usableKeys keeps of each answer the public keys that may verify a signature.
-type usableKeys struct{ *jwkset.MemoryJWKSet }
-
-// KeyReplaceAll refuses an answer without any usable key, so that the former
-// keys stay.
-func (u usableKeys) KeyReplaceAll(ctx context.Context, given []jwkset.JWK) error {
-	kept := slices.DeleteFunc(slices.Clone(given), func(k jwkset.JWK) bool {
-		m := k.Marshal()
-		if m.USE != "" && m.USE != jwkset.UseSig {
-			return true
+// askAgain waits for a refresh, its own or the one under way. It fails with
+// ErrUnavailable where there was one just before, or where it failed.
+func (s *keySet) askAgain(ctx context.Context) error {
+	s.mu.Lock()
+	if s.asking == nil {
+		if !s.unknown.Allow() {
+			s.mu.Unlock()
+			return ErrUnavailable
 		}
-		_, err := algorithms(k.Key())
-		return err != nil
-	})
-	if len(kept) == 0 {
-		return errors.New("the set holds no usable signature key")
-	}
-	return u.MemoryJWKSet.KeyReplaceAll(ctx, kept)
-}
-
-// keySetClient is c with its answers bounded, following redirects only to where
-// a key set may be.
-func keySetClient(c *http.Client) *http.Client {
-	if c == nil {
-		c = &http.Client{Timeout: keySetTimeout}
-	}
-	bounded := *c
-	base := c.Transport
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	bounded.Transport = boundedTransport{base}
-	bounded.CheckRedirect = func(r *http.Request, via []*http.Request) error {
-		if len(via) > 3 {
-			return errors.New("too many redirects")
+		s.asking = make(chan struct{})
+		select {
+		case s.ask <- struct{}{}:
+		default: // asked already
 		}
-		return checkKeySetURL(r.URL)
 	}
-	return &bounded
-}
+	done := s.asking
+	s.mu.Unlock()
 
-type boundedTransport struct{ http.RoundTripper }
-
-func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
+	limit := time.NewTimer(unknownKidWait)
+	defer limit.Stop()
+	select {
+	case <-done:
+	case <-limit.C:
+		return ErrUnavailable
+	case <-ctx.Done():
+		return ErrUnavailable
 	}
-	resp.Body = boundedBody{io.LimitReader(resp.Body, keySetMaxSize), resp.Body}
-	return resp, nil
-}
-
-type boundedBody struct {
-	io.Reader
-	io.Closer
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		return ErrUnavailable
+	}
+	return nil
 }

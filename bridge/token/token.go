@@ -52,6 +52,12 @@ type Options struct {
 	// answers from memory. nil revokes none.
 	Revoked func(bridge.Claims) bool
 
+	// OnRefresh hears how each asking of JWKSURL fared: nil, or the error while
+	// the former keys stay. It is for metrics and logs, and must not block. The
+	// error names no token and not the URL.
+	OnRefresh func(error)
+	Refresh   time.Duration // between two askings of JWKSURL; 0 means 5m
+
 	Now        func() time.Time // nil means time.Now
 	Leeway     time.Duration    // for nbf and iat in the future; 0 means 30s
 	HTTPClient *http.Client     // for JWKSURL; nil means one with a 10s timeout

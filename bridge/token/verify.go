@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -54,7 +53,7 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 		return nil, err
 	}
 	if o.JWKSURL != "" {
-		if v.set, err = newKeySet(ctx, o.JWKSURL, o.HTTPClient); err != nil {
+		if v.set, err = newKeySet(ctx, o); err != nil {
 			return nil, err
 		}
 	}
@@ -150,8 +149,8 @@ func (v *Verifier) checkSignature(ctx context.Context, h header, signed string, 
 		return false, invalid("no configured key made its signature")
 	}
 	keys, err = v.set.fitting(ctx, h)
-	if err != nil && !errors.Is(err, jwkset.ErrKeyNotFound) {
-		return false, fmt.Errorf("%w: no known key has its kid: %w", ErrInvalid, ErrUnavailable)
+	if err != nil {
+		return false, fmt.Errorf("%w: no known key has its kid: %w", ErrInvalid, err)
 	}
 	for _, k := range keys {
 		if method.Verify(signed, sig, k) == nil {

@@ -1,0 +1,103 @@
+package token_test
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+func TestVerifiedTokenStillExpires(t *testing.T) {
+	now := noon
+	v := verifier(t, func(o *token.Options) { o.Now = func() time.Time { return now } })
+	raw := access("")
+	for range 2 {
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = noon.Add(time.Hour)
+	if _, err := v.Verify(t.Context(), raw); !errors.Is(err, token.ErrExpired) {
+		t.Errorf("after its exp: %v, want ErrExpired", err)
+	}
+}
+
+func TestVerifiedTokenCanStillBeRevoked(t *testing.T) {
+	for name, r := range map[string]bridge.Revocation{
+		"by jti":           {ID: "one"},
+		"by user and time": {User: "7", Before: noon},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var rs bridge.Revocations
+			v := verifier(t, func(o *token.Options) { o.Revoked = rs.Revoked })
+			raw := access(fmt.Sprintf(`,"jti":"one","iat":%d`, noon.Add(-time.Minute).Unix()))
+			other := access(fmt.Sprintf(`,"jti":"two","iat":%d`, noon.Unix()))
+			if _, err := v.Verify(t.Context(), raw); err != nil {
+				t.Fatal(err)
+			}
+			rs.Add(r)
+			if _, err := v.Verify(t.Context(), raw); !errors.Is(err, token.ErrRevoked) {
+				t.Errorf("error %v, want ErrRevoked", err)
+			}
+			if _, err := v.Verify(t.Context(), other); err != nil {
+				t.Errorf("a token that was not meant: %v", err)
+			}
+		})
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	const many, size = 20000, 256
+	v := verifier(t, func(o *token.Options) { o.CacheSize = size })
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range many {
+		if _, err := v.Verify(t.Context(), access(fmt.Sprintf(`,"jti":"%d"`, i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A cached token takes some 200 bytes: unbounded, they would hold 4 MB.
+	if grown := heap() - before; grown > 1<<20 {
+		t.Errorf("%d tokens left %d bytes behind", many, grown)
+	}
+	if _, err := v.Verify(t.Context(), access("")); err != nil {
+		t.Error(err)
+	}
+	runtime.KeepAlive(v)
+}
+
+func TestManyVerifyAtOnce(t *testing.T) {
+	var asked atomic.Int64
+	v := verifier(t, func(o *token.Options) {
+		o.CacheSize = 64
+		o.Revoked = func(bridge.Claims) bool { asked.Add(1); return false }
+	})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 200 {
+				user := fmt.Sprint((g*200 + i) % 100)
+				c, err := v.Verify(t.Context(), hs256(plainHeader, fmt.Sprintf(`{"sub":%q,"exp":%d}`, user, at(time.Hour)), secret))
+				if err != nil || string(c.User) != user {
+					t.Errorf("user %q is taken for %q, error %v", user, c.User, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if asked.Load() != 8*200 {
+		t.Errorf("revocation was asked %d times", asked.Load())
+	}
+}

@@ -1,0 +1,147 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+)
+
+const (
+	keySetMaxSize = 1 << 20 // bytes of the answer that are read
+	keySetTimeout = 10 * time.Second
+)
+
+// CheckJWKSURL tells whether raw may be asked for keys: https, or http to a
+// loopback address, where nobody can change the answer on its way.
+func CheckJWKSURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("it is not a URL") // err holds raw
+	}
+	return checkKeySetURL(u)
+}
+
+func checkKeySetURL(u *url.URL) error {
+	switch {
+	case u.Hostname() == "":
+		return errors.New("it is not a URL with a host")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	case u.Scheme == "http":
+		return errors.New("http is accepted on loopback only, use https")
+	}
+	return errors.New("it is neither https nor http on loopback")
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// keySetClient is c with redirects only to where a key set may be, and never
+// from https to http.
+func keySetClient(c *http.Client) *http.Client {
+	if c == nil {
+		c = &http.Client{Timeout: keySetTimeout}
+	}
+	bounded := *c
+	bounded.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		switch {
+		case len(via) > 3:
+			return errors.New("too many redirects")
+		case via[len(via)-1].URL.Scheme == "https" && r.URL.Scheme != "https":
+			return errors.New("redirected from https to http")
+		}
+		return checkKeySetURL(r.URL)
+	}
+	return &bounded
+}
+
+// fetchKeys asks for the set and returns the keys in it that may verify a
+// signature. A key it cannot read is left out, as RFC 7517 §5 asks; no usable
+// key at all is an error.
+func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]setKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, keySetTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return nil, errors.New("it is not a URL")
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // u names the URL, which may hold a key
+		}
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the server answered %d", resp.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, keySetMaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if len(body) > keySetMaxSize {
+		return nil, errors.New("the answer is longer than 1 MiB")
+	}
+	return parseKeySet(body)
+}
+
+func parseKeySet(body []byte) ([]setKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(body, &set) != nil {
+		return nil, errors.New("the answer is not a key set")
+	}
+	var keys []setKey
+	for _, raw := range set.Keys {
+		if k, ok := parseSetKey(raw); ok {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("the set holds no usable signature key")
+	}
+	return keys, nil
+}
+
+// parseSetKey reads one key. Secret and private keys are not ok: published, they
+// are no longer fit to tell who signed.
+func parseSetKey(raw json.RawMessage) (setKey, bool) {
+	var m jwkset.JWKMarshal
+	if json.Unmarshal(raw, &m) != nil {
+		return setKey{}, false
+	}
+	if m.USE != "" && m.USE != jwkset.UseSig {
+		return setKey{}, false
+	}
+	if len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
+		return setKey{}, false
+	}
+	// The certificate (x5c) is not looked at: the set's URL is what is trusted.
+	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
+	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{SkipAll: true})
+	if err != nil {
+		return setKey{}, false
+	}
+	algs, err := algorithms(jwk.Key())
+	if err != nil {
+		return setKey{}, false
+	}
+	return setKey{publicKey{algs, jwk.Key()}, m.KID, m.ALG.String()}, true
+}

@@ -1,0 +1,315 @@
+package token_test
+
+import (
+	"context"
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// issuer is an identity provider: a key set that can change and go away.
+type issuer struct {
+	url   string
+	asked atomic.Int32
+	mu    sync.Mutex
+	serve http.HandlerFunc
+}
+
+func newIssuer(t *testing.T, keys ...map[string]any) *issuer {
+	t.Helper()
+	i := &issuer{}
+	i.publish(keys...)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i.asked.Add(1)
+		i.mu.Lock()
+		serve := i.serve
+		i.mu.Unlock()
+		serve(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	i.url = srv.URL
+	return i
+}
+
+func (i *issuer) answer(h http.HandlerFunc) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.serve = h
+}
+
+func (i *issuer) publish(keys ...map[string]any) {
+	i.answer(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": keys})
+	})
+}
+
+func (i *issuer) away() {
+	i.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+}
+
+// jwk is a key as a set holds it; more changes its fields.
+func jwk(t *testing.T, kid string, key any, more ...map[string]any) map[string]any {
+	t.Helper()
+	k, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid},
+		Marshal: jwkset.JWKMarshalOptions{Private: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(k.Marshal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]any{}
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, fields := range more {
+		for name, v := range fields {
+			m[name] = v
+		}
+	}
+	return m
+}
+
+// by is a token signed with key under kid; every one is another, so that none is
+// cached.
+func by(t *testing.T, key crypto.Signer, kid string) string {
+	t.Helper()
+	raw, err := signer(t, token.SignerOptions{PrivateKeyPEM: privatePEM(t, key), KeyID: kid}).
+		Sign(bridge.Claims{User: "7", ExpiresAt: noon.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func fromSet(t *testing.T, i *issuer, change func(*token.Options)) *token.Verifier {
+	t.Helper()
+	return verifier(t, func(o *token.Options) {
+		o.Secret, o.JWKSURL = nil, i.url
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+func TestKeySetVerifiesByKid(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "a", k.rsa.Public()), jwk(t, "b", k.ed.Public()), jwk(t, "c", k.p256.Public()))
+	v := fromSet(t, i, nil)
+	for kid, key := range map[string]crypto.Signer{"a": k.rsa, "b": k.ed, "c": k.p256, "": k.p256} {
+		if _, err := v.Verify(t.Context(), by(t, key, kid)); err != nil {
+			t.Errorf("kid %q: %v", kid, err)
+		}
+	}
+	refused(t, v, by(t, k.ed, "a"))
+	refused(t, v, hs256(`{"alg":"HS256","kid":"a"}`, goodClaims, publicPEM(t, k.rsa)))
+	if n := i.asked.Load(); n != 1 {
+		t.Errorf("the set was asked %d times", n)
+	}
+}
+
+func TestKeysThatAreNotForSignaturesAreLeftOut(t *testing.T) {
+	k := keys()
+	oct := map[string]any{"kty": "oct", "kid": "x", "k": base64.RawURLEncoding.EncodeToString(secret)}
+	for name, key := range map[string]map[string]any{
+		"a secret":              oct,
+		"a private key":         jwk(t, "x", k.ed),
+		"a key to encrypt with": jwk(t, "x", k.ed.Public(), map[string]any{"use": "enc"}),
+		"a key for other work":  jwk(t, "x", k.ed.Public(), map[string]any{"key_ops": []string{"deriveKey"}}),
+		"another algorithm's":   jwk(t, "x", k.ed.Public(), map[string]any{"alg": "ES256"}),
+		"a damaged key":         {"kty": "EC", "kid": "x", "crv": "P-256", "x": "AAAA", "y": "!"},
+		"an unknown type":       {"kty": "XYZ", "kid": "x"},
+		"something else":        {"kid": 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := fromSet(t, newIssuer(t, key, jwk(t, "good", k.p256.Public())), nil)
+			refused(t, v, by(t, k.ed, "x"))
+			refused(t, v, hs256(`{"alg":"HS256","kid":"x"}`, goodClaims, secret))
+			if _, err := v.Verify(t.Context(), by(t, k.p256, "good")); err != nil {
+				t.Errorf("the good key beside it: %v", err)
+			}
+		})
+	}
+}
+
+func TestRotationByKid(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "old", k.p256.Public()))
+	v := fromSet(t, i, nil)
+	i.publish(jwk(t, "old", k.p256.Public()), jwk(t, "new", k.ed.Public()))
+	var wg sync.WaitGroup
+	for range 20 { // all of them wait for one asking
+		raw := by(t, k.ed, "new")
+		wg.Go(func() {
+			if _, err := v.Verify(t.Context(), raw); err != nil {
+				t.Errorf("the new key: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := v.Verify(t.Context(), by(t, k.p256, "old")); err != nil {
+		t.Errorf("the old key: %v", err)
+	}
+	if n := i.asked.Load(); n != 2 {
+		t.Errorf("the set was asked %d times", n)
+	}
+}
+
+func TestForgedKidsDoNotLoadTheIssuer(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "a", k.ed.Public()))
+	v := fromSet(t, i, nil)
+	start := time.Now()
+	for n := range 200 {
+		refused(t, v, by(t, k.ed, fmt.Sprint("forged-", n)))
+	}
+	if n := i.asked.Load(); n > 2 {
+		t.Errorf("the set was asked %d times", n)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("200 forged kids held their callers for %v", d)
+	}
+	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+		t.Errorf("a good token meanwhile: %v", err)
+	}
+}
+
+func TestRefreshDropsWithdrawnKeys(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "a", k.p256.Public()), jwk(t, "b", k.ed.Public()))
+	v := fromSet(t, i, func(o *token.Options) { o.Refresh = 20 * time.Millisecond })
+	if _, err := v.Verify(t.Context(), by(t, k.p256, "a")); err != nil {
+		t.Fatal(err)
+	}
+	i.publish(jwk(t, "b", k.ed.Public()))
+	testserver.Eventually(t, 5*time.Second, func() error {
+		if _, err := v.Verify(t.Context(), by(t, k.p256, "a")); !errors.Is(err, token.ErrInvalid) {
+			return fmt.Errorf("the withdrawn key: %w", err)
+		}
+		return nil
+	})
+}
+
+func TestServerAwayAtTheStartIsAnErrorThatNamesIt(t *testing.T) {
+	url := fmt.Sprintf("http://127.0.0.1:%d/keys", testserver.FreePort(t))
+	withPassword := strings.Replace(url, "127", "u:geheim@127", 1)
+	for _, u := range []string{url, withPassword} {
+		_, err := token.NewVerifier(t.Context(), token.Options{JWKSURL: u})
+		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(url, "http://")) {
+			t.Errorf("error %v, want one that names %s", err, url)
+		}
+		if err != nil && strings.Contains(err.Error(), "geheim") {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+}
+
+func TestServerAwayLaterKeepsTheKeysAndIsTold(t *testing.T) {
+	k := keys()
+	for name, away := range map[string]http.HandlerFunc{
+		"an error":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+		"no JSON":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"an empty set": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) },
+		"a huge answer": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[],"x":"` + strings.Repeat("x", 2<<20) + `"}`))
+		},
+		"a cut answer": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			_, _ = w.Write([]byte(`{"keys":[`))
+		},
+		"a far redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://issuer.example/keys", http.StatusFound)
+		},
+		"an odd redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
+		},
+		"a round trip": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan error, 100)
+			i := newIssuer(t, jwk(t, "a", k.ed.Public()))
+			v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { told <- err } })
+			if err := <-told; err != nil {
+				t.Fatalf("the first asking is told as %v", err)
+			}
+			i.answer(away)
+			_, err := v.Verify(t.Context(), by(t, k.p256, "new"))
+			if !errors.Is(err, token.ErrInvalid) || !errors.Is(err, token.ErrUnavailable) {
+				t.Errorf("an unknown kid: %v, want ErrInvalid and ErrUnavailable", err)
+			}
+			if err := <-told; err == nil || strings.Contains(err.Error(), i.url) {
+				t.Errorf("the failure is told as %v", err)
+			}
+			if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+				t.Errorf("the former key: %v", err)
+			}
+		})
+	}
+}
+
+func TestRedirectOnLoopbackIsFollowed(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "a", k.ed.Public()))
+	front := httptest.NewServer(http.RedirectHandler(i.url, http.StatusFound))
+	defer front.Close()
+	v := verifier(t, func(o *token.Options) { o.Secret, o.JWKSURL = nil, front.URL })
+	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
+	i := newIssuer(t, jwk(t, "a", keys().ed.Public()))
+	front := httptest.NewTLSServer(http.RedirectHandler(i.url, http.StatusFound))
+	defer front.Close()
+	_, err := token.NewVerifier(t.Context(), token.Options{JWKSURL: front.URL, HTTPClient: front.Client()})
+	if err == nil || !strings.Contains(err.Error(), "https to http") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A caller who hangs up does not cancel the asking that others wait for.
+func TestHangingUpDoesNotCancelTheRefresh(t *testing.T) {
+	k := keys()
+	i := newIssuer(t, jwk(t, "old", k.p256.Public()))
+	told := make(chan error, 10)
+	v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { told <- err } })
+	<-told
+	arrived, release := make(chan struct{}), make(chan struct{})
+	i.answer(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{jwk(t, "new", k.ed.Public())}})
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	first, done := by(t, k.p256, "forged"), make(chan error, 1)
+	go func() { _, err := v.Verify(ctx, first); done <- err }()
+	<-arrived
+	hangUp()
+	if err := <-done; !errors.Is(err, token.ErrUnavailable) {
+		t.Errorf("who hung up gets %v", err)
+	}
+	close(release)
+	if err := <-told; err != nil {
+		t.Fatalf("the refresh ended with %v", err)
+	}
+	if _, err := v.Verify(t.Context(), by(t, k.ed, "new")); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+}
