@@ -1,0 +1,13 @@
+// Package db keeps the log in Postgres or SQLite: notifications, reports,
+// settings, sessions and what nodes know of each other. [DB] implements the
+// interfaces of package bridge; both databases behave alike, which one suite of
+// tests holds.
+//
+// The append side is a group commit (committer.go): on Postgres one call of the
+// function falcon_append is one round trip and one transaction for all commands
+// that waited, see docs/decisions/0001-one-function-appends.md. Everything else
+// is a statement or a short transaction of its own.
+//
+// Every call is bounded by [CallLimit], and fails with bridge.ErrUnavailable
+// when the database is away.
+package db

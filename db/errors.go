@@ -1,0 +1,186 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun/driver/pgdriver"
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// fail says what op's err means to a caller of package bridge, wrapped with op.
+// The text of a database's own complaint is left out: it may repeat what the
+// caller sent.
+func fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch classify(err) {
+	case known:
+		return fmt.Errorf("%s: %w", op, err)
+	case missing:
+		return fmt.Errorf("%s: %w", op, bridge.ErrNotFound)
+	case conflict:
+		return fmt.Errorf("%s: %w", op, bridge.ErrConflict)
+	case refused:
+		var bad bridge.InvalidError
+		bad.Add("body", "holds a value the database refuses")
+		return fmt.Errorf("%s: %w", op, bad.Err())
+	case fault:
+		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, code(err))
+	}
+	if c := code(err); c != "" {
+		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, c)
+	}
+	return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, err)
+}
+
+// fail is the same for one of d's connections. Where the connection broke, its
+// idle companions most likely did too: they are closed at once instead of
+// failing a call each.
+func (d *DB) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if d.dialect == Postgres && broken(err) {
+		d.purge()
+	}
+	return fail(op, err)
+}
+
+func (d *DB) purge() {
+	now, last := nowMillis(), d.purged.Load()
+	if now-last < 250 && now >= last || !d.purged.CompareAndSwap(last, now) {
+		return
+	}
+	for _, p := range []struct {
+		db *sql.DB
+		n  int
+	}{{d.read.DB, d.o.Conns}, {d.log.DB, d.o.Writers + waiters}} {
+		p.db.SetMaxIdleConns(-1)
+		p.db.SetMaxIdleConns(p.n)
+	}
+	d.epoch.look()
+}
+
+// class is what an error means.
+type class int
+
+const (
+	away     class = iota // the connection, the deadline or the pool: unknown whether it happened
+	known                 // already one of package bridge
+	missing               // no row
+	conflict              // a unique value is taken
+	refused               // a value the database does not take
+	fault                 // the server answered: full, read-only, overloaded, locked … Nothing was changed
+)
+
+func classify(err error) class {
+	var invalid *bridge.InvalidError
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return missing
+	case errors.As(err, &invalid), isBridge(err):
+		return known
+	}
+	if e, ok := errors.AsType[pgdriver.Error](err); ok {
+		return classifyState(e)
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return classifySQLite(e.Code())
+	}
+	return away
+}
+
+func isBridge(err error) bool {
+	for _, e := range []error{bridge.ErrNotFound, bridge.ErrConflict, bridge.ErrKeyReused, bridge.ErrKeyInFlight,
+		bridge.ErrUnavailable, bridge.ErrForbidden, bridge.ErrTooMany} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// classifyState reads a SQLSTATE (Postgres, appendix A).
+func classifyState(e pgdriver.Error) class {
+	state := e.Field('C')
+	switch {
+	case state == "23505":
+		return conflict
+	case strings.HasPrefix(state, "22"), strings.HasPrefix(state, "23"), state == "08P01", state == "54000":
+		return refused // data, constraint, a message the server cannot read (a NUL), too large a value
+	}
+	return fault
+}
+
+// classifySQLite reads a result code; the low byte is the primary one.
+func classifySQLite(c int) class {
+	switch c & 0xff {
+	case lib.SQLITE_CONSTRAINT:
+		if c == lib.SQLITE_CONSTRAINT_UNIQUE || c == lib.SQLITE_CONSTRAINT_PRIMARYKEY {
+			return conflict
+		}
+		return refused
+	case lib.SQLITE_TOOBIG, lib.SQLITE_MISMATCH:
+		return refused
+	}
+	return fault
+}
+
+// code names the database's own error code, without its text.
+func code(err error) string {
+	if e, ok := errors.AsType[pgdriver.Error](err); ok {
+		return "SQLSTATE " + e.Field('C')
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return fmt.Sprintf("SQLite code %d", e.Code())
+	}
+	return ""
+}
+
+// broken tells whether err says that a connection is of no more use.
+func broken(err error) bool {
+	if e, ok := errors.AsType[pgdriver.Error](err); ok {
+		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC" || e.Field('C') == "25006" // read-only: a demoted primary
+	}
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return true
+	}
+	_, connecting := errors.AsType[*connectError](err)
+	_, op := errors.AsType[*net.OpError](err)
+	return connecting || op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
+// retryable tells whether the whole batch surely left nothing behind, and one
+// command alone may fare better: a deadlock, a value refused, too many locks.
+func retryable(err error) bool {
+	if e, ok := errors.AsType[pgdriver.Error](err); ok {
+		switch c := e.Field('C'); {
+		case c == "40001", c == "40P01", c == "53200", c == "55P03", c == "57014":
+			return true
+		}
+	}
+	c := classify(err)
+	return c == refused || c == conflict
+}
+
+// locked tells whether err is a lock that did not come in time.
+func locked(err error) bool {
+	e, ok := errors.AsType[pgdriver.Error](err)
+	return ok && e.Field('C') == "55P03"
+}
+
+var _ = time.Second

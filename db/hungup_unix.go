@@ -1,0 +1,32 @@
+//go:build unix
+
+package db
+
+import (
+	"net"
+	"syscall"
+)
+
+// hungUp tells whether the peer closed c, or sent something nobody asked for,
+// without waiting and without taking a byte. It costs one system call.
+func hungUp(c net.Conn) bool {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn() // under TLS
+	}
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		closed = n >= 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EWOULDBLOCK
+		return true
+	})
+	return closed || err != nil
+}

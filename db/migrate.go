@@ -1,0 +1,201 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/driver/pgdriver"
+	"github.com/uptrace/bun/migrate"
+)
+
+//go:embed migrations
+var migrationFiles embed.FS
+
+// migrationTable keeps which migrations were applied, migrationLock is the
+// advisory lock of Postgres that one migrating process holds.
+const (
+	migrationTable = "falcon_migrations"
+	migrationLock  = 0x66616c636f6e // "falcon"
+)
+
+// Migration is one step of the schema.
+type Migration struct {
+	Name      string
+	AppliedAt time.Time // zero: pending
+}
+
+// Up applies the pending migrations and returns their names. Several nodes may
+// call it at once; a killed one leaves nothing that keeps the others out.
+func (d *DB) Up(ctx context.Context) ([]string, error) {
+	names, err := d.migrate(ctx, true)
+	if err != nil {
+		return nil, fmt.Errorf("migrate up: %w", err)
+	}
+	return names, d.loadEpoch(ctx)
+}
+
+// Down takes the last group of migrations back, with the data in it, and returns
+// their names.
+func (d *DB) Down(ctx context.Context) ([]string, error) {
+	names, err := d.migrate(ctx, false)
+	if err != nil {
+		return nil, fmt.Errorf("migrate down: %w", err)
+	}
+	return names, nil
+}
+
+// Status lists all migrations, oldest first. It changes nothing.
+func (d *DB) Status(ctx context.Context) ([]Migration, error) {
+	ms, err := discover(d.dialect)
+	if err != nil {
+		return nil, err
+	}
+	exists := "SELECT count(*) FROM sqlite_master WHERE name = ?"
+	if d.dialect == Postgres {
+		exists = "SELECT count(*) FROM pg_class WHERE oid = to_regclass(?)"
+	}
+	var n int
+	if err := d.read.QueryRowContext(ctx, exists, migrationTable).Scan(&n); err != nil {
+		return nil, fail("migration status", err)
+	}
+	list := ms.Sorted()
+	if n > 0 {
+		if list, err = migrate.NewMigrator(d.read, ms, migrate.WithTableName(migrationTable)).MigrationsWithStatus(ctx); err != nil {
+			return nil, fail("migration status", err)
+		}
+	}
+	out := make([]Migration, len(list))
+	for i, m := range list {
+		out[i] = Migration{Name: m.String(), AppliedAt: m.MigratedAt}
+	}
+	return out, nil
+}
+
+func discover(of Dialect) (*migrate.Migrations, error) {
+	folder, err := fs.Sub(migrationFiles, "migrations/"+string(of))
+	if err != nil {
+		return nil, err
+	}
+	ms := migrate.NewMigrations()
+	return ms, ms.Discover(folder)
+}
+
+// errRaced: another process applied the migration between the look and the lock.
+var errRaced = errors.New("another process was faster")
+
+func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
+	ms, err := discover(d.dialect)
+	if err != nil {
+		return nil, err
+	}
+	on, unlock, err := d.migrationPool(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
+		// Bun marks a migration before or after it, in a transaction of its own: a
+		// process killed between leaves a schema that only a person can mend. So
+		// the mark is made in the migration's transaction; Bun's own, which
+		// follows, then changes nothing.
+		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
+		migrate.BeforeMigration(raced(up)), migrate.AfterMigration(mark(up)))
+	for {
+		if err := m.Init(ctx); err != nil {
+			return nil, err
+		}
+		run := m.Migrate
+		if !up {
+			run = m.Rollback
+		}
+		group, err := run(ctx)
+		if errors.Is(err, errRaced) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		names := make([]string, 0, len(group.Migrations))
+		for i := range group.Migrations {
+			names = append(names, group.Migrations[i].String())
+		}
+		return names, nil
+	}
+}
+
+func applied(ctx context.Context, tx bun.IConn, name string) (bool, error) {
+	var n int
+	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM "+migrationTable+" WHERE name = ?", name).Scan(&n)
+	return n > 0, err
+}
+
+// raced looks again, under the migration's own lock.
+func raced(up bool) migrate.MigrationHook {
+	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
+		if done, err := applied(ctx, tx, m.Name); err != nil || done != up {
+			return err
+		}
+		return errRaced
+	}
+}
+
+func mark(up bool) migrate.MigrationHook {
+	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
+		if !up {
+			_, err := tx.ExecContext(ctx, "DELETE FROM "+migrationTable+" WHERE name = ?", m.Name)
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO "+migrationTable+" (name, group_id, migrated_at) VALUES (?, ?, current_timestamp)", m.Name, m.GroupID)
+		return err
+	}
+}
+
+// migrationPool gives connections without time limits, as a migration of a large
+// table may take long, and on Postgres holds the advisory lock, which ends with
+// its connection: nothing is left behind by a kill. SQLite needs no lock: a
+// migration begins IMMEDIATE and looks again then.
+func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
+	if d.dialect == SQLite {
+		return d.write, func() {}, nil
+	}
+	conf, err := postgresConfig(d.o.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	conf.ReadTimeout, conf.WriteTimeout = time.Hour, time.Hour
+	db := bun.NewDB(sql.OpenDB(pgdriver.NewConnector(pgdriver.WithConfig(&conf))), pgdialect.New())
+	lock, err := db.Conn(ctx)
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, fail("migrate", err)
+	}
+	unlock := func() {
+		_ = lock.Close()
+		_ = db.Close()
+	}
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		var mine bool
+		if err := lock.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?)", migrationLock).Scan(&mine); err != nil {
+			unlock()
+			return nil, nil, fail("lock the migrations", err)
+		}
+		if mine {
+			return db, unlock, nil
+		}
+		select {
+		case <-ctx.Done():
+			unlock()
+			return nil, nil, fail("wait for another node's migration", ctx.Err())
+		case <-poll.C:
+		}
+	}
+}

@@ -1,0 +1,5 @@
+DROP FUNCTION falcon_register(text, text[], text[], bigint[], smallint[], text[], text[], boolean[], bigint[],
+    text[], text[], bigint[], smallint);
+DROP FUNCTION falcon_open(text, text, text, boolean, bigint, int, bigint);
+DROP INDEX falcon_sessions_node;
+DROP FUNCTION falcon_now();

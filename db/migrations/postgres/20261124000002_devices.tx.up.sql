@@ -1,0 +1,129 @@
+-- What a device's connection costs is one call of a function: one round trip,
+-- and plans that are made once a connection. Sequential scans are off in them for
+-- the reason that falcon_append gives.
+
+-- falcon_now is the database's clock in Unix milliseconds: nodes' clocks may differ.
+CREATE FUNCTION falcon_now() RETURNS bigint LANGUAGE sql VOLATILE
+RETURN (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+
+-- The sessions a node left open, by how soon they expire after its last beat.
+CREATE INDEX falcon_sessions_node ON falcon_sessions (node, expiry_ms) WHERE node <> '';
+
+-- falcon_open opens a session under a new generation, which is drawn under the
+-- row's lock: whoever comes later has the higher one. p_keep is how many sessions
+-- a user may have, p_timeout the silence in ms after which a node counts as dead.
+-- Lock order: the user's advisory lock, which only a new row takes, then rows.
+CREATE FUNCTION falcon_open(p_user text, p_client text, p_node text, p_clean boolean, p_expiry bigint,
+    p_keep int, p_timeout bigint)
+RETURNS TABLE (gen bigint, present boolean, subscribed boolean, qos smallint, rap boolean, sub_id int,
+    from_seq bigint, acked_seq bigint, sent_seq bigint)
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    s       falcon_sessions%ROWTYPE;
+    existed boolean;
+    at      bigint;
+    beat    bigint;
+    last    bigint;
+BEGIN
+    LOOP
+        SELECT f.* INTO s FROM falcon_sessions f WHERE f.user_id = p_user AND f.client_id = p_client FOR UPDATE;
+        existed := FOUND;
+        at := falcon_now();
+        present := existed AND NOT p_clean;
+        IF present AND s.node = '' THEN
+            present := s.expires_at > at;
+        ELSIF present THEN
+            beat := coalesce((SELECT n.beat_at FROM falcon_nodes n WHERE n.id = s.node), s.used_at);
+            present := beat + greatest(p_timeout, s.expiry_ms) > at;
+        END IF;
+
+        IF NOT present AND p_expiry = 0 THEN
+            IF existed THEN
+                DELETE FROM falcon_sessions f WHERE f.user_id = p_user AND f.client_id = p_client;
+            END IF;
+            gen := nextval('falcon_generation');
+            RETURN NEXT;
+            RETURN;
+        END IF;
+
+        IF present THEN
+            last := coalesce((SELECT i.last_seq FROM falcon_inboxes i WHERE i.user_id = p_user), 0);
+            UPDATE falcon_sessions f SET generation = nextval('falcon_generation'), node = p_node, expiry_ms = p_expiry,
+                    expires_at = 0, used_at = at, from_seq = least(f.from_seq, last), acked_seq = least(f.acked_seq, last),
+                    sent_seq = -1
+                WHERE f.user_id = p_user AND f.client_id = p_client
+                RETURNING f.generation, f.subscribed, f.qos, f.rap, f.sub_id, f.from_seq, f.acked_seq
+                INTO gen, subscribed, qos, rap, sub_id, from_seq, acked_seq;
+            sent_seq := CASE WHEN s.sent_seq < 0 THEN last ELSE least(s.sent_seq, last) END;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+
+        IF existed THEN
+            UPDATE falcon_sessions f SET generation = nextval('falcon_generation'), node = p_node, expiry_ms = p_expiry,
+                    expires_at = 0, used_at = at, subscribed = false, qos = 0, rap = false, sub_id = 0, from_seq = 0,
+                    acked_seq = 0, sent_seq = -1
+                WHERE f.user_id = p_user AND f.client_id = p_client RETURNING f.generation INTO gen;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+
+        -- One at a time a user, so that no two make one session too many; Erase takes
+        -- this lock, too, so that no session outlives its user.
+        PERFORM pg_advisory_xact_lock(hashtextextended(p_user, 1703));
+        INSERT INTO falcon_sessions AS f (user_id, client_id, generation, node, expiry_ms, used_at)
+            VALUES (p_user, p_client, nextval('falcon_generation'), p_node, p_expiry, falcon_now())
+            ON CONFLICT DO NOTHING RETURNING f.generation INTO gen;
+        IF FOUND THEN
+            DELETE FROM falcon_sessions f WHERE f.user_id = p_user AND f.client_id IN (
+                SELECT e.client_id FROM falcon_sessions e
+                LEFT JOIN falcon_nodes n ON n.id = e.node AND n.beat_at > at - p_timeout
+                WHERE e.user_id = p_user AND e.client_id <> p_client
+                ORDER BY n.id IS NULL, e.used_at DESC, e.client_id OFFSET p_keep - 1);
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        -- Another connection of the same device was faster: look again.
+    END LOOP;
+END
+$$;
+
+-- falcon_register keeps the list of live connections and leaves orders to end
+-- those that a later connection of the same device replaces. Calls go one at a
+-- time: each then sees all that came before it, and none waits for a client,
+-- because a call is a transaction of its own.
+CREATE FUNCTION falcon_register(p_node text, o_user text[], o_client text[], o_gen bigint[], o_protocol smallint[],
+    o_transport text[], o_remote text[], o_persistent boolean[], o_since bigint[],
+    c_user text[], c_client text[], c_gen bigint[], p_reason smallint)
+RETURNS void LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1704);
+    -- What a newer connection replaces, wherever it is.
+    INSERT INTO falcon_orders (node, user_id, client_id, generation, reason, at)
+        SELECT f.node, f.user_id, f.client_id, o.gen, p_reason, falcon_now()
+        FROM (SELECT n.u, n.c, max(n.g) AS gen FROM unnest(o_user, o_client, o_gen) AS n(u, c, g) GROUP BY n.u, n.c) o
+        JOIN falcon_connections f ON f.user_id = o.u AND f.client_id = o.c
+        WHERE f.generation < o.gen AND NOT EXISTS (
+            SELECT 1 FROM unnest(c_user, c_client, c_gen) AS n(u, c, g)
+            WHERE n.u = f.user_id AND n.c = f.client_id AND n.g = f.generation);
+    INSERT INTO falcon_connections AS f
+            (user_id, client_id, generation, node, protocol, transport, remote, persistent, since)
+        SELECT DISTINCT ON (n.u, n.c) n.u, n.c, n.g, p_node, n.protocol, n.transport, n.remote, n.persistent, n.since
+        FROM unnest(o_user, o_client, o_gen, o_protocol, o_transport, o_remote, o_persistent, o_since)
+            AS n(u, c, g, protocol, transport, remote, persistent, since)
+        ORDER BY n.u, n.c, n.g DESC
+        ON CONFLICT (user_id, client_id) DO UPDATE SET generation = excluded.generation, node = excluded.node,
+            protocol = excluded.protocol, transport = excluded.transport, remote = excluded.remote,
+            persistent = excluded.persistent, since = excluded.since
+        WHERE f.generation < excluded.generation;
+    -- What came too late: a newer connection is known already.
+    INSERT INTO falcon_orders (node, user_id, client_id, generation, reason, at)
+        SELECT p_node, f.user_id, f.client_id, f.generation, p_reason, falcon_now()
+        FROM unnest(o_user, o_client, o_gen) AS n(u, c, g)
+        JOIN falcon_connections f ON f.user_id = n.u AND f.client_id = n.c
+        WHERE n.g < f.generation;
+    DELETE FROM falcon_connections f USING unnest(c_user, c_client, c_gen) AS n(u, c, g)
+        WHERE f.user_id = n.u AND f.client_id = n.c AND f.generation = n.g;
+END
+$$;

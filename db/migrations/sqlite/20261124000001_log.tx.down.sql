@@ -1,0 +1,10 @@
+DROP TABLE falcon_meta;
+DROP TABLE falcon_revocations;
+DROP TABLE falcon_orders;
+DROP TABLE falcon_connections;
+DROP TABLE falcon_nodes;
+DROP TABLE falcon_sessions;
+DROP TABLE falcon_keys;
+DROP TABLE falcon_reports;
+DROP TABLE falcon_notifications;
+DROP TABLE falcon_inboxes;

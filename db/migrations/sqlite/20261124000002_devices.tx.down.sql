@@ -1,0 +1,1 @@
+DROP INDEX falcon_sessions_node;

@@ -1,0 +1,181 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uptrace/bun"
+)
+
+// CallLimit bounds every call, so that a request is answered within 2 s when the
+// database is away.
+const CallLimit = 1800 * time.Millisecond
+
+// Dialect says which database it is.
+type Dialect string
+
+// The databases.
+const (
+	Postgres Dialect = "postgres"
+	SQLite   Dialect = "sqlite"
+)
+
+// Options says where the database is.
+type Options struct {
+	// URL is postgres://user:password@host:port/name?sslmode=…, sqlite:<path> or
+	// the path of a SQLite file, which is made where it does not exist.
+	// Without sslmode a Postgres on loopback or a socket is spoken to in the
+	// clear, any other over TLS with an unverified certificate.
+	URL string
+
+	// Node names this node in the hints that ride in an append's transaction
+	// (pg_notify on falcon_hint); "" sends none. Unused on SQLite.
+	Node string
+
+	Logger *slog.Logger // nil: slog.Default()
+
+	// Writers is how many transactions append at once on Postgres; 0 means 2,
+	// which reach nearly all there is. SQLite has one writer.
+	Writers int
+
+	// Conns bounds the other connections to Postgres; 0 means 14.
+	Conns int
+
+	// EpochEvery is how often Run looks whether the database was restored; 0
+	// means 5 s.
+	EpochEvery time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Writers = cmp.Or(o.Writers, 2)
+	o.Conns = cmp.Or(o.Conns, 14)
+	o.EpochEvery = cmp.Or(o.EpochEvery, 5*time.Second)
+	return o
+}
+
+// DB is an open database. All its methods may be called by many goroutines.
+type DB struct {
+	o       Options
+	dialect Dialect
+	path    string // of the SQLite file
+
+	read  *bun.DB // many connections
+	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
+	log   *bun.DB // of the committer; SQLite: the same as write
+
+	stmts     statements
+	committer *committer
+	epoch     epoch
+	purged    atomic.Int64 // Unix ms of the last purge, see errors.go
+
+	closing sync.Once
+	closed  error
+}
+
+// Open opens the database at o.URL and waits until it answers, bounded by ctx.
+// It does not migrate. Its errors name neither user nor password.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	d := &DB{o: o.withDefaults()}
+	if o.URL == "" {
+		return nil, errors.New("the database URL is empty")
+	}
+	var err error
+	if strings.HasPrefix(o.URL, "postgres://") || strings.HasPrefix(o.URL, "postgresql://") {
+		err = d.openPostgres()
+	} else {
+		err = d.openSQLite(o.URL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.read.PingContext(ctx); err != nil {
+		_ = d.Close()
+		return nil, fmt.Errorf("open the %s database: %w", d.dialect, fail("ping", err))
+	}
+	d.committer = newCommitter(d)
+	if err := d.loadEpoch(ctx); err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// sqlitePath gives the path in sqlite:<path>, sqlite://<path> or <path>.
+func sqlitePath(s string) (string, error) {
+	if rest, ok := strings.CutPrefix(s, "sqlite:"); ok {
+		s = strings.TrimPrefix(rest, "//")
+	} else if u, err := url.Parse(s); err == nil && len(u.Scheme) > 1 {
+		return "", fmt.Errorf("a database URL begins with postgres:// or sqlite:, not %s:", u.Scheme)
+	}
+	if s == "" || strings.HasPrefix(s, ":memory:") {
+		return "", errors.New("a SQLite database needs the path of a file")
+	}
+	return s, nil
+}
+
+// Dialect says which database it is.
+func (d *DB) Dialect() Dialect { return d.dialect }
+
+// Ping asks whether the database answers.
+func (d *DB) Ping(ctx context.Context) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	return d.fail("ping", d.read.PingContext(ctx))
+}
+
+// Run keeps the database's own things until ctx ends: it watches the epoch.
+func (d *DB) Run(ctx context.Context) error { return d.watchEpoch(ctx) }
+
+// Close ends the appends that wait and closes all connections.
+func (d *DB) Close() error {
+	d.closing.Do(func() {
+		if d.committer != nil {
+			d.committer.close()
+		}
+		d.leaveEpoch()
+		d.stmts.close()
+		pools := []*bun.DB{d.read}
+		if d.write != d.read {
+			pools = append(pools, d.write)
+		}
+		if d.log != d.write {
+			pools = append(pools, d.log)
+		}
+		for _, p := range pools {
+			if p != nil {
+				d.closed = errors.Join(d.closed, p.Close())
+			}
+		}
+	})
+	return d.closed
+}
+
+// bound gives ctx the limit of one call.
+func bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, CallLimit)
+}
+
+// millis is t as every table keeps it.
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+// moment is ms as a time; 0 is the zero time.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// nowMillis is the clock of what is stored. It may jump: no order depends on it.
+func nowMillis() int64 { return time.Now().UnixMilli() }

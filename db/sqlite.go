@@ -1,0 +1,53 @@
+package db
+
+import (
+	"database/sql"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// openSQLite opens one connection that writes and a few that read.
+//
+// WAL lets them read while it writes. synchronous=FULL makes every commit wait
+// for the disk: in WAL mode NORMAL would lose the last commits on a power cut.
+// The writer begins IMMEDIATE, so that a transaction never fails half way for a
+// lock that another process holds.
+func (d *DB) openSQLite(raw string) error {
+	path, err := sqlitePath(raw)
+	if err != nil {
+		return err
+	}
+	d.dialect, d.path = SQLite, path
+	open := func(n int, txlock, extra string) (*bun.DB, error) {
+		dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=" + txlock +
+			"&_pragma=busy_timeout(1500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
+			"&_pragma=temp_store(MEMORY)&_pragma=journal_size_limit(67108864)" + extra
+		db, err := sql.Open("sqlite", dsn)
+		if err != nil {
+			return nil, fmt.Errorf("open the SQLite file: %w", err)
+		}
+		db.SetMaxOpenConns(n)
+		db.SetMaxIdleConns(n)
+		db.SetConnMaxLifetime(0)
+		db.SetConnMaxIdleTime(time.Duration(0))
+		return bun.NewDB(db, sqlitedialect.New()), nil
+	}
+	if d.write, err = open(1, "immediate", "&_pragma=cache_size(-16000)"); err != nil {
+		return err
+	}
+	d.log = d.write
+	// The first connection makes the file and its WAL, which a reader cannot.
+	if err := d.write.Ping(); err != nil {
+		_ = d.write.Close()
+		return fmt.Errorf("open the SQLite file: %w", fail("ping", err))
+	}
+	if d.read, err = open(4, "deferred", "&_pragma=query_only(1)"); err != nil {
+		_ = d.write.Close()
+	}
+	return err
+}

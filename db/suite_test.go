@@ -1,0 +1,68 @@
+package db
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// each runs f on every database: both must behave alike.
+func each(t *testing.T, f func(t *testing.T, d *DB)) {
+	t.Helper()
+	t.Run("SQLite", func(t *testing.T) { f(t, openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})) })
+	t.Run("Postgres", func(t *testing.T) { f(t, openTest(t, Options{URL: testserver.Postgres(t)})) })
+}
+
+// quiet drops what the tests provoke on purpose.
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// openTest opens and migrates a database that is closed when the test ends.
+func openTest(t testing.TB, o Options) *DB {
+	t.Helper()
+	o.Logger = quiet
+	ctx := testContext(t)
+	d, err := Open(ctx, o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	if _, err := d.Up(ctx); err != nil {
+		t.Fatalf("migrate: %v", err)
+	}
+	return d
+}
+
+// testContext ends long after every test should have.
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// number reads one integer.
+func number(t testing.TB, d *DB, query string, args ...any) int64 {
+	t.Helper()
+	var n int64
+	if err := d.write.QueryRowContext(testContext(t), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// exec runs one statement.
+func exec(t testing.TB, d *DB, query string, args ...any) {
+	t.Helper()
+	if _, err := d.write.ExecContext(testContext(t), query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
