@@ -1,0 +1,197 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// book is the log and the relay's store in memory. Its methods that the relay
+// does not use are those of the nil interface.
+type book struct {
+	bridge.Log
+	bridge.Feed
+
+	mu      sync.Mutex
+	rows    []bridge.Notification
+	touched []bridge.UserID
+	away    bool
+
+	holder string
+	until  time.Time
+	state  string
+	saves  int
+}
+
+func (b *book) add(u bridge.UserID, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for range n {
+		seq := bridge.Seq(1)
+		for _, r := range b.rows {
+			if r.User == u {
+				seq = r.Seq + 1
+			}
+		}
+		b.rows = append(b.rows, bridge.Notification{ID: int64(len(b.rows) + 1), Seq: seq, User: u, Kind: bridge.KindMessage,
+			Title: fmt.Sprint("n", seq), Message: "m", CreatedAt: time.Now()})
+	}
+}
+
+// hide deletes everything of u from the feed, as a mute does.
+func (b *book) hide(u bridge.UserID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.rows {
+		if b.rows[i].User == u {
+			b.rows[i].Muted = true
+		}
+	}
+	b.touched = append(b.touched, u)
+}
+
+func (b *book) setAway(away bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = away
+}
+
+func (b *book) enter() (func(), error) {
+	b.mu.Lock()
+	if b.away {
+		b.mu.Unlock()
+		return nil, bridge.ErrUnavailable
+	}
+	return b.mu.Unlock, nil
+}
+
+func (b *book) latest(u bridge.UserID) *bridge.Notification {
+	for _, r := range slices.Backward(b.rows) {
+		if r.User == u && !r.Muted {
+			return &r
+		}
+	}
+	return nil
+}
+
+func (b *book) Head(_ context.Context, u bridge.UserID) (bridge.Head, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return bridge.Head{}, err
+	}
+	defer leave()
+	return bridge.Head{Latest: b.latest(u)}, nil
+}
+
+func (b *book) Now(context.Context) (bridge.Position, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return at(len(b.rows)), nil
+}
+
+func at(n int) bridge.Position { return bridge.Position(strconv.Itoa(n)) }
+
+func from(p bridge.Position) int {
+	n, _ := strconv.Atoi(string(p))
+	return n
+}
+
+func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return nil, p, err
+	}
+	defer leave()
+	to := min(from(p)+limit, len(b.rows))
+	var out []bridge.Notification
+	for _, r := range b.rows[from(p):to] {
+		if !r.Muted {
+			out = append(out, r)
+		}
+	}
+	return out, at(to), nil
+}
+
+func (b *book) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	var users []bridge.UserID
+	for _, r := range b.rows {
+		if r.User > after && !slices.Contains(users, r.User) && b.latest(r.User) != nil {
+			users = append(users, r.User)
+		}
+	}
+	slices.Sort(users)
+	var out []bridge.Notification
+	for _, u := range users[:min(limit, len(users))] {
+		out = append(out, *b.latest(u))
+	}
+	return out, nil
+}
+
+func (b *book) Touched(_ context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return nil, p, err
+	}
+	defer leave()
+	start := min(from(p), len(b.touched))
+	to := min(start+limit, len(b.touched))
+	return slices.Clone(b.touched[start:to]), at(to), nil
+}
+
+func (b *book) LeaseRelay(_ context.Context, node string, ttl time.Duration) (string, bool, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return "", false, err
+	}
+	defer leave()
+	if b.holder != node && time.Now().Before(b.until) {
+		return "", false, nil
+	}
+	b.holder, b.until = node, time.Now().Add(ttl)
+	return b.state, true, nil
+}
+
+func (b *book) SaveRelay(_ context.Context, node, state string, ttl time.Duration) (bool, error) {
+	leave, err := b.enter()
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	if b.holder != node {
+		return false, nil
+	}
+	b.state, b.until = state, time.Now().Add(ttl)
+	b.saves++
+	return true, nil
+}
+
+func (b *book) ReleaseRelay(_ context.Context, node string) error {
+	leave, err := b.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if b.holder == node {
+		b.until = time.Time{}
+	}
+	return nil
+}
+
+func (b *book) heldBy() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.holder
+}

@@ -1,0 +1,269 @@
+package relay_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/relay"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const patience = 20 * time.Second
+
+const open = "allow_anonymous true"
+
+// device is a client of the external broker that keeps what it got, by topic.
+type device struct {
+	mu  sync.Mutex
+	got map[string][]string // "title" or "" for a clear; "r:" before retained ones
+}
+
+// subscribe connects a device and waits for its SUBACK.
+func subscribe(t *testing.T, server string) *device {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &device{got: make(map[string][]string)}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan error, 8)
+	cm, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
+		ServerUrls: []*url.URL{u}, KeepAlive: 10, SessionExpiryInterval: 600,
+		ReconnectBackoff: autopaho.NewConstantBackoff(50 * time.Millisecond),
+		OnConnectionUp: func(cm *autopaho.ConnectionManager, _ *paho.Connack) {
+			_, err := cm.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: "users/+/reports/status", QoS: 1}}})
+			ready <- err
+		},
+		ClientConfig: paho.ClientConfig{ClientID: rand.Text(), OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+			func(p paho.PublishReceived) (bool, error) { d.take(p.Packet); return true, nil }}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel(); <-cm.Done() })
+	select {
+	case err := <-ready:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no SUBACK")
+	}
+	return d
+}
+
+func (d *device) take(p *paho.Publish) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	word := ""
+	if p.Properties != nil && len(p.Payload) > 0 {
+		word = p.Properties.User.Get("seq")
+	}
+	if p.Retain {
+		word = "r:" + word
+	}
+	d.got[p.Topic] = append(d.got[p.Topic], word)
+}
+
+func (d *device) of(u bridge.UserID) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.got[bridge.Topics{}.Status(u)]...)
+}
+
+// run starts a relay that ends with the test, or when the returned function is
+// called.
+func run(t *testing.T, server, node string, b *book) (stop func()) {
+	t.Helper()
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := relay.New(relay.Options{URL: u, Node: node, Log: b, Feed: b, Store: b, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the relay ended with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// begun waits until the relay has fixed where it starts.
+func begun(t *testing.T, b *book) {
+	t.Helper()
+	testserver.Eventually(t, patience, func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.saves == 0 {
+			return errors.New("nothing saved")
+		}
+		return nil
+	})
+}
+
+// eventually waits until the device's messages of u satisfy ok.
+func (d *device) eventually(t *testing.T, u bridge.UserID, want string, ok func([]string) bool) {
+	t.Helper()
+	testserver.Eventually(t, patience, func() error {
+		if got := d.of(u); !ok(got) {
+			return fmt.Errorf("user %s got %q, want %s", u, got, want)
+		}
+		return nil
+	})
+}
+
+// complete tells whether seqs 1 to n all came, each no earlier than the one
+// before it did for the first time.
+func complete(n int) func([]string) bool {
+	return func(got []string) bool {
+		next := 1
+		for _, w := range got {
+			if w == fmt.Sprint(next) {
+				next++
+			}
+		}
+		return next > n
+	}
+}
+
+func last(word string) func([]string) bool {
+	return func(got []string) bool { return len(got) > 0 && got[len(got)-1] == word }
+}
+
+func TestEveryNotificationIsPublishedInOrder(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	run(t, server.URL, "a", b)
+	begun(t, b)
+	b.add("7", 20)
+	b.add("8", 20)
+	d.eventually(t, "7", "1 to 20", complete(20))
+	d.eventually(t, "8", "1 to 20", complete(20))
+}
+
+func TestWhatWasRetainedBeforeTheRelayCameIsPublished(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	b := &book{}
+	for i := range 1200 { // more than a page
+		b.add(bridge.UserID(fmt.Sprint("u", i)), 1)
+	}
+	b.add("u7", 1)
+	run(t, server.URL, "a", b)
+	d := subscribe(t, server.URL)
+	d.eventually(t, "u7", "its latest", func(got []string) bool { return last("2")(got) || last("r:2")(got) })
+	for i := range 1200 {
+		u := bridge.UserID(fmt.Sprint("u", i))
+		d.eventually(t, u, "something", func(got []string) bool { return len(got) > 0 })
+	}
+}
+
+func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	run(t, server.URL, "a", b)
+	b.add("7", 2)
+	d.eventually(t, "7", "2 last", last("2"))
+	b.hide("7")
+	d.eventually(t, "7", "a clear last", last(""))
+	late := subscribe(t, server.URL)
+	late.eventually(t, "7", "nothing", func(got []string) bool { return len(got) == 0 })
+}
+
+func TestTheExternalBrokerIsKilledAndComesBack(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	run(t, server.URL, "a", b)
+	for i := range 3 {
+		b.add("7", 50)
+		if i == 1 {
+			if err := server.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			b.add("7", 50)
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// mosquitto forgets the device's subscription when it is killed; what counts is
+	// that the relay went on: the last one is retained there.
+	d.eventually(t, "7", "200 last", func(got []string) bool { return last("200")(got) || last("r:200")(got) })
+}
+
+func TestTheDatabaseIsAwayAndComesBack(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	run(t, server.URL, "a", b)
+	begun(t, b)
+	b.add("7", 1)
+	d.eventually(t, "7", "1", complete(1))
+	b.setAway(true)
+	b.add("7", 5)
+	testserver.Eventually(t, patience, func() error { // its lease is over by now
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if time.Now().Before(b.until) {
+			return fmt.Errorf("the lease holds until %v", b.until)
+		}
+		return nil
+	})
+	b.setAway(false)
+	d.eventually(t, "7", "1 to 6", complete(6))
+}
+
+func TestOneNodeRelaysAtATimeAndTheOtherTakesOver(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	stop := run(t, server.URL, "a", b)
+	begun(t, b)
+	b.add("7", 10)
+	d.eventually(t, "7", "1 to 10", complete(10))
+	run(t, server.URL, "b", b)
+	b.add("7", 10)
+	d.eventually(t, "7", "1 to 20", complete(20))
+	if b.heldBy() != "a" {
+		t.Fatalf("%q relays while a lives", b.heldBy())
+	}
+	stop()
+	b.add("7", 10)
+	d.eventually(t, "7", "1 to 30", complete(30))
+	if got := d.of("7"); len(got) != 30 || b.heldBy() != "b" {
+		t.Errorf("%d messages, held by %q: an orderly handover repeats nothing", len(got), b.heldBy())
+	}
+}
+
+func TestAURLThatCannotBeARelayIsRefused(t *testing.T) {
+	for _, raw := range []string{"http://x:1", "mqtt://", "mqtt://x:1/path", "mqtt://x:1?q=1", "ws://x:1"} {
+		u, err := url.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if relay.CheckURL(u) == nil {
+			t.Errorf("%s was accepted", raw)
+		}
+	}
+}
