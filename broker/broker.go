@@ -1,0 +1,115 @@
+// Package broker serves MQTT 3.1.1 and 5 over TCP, TLS and WebSocket.
+//
+// mochi-mqtt decodes and encodes control packets, one at a time, behind a wall
+// that checks them first (strict.go). Its server is not used: listeners, logins,
+// sessions, subscriptions and delivery are ours, and nothing is shared between
+// clients but the hub. docs/decisions/0003-mochi-as-decoder.md says why.
+//
+// One goroutine a connection waits for packets in a shallow frame, so that its
+// stack stays small; what needs a deep one runs beside it for that packet only.
+// A message reaches its device by [bridge.Link] only, see link.go.
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Options sets up a Broker.
+type Options struct {
+	Hub      *bridge.Hub
+	Verifier Verifier
+	Origins  bridge.Origins // browser origins the WebSocket upgrade accepts
+	Log      *slog.Logger   // nil means slog.Default
+
+	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
+	MaxConnectionsPerUser int     // 0 means 16. Past it: 0x97
+	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
+	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it: closed
+	MaxPendingPerIP       int     // the same for one address; 0 means 1024
+
+	MaxConnectSize int           // bytes of a CONNECT; 0 means 16 KiB
+	MaxPacketSize  int           // bytes of any later packet; 0 means 64 KiB
+	MaxFilters     int           // topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0 means 64. Past it: 0x97
+	ConnectTimeout time.Duration // from accept to a whole CONNECT; 0 means 5s
+	PacketTimeout  time.Duration // from the first byte of a packet to its last; 0 means 30s
+	WriteTimeout   time.Duration // of one write to a device; 0 means 10s
+	Query          time.Duration // longest wait for database and keys in a CONNECT or SUBSCRIBE; 0 means 2s
+	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
+	MaxKeepAlive   time.Duration // MQTT 5 clients are told to stay below; 0 means 20m
+	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
+}
+
+func (o Options) withDefaults() Options {
+	o.Log = cmp.Or(o.Log, slog.Default()).With("component", "broker")
+	o.MaxConnections = cmp.Or(o.MaxConnections, 100_000)
+	o.MaxConnectionsPerUser = cmp.Or(o.MaxConnectionsPerUser, 16)
+	o.MaxPending = cmp.Or(o.MaxPending, 4096)
+	o.MaxPendingPerIP = cmp.Or(o.MaxPendingPerIP, 1024)
+	o.MaxConnectSize = cmp.Or(o.MaxConnectSize, 16<<10)
+	o.MaxPacketSize = cmp.Or(o.MaxPacketSize, 64<<10)
+	o.MaxFilters = cmp.Or(o.MaxFilters, 64)
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 5*time.Second)
+	o.PacketTimeout = cmp.Or(o.PacketTimeout, 30*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
+	o.Query = cmp.Or(o.Query, 2*time.Second)
+	o.SessionTTL = cmp.Or(o.SessionTTL, 168*time.Hour)
+	o.MaxKeepAlive = cmp.Or(o.MaxKeepAlive, 20*time.Minute)
+	o.Linger = cmp.Or(o.Linger, time.Second)
+	return o
+}
+
+func (o Options) check() error {
+	if o.Hub == nil || o.Verifier == nil {
+		return errors.New("broker: Options.Hub and Options.Verifier are required")
+	}
+	for name, n := range map[string]int64{
+		"MaxConnections": int64(o.MaxConnections), "MaxConnectionsPerUser": int64(o.MaxConnectionsPerUser),
+		"MaxPending": int64(o.MaxPending), "MaxPendingPerIP": int64(o.MaxPendingPerIP),
+		"MaxConnectSize": int64(o.MaxConnectSize), "MaxPacketSize": int64(o.MaxPacketSize),
+		"MaxFilters":     int64(o.MaxFilters),
+		"ConnectTimeout": int64(o.ConnectTimeout), "PacketTimeout": int64(o.PacketTimeout),
+		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "SessionTTL": int64(o.SessionTTL),
+		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(o.ConnectRatePerIP),
+	} {
+		if n < 0 {
+			return fmt.Errorf("broker: Options.%s is negative", name)
+		}
+	}
+	if o.MaxKeepAlive < time.Second || o.MaxKeepAlive > 65535*time.Second {
+		return errors.New("broker: Options.MaxKeepAlive is not within 1s and 65535s (MQTT 5 §3.1.2.10)")
+	}
+	return nil
+}
+
+// Broker serves devices. Its methods may be called from any goroutine.
+type Broker struct {
+	o     Options
+	log   *slog.Logger
+	gate  gate
+	count counters
+
+	mu        sync.Mutex
+	draining  bool
+	listeners map[net.Listener]struct{}
+	live      sync.WaitGroup // one for every connection, from accept to the last close
+}
+
+// New returns a broker over o. It opens nothing: see [Broker.ServeTCP] and
+// [Broker.WebSocket].
+func New(o Options) (*Broker, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	b := &Broker{o: o, log: o.Log, listeners: make(map[net.Listener]struct{})}
+	b.gate.init(&b.o)
+	return b, nil
+}

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Reason codes of MQTT 5 §2.4.
+const (
+	codeSuccess         = 0x00
+	codeNoSubscription  = 0x11
+	codeContinue        = 0x18
+	codeReauthenticate  = 0x19
+	codeUnspecified     = 0x80
+	codeMalformed       = 0x81
+	codeProtocolError   = 0x82
+	codeImplementation  = 0x83
+	codeVersion         = 0x84
+	codeClientID        = 0x85
+	codeBadToken        = 0x86
+	codeNotAuthorized   = 0x87
+	codeUnavailable     = 0x88
+	codeBusy            = 0x89
+	codeShuttingDown    = 0x8B
+	codeBadAuthMethod   = 0x8C
+	codeTakenOver       = 0x8E
+	codeKeepAlive       = 0x8D
+	codeNoPacketID      = 0x92
+	codeTopicAlias      = 0x94
+	codeTooLarge        = 0x95
+	codeQuota           = 0x97
+	codeAdministrative  = 0x98
+	codeQoSNotSupported = 0x9B
+	codeConnectionRate  = 0x9F
+)
+
+// refusal answers a CONNECT or AUTH. The zero value grants it.
+type refusal struct {
+	code   byte   // MQTT 5
+	reason string // never anything the client sent
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+// v3 is the CONNACK return code of 3.1.1 §3.2.2.3; ok is false where the version
+// has none, and the connection is closed without a CONNACK.
+func (r refusal) v3() (code byte, ok bool) {
+	switch r.code {
+	case codeSuccess:
+		return 0, true
+	case codeVersion:
+		return 1, true
+	case codeClientID:
+		return 2, true
+	case codeUnavailable, codeBusy, codeQuota, codeConnectionRate:
+		return 3, true
+	case codeBadToken:
+		return 4, true
+	case codeNotAuthorized:
+		return 5, true
+	}
+	return 0, false
+}
+
+// farewell is the DISCONNECT of MQTT 5 for each reason to end a connection.
+func farewell(r bridge.EndReason) (code byte, reason string) {
+	switch r {
+	case bridge.EndTakenOver:
+		return codeTakenOver, "the same client id connected again"
+	case bridge.EndExpired:
+		return codeNotAuthorized, "the token has expired or was revoked"
+	case bridge.EndSilent:
+		return codeUnspecified, "no acknowledgement within the deadline"
+	case bridge.EndSlow:
+		return codeQuota, "the subscription fell behind"
+	case bridge.EndDrain:
+		return codeShuttingDown, "the server shuts down"
+	case bridge.EndAdmin:
+		return codeAdministrative, "ended by an operator"
+	case bridge.EndErased:
+		return codeAdministrative, "the user was erased"
+	case bridge.EndEpoch:
+		return codeUnspecified, "the log was restored, connect again"
+	case bridge.EndUnavailable:
+		return codeBusy, "the session cannot be kept now, connect again"
+	}
+	return codeUnspecified, ""
+}

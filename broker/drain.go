@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Drain stops listening and ends every connection: sockets before login at once,
+// devices with DISCONNECT 0x8B, spread evenly over the time given so that they do
+// not all come to the other nodes in one moment. It returns when all are gone, or
+// closes what is left when ctx ends, and says so. Calling it twice is harmless.
+func (b *Broker) Drain(ctx context.Context, over time.Duration) error {
+	pending, connected := b.stop()
+	for _, c := range pending {
+		c.close()
+	}
+	begun := time.Now()
+	for i, c := range connected {
+		due := begun.Add(over * time.Duration(i) / time.Duration(len(connected)))
+		if wait := time.Until(due); wait > time.Millisecond {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		c.End(bridge.EndDrain)
+	}
+	return b.wait(ctx)
+}
+
+// Close ends everything at once, without a farewell, and waits for it.
+func (b *Broker) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b.stop()
+	_ = b.wait(ctx)
+	return nil
+}
+
+// stop lets nobody in any more and closes the listeners.
+func (b *Broker) stop() (pending, connected []*conn) {
+	b.mu.Lock()
+	b.draining = true
+	for l := range b.listeners {
+		delete(b.listeners, l)
+		_ = l.Close()
+	}
+	b.mu.Unlock()
+	return b.gate.shut()
+}
+
+// wait returns when every connection is gone; when ctx ends first it closes them.
+func (b *Broker) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b.live.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	pending, connected := b.gate.shut()
+	for _, c := range append(pending, connected...) {
+		c.close()
+	}
+	<-done
+	return fmt.Errorf("drain: %d connections were cut: %w", len(pending)+len(connected), ctx.Err())
+}

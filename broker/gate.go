@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// gate bounds what strangers and users may hold: sockets before login, CONNECTs a
+// second and address, connections in all and per user.
+type gate struct {
+	o *Options
+
+	mu      sync.Mutex
+	closed  bool // nobody is let in any more
+	pending map[*conn]struct{}
+	waiting map[netip.Prefix]int // of pending, by address
+	buckets map[netip.Prefix]*rate.Limiter
+	users   map[bridge.UserID][]*conn
+	nConns  int
+}
+
+func (g *gate) init(o *Options) {
+	g.o = o
+	g.pending = make(map[*conn]struct{})
+	g.waiting = make(map[netip.Prefix]int)
+	g.buckets = make(map[netip.Prefix]*rate.Limiter)
+	g.users = make(map[bridge.UserID][]*conn)
+}
+
+// address is what one host may vary of remote, a host with or without a port: an
+// IPv4 address, or the /64 of an IPv6 one. The zero Prefix stands for what is no IP.
+func address(remote string) netip.Prefix {
+	ip, err := netip.ParseAddr(remote)
+	if err != nil {
+		p, _ := netip.ParseAddrPort(remote)
+		ip = p.Addr()
+	}
+	ip = ip.Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+// enter takes a place before login.
+func (g *gate) enter(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || len(g.pending) >= g.o.MaxPending || g.waiting[c.from] >= g.o.MaxPendingPerIP {
+		return false
+	}
+	g.pending[c] = struct{}{}
+	g.waiting[c.from]++
+	return true
+}
+
+// leave gives the place before login back.
+func (g *gate) leave(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.pending, c)
+	if g.waiting[c.from]--; g.waiting[c.from] <= 0 {
+		delete(g.waiting, c.from)
+	}
+}
+
+// shut lets nobody in any more, and returns who is in.
+func (g *gate) shut() (pending, connected []*conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for c := range g.pending {
+		pending = append(pending, c)
+	}
+	connected = make([]*conn, 0, g.nConns)
+	for _, cs := range g.users {
+		connected = append(connected, cs...)
+	}
+	return pending, connected
+}
+
+// maxBuckets bounds the addresses whose rate is remembered.
+const maxBuckets = 16384
+
+// rate tells whether the address may CONNECT now.
+func (g *gate) rate(a netip.Prefix) bool {
+	if g.o.ConnectRatePerIP == 0 {
+		return true
+	}
+	burst := max(1, int(g.o.ConnectRatePerIP))
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.buckets[a]
+	if l == nil {
+		if len(g.buckets) >= maxBuckets {
+			for k, old := range g.buckets {
+				if old.TokensAt(now) >= float64(burst) {
+					delete(g.buckets, k)
+				}
+			}
+			if len(g.buckets) >= maxBuckets {
+				clear(g.buckets) // a flood from everywhere: MaxPending holds it
+			}
+		}
+		l = rate.NewLimiter(rate.Limit(g.o.ConnectRatePerIP), burst)
+		g.buckets[a] = l
+	}
+	return l.AllowN(now, 1)
+}
+
+// full tells why no connection of anybody is taken now. It is asked before the
+// token is verified, so that a full node spends nothing on it.
+func (g *gate) full() refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.fullLocked()
+}
+
+func (g *gate) fullLocked() refusal {
+	switch {
+	case g.closed:
+		return refusal{codeUnavailable, "the server shuts down"}
+	case g.nConns >= g.o.MaxConnections:
+		return refusal{codeBusy, "too many connections"}
+	}
+	return refusal{}
+}
+
+// admit counts c as one of its user's connections. One that takes over another
+// of the same client id needs no place of its own: the older one is ending.
+func (g *gate) admit(c *conn) refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.fullLocked(); r != (refusal{}) {
+		return r
+	}
+	all := g.users[c.device.User]
+	others := 0
+	for _, o := range all {
+		if o.device.ClientID != c.device.ClientID {
+			others++
+		}
+	}
+	// Takeovers of one id pile up only while the older ones linger.
+	if others >= g.o.MaxConnectionsPerUser || len(all) >= 4*g.o.MaxConnectionsPerUser {
+		return refusal{codeQuota, "too many connections of this user"}
+	}
+	g.users[c.device.User] = append(all, c)
+	g.nConns++
+	return refusal{}
+}
+
+// dismiss forgets c.
+func (g *gate) dismiss(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := g.users[c.device.User]
+	for i, o := range all {
+		if o != c {
+			continue
+		}
+		last := len(all) - 1
+		all[i], all[last] = all[last], nil
+		if g.nConns--; last == 0 {
+			delete(g.users, c.device.User)
+		} else {
+			g.users[c.device.User] = all[:last]
+		}
+		return
+	}
+}
+
+func (g *gate) counts() (connections, pending int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int64(g.nConns), int64(len(g.pending))
+}

@@ -1,0 +1,133 @@
+package broker
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// fault ends a connection with a code of MQTT 5.
+type fault struct {
+	code   byte
+	reason string // never anything the client sent
+}
+
+func (f *fault) Error() string { return f.reason }
+
+var (
+	errTooLarge = &fault{codeTooLarge, "the packet is too large"}
+	errLength   = &fault{codeMalformed, "the remaining length is malformed"}
+	errNotFirst = &fault{codeProtocolError, "the first packet must be CONNECT"}
+	errEnding   = errors.New("the server ends the connection")
+)
+
+// packetLen is the length of the first packet in b, fixed header included, or 0
+// where b does not tell yet. It fails before anything is allocated for a packet
+// of more than limit bytes.
+func packetLen(b []byte, limit int) (int, error) {
+	n := 0
+	for i := 1; i < len(b); i++ {
+		n |= int(b[i]&0x7F) << (7 * (i - 1))
+		if b[i]&0x80 == 0 {
+			if i > 1 && b[i] == 0 { // not in its shortest form
+				return 0, errLength
+			}
+			if 1+i+n > limit {
+				return 0, errTooLarge
+			}
+			return 1 + i + n, nil
+		}
+		if i == 4 { // MQTT 5 §1.5.5: four bytes at most
+			return 0, errLength
+		}
+	}
+	return 0, nil
+}
+
+// next blocks until a whole packet has arrived, and returns it. The bytes are
+// valid until the next call.
+func (c *conn) next(limit int) ([]byte, error) {
+	for {
+		b := c.buf[c.r:c.w]
+		if len(b) > 0 && c.session == nil && b[0]>>4 != packets.Connect { // MQTT 5 §3.1: before more is read
+			return nil, errNotFirst
+		}
+		n, err := packetLen(b, limit)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 && len(b) >= n {
+			c.r += n
+			c.late = false
+			return b[:n], nil
+		}
+		c.room(n)
+		if c.session != nil {
+			if err := c.arm(c.w > c.r); err != nil {
+				return nil, err
+			}
+		}
+		m, err := c.fill(c.buf[c.w:])
+		c.w += m
+		c.b.count.bytesIn.Add(int64(m))
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// room makes place behind c.w for a packet of n bytes, 0 where that is unknown.
+// The buffer doubles as bytes arrive, so a length alone costs nothing.
+func (c *conn) room(n int) {
+	have := c.w - c.r
+	if have == 0 && len(c.buf) > len(c.small) && n <= len(c.small) {
+		c.buf = c.small[:]
+	}
+	if c.w < len(c.buf) && c.r+n <= len(c.buf) {
+		return
+	}
+	to := c.buf
+	if have == len(c.buf) {
+		to = make([]byte, min(2*len(c.buf), max(n, 2*len(c.small))))
+	}
+	copy(to, c.buf[c.r:c.w])
+	c.buf, c.r, c.w = to, 0, have
+}
+
+// arm sets the read deadline: one and a half keepalives between packets (MQTT 5
+// §3.1.2.10), and at most PacketTimeout for the rest of a packet. It is set again
+// only when a second has passed, which makes silence end up to a second late.
+func (c *conn) arm(within bool) error {
+	now := time.Now()
+	switch {
+	case within && !c.late:
+		c.late, c.armed = true, time.Time{}
+		limit := c.b.o.PacketTimeout
+		if c.keepAlive > 0 {
+			limit = min(limit, c.keepAlive*3/2)
+		}
+		_ = c.nc.SetReadDeadline(now.Add(limit))
+	case within || now.Sub(c.armed) < time.Second:
+	case c.keepAlive == 0:
+		if c.armed.IsZero() {
+			_ = c.nc.SetReadDeadline(time.Time{})
+		}
+		c.armed = now
+	default:
+		c.armed = now
+		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive*3/2 + time.Second))
+	}
+	if c.ending.Load() { // after the deadline was set: end sets its own later
+		return errEnding
+	}
+	return nil
+}
+
+// fill reads MQTT bytes as they come.
+func (c *conn) fill(p []byte) (int, error) {
+	if c.ws != nil {
+		return c.ws.read(c, p)
+	}
+	return c.nc.Read(p)
+}

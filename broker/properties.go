@@ -1,0 +1,161 @@
+package broker
+
+import "github.com/mochi-mqtt/server/v2/packets"
+
+// Property identifiers of MQTT 5 §2.2.2.2 that are used by name.
+const (
+	propPayloadFormat = 0x01
+	propContentType   = 0x03
+	propResponseTopic = 0x08
+	propSubID         = 0x0B
+	propAuthMethod    = 0x15
+	propAuthData      = 0x16
+	propProblemInfo   = 0x17
+	propResponseInfo  = 0x19
+	propReason        = 0x1F
+	propReceiveMax    = 0x21
+	propTopicAlias    = 0x23
+	propUser          = 0x26
+	propMaxPacket     = 0x27
+)
+
+// form is how a property's value is written.
+type form uint8
+
+const (
+	formNone form = iota // no such property
+	formByte
+	formTwo
+	formFour
+	formVarint
+	formText
+	formBinary
+	formPair
+)
+
+// will stands for the will properties of a CONNECT among the packet types.
+const will = 0
+
+// property says how a property is written and which packets from a device may
+// carry it, as bits of their types.
+type property struct {
+	form form
+	in   uint32
+}
+
+var properties = [0x2B]property{
+	0x01: {formByte, in(packets.Publish, will)},
+	0x02: {formFour, in(packets.Publish, will)},
+	0x03: {formText, in(packets.Publish, will)},
+	0x08: {formText, in(packets.Publish, will)},
+	0x09: {formBinary, in(packets.Publish, will)},
+	0x0B: {formVarint, in(packets.Subscribe)}, // in a PUBLISH from the server only (§3.3.4)
+	0x11: {formFour, in(packets.Connect, packets.Disconnect)},
+	0x12: {formText, 0},
+	0x13: {formTwo, 0},
+	0x15: {formText, in(packets.Connect, packets.Auth)},
+	0x16: {formBinary, in(packets.Connect, packets.Auth)},
+	0x17: {formByte, in(packets.Connect)},
+	0x18: {formFour, in(will)},
+	0x19: {formByte, in(packets.Connect)},
+	0x1A: {formText, 0},
+	0x1C: {formText, 0},
+	0x1F: {formText, in(packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp, packets.Disconnect, packets.Auth)},
+	0x21: {formTwo, in(packets.Connect)},
+	0x22: {formTwo, in(packets.Connect)},
+	0x23: {formTwo, in(packets.Publish)},
+	0x24: {formByte, 0},
+	0x25: {formByte, 0},
+	0x26: {formPair, ^uint32(0)},
+	0x27: {formFour, in(packets.Connect)},
+	0x28: {formByte, 0},
+	0x29: {formByte, 0},
+	0x2A: {formByte, 0},
+}
+
+func in(types ...byte) uint32 {
+	var bits uint32
+	for _, t := range types {
+		bits |= 1 << t
+	}
+	return bits
+}
+
+var (
+	errProperty  = &fault{codeProtocolError, "a property is not allowed there"}
+	errTwice     = &fault{codeProtocolError, "a property appears twice"}
+	errValue     = &fault{codeProtocolError, "a property has a value that is not allowed"}
+	errAlias     = &fault{codeTopicAlias, "topic aliases are not offered"}
+	errNoMethod  = &fault{codeProtocolError, "authentication data without a method"}
+	errQoS       = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
+	errPacketID0 = &fault{codeProtocolError, "the packet id is 0"}
+)
+
+// properties reads the property block of a packet of that type. The order of the
+// checks is the order of the codes: what cannot be read or is unknown is
+// malformed, what may not be there is a protocol error (§2.2.2.2, §4.13.1).
+func (s *scan) properties(packet byte) (seen uint64) {
+	p := scan{b: s.take(s.varint())}
+	for len(p.b) > 0 && s.err == nil {
+		id := p.varint()
+		if id >= len(properties) || properties[id].form == formNone {
+			p.fail(errMalformed)
+		}
+		if p.err == nil {
+			p.property(id, packet)
+		}
+		if p.err == nil && seen&(1<<id) != 0 && id != propUser {
+			p.fail(errTwice)
+		}
+		seen |= 1 << (id & 63)
+		if p.err != nil {
+			s.fail(p.err)
+		}
+	}
+	return seen
+}
+
+func (s *scan) property(id int, packet byte) {
+	n := -1
+	var text []byte
+	switch properties[id].form {
+	case formByte:
+		n = int(s.u8())
+	case formTwo:
+		n = s.u16()
+	case formFour:
+		n = int(s.u32())
+	case formVarint:
+		n = s.varint()
+	case formText:
+		text = s.text()
+	case formBinary:
+		s.binary()
+	case formPair:
+		s.text()
+		s.text()
+	}
+	if s.err != nil {
+		return
+	}
+	if properties[id].in&(1<<packet) == 0 {
+		s.fail(errProperty)
+		return
+	}
+	switch id {
+	case propPayloadFormat, propProblemInfo, propResponseInfo:
+		if n > 1 {
+			s.fail(errValue)
+		}
+	case propSubID, propReceiveMax, propMaxPacket:
+		if n == 0 {
+			s.fail(errValue)
+		}
+	case propTopicAlias:
+		s.fail(errAlias) // none was offered in CONNACK (§3.2.2.3.8)
+	case propResponseTopic:
+		if !validTopic(text) {
+			s.fail(errValue)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package broker
+
+import "sync/atomic"
+
+// counters count what the broker does.
+type counters struct {
+	accepted, logins, ended, panics, acceptErrors, turnedAway atomic.Int64
+	bytesIn, bytesOut                                         atomic.Int64
+	refused                                                   [256]atomic.Int64 // by MQTT 5 CONNACK code
+}
+
+// Stats are the broker's counters since the start.
+type Stats struct {
+	Connections  int64          // logged in now
+	Pending      int64          // sockets before login now
+	Accepted     int64          // sockets accepted, WebSocket upgrades included
+	Logins       int64          // CONNECTs granted
+	Refused      map[byte]int64 // CONNECTs refused, by MQTT 5 reason code
+	TurnedAway   int64          // sockets closed at once: too many before login
+	Ended        int64          // connections ended by the server after login
+	Panics       int64          // packets that made the engine panic
+	AcceptErrors int64
+	BytesIn      int64 // MQTT bytes, without WebSocket and TLS framing
+	BytesOut     int64
+}
+
+// Stats returns the counters.
+func (b *Broker) Stats() Stats {
+	c := &b.count
+	s := Stats{
+		Accepted: c.accepted.Load(), Logins: c.logins.Load(), TurnedAway: c.turnedAway.Load(),
+		Ended: c.ended.Load(), Panics: c.panics.Load(), AcceptErrors: c.acceptErrors.Load(),
+		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
+		Refused: make(map[byte]int64),
+	}
+	for code := range c.refused {
+		if n := c.refused[code].Load(); n > 0 {
+			s.Refused[byte(code)] = n
+		}
+	}
+	s.Connections, s.Pending = b.gate.counts()
+	return s
+}

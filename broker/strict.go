@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"bytes"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// strict checks a whole packet of an MQTT 3.1.1 or 5 device before mochi decodes
+// it: mochi reads past the ends of some, panics on others, and lets most of what
+// the standards forbid pass. What strict passes, mochi decodes without an error;
+// FuzzStrict holds that.
+//
+// It fails with the [*fault] whose code the standard names.
+func strict(version byte, p []byte) error {
+	kind, flags := p[0]>>4, p[0]&0x0F
+	s := scan{b: p[1:]}
+	s.varint() // its value is the length of the rest, see packetLen
+	switch kind {
+	case packets.Publish:
+		checkPublish(&s, version, flags)
+		return s.result()
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		if flags != 2 {
+			return errMalformed
+		}
+	default:
+		if flags != 0 {
+			return errMalformed
+		}
+	}
+	switch kind {
+	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		checkAck(&s, version, kind)
+	case packets.Subscribe:
+		checkSubscribe(&s, version)
+	case packets.Unsubscribe:
+		checkUnsubscribe(&s, version)
+	case packets.Pingreq:
+		s.end()
+	case packets.Disconnect:
+		checkDisconnect(&s, version)
+	case packets.Auth:
+		checkAuth(&s, version)
+	case packets.Connect:
+		return &fault{codeProtocolError, "a second CONNECT"}
+	case packets.Reserved:
+		return errMalformed
+	default:
+		return &fault{codeProtocolError, "a packet only a server sends"}
+	}
+	return s.result()
+}
+
+func checkPublish(s *scan, version, flags byte) {
+	qos := flags >> 1 & 3
+	if qos == 3 || qos == 0 && flags&8 != 0 { // [MQTT-3.3.1-4] [MQTT-3.3.1-2]
+		s.fail(errMalformed)
+		return
+	}
+	topic := s.text()
+	if bytes.ContainsAny(topic, "+#") || len(topic) == 0 && version != 5 {
+		s.fail(errMalformed)
+	}
+	if qos > 0 {
+		s.packetID()
+	}
+	if version == 5 {
+		s.properties(packets.Publish)
+		if len(topic) == 0 { // §3.3.2.3.4: an alias would have failed above
+			s.fail(&fault{codeProtocolError, "neither a topic nor an alias"})
+		}
+		if qos == 2 {
+			s.fail(errQoS) // §3.2.2.3.4: CONNACK said Maximum QoS 1
+		}
+	}
+}
+
+// packetID reads a packet id, which is never 0 ([MQTT-2.2.1-3]).
+func (s *scan) packetID() {
+	if s.u16() == 0 {
+		s.fail(errPacketID0)
+	}
+}
+
+func checkAck(s *scan, version, kind byte) {
+	s.packetID()
+	if version == 5 && len(s.b) > 0 {
+		s.reason(ackReasons[kind])
+		if len(s.b) > 0 {
+			s.properties(kind)
+		}
+	}
+	s.end()
+}
+
+var (
+	receipt    = []byte{0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}
+	release    = []byte{0x00, 0x92}
+	ackReasons = map[byte][]byte{packets.Puback: receipt, packets.Pubrec: receipt,
+		packets.Pubrel: release, packets.Pubcomp: release}
+	// What a client may say in a DISCONNECT (§3.14.2.1).
+	leaveReasons = []byte{0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99}
+	authReasons  = []byte{codeContinue, codeReauthenticate}
+)
+
+// reason reads a reason code that is one of allowed.
+func (s *scan) reason(allowed []byte) {
+	if c := s.u8(); bytes.IndexByte(allowed, c) < 0 {
+		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
+	}
+}
+
+func checkSubscribe(s *scan, version byte) {
+	s.packetID()
+	if version == 5 {
+		s.properties(packets.Subscribe)
+	}
+	if s.err == nil && len(s.b) == 0 { // [MQTT-3.8.3-2]
+		s.fail(&fault{codeProtocolError, "no topic filter"})
+	}
+	for len(s.b) > 0 {
+		filter, options := s.filter(), s.u8()
+		switch {
+		case version != 5 && options > 2, options&0xC0 != 0: // [MQTT-3-8.3-4] [MQTT-3.8.3-5]
+			s.fail(errMalformed)
+		case options&3 == 3, options&0x30 == 0x30: // §3.8.3.1
+			s.fail(&fault{codeProtocolError, "subscription options that are not allowed"})
+		case options&4 != 0 && bytes.HasPrefix(filter, []byte("$share/")): // [MQTT-3.8.3-4]
+			s.fail(&fault{codeProtocolError, "No Local on a shared subscription"})
+		}
+	}
+}
+
+func (s *scan) filter() []byte {
+	f := s.text()
+	if !validFilter(f) {
+		s.fail(errMalformed)
+	}
+	return f
+}
+
+func checkUnsubscribe(s *scan, version byte) {
+	s.packetID()
+	if version == 5 {
+		s.properties(packets.Unsubscribe)
+	}
+	if s.err == nil && len(s.b) == 0 { // [MQTT-3.10.3-2]
+		s.fail(&fault{codeProtocolError, "no topic filter"})
+	}
+	for len(s.b) > 0 {
+		s.filter()
+	}
+}
+
+func checkDisconnect(s *scan, version byte) {
+	if version == 5 && len(s.b) > 0 {
+		s.reason(leaveReasons)
+		if len(s.b) > 0 {
+			s.properties(packets.Disconnect)
+		}
+	}
+	s.end()
+}
+
+func checkAuth(s *scan, version byte) {
+	if version != 5 { // a reserved packet type
+		s.fail(errMalformed)
+		return
+	}
+	if len(s.b) == 0 { // §3.15.2.1: means success, which a client never says
+		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
+		return
+	}
+	s.reason(authReasons)
+	if s.properties(packets.Auth)&(1<<propAuthMethod) == 0 { // §3.15.2.2.2
+		s.fail(errProperty)
+	}
+	s.end()
+}
+
+func validTopic(b []byte) bool { return len(b) > 0 && !bytes.ContainsAny(b, "+#") }
+
+// Faults of a CONNECT that are answered in their own way.
+var (
+	errName    = &fault{codeProtocolError, "the protocol is not MQTT"}
+	errVersion = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
+)
+
+// versionOf tells the protocol level of a CONNECT that may be incomplete; 0 where
+// it does not say, or is no MQTT.
+func versionOf(p []byte) byte {
+	if len(p) < 2 {
+		return 0
+	}
+	s := scan{b: p[1:]}
+	s.varint()
+	name := s.binary()
+	level := s.u8()
+	if s.err != nil || string(name) != "MQTT" && string(name) != "MQIsdp" {
+		return 0
+	}
+	return level
+}
+
+// checkConnect is strict for the first packet.
+func checkConnect(p []byte) error {
+	if p[0] != packets.Connect<<4 {
+		return errMalformed
+	}
+	s := scan{b: p[1:]}
+	s.varint()
+	name, version := s.binary(), s.u8()
+	switch {
+	case s.err != nil:
+		return s.err
+	case string(name) != "MQTT" && string(name) != "MQIsdp":
+		return errName
+	case string(name) != "MQTT" || version != 4 && version != 5:
+		return errVersion
+	}
+	flags := s.u8()
+	var (
+		hasWill     = flags&4 != 0
+		willQoS     = flags >> 3 & 3
+		hasPassword = flags&0x40 != 0
+		hasUser     = flags&0x80 != 0
+	)
+	switch {
+	case flags&1 != 0, !hasWill && flags&0x38 != 0, willQoS == 3: // [MQTT-3.1.2-3] [-11] [-12] [-13]
+		return errMalformed
+	case version == 4 && hasPassword && !hasUser: // 3.1.1 [MQTT-3.1.2-22]
+		return errMalformed
+	}
+	s.u16() // keep alive
+	if version == 5 {
+		seen := s.properties(packets.Connect)
+		if seen&(1<<propAuthData) != 0 && seen&(1<<propAuthMethod) == 0 { // §3.1.2.11.10
+			s.fail(errNoMethod)
+		}
+	}
+	s.text() // client id
+	if hasWill {
+		if version == 5 {
+			s.properties(will)
+		}
+		if !validTopic(s.text()) {
+			s.fail(errMalformed)
+		}
+		s.binary()
+	}
+	if hasUser {
+		s.text()
+	}
+	if hasPassword {
+		s.binary()
+	}
+	s.end()
+	if s.err == nil && version == 5 && willQoS == 2 { // [MQTT-3.2.2-12]
+		s.fail(errQoS)
+	}
+	return s.result()
+}

@@ -1,0 +1,108 @@
+package broker
+
+import (
+	"bufio"
+	"crypto/sha1" //nolint:gosec // the handshake of RFC 6455 §4.2.2 demands it; nothing rests on it
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// WebSocket serves MQTT over WebSocket (MQTT 5 §6, RFC 6455), for GET /mqtt. The
+// handler returns as soon as the connection is upgraded: the connection has its own
+// goroutine, and keeps neither the request nor net/http's buffers. Compression is
+// not offered.
+func (b *Broker) WebSocket() http.Handler { return http.HandlerFunc(b.upgrade) }
+
+func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
+	status, why := b.mayUpgrade(r)
+	if status == http.StatusUpgradeRequired {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Sec-WebSocket-Version", "13")
+	}
+	if status != 0 {
+		refuseUpgrade(w, status, why)
+		return
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		refuseUpgrade(w, http.StatusHTTPVersionNotSupported, "a WebSocket needs HTTP/1.1")
+		return
+	}
+	kind := "ws"
+	if r.TLS != nil {
+		kind = "wss"
+	}
+	c := newConn(b, nc, kind, r.RemoteAddr)
+	c.ws = &wsReader{early: buffered(rw.Reader)}
+	_ = nc.SetDeadline(time.Now().Add(b.o.ConnectTimeout)) // instead of the HTTP server's
+	if _, err := nc.Write(switching(r)); err != nil || !b.start(c) {
+		_ = nc.Close()
+	}
+}
+
+// mayUpgrade returns 0, or the HTTP status that refuses the upgrade. No answer
+// repeats anything of the request.
+func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
+	switch {
+	case r.Method != http.MethodGet:
+		return http.StatusMethodNotAllowed, "a WebSocket begins with GET"
+	case !lists(r.Header, "Connection", "upgrade"), !lists(r.Header, "Upgrade", "websocket"):
+		return http.StatusUpgradeRequired, "this address speaks MQTT over WebSocket"
+	case r.Header.Get("Sec-WebSocket-Version") != "13":
+		return http.StatusUpgradeRequired, "the WebSocket version is 13"
+	case err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1:
+		return http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes of base64"
+	case !b.o.Origins.Allows(r.Header.Get("Origin"), r.Host):
+		return http.StatusForbidden, "this origin is not allowed"
+	case !lists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
+		return http.StatusBadRequest, "the subprotocol mqtt is required"
+	}
+	return 0, ""
+}
+
+// lists tells whether a header that is a comma-separated list has the token, in any
+// case.
+func lists(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuseUpgrade writes an RFC 9457 problem.
+func refuseUpgrade(w http.ResponseWriter, status int, why string) {
+	body := `{"type":"about:blank","title":` + strconv.Quote(http.StatusText(status)) +
+		`,"status":` + strconv.Itoa(status) + `,"detail":` + strconv.Quote(why) + `}`
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body))
+}
+
+const wsGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 §1.3
+
+// switching is the answer that upgrades.
+func switching(r *http.Request) []byte {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + wsGUID)) //nolint:gosec // see the import
+	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+}
+
+// buffered returns what the client sent behind its request, without holding on to
+// net/http's 4 KiB buffer.
+func buffered(r *bufio.Reader) []byte {
+	n := r.Buffered()
+	if n == 0 {
+		return nil
+	}
+	b, _ := r.Peek(n)
+	return append([]byte(nil), b...)
+}
