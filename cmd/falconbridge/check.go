@@ -1,0 +1,114 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// checked are settings that can work, as far as a look from here can tell.
+type checked struct {
+	http, mqtt, mqtts, admin string // addresses; "" is closed
+	tlsCert, tlsKey          string // files; both or none
+
+	dataDir     string
+	databaseURL string // "" is SQLite in the data dir
+	sqlite      bool
+	autoMigrate bool
+	bus         string // auto, or a redis URL
+	relayURL    string // "" is none
+
+	keys    keySettings
+	origins bridge.Origins
+	topics  bridge.Topics
+
+	maxConnections, maxConnectionsPerUser int
+	connectRate, requestRate              float64 // a second; 0 is no limit
+
+	sessionTTL, retention               time.Duration
+	startTimeout, drainDelay, drainTime time.Duration
+	locale                              bridge.Locale
+	logLevel                            slog.Level
+	logJSON                             bool
+}
+
+// check reads every setting and names each bad one. In development mode all
+// addresses come out on loopback.
+func (s *settings) check() (c checked, ps problems) {
+	c.keys = s.checkKeys(&ps)
+	c.topics = s.checkTopics(&ps)
+	s.checkListeners(&c, &ps)
+	s.checkStore(&c, &ps)
+	s.checkLimits(&c, &ps)
+	s.checkTimes(&c, &ps)
+	s.checkWords(&c, &ps)
+	return c, ps
+}
+
+func (s *settings) checkTopics(ps *problems) bridge.Topics {
+	p := s.TopicPrefix
+	const mend = "write something like staging/"
+	switch {
+	case strings.ContainsAny(p, "+#") || strings.ContainsFunc(p, unicode.IsControl) || !utf8.ValidString(p):
+		ps.add("topic-prefix", "has a character that no topic may have", mend)
+	case strings.HasPrefix(p, "$"):
+		ps.add("topic-prefix", "begins with $", mend)
+	case len(p) > 512:
+		ps.add("topic-prefix", "has more than 512 bytes", mend)
+	}
+	return bridge.Topics{Prefix: p}
+}
+
+func (s *settings) checkLimits(c *checked, ps *problems) {
+	origins, err := bridge.ParseOrigins(strings.Split(s.CORSOrigins, ","))
+	if err != nil {
+		ps.add("cors-origins", err.Error(), "or write * for every origin")
+	}
+	c.origins = origins
+	c.maxConnections = read(ps, "max-connections", s.MaxConnections, parseCount, "write a number like 100000")
+	c.maxConnectionsPerUser = read(ps, "max-connections-per-user", s.MaxConnectionsPerUser, parseCount, "write a number like 16")
+	c.connectRate = read(ps, "connect-rate-per-ip", s.ConnectRatePerIP, parseRate, "write 50/s, 600/m or off")
+	c.requestRate = read(ps, "request-rate-per-user", s.RequestRatePerUser, parseRate, "write 50/s, 600/m or off")
+}
+
+func (s *settings) checkTimes(c *checked, ps *problems) {
+	const mend = "write 30s, 12h or 7d"
+	c.sessionTTL = read(ps, "session-ttl", s.SessionTTL, parseTime, mend)
+	c.retention = read(ps, "retention", s.Retention, parseTime, mend)
+	c.startTimeout = read(ps, "start-timeout", s.StartTimeout, parseTime, mend)
+	c.drainDelay = read(ps, "drain-delay", s.DrainDelay, parseTime, mend)
+	c.drainTime = read(ps, "drain-time", s.DrainTime, parseTime, mend)
+	if d, err := parseTime(s.SessionTTL); err == nil && d < time.Second {
+		ps.add("session-ttl", "is under a second", "write 168h, or however long a device may be away")
+	}
+}
+
+// read parses one value, or notes what is wrong with it.
+func read[T any](ps *problems, name, value string, parse func(string) (T, error), mend string) T {
+	v, err := parse(value)
+	if err != nil {
+		ps.add(name, err.Error(), mend)
+	}
+	return v
+}
+
+func (s *settings) checkWords(c *checked, ps *problems) {
+	c.locale = bridge.Locale(s.Locale)
+	if c.locale != bridge.Spanish && c.locale != bridge.English {
+		ps.add("locale", "is not a language with texts", "write es or en")
+	}
+	switch s.LogLevel {
+	case "debug", "info", "warn", "error":
+		_ = c.logLevel.UnmarshalText([]byte(s.LogLevel)) // cannot fail for these
+	default:
+		ps.add("log-level", "is not a level", "write debug, info, warn or error")
+	}
+	c.logJSON = s.LogFormat == "json"
+	if !c.logJSON && s.LogFormat != "text" {
+		ps.add("log-format", "is not a format", "write text or json")
+	}
+}

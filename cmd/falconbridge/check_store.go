@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/url"
+	"strings"
+)
+
+func (s *settings) checkStore(c *checked, ps *problems) {
+	c.dataDir = s.DataDir
+	if c.dataDir == "" {
+		ps.add("data-dir", "is empty", "name a directory")
+	}
+	c.databaseURL = s.secret(ps, "database-url", s.DatabaseURL, s.DatabaseURLFile)
+	s.checkDatabase(c, ps)
+	switch s.AutoMigrate {
+	case "true", "1", "yes", "on":
+		c.autoMigrate = true
+	case "false", "0", "no", off:
+	default:
+		ps.add("auto-migrate", "is neither true nor false", "write true or false")
+	}
+	c.bus = s.secret(ps, "bus", s.busValue(), s.BusFile)
+	if c.bus == "" {
+		c.bus = busAuto
+	}
+	s.checkBus(c, ps)
+	c.relayURL = s.secret(ps, "relay-url", s.RelayURL, s.RelayURLFile)
+	if u, err := url.Parse(c.relayURL); c.relayURL != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts") {
+		ps.add("relay-url", "is not the URL of an MQTT broker", "write mqtt://user:pass@host:1883 or mqtts://…")
+	}
+}
+
+// checkDatabase wants postgres://… with a host, or sqlite:<path>.
+func (s *settings) checkDatabase(c *checked, ps *problems) {
+	c.sqlite = c.databaseURL == "" || strings.HasPrefix(c.databaseURL, "sqlite:")
+	if c.sqlite {
+		return
+	}
+	u, err := url.Parse(c.databaseURL)
+	switch {
+	case err != nil:
+		ps.add("database-url", "is not a URL", "write postgres://user:password@host:5432/name, special characters percent-encoded")
+	case u.Scheme != "postgres" && u.Scheme != "postgresql":
+		ps.add("database-url", "is not of Postgres", "write postgres://…, or leave it out for SQLite")
+	case u.Host == "" && u.Query().Get("host") == "":
+		ps.add("database-url", "names no host", "write postgres://user:password@host:5432/name")
+	}
+}
+
+// busAuto lets the database decide.
+const busAuto = "auto"
+
+// busValue is --bus without its default, so that the file may give it.
+func (s *settings) busValue() string {
+	if s.BusFile != "" && s.Bus == busAuto {
+		return ""
+	}
+	return s.Bus
+}
+
+func (s *settings) checkBus(c *checked, ps *problems) {
+	if c.bus == busAuto {
+		return
+	}
+	u, err := url.Parse(c.bus)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss":
+		ps.add("bus", "is not a known bus", "write auto, or redis://:password@host:6379/0 (rediss:// for TLS)")
+	case c.sqlite:
+		ps.add("bus", "several nodes cannot share SQLite", "set --database-url to a Postgres, or write auto")
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/eclipse/paho.golang/paho/session/state"
+)
+
+// tail is the device behind the command of that name.
+type tail struct {
+	out        io.Writer
+	log        *slog.Logger
+	bearer     func() (string, error)
+	own        bool // bearer signs a fresh token each time
+	topic      string
+	persistent bool
+	count      uint64 // notifications to print; 0: no end
+
+	end    context.CancelCauseFunc
+	ended  <-chan struct{}
+	broken chan error // the output cannot be written
+
+	mu      sync.Mutex
+	since   *uint64 // where the next subscription begins; nil: at the retained message
+	epoch   string
+	last    uint64 // highest seq printed in epoch
+	printed uint64
+}
+
+// Reason codes of MQTT 5 that connecting again does not mend.
+const (
+	codeBadToken      = 0x86
+	codeNotAuthorized = 0x87
+	codeTakenOver     = 0x8E
+)
+
+// connect puts a token into the CONNECT, a fresh one each time where it signs
+// them itself.
+func (t *tail) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+	raw, err := t.bearer()
+	c.Password, c.PasswordFlag = []byte(raw), true
+	return c, err
+}
+
+// up subscribes. A resumed session is subscribed again, too, in case the former
+// connection ended before it was; retain handling 1 makes that change nothing.
+func (t *tail) up(m *autopaho.ConnectionManager, _ *paho.Connack) {
+	s := &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: t.topic, QoS: 1}}}
+	t.mu.Lock()
+	if t.since != nil {
+		s.Properties = &paho.SubscribeProperties{}
+		s.Properties.User.Add("since", strconv.FormatUint(*t.since, 10))
+	}
+	if t.persistent {
+		s.Subscriptions[0].RetainHandling = 1
+		t.since = nil // named once; from here on the server keeps the place
+	}
+	t.mu.Unlock()
+	go t.subscribe(m, s) // up must not block the client
+}
+
+// subscribe asks until it is answered, refused or disconnected.
+func (t *tail) subscribe(m *autopaho.ConnectionManager, s *paho.Subscribe) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ack, err := m.Subscribe(ctx, s)
+		cancel()
+		switch {
+		case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] == codeNotAuthorized:
+			t.end(errors.New("the token does not allow this user's notifications"))
+			return
+		case err == nil:
+			t.log.Info("subscribed", "topic", t.topic)
+			return
+		case ack == nil:
+			return // the connection is gone: up is called again
+		}
+		t.log.Warn("the server cannot subscribe now, asking again")
+		select {
+		case <-t.ended:
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// received prints one notification, which is acknowledged when it returns.
+func (t *tail) received(r paho.PublishReceived) (bool, error) {
+	if err := t.print(r.Packet); err != nil {
+		t.broken <- err
+		select {} // never acknowledged: it comes again
+	}
+	return true, nil
+}
+
+// print writes one line, unless it printed that seq before: at least once means
+// that some come twice.
+func (t *tail) print(p *paho.Publish) error {
+	var item struct {
+		Seq uint64 `json:"seq"`
+	}
+	if err := json.Unmarshal(p.Payload, &item); err != nil {
+		return fmt.Errorf("the server sent what is no notification: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if epoch := p.Properties.User.Get("epoch"); epoch != t.epoch {
+		t.epoch, t.last = epoch, 0
+	}
+	if item.Seq <= t.last {
+		return nil
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, p.Payload); err != nil {
+		return err
+	}
+	line.WriteByte('\n')
+	if _, err := t.out.Write(line.Bytes()); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	t.last = item.Seq
+	t.printed++
+	if !t.persistent {
+		t.since = &item.Seq // after a lost connection it goes on from here
+	}
+	return nil
+}
+
+// acknowledging tells the tail that an acknowledgement was written.
+type acknowledging struct {
+	*state.State
+	t *tail
+}
+
+// Ack acknowledges, and ends the tail after its last one.
+func (a acknowledging) Ack(p *packets.Publish) error {
+	err := a.State.Ack(p)
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	if a.t.count > 0 && a.t.printed >= a.t.count {
+		a.t.end(errDone)
+	}
+	return err
+}
+
+// refused is told of attempts to connect that failed.
+func (t *tail) refused(err error) {
+	var c *autopaho.ConnackError
+	if !errors.As(err, &c) {
+		t.log.Warn("cannot connect, trying again", "error", cause(err))
+		return
+	}
+	if c.ReasonCode == codeBadToken || c.ReasonCode == codeNotAuthorized {
+		t.end(fmt.Errorf("the server refused the token: %s", c.Reason))
+		return
+	}
+	t.log.Warn("the server refuses connections, trying again", "code", c.ReasonCode, "reason", c.Reason)
+}
+
+// disconnected is told of a DISCONNECT of the server.
+func (t *tail) disconnected(d *paho.Disconnect) {
+	reason := ""
+	if d.Properties != nil {
+		reason = d.Properties.ReasonString
+	}
+	switch {
+	case d.ReasonCode == codeTakenOver:
+		t.end(errors.New("another device connected under the same client id"))
+	case d.ReasonCode == codeNotAuthorized && !t.own:
+		t.end(fmt.Errorf("the server ended the connection: %s", reason))
+	default:
+		t.log.Info("the server ended the connection, connecting again", "code", d.ReasonCode, "reason", reason)
+	}
+}

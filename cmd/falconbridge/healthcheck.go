@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+type healthcheckCmd struct {
+	client
+	Timeout time.Duration `default:"3s" placeholder:"TIME" help:"Longest wait for the answer. Default ${default}."`
+}
+
+func (healthcheckCmd) Help() string {
+	return `Example, in a Dockerfile:
+
+    HEALTHCHECK CMD ["falconbridge", "healthcheck"]`
+}
+
+// Run asks /readyz once.
+func (h healthcheckCmd) Run(p *program) error {
+	e, err := h.rest(p.settings)
+	if err != nil {
+		return err
+	}
+	resp, err := e.http(h.Timeout).Get(e.url.JoinPath("readyz").String())
+	if err != nil {
+		return fmt.Errorf("not ready: %w", cause(err))
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: the server answered %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// cause is what failed beneath a client's error, which names the whole address.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		if _, deep := inner.(interface{ Timeout() bool }); !deep {
+			return inner
+		}
+		err = inner
+	}
+}

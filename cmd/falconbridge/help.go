@@ -1,0 +1,66 @@
+package main
+
+import (
+	"runtime/debug"
+	"slices"
+
+	"github.com/alecthomas/kong"
+)
+
+const about = `Delivers notifications to people's devices over MQTT. What was answered with 201 is never lost.
+
+Without a key it starts in development mode: SQLite, loopback only, and a page address to open.`
+
+// groups are the headings of the settings in the help.
+var groups = []kong.Group{
+	{Key: "listen", Title: "Listeners:"},
+	{Key: "store", Title: "Storage and other nodes:"},
+	{Key: "keys", Title: "Keys (none: development mode):"},
+	{Key: "limits", Title: "Limits and names:"},
+	{Key: "other", Title: "Times and words:"},
+}
+
+// groupsOf tells which settings matter to a command; those not listed take all.
+var groupsOf = map[string][]string{
+	"migrate":     {"store"},
+	"token":       {"keys"},
+	"send":        {},
+	"tail":        {},
+	"healthcheck": {},
+}
+
+// printHelp leaves out the settings that do not matter to the command, although
+// every command takes all of them.
+func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
+	if cmd := ctx.Selected(); cmd != nil {
+		name := cmd.Name
+		if cmd.Parent != nil && cmd.Parent.Type == kong.CommandNode {
+			name = cmd.Parent.Name
+		}
+		if shown, limited := groupsOf[name]; limited {
+			for _, f := range ctx.Model.Flags {
+				if f.Group != nil && !slices.Contains(shown, f.Group.Key) {
+					f.Hidden = true
+				}
+			}
+		}
+	}
+	return kong.DefaultHelpPrinter(o, ctx)
+}
+
+// version is the module version or the commit the program was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,5 @@
+package main
+
+type migrateCmd struct{}
+
+func (migrateCmd) Run(p *program) error { return nil }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+type sendCmd struct {
+	client
+	User    string `required:"" placeholder:"ID" help:"Who is notified."`
+	Title   string `required:"" placeholder:"TEXT" help:"1 to 255 characters."`
+	Message string `required:"" placeholder:"TEXT" help:"1 to 4000 characters."`
+	Kind    string `placeholder:"KIND" help:"Kind of the notification. Default message."`
+	Data    string `placeholder:"JSON" help:"A JSON object that rides along, up to 4 KiB."`
+	Key     string `name:"idempotency-key" placeholder:"TEXT" help:"Makes a repeated call answer as the first one did."`
+}
+
+func (sendCmd) Help() string {
+	return `Examples:
+
+    falconbridge send --user 42 --title "Hola" --message "Su reporte fue revisado"
+
+    FALCON_TOKEN=… falconbridge send --url https://bridge.example --user 42 --title T --message M`
+}
+
+// Run prints the server's answer, one line of JSON.
+func (c sendCmd) Run(p *program) error {
+	user, err := bridge.ParseUserID(c.User)
+	if err != nil {
+		return fmt.Errorf("--user: %w", err)
+	}
+	if c.Data != "" && !json.Valid([]byte(c.Data)) {
+		return fmt.Errorf("--data: is not JSON")
+	}
+	e, err := c.rest(p.settings)
+	if err != nil {
+		return err
+	}
+	bearer, err := c.bearer(p, bridge.Claims{User: "falconbridge-cli", Scope: bridge.ScopeWrite}, 5*time.Minute)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(struct {
+		User    bridge.UserID   `json:"created_by"`
+		Title   string          `json:"title"`
+		Message string          `json:"message"`
+		Kind    string          `json:"kind,omitempty"`
+		Data    json.RawMessage `json:"data,omitempty"`
+	}{user, c.Title, c.Message, c.Kind, json.RawMessage(c.Data)})
+	if err != nil {
+		return err
+	}
+	ctx, stop := interrupted()
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.JoinPath("notifications").String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	raw, err := bearer()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+raw)
+	req.Header.Set("Content-Type", "application/json")
+	if c.Key != "" {
+		req.Header.Set("Idempotency-Key", c.Key)
+	}
+	resp, err := e.http(30 * time.Second).Do(req)
+	if err != nil {
+		return fmt.Errorf("send: %w", cause(err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusCreated {
+		return refused(resp.StatusCode, answer)
+	}
+	_, err = fmt.Fprintln(p.out, strings.TrimSpace(string(answer)))
+	return err
+}
+
+// refused tells in one line what a problem document (RFC 9457) says.
+func refused(status int, body []byte) error {
+	var doc struct {
+		Title  string
+		Detail string
+		Errors []struct{ Location, Message string }
+	}
+	if json.Unmarshal(body, &doc) != nil || doc.Title == "" {
+		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
+	}
+	text := doc.Title
+	if doc.Detail != "" {
+		text += ": " + doc.Detail
+	}
+	for _, e := range doc.Errors {
+		text += "; " + e.Location + " " + e.Message
+	}
+	return fmt.Errorf("the server answered %d %s", status, text)
+}

@@ -1,0 +1,51 @@
+package main
+
+// settings are the flags of the server as given: text, not yet checked, so that
+// every bad one can be named at once. Each is read from FALCON_<FLAG>, too; a
+// flag beats the environment. A secret may stand in a file instead.
+type settings struct {
+	HTTPAddr  string `name:"http-addr" group:"listen" default:":8080" placeholder:"ADDR" help:"REST, pages and MQTT over WebSocket (GET /mqtt). Default ${default}."`
+	MQTTAddr  string `name:"mqtt-addr" group:"listen" default:":1883" placeholder:"ADDR" help:"MQTT over TCP; off closes it. Default ${default}."`
+	MQTTSAddr string `name:"mqtts-addr" group:"listen" default:"off" placeholder:"ADDR" help:"MQTT over TLS. Default ${default}."`
+	AdminAddr string `name:"admin-addr" group:"listen" default:"127.0.0.1:9091" placeholder:"ADDR" help:"/metrics, /debug/pprof/, /healthz, /readyz; off closes it. Default ${default}."`
+	TLSCert   string `name:"tls-cert" group:"listen" placeholder:"FILE" help:"PEM certificate chain; turns HTTP into HTTPS. A changed file is served within 30 s."`
+	TLSKey    string `name:"tls-key" group:"listen" placeholder:"FILE" help:"PEM private key of --tls-cert."`
+
+	DataDir         string `name:"data-dir" group:"store" default:"./data" placeholder:"DIR" help:"SQLite file and development key. Default ${default}."`
+	DatabaseURL     string `name:"database-url" group:"store" env:"FALCON_DATABASE_URL,DATABASE_URL" placeholder:"URL" help:"postgres://… for production. Default: SQLite in the data dir."`
+	DatabaseURLFile string `name:"database-url-file" group:"store" env:"FALCON_DATABASE_URL_FILE,DATABASE_URL_FILE" placeholder:"FILE" help:"File that holds --database-url."`
+	AutoMigrate     toggle `name:"auto-migrate" group:"store" default:"true" help:"Apply pending schema migrations at start; with =false pending ones stop the start."`
+	Bus             string `name:"bus" group:"store" default:"auto" placeholder:"URL" help:"How nodes wake each other: auto, or redis(s)://…. Default ${default}."`
+	BusFile         string `name:"bus-file" group:"store" placeholder:"FILE" help:"File that holds --bus."`
+	RelayURL        string `name:"relay-url" group:"store" placeholder:"URL" help:"mqtt(s)://user:pass@host:port of an MQTT 5 broker to publish to as well."`
+	RelayURLFile    string `name:"relay-url-file" group:"store" placeholder:"FILE" help:"File that holds --relay-url."`
+
+	JWTSecret         string `name:"jwt-secret" group:"keys" placeholder:"TEXT" help:"HS256/384/512 secret, at least 32 bytes."`
+	JWTSecretFile     string `name:"jwt-secret-file" group:"keys" placeholder:"FILE" help:"File that holds --jwt-secret."`
+	JWTPublicKeyFile  string `name:"jwt-public-key-file" group:"keys" placeholder:"FILE" help:"PEM public keys for RS/PS/ES/EdDSA."`
+	JWTPrivateKeyFile string `name:"jwt-private-key-file" group:"keys" placeholder:"FILE" help:"PEM private key, only to sign tokens with on the command line."`
+	JWTJWKSURL        string `name:"jwt-jwks-url" group:"keys" placeholder:"URL" help:"Key set; https, or http on loopback."`
+	JWTIssuer         string `name:"jwt-issuer" group:"keys" placeholder:"TEXT" help:"Required value of iss."`
+	JWTAudience       string `name:"jwt-audience" group:"keys" placeholder:"TEXT" help:"Required value in aud."`
+	JWTAdminWhen      string `name:"jwt-admin-when" group:"keys" placeholder:"CLAIM=VALUE" help:"Claim that means scope admin, e.g. profile.role_id=1."`
+
+	CORSOrigins string `name:"cors-origins" group:"limits" placeholder:"LIST" help:"Allowed browser origins, comma-separated, for REST and WebSocket. Default: the same origin only."`
+	TopicPrefix string `name:"topic-prefix" group:"limits" placeholder:"TEXT" help:"Put before every topic, e.g. staging/."`
+
+	MaxConnections        string `name:"max-connections" group:"limits" default:"100000" placeholder:"N" help:"Devices connected at once. Default ${default}."`
+	MaxConnectionsPerUser string `name:"max-connections-per-user" group:"limits" default:"16" placeholder:"N" help:"Of one user. Default ${default}."`
+	ConnectRatePerIP      string `name:"connect-rate-per-ip" group:"limits" default:"50/s" placeholder:"RATE" help:"MQTT logins from one address; off lifts the limit. Default ${default}."`
+	RequestRatePerUser    string `name:"request-rate-per-user" group:"limits" default:"50/s" placeholder:"RATE" help:"REST calls of one user without scope notifications:write; off lifts the limit. Default ${default}."`
+
+	SessionTTL   string `name:"session-ttl" group:"other" default:"168h" placeholder:"TIME" help:"How long an absent persistent device keeps its place. Default ${default}."`
+	Retention    string `name:"retention" group:"other" default:"0" placeholder:"TIME" help:"Age after which notifications are deleted, e.g. 90d; 0 keeps them. Default ${default}."`
+	StartTimeout string `name:"start-timeout" group:"other" default:"30s" placeholder:"TIME" help:"How long to wait for the database at the start. Default ${default}."`
+	DrainDelay   string `name:"drain-delay" group:"other" default:"0s" placeholder:"TIME" help:"Between not ready and the end of listening, for load balancers. Default ${default}."`
+	DrainTime    string `name:"drain-time" group:"other" default:"10s" placeholder:"TIME" help:"Over which devices are sent away at the end. Default ${default}."`
+	Locale       string `name:"locale" group:"other" default:"es" placeholder:"CODE" help:"Language of built-in texts: es, en. Default ${default}."`
+	LogLevel     string `name:"log-level" group:"other" default:"info" placeholder:"LEVEL" help:"debug, info, warn, error. Default ${default}."`
+	LogFormat    string `name:"log-format" group:"other" default:"text" placeholder:"FORMAT" help:"text, or json for machines. Default ${default}."`
+
+	// typed holds the flags that were typed, not taken from the environment.
+	typed map[string]bool
+}

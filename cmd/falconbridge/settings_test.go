@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const testSecret = "0123456789abcdef0123456789abcdef"
+
+// invoke runs the program in this process, in an environment of its own.
+func invoke(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "DATABASE_URL") {
+			t.Setenv(name, "")
+		}
+	}
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	var out, errs bytes.Buffer
+	code = run(args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// file writes a file of the test.
+func file(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
+	pem := testserver.Certificate(t)
+	for name, tt := range map[string]struct {
+		args []string
+		want string // setting, and a part of what is wrong with it
+		mend string
+	}{
+		"a secret that is too short":        {[]string{"--jwt-secret=short"}, "--jwt-secret (FALCON_JWT_SECRET): 5 bytes", "openssl rand"},
+		"a short secret in a file":          {[]string{"--jwt-secret-file", file(t, "short\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): 5 bytes", "openssl rand"},
+		"a secret file that is not there":   {[]string{"--jwt-secret-file=/nowhere"}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): the file does not exist", "name a file"},
+		"an empty secret file":              {[]string{"--jwt-secret-file", file(t, "\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): the file is empty", "write the secret"},
+		"a public key that is none":         {[]string{"--jwt-public-key-file", file(t, "hello")}, "--jwt-public-key-file", "public keys"},
+		"a key set over plain http":         {[]string{"--jwt-jwks-url=http://example.com/jwks"}, "--jwt-jwks-url", "https://"},
+		"an admin rule without a value":     {[]string{"--jwt-admin-when=profile.role_id"}, "--jwt-admin-when", "profile.role_id=1"},
+		"an address without a port":         {[]string{"--http-addr=localhost"}, "--http-addr (FALCON_HTTP_ADDR): is not an address", "host:port"},
+		"a port that is too high":           {[]string{"--mqtt-addr=:70000"}, "--mqtt-addr", "host:port"},
+		"no HTTP at all":                    {[]string{"--http-addr=off"}, "--http-addr (FALCON_HTTP_ADDR): cannot be off", "host:port"},
+		"two listeners on one port":         {[]string{"--http-addr=:1883"}, "--mqtt-addr (FALCON_MQTT_ADDR): is the port of --http-addr", "another port"},
+		"MQTT over TLS, no certificate":     {[]string{"--mqtts-addr=:8883"}, "--mqtts-addr (FALCON_MQTTS_ADDR): needs a certificate", "--tls-cert"},
+		"a certificate without its key":     {[]string{"--tls-cert", pem.Cert}, "--tls-cert (FALCON_TLS_CERT): is given without --tls-key", "both"},
+		"a certificate that is none":        {[]string{"--tls-cert", file(t, "x"), "--tls-key", pem.Key}, "--tls-cert", "PEM"},
+		"a database of another make":        {[]string{"--database-url=mysql://u:p@h/d"}, "--database-url (FALCON_DATABASE_URL): is not of Postgres", "postgres://"},
+		"a database URL that is none":       {[]string{"--database-url=postgres://u:p%zz@h/d"}, "--database-url (FALCON_DATABASE_URL): is not a URL", "percent-encoded"},
+		"SQLite and a bus of many nodes":    {[]string{"--bus=redis://127.0.0.1:6379"}, "--bus (FALCON_BUS): several nodes cannot share SQLite", "--database-url"},
+		"an unknown bus":                    {[]string{"--bus=kafka://k"}, "--bus (FALCON_BUS): is not a known bus", "redis://"},
+		"a relay that speaks HTTP":          {[]string{"--relay-url=http://b:1883"}, "--relay-url", "mqtt://"},
+		"an origin with a path":             {[]string{"--cors-origins=https://a.example/x"}, "--cors-origins", "scheme://host"},
+		"a wildcard in the topic prefix":    {[]string{"--topic-prefix=a/+/"}, "--topic-prefix", "staging/"},
+		"no connections":                    {[]string{"--max-connections=0"}, "--max-connections ", "number"},
+		"a rate in fortnights":              {[]string{"--connect-rate-per-ip=5/fortnight"}, "--connect-rate-per-ip", "50/s"},
+		"a time without a unit":             {[]string{"--session-ttl=12"}, "--session-ttl (FALCON_SESSION_TTL): is not a time", "12h"},
+		"a negative retention":              {[]string{"--retention=-1h"}, "--retention", "7d"},
+		"a language without texts":          {[]string{"--locale=fr"}, "--locale", "es or en"},
+		"an unknown log level":              {[]string{"--log-level=loud"}, "--log-level", "debug, info, warn or error"},
+		"an unknown log format":             {[]string{"--log-format=xml"}, "--log-format", "text or json"},
+		"neither yes nor no":                {[]string{"--auto-migrate=perhaps"}, "--auto-migrate", "true or false"},
+		"a secret and its file, both typed": {[]string{"--jwt-secret", testSecret, "--jwt-secret-file", file(t, testSecret)}, "--jwt-secret (FALCON_JWT_SECRET): is given together with --jwt-secret-file", "one of both"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, command := range []string{"serve", "config"} {
+				code, _, errs := invoke(t, map[string]string{"FALCON_DATA_DIR": t.TempDir()}, append([]string{command}, tt.args...)...)
+				if code != 1 || !strings.HasPrefix(errs, "falconbridge: "+tt.want) || !strings.Contains(errs, tt.mend) {
+					t.Errorf("%s: exit %d, %q; want 1 and a line with %q and %q", command, code, errs, tt.want, tt.mend)
+				}
+				if strings.Count(errs, "\n") != 1 {
+					t.Errorf("%s: wants one line, got %q", command, errs)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigShowsWhatIsEffective(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  map[string]string
+		args []string
+		want []string // name and value
+	}{
+		"nothing given: development mode on loopback": {nil, nil,
+			[]string{"mode development", "http-addr 127.0.0.1:8080", "mqtt-addr 127.0.0.1:1883", "mqtts-addr off", "bus auto"}},
+		"development mode takes no other address": {nil, []string{"--http-addr=0.0.0.0:80", "--admin-addr=[::]:1"},
+			[]string{"http-addr 127.0.0.1:80", "admin-addr 127.0.0.1:1"}},
+		"with a key it binds as told": {map[string]string{"FALCON_JWT_SECRET": testSecret}, nil,
+			[]string{"mode production", "http-addr :8080", "jwt-secret ********"}},
+		"a flag beats the environment": {map[string]string{"FALCON_LOCALE": "en"}, []string{"--locale=es"}, []string{"locale es"}},
+		"the environment beats the default": {map[string]string{"FALCON_LOCALE": "en", "FALCON_CONNECT_RATE_PER_IP": "9/m"}, nil,
+			[]string{"locale en", "connect-rate-per-ip 9/m"}},
+		"DATABASE_URL is read, too": {map[string]string{"DATABASE_URL": "postgres://u:geheim@h/d"}, nil,
+			[]string{"database-url postgres://u:********@h/d"}},
+		"FALCON_DATABASE_URL beats DATABASE_URL": {map[string]string{"DATABASE_URL": "postgres://a/1", "FALCON_DATABASE_URL": "postgres://b/2"}, nil,
+			[]string{"database-url postgres://b/2"}},
+		"a typed secret beats a file of the environment": {map[string]string{"FALCON_BUS_FILE": "/nowhere", "DATABASE_URL": "postgres://b/2"},
+			[]string{"--bus=redis://:geheim@r:6379/0"}, []string{"bus redis://:********@r:6379/0"}},
+		"a secret from a file": {map[string]string{"FALCON_DATABASE_URL_FILE": file(t, " postgres://u:geheim@h/d?sslpassword=geheim \n")}, nil,
+			[]string{"database-url postgres://u:********@h/d?sslpassword=********"}},
+		"empty variables are not set": {map[string]string{"FALCON_LOCALE": "", "FALCON_HTTP_ADDR": "", "DATABASE_URL": ""}, nil,
+			[]string{"locale es", "http-addr 127.0.0.1:8080", "database-url SQLite in"}},
+		"a relay's password is masked": {nil, []string{"--relay-url=mqtts://me:geheim@b:8883"}, []string{"relay-url mqtts://me:********@b:8883"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := invoke(t, tt.env, append([]string{"config"}, tt.args...)...)
+			if code != 0 || errs != "" {
+				t.Fatalf("exit %d: %s", code, errs)
+			}
+			text := squeeze(out)
+			for _, want := range tt.want {
+				if !strings.Contains(text, "\n"+want) {
+					t.Errorf("want %q in:%s", want, text)
+				}
+			}
+			if strings.Contains(text, "geheim") || strings.Contains(text, testSecret) {
+				t.Errorf("a secret is shown:%s", text)
+			}
+		})
+	}
+}
+
+// squeeze makes one blank of many.
+func squeeze(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = strings.Join(strings.Fields(l), " ")
+	}
+	return "\n" + strings.Join(lines, "\n")
+}
+
+func TestConfigNamesEveryBadSettingAndUnknownVariable(t *testing.T) {
+	code, _, errs := invoke(t, map[string]string{"FALCON_HTTP_ADR": ":1"}, "config", "--locale=fr", "--retention=x", "--jwt-secret=geheim")
+	if code != 1 {
+		t.Errorf("exit %d, want 1", code)
+	}
+	for _, want := range []string{"--locale", "--retention", "--jwt-secret", "FALCON_HTTP_ADR is read by no setting"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("want %s in %q", want, errs)
+		}
+	}
+	if strings.Contains(errs, "geheim") {
+		t.Errorf("a secret is shown: %q", errs)
+	}
+}
+
+func TestABadKeyNeverLeadsToDevelopmentMode(t *testing.T) {
+	for _, arg := range []string{"--jwt-secret=x", "--jwt-secret-file=/nowhere", "--jwt-public-key-file=/nowhere", "--jwt-jwks-url=x"} {
+		_, out, _ := invoke(t, nil, "config", arg)
+		if !strings.Contains(squeeze(out), "\nmode production") {
+			t.Errorf("%s: %s", arg, out)
+		}
+	}
+}
