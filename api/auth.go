@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+// Verifier judges tokens; token.Verifier is one.
+type Verifier interface {
+	// Verify fails with token.ErrInvalid, ErrExpired, ErrRevoked or
+	// ErrUnavailable, whose text may be shown to the bearer.
+	Verify(ctx context.Context, raw string) (bridge.Claims, error)
+}
+
+const realm = `Bearer realm="falconbridge"`
+
+// bearer returns the token of the Authorization header (RFC 6750 §2.1), the only
+// place a token is read from; "" where there is none.
+func bearer(r *http.Request) string {
+	h := r.Header["Authorization"]
+	if len(h) != 1 {
+		return ""
+	}
+	scheme, raw, _ := strings.Cut(h[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(raw)
+}
+
+// identify returns what the request's token says of its bearer.
+func (a *api) identify(r *http.Request) (bridge.Claims, error) {
+	raw := bearer(r)
+	if raw == "" {
+		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the Authorization header holds no bearer token", authenticate: realm}
+	}
+	claims, err := a.o.Verifier.Verify(r.Context(), raw)
+	if err == nil {
+		return claims, nil
+	}
+	p := problemOf(err)
+	if p.kind != unauthorized {
+		return bridge.Claims{}, err
+	}
+	return bridge.Claims{}, &problem{kind: unauthorized, detail: err.Error(),
+		authenticate: realm + `, error="invalid_token", error_description="` + describe(err) + `"`}
+}
+
+// describe is err in words that fit a quoted string of a header.
+func describe(err error) string {
+	for _, e := range []error{token.ErrExpired, token.ErrRevoked} {
+		if errors.Is(err, e) {
+			return e.Error()
+		}
+	}
+	return token.ErrInvalid.Error()
+}
+
+// lacking is the answer to a token without the scope a call needs.
+func lacking(scope string) error {
+	return &problem{kind: forbidden, detail: "the call needs the scope " + scope,
+		authenticate: realm + `, error="insufficient_scope", scope="` + scope + `"`}
+}
+
+// scopeName is a scope as tokens spell it.
+func scopeName(s bridge.Scope) string {
+	for _, name := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
+		if bridge.ParseScope(name) == s {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+// kind is one sort of problem (RFC 9457): its name ends the type reference,
+// which never changes, and leads to about.
+type kind struct {
+	name   string
+	status int
+	title  string
+	about  string
+	retry  int // Retry-After, in seconds; 0: none
+}
+
+// The kinds. Clients branch on type or status; title and detail are for people.
+var (
+	malformed = &kind{"malformed", http.StatusBadRequest, "The request cannot be read",
+		"The body is not strict JSON in UTF-8 (a name twice in one object, half a surrogate pair and nesting beyond 32 levels are refused, too), or the query is not well-formed. Nothing was changed.", 0}
+	unauthorized = &kind{"unauthorized", http.StatusUnauthorized, "A valid token is needed",
+		"Send the header Authorization: Bearer <token>. The token is missing, wrong, expired or revoked. A token in the URL is never read.", 0}
+	forbidden = &kind{"forbidden", http.StatusForbidden, "The token does not allow this",
+		"The token is valid, but its scope does not cover the call. The WWW-Authenticate header names the scope.", 0}
+	notFound = &kind{"not-found", http.StatusNotFound, "Not found",
+		"There is no such path or thing, or it belongs to another user.", 0}
+	notAllowed = &kind{"method-not-allowed", http.StatusMethodNotAllowed, "The path does not know this method",
+		"The Allow header lists the methods of the path.", 0}
+	timedOut = &kind{"timeout", http.StatusRequestTimeout, "The body came too slowly",
+		"The connection is closed. Nothing was changed.", 0}
+	conflict = &kind{"conflict", http.StatusConflict, "It exists already",
+		"A report with this id exists.", 0}
+	keyInFlight = &kind{"key-in-flight", http.StatusConflict, "The first request with this key is still in flight",
+		"Repeat the request with the same Idempotency-Key a little later.", 1}
+	tooLarge = &kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large",
+		"A body has at most 256 KiB, a batch 4 MiB. Nothing was changed.", 0}
+	unsupported = &kind{"unsupported-media-type", http.StatusUnsupportedMediaType, "The body is not JSON",
+		"Send Content-Type: application/json, in UTF-8 and without Content-Encoding.", 0}
+	invalid = &kind{"invalid", http.StatusUnprocessableEntity, "Some fields are not valid",
+		"errors[] names each field by its location, for example body.title or query.limit. Nothing was changed.", 0}
+	keyReused = &kind{"key-reused", http.StatusUnprocessableEntity, "The idempotency key was used with another body",
+		"An Idempotency-Key names one request for 24 hours. Use a new key for a new request.", 0}
+	tooMany = &kind{"too-many-requests", http.StatusTooManyRequests, "Too many requests",
+		"Wait as long as Retry-After says, in seconds.", 1}
+	internal = &kind{"internal", http.StatusInternalServerError, "Something is wrong here",
+		"The server made a mistake, and its log says which.", 0}
+	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is away for a moment",
+		"The database, or the source of the token keys, does not answer. Repeat the request after Retry-After, in seconds: a POST with its Idempotency-Key, since it may have been done.", 2}
+)
+
+var problemKinds = []*kind{malformed, unauthorized, forbidden, notFound, notAllowed, timedOut, conflict, keyInFlight,
+	tooLarge, unsupported, invalid, keyReused, tooMany, internal, unavailable}
+
+func (k *kind) ref() string { return "/problems/" + k.name }
+
+// kinds of errors, the first match counts.
+var errorKinds = []struct {
+	err  error
+	kind *kind
+}{
+	{token.ErrUnavailable, unavailable}, // before ErrInvalid, with which it comes
+	{token.ErrInvalid, unauthorized},
+	{token.ErrExpired, unauthorized},
+	{token.ErrRevoked, unauthorized},
+	{bridge.ErrForbidden, forbidden},
+	{bridge.ErrNotFound, notFound},
+	{bridge.ErrConflict, conflict},
+	{bridge.ErrKeyInFlight, keyInFlight},
+	{bridge.ErrKeyReused, keyReused},
+	{bridge.ErrTooMany, tooMany},
+	{bridge.ErrUnavailable, unavailable},
+	{context.DeadlineExceeded, unavailable},
+	{context.Canceled, unavailable}, // the caller has gone: nobody reads it
+}
+
+// problem is an error as it is answered.
+type problem struct {
+	kind         *kind
+	detail       string // "" means the kind's title
+	faults       []bridge.FieldError
+	authenticate string // WWW-Authenticate
+	retry        int    // Retry-After in seconds; 0 means the kind's
+}
+
+func (p *problem) Error() string {
+	if p.detail == "" {
+		return p.kind.title
+	}
+	return p.detail
+}
+
+// problemOf finds how err is answered. Details of unexpected errors stay in the log.
+func problemOf(err error) *problem {
+	var p *problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var bad *bridge.InvalidError
+	if errors.As(err, &bad) {
+		return &problem{kind: invalid, detail: sentence(bad.Fields), faults: bad.Fields}
+	}
+	var syntax *syntaxError
+	if errors.As(err, &syntax) {
+		return &problem{kind: malformed, detail: syntax.Error()}
+	}
+	for _, e := range errorKinds {
+		if errors.Is(err, e.err) {
+			return &problem{kind: e.kind}
+		}
+	}
+	return &problem{kind: internal}
+}
+
+// sentence says the first faults in one line.
+func sentence(faults []bridge.FieldError) string {
+	var b strings.Builder
+	for i, f := range faults {
+		if i == 5 {
+			b.WriteString("; …")
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(f.Location + ": " + f.Message)
+	}
+	return b.String()
+}
+
+// problemBody is the body of application/problem+json. It never holds a value
+// that was sent.
+type problemBody struct {
+	Type   string      `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
+	Title  string      `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
+	Status int         `json:"status" example:"422" doc:"The HTTP status."`
+	Detail string      `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
+	Errors []fieldBody `json:"errors,omitempty" doc:"Each field that is not valid."`
+}
+
+type fieldBody struct {
+	Location string `json:"location" example:"body.title" doc:"Where: body.…, query.…, path.… or header.…"`
+	Message  string `json:"message" example:"is required" doc:"What is wrong with it."`
+}
+
+// write answers with p.
+func (p *problem) write(w http.ResponseWriter) {
+	body := problemBody{Type: p.kind.ref(), Title: p.kind.title, Status: p.kind.status, Detail: p.Error()}
+	for _, f := range p.faults {
+		body.Errors = append(body.Errors, fieldBody(f))
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(body) // strings and an integer cannot fail
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	if p.authenticate != "" {
+		h.Set("WWW-Authenticate", p.authenticate)
+	}
+	if retry := max(p.retry, p.kind.retry); retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(retry))
+	}
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(p.kind.status)
+	_, _ = w.Write(b.Bytes()) // the caller may have gone
+}
+
+// problemPage explains a kind to whoever follows a problem's type.
+func problemPage(w http.ResponseWriter, r *http.Request) {
+	for _, k := range problemKinds {
+		if k.name == r.PathValue("name") {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte(strconv.Itoa(k.status) + " " + k.title + "\n\n" + k.about + "\n"))
+			return
+		}
+	}
+	(&problem{kind: notFound}).write(w)
+}

@@ -1,0 +1,212 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// doc starts an operation; at is its method and path.
+func doc(at, id, tag, summary, about string) huma.Operation {
+	method, path, _ := strings.Cut(at, " ")
+	return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Description: about}
+}
+
+// answer is what an operation answers when all is well.
+type answer struct {
+	status  int
+	body    reflect.Type // nil: none
+	headers []string
+}
+
+func userQuery(name, about string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Description: about, Schema: userSchema{}.Schema(nil)}
+}
+
+const security = "bearer"
+
+// newDocument starts the OpenAPI document.
+func newDocument(version string) *huma.OpenAPI {
+	return &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title:   "falconbridge",
+			Version: version,
+			Description: "Durable notifications over REST and MQTT. A notification answered with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
+				"Errors are problem details (RFC 9457); branch on `type` or `status`. 401 and 403 come before the body is looked at. " +
+				"Bodies are strict JSON: a name twice in one object is malformed, unknown fields are ignored. " +
+				"The MQTT side is described at `/asyncapi.json`.",
+			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+		},
+		Servers: []*huma.Server{{URL: "/"}},
+		Tags: []*huma.Tag{
+			{Name: tagInbox, Description: "What a user does with their own notifications."},
+			{Name: tagCreate, Description: "What the application's servers send."},
+			{Name: tagReport, Description: "Reports, and the decisions their owners are told of."},
+			{Name: tagAdmin, Description: "What operators see and do."},
+			{Name: tagHealth, Description: "For load balancers and supervisors."},
+		},
+		Components: &huma.Components{
+			Schemas: newRegistry(),
+			SecuritySchemes: map[string]*huma.SecurityScheme{security: {
+				Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+				Description: "A JWT of the application that owns the users: `sub` is the user id, `scope` gives more. It is read from the Authorization header only, never from the URL.",
+			}},
+			Responses: problemResponses(),
+			Headers:   headers(),
+		},
+	}
+}
+
+func headers() map[string]*huma.Header {
+	text := func(about, example string) *huma.Header {
+		return &huma.Header{Description: about, Schema: &huma.Schema{Type: huma.TypeString}, Example: example}
+	}
+	number := func(about string, example int) *huma.Header {
+		return &huma.Header{Description: about, Schema: &huma.Schema{Type: huma.TypeInteger}, Example: example}
+	}
+	return map[string]*huma.Header{
+		"Link":                 text("The next page, where there is one (RFC 8288).", `</notifications?before=12&limit=50>; rel="next"`),
+		"Location":             text("Where what was created can be read.", "/reports/2"),
+		"X-Last-Seq":           number("The highest seq given to the user.", 12),
+		"X-Unread-Count":       number("How many are unread.", 3),
+		"X-Epoch":              text("The life of the log: when it changes, known seqs mean nothing.", "5J3K7Q"),
+		"Idempotency-Replayed": text("true where the answer is that of an earlier request with the same key.", "true"),
+		"Retry-After":          number("How many seconds to wait.", 2),
+		"Allow":                text("The methods of the path.", "GET, POST"),
+		"WWW-Authenticate":     text("What the token lacks (RFC 6750).", realm),
+	}
+}
+
+func headerRefs(names ...string) map[string]*huma.Header {
+	if len(names) == 0 {
+		return nil
+	}
+	refs := make(map[string]*huma.Header, len(names))
+	for _, n := range names {
+		refs[n] = &huma.Header{Ref: "#/components/headers/" + n}
+	}
+	return refs
+}
+
+// problemResponses has one response a status: kinds that share one are told
+// apart by type.
+func problemResponses() map[string]*huma.Response {
+	rs := map[string]*huma.Response{}
+	for _, k := range problemKinds {
+		name := strconv.Itoa(k.status)
+		if r, ok := rs[name]; ok {
+			r.Description += " Or: " + k.about
+			r.Content[problemType].Examples[k.name] = k.example()
+			continue
+		}
+		r := &huma.Response{Description: k.about, Content: map[string]*huma.MediaType{problemType: {
+			Schema:   &huma.Schema{Ref: "#/components/schemas/Problem"},
+			Examples: map[string]*huma.Example{k.name: k.example()},
+		}}}
+		switch k.status {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			r.Headers = headerRefs("WWW-Authenticate")
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			r.Headers = headerRefs("Retry-After")
+		case http.StatusMethodNotAllowed:
+			r.Headers = headerRefs("Allow")
+		}
+		rs[name] = r
+	}
+	return rs
+}
+
+const problemType = "application/problem+json"
+
+func (k *kind) example() *huma.Example {
+	b := problemBody{Type: k.ref(), Title: k.title, Status: k.status, Detail: k.title}
+	if k == invalid {
+		b.Errors = []fieldBody{{"body.title", "is required"}}
+		b.Detail = "body.title: is required"
+	}
+	return &huma.Example{Summary: k.title, Value: b}
+}
+
+// describeRoute completes the operation of rt in d.
+func describeRoute(rt *route, d *huma.OpenAPI) {
+	op, registry := &rt.op, d.Components.Schemas
+	registry.Schema(reflect.TypeFor[problemBody](), true, "")
+	if !rt.open {
+		op.Security = []map[string][]string{{security: {}}}
+		who := "Needs a token."
+		if rt.scope != 0 {
+			who = "Needs the scope `" + scopeName(rt.scope) + "`."
+			if rt.scope != bridge.ScopeAdmin {
+				who = "Needs the scope `" + scopeName(rt.scope) + "` or `admin`."
+			}
+		}
+		op.Description = strings.TrimSpace(op.Description + "\n\n" + who)
+	}
+	op.Parameters = rt.parameters()
+	if rt.request != nil {
+		op.RequestBody = &huma.RequestBody{Required: !rt.optional, Content: map[string]*huma.MediaType{
+			"application/json": {Schema: registry.Schema(rt.request, true, "")},
+		}}
+	}
+	ok := &huma.Response{Description: http.StatusText(rt.answer.status), Headers: headerRefs(rt.answer.headers...)}
+	if rt.answer.body != nil {
+		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(rt.answer.body, true, "")}}
+	}
+	op.Responses = map[string]*huma.Response{strconv.Itoa(rt.answer.status): ok}
+	for _, status := range rt.errors() {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(status)}
+	}
+}
+
+func (rt *route) parameters() []*huma.Param {
+	ps := rt.query
+	if strings.Contains(rt.op.Path, "{id}") {
+		one := 1.0
+		p := &huma.Param{Name: "id", In: "path", Required: true, Description: "The id of the thing.", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &one}}
+		if rt.users {
+			p.Description, p.Schema = "The user's id.", userSchema{}.Schema(nil)
+		}
+		ps = append([]*huma.Param{p}, ps...)
+	}
+	if rt.keyed {
+		one, most := 1, bridge.MaxKey
+		ps = append(ps, &huma.Param{Name: "Idempotency-Key", In: "header",
+			Description: "Names this request for 24 hours: a repeat gets the first answer, another body 422, and 409 while the first is in flight.",
+			Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: "^[!-~]+$"}})
+	}
+	return ps
+}
+
+// errors are the statuses of the problems rt may answer with.
+func (rt *route) errors() []int {
+	list := []int{http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if !rt.open {
+		list = append(list, http.StatusUnauthorized, http.StatusTooManyRequests)
+	}
+	if rt.scope != 0 || len(rt.query) > 2 && rt.op.Path == "/reports" {
+		list = append(list, http.StatusForbidden)
+	}
+	if strings.Contains(rt.op.Path, "{id}") {
+		if !rt.users {
+			list = append(list, http.StatusNotFound)
+		}
+		list = append(list, http.StatusUnprocessableEntity)
+	}
+	if len(rt.query) > 0 {
+		list = append(list, http.StatusBadRequest, http.StatusUnprocessableEntity)
+	}
+	if rt.maxBody > 0 {
+		list = append(list, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	}
+	if rt.keyed || rt.conflicts {
+		list = append(list, http.StatusConflict)
+	}
+	return list
+}

@@ -1,0 +1,195 @@
+// Package api is the REST edge: it reads HTTP, checks rights, calls the domain's
+// service, and writes JSON. One file holds one noun; the table of all operations
+// is in routes.go, the way every request takes in route.go.
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/rs/cors"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Options sets up the API. Service and Verifier are required.
+type Options struct {
+	Service  *bridge.Service
+	Verifier Verifier
+	Origins  bridge.Origins // browser origins allowed beside the same one
+	Topics   bridge.Topics  // for the AsyncAPI document
+	Locale   bridge.Locale  // language of answers in words; "" means Spanish
+	MQTT     http.Handler   // GET /mqtt; nil: there is none
+	Pages    http.Handler   // everything no route takes; nil: 404
+	Version  string         // shown in the documents; "" means "dev"
+	Logger   *slog.Logger   // nil means slog.Default
+
+	// Ready tells whether the database and the bus answer and the node does not
+	// drain; nil: always.
+	Ready func(ctx context.Context) error
+
+	// RequestRatePerUser is how many requests a second a user may make; as many at
+	// once. Scope notifications:write is not held to it. 0: no limit.
+	RequestRatePerUser float64
+	// RequestRatePerAddress is the same per client address, refused tokens
+	// included. 0: no limit.
+	RequestRatePerAddress float64
+	// TrustedProxies are whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
+
+	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
+	MaxBatchBody int64         // of a batch; 0 means 4 MiB
+	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the answer comes within 2
+	Erase        time.Duration // longest wait when a user is erased; 0 means 25 s
+}
+
+func (o Options) withDefaults() Options {
+	o.Locale = cmp.Or(o.Locale, bridge.Spanish)
+	o.Version = cmp.Or(o.Version, "dev")
+	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "api")
+	o.MaxBody = cmp.Or(o.MaxBody, MaxBody)
+	o.MaxBatchBody = cmp.Or(o.MaxBatchBody, MaxBatchBody)
+	o.Query = cmp.Or(o.Query, 1900*time.Millisecond)
+	o.Erase = cmp.Or(o.Erase, 25*time.Second)
+	return o
+}
+
+// api serves the routes.
+type api struct {
+	o         Options
+	mux       *http.ServeMux
+	huma      huma.API
+	hot       *route // POST /notifications
+	created   string // what it answers in words
+	byUser    *limiter[bridge.UserID]
+	byAddress *limiter[netip.Addr]
+}
+
+// New returns the handler of everything on the HTTP port.
+func New(o Options) (http.Handler, error) {
+	if o.Service == nil || o.Verifier == nil {
+		return nil, errors.New("the API needs a service and a verifier")
+	}
+	a := newAPI(o.withDefaults())
+	if err := a.addDocuments(); err != nil {
+		return nil, err
+	}
+	if a.o.MQTT != nil {
+		a.mux.Handle("GET /mqtt", a.o.MQTT)
+	}
+	return secured(a.cors().Handler(a)), nil
+}
+
+func newAPI(o Options) *api {
+	a := &api{
+		o: o, mux: http.NewServeMux(), created: createdText(o.Locale),
+		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser),
+		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress),
+	}
+	a.huma = humago.New(a.mux, huma.Config{OpenAPI: newDocument(o.Version)})
+	for _, rt := range a.routes() {
+		rt.wait = cmp.Or(rt.wait, o.Query)
+		a.add(rt)
+		if rt.op.OperationID == "createNotification" {
+			a.hot = rt
+		}
+	}
+	a.mux.HandleFunc("GET /problems/{name}", problemPage)
+	return a
+}
+
+// ServeHTTP finds the route. What no route takes goes to the pages, except below
+// the paths of the API, where nothing else will ever be.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == "/notifications" {
+		a.serve(a.hot, w, r) // what the mux would find, without the search
+		return
+	}
+	h, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	// The mux answers 405 with an Allow header, or 404, in plain text.
+	probe := &probe{header: http.Header{}}
+	h.ServeHTTP(probe, r)
+	switch {
+	case probe.status == http.StatusMethodNotAllowed:
+		w.Header()["Allow"] = probe.header["Allow"]
+		(&problem{kind: notAllowed}).write(w)
+	case a.o.Pages != nil && !ours(r.URL.Path):
+		h := w.Header() // the pages have a policy of their own
+		h.Del("Content-Security-Policy")
+		h.Del("Cache-Control")
+		a.o.Pages.ServeHTTP(w, r)
+	default:
+		(&problem{kind: notFound}).write(w)
+	}
+}
+
+// ours tells whether path lies below one of the API's.
+func ours(path string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch first {
+	case "notifications", "users", "settings", "reports", "admin", "problems", "docs", "mqtt":
+		return true
+	}
+	return false
+}
+
+// probe hears what the mux would answer.
+type probe struct {
+	header http.Header
+	status int
+}
+
+func (p *probe) Header() http.Header         { return p.header }
+func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
+func (p *probe) WriteHeader(status int)      { p.status = status }
+
+// cors lets the allowed origins call from a browser. There are no cookies, so
+// nothing rides along that the page did not put there itself.
+func (a *api) cors() *cors.Cors {
+	o := cors.Options{
+		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key"},
+		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed"},
+		MaxAge:         600,
+	}
+	if a.o.Origins.Any() {
+		o.AllowedOrigins = []string{"*"}
+	} else {
+		o.AllowOriginVaryRequestFunc = func(r *http.Request, origin string) (bool, []string) {
+			return a.o.Origins.Allows(origin, r.Host), nil
+		}
+	}
+	return cors.New(o)
+}
+
+// secured sets on every answer what keeps browsers from misusing it.
+func secured(next http.Handler) http.Handler {
+	var (
+		nosniff  = []string{"nosniff"}
+		referrer = []string{"no-referrer"}
+		frame    = []string{"DENY"}
+		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
+		noStore  = []string{"no-store"}
+	)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["X-Content-Type-Options"] = nosniff
+		h["Referrer-Policy"] = referrer
+		h["X-Frame-Options"] = frame
+		h["Content-Security-Policy"] = policy
+		h["Cache-Control"] = noStore
+		next.ServeHTTP(w, r)
+	})
+}
