@@ -1,0 +1,103 @@
+package layout
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join(root, "docs/configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "cmd/falconbridge/settings.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		field, ok := n.(*ast.Field)
+		if !ok || field.Tag == nil {
+			return true
+		}
+		tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`"))
+		if name := tag.Get("name"); name != "" {
+			seen++
+			if !bytes.Contains(doc, []byte("`--"+name+"`")) {
+				t.Errorf("docs/configuration.md does not tell of --%s", name)
+			}
+		}
+		return true
+	})
+	if seen == 0 {
+		t.Fatal("no setting was found in cmd/falconbridge/settings.go")
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)\s]*)?\)`)
+
+func TestLinksInTheDocsLeadSomewhere(t *testing.T) {
+	seen := 0
+	files(t, func(path string) {
+		if filepath.Ext(path) != ".md" {
+			return
+		}
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllSubmatch(b, -1) {
+			target := string(m[1])
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			seen++
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), target)); err != nil {
+				t.Errorf("%s links to %s, which is not there", path, target)
+			}
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no link was found")
+	}
+}
+
+var testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+\b`)
+
+// Docs that name a test that is gone claim what nothing shows.
+func TestTestsNamedInTheDocsExist(t *testing.T) {
+	have := make(map[string]bool)
+	named := make(map[string]string)
+	files(t, func(path string) {
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case strings.HasSuffix(path, ".go"):
+			for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`).FindAllSubmatch(b, -1) {
+				have[string(m[1])] = true
+			}
+		case filepath.Ext(path) == ".md":
+			for _, m := range testName.FindAll(b, -1) {
+				named[string(m)] = path
+			}
+		}
+	})
+	for name, path := range named {
+		if !have[name] {
+			t.Errorf("%s names %s, which is not there", path, name)
+		}
+	}
+	if len(have) == 0 {
+		t.Fatal("no test was found")
+	}
+}
