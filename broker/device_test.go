@@ -1,0 +1,317 @@
+package broker
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// device is a client that speaks bytes: it can send what no library would.
+type device struct {
+	t       testing.TB
+	nc      net.Conn
+	r       *bufio.Reader
+	ws      bool
+	version byte
+	message []byte // rest of a WebSocket message
+	closed  int    // status of the WebSocket's close frame
+}
+
+func (w *world) dial(at place) *device {
+	w.Helper()
+	addr := w.tcp
+	if at.transport == "ws" {
+		addr = w.ws
+	}
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = nc.Close() })
+	d := &device{t: w.TB, nc: nc, r: bufio.NewReader(nc), ws: at.transport == "ws", version: at.version}
+	if d.ws {
+		d.raw([]byte("GET /mqtt HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"))
+		res, err := http.ReadResponse(d.r, nil)
+		if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+			w.Fatalf("upgrade: %v %v", res, err)
+		}
+	}
+	return d
+}
+
+// login connects as the user with that token.
+func (w *world) login(at place, clientID, tok string) *device {
+	w.Helper()
+	d := w.dial(at)
+	d.send(connect{id: clientID, token: tok, clean: true}.packet(at.version))
+	d.expectConnack(0)
+	return d
+}
+
+func (d *device) raw(b []byte) {
+	d.t.Helper()
+	if _, err := d.nc.Write(b); err != nil && !errors.Is(err, net.ErrClosed) {
+		d.t.Logf("write: %v", err) // the server may have hung up: reading tells
+	}
+}
+
+// send sends MQTT bytes, on a WebSocket as one binary message.
+func (d *device) send(b []byte) {
+	d.t.Helper()
+	if d.ws {
+		b = clientFrame(0x82, b)
+	}
+	d.raw(b)
+}
+
+// clientFrame is a masked frame.
+func clientFrame(first byte, payload []byte) []byte {
+	b := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n <= 0xFFFF:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	key := [4]byte{1, 2, 3, 4}
+	b = append(b, key[:]...)
+	for i, c := range payload {
+		b = append(b, c^key[i&3])
+	}
+	return b
+}
+
+// frame reads one frame of the server, which never masks.
+func (d *device) frame() (op byte, payload []byte, err error) {
+	var h [2]byte
+	if _, err := io.ReadFull(d.r, h[:]); err != nil {
+		return 0, nil, err
+	}
+	n := int(h[1])
+	switch {
+	case h[1]&0x80 != 0:
+		return 0, nil, errors.New("a masked frame from the server")
+	case n == 126:
+		var e [2]byte
+		_, err = io.ReadFull(d.r, e[:])
+		n = int(binary.BigEndian.Uint16(e[:]))
+	case n == 127:
+		return 0, nil, errors.New("a frame over 64 KiB")
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(d.r, payload)
+	return h[0] & 0x0F, payload, err
+}
+
+// Read gives MQTT bytes.
+func (d *device) Read(p []byte) (int, error) {
+	if !d.ws {
+		return d.r.Read(p)
+	}
+	for len(d.message) == 0 {
+		op, payload, err := d.frame()
+		if err != nil {
+			return 0, err
+		}
+		switch op {
+		case wsClosing:
+			if len(payload) >= 2 {
+				d.closed = int(payload[0])<<8 | int(payload[1])
+			}
+			return 0, io.EOF
+		case wsBinary:
+			d.message = payload
+		}
+	}
+	n := copy(p, d.message)
+	d.message = d.message[n:]
+	return n, nil
+}
+
+const patience = 5 * time.Second
+
+// next reads one packet; nil where the connection ended.
+func (d *device) next(within time.Duration) ([]byte, error) {
+	_ = d.nc.SetReadDeadline(time.Now().Add(within))
+	head := make([]byte, 2, 5)
+	if _, err := io.ReadFull(d, head[:1]); err != nil {
+		return nil, err
+	}
+	for i := 1; ; i++ {
+		head = head[:i+1]
+		if _, err := io.ReadFull(d, head[i:]); err != nil {
+			return nil, err
+		}
+		if head[i]&0x80 == 0 {
+			break
+		}
+	}
+	s := scan{b: head[1:]}
+	body := make([]byte, s.varint())
+	_, err := io.ReadFull(d, body)
+	return append(head, body...), err
+}
+
+// expect reads one packet and compares it with hex, where .. stands for any rest.
+func (d *device) expect(hex string) []byte {
+	d.t.Helper()
+	p, err := d.next(patience)
+	if err != nil {
+		d.t.Fatalf("no packet, but %v; want %s", err, hex)
+	}
+	got := fmt.Sprintf("% X", p)
+	want, open := strings.CutSuffix(hex, "..")
+	want = strings.TrimSpace(want)
+	if got != want && !(open && strings.HasPrefix(got, want)) {
+		d.t.Fatalf("got %s, want %s", got, hex)
+	}
+	return p
+}
+
+func (d *device) expectConnack(code byte) []byte {
+	d.t.Helper()
+	p, err := d.next(patience)
+	if err != nil || p[0] != 0x20 || p[3] != code {
+		d.t.Fatalf("got % X, %v; want CONNACK %#x", p, err, code)
+	}
+	return p
+}
+
+// expectEnd waits for the end of the connection and fails on any packet before it,
+// but for the DISCONNECT with that code in MQTT 5; 0: none.
+func (d *device) expectEnd(code byte) {
+	d.t.Helper()
+	if code != 0 && d.version == 5 {
+		p := d.expect(fmt.Sprintf("E0 .."))
+		if p[2] != code {
+			d.t.Fatalf("DISCONNECT % X, want code %#x", p, code)
+		}
+	}
+	p, err := d.next(patience)
+	var ne net.Error
+	if err == nil || errors.As(err, &ne) && ne.Timeout() {
+		d.t.Fatalf("got % X, %v; want the end of the connection", p, err)
+	}
+}
+
+// alive fails unless the connection answers a ping.
+func (d *device) alive() {
+	d.t.Helper()
+	d.send([]byte{0xC0, 0})
+	d.expect("D0 00")
+}
+
+// subscribe subscribes and expects the SUBACK codes, one a filter.
+func (d *device) subscribe(qos byte, codes []byte, filters ...string) {
+	d.t.Helper()
+	d.send(subscribe(d.version, 9, qos, nil, filters...))
+	p, err := d.next(patience)
+	if err != nil || p[0] != 0x90 || !bytes.HasSuffix(p, codes) {
+		d.t.Fatalf("got % X, %v; want SUBACK % X", p, err, codes)
+	}
+}
+
+// message is a PUBLISH as the device reads it.
+type message struct {
+	head  byte
+	topic string
+	id    int
+	props string // raw
+	body  string
+}
+
+func (d *device) expectMessage() message {
+	d.t.Helper()
+	p, err := d.next(patience)
+	if err != nil || p[0]>>4 != 3 {
+		d.t.Fatalf("got % X, %v; want PUBLISH", p, err)
+	}
+	s := scan{b: p[1:]}
+	s.varint()
+	m := message{head: p[0], topic: string(s.text())}
+	if p[0]&6 != 0 {
+		m.id = s.u16()
+	}
+	if d.version == 5 {
+		m.props = string(s.take(s.varint()))
+	}
+	if s.err != nil {
+		d.t.Fatalf("PUBLISH % X: %v", p, s.err)
+	}
+	m.body = string(s.b)
+	return m
+}
+
+func (d *device) ack(m message) { d.send([]byte{0x40, 2, byte(m.id >> 8), byte(m.id)}) }
+
+// connect builds CONNECT packets.
+type connect struct {
+	id, token, user string
+	clean           bool
+	keepAlive       int
+	props           []byte // MQTT 5
+	will            []byte // topic and payload, and in MQTT 5 properties before them
+	willFlags       byte
+}
+
+func (c connect) packet(version byte) []byte {
+	flags := c.willFlags
+	if c.clean {
+		flags |= 2
+	}
+	b := append([]byte{0, 4}, "MQTT"...)
+	if c.user != "" || version == 4 && c.token != "" {
+		flags |= 0x80
+	}
+	if c.token != "" {
+		flags |= 0x40
+	}
+	if c.will != nil {
+		flags |= 4
+	}
+	b = append(b, version, flags)
+	b = appendUint16(b, c.keepAlive)
+	if version == 5 {
+		b = append(appendVarint(b, len(c.props)), c.props...)
+	}
+	b = appendText(b, c.id)
+	b = append(b, c.will...)
+	if flags&0x80 != 0 {
+		b = appendText(b, c.user)
+	}
+	if c.token != "" {
+		b = appendText(b, c.token)
+	}
+	return packet(0x10, b)
+}
+
+func appendText(b []byte, s string) []byte { return append(appendUint16(b, len(s)), s...) }
+
+func packet(first byte, body []byte) []byte {
+	return append(appendVarint([]byte{first}, len(body)), body...)
+}
+
+func subscribe(version byte, id int, options byte, props []byte, filters ...string) []byte {
+	b := appendUint16(nil, id)
+	if version == 5 {
+		b = append(appendVarint(b, len(props)), props...)
+	}
+	for _, f := range filters {
+		b = append(appendText(b, f), options)
+	}
+	return packet(0x82, b)
+}
