@@ -6,7 +6,7 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/falconbridge ./cmd/falconbridge \
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=${VERSION}" -o /out/falconbridge ./cmd/falconbridge \
  && mkdir /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot

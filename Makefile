@@ -21,7 +21,7 @@ run: ## start the bridge in development mode
 
 .PHONY: build
 build: ## build the static binary ./falconbridge
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o falconbridge ./cmd/falconbridge
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o falconbridge ./cmd/falconbridge
 
 .PHONY: packages
 packages: ## install the Debian packages the tests need (as root), or print the line that does

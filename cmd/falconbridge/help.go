@@ -48,8 +48,15 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 	return kong.DefaultHelpPrinter(o, ctx)
 }
 
-// version is the module version or the commit the program was built from.
+// release is set by the linker where the build knows more than Go does.
+var release string
+
+// version is the release, the module version or the commit the program was built
+// from.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
