@@ -78,7 +78,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		}
 		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
 		c.own.sub = *s.Subscribed
-		c.own.pos, c.own.dupUpTo, c.own.behind = start, s.Sent, true
+		c.own.pos, c.own.sent, c.own.dupUpTo, c.own.behind = start, s.Sent, s.Sent, true
 		c.jump(start)
 	}
 	c.register()

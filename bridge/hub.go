@@ -33,6 +33,10 @@ type Options struct {
 	Reads      int           // reads of the log at once; 0 means 16
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
 
+	// Changed is called for every hint that a log changed, for the relay; nil:
+	// nobody. It must not block.
+	Changed func()
+
 	// Observe is told how long a message took from its append to its device's
 	// socket; nil: nobody. It is called for every live message and must not block.
 	Observe func(time.Duration)
@@ -186,6 +190,9 @@ func (h *Hub) each(f func(c *Conn)) {
 
 // Hint wakes the pumps that hint concerns. It does not block.
 func (h *Hub) Hint(hint Hint) {
+	if h.o.Changed != nil && (hint.Type == HintAppended || hint.Type == HintMuted) {
+		h.o.Changed()
+	}
 	switch hint.Type {
 	case HintAppended:
 		_, pumps, forget := h.entry(hint.User)
