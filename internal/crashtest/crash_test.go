@@ -1,0 +1,67 @@
+package crashtest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func users(n int) []bridge.UserID {
+	out := make([]bridge.UserID, n)
+	for i := range out {
+		out[i] = bridge.UserID(fmt.Sprint(i + 1))
+	}
+	return out
+}
+
+func on(url string) func(int) []string {
+	return func(int) []string { return []string{"FALCON_DATABASE_URL=" + url} }
+}
+
+// A process killed at random moments under load loses nothing it answered, and
+// needs no repair.
+func TestKilledProcessLosesNothing(t *testing.T) {
+	f := newFleet(t, 1, on(testserver.Postgres(t)))
+	us := users(6)
+	ds := f.devices(us, nil)
+	l, stop := f.posters(6, us)
+	f.crash(kills(t, 20))
+	stop()
+	f.check(l, ds)
+}
+
+func TestKilledProcessLosesNothingOnSQLite(t *testing.T) {
+	f := newFleet(t, 1, func(int) []string { return nil })
+	us := users(4)
+	ds := f.devices(us, nil)
+	l, stop := f.posters(4, us)
+	f.crash(kills(t, 10))
+	stop()
+	f.check(l, ds)
+}
+
+// Postgres stopped as pg_ctl -m immediate does: connections stay, what was
+// answered is there, and all resumes by itself.
+func TestKilledPostgresLosesNothing(t *testing.T) {
+	pg := testserver.NewPostgres(t)
+	f := newFleet(t, 1, on(pg.URL))
+	us := users(4)
+	ds := f.devices(us, nil)
+	l, stop := f.posters(4, us)
+	for range 3 {
+		<-time.After(700 * time.Millisecond) // under load
+		if err := pg.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(500 * time.Millisecond) // away for a while
+		if err := pg.Start(); err != nil {
+			t.Fatal(err)
+		}
+		f.nodes[0].ready(t)
+	}
+	stop()
+	f.check(l, ds)
+}

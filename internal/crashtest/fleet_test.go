@@ -1,0 +1,212 @@
+package crashtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const secret = "a secret of the crash test, long enough to be one"
+
+// patience is how long the last notification may take to reach the last device
+// after the last fault ended.
+const patience = 60 * time.Second
+
+// fleet is one or more nodes over one database.
+type fleet struct {
+	t     *testing.T
+	nodes []*node
+}
+
+// node is one process of the real program, on ports that stay its own.
+type node struct {
+	name       string
+	http, mqtt string // host:port
+	env        []string
+	log        string
+
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	done chan error
+	up   bool // started, and not told to end
+}
+
+// newFleet starts n nodes; env is added to each node's environment.
+func newFleet(t *testing.T, n int, env func(i int) []string) *fleet {
+	t.Helper()
+	bin := testserver.Binary(t)
+	f := &fleet{t: t}
+	for i := range n {
+		dir := t.TempDir()
+		x := &node{name: fmt.Sprint("node", i), log: filepath.Join(dir, "log"),
+			http: loopback(t), mqtt: loopback(t)}
+		x.env = append(os.Environ(), "FALCON_HTTP_ADDR="+x.http, "FALCON_MQTT_ADDR="+x.mqtt, "FALCON_ADMIN_ADDR=off",
+			"FALCON_DATA_DIR="+dir, "FALCON_JWT_SECRET="+secret, "FALCON_CONNECT_RATE_PER_IP=off", "FALCON_DRAIN_TIME=1s", "FALCON_LOG_LEVEL=warn")
+		x.env = append(x.env, env(i)...)
+		f.nodes = append(f.nodes, x)
+		x.start(t, bin)
+		t.Cleanup(func() { x.end(syscall.SIGKILL); x.tail(t) })
+	}
+	for _, x := range f.nodes {
+		x.ready(t)
+	}
+	return f
+}
+
+func loopback(t *testing.T) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testserver.FreePort(t)))
+}
+
+func (x *node) start(t *testing.T, bin string) {
+	t.Helper()
+	log, err := os.OpenFile(x.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(bin, "serve")
+	cmd.Env, cmd.Stdout, cmd.Stderr = x.env, log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started, done := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig watches the thread
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			done <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatalf("start %s: %v", x.name, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.cmd, x.done, x.up = cmd, done, true
+}
+
+// end signals the process and waits for its end.
+func (x *node) end(sig syscall.Signal) {
+	x.mu.Lock()
+	cmd, done := x.cmd, x.done
+	x.cmd, x.up = nil, false
+	x.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Signal(sig)
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		<-done
+	}
+}
+
+func (x *node) alive() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.up
+}
+
+// ready waits until the node says so.
+func (x *node) ready(t *testing.T) {
+	t.Helper()
+	testserver.Eventually(t, 30*time.Second, func() error {
+		resp, err := client.Get("http://" + x.http + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s answers %s", x.name, resp.Status)
+		}
+		return nil
+	})
+}
+
+// tail shows the end of the node's log where the test failed.
+func (x *node) tail(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	b, err := os.ReadFile(x.log)
+	if err != nil {
+		return
+	}
+	if len(b) > 4000 {
+		b = b[len(b)-4000:]
+	}
+	t.Logf("%s:\n%s", x.name, bytes.TrimSpace(b))
+}
+
+// pick is a node that lives, at random.
+func (f *fleet) pick() (*node, error) {
+	var live []*node
+	for _, x := range f.nodes {
+		if x.alive() {
+			live = append(live, x)
+		}
+	}
+	if len(live) == 0 {
+		return nil, errors.New("no node lives")
+	}
+	return live[rand.IntN(len(live))], nil
+}
+
+// crash kills nodes at random moments, n times in all, one after the other.
+func (f *fleet) crash(n int) {
+	bin := testserver.Binary(f.t)
+	for range n {
+		<-time.After(time.Duration(50+rand.IntN(300)) * time.Millisecond) // the moment is what is random
+		x := f.nodes[rand.IntN(len(f.nodes))]
+		x.end(syscall.SIGKILL)
+		x.start(f.t, bin)
+		if len(f.nodes) == 1 || rand.IntN(2) == 0 {
+			x.ready(f.t)
+		}
+	}
+}
+
+// kills is how often a test kills: at least want, or what `make soak` asks for.
+func kills(t *testing.T, want int) int {
+	if s := os.Getenv("FALCON_SOAK"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatalf("FALCON_SOAK is a number of kills: %v", err)
+		}
+		return max(n, want)
+	}
+	return want
+}
+
+// sign makes a token of u that outlives every test.
+func sign(t *testing.T, u bridge.UserID, scope bridge.Scope) string {
+	t.Helper()
+	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(secret)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := s.Sign(bridge.Claims{User: u, Scope: scope, ExpiresAt: time.Now().Add(24 * time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
