@@ -24,7 +24,6 @@ const (
 	codeBadAuthMethod   = 0x8C
 	codeTakenOver       = 0x8E
 	codeKeepAlive       = 0x8D
-	codeNoPacketID      = 0x92
 	codeTopicAlias      = 0x94
 	codeTooLarge        = 0x95
 	codeQuota           = 0x97

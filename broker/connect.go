@@ -145,12 +145,14 @@ func (c *conn) refuseFault(p []byte, f *fault) error {
 		return f
 	}
 	switch version := versionOf(p); {
-	case version == 0 || f == errName:
+	case version == 0:
 		return f
 	case version >= 5:
 		c.version = 5
-	default:
+	case f.code == codeVersion:
 		c.version = 4
+	default:
+		return f
 	}
 	return c.refuse(refusal{code: f.code})
 }

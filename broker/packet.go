@@ -53,6 +53,9 @@ func (c *conn) next(limit int) ([]byte, error) {
 		if len(b) > 0 && c.session == nil && b[0]>>4 != packets.Connect { // MQTT 5 §3.1: before more is read
 			return nil, errNotFirst
 		}
+		if len(b) > 0 && b[0]>>4 == packets.Reserved {
+			return nil, errForbidden
+		}
 		n, err := packetLen(b, limit)
 		if err != nil {
 			return nil, err

@@ -12,6 +12,9 @@ import (
 // process handles one packet of a device that is logged in. An error ends the
 // connection, and a [*fault] tells an MQTT 5 device why.
 func (c *conn) process(p []byte) error {
+	if p[0]>>4 == packets.Auth && c.version == 5 && !c.jwt { // [MQTT-4.12.0-6], whatever it holds
+		return &fault{codeProtocolError, "AUTH where CONNECT named no authentication method"}
+	}
 	if err := strict(c.version, p); err != nil {
 		return err
 	}
@@ -31,17 +34,15 @@ func (c *conn) process(p []byte) error {
 		return c.subscribe(&pk)
 	case packets.Unsubscribe:
 		return c.unsubscribe(&pk)
-	case packets.Pubrel:
-		return c.pubrel(&pk)
+	case packets.Pubrec, packets.Pubrel:
+		return c.complete(&pk)
 	case packets.Auth:
 		return c.renew(&pk)
 	case packets.Disconnect:
 		return c.depart(&pk)
 	}
-	return errUnsent // PUBREC, PUBCOMP
+	return nil // PUBCOMP
 }
-
-var errUnsent = &fault{codeProtocolError, "an answer to a QoS 2 message, and none was sent"}
 
 // decode has mochi decode one packet that strict passed. It copies p, which is the
 // connection's buffer and which mochi's strings would point into.
@@ -85,6 +86,8 @@ func encode(b []byte, pk packets.Packet, limit int) ([]byte, error) {
 		err = pk.ConnackEncode(buf)
 	case packets.Puback:
 		err = pk.PubackEncode(buf)
+	case packets.Pubrel:
+		err = pk.PubrelEncode(buf)
 	case packets.Pubcomp:
 		err = pk.PubcompEncode(buf)
 	case packets.Suback:
@@ -140,14 +143,17 @@ func (c *conn) publish(pk *packets.Packet) error {
 		PacketID: pk.PacketID, ReasonCode: codeNotAuthorized})
 }
 
-// pubrel answers a PUBREL of a QoS 2 message that was never taken: the device may
-// have begun it with another server ([MQTT-4.3.3-11]).
-func (c *conn) pubrel(pk *packets.Packet) error {
-	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubcomp}, PacketID: pk.PacketID}
-	if c.version == 5 {
-		ack.ReasonCode = codeNoPacketID
+// complete leads a QoS 2 exchange to its end that no message belongs to here: the
+// device may have begun it with another server ([MQTT-4.3.3-11]).
+func (c *conn) complete(pk *packets.Packet) error {
+	next := packets.FixedHeader{Type: packets.Pubcomp}
+	if pk.FixedHeader.Type == packets.Pubrec {
+		if pk.ReasonCode >= codeUnspecified {
+			return nil
+		}
+		next = packets.FixedHeader{Type: packets.Pubrel, Qos: 1}
 	}
-	return c.reply(ack)
+	return c.reply(packets.Packet{FixedHeader: next, PacketID: pk.PacketID})
 }
 
 // depart ends the connection on the device's word. A will would be published on

@@ -59,7 +59,7 @@ var properties = [0x2B]property{
 	0x18: {formFour, in(will)},
 	0x19: {formByte, in(packets.Connect)},
 	0x1A: {formText, 0},
-	0x1C: {formText, 0},
+	0x1C: {formText, in(packets.Disconnect)},
 	0x1F: {formText, in(packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp, packets.Disconnect, packets.Auth)},
 	0x21: {formTwo, in(packets.Connect)},
 	0x22: {formTwo, in(packets.Connect)},
@@ -82,13 +82,12 @@ func in(types ...byte) uint32 {
 }
 
 var (
-	errProperty  = &fault{codeProtocolError, "a property is not allowed there"}
-	errTwice     = &fault{codeProtocolError, "a property appears twice"}
-	errValue     = &fault{codeProtocolError, "a property has a value that is not allowed"}
-	errAlias     = &fault{codeTopicAlias, "topic aliases are not offered"}
-	errNoMethod  = &fault{codeProtocolError, "authentication data without a method"}
-	errQoS       = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
-	errPacketID0 = &fault{codeProtocolError, "the packet id is 0"}
+	errProperty = &fault{codeProtocolError, "a property is not allowed there"}
+	errTwice    = &fault{codeProtocolError, "a property appears twice"}
+	errValue    = &fault{codeProtocolError, "a property has a value that is not allowed"}
+	errAlias    = &fault{codeTopicAlias, "topic aliases are not offered"}
+	errNoMethod = &fault{codeProtocolError, "authentication data without a method"}
+	errQoS      = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
 )
 
 // properties reads the property block of a packet of that type. The order of the

@@ -20,14 +20,15 @@ func strict(version byte, p []byte) error {
 	case packets.Publish:
 		checkPublish(&s, version, flags)
 		return s.result()
+	case packets.Connect:
+		return errSecond
+	case packets.Connack, packets.Suback, packets.Unsuback, packets.Pingresp, packets.Reserved:
+		return errForbidden
 	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
-		if flags != 2 {
-			return errMalformed
-		}
-	default:
-		if flags != 0 {
-			return errMalformed
-		}
+		flags ^= 2
+	}
+	if flags != 0 {
+		return errMalformed
 	}
 	switch kind {
 	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
@@ -42,15 +43,14 @@ func strict(version byte, p []byte) error {
 		checkDisconnect(&s, version)
 	case packets.Auth:
 		checkAuth(&s, version)
-	case packets.Connect:
-		return &fault{codeProtocolError, "a second CONNECT"}
-	case packets.Reserved:
-		return errMalformed
-	default:
-		return &fault{codeProtocolError, "a packet only a server sends"}
 	}
 	return s.result()
 }
+
+var (
+	errSecond    = &fault{codeProtocolError, "a second CONNECT"}
+	errForbidden = &fault{codeProtocolError, "a packet only a server sends"}
+)
 
 func checkPublish(s *scan, version, flags byte) {
 	qos := flags >> 1 & 3
@@ -76,10 +76,18 @@ func checkPublish(s *scan, version, flags byte) {
 	}
 }
 
-// packetID reads a packet id, which is never 0 ([MQTT-2.2.1-3]).
+// packetID reads a packet id, which is never 0 ([MQTT-2.2.1-3]). The standard names
+// no code for it; these are mosquitto's.
 func (s *scan) packetID() {
 	if s.u16() == 0 {
-		s.fail(errPacketID0)
+		s.fail(&fault{codeProtocolError, "the packet id is 0"})
+	}
+}
+
+// requestID is packetID in SUBSCRIBE and UNSUBSCRIBE.
+func (s *scan) requestID() {
+	if s.u16() == 0 {
+		s.fail(errMalformed)
 	}
 }
 
@@ -99,9 +107,7 @@ var (
 	release    = []byte{0x00, 0x92}
 	ackReasons = map[byte][]byte{packets.Puback: receipt, packets.Pubrec: receipt,
 		packets.Pubrel: release, packets.Pubcomp: release}
-	// What a client may say in a DISCONNECT (§3.14.2.1).
-	leaveReasons = []byte{0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99}
-	authReasons  = []byte{codeContinue, codeReauthenticate}
+	authReasons = []byte{codeContinue, codeReauthenticate}
 )
 
 // reason reads a reason code that is one of allowed.
@@ -112,7 +118,7 @@ func (s *scan) reason(allowed []byte) {
 }
 
 func checkSubscribe(s *scan, version byte) {
-	s.packetID()
+	s.requestID()
 	if version == 5 {
 		s.properties(packets.Subscribe)
 	}
@@ -126,10 +132,18 @@ func checkSubscribe(s *scan, version byte) {
 			s.fail(errMalformed)
 		case options&3 == 3, options&0x30 == 0x30: // §3.8.3.1
 			s.fail(&fault{codeProtocolError, "subscription options that are not allowed"})
-		case options&4 != 0 && bytes.HasPrefix(filter, []byte("$share/")): // [MQTT-3.8.3-4]
-			s.fail(&fault{codeProtocolError, "No Local on a shared subscription"})
+		case version == 5 && bytes.HasPrefix(filter, []byte("$share/")):
+			if options&4 != 0 || !validShare(filter) { // [MQTT-3.8.3-4] [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+				s.fail(&fault{codeProtocolError, "a malformed shared subscription"})
+			}
 		}
 	}
+}
+
+// validShare tells whether f is $share/name/filter.
+func validShare(f []byte) bool {
+	name, rest, found := bytes.Cut(f[len("$share/"):], []byte{'/'})
+	return found && validTopic(name) && len(rest) > 0
 }
 
 func (s *scan) filter() []byte {
@@ -141,7 +155,7 @@ func (s *scan) filter() []byte {
 }
 
 func checkUnsubscribe(s *scan, version byte) {
-	s.packetID()
+	s.requestID()
 	if version == 5 {
 		s.properties(packets.Unsubscribe)
 	}
@@ -155,7 +169,7 @@ func checkUnsubscribe(s *scan, version byte) {
 
 func checkDisconnect(s *scan, version byte) {
 	if version == 5 && len(s.b) > 0 {
-		s.reason(leaveReasons)
+		s.u8() // any reason: the device is gone, whatever it says
 		if len(s.b) > 0 {
 			s.properties(packets.Disconnect)
 		}
@@ -183,8 +197,9 @@ func validTopic(b []byte) bool { return len(b) > 0 && !bytes.ContainsAny(b, "+#"
 
 // Faults of a CONNECT that are answered in their own way.
 var (
-	errName    = &fault{codeProtocolError, "the protocol is not MQTT"}
-	errVersion = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
+	errName     = &fault{codeProtocolError, "the protocol is not MQTT"}
+	errClientID = &fault{codeClientID, "the client id is not valid UTF-8"}
+	errVersion  = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
 )
 
 // versionOf tells the protocol level of a CONNECT that may be incomplete; 0 where
@@ -239,7 +254,9 @@ func checkConnect(p []byte) error {
 			s.fail(errNoMethod)
 		}
 	}
-	s.text() // client id
+	if id := s.binary(); !cleanText(id) { // [MQTT-3.1.3-4] §3.1.3.1
+		s.fail(errClientID)
+	}
 	if hasWill {
 		if version == 5 {
 			s.properties(will)

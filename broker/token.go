@@ -61,8 +61,6 @@ func (c *conn) verify(ctx context.Context, raw string) (bridge.Claims, refusal) 
 // it fails the connection ends, as the standard demands.
 func (c *conn) renew(pk *packets.Packet) error {
 	switch {
-	case !c.jwt: // [MQTT-4.12.0-6]
-		return &fault{codeProtocolError, "AUTH where CONNECT named no authentication method"}
 	case pk.ReasonCode != codeReauthenticate: // nothing is under way that could continue
 		return &fault{codeProtocolError, "AUTH that continues nothing"}
 	case pk.Properties.AuthenticationMethod != authMethod: // [MQTT-4.12.1-1]
