@@ -1,0 +1,107 @@
+package bustest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
+	for name, test := range map[string]func(*testing.T, Fixture){
+		"a user is heard of from Watch to Unwatch":     watchAndUnwatch,
+		"users watched during an outage are heard of":  watchDuringOutage,
+		"Watch and Unwatch never block":                watchNeverBlocks,
+		"the last of many changes counts":              watchFlaps,
+		"a new watch is followed by a look at the log": watchIsTold,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, f(t)) })
+	}
+}
+
+func (n *node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
+
+// deaf waits until n no longer hears of u. Of each round one hint goes to user
+// "7", whom everybody watches, so that an answer is known to be complete.
+func (n *node) deaf(t *testing.T, from *node, u bridge.UserID) {
+	t.Helper()
+	gen := int64(1000)
+	testserver.Eventually(t, limit, func() error {
+		gen++
+		own := bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: "deaf", Gen: gen}
+		from.Publish(own)
+		n.hears(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "mark", Gen: gen})
+		if n.heard(own) {
+			return errors.New(n.name + " still hears of a user it no longer watches")
+		}
+		return nil
+	})
+}
+
+func watchAndUnwatch(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	for round := range int64(3) {
+		ns[1].watch("8")
+		ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "8", ClientID: "c", Gen: round + 1})
+		ns[1].unwatch("8")
+		ns[1].deaf(t, ns[0], "8")
+	}
+}
+
+func watchDuringOutage(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7", "9")
+	must(t, f.Server.Stop())
+	ns[1].away(t)
+	ns[1].watch("8")
+	ns[1].unwatch("9")
+	must(t, f.Server.Start())
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "8"})
+	ns[1].deaf(t, ns[0], "9")
+}
+
+func watchNeverBlocks(t *testing.T, f Fixture) {
+	const many = 20000
+	ns := f.nodes(t, 2, "7")
+	f.Proxy.Freeze()
+	start := time.Now()
+	for i := range many {
+		ns[1].watch(user(i))
+		if i%2 == 1 {
+			ns[1].unwatch(user(i))
+		}
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("%d changes took %v on a stalled server", many, d)
+	}
+	f.Proxy.Thaw()
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(0)})
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(many - 2)})
+	ns[1].deaf(t, ns[0], user(many-1))
+}
+
+func watchFlaps(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	for range 1000 {
+		ns[1].watch("8")
+		ns[1].unwatch("8")
+		ns[1].unwatch("9")
+		ns[1].watch("9")
+	}
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "9"})
+	ns[1].deaf(t, ns[0], "8")
+}
+
+// Between Watch and the moment it holds, hints are lost.
+func watchIsTold(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 1, "7")
+	before := ns[0].reconnects()
+	ns[0].watch("8")
+	testserver.Eventually(t, limit, func() error {
+		if ns[0].reconnects() == before {
+			return errors.New("it is not told that hints may have been lost")
+		}
+		return nil
+	})
+}

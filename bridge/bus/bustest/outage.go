@@ -1,0 +1,143 @@
+package bustest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// backAfter wants every node to be told of an outage that f is, and to hear
+// again.
+func backAfter(t *testing.T, ns []*node, f func()) {
+	t.Helper()
+	before := make([]int, len(ns))
+	for i, n := range ns {
+		before[i] = n.reconnects()
+	}
+	f()
+	for i, n := range ns {
+		testserver.Eventually(t, limit, func() error {
+			if n.reconnects() == before[i] {
+				return fmt.Errorf("%s is not told that hints may have been lost", n.name)
+			}
+			return n.Ready()
+		})
+	}
+	for i, n := range ns {
+		from := ns[(i+1)%len(ns)]
+		n.hears(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "back", Gen: int64(before[i])})
+		n.hears(t, from, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: bridge.Seq(100 + before[i])})
+	}
+}
+
+func outage(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	for range 2 {
+		backAfter(t, ns, func() {
+			must(t, f.Server.Stop())
+			for _, n := range ns {
+				n.away(t)
+				n.publishes(t, 20000)
+			}
+			must(t, f.Server.Start())
+		})
+	}
+}
+
+func cut(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	for range 3 {
+		backAfter(t, ns, f.Proxy.Cut)
+	}
+}
+
+// halfOpen freezes the network: no end of the connection is ever told.
+func halfOpen(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	backAfter(t, ns, func() {
+		f.Proxy.Freeze()
+		start := time.Now()
+		for _, n := range ns {
+			n.publishes(t, 20000)
+			n.away(t)
+			n.publishes(t, 20000)
+		}
+		if d := time.Since(start); d > 15*time.Second {
+			t.Errorf("it took %v to notice", d)
+		}
+		f.Proxy.Thaw()
+	})
+}
+
+func midStream(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, n := range ns {
+		wg.Go(func() {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for gen := int64(1); ; gen++ {
+				n.Publish(bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "stream", Gen: gen})
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+				}
+			}
+		})
+	}
+	backAfter(t, ns, func() {
+		must(t, f.Server.Stop())
+		must(t, f.Server.Start())
+	})
+	close(stop)
+	wg.Wait()
+}
+
+func endsWhileAway(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 4, "7")
+	ends := func(n *node) {
+		start := time.Now()
+		n.stop(t)
+		if d := time.Since(start); d > 3*time.Second {
+			t.Errorf("Run of %s took %v to end", n.name, d)
+		}
+	}
+	f.Proxy.Freeze()
+	ns[0].publishes(t, 1000)
+	ends(ns[0]) // before it could notice
+	ns[1].away(t)
+	ends(ns[1]) // while it connects to a server that is silent
+	f.Proxy.Thaw()
+	must(t, f.Server.Stop())
+	ns[2].away(t)
+	ends(ns[2])
+	must(t, f.Server.Start())
+	ns[3].ready(t)
+}
+
+func serverLate(t *testing.T, f Fixture) {
+	must(t, f.Server.Stop())
+	ns := []*node{f.join(t, "one"), f.join(t, "two")}
+	for _, n := range ns {
+		n.watch("7")
+		if n.Ready() == nil {
+			t.Errorf("%s is ready before it runs", n.name)
+		}
+		n.start(t)
+		n.publishes(t, 1000)
+	}
+	backAfter(t, ns, func() { must(t, f.Server.Start()) })
+}

@@ -1,0 +1,227 @@
+// Package bustest is the contract of [bridge.Bus] as tests: every bus passes the
+// same suite, with its real server stopped, stalled and started again.
+package bustest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// Fixture is one server, or what stands for it, and the ways to it.
+type Fixture struct {
+	// Join returns the bus of one more node. It is not running yet.
+	Join func(node string) bridge.Bus
+
+	// Append tells the other nodes of an append of node, where the bus does not
+	// carry HintAppended itself; nil where it does.
+	Append func(node string, h bridge.Hint)
+
+	// Garbage publishes what no node sends, where the nodes listen.
+	Garbage func(junk string)
+
+	// Server is what the buses connect to, through Proxy; nil where there is none,
+	// and then nothing can be away.
+	Server interface {
+		Start() error
+		Stop() error
+	}
+	Proxy *Proxy
+}
+
+func (f Fixture) join(t *testing.T, name string) *node {
+	t.Helper()
+	n := &node{Bus: f.Join(name), name: name}
+	n.carry = func(h bridge.Hint) {
+		if h.Type == bridge.HintAppended && f.Append != nil {
+			f.Append(name, h)
+		} else {
+			n.Publish(h)
+		}
+	}
+	return n
+}
+
+// nodes returns n nodes that listen.
+func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*node {
+	t.Helper()
+	all := make([]*node, n)
+	for i := range all {
+		all[i] = f.join(t, fmt.Sprintf("node-%d", i))
+		all[i].watch(watched...)
+		all[i].start(t)
+	}
+	for _, one := range all {
+		one.ready(t)
+	}
+	return all
+}
+
+// Run holds the bus of f against the contract.
+func Run(t *testing.T, f func(t *testing.T) Fixture) {
+	for name, test := range map[string]func(*testing.T, Fixture){
+		"every kind of hint reaches the other nodes":                 everyKind,
+		"strange ids arrive as they were sent":                       strangeIDs,
+		"many publish at once":                                       manyPublish,
+		"hints before, during and after Run neither block nor panic": whenever,
+		"Run returns nil when its context ends":                      runEnds,
+		"Run may be called again":                                    runAgain,
+		"garbage is ignored":                                         garbage,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, f(t)) })
+	}
+	probe := f(t)
+	if probe.Server != nil {
+		for name, test := range map[string]func(*testing.T, Fixture){
+			"an outage is noticed and survived":            outage,
+			"a cut connection comes back":                  cut,
+			"a half-open connection is noticed":            halfOpen,
+			"the server restarts under a stream of hints":  midStream,
+			"Run ends while the server is away or stalled": endsWhileAway,
+			"the first start may come before the server's": serverLate,
+		} {
+			t.Run(name, func(t *testing.T) { test(t, f(t)) })
+		}
+	}
+	if _, ok := probe.Join("probe").(bridge.Interest); ok {
+		runInterest(t, f)
+	}
+}
+
+func everyKind(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 3, "7")
+	for i, h := range []bridge.Hint{
+		{Type: bridge.HintAppended, User: "7", Seq: 12},
+		{Type: bridge.HintMuted, User: "7"},
+		{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 5},
+		{Type: bridge.HintEnd, User: "7"},
+	} {
+		from := ns[i%len(ns)]
+		for _, n := range ns {
+			if n != from {
+				n.hears(t, from, h)
+			}
+		}
+	}
+	for _, n := range ns {
+		n.mu.Lock()
+		for _, h := range n.hints {
+			if h.Items != nil || !h.At.IsZero() {
+				t.Errorf("%s was handed another process's items", n.name)
+			}
+			if h.Node != "" && h.Node == n.name {
+				continue // own hints may come back
+			}
+			if h.Node == "" {
+				t.Errorf("%s does not learn who sent a hint", n.name)
+			}
+		}
+		n.mu.Unlock()
+	}
+}
+
+func strangeIDs(t *testing.T, f Fixture) {
+	users := []bridge.UserID{"0", "9007199254740991", "007", "a.b_c:d@e|f-g", bridge.UserID(fmt.Sprintf("%0128d", 1))}
+	ns := f.nodes(t, 2, users...)
+	for _, u := range users {
+		for _, id := range []string{"x", `"'\`, "señal ✓", "$1 ? %s\n\t", "{}[],:*", fmt.Sprintf("%0256d", 1)} {
+			ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: id, Gen: 1<<62 + 1})
+		}
+	}
+}
+
+func manyPublish(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				ns[0].Publish(bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "c", Gen: int64(g*100 + i)},
+					bridge.Hint{Type: bridge.HintMuted, User: "7"})
+			}
+		})
+	}
+	wg.Wait()
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "last", Gen: 1})
+	ns[1].mu.Lock()
+	defer ns[1].mu.Unlock()
+	if n := len(ns[1].hints); n < 100 {
+		t.Errorf("of 1600 hints on a healthy server only %d arrived", n)
+	}
+	for _, h := range ns[1].hints {
+		if h.User != "7" || h.Type == bridge.HintTakeover && h.ClientID != "c" && h.ClientID != "last" {
+			t.Errorf("a hint came that nobody sent: %+v", h)
+		}
+	}
+}
+
+func whenever(t *testing.T, f Fixture) {
+	n := f.join(t, "early")
+	n.publishes(t, 10000)
+	n.start(t)
+	n.publishes(t, 10000)
+	n.ready(t)
+	n.publishes(t, 10000)
+	n.stop(t)
+	n.publishes(t, 10000)
+}
+
+func runEnds(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	ns[0].stop(t)
+	start := time.Now()
+	ns[1].stop(t)
+	if d := time.Since(start); d > 3*time.Second {
+		t.Errorf("Run took %v to end", d)
+	}
+}
+
+func runAgain(t *testing.T, f Fixture) {
+	ns := f.nodes(t, 2, "7")
+	ns[1].stop(t)
+	before := ns[1].reconnects()
+	ns[1].start(t)
+	testserver.Eventually(t, limit, func() error {
+		if ns[1].reconnects() == before {
+			return fmt.Errorf("the second Run does not listen")
+		}
+		return nil
+	})
+	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "7"})
+}
+
+func garbage(t *testing.T, f Fixture) {
+	if f.Garbage == nil {
+		f.Garbage = func(string) {}
+	}
+	ns := f.nodes(t, 2, "7")
+	before := ns[1].reconnects()
+	for _, junk := range []string{
+		"", "x", "null", "[]", "{}", `{"n":5}`, `{"h":"x"}`, `{"n":"x","h":[{"t":"z","u":"7"}]}`, `{"n":"x","h":[{"t":"m","u":"a/b"}]}`,
+		`{"n":"x","h":[5,null,{}]}`, `{"n":"x","u":[[]]}`, `{"n":"x","u":[["7"]]}`, `{"n":"x","u":[["7","8"]]}`, `{"n":"x","u":[["+",1]]}`,
+		`{"n":"x"`, "\xff\xfe", `{"n":"x","all":"yes"}`,
+	} {
+		f.Garbage(junk)
+	}
+	for _, n := range ns {
+		other := ns[0]
+		if n == other {
+			other = ns[1]
+		}
+		n.hears(t, other, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "after", Gen: 1})
+		n.mu.Lock()
+		for _, h := range n.hints {
+			if h.ClientID != "after" {
+				t.Errorf("%s takes garbage for %+v", n.name, h)
+			}
+		}
+		n.mu.Unlock()
+	}
+	if ns[1].reconnects() != before {
+		t.Error("garbage ended the connection")
+	}
+}

@@ -1,0 +1,113 @@
+// Package inproc is the bus of a single node, and of several in one process for
+// tests. It is the readable reference of [bridge.Bus]: what the others do over a
+// network, it does with one channel a node.
+package inproc
+
+import (
+	"context"
+	"sync"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus"
+)
+
+// queueSize is how many hints may wait for a node that is slow to take them.
+const queueSize = 1024
+
+// Exchange connects the nodes of one process. The zero value is ready to use.
+type Exchange struct {
+	mu    sync.RWMutex
+	nodes []*Bus // that run
+}
+
+// Bus is one node's end of an exchange.
+type Bus struct {
+	node  string
+	x     *Exchange
+	queue chan bridge.Hint
+	lost  chan struct{} // a hint found the queue full
+	count bus.Counters
+}
+
+// New returns the bus of a node that is alone: it has nobody to tell.
+func New() *Bus { return new(Exchange).Join("") }
+
+// Join returns the bus of one more node.
+func (x *Exchange) Join(node string) *Bus {
+	return &Bus{node: node, x: x, queue: make(chan bridge.Hint, queueSize), lost: make(chan struct{}, 1)}
+}
+
+// Publish hands hints to every other node that runs.
+func (b *Bus) Publish(hints ...bridge.Hint) {
+	b.x.mu.RLock()
+	defer b.x.mu.RUnlock()
+	for _, other := range b.x.nodes {
+		if other == b {
+			continue
+		}
+		for _, h := range hints {
+			h.Node, h.Items = b.node, nil // as if it came from another process
+			if other.offer(h) {
+				b.count.Sent.Add(1)
+			} else {
+				b.count.Dropped.Add(1)
+			}
+		}
+	}
+}
+
+// offer never blocks: a hint that finds the queue full is lost, and the node is
+// told so, which makes it look for itself.
+func (b *Bus) offer(h bridge.Hint) bool {
+	select {
+	case b.queue <- h:
+		return true
+	default:
+	}
+	select {
+	case b.lost <- struct{}{}:
+	default:
+	}
+	return false
+}
+
+// Run hands other nodes' hints to h until ctx ends.
+func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
+	b.x.enter(b)
+	defer b.x.leave(b)
+	h.Reconnected()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-b.lost:
+			h.Reconnected()
+		case hint := <-b.queue:
+			b.count.Received.Add(1)
+			h.Hint(hint)
+		}
+	}
+}
+
+// Ready is nil: nothing lies between the nodes that could be away.
+func (b *Bus) Ready() error { return nil }
+
+// Stats returns the counters.
+func (b *Bus) Stats() bus.Stats { return b.count.Stats() }
+
+func (x *Exchange) enter(b *Bus) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.nodes = append(x.nodes, b)
+}
+
+func (x *Exchange) leave(b *Bus) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for i, other := range x.nodes {
+		if other == b {
+			x.nodes = append(x.nodes[:i:i], x.nodes[i+1:]...)
+			return
+		}
+	}
+}

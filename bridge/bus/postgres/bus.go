@@ -1,0 +1,94 @@
+// Package postgres is the bus over LISTEN and NOTIFY: nodes that share a
+// database need no other server.
+//
+// Every node listens on the channel falcon_hint with one connection. What is
+// appended is told by the database itself, in the inserting transaction (the SQL
+// function falcon_append), so [Bus.Publish] leaves [bridge.HintAppended] out; the
+// other hints go through a bounded queue and a second connection, many to one
+// transaction.
+//
+// LISTEN needs a session: behind PgBouncer in transaction mode this bus hears
+// nothing, and every notification waits for the sweep.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus"
+)
+
+// channel is what falcon_append notifies.
+const channel = "falcon_hint"
+
+// Options sets up a Bus.
+type Options struct {
+	URL    string       // postgres://…, as the database's own
+	Node   string       // this node's name, as hints and falcon_append carry it; required
+	Logger *slog.Logger // nil means slog.Default
+
+	// Probe is how often the server is asked whether it is still there. A
+	// connection whose other end is gone is given up within twice of it. 0 means
+	// 5s.
+	Probe time.Duration
+	Queue int // hints that may wait to be sent; 0 means 4096
+}
+
+// Bus implements [bridge.Bus].
+type Bus struct {
+	node  string
+	conf  pgdriver.Config
+	probe time.Duration
+
+	count    bus.Counters
+	queue    *bus.Queue
+	sessions bus.Sessions
+}
+
+// New returns a bus over o. It does not connect yet; it fails for a URL that
+// cannot be used.
+func New(o Options) (*Bus, error) {
+	if o.Node == "" {
+		return nil, errors.New("the Postgres bus needs the node's name")
+	}
+	conf, err := config(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bus{node: o.Node, conf: conf, probe: cmp.Or(o.Probe, 5*time.Second)}
+	b.queue = bus.NewQueue(cmp.Or(o.Queue, 4096), &b.count)
+	b.sessions.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "bus")
+	b.sessions.Count = &b.count
+	return b, nil
+}
+
+// Publish tells the other nodes. HintAppended is told by the database.
+func (b *Bus) Publish(hints ...bridge.Hint) {
+	for _, h := range hints {
+		if h.Type != bridge.HintAppended {
+			b.queue.Put(h)
+		}
+	}
+}
+
+// Run listens and sends until ctx ends.
+func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
+	var sending sync.WaitGroup
+	sending.Go(func() { b.send(ctx) })
+	b.sessions.Keep(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) })
+	sending.Wait()
+	return nil
+}
+
+// Ready is nil while the bus listens.
+func (b *Bus) Ready() error { return b.sessions.Ready() }
+
+// Stats returns the counters.
+func (b *Bus) Stats() bus.Stats { return b.count.Stats() }

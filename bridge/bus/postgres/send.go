@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus"
+)
+
+const (
+	maxPayload = 7900 // bytes; Postgres takes less than 8000
+	maxBatch   = 512  // hints of one transaction
+	sendLimit  = 3 * time.Second
+)
+
+// send drains the queue until ctx ends. Whatever waits goes into one
+// transaction: NOTIFY takes a lock over all databases when it commits.
+func (b *Bus) send(ctx context.Context) {
+	var pause bus.Backoff
+	var conn *pgdriver.Conn
+	defer func() {
+		if conn != nil {
+			conn.Close()
+		}
+	}()
+	for {
+		hints := b.queue.Take(ctx, maxBatch)
+		if len(hints) == 0 {
+			return
+		}
+		kept := conn != nil
+		err := b.notify(ctx, &conn, hints)
+		if err != nil && kept && ctx.Err() == nil {
+			// The connection may have died while it was idle.
+			err = b.notify(ctx, &conn, hints)
+		}
+		if err != nil {
+			b.count.Dropped.Add(int64(len(hints)))
+			b.sessions.Logger.Debug("hints were lost", "hints", len(hints), "error", err)
+			pause.Wait(ctx)
+			continue
+		}
+		pause.Reset()
+		b.count.Sent.Add(int64(len(hints)))
+	}
+}
+
+// notify sends hints over *conn, connecting where there is none. After an error
+// there is none.
+func (b *Bus) notify(ctx context.Context, conn **pgdriver.Conn, hints []bridge.Hint) error {
+	messages := bus.Encode(b.node, hints, maxPayload)
+	if len(messages) == 0 {
+		return nil
+	}
+	if *conn == nil {
+		c, err := b.dial(ctx)
+		if err != nil {
+			return err
+		}
+		*conn = c
+	}
+	var query strings.Builder
+	args := make([]driver.NamedValue, len(messages))
+	query.WriteString("SELECT ")
+	for i, m := range messages {
+		if i > 0 {
+			query.WriteString(", ")
+		}
+		fmt.Fprintf(&query, "pg_notify('%s', $%d)", channel, i+1)
+		args[i] = driver.NamedValue{Ordinal: i + 1, Value: string(m)}
+	}
+	limited, cancel := context.WithTimeout(ctx, sendLimit)
+	defer cancel()
+	if _, err := (*conn).ExecContext(limited, query.String(), args); err != nil {
+		(*conn).Close()
+		*conn = nil
+		return fmt.Errorf("notify: %w", err)
+	}
+	return nil
+}

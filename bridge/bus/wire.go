@@ -1,0 +1,146 @@
+package bus
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Message is what travels: some hints of one node.
+type Message struct {
+	Node  string // who sent it; "": somebody who is no node, e.g. an application by SQL
+	All   bool   // too many users to name: whoever listens looks for itself
+	Hints []bridge.Hint
+}
+
+// The wire form is {"n": node, "h": [hint, …]}. The SQL function falcon_append
+// writes {"n": node, "u": [["user", seq], …]} for what was appended, or {"n":
+// node, "all": true}; Decode reads all three. Fields that a newer node adds are
+// ignored, and so are hints of a type that is not known here.
+type wireMessage struct {
+	Node  string            `json:"n"`
+	All   bool              `json:"all,omitempty"`
+	Users []wireUser        `json:"u,omitempty"`
+	Hints []json.RawMessage `json:"h,omitempty"`
+}
+
+type wireHint struct {
+	Type     string        `json:"t"`
+	User     bridge.UserID `json:"u"`
+	Seq      bridge.Seq    `json:"s,omitempty"`
+	ClientID string        `json:"c,omitempty"`
+	Gen      int64         `json:"g,omitempty"`
+}
+
+// wireTypes are letters, so that the order of the constants may change.
+var wireTypes = map[bridge.HintType]string{
+	bridge.HintAppended: "a",
+	bridge.HintMuted:    "m",
+	bridge.HintTakeover: "t",
+	bridge.HintEnd:      "e",
+}
+
+var hintTypes = func() map[string]bridge.HintType {
+	m := make(map[string]bridge.HintType, len(wireTypes))
+	for t, letter := range wireTypes {
+		m[letter] = t
+	}
+	return m
+}()
+
+// wireUser is a pair of user and seq.
+type wireUser struct {
+	user bridge.UserID
+	seq  bridge.Seq
+}
+
+// UnmarshalJSON reads ["user", seq].
+func (u *wireUser) UnmarshalJSON(b []byte) error {
+	var pair []json.RawMessage
+	if err := json.Unmarshal(b, &pair); err != nil {
+		return err
+	}
+	if len(pair) != 2 {
+		return errors.New("not a pair of user and seq")
+	}
+	if err := u.user.UnmarshalJSON(pair[0]); err != nil {
+		return err
+	}
+	return json.Unmarshal(pair[1], &u.seq)
+}
+
+// Encode writes hints of node as messages of at most limit bytes each. Items
+// never leave the process and are left out. A hint of unknown type, or one that
+// fits into no message, is left out, too.
+func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
+	head, err := json.Marshal(node)
+	if err != nil {
+		return nil
+	}
+	head = append(append([]byte(`{"n":`), head...), `,"h":[`...)
+	var m []byte
+	for _, h := range hints {
+		letter, known := wireTypes[h.Type]
+		if !known {
+			continue
+		}
+		w := wireHint{Type: letter, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen}
+		b, err := json.Marshal(w)
+		if err != nil || len(head)+len(b)+len(`]}`) > limit {
+			continue
+		}
+		if m != nil && len(m)+len(`,`)+len(b)+len(`]}`) > limit {
+			messages, m = append(messages, append(m, `]}`...)), nil
+		}
+		if m == nil {
+			m = append(m, head...)
+		} else {
+			m = append(m, ',')
+		}
+		m = append(m, b...)
+	}
+	if m != nil {
+		messages = append(messages, append(m, `]}`...))
+	}
+	return messages
+}
+
+// Decode reads a message. It fails for whatever is not one.
+func Decode(b []byte) (Message, error) {
+	var w wireMessage
+	if err := json.Unmarshal(b, &w); err != nil {
+		return Message{}, errors.New("not a message of hints") // err may quote it
+	}
+	m := Message{Node: w.Node, All: w.All}
+	for _, u := range w.Users {
+		m.Hints = append(m.Hints, bridge.Hint{Type: bridge.HintAppended, User: u.user, Seq: u.seq, Node: w.Node})
+	}
+	for _, raw := range w.Hints {
+		var h wireHint
+		if json.Unmarshal(raw, &h) != nil {
+			continue
+		}
+		if t, known := hintTypes[h.Type]; known {
+			m.Hints = append(m.Hints, bridge.Hint{Type: t, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen, Node: w.Node})
+		}
+	}
+	return m, nil
+}
+
+// Deliver hands what b says to h, unless node itself sent it, and tells how many
+// hints that were. Garbage is ignored: everyone who may reach the server may
+// publish some.
+func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
+	m, err := Decode(b)
+	if err != nil || m.Node == node && node != "" {
+		return 0
+	}
+	if m.All {
+		h.Reconnected()
+	}
+	for _, hint := range m.Hints {
+		h.Hint(hint)
+	}
+	return len(m.Hints)
+}
