@@ -1,0 +1,119 @@
+package web
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ours calls f with every file that was written here.
+func ours(f func(name, text string)) {
+	each(func(name string, b []byte) {
+		if !strings.HasPrefix(name, "vendor/") {
+			f(name, string(b))
+		}
+	})
+}
+
+// TestSourcesKeepToThePolicy looks for what the policy would refuse in a browser,
+// and for what it could not see.
+func TestSourcesKeepToThePolicy(t *testing.T) {
+	rules := []struct{ where, what, why string }{
+		{`\.html$`, `(?i)<script(?:\s[^>]*)?>[^<]`, "a script inside the page"},
+		{`\.html$`, `(?i)<style|\sstyle\s*=`, "a style inside the page"},
+		{`\.html$`, `(?i)\son[a-z]+\s*=`, "a handler inside the page"},
+		{`\.html$`, `(?i)javascript:`, "a javascript: address"},
+		{`\.js$`, `innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|setHTMLUnsafe`, "text read as markup"},
+		{`\.js$`, `\beval\(|new Function|setTimeout\(\s*["'\x60]`, "text run as code"},
+		{`\.js$`, `localStorage|document\.cookie|indexedDB`, "a store that outlives the tab"},
+		{`\.js$`, `console\.`, "a log, where a token or text could end"},
+		{`\.css$`, `@import|url\(`, "another file from a stylesheet"},
+	}
+	files := 0
+	ours(func(name, text string) {
+		files++
+		for _, r := range rules {
+			if !regexp.MustCompile(r.where).MatchString(name) {
+				continue
+			}
+			if found := regexp.MustCompile(r.what).FindString(text); found != "" {
+				t.Errorf("%s holds %s: %q", name, r.why, found)
+			}
+		}
+	})
+	if files < 10 {
+		t.Fatalf("only %d files were read", files)
+	}
+}
+
+func TestNoAssetNamesAnotherHost(t *testing.T) {
+	host := regexp.MustCompile(`(?:https?|wss?):?//[a-zA-Z0-9.-]+|["'(]//[a-z]`)
+	// The names of XML namespaces are compared, never fetched.
+	allowed := []string{"http://www.w3.org"}
+	ours(func(name, text string) {
+		for _, found := range host.FindAllString(text, -1) {
+			if !slices.Contains(allowed, found) {
+				t.Errorf("%s names %s", name, found)
+			}
+		}
+	})
+	// In the vendored bundle addresses stand in its licence comments only.
+	code := string(readStatic(t, "vendor/mqtt-5.16.0/mqtt.esm.js"))
+	code, _, _ = strings.Cut(code, "/*! Bundled license information")
+	if found := regexp.MustCompile(`https?://[a-zA-Z0-9.-]+\.[a-z]{2,}`).FindString(code); found != "" {
+		t.Errorf("the bundle names %s", found)
+	}
+}
+
+func TestBothLanguagesHaveEveryText(t *testing.T) {
+	key := regexp.MustCompile(`(?m)^  ([a-zA-Z0-9]+):`)
+	keys := func(file string) []string {
+		var list []string
+		for _, m := range key.FindAllStringSubmatch(string(readStatic(t, file)), -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	en, es := keys("text-en.js"), keys("text-es.js")
+	if len(en) < 40 || !slices.Equal(en, es) {
+		t.Fatalf("the texts differ in names or order:\n%v\n%v", en, es)
+	}
+	used := regexp.MustCompile(`(?:data-(?:t|label)="|\bt\(")([a-zA-Z0-9]+)"`)
+	ours(func(name, text string) {
+		for _, m := range used.FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(en, m[1]) {
+				t.Errorf("%s uses the text %q, which is not there", name, m[1])
+			}
+		}
+	})
+}
+
+func TestPagesLoadOnlyWhatIsServed(t *testing.T) {
+	ref := regexp.MustCompile(`(?:href|src)="(assets/[^"]+)"`)
+	imported := regexp.MustCompile(`(?:from|import\(|new URL\()\s*"\./([^"]+)"`)
+	served := Handler().(handler)
+	ours(func(name, text string) {
+		var wanted []string
+		for _, m := range ref.FindAllStringSubmatch(text, -1) {
+			wanted = append(wanted, "/"+m[1])
+		}
+		for _, m := range imported.FindAllStringSubmatch(text, -1) {
+			wanted = append(wanted, path.Join("/assets", path.Dir(name), m[1]))
+		}
+		for _, w := range wanted {
+			if served[w] == nil {
+				t.Errorf("%s loads %s, which is not served", name, w)
+			}
+		}
+	})
+}
+
+func TestNoFileIsTooLong(t *testing.T) {
+	ours(func(name, text string) {
+		if n := strings.Count(text, "\n"); n > 400 {
+			t.Errorf("%s has %d lines", name, n)
+		}
+	})
+}

@@ -1,0 +1,182 @@
+// The inbox page: welcome or inbox, and what the user does there.
+
+import { $, setText, show } from "./dom.js";
+import { speak, language, number, t, translate } from "./i18n.js";
+import { Inbox } from "./inbox.js";
+import { List, confirmRemoval } from "./list.js";
+import { Rest } from "./rest.js";
+import { announce, tellFailure, toast } from "./toast.js";
+import * as tokens from "./token.js";
+
+const topic = document.querySelector('meta[name="falcon-topic"]').content;
+let inbox = null;
+let user = "";
+let fresh = new Set();
+let fault = null; // name of the text that says why there is no inbox
+
+const list = new List($("days"), {
+  read: (seq) => run(() => inbox.read(seq)),
+  remove: async (seq) => {
+    if (!(await confirmRemoval(inbox.items.get(seq)?.title ?? ""))) return;
+    const next = list.neighbour(seq);
+    await run(() => inbox.remove(seq), t("removed"));
+    (next?.isConnected ? next : $("main")).focus();
+  },
+});
+
+/** Does what the user asked for; says so, or why not. */
+async function run(act, done) {
+  try {
+    await act();
+    if (done) announce(done);
+  } catch (error) {
+    if (error.status === undefined) throw error;
+    tellFailure(error);
+  }
+}
+
+/** Opens the inbox of a token, or says what is wrong with it. */
+function open(token) {
+  close();
+  const claims = tokens.read(token);
+  if (!claims) return welcome("tokenMalformed");
+  if (claims.expires <= Date.now()) return ended(claims);
+  tokens.store(token);
+  user = claims.user;
+  fault = null;
+  inbox = new Inbox({ token, user, topic, rest: new Rest(token) });
+  inbox.addEventListener("change", draw);
+  inbox.addEventListener("arrival", (e) => arrival(e.detail.items));
+  inbox.addEventListener("ended", () => ended(claims));
+  inbox.start();
+  draw();
+}
+
+function close() {
+  inbox?.close();
+  inbox = null;
+  list.clear();
+}
+
+function ended(claims) {
+  close();
+  tokens.store(null);
+  welcome(claims.expires <= Date.now() ? "tokenExpired" : "tokenRefused");
+}
+
+function welcome(why = null) {
+  fault = why;
+  draw();
+  if (why) $("token").focus();
+}
+
+function arrival(items) {
+  fresh = new Set(items.map((item) => item.seq));
+  draw();
+  fresh = new Set();
+  const newest = items.at(-1);
+  const act = () => list.focusUnread();
+  if (items.length === 1) toast(newest.title, newest.message, { act });
+  else toast(t("arrivedMany", items.length), newest.title, { act });
+}
+
+function draw() {
+  show($("welcome"), !inbox);
+  show($("inbox"), Boolean(inbox));
+  show($("connection"), Boolean(inbox));
+  show($("bell"), Boolean(inbox));
+  show($("who"), Boolean(inbox));
+  show($("fault"), Boolean(fault));
+  setText($("fault"), fault ? t(fault) : "");
+  $("token").toggleAttribute("aria-invalid", Boolean(fault));
+  const unread = inbox && !inbox.muted ? inbox.unread : 0;
+  document.title = (unread > 0 ? `(${number(unread)}) ` : "") + (inbox ? `${t("inbox")} · falconbridge` : `falconbridge · ${t("tagline")}`);
+  const wanted = unread > 0 ? "assets/icon-unread.svg" : "assets/icon.svg";
+  if ($("favicon").getAttribute("href") !== wanted) $("favicon").setAttribute("href", wanted);
+  if (inbox) drawInbox(unread);
+}
+
+function drawInbox(unread) {
+  const { loaded, muted, state, more } = inbox;
+  const items = inbox.sorted();
+  $("connection").dataset.state = state;
+  setText($("state"), t(state));
+  setText($("badge"), unread > 0 ? number(unread) : "");
+  $("bell").setAttribute("aria-label", t("bell", unread));
+  $("bell-icon").setAttribute("href", muted ? "#i-bell-off" : "#i-bell");
+  setText($("summary"), loaded && !muted ? t("unread", unread) : "");
+  setText($("user"), t("user", user));
+  $("mute").setAttribute("aria-checked", String(muted === true));
+  $("mute").disabled = muted === null;
+  $("mark-all").disabled = unread === 0;
+  list.draw(items, fresh);
+  show($("loading"), !loaded && state !== "away" && state !== "offline");
+  show($("empty"), loaded && !muted && items.length === 0 && !more);
+  show($("older"), loaded && more);
+  drawNotice(muted, state);
+}
+
+/** The one thing the user should know about the whole inbox now. */
+function drawNotice(muted, state) {
+  const trouble = ["away", "offline", "polling"].includes(state);
+  const notice = $("notice");
+  show(notice, trouble || muted === true);
+  notice.dataset.kind = state === "polling" || !trouble ? "calm" : "trouble";
+  setText($("notice-title"), trouble ? t(`${state}Title`) : t("mutedTitle"));
+  setText($("notice-text"), trouble ? t(`${state}Text`) : t("mutedText"));
+  setText($("notice-act"), trouble ? t("retry") : t("unmute"));
+  $("notice-act").onclick = () => (trouble ? inbox.hurry() : run(() => inbox.mute(false)));
+}
+
+$("form").addEventListener("submit", (e) => {
+  e.preventDefault();
+  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
+  if (!token) return welcome("tokenEmpty");
+  $("token").value = "";
+  open(token);
+  if (inbox) $("main").focus();
+});
+$("token").addEventListener("keydown", (e) => {
+  if (e.key !== "Enter" || e.shiftKey) return;
+  e.preventDefault();
+  $("form").requestSubmit();
+});
+$("bell").addEventListener("click", () => list.focusUnread());
+$("mark-all").addEventListener("click", () => run(() => inbox.readAll(), t("markedAll")));
+$("mute").addEventListener("click", () => run(() => inbox.mute(!inbox.muted)));
+$("older").addEventListener("click", () => run(async () => announce(t("olderLoaded", await inbox.older()))));
+$("sign-out").addEventListener("click", () => {
+  close();
+  tokens.store(null);
+  welcome();
+  $("token").focus();
+});
+
+function drawLanguages() {
+  for (const button of document.querySelectorAll("[data-speak]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.speak === language()));
+  }
+}
+for (const button of document.querySelectorAll("[data-speak]")) {
+  button.addEventListener("click", () => speak(button.dataset.speak));
+}
+document.addEventListener("language", () => {
+  list.clear(); // times and words inside are in the other language
+  drawLanguages();
+  draw();
+});
+
+// A second deep link opened in the same tab.
+addEventListener("hashchange", () => {
+  const token = tokens.takeFromAddress();
+  if (token) open(token);
+});
+addEventListener("online", () => inbox?.hurry());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && inbox?.hurry());
+
+translate();
+drawLanguages();
+const token = tokens.takeFromAddress() ?? tokens.stored();
+if (token) open(token);
+else welcome();
+document.documentElement.dataset.ready = "";

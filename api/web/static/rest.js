@@ -1,0 +1,111 @@
+// The REST side, as the contract has it.
+
+/** A refusal or a failure. status is 0 where the server could not be reached. */
+export class RestError extends Error {
+  constructor(status, detail, retryAfter) {
+    super(detail || `status ${status}`);
+    this.status = status;
+    this.detail = detail;
+    this.retryAfter = retryAfter; // seconds, 0 where the server did not say
+  }
+
+  /** Whether the token was not taken. */
+  get refused() {
+    return this.status === 401;
+  }
+
+  /** Whether trying again later may help. */
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+const patience = 15_000; // ms
+
+export class Rest {
+  #base;
+  #token;
+
+  /** base is where the server's root is; the pages may lie under a proxy's path. */
+  constructor(token, base = new URL(".", document.baseURI)) {
+    this.#token = token;
+    this.#base = base;
+  }
+
+  async #call(method, path, { query, body, keepalive } = {}) {
+    const url = new URL(path, this.#base);
+    for (const [name, value] of Object.entries(query ?? {})) {
+      if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
+    }
+    const headers = { Authorization: `Bearer ${this.#token}`, Accept: "application/json" };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    let answer;
+    try {
+      answer = await fetch(url, {
+        method,
+        headers,
+        keepalive,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        credentials: "omit",
+        cache: "no-store",
+        signal: AbortSignal.timeout(patience),
+      });
+    } catch {
+      throw new RestError(0, "", 0);
+    }
+    if (!answer.ok) {
+      const problem = await answer.json().catch(() => ({}));
+      const fields = (problem.errors ?? []).map((e) => `${e.location}: ${e.message}`);
+      throw new RestError(
+        answer.status,
+        [problem.detail ?? problem.title, ...fields].filter(Boolean).join(" · "),
+        Number(answer.headers.get("Retry-After")) || 0,
+      );
+    }
+    const text = await answer.text();
+    return { body: text ? JSON.parse(text) : null, headers: answer.headers };
+  }
+
+  /** A page of a user's history; user null means the token's own. */
+  async list({ user = null, limit = 50, before, after } = {}) {
+    const path = user === null ? "notifications" : `users/${encodeURIComponent(user)}/notifications`;
+    const { body, headers } = await this.#call("GET", path, { query: { limit, before, after } });
+    const number = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
+    return {
+      items: body,
+      more: (headers.get("Link") ?? "").includes('rel="next"'),
+      lastSeq: number("X-Last-Seq"),
+      unread: number("X-Unread-Count"),
+      epoch: headers.get("X-Epoch"),
+    };
+  }
+
+  async get(path, query) {
+    return (await this.#call("GET", path, { query })).body;
+  }
+
+  async send(method, path, body) {
+    return (await this.#call(method, path, { body })).body;
+  }
+
+  read(id) {
+    return this.send("POST", `notifications/${id}/read`);
+  }
+
+  readUpTo(seq) {
+    return this.send("POST", "notifications/read", { up_to: seq });
+  }
+
+  remove(id) {
+    return this.send("DELETE", `notifications/${id}`);
+  }
+
+  /** Whether the user is muted. */
+  async muted() {
+    return !(await this.get("settings")).is_review_enabled;
+  }
+
+  mute(muted) {
+    return this.send("PATCH", "settings", { is_review_enabled: muted ? 0 : 1 });
+  }
+}

@@ -1,0 +1,50 @@
+// Toasts: what just happened, for some seconds, and for screen readers.
+
+import { $, h, icon } from "./dom.js";
+import { t } from "./i18n.js";
+
+const stay = 7_000; // ms; a pointer or focus on the toast holds it
+const most = 3; // at once
+
+/** Shows a toast; act, where given, runs on a click on its text. */
+export function toast(title, text = "", { kind = "news", act } = {}) {
+  const root = $("toasts");
+  let timer;
+  const close = () => {
+    clearTimeout(timer);
+    node.remove();
+  };
+  const words = [h("strong", {}, title), text ? h("span", {}, text) : null];
+  const node = h(
+    "div",
+    { class: `toast ${kind}` },
+    icon(kind === "fault" ? "cross" : "bell"),
+    act
+      ? h("button", { type: "button", class: "words", onclick: () => (close(), act()) }, words)
+      : h("div", { class: "words" }, words),
+    h("button", { type: "button", class: "link bin", "aria-label": t("dismiss"), onclick: close }, icon("cross")),
+  );
+  const arm = () => {
+    clearTimeout(timer);
+    timer = setTimeout(close, stay);
+  };
+  for (const event of ["pointerenter", "focusin"]) node.addEventListener(event, () => clearTimeout(timer));
+  for (const event of ["pointerleave", "focusout"]) node.addEventListener(event, arm);
+  root.append(node);
+  while (root.children.length > most) root.firstChild.remove();
+  arm();
+}
+
+/** Says something to screen readers only. */
+export function announce(text) {
+  const node = $("announcer");
+  node.textContent = "";
+  requestAnimationFrame(() => (node.textContent = text)); // the same words twice are said twice
+}
+
+/** Tells why something did not work. */
+export function tellFailure(error) {
+  if (error.status === 429) toast(t("failedBusy", error.retryAfter || 1), "", { kind: "fault" });
+  else if (error.status === 0 || error.status === 503) toast(t("failedAway"), "", { kind: "fault" });
+  else toast(t("failed"), error.detail ?? "", { kind: "fault" });
+}

@@ -1,0 +1,54 @@
+// The token: where it comes from and where it stays.
+//
+// It arrives in the fragment, which browsers never send, or is pasted. It lives in
+// sessionStorage, so that a reload keeps it and closing the tab forgets it. It is
+// never put in a query, in a cookie or in storage that outlives the tab.
+
+const key = "falconbridge.token";
+
+/** Takes the token out of the address bar, if there is one, and out of the tab's history. */
+export function takeFromAddress() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const token = fragment.get("token");
+  if (token === null) return null;
+  fragment.delete("token");
+  const rest = fragment.toString();
+  history.replaceState(null, "", location.pathname + location.search + (rest ? `#${rest}` : ""));
+  return token.trim() || null;
+}
+
+// Storage may be switched off; the token then lives as long as the page.
+export function stored() {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+export function store(token) {
+  try {
+    if (token === null) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, token);
+  } catch {
+    // See stored.
+  }
+}
+
+/**
+ * What the token says: {user, expires (ms), scopes}. Null where it is none. This
+ * only reads; whether it is genuine is for the server to say.
+ */
+export function read(token) {
+  try {
+    const part = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes));
+    const user = claims.sub;
+    if (typeof user !== "string" && typeof user !== "number") return null;
+    const scopes = Array.isArray(claims.scope) ? claims.scope : String(claims.scope ?? "").split(" ");
+    return { user: String(user), expires: claims.exp * 1000, scopes: scopes.filter(Boolean) };
+  } catch {
+    return null;
+  }
+}

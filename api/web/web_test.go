@@ -1,0 +1,225 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func fetch(t *testing.T, h http.Handler, method, target string, headers ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestEveryAnswerIsLockedDown(t *testing.T) {
+	for name, target := range map[string]string{
+		"the inbox":        "/",
+		"a module":         "/assets/page.js",
+		"what is vendored": "/assets/vendor/mqtt-5.16.0/mqtt.esm.js",
+		"an unknown path":  "/nothing",
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := fetch(t, Handler(), "GET", target).Header
+			for header, want := range map[string]string{
+				"X-Content-Type-Options": "nosniff",
+				"Referrer-Policy":        "no-referrer",
+				"X-Frame-Options":        "DENY",
+			} {
+				if got := h.Get(header); got != want {
+					t.Errorf("%s: %q, want %q", header, got, want)
+				}
+			}
+			csp := strings.Split(h.Get("Content-Security-Policy"), "; ")
+			for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'",
+				"frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+				if !contains(csp, want) {
+					t.Errorf("the policy lacks %q", want)
+				}
+			}
+			if bad := regexp.MustCompile(`unsafe|\*|https?:|blob:`).FindString(strings.Join(csp, ";")); bad != "" {
+				t.Errorf("the policy allows %q", bad)
+			}
+		})
+	}
+}
+
+func contains(list []string, want string) bool {
+	for _, s := range list {
+		if s == want {
+			return true
+		}
+	}
+	return false
+}
+
+func TestStatus(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method, target string
+		want           int
+	}{
+		"the inbox":                    {"GET", "/", 200},
+		"head of the inbox":            {"HEAD", "/", 200},
+		"a stylesheet":                 {"GET", "/assets/base.css", 200},
+		"a page by its file name":      {"GET", "/assets/index.html", 404},
+		"a folder":                     {"GET", "/assets/", 404},
+		"a vendored folder":            {"GET", "/assets/vendor/mqtt-5.16.0/", 404},
+		"a path that climbs":           {"GET", "/assets/../web.go", 404},
+		"an encoded path that climbs":  {"GET", "/assets/%2e%2e/web.go", 404},
+		"an unknown REST path":         {"GET", "/notification", 404},
+		"a form posted to the inbox":   {"POST", "/", 405},
+		"an unknown method":            {"BREW", "/assets/page.js", 405},
+		"a post to nowhere is unknown": {"POST", "/nothing", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := fetch(t, Handler(), tt.method, tt.target)
+			if r.StatusCode != tt.want {
+				t.Fatalf("status %d, want %d", r.StatusCode, tt.want)
+			}
+			if tt.want >= 400 && r.Header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("an error of type %q", r.Header.Get("Content-Type"))
+			}
+		})
+	}
+}
+
+func TestEveryAssetIsServedWithItsType(t *testing.T) {
+	n := 0
+	each(func(name string, want []byte) {
+		n++
+		if path.Ext(name) == ".html" {
+			return
+		}
+		r := fetch(t, Handler(), "GET", "/assets/"+name)
+		if body(t, r) != string(want) {
+			t.Errorf("%s is not served as it stands", name)
+		}
+		if kind := r.Header.Get("Content-Type"); kind == "application/octet-stream" && path.Base(name) != "SHA256SUMS" {
+			t.Errorf("%s has no content type of its own", name)
+		}
+	})
+	if n < 10 {
+		t.Fatalf("only %d files are embedded", n)
+	}
+}
+
+func TestCaching(t *testing.T) {
+	h := Handler()
+	for name, tt := range map[string]struct{ target, want string }{
+		"ours are asked for each time":   {"/assets/page.js", "no-cache"},
+		"the page is asked for, too":     {"/", "no-cache"},
+		"versioned paths are kept":       {"/assets/vendor/mqtt-5.16.0/mqtt.esm.js", "public, max-age=31536000, immutable"},
+		"an error is not kept by anyone": {"/nothing", "no-store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := fetch(t, h, "GET", tt.target)
+			if got := r.Header.Get("Cache-Control"); got != tt.want {
+				t.Errorf("Cache-Control %q, want %q", got, tt.want)
+			}
+			tag := r.Header.Get("ETag")
+			if tt.want == "no-store" {
+				return
+			}
+			if again := fetch(t, h, "GET", tt.target, "If-None-Match", tag); again.StatusCode != http.StatusNotModified {
+				t.Errorf("the same again: %d, want 304", again.StatusCode)
+			}
+		})
+	}
+}
+
+func TestGzipHoldsTheSameBytesUnderAnotherTag(t *testing.T) {
+	const target = "/assets/vendor/mqtt-5.16.0/mqtt.esm.js"
+	plain := fetch(t, Handler(), "GET", target, "Accept-Encoding", "gzip;q=0, br")
+	zipped := fetch(t, Handler(), "GET", target, "Accept-Encoding", "br, gzip")
+	if plain.Header.Get("Content-Encoding") != "" || zipped.Header.Get("Content-Encoding") != "gzip" {
+		t.Fatal("the encoding does not follow Accept-Encoding")
+	}
+	if plain.Header.Get("ETag") == zipped.Header.Get("ETag") {
+		t.Error("both representations bear one strong tag")
+	}
+	z, err := gzip.NewReader(zipped.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(z)
+	if err != nil || string(got) != body(t, plain) {
+		t.Errorf("unzipped it differs (%v)", err)
+	}
+}
+
+func TestThePageNamesThePrefixedTopic(t *testing.T) {
+	h := New(Options{Topics: bridge.Topics{Prefix: `a"b/`}})
+	if got := body(t, fetch(t, h, "GET", "/")); !strings.Contains(got, `content="a&#34;b/users/{user}/reports/status"`) {
+		t.Error("the topic of the page lacks the prefix, or is not escaped")
+	}
+}
+
+// TestVendoredFilesAreTheOnesChecked holds what others wrote to its checksums, and
+// that nothing is vendored without one.
+func TestVendoredFilesAreTheOnesChecked(t *testing.T) {
+	files := make(map[string][]byte)
+	each(func(name string, b []byte) {
+		if strings.HasPrefix(name, "vendor/") {
+			files[name] = b
+		}
+	})
+	checked := 0
+	for name, sums := range files {
+		if path.Base(name) != "SHA256SUMS" {
+			continue
+		}
+		for line := range strings.Lines(string(sums)) {
+			want, file, _ := strings.Cut(strings.TrimSpace(line), "  ")
+			got := sha256.Sum256(files[path.Join(path.Dir(name), file)])
+			if hex.EncodeToString(got[:]) != want {
+				t.Errorf("%s is not the file whose checksum is kept", file)
+			}
+			checked++
+			delete(files, path.Join(path.Dir(name), file))
+		}
+	}
+	for name := range files {
+		if base := path.Base(name); base != "SHA256SUMS" && base != "README.md" {
+			t.Errorf("%s has no checksum", name)
+		}
+	}
+	if checked < 2 {
+		t.Fatalf("%d checksums were compared", checked)
+	}
+	if !bytes.Contains(readStatic(t, "vendor/mqtt-5.16.0/LICENSES.txt"), []byte("MQTT.js contributors")) {
+		t.Error("the licence beside mqtt.js does not name its authors")
+	}
+}
+
+func readStatic(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := static.ReadFile("static/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
