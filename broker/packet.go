@@ -80,22 +80,23 @@ func (c *conn) next(limit int) ([]byte, error) {
 	}
 }
 
-// room makes place behind c.w for a packet of n bytes, 0 where that is unknown.
-// The buffer doubles as bytes arrive, so a length alone costs nothing.
+// room makes place behind c.w for more of a packet of n bytes, 0 where that is
+// unknown. The buffer doubles as bytes arrive, so a length alone costs nothing, and
+// an idle connection holds the small one only.
 func (c *conn) room(n int) {
 	have := c.w - c.r
-	if have == 0 && len(c.buf) > len(c.small) && n <= len(c.small) {
-		c.buf = c.small[:]
+	switch {
+	case have == 0:
+		c.buf, c.r, c.w = c.small[:], 0, 0
+	case c.w < len(c.buf):
+	case c.r > 0:
+		copy(c.buf, c.buf[c.r:c.w])
+		c.r, c.w = 0, have
+	default:
+		grown := make([]byte, min(2*len(c.buf), n))
+		copy(grown, c.buf)
+		c.buf = grown
 	}
-	if c.w < len(c.buf) && c.r+n <= len(c.buf) {
-		return
-	}
-	to := c.buf
-	if have == len(c.buf) {
-		to = make([]byte, min(2*len(c.buf), max(n, 2*len(c.small))))
-	}
-	copy(to, c.buf[c.r:c.w])
-	c.buf, c.r, c.w = to, 0, have
 }
 
 // arm sets the read deadline: one and a half keepalives between packets (MQTT 5
