@@ -85,8 +85,7 @@ type process struct {
 	done chan error
 }
 
-// spawn starts name; the child dies with the thread that started it, so it is
-// started from a thread that lives as long as the process.
+// spawn starts name, which writes to server.log in dir.
 func spawn(dir string, asNobody bool, name string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -95,6 +94,12 @@ func spawn(dir string, asNobody bool, name string, args ...string) (*process, er
 	defer log.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
+	return launch(cmd, asNobody)
+}
+
+// launch starts cmd; the child dies with the thread that started it, so it is
+// started from a thread that lives as long as the process.
+func launch(cmd *exec.Cmd, asNobody bool) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if asNobody && os.Getuid() == 0 {
 		uid, gid, err := unprivileged()
@@ -115,7 +120,7 @@ func spawn(dir string, asNobody bool, name string, args ...string) (*process, er
 		}
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	return p, nil
 }

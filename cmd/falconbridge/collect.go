@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// roomCollector reads what the rooms count when Prometheus asks.
+type roomCollector struct{ s *server }
+
+// Describe sends nothing: which figures there are depends on what runs, which
+// makes this an unchecked collector.
+func (roomCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the figures of what has started.
+func (r roomCollector) Collect(ch chan<- prometheus.Metric) {
+	s := r.s
+	out := sink{ch}
+	out.gauge("build_info", "The version that runs.", 1, "version", version())
+	if s.started.Load() {
+		r.rooms(out)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for _, p := range s.parts() {
+		ok := 1.0
+		if p.ready(ctx) != nil {
+			ok = 0
+		}
+		out.gauge("ready", "1 where the part answers and the node does not drain.", ok, "part", p.name)
+	}
+	if s.cert != nil {
+		out.gauge("certificate_expiry_timestamp_seconds", "When the served certificate ends.", float64(s.cert.expires().Unix()))
+		out.count("certificate_failures_total", "Looks at certificate files that could not be used.", s.cert.failures.Load())
+	}
+}
+
+func (r roomCollector) rooms(out sink) {
+	h := r.s.hub.Figures()
+	out.gauge("connections", "Devices connected to this node.", float64(h.Connections))
+	out.count("messages_sent_total", "Messages handed to devices' connections.", h.Sent)
+	out.count("messages_acknowledged_total", "Messages completed by PUBACK.", h.Acked)
+	out.count("messages_oversize_total", "Messages left out: over the device's Maximum Packet Size.", h.Oversize)
+	out.count("log_reads_total", "Reads of the log to deliver from.", h.Reads)
+
+	b := r.s.broker.Stats()
+	out.gauge("mqtt_pending_connections", "Sockets before login.", float64(b.Pending))
+	out.count("mqtt_accepted_total", "Sockets accepted, WebSockets included.", b.Accepted)
+	out.count("mqtt_logins_total", "CONNECTs granted.", b.Logins)
+	out.count("mqtt_turned_away_total", "Sockets closed at once: too many before login.", b.TurnedAway)
+	out.count("mqtt_ended_total", "Connections the server ended.", b.Ended)
+	out.count("mqtt_engine_panics_total", "Packets that made the engine panic.", b.Panics)
+	out.count("mqtt_accept_errors_total", "Failed accepts.", b.AcceptErrors)
+	out.count("mqtt_received_bytes_total", "MQTT bytes read.", b.BytesIn)
+	out.count("mqtt_sent_bytes_total", "MQTT bytes written.", b.BytesOut)
+	for code, n := range b.Refused {
+		out.count("mqtt_refused_total", "CONNECTs refused, by MQTT 5 reason code.", n, "code", reasonCode(code))
+	}
+}
+
+// sink makes metrics of figures. Labels are pairs of a name and a value.
+type sink struct{ ch chan<- prometheus.Metric }
+
+func (s sink) gauge(name, help string, v float64, labels ...string) {
+	s.send(name, help, prometheus.GaugeValue, v, labels)
+}
+
+func (s sink) count(name, help string, n int64, labels ...string) {
+	s.send(name, help, prometheus.CounterValue, float64(n), labels)
+}
+
+func (s sink) send(name, help string, kind prometheus.ValueType, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	d := prometheus.NewDesc("falconbridge_"+name, help, names, nil)
+	s.ch <- prometheus.MustNewConstMetric(d, kind, v, values...)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/db"
+)
+
+// databaseFile is the SQLite file in the data dir.
+const databaseFile = "falconbridge.db"
+
+// openDatabase opens the configured database and waits until it answers, at most
+// --start-timeout: it may start at the same time as this program.
+func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger) (*db.DB, error) {
+	o := db.Options{URL: c.databaseURL, Node: node, Logger: log}
+	if o.URL == "" {
+		if err := os.MkdirAll(c.dataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
+		}
+		o.URL = filepath.Join(c.dataDir, databaseFile)
+	}
+	setting := "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
+	if c.databaseURL == "" {
+		setting = "--data-dir (FALCON_DATA_DIR)"
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(c.startTimeout, time.Second))
+	defer cancel()
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 4*time.Second) {
+		d, err := db.Open(ctx, o)
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, bridge.ErrUnavailable) {
+			return nil, fmt.Errorf("%s: %w", setting, err)
+		}
+		log.Warn("the database does not answer, asking again", "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s: %w; start the database, or wait longer with --start-timeout", setting, err)
+		case <-time.After(wait):
+		}
+	}
+}
+
+// migrate applies pending migrations, or refuses to start over them.
+func migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
+	if auto {
+		names, err := d.Up(ctx)
+		if err == nil && len(names) > 0 {
+			log.Info("migrated the schema", "applied", len(names))
+		}
+		return err
+	}
+	pending, err := pendingMigrations(ctx, d)
+	if err != nil {
+		return err
+	}
+	if pending > 0 {
+		return fmt.Errorf("--auto-migrate (FALCON_AUTO_MIGRATE): is off and %d migrations are pending; run: falconbridge migrate up", pending)
+	}
+	return nil
+}
+
+func pendingMigrations(ctx context.Context, d *db.DB) (int, error) {
+	all, err := d.Status(ctx)
+	n := 0
+	for _, m := range all {
+		if m.AppliedAt.IsZero() {
+			n++
+		}
+	}
+	return n, err
+}

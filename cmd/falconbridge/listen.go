@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// listen opens one of the addresses. A port that cannot be had is the setting's
+// fault, and said so.
+func (s *server) listen(setting, addr string, secure bool, protocols ...string) (net.Listener, error) {
+	var c net.ListenConfig
+	l, err := c.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		p := problem{setting, "cannot listen on " + addr, "choose another address"}
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			p.what, p.mend = addr+" is in use by another program", "stop that one, or choose another port"
+		case errors.Is(err, syscall.EACCES):
+			p.what, p.mend = "this user may not listen on "+addr, "choose a port of 1024 or higher"
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			p.what, p.mend = addr+" is not an address of this machine", "leave the host out to listen on all"
+		}
+		return nil, p
+	}
+	s.addrs[setting] = l.Addr()
+	s.log.Info("listening", "setting", setting, "addr", l.Addr().String(), "tls", secure)
+	if secure {
+		l = tls.NewListener(l, s.cert.config(protocols...))
+	}
+	return l, nil
+}
+
+func isClosed(err error) bool {
+	return errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed)
+}
+
+// nodeName is unique among running nodes and tells people which machine it is.
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "node"
+	}
+	return fmt.Sprintf("%.40s-%s", host, strings.ToLower(rand.Text()[:8]))
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+var (
+	pageLine = regexp.MustCompile(`(?m)^\s*(http://127\.0\.0\.1:\d+)/#token=(\S+)$`)
+	curlLine = regexp.MustCompile(`(?m)^\s*(curl .*)$`)
+	jwtLine  = regexp.MustCompile(`(?m)^\s*(eyJ\S+)$`)
+)
+
+// A newcomer starts the program without anything, opens the page it prints, and
+// runs the line it prints.
+func TestANewcomerNeedsNothing(t *testing.T) {
+	p := testserver.NewProgram(t, nil)
+	page := pageLine.FindStringSubmatch(p.Stdout())
+	curl := curlLine.FindStringSubmatch(p.Stdout())
+	admin := jwtLine.FindStringSubmatch(p.Stdout())
+	if page == nil || curl == nil || admin == nil {
+		t.Fatalf("want a page, a curl line and a token in %q", p.Stdout())
+	}
+	if page[1] != p.HTTP {
+		t.Errorf("the page is at %s, the program at %s", page[1], p.HTTP)
+	}
+	one := caller{base: page[1], token: page[2]}
+	var html string
+	head := one.do(t, "GET", "/", nil, 200, &html)
+	if !strings.HasPrefix(head.Get("Content-Type"), "text/html") {
+		t.Errorf("the page is %s", head.Get("Content-Type"))
+	}
+	if got := one.raws(t); len(got) != 0 {
+		t.Errorf("a new inbox holds %q", got)
+	}
+	if out, errs, code := finish(t, exec.Command("sh", "-c", curl[1])); code != 0 || !strings.Contains(out, `"seq":1`) {
+		t.Fatalf("the curl line: exit %d, %s %s", code, out, errs)
+	}
+	got := one.raws(t)
+	if len(got) != 1 || !strings.Contains(got[0], `"title":"Hola"`) {
+		t.Errorf("after the curl line the inbox holds %q", got)
+	}
+	caller{base: p.HTTP, token: admin[1]}.do(t, "GET", "/admin/connections", nil, 200, nil)
+	if strings.Contains(p.Log(), page[2]) || strings.Contains(p.Log(), admin[1]) {
+		t.Error("a token stands in the log")
+	}
+
+	key := filepath.Join(p.Dir, keyFile)
+	info, err := os.Stat(key)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the development key: %v, %v", info, err)
+	}
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if got := one.raws(t); len(got) != 1 {
+		t.Errorf("after a restart the same token sees %q", got)
+	}
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("an open key stays open: %v, %v", info, err)
+	}
+}
+
+func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	if p.Stdout() != "" || strings.Contains(p.Log(), "eyJ") {
+		t.Errorf("printed %q, logged %q", p.Stdout(), p.Log())
+	}
+	resp, err := http.Get(p.HTTP + "/notifications")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 401 {
+		t.Errorf("without a token: %d, want 401", resp.StatusCode)
+	}
+	if _, err := os.Stat(filepath.Join(p.Dir, keyFile)); !os.IsNotExist(err) {
+		t.Errorf("a development key was made: %v", err)
+	}
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/falconalert/falconbridge/api"
+	"github.com/falconalert/falconbridge/api/web"
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/broker"
+	"github.com/falconalert/falconbridge/db"
+)
+
+// server is everything that runs.
+type server struct {
+	c        checked
+	out      io.Writer // for the welcome of development mode
+	log      *slog.Logger
+	node     string
+	metrics  *metrics
+	cert     *certificate // nil: no TLS
+	db       *db.DB
+	bus      bridge.Bus
+	hub      *bridge.Hub
+	service  *bridge.Service
+	verifier *token.Verifier
+	broker   *broker.Broker
+
+	started  atomic.Bool // until then nothing is ready
+	draining atomic.Bool
+	failed   chan error // a part that ended by itself
+	undo     teardown
+	addrs    map[string]net.Addr // by setting, as bound
+}
+
+// start brings up one part after the other, each on what stands already. Where
+// one fails, those before it are taken down again.
+func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (s *server, err error) {
+	s = &server{
+		c: c, out: out, log: log, node: nodeName(), failed: make(chan error, 1),
+		undo: teardown{log: log}, addrs: make(map[string]net.Addr),
+	}
+	defer func() {
+		if err != nil {
+			_ = s.undo.run() // the first failure is the one that counts
+		}
+	}()
+	s.metrics = newMetrics(s)
+	for _, part := range []func(context.Context) error{
+		s.startCertificate, s.startAdmin, s.startDatabase, s.startBus, s.startHub, s.startVerifier,
+		s.startRelay, s.startBroker, s.startHTTP, s.welcome,
+	} {
+		if err := part(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.started.Store(true)
+	s.undo.add("readiness", c.drainDelay+time.Second, s.unready)
+	return s, nil
+}
+
+// spawn runs a part until the teardown reaches it. One that ends by itself with
+// an error stops the program.
+func (s *server) spawn(name string, limit time.Duration, run func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		done <- err
+		if err != nil && ctx.Err() == nil {
+			select {
+			case s.failed <- fmt.Errorf("the %s: %w", name, err):
+			default:
+			}
+		}
+	}()
+	s.undo.add(name, limit, func(ctx context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+func (s *server) startCertificate(context.Context) (err error) {
+	if s.c.tlsCert == "" {
+		return nil
+	}
+	if s.cert, err = newCertificate(s.c.tlsCert, s.c.tlsKey, s.log); err == nil {
+		s.spawn("certificate", time.Second, s.cert.run)
+	}
+	return err
+}
+
+func (s *server) startDatabase(ctx context.Context) (err error) {
+	if s.db, err = openDatabase(ctx, s.c, s.node, s.log); err != nil {
+		return err
+	}
+	s.undo.add("database", 5*time.Second, func(context.Context) error { return s.db.Close() })
+	if err := migrate(ctx, s.db, s.c.autoMigrate, s.log); err != nil {
+		return err
+	}
+	s.spawn("database's upkeep", 3*time.Second, s.db.Run)
+	return nil
+}
+
+func (s *server) startBus(context.Context) (err error) {
+	if s.bus, err = newBus(s.c, s.node, s.log); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *server) startHub(ctx context.Context) error {
+	s.hub = bridge.NewHub(bridge.Options{
+		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
+		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
+		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, Observe: s.metrics.delivered,
+	})
+	s.service = bridge.NewService(bridge.ServiceOptions{
+		Log: s.db, History: s.db, Reports: s.db, Sessions: s.db, Cluster: s.db,
+		Hub: s.hub, Bus: s.bus, Locale: s.c.locale,
+	})
+	// Before anybody is let in, the node knows what was revoked.
+	if err := s.hub.Poll(ctx); err != nil {
+		return err
+	}
+	s.spawn("bus", 3*time.Second, func(ctx context.Context) error { return s.bus.Run(ctx, s.hub) })
+	s.spawn("hub", 6*time.Second, s.hub.Run) // flushes cursors, leaves the cluster
+	return nil
+}
+
+func (s *server) startVerifier(ctx context.Context) (err error) {
+	if s.c.keys.development {
+		if s.c.keys.secret, err = developmentKey(s.c.dataDir); err != nil {
+			return err
+		}
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k := s.c.keys
+	s.verifier, err = token.NewVerifier(life, token.Options{
+		Secret: k.secret, PublicKeyPEM: k.publicPEM, JWKSURL: k.jwksURL,
+		Issuer: k.issuer, Audience: k.audience, AdminWhen: k.adminWhen,
+		Revoked: s.hub.Revocations.Revoked, OnRefresh: s.metrics.refreshed,
+	})
+	if err != nil {
+		cancel()
+		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and the address right?", err)
+	}
+	s.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
+	return nil
+}
+
+// startRelay will publish to an external broker as well.
+func (s *server) startRelay(context.Context) error { return nil }
+
+func (s *server) startBroker(context.Context) (err error) {
+	s.broker, err = broker.New(broker.Options{
+		Hub: s.hub, Verifier: s.verifier, Origins: s.c.origins, Log: s.log,
+		MaxConnections: s.c.maxConnections, MaxConnectionsPerUser: s.c.maxConnectionsPerUser,
+		ConnectRatePerIP: s.c.connectRate, SessionTTL: s.c.sessionTTL,
+	})
+	if err != nil {
+		return err
+	}
+	s.undo.add("devices", s.c.drainTime+5*time.Second, func(ctx context.Context) error {
+		return s.broker.Drain(ctx, s.c.drainTime)
+	})
+	for _, l := range []struct{ setting, addr, kind string }{
+		{"mqtt-addr", s.c.mqtt, "tcp"}, {"mqtts-addr", s.c.mqtts, "tls"},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		ln, err := s.listen(l.setting, l.addr, l.kind == "tls", "mqtt")
+		if err != nil {
+			return err
+		}
+		s.spawn(l.setting, time.Second, func(ctx context.Context) error { return s.broker.ServeTCP(ctx, ln, l.kind) })
+	}
+	return nil
+}
+
+func (s *server) startHTTP(context.Context) error {
+	h, err := api.New(api.Options{
+		Service: s.service, Verifier: s.verifier, Origins: s.c.origins, Topics: s.c.topics, Locale: s.c.locale,
+		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.topics}),
+		Ready: s.ready, RequestRatePerUser: s.c.requestRate, Version: version(), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := s.listen("http-addr", s.c.http, s.cert != nil, "h2", "http/1.1")
+	if err != nil {
+		return err
+	}
+	s.serveHTTP("HTTP", ln, api.Server(s.metrics.watch(h), api.Timeouts{}, s.log), 10*time.Second)
+	return nil
+}
+
+// serveHTTP serves until the teardown, which lets requests in flight finish.
+func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server, limit time.Duration) {
+	go func() {
+		if err := srv.Serve(l); err != nil && !isClosed(err) {
+			select {
+			case s.failed <- fmt.Errorf("%s: %w", name, err):
+			default:
+			}
+		}
+	}()
+	s.undo.add(name, limit, func(ctx context.Context) error {
+		if err := srv.Shutdown(ctx); err != nil {
+			_ = srv.Close()
+			return err
+		}
+		return nil
+	})
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// reloadEvery is how often the certificate files are read: a change is served
+// within 30 s.
+const reloadEvery = 10 * time.Second
+
+// certificate serves a pair of files, as they are now. Files that cannot be used
+// leave the former certificate in place: they may be half-written.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	current           atomic.Pointer[loaded]
+	failures          atomic.Int64
+}
+
+type loaded struct {
+	pair      tls.Certificate
+	cert, key []byte // as read
+}
+
+func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log.With("component", "tls")}
+	if _, err := c.load(); err != nil {
+		return nil, fmt.Errorf("--tls-cert (FALCON_TLS_CERT): %w", err)
+	}
+	return c, nil
+}
+
+// load reads the files; news tells whether they changed.
+func (c *certificate) load() (news bool, err error) {
+	cert, err1 := os.ReadFile(c.certFile)
+	key, err2 := os.ReadFile(c.keyFile)
+	if err := errors.Join(err1, err2); err != nil {
+		return false, err
+	}
+	if old := c.current.Load(); old != nil && bytes.Equal(old.cert, cert) && bytes.Equal(old.key, key) {
+		return false, nil
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return false, fmt.Errorf("read the certificate and its key: %w", err)
+	}
+	c.current.Store(&loaded{pair, cert, key})
+	return true, nil
+}
+
+// run looks after the files until ctx ends.
+func (c *certificate) run(ctx context.Context) error {
+	t := time.NewTicker(reloadEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		switch news, err := c.load(); {
+		case err != nil:
+			c.failures.Add(1)
+			c.log.Warn("the certificate files cannot be used, the former certificate stays", "error", err)
+		case news:
+			c.log.Info("serving a new certificate", "expires", c.expires())
+		}
+	}
+}
+
+func (c *certificate) expires() time.Time { return c.current.Load().pair.Leaf.NotAfter.UTC() }
+
+// config is for one listener: TLS 1.2 and later, with the given protocols.
+func (c *certificate) config(protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: protocols,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return &c.current.Load().pair, nil
+		},
+	}
+}

@@ -1,0 +1,197 @@
+package testserver
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Program is the built falconbridge, running on free ports of loopback. Without
+// a key in its environment it runs in development mode.
+type Program struct {
+	HTTP  string // http://127.0.0.1:port
+	WS    string // ws://127.0.0.1:port/mqtt
+	MQTT  string // 127.0.0.1:port
+	Admin string // http://127.0.0.1:port
+	Dir   string // its data dir
+
+	binary   string
+	args     []string
+	env      []string
+	run      *process
+	out, log transcript
+}
+
+// NewProgram starts the program with env and args beside its addresses, and waits
+// until it is ready. It ends with the test, in order.
+func NewProgram(t testing.TB, env map[string]string, args ...string) *Program {
+	t.Helper()
+	p := Prepare(t, env, args...)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Prepare is NewProgram without the start.
+func Prepare(t testing.TB, env map[string]string, args ...string) *Program {
+	t.Helper()
+	httpPort, mqttPort, adminPort := FreePort(t), FreePort(t), FreePort(t)
+	p := &Program{
+		HTTP:   fmt.Sprintf("http://127.0.0.1:%d", httpPort),
+		WS:     fmt.Sprintf("ws://127.0.0.1:%d/mqtt", httpPort),
+		MQTT:   fmt.Sprintf("127.0.0.1:%d", mqttPort),
+		Admin:  fmt.Sprintf("http://127.0.0.1:%d", adminPort),
+		Dir:    t.TempDir(),
+		binary: Binary(t),
+		env:    Environ(env),
+	}
+	p.args = append([]string{
+		fmt.Sprintf("--http-addr=127.0.0.1:%d", httpPort), "--mqtt-addr=" + p.MQTT,
+		fmt.Sprintf("--admin-addr=127.0.0.1:%d", adminPort), "--data-dir=" + p.Dir, "--drain-time=200ms",
+	}, args...)
+	t.Cleanup(func() {
+		if p.run != nil {
+			_ = p.Stop()
+		}
+		if t.Failed() {
+			t.Logf("the program's log:\n%s", p.log.String())
+		}
+	})
+	return p
+}
+
+// Environ is the process's environment without what the program reads, and with
+// env.
+func Environ(env map[string]string) []string {
+	var out []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "FALCON_") && !strings.HasPrefix(v, "DATABASE_URL") {
+			out = append(out, v)
+		}
+	}
+	for name, value := range env {
+		out = append(out, name+"="+value)
+	}
+	return out
+}
+
+// Command is another command of the same program with the same settings, such as
+// token or tail, to be run by the caller.
+func (p *Program) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command(p.binary, append(args, p.args...)...)
+	cmd.Env = p.env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// Begin starts the stopped program and does not wait.
+func (p *Program) Begin() error {
+	cmd := exec.Command(p.binary, append([]string{"serve"}, p.args...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.out, &p.log
+	run, err := launch(cmd, false)
+	p.run = run
+	return err
+}
+
+// Start starts the stopped program and waits until it is ready.
+func (p *Program) Start() error {
+	if err := p.Begin(); err != nil {
+		return err
+	}
+	return p.WaitReady(30 * time.Second)
+}
+
+// WaitReady waits until the program answers that it is ready.
+func (p *Program) WaitReady(limit time.Duration) error {
+	deadline := time.Now().Add(limit)
+	for {
+		resp, err := http.Get(p.Admin + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = fmt.Errorf("/readyz answers %d", resp.StatusCode)
+		}
+		select {
+		case exit := <-p.run.done:
+			return fmt.Errorf("the program ended: %v\n%s", exit, p.log.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the program is not ready: %w\n%s", err, p.log.String())
+		}
+	}
+}
+
+// Signal sends it a signal.
+func (p *Program) Signal(sig syscall.Signal) error { return p.run.cmd.Process.Signal(sig) }
+
+// Wait waits for its end, at most limit, and returns its exit code.
+func (p *Program) Wait(limit time.Duration) (int, error) {
+	run := p.run
+	select {
+	case <-run.done:
+		p.run = nil
+		return run.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(limit):
+		return 0, fmt.Errorf("the program still runs after %v", limit)
+	}
+}
+
+// Stop ends it in order: SIGTERM, and at most 30 s.
+func (p *Program) Stop() error {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	code, err := p.Wait(30 * time.Second)
+	if err != nil {
+		return errors.Join(err, p.Kill())
+	}
+	if code != 0 {
+		return fmt.Errorf("the program ended with exit code %d", code)
+	}
+	return nil
+}
+
+// Kill ends it as a power cut would.
+func (p *Program) Kill() error {
+	if err := p.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	_, err := p.Wait(10 * time.Second)
+	return err
+}
+
+// Stdout is what it printed so far, Log what it logged.
+func (p *Program) Stdout() string { return p.out.String() }
+
+// Log is what it logged so far.
+func (p *Program) Log() string { return p.log.String() }
+
+// transcript keeps what is written to it.
+type transcript struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *transcript) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(b)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
