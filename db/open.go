@@ -74,10 +74,12 @@ type DB struct {
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
 	log   *bun.DB // of the committer; SQLite: the same as write
 
-	stmts     statements
-	committer *committer
-	epoch     epoch
-	purged    atomic.Int64 // Unix ms of the last purge, see errors.go
+	stmts       statements
+	generations generations  // SQLite's, see session_sqlite.go
+	retained    atomic.Int64 // where the walk of Retain stands, an id
+	committer   *committer
+	epoch       epoch
+	purged      atomic.Int64 // Unix ms of the last purge, see errors.go
 
 	closing sync.Once
 	closed  error
