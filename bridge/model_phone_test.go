@@ -1,0 +1,245 @@
+package bridge_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// phone is a device: what it got, and the model's idea of its cursor.
+type phone struct {
+	user       *user
+	device     bridge.Device
+	exists     bool // a session is stored
+	subscribed bool
+	durable    bridge.Seq // the cursor in the database
+	highest    bridge.Seq // the highest seq that was ever sent to it
+	window     int
+
+	// While connected:
+	conn     *bridge.Conn
+	inbox    *inbox
+	pos      bridge.Seq   // the last seq that came, or where delivery started
+	out      []bridge.Seq // what came and was not acknowledged
+	wantCopy bridge.Seq   // the retained copy that was due at the SUBSCRIBE; 0: none
+}
+
+// GoString keeps a failure's report readable.
+func (p *phone) GoString() string { return fmt.Sprintf("%s/%s", p.user.id, p.device.ClientID) }
+
+// inbox is the link of a phone.
+type inbox struct {
+	mu    sync.Mutex
+	ms    []bridge.Message
+	ended bridge.EndReason
+}
+
+func (b *inbox) Send(ms []bridge.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range ms {
+		ms[i].Delivered = true
+	}
+	b.ms = append(b.ms, ms...)
+	return nil
+}
+
+func (b *inbox) End(r bridge.EndReason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = r
+}
+
+func (b *inbox) take() []bridge.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ms := b.ms
+	b.ms = nil
+	return ms
+}
+
+type connectAs struct{ clean bool }
+
+func (m *model) phone(r *rapid.T, connected bool) *phone {
+	var fit []*phone
+	for _, p := range m.phones {
+		if (p.conn != nil) == connected {
+			fit = append(fit, p)
+		}
+	}
+	if len(fit) == 0 {
+		r.Skip("no such phone")
+	}
+	return rapid.SampledFrom(fit).Draw(r, "phone")
+}
+
+func (m *model) connect(r *rapid.T) {
+	if len(m.phones) < 3 && rapid.Bool().Draw(r, "new") {
+		u := m.user(r)
+		id := string(rune('a' + len(m.phones)))
+		m.phones = append(m.phones, &phone{user: u, device: bridge.Device{User: u.id, ClientID: id},
+			window: rapid.IntRange(1, 5).Draw(r, "receive maximum")})
+	}
+	if len(m.phones) == 0 {
+		r.Skip("no phone")
+	}
+	p := rapid.SampledFrom(m.phones).Draw(r, "phone") // a connected one takes itself over
+	p.open(m, connectAs{clean: rapid.IntRange(0, 9).Draw(r, "clean") == 0})
+}
+
+// open connects p and holds session present and the start of the replay.
+func (p *phone) open(m *model, as connectAs) {
+	if p.conn != nil {
+		p.left(p.acked())
+	}
+	in := &inbox{}
+	c, present, err := m.e.hub.Connect(m.e.ctx, bridge.ConnectRequest{Device: p.device, Clean: as.clean, Expiry: time.Hour,
+		ReceiveMaximum: p.window, Claims: bridge.Claims{User: p.user.id, ExpiresAt: time.Now().Add(time.Hour)}}, in)
+	m.ok(err)
+	if want := p.exists && !as.clean; present != want {
+		m.t.Fatalf("session present %v, want %v", present, want)
+	}
+	if !present {
+		p.subscribed, p.durable, p.highest = false, 0, 0
+	}
+	p.exists, p.conn, p.inbox, p.pos, p.out = true, c, in, p.durable, nil
+	p.wantCopy = 0
+	c.Resume()
+}
+
+// left notes that the connection is over, with the cursor that is stored.
+func (p *phone) left(cursor bridge.Seq) { p.conn, p.durable = nil, cursor }
+
+// acked is the cursor: everything up to it was acknowledged or is not deliverable.
+func (p *phone) acked() bridge.Seq {
+	if len(p.out) > 0 {
+		return slices.Min(p.out) - 1
+	}
+	return p.pos
+}
+
+func (m *model) filter(p *phone) string { return bridge.Topics{}.Status(p.user.id) }
+
+func (m *model) subscribe(r *rapid.T) {
+	p := m.phone(r, true)
+	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1},
+		RetainHandling: byte(rapid.IntRange(0, 2).Draw(r, "retain handling"))}
+	m.ok(p.conn.Subscribe(m.e.ctx, req))
+	if req.RetainHandling == 0 || req.RetainHandling == 1 && !p.subscribed {
+		p.wantCopy = p.user.latest()
+	}
+	if !p.subscribed {
+		p.subscribed, p.pos, p.durable, p.highest = true, p.user.last(), p.user.last(), 0
+	}
+	p.conn.Activate(req.Filter)
+}
+
+func (m *model) since(r *rapid.T) {
+	p := m.phone(r, true)
+	if p.wantCopy > 0 {
+		r.Skip("a retained copy is under way")
+	}
+	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
+	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}, Since: &s}
+	m.ok(p.conn.Subscribe(m.e.ctx, req))
+	p.subscribed, p.pos, p.durable, p.out = true, s, s, nil
+	p.conn.Activate(req.Filter)
+}
+
+func (m *model) unsubscribe(r *rapid.T) {
+	p := m.phone(r, true)
+	existed, err := p.conn.Unsubscribe(m.e.ctx, m.filter(p))
+	m.ok(err)
+	if existed != p.subscribed {
+		r.Fatalf("unsubscribed from something: %v, want %v", existed, p.subscribed)
+	}
+	p.subscribed, p.out, p.wantCopy, p.highest = false, nil, 0, 0 // a later delivery is a new one
+}
+
+func (m *model) acknowledge(r *rapid.T) {
+	p := m.phone(r, true)
+	if len(p.out) == 0 {
+		r.Skip("nothing in flight")
+	}
+	p.ack(r, rapid.SliceOfNDistinct(rapid.SampledFrom(p.out), 1, len(p.out), rapid.ID).Draw(r, "seqs"))
+}
+
+func (p *phone) ack(_ *rapid.T, seqs []bridge.Seq) {
+	for _, s := range seqs { // in the order drawn
+		p.out = slices.DeleteFunc(p.out, func(o bridge.Seq) bool { return o == s })
+	}
+	for _, s := range seqs {
+		p.conn.Ack(bridge.PacketID(s))
+	}
+}
+
+func (m *model) vanish(r *rapid.T) {
+	p := m.phone(r, true)
+	p.conn.Close()
+	p.left(p.acked())
+}
+
+// settle waits until p has what it must, and holds what came.
+func (p *phone) settle(t *rapid.T) {
+	if p.conn == nil {
+		return
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		for _, m := range p.inbox.take() {
+			p.got(t, m)
+		}
+		if p.settled() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s/%s stands at %d with %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos, p.out,
+				p.user.after(p.pos), p.wantCopy)
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// settled tells whether nothing more must come: everything did, or the window is
+// too full for the pump to go on.
+func (p *phone) settled() bool {
+	room := p.window - len(p.out)
+	if p.wantCopy > 0 && room > 0 {
+		return false
+	}
+	return !p.subscribed || len(p.user.after(p.pos)) == 0 || room <= 0 || room < (p.window+1)/2
+}
+
+// got holds one message against the model.
+func (p *phone) got(t *rapid.T, m bridge.Message) {
+	if m.User != p.user.id {
+		t.Fatalf("%s got a message of %s", p.user.id, m.User)
+	}
+	if m.Retain {
+		// It may have waited for the window, while newer ones came.
+		if p.wantCopy == 0 || m.Seq != p.wantCopy && m.Seq != p.user.latest() {
+			t.Fatalf("retained copy %d, due was %d, the latest is %d", m.Seq, p.wantCopy, p.user.latest())
+		}
+		p.wantCopy = 0
+		p.conn.Ack(m.PacketID)
+		return
+	}
+	due := p.user.after(p.pos)
+	switch {
+	case !p.subscribed || len(due) == 0 || m.Seq != due[0]:
+		t.Fatalf("%s/%s got seq %d at %d, due is %v", p.user.id, p.device.ClientID, m.Seq, p.pos, due)
+	case m.PacketID != bridge.PacketID(m.Seq):
+		t.Fatalf("seq %d came under id %d", m.Seq, m.PacketID)
+	case m.Seq <= p.highest && !m.Dup:
+		t.Fatalf("seq %d was sent before and carries no DUP", m.Seq)
+	case len(p.out) >= p.window:
+		t.Fatalf("%d in flight, the window is %d", len(p.out)+1, p.window)
+	}
+	p.pos, p.highest = m.Seq, max(p.highest, m.Seq)
+	p.out = append(p.out, m.Seq)
+}
