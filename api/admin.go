@@ -168,7 +168,7 @@ type statsBody struct {
 	Acked       int64      `json:"acked" doc:"Of these acknowledged."`
 	Reads       int64      `json:"reads" doc:"Reads of the log."`
 	Oversize    int64      `json:"oversize" doc:"Left out: over the device's Maximum Packet Size."`
-	Nodes       []nodeBody `json:"nodes"`
+	Nodes       []nodeBody `json:"nodes" nullable:"false"`
 }
 
 type nodeBody struct {

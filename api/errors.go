@@ -143,7 +143,7 @@ type problemBody struct {
 	Title  string      `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
 	Status int         `json:"status" example:"422" doc:"The HTTP status."`
 	Detail string      `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
-	Errors []fieldBody `json:"errors,omitempty" doc:"Each field that is not valid."`
+	Errors []fieldBody `json:"errors,omitempty" nullable:"false" doc:"Each field that is not valid."`
 }
 
 type fieldBody struct {

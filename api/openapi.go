@@ -156,7 +156,11 @@ func describeRoute(rt *route, d *huma.OpenAPI) {
 	}
 	ok := &huma.Response{Description: http.StatusText(rt.answer.status), Headers: headerRefs(rt.answer.headers...)}
 	if rt.answer.body != nil {
-		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(rt.answer.body, true, "")}}
+		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: arrays(registry.Schema(rt.answer.body, true, ""))}}
+	}
+	if s, ok := registry.Map()["ReportStatus"]; ok { // a pointer to a struct, which huma takes for never null
+		s.Properties["notification"] = &huma.Schema{Description: "Null where the report had the status already.",
+			OneOf: []*huma.Schema{{Ref: "#/components/schemas/Appended"}, {Type: "null"}}}
 	}
 	op.Responses = map[string]*huma.Response{strconv.Itoa(rt.answer.status): ok}
 	for _, status := range rt.errors() {

@@ -9,8 +9,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// reportBody is a report as JSON.
-type reportBody struct {
+// ReportBody is a report as JSON. It is exported only to be embedded: huma leaves
+// out the fields of unexported structs.
+type ReportBody struct {
 	ID        int64         `json:"id" example:"2"`
 	Title     string        `json:"title" example:"Página de phishing detectada"`
 	User      bridge.UserID `json:"created_by" doc:"Who made the report, and is told of its status."`
@@ -19,8 +20,8 @@ type reportBody struct {
 	UpdatedAt stamp         `json:"updated_at" doc:"When the status was last changed."`
 }
 
-func newReportBody(r bridge.Report) reportBody {
-	return reportBody{r.ID, r.Title, r.User, r.Status, stamp(r.CreatedAt), stamp(r.UpdatedAt)}
+func newReportBody(r bridge.Report) ReportBody {
+	return ReportBody{r.ID, r.Title, r.User, r.Status, stamp(r.CreatedAt), stamp(r.UpdatedAt)}
 }
 
 // readReport reads the body of POST /reports.
@@ -74,7 +75,7 @@ func (a *api) listReports(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	bodies := make([]reportBody, len(list))
+	bodies := make([]ReportBody, len(list))
 	for i, r := range list {
 		bodies[i] = newReportBody(r)
 	}
@@ -116,7 +117,7 @@ func (a *api) getReport(ctx context.Context, c *call) error {
 // statusBody answers a status change: the report as it is now, and the
 // notification that told its owner, null where the status was the same.
 type statusBody struct {
-	reportBody
+	ReportBody
 	Notification *appendedBody `json:"notification" doc:"Null where the report had the status already."`
 }
 
@@ -141,7 +142,7 @@ func (a *api) setStatus(ctx context.Context, c *call) error {
 	if res.Report == nil {
 		return fmt.Errorf("the change of report %d returned no report", id)
 	}
-	body := statusBody{reportBody: newReportBody(*res.Report)}
+	body := statusBody{ReportBody: newReportBody(*res.Report)}
 	if len(res.Appended) > 0 {
 		body.Notification = &appendedBody{res.Appended[0].ID, res.Appended[0].Seq}
 	}

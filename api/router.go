@@ -94,7 +94,9 @@ func newAPI(o Options) *api {
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress),
 	}
-	a.huma = humago.New(a.mux, huma.Config{OpenAPI: newDocument(o.Version)})
+	config := huma.Config{OpenAPI: newDocument(o.Version)}
+	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
+	a.huma = humago.New(a.mux, config)
 	for _, rt := range a.routes() {
 		rt.wait = cmp.Or(rt.wait, o.Query)
 		a.add(rt)

@@ -82,13 +82,13 @@ func (a *api) inboxRoutes() []*route {
 				"Newest first: your own, or with scope `reports:write` everybody's."),
 			query: []*huma.Param{limitParam.param(), beforeID.param(),
 				userQuery("created_by", "Only those of this user. Another user's needs scope `reports:write`.")},
-			answer: answer{http.StatusOK, reflect.TypeFor[[]reportBody](), []string{"Link"}},
+			answer: answer{http.StatusOK, reflect.TypeFor[[]ReportBody](), []string{"Link"}},
 			serve:  a.listReports,
 		},
 		{
 			op: doc("GET /reports/{id}", "getReport", tagReport, "Read a report",
 				"Your own, or with scope `reports:write` anybody's. A stranger's is not found."),
-			answer: answer{http.StatusOK, reflect.TypeFor[reportBody](), nil},
+			answer: answer{http.StatusOK, reflect.TypeFor[ReportBody](), nil},
 			serve:  a.getReport,
 		},
 		{

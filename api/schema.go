@@ -22,7 +22,7 @@ type itemBody struct {
 	Message   string         `json:"message" example:"El estado de su reporte titulado Página de phishing detectada ha sido actualizado a Aprobado"`
 	User      bridge.UserID  `json:"created_by" doc:"The recipient; the name is inherited."`
 	CreatedAt stamp          `json:"created_at"`
-	ReadAt    *stamp         `json:"read_at" doc:"Null while unread."`
+	ReadAt    maybeStamp     `json:"read_at" doc:"Null while unread."`
 	ReportID  int64          `json:"report_id,omitempty" example:"2" doc:"Absent where it is about no report."`
 	StatusID  bridge.Status  `json:"status_id,omitempty" doc:"Absent where it is about no report."`
 	Data      map[string]any `json:"data,omitempty" doc:"What the application added, up to 4 KiB."`
@@ -40,7 +40,7 @@ type draftBody struct {
 }
 
 type batchBody struct {
-	Notifications []draftBody `json:"notifications" minItems:"1" maxItems:"1000"`
+	Notifications []draftBody `json:"notifications" minItems:"1" maxItems:"1000" nullable:"false"`
 }
 
 // createdBody is what POST /notifications answers.
@@ -51,7 +51,7 @@ type createdBody struct {
 }
 
 type batchCreatedBody struct {
-	Notifications []batchEntryBody `json:"notifications" doc:"In the order of the request."`
+	Notifications []batchEntryBody `json:"notifications" nullable:"false" doc:"In the order of the request."`
 }
 
 type batchEntryBody struct {
@@ -80,7 +80,7 @@ type readBodySchema struct {
 }
 
 type settingsPatch struct {
-	ReviewEnabled any `json:"is_review_enabled" doc:"0 or 1; booleans are read too."`
+	ReviewEnabled switchSchema `json:"is_review_enabled" doc:"0 or 1; booleans are read too."`
 }
 
 type newReportSchema struct {
@@ -108,6 +108,8 @@ type deliveryBody struct {
 type (
 	userSchema   struct{}
 	statusSchema struct{}
+	switchSchema struct{}
+	maybeStamp   struct{}
 )
 
 func (userSchema) Schema(huma.Registry) *huma.Schema {
@@ -124,6 +126,23 @@ func (userSchema) Schema(huma.Registry) *huma.Schema {
 
 func (statusSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeInteger, Enum: []any{1, 2, 3}, Description: "1 Pendiente, 2 Aprobado, 3 Rechazado.", Examples: []any{2}}
+}
+
+func (switchSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeInteger, Enum: []any{0, 1}}, {Type: huma.TypeBoolean}}, Examples: []any{0}}
+}
+
+func (maybeStamp) Schema(r huma.Registry) *huma.Schema {
+	s := stamp{}.Schema(r)
+	s.Nullable = true
+	return s
+}
+
+// arrays says of a top-level array that it is never null, which huma assumes of
+// slices.
+func arrays(s *huma.Schema) *huma.Schema {
+	s.Nullable = false
+	return s
 }
 
 // newRegistry names a schema after its Go type, without the Body or Schema that
@@ -156,7 +175,7 @@ var schemaNames = map[reflect.Type]string{
 	reflect.TypeFor[readBodySchema]():   "ReadUpTo",
 	reflect.TypeFor[settingsBody]():     "Settings",
 	reflect.TypeFor[settingsPatch]():    "SettingsPatch",
-	reflect.TypeFor[reportBody]():       "Report",
+	reflect.TypeFor[ReportBody]():       "Report",
 	reflect.TypeFor[newReportSchema]():  "NewReport",
 	reflect.TypeFor[reportIDBody]():     "ReportID",
 	reflect.TypeFor[newStatusSchema]():  "NewStatus",

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+// memLog appends to nothing: what is left is the edge's own cost.
+type memLog struct {
+	bridge.Log
+	seq atomic.Int64
+}
+
+func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, error) {
+	var r bridge.Result
+	for _, d := range c.Drafts {
+		n := l.seq.Add(1)
+		r.Appended = append(r.Appended, bridge.Notification{ID: n, Seq: bridge.Seq(n), User: d.User, Kind: d.Kind, Title: d.Title, Message: d.Message})
+	}
+	return r, nil
+}
+
+// silentBus is a bus of one node.
+type silentBus struct{}
+
+func (silentBus) Publish(...bridge.Hint) {}
+func (silentBus) Run(ctx context.Context, h bridge.HintHandler) error {
+	h.Reconnected()
+	<-ctx.Done()
+	return nil
+}
+func (silentBus) Ready() error { return nil }
+
+var testSecret = []byte("a secret of thirty-two bytes or more")
+
+func testVerifier(t testing.TB) *token.Verifier {
+	t.Helper()
+	v, err := token.NewVerifier(t.Context(), token.Options{Secret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// tokenFor signs a token that lasts an hour.
+func tokenFor(t testing.TB, u bridge.UserID, scopes ...string) string {
+	t.Helper()
+	s, err := token.NewSigner(token.SignerOptions{Secret: testSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := bridge.Claims{User: u, ExpiresAt: time.Now().Add(time.Hour)}
+	for _, name := range scopes {
+		c.Scope |= bridge.ParseScope(name)
+	}
+	raw, err := s.Sign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func benchAPI(b *testing.B) http.Handler {
+	b.Helper()
+	log := &memLog{}
+	hub := bridge.NewHub(bridge.Options{Log: log})
+	h, err := New(Options{
+		Service:            bridge.NewService(bridge.ServiceOptions{Log: log, Hub: hub, Bus: silentBus{}}),
+		Verifier:           testVerifier(b),
+		RequestRatePerUser: 50,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return h
+}
+
+// draft300 is the notification of the performance page: 300 bytes.
+var draft300 = []byte(`{"title":"El estado de su reporte ha cambiado a: Aprobado","message":"` + strings.Repeat("á", 80) + strings.Repeat("x", 40) + `","created_by":123}`)
+
+// discard is a response writer without a network.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// BenchmarkPost is POST /notifications without the network.
+func BenchmarkPost(b *testing.B) {
+	h := benchAPI(b)
+	r := httptest.NewRequest(http.MethodPost, "/notifications", nil)
+	r.Header.Set("Authorization", "Bearer "+tokenFor(b, "service", "notifications:write"))
+	r.Header.Set("Content-Type", "application/json")
+	r.ContentLength = int64(len(draft300))
+	body := bytes.NewReader(draft300)
+	r.Body = io.NopCloser(body)
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Reset(draft300)
+		w := &discard{make(http.Header, 8)}
+		h.ServeHTTP(w, r)
+		if w.header.Get("Content-Type") != "application/json" {
+			b.Fatal("not created")
+		}
+	}
+}
+
+// BenchmarkPostBare is the ceiling of the performance page, for comparison: no
+// token, no rules, only a decode.
+func BenchmarkPostBare(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := readDraft(draft300); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
