@@ -1,10 +1,237 @@
 package db
 
-// waiters is how many transactions may wait for another's lock at once.
-const waiters = 4
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
 
-type committer struct{ d *DB }
+	"github.com/falconalert/falconbridge/bridge"
+)
 
-func newCommitter(d *DB) *committer { return &committer{d} }
+const (
+	// maxDrafts bounds a transaction: more gain nothing, and hold locks longer.
+	// One command may bring more by itself.
+	maxDrafts = 500
+	// keyPause is how long a command sleeps whose idempotency key another node
+	// has in flight.
+	keyPause = 20 * time.Millisecond
+)
 
-func (c *committer) close() {}
+// committer joins the commands that wait while the transactions before them run
+// into the next one: a group commit without a timer, so that a lone command is
+// never delayed.
+//
+// Two transactions of one process never touch the same user, report or key: a
+// command whose user is in flight stays in the queue until that transaction
+// ends. Only other processes can make a command busy; those wait in lanes.go.
+type committer struct {
+	d    *DB
+	stop context.CancelFunc
+	ctx  context.Context // ends with close
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	work    sync.Cond
+	closed  bool
+	queue   []*call
+	users   map[bridge.UserID]int // by which writer they are in flight
+	reports map[int64]struct{}
+	keys    map[keyName]struct{}
+	lanes   lanes
+}
+
+type keyName struct {
+	caller bridge.UserID
+	key    string
+}
+
+func newCommitter(d *DB) *committer {
+	c := &committer{d: d, users: make(map[bridge.UserID]int), reports: make(map[int64]struct{}), keys: make(map[keyName]struct{})}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.work.L = &c.mu
+	c.lanes.init()
+	writers := 1
+	if d.dialect == Postgres {
+		writers = d.o.Writers
+	}
+	for id := range writers {
+		c.wg.Go(func() { c.writer(id) })
+	}
+	return c
+}
+
+// close lets the transactions under way end and refuses what still waits.
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	waiting := c.queue
+	c.queue = nil
+	c.mu.Unlock()
+	c.work.Broadcast()
+	c.stop()
+	for _, w := range waiting {
+		w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
+	}
+	c.wg.Wait()
+}
+
+// enqueue takes w in; false after close.
+func (c *committer) enqueue(w *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.queue = append(c.queue, w)
+	if c.freeLocked(w, -1) {
+		c.work.Signal()
+	}
+	return true
+}
+
+// requeue takes w in again, later.
+func (c *committer) requeue(w *call) {
+	time.AfterFunc(keyPause, func() {
+		if !w.left.Load() && !c.enqueue(w) {
+			w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
+		}
+	})
+}
+
+// freeLocked tells whether writer id may take w now.
+func (c *committer) freeLocked(w *call, id int) bool {
+	if k := w.cmd.Key; k != nil {
+		_, taken := c.keys[keyName{k.Caller, k.Key}]
+		w.behindKey.Store(taken)
+		if taken {
+			return false
+		}
+	}
+	if s := w.cmd.Change; s != nil {
+		if _, taken := c.reports[s.Report]; taken {
+			return false
+		}
+	}
+	for i := range w.cmd.Drafts {
+		if owner, taken := c.users[w.cmd.Drafts[i].User]; taken && owner != id {
+			return false
+		}
+	}
+	return true
+}
+
+// nobody owns the users that a command left in the queue waits for: those behind
+// it in the queue may not overtake it for ever.
+const nobody = -2
+
+// takeLocked moves what writer id may do now out of the queue.
+func (c *committer) takeLocked(id int, batch []*call) []*call {
+	kept, drafts := c.queue[:0], 0
+	var reserved []bridge.UserID
+	for i, w := range c.queue {
+		if w.left.Load() {
+			continue
+		}
+		if drafts > 0 && drafts+len(w.cmd.Drafts) > maxDrafts {
+			kept = append(kept, c.queue[i:]...)
+			break
+		}
+		if !c.freeLocked(w, id) {
+			kept = append(kept, w)
+			if len(w.cmd.Drafts) > 1 {
+				for j := range w.cmd.Drafts {
+					u := w.cmd.Drafts[j].User
+					if _, taken := c.users[u]; !taken {
+						c.users[u] = nobody
+						reserved = append(reserved, u)
+					}
+				}
+			}
+			continue
+		}
+		c.markLocked(w, id)
+		drafts += len(w.cmd.Drafts)
+		batch = append(batch, w)
+	}
+	clear(c.queue[len(kept):])
+	c.queue = kept
+	for _, u := range reserved {
+		delete(c.users, u)
+	}
+	return batch
+}
+
+func (c *committer) markLocked(w *call, id int) {
+	if k := w.cmd.Key; k != nil {
+		c.keys[keyName{k.Caller, k.Key}] = struct{}{}
+	}
+	if s := w.cmd.Change; s != nil {
+		c.reports[s.Report] = struct{}{}
+	}
+	for i := range w.cmd.Drafts {
+		c.users[w.cmd.Drafts[i].User] = id
+	}
+}
+
+func (c *committer) unmarkLocked(batch []*call) {
+	for _, w := range batch {
+		if k := w.cmd.Key; k != nil {
+			delete(c.keys, keyName{k.Caller, k.Key})
+		}
+		if s := w.cmd.Change; s != nil {
+			delete(c.reports, s.Report)
+		}
+		for i := range w.cmd.Drafts {
+			delete(c.users, w.cmd.Drafts[i].User)
+		}
+	}
+}
+
+// writer runs transactions until close. Answers are given after the marks are
+// taken back: once answered, a call is its caller's again.
+func (c *committer) writer(id int) {
+	var batch []*call
+	var outs []outcome
+	tx := newAppender(c.d)
+	for {
+		c.mu.Lock()
+		for batch = c.takeLocked(id, batch[:0]); len(batch) == 0; batch = c.takeLocked(id, batch[:0]) {
+			if c.closed {
+				c.mu.Unlock()
+				return
+			}
+			c.work.Wait()
+		}
+		c.mu.Unlock()
+
+		outs = tx.run(batch, outs[:0], dontWait)
+
+		c.mu.Lock()
+		c.unmarkLocked(batch)
+		if len(c.queue) > 0 {
+			c.work.Signal()
+		}
+		c.mu.Unlock()
+		c.settle(batch, outs)
+		clear(batch)
+		clear(outs)
+	}
+}
+
+// settle answers each command of a transaction that ended, but for those that
+// wait for another process.
+func (c *committer) settle(batch []*call, outs []outcome) {
+	for i, w := range batch {
+		switch outs[i].what {
+		case busy:
+			c.lanes.park(c, w)
+		case inflight:
+			w.behindKey.Store(true)
+			c.requeue(w)
+		case abandoned:
+		default:
+			w.answer(outs[i].result())
+		}
+	}
+}

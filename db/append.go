@@ -1,0 +1,208 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// call is one command on its way through the committer.
+type call struct {
+	cmd bridge.Command
+	// done gets the one answer; its buffer lets the committer go on when the
+	// caller left.
+	done chan answer
+	left atomic.Bool // the caller does not wait any more: do not begin
+	// behindKey: it waits for another command with the same idempotency key.
+	behindKey atomic.Bool
+	timer     *time.Timer
+}
+
+type answer struct {
+	res bridge.Result
+	err error
+}
+
+var calls = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &call{done: make(chan answer, 1), timer: t}
+}}
+
+// Append implements bridge.Log. It waits at most [CallLimit].
+func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, error) {
+	if err := storable(cmd); err != nil {
+		return bridge.Result{}, fmt.Errorf("append: %w", err)
+	}
+	c := calls.Get().(*call)
+	c.cmd = cmd
+	c.behindKey.Store(false)
+	c.timer.Reset(CallLimit)
+	if !d.committer.enqueue(c) {
+		return bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable)
+	}
+	var cause error
+	select {
+	case a := <-c.done:
+		c.timer.Stop()
+		c.cmd = bridge.Command{}
+		calls.Put(c)
+		return a.res, a.err
+	case <-ctx.Done():
+		cause = ctx.Err()
+	case <-c.timer.C:
+		cause = context.DeadlineExceeded
+	}
+	c.left.Store(true) // the committer may still hold c: it does not go back to the pool
+	if c.behindKey.Load() {
+		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyInFlight)
+	}
+	return bridge.Result{}, fmt.Errorf("append: %w: %w", bridge.ErrUnavailable, cause)
+}
+
+// answer gives c its result.
+func (c *call) answer(res bridge.Result, err error) { c.done <- answer{res, err} }
+
+// storable refuses what would make no sense, and what only one of the databases
+// would refuse: NUL and invalid UTF-8.
+func storable(cmd bridge.Command) error {
+	if len(cmd.Drafts) == 0 || len(cmd.Drafts) > bridge.MaxBatch {
+		return errors.New("a command has 1 to 1000 drafts")
+	}
+	var bad bridge.InvalidError
+	check := func(at, s string) {
+		if strings.IndexByte(s, 0) >= 0 {
+			bad.Add(at, "holds a NUL character")
+		} else if !utf8.ValidString(s) {
+			bad.Add(at, "is not valid UTF-8")
+		}
+	}
+	for i := range cmd.Drafts {
+		n := &cmd.Drafts[i]
+		check("body.created_by", string(n.User))
+		check("body.kind", string(n.Kind))
+		check("body.title", n.Title)
+		check("body.message", n.Message)
+		if len(n.Data) > 0 {
+			check("body.data", string(n.Data))
+		}
+	}
+	if c := cmd.Change; c != nil {
+		check("body.title", c.Title)
+		check("body.created_by", string(c.User))
+	}
+	if k := cmd.Key; k != nil {
+		check("header.Idempotency-Key", k.Key)
+		check("header.Idempotency-Key", string(k.Caller))
+	}
+	return bad.Err()
+}
+
+// outcome is what the database says of one command.
+type outcome struct {
+	what     verdict
+	err      error // with failed
+	appended []bridge.Notification
+	report   *bridge.Report
+	answer   string // of a replay
+}
+
+// verdict names an outcome as falcon_append does.
+type verdict string
+
+const (
+	appended verdict = "appended"
+	same     verdict = "same"     // the report has that status already
+	gone     verdict = "missing"  // no such report, or not the one the texts were made for
+	busy     verdict = "busy"     // another transaction holds a row of it
+	inflight verdict = "inflight" // another transaction holds its idempotency key
+	replayed verdict = "replayed" // the key was used, with the same body
+	reused   verdict = "reused"   // the key was used, with another body
+
+	failed    verdict = "failed"    // see err
+	abandoned verdict = "abandoned" // its caller left before it began
+)
+
+// result is what a final outcome answers. busy and inflight are not final.
+func (o *outcome) result() (bridge.Result, error) {
+	switch o.what {
+	case appended, same:
+		return bridge.Result{Appended: o.appended, Report: o.report}, nil
+	case failed:
+		return bridge.Result{}, o.err
+	case gone:
+		return bridge.Result{}, fmt.Errorf("append: report: %w", bridge.ErrNotFound)
+	case reused:
+		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyReused)
+	case inflight:
+		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyInFlight)
+	case replayed:
+		items, err := decodeAnswer(o.answer)
+		return bridge.Result{Appended: items, Replayed: true}, err
+	}
+	return bridge.Result{}, fmt.Errorf("append: %w: outcome %q", bridge.ErrUnavailable, o.what)
+}
+
+// encodeAnswer is what falcon_keys keeps of an answer: [[id,seq,"user"],…].
+func encodeAnswer(ns []bridge.Notification) string {
+	var b strings.Builder
+	for i := range ns {
+		sep := byte(',')
+		if i == 0 {
+			sep = '['
+		}
+		b.WriteByte(sep)
+		fmt.Fprintf(&b, "[%d,%d,%q]", ns[i].ID, ns[i].Seq, string(ns[i].User)) // a user id needs no escape
+	}
+	b.WriteByte(']')
+	return b.String()
+}
+
+func decodeAnswer(s string) ([]bridge.Notification, error) {
+	var rows [][]any
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.UseNumber()
+	if err := dec.Decode(&rows); err != nil {
+		return nil, fmt.Errorf("append: the stored answer of an idempotency key: %w", err)
+	}
+	out := make([]bridge.Notification, len(rows))
+	for i, r := range rows {
+		if len(r) != 3 {
+			return nil, errors.New("append: the stored answer of an idempotency key has another shape")
+		}
+		id, _ := r[0].(json.Number)
+		seq, _ := r[1].(json.Number)
+		user, _ := r[2].(string)
+		n, err := id.Int64()
+		if err != nil {
+			return nil, fmt.Errorf("append: the stored answer of an idempotency key: %w", err)
+		}
+		m, err := seq.Int64()
+		if err != nil {
+			return nil, fmt.Errorf("append: the stored answer of an idempotency key: %w", err)
+		}
+		out[i] = bridge.Notification{ID: n, Seq: bridge.Seq(m), User: bridge.UserID(user)}
+	}
+	return out, nil
+}
+
+// notificationOf is the row that draft became.
+func notificationOf(n *bridge.Draft, id int64, seq bridge.Seq, muted bool, now int64) bridge.Notification {
+	return bridge.Notification{ID: id, Seq: seq, User: n.User, Kind: kindOf(n), Title: n.Title, Message: n.Message,
+		CreatedAt: moment(now), ReportID: n.ReportID, StatusID: n.StatusID, Data: n.Data, Muted: muted}
+}
+
+func kindOf(n *bridge.Draft) bridge.Kind {
+	if n.Kind == "" {
+		return bridge.KindMessage
+	}
+	return n.Kind
+}

@@ -1,0 +1,218 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"strconv"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// appender runs batches in transactions of their own. It is one goroutine's.
+type appender struct {
+	d   *DB
+	buf []byte // the statement's text
+}
+
+func newAppender(d *DB) *appender { return &appender{d: d} }
+
+// run appends a batch in one transaction and adds one outcome a command to outs.
+// wait is how long each lock is waited for; dontWait: not at all. A batch that
+// failed and surely left nothing behind is repeated one command at a time, so
+// that the command at fault fails alone.
+func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outcome {
+	outs, err := a.once(batch, outs, wait)
+	if err == nil {
+		return outs
+	}
+	outs = outs[:0]
+	if len(batch) == 1 || !retryable(err) || locked(err) {
+		err = a.d.fail("append", err)
+		for range batch {
+			outs = append(outs, outcome{what: failed, err: err})
+		}
+		return outs
+	}
+	for i, w := range batch {
+		if w.left.Load() {
+			outs = append(outs, outcome{what: abandoned})
+			continue
+		}
+		if outs, err = a.once(batch[i:i+1], outs, wait); err != nil {
+			outs = append(outs[:i], outcome{what: failed, err: a.d.fail("append", err)})
+		}
+	}
+	return outs
+}
+
+func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
+	if a.d.dialect == SQLite {
+		return a.sqlite(batch, outs)
+	}
+	return a.postgres(batch, outs, wait)
+}
+
+// postgres calls falcon_append: one round trip, one transaction. When its answer
+// does not come, nobody knows whether it committed, so nothing here tries again
+// (database/sql does so only where not a byte of it was sent).
+func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), CallLimit)
+	defer cancel()
+	now := nowMillis()
+	a.write(batch, now, wait)
+	rows, err := a.d.log.DB.QueryContext(ctx, string(a.buf))
+	if err != nil {
+		return outs, err
+	}
+	defer func() { _ = rows.Close() }()
+
+	var drafts []*bridge.Draft
+	first := len(outs)
+	for _, w := range batch {
+		outs = append(outs, outcome{})
+		for i := range w.cmd.Drafts {
+			drafts = append(drafts, &w.cmd.Drafts[i])
+		}
+	}
+	for rows.Next() {
+		var cmd int
+		var what verdict
+		var ord, id, seq sql.NullInt64
+		var muted sql.NullBool
+		var answer sql.NullString
+		if err := rows.Scan(&cmd, &ord, &what, &id, &seq, &muted, &answer); err != nil {
+			return outs, err
+		}
+		o, w := &outs[first+cmd], batch[cmd]
+		switch what {
+		case "report":
+			c := w.cmd.Change
+			o.report = &bridge.Report{ID: c.Report, Title: c.Title, User: c.User, Status: c.Status,
+				CreatedAt: moment(id.Int64), UpdatedAt: moment(seq.Int64)}
+		case appended:
+			if o.appended == nil {
+				o.appended = make([]bridge.Notification, 0, len(w.cmd.Drafts))
+			}
+			o.what = what
+			o.appended = append(o.appended, notificationOf(drafts[ord.Int64-1], id.Int64, bridge.Seq(seq.Int64), muted.Bool, now))
+		default:
+			o.what, o.answer = what, answer.String
+		}
+	}
+	return outs, rows.Err()
+}
+
+// write writes the call into a.buf. The arguments stand in the text: with
+// prepared statements pgdriver leaves a connection out of step after a timeout.
+// Planning the outer SELECT is cheap; the plans inside the function are kept.
+func (a *appender) write(batch []*call, now int64, wait time.Duration) {
+	b := append(a.buf[:0], "SELECT cmd, ord, outcome, id, seq, muted, answer FROM falcon_append("...)
+	number := func(of func(int, *bridge.Draft) int64) {
+		b = append(b, '\'', '{')
+		for i, w := range batch {
+			for j := range w.cmd.Drafts {
+				b = append(strconv.AppendInt(b, of(i, &w.cmd.Drafts[j]), 10), ',')
+			}
+		}
+		b = endArray(b)
+	}
+	text := func(of func(*bridge.Draft) string) {
+		b = append(b, '\'', '{')
+		for _, w := range batch {
+			for j := range w.cmd.Drafts {
+				b = append(appendElement(b, of(&w.cmd.Drafts[j])), ',')
+			}
+		}
+		b = endArray(b)
+	}
+	number(func(cmd int, _ *bridge.Draft) int64 { return int64(cmd) })
+	text(func(n *bridge.Draft) string { return string(n.User) })
+	text(func(n *bridge.Draft) string { return string(kindOf(n)) })
+	text(func(n *bridge.Draft) string { return n.Title })
+	text(func(n *bridge.Draft) string { return n.Message })
+	number(func(_ int, n *bridge.Draft) int64 { return n.ReportID })
+	number(func(_ int, n *bridge.Draft) int64 { return int64(n.StatusID) })
+	text(func(n *bridge.Draft) string { return string(n.Data) })
+
+	changes := func(of func([]byte, int, *bridge.StatusChange) []byte) {
+		b = append(b, '\'', '{')
+		for i, w := range batch {
+			if w.cmd.Change != nil {
+				b = append(of(b, i, w.cmd.Change), ',')
+			}
+		}
+		b = endArray(b)
+	}
+	changes(func(b []byte, cmd int, _ *bridge.StatusChange) []byte { return strconv.AppendInt(b, int64(cmd), 10) })
+	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return strconv.AppendInt(b, s.Report, 10) })
+	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return strconv.AppendInt(b, int64(s.Status), 10) })
+	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return appendElement(b, s.Title) })
+	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return appendElement(b, string(s.User)) })
+
+	keys := func(of func([]byte, int, *bridge.IdempotencyKey) []byte) {
+		b = append(b, '\'', '{')
+		for i, w := range batch {
+			if w.cmd.Key != nil {
+				b = append(of(b, i, w.cmd.Key), ',')
+			}
+		}
+		b = endArray(b)
+	}
+	keys(func(b []byte, cmd int, _ *bridge.IdempotencyKey) []byte { return strconv.AppendInt(b, int64(cmd), 10) })
+	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, string(k.Caller)) })
+	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, k.Key) })
+	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, bodyHash(k)) })
+
+	b = strconv.AppendInt(b, now, 10)
+	if a.d.o.Node == "" {
+		b = append(b, ",NULL,"...)
+	} else {
+		b = append(appendLiteral(append(b, ','), a.d.o.Node), ',')
+	}
+	if wait < 0 {
+		b = append(b, "NULL)"...)
+	} else {
+		b = append(strconv.AppendInt(b, max(1, wait.Milliseconds()), 10), ')')
+	}
+	a.buf = b
+}
+
+// endArray closes an array literal, over the comma behind its last element.
+func endArray(b []byte) []byte {
+	if b[len(b)-1] == ',' {
+		b = b[:len(b)-1]
+	}
+	return append(b, '}', '\'', ',')
+}
+
+// appendElement writes s as an element of an array literal inside a string
+// literal: " and \ are escaped for the array, ' for the string
+// (standard_conforming_strings is on, the driver insists).
+func appendElement(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case '"', '\\':
+			b = append(append(b, s[start:i]...), '\\', c)
+			start = i + 1
+		case '\'':
+			b = append(append(b, s[start:i]...), '\'', '\'')
+			start = i + 1
+		}
+	}
+	return append(append(b, s[start:]...), '"')
+}
+
+// appendLiteral writes s as a string literal.
+func appendLiteral(b []byte, s string) []byte {
+	b = append(b, '\'')
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\'' {
+			b = append(b, '\'')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '\'')
+}
