@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -139,6 +140,22 @@ func readObject(body []byte, each func(f *field) error) error {
 		return err
 	}
 	return f.bad.Err()
+}
+
+// also adds to the faults of err, if it holds such, those of other fields that
+// further holds, so that a caller learns of all at once.
+func also(err, further error) error {
+	var bad, more *bridge.InvalidError
+	if !errors.As(err, &bad) || bad.Fields[0].Location == "body" || !errors.As(further, &more) {
+		return err
+	}
+	for _, f := range more.Fields {
+		known := slices.ContainsFunc(bad.Fields, func(k bridge.FieldError) bool { return k.Location == f.Location })
+		if !known && len(bad.Fields) < maxFaults {
+			bad.Fields = append(bad.Fields, f)
+		}
+	}
+	return err
 }
 
 // maxFaults is how many faults of one body are reported.

@@ -75,6 +75,10 @@ func (f *field) data(d *bridge.Draft) error {
 // readDraft reads the body of POST /notifications.
 func readDraft(body []byte) (d bridge.Draft, err error) {
 	err = readObject(body, func(f *field) error { return f.draft(&d) })
+	if err != nil {
+		_, further := d.Check("body")
+		err = also(err, further)
+	}
 	return d, err
 }
 

@@ -39,6 +39,10 @@ func readReport(body []byte) (r bridge.NewReport, err error) {
 		}
 		return f.skip()
 	})
+	if err != nil {
+		_, further := r.Check()
+		err = also(err, further)
+	}
 	return r, err
 }
 
