@@ -22,16 +22,22 @@ function chosen() {
 
 let now = chosen();
 
-export const language = () => now;
-
 /** The text of that name; where it depends on figures or names, made with them. */
 export function t(name, ...values) {
   const text = texts[now][name];
   return typeof text === "function" ? text(...values) : text;
 }
 
+/** Writes the page's words, and lets its language buttons switch them. */
+export function startLanguages() {
+  for (const button of document.querySelectorAll("[data-speak]")) {
+    button.addEventListener("click", () => speak(button.dataset.speak));
+  }
+  translate();
+}
+
 /** Switches the language and tells whoever listens to the document. */
-export function speak(wanted) {
+function speak(wanted) {
   now = wanted;
   try {
     sessionStorage.setItem(key, wanted);
@@ -42,11 +48,14 @@ export function speak(wanted) {
   document.dispatchEvent(new Event("language"));
 }
 
-/** Writes the texts of elements that carry data-t, and labels of those that carry data-label. */
-export function translate() {
+// Writes the texts of elements that carry data-t, and labels of those that carry data-label.
+function translate() {
   document.documentElement.lang = now;
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", t(node.dataset.label));
+  for (const button of document.querySelectorAll("[data-speak]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.speak === now));
+  }
 }
 
 const startOf = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());

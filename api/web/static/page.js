@@ -1,10 +1,11 @@
 // The inbox page: welcome or inbox, and what the user does there.
 
 import { $, setText, show } from "./dom.js";
-import { speak, language, number, t, translate } from "./i18n.js";
+import { number, startLanguages, t } from "./i18n.js";
 import { Inbox } from "./inbox.js";
 import { List, confirmRemoval } from "./list.js";
 import { Rest } from "./rest.js";
+import { drawSignIn, flawOf, signIn, signOut } from "./signin.js";
 import { announce, tellFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
@@ -12,7 +13,6 @@ const topic = document.querySelector('meta[name="falcon-topic"]').content;
 let inbox = null;
 let user = "";
 let fresh = new Set();
-let fault = null; // name of the text that says why there is no inbox
 
 const list = new List($("days"), {
   read: (seq) => run(() => inbox.read(seq)),
@@ -38,16 +38,14 @@ async function run(act, done) {
 /** Opens the inbox of a token, or says what is wrong with it. */
 function open(token) {
   close();
-  const claims = tokens.read(token);
-  if (!claims) return welcome("tokenMalformed");
-  if (claims.expires <= Date.now()) return ended(claims);
+  const flaw = flawOf(token);
+  if (flaw) return leave(flaw);
   tokens.store(token);
-  user = claims.user;
-  fault = null;
+  user = tokens.read(token).user;
   inbox = new Inbox({ token, user, topic, rest: new Rest(token) });
   inbox.addEventListener("change", draw);
   inbox.addEventListener("arrival", (e) => arrival(e.detail.items));
-  inbox.addEventListener("ended", () => ended(claims));
+  inbox.addEventListener("ended", () => leave(flawOf(token) ?? "tokenRefused"));
   inbox.start();
   draw();
 }
@@ -58,16 +56,10 @@ function close() {
   list.clear();
 }
 
-function ended(claims) {
+function leave(why = null) {
   close();
-  tokens.store(null);
-  welcome(claims.expires <= Date.now() ? "tokenExpired" : "tokenRefused");
-}
-
-function welcome(why = null) {
-  fault = why;
+  signOut(why);
   draw();
-  if (why) $("token").focus();
 }
 
 function arrival(items) {
@@ -81,14 +73,11 @@ function arrival(items) {
 }
 
 function draw() {
-  show($("welcome"), !inbox);
+  drawSignIn(!inbox);
   show($("inbox"), Boolean(inbox));
   show($("connection"), Boolean(inbox));
   show($("bell"), Boolean(inbox));
   show($("who"), Boolean(inbox));
-  show($("fault"), Boolean(fault));
-  setText($("fault"), fault ? t(fault) : "");
-  $("token").toggleAttribute("aria-invalid", Boolean(fault));
   const unread = inbox && !inbox.muted ? inbox.unread : 0;
   document.title = (unread > 0 ? `(${number(unread)}) ` : "") + (inbox ? `${t("inbox")} · falconbridge` : `falconbridge · ${t("tagline")}`);
   const wanted = unread > 0 ? "assets/icon-unread.svg" : "assets/icon.svg";
@@ -128,55 +117,20 @@ function drawNotice(muted, state) {
   $("notice-act").onclick = () => (trouble ? inbox.hurry() : run(() => inbox.mute(false)));
 }
 
-$("form").addEventListener("submit", (e) => {
-  e.preventDefault();
-  const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
-  if (!token) return welcome("tokenEmpty");
-  $("token").value = "";
-  open(token);
-  if (inbox) $("main").focus();
-});
-$("token").addEventListener("keydown", (e) => {
-  if (e.key !== "Enter" || e.shiftKey) return;
-  e.preventDefault();
-  $("form").requestSubmit();
-});
 $("bell").addEventListener("click", () => list.focusUnread());
 $("mark-all").addEventListener("click", () => run(() => inbox.readAll(), t("markedAll")));
 $("mute").addEventListener("click", () => run(() => inbox.mute(!inbox.muted)));
 $("older").addEventListener("click", () => run(async () => announce(t("olderLoaded", await inbox.older()))));
-$("sign-out").addEventListener("click", () => {
-  close();
-  tokens.store(null);
-  welcome();
-  $("token").focus();
-});
-
-function drawLanguages() {
-  for (const button of document.querySelectorAll("[data-speak]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.speak === language()));
-  }
-}
-for (const button of document.querySelectorAll("[data-speak]")) {
-  button.addEventListener("click", () => speak(button.dataset.speak));
-}
+$("sign-out").addEventListener("click", () => leave());
 document.addEventListener("language", () => {
   list.clear(); // times and words inside are in the other language
-  drawLanguages();
   draw();
 });
 
-// A second deep link opened in the same tab.
-addEventListener("hashchange", () => {
-  const token = tokens.takeFromAddress();
-  if (token) open(token);
-});
 addEventListener("online", () => inbox?.hurry());
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && inbox?.hurry());
 
-translate();
-drawLanguages();
-const token = tokens.takeFromAddress() ?? tokens.stored();
-if (token) open(token);
-else welcome();
+startLanguages();
+signIn(open);
+draw();
 document.documentElement.dataset.ready = "";

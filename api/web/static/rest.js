@@ -32,7 +32,7 @@ export class Rest {
     this.#base = base;
   }
 
-  async #call(method, path, { query, body, keepalive } = {}) {
+  async #call(method, path, { query, body } = {}) {
     const url = new URL(path, this.#base);
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
@@ -44,7 +44,6 @@ export class Rest {
       answer = await fetch(url, {
         method,
         headers,
-        keepalive,
         body: body === undefined ? undefined : JSON.stringify(body),
         credentials: "omit",
         cache: "no-store",
@@ -82,6 +81,13 @@ export class Rest {
 
   async get(path, query) {
     return (await this.#call("GET", path, { query })).body;
+  }
+
+  /** A page of a list, and the query of the next one, null after the last. */
+  async page(path, query) {
+    const { body, headers } = await this.#call("GET", path, { query });
+    const next = /<([^>]*)>;\s*rel="next"/.exec(headers.get("Link") ?? "")?.[1];
+    return { items: body, next: next ? Object.fromEntries(new URL(next, this.#base).searchParams) : null };
   }
 
   async send(method, path, body) {
