@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
@@ -31,9 +32,16 @@ func (q *Queue) Put(h bridge.Hint) {
 // Take waits for a hint and returns it with those behind it, at most limit. It
 // returns none when ctx ends.
 func (q *Queue) Take(ctx context.Context, limit int) []bridge.Hint {
+	return q.TakeOr(ctx, limit, nil)
+}
+
+// TakeOr is Take that also returns, with none, when wake tells something.
+func (q *Queue) TakeOr(ctx context.Context, limit int, wake <-chan time.Time) []bridge.Hint {
 	var hints []bridge.Hint
 	select {
 	case <-ctx.Done():
+		return nil
+	case <-wake:
 		return nil
 	case h := <-q.hints:
 		hints = append(hints, h)

@@ -27,7 +27,7 @@ type wireMessage struct {
 
 type wireHint struct {
 	Type     string        `json:"t"`
-	User     bridge.UserID `json:"u"`
+	User     bridge.UserID `json:"u,omitempty"` // "" with appended: somebody
 	Seq      bridge.Seq    `json:"s,omitempty"`
 	ClientID string        `json:"c,omitempty"`
 	Gen      int64         `json:"g,omitempty"`
@@ -121,7 +121,7 @@ func Decode(b []byte) (Message, error) {
 		if json.Unmarshal(raw, &h) != nil {
 			continue
 		}
-		if t, known := hintTypes[h.Type]; known {
+		if t, known := hintTypes[h.Type]; known && (h.User != "" || t == bridge.HintAppended) {
 			m.Hints = append(m.Hints, bridge.Hint{Type: t, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen, Node: w.Node})
 		}
 	}

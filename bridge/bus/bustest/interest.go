@@ -21,11 +21,11 @@ func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 	}
 }
 
-func (n *node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
+func (n *Node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
 
 // deaf waits until n no longer hears of u. Of each round one hint goes to user
 // "7", whom everybody watches, so that an answer is known to be complete.
-func (n *node) deaf(t *testing.T, from *node, u bridge.UserID) {
+func (n *Node) deaf(t *testing.T, from *Node, u bridge.UserID) {
 	t.Helper()
 	gen := int64(1000)
 	testserver.Eventually(t, limit, func() error {

@@ -16,8 +16,8 @@ import (
 // limit is how long anything on loopback may take before it counts as broken.
 const limit = 20 * time.Second
 
-// node is one bus that runs, and what it handed over.
-type node struct {
+// Node is one bus that runs, and what it handed over.
+type Node struct {
 	bridge.Bus
 	name  string
 	carry func(h bridge.Hint) // how this node tells of h
@@ -31,26 +31,26 @@ type node struct {
 }
 
 // Hint notes h.
-func (n *node) Hint(h bridge.Hint) {
+func (n *Node) Hint(h bridge.Hint) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hints = append(n.hints, h)
 }
 
 // Reconnected notes that hints may have been lost.
-func (n *node) Reconnected() {
+func (n *Node) Reconnected() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.reconnected++
 }
 
-func (n *node) reconnects() int {
+func (n *Node) reconnects() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.reconnected
 }
 
-func (n *node) heard(h bridge.Hint) bool {
+func (n *Node) heard(h bridge.Hint) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.hints, func(got bridge.Hint) bool {
@@ -59,7 +59,7 @@ func (n *node) heard(h bridge.Hint) bool {
 }
 
 // start runs the bus until the test ends.
-func (n *node) start(t *testing.T) {
+func (n *Node) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel, n.done = cancel, make(chan error, 1)
 	go func() { n.done <- n.Run(ctx, n) }()
@@ -67,7 +67,7 @@ func (n *node) start(t *testing.T) {
 }
 
 // stop ends Run and wants it to return nil, soon. It may be called twice.
-func (n *node) stop(t *testing.T) {
+func (n *Node) stop(t *testing.T) {
 	n.cancel()
 	select {
 	case err := <-n.done:
@@ -80,7 +80,7 @@ func (n *node) stop(t *testing.T) {
 	}
 }
 
-func (n *node) watch(users ...bridge.UserID) {
+func (n *Node) watch(users ...bridge.UserID) {
 	if w, ok := n.Bus.(bridge.Interest); ok {
 		for _, u := range users {
 			w.Watch(u)
@@ -89,7 +89,7 @@ func (n *node) watch(users ...bridge.UserID) {
 }
 
 // ready waits until the node listens.
-func (n *node) ready(t *testing.T) {
+func (n *Node) ready(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, limit, func() error {
 		if err := n.Ready(); err != nil {
@@ -103,7 +103,7 @@ func (n *node) ready(t *testing.T) {
 }
 
 // away waits until the node knows that it hears nothing.
-func (n *node) away(t *testing.T) {
+func (n *Node) away(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, limit, func() error {
 		if n.Ready() == nil {
@@ -115,7 +115,7 @@ func (n *node) away(t *testing.T) {
 
 // hears waits until n was handed h; h is told again and again, since a bus may
 // lose it.
-func (n *node) hears(t *testing.T, from *node, h bridge.Hint) {
+func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	next := time.Now()
 	testserver.Eventually(t, limit, func() error {
@@ -131,7 +131,7 @@ func (n *node) hears(t *testing.T, from *node, h bridge.Hint) {
 }
 
 // publishes wants many calls of Publish to return at once.
-func (n *node) publishes(t *testing.T, many int) {
+func (n *Node) publishes(t *testing.T, many int) {
 	t.Helper()
 	start := time.Now()
 	for i := range many {
@@ -143,3 +143,30 @@ func (n *node) publishes(t *testing.T, many int) {
 }
 
 func user(i int) bridge.UserID { return bridge.UserID(fmt.Sprintf("u%d", i)) }
+
+// Listen runs b with users watched until the test ends, and returns when it
+// listens.
+func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
+	t.Helper()
+	n := &Node{Bus: b, name: "the node", carry: func(h bridge.Hint) { b.Publish(h) }}
+	n.watch(users...)
+	n.start(t)
+	n.ready(t)
+	return n
+}
+
+// Hears waits until n was handed h, which from tells of again and again.
+func (n *Node) Hears(t *testing.T, from *Node, h bridge.Hint) {
+	t.Helper()
+	n.hears(t, from, h)
+}
+
+// Heard tells whether n was handed h.
+func (n *Node) Heard(h bridge.Hint) bool { return n.heard(h) }
+
+// Count is how many hints n was handed.
+func (n *Node) Count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.hints)
+}

@@ -19,7 +19,7 @@ func must(t *testing.T, err error) {
 
 // backAfter wants every node to be told of an outage that f is, and to hear
 // again.
-func backAfter(t *testing.T, ns []*node, f func()) {
+func backAfter(t *testing.T, ns []*Node, f func()) {
 	t.Helper()
 	before := make([]int, len(ns))
 	for i, n := range ns {
@@ -108,7 +108,7 @@ func midStream(t *testing.T, f Fixture) {
 
 func endsWhileAway(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 4, "7")
-	ends := func(n *node) {
+	ends := func(n *Node) {
 		start := time.Now()
 		n.stop(t)
 		if d := time.Since(start); d > 3*time.Second {
@@ -130,7 +130,7 @@ func endsWhileAway(t *testing.T, f Fixture) {
 
 func serverLate(t *testing.T, f Fixture) {
 	must(t, f.Server.Stop())
-	ns := []*node{f.join(t, "one"), f.join(t, "two")}
+	ns := []*Node{f.join(t, "one"), f.join(t, "two")}
 	for _, n := range ns {
 		n.watch("7")
 		if n.Ready() == nil {

@@ -33,9 +33,9 @@ type Fixture struct {
 	Proxy *Proxy
 }
 
-func (f Fixture) join(t *testing.T, name string) *node {
+func (f Fixture) join(t *testing.T, name string) *Node {
 	t.Helper()
-	n := &node{Bus: f.Join(name), name: name}
+	n := &Node{Bus: f.Join(name), name: name}
 	n.carry = func(h bridge.Hint) {
 		if h.Type == bridge.HintAppended && f.Append != nil {
 			f.Append(name, h)
@@ -47,9 +47,9 @@ func (f Fixture) join(t *testing.T, name string) *node {
 }
 
 // nodes returns n nodes that listen.
-func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*node {
+func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*Node {
 	t.Helper()
-	all := make([]*node, n)
+	all := make([]*Node, n)
 	for i := range all {
 		all[i] = f.join(t, fmt.Sprintf("node-%d", i))
 		all[i].watch(watched...)
@@ -201,7 +201,7 @@ func garbage(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	before := ns[1].reconnects()
 	for _, junk := range []string{
-		"", "x", "null", "[]", "{}", `{"n":5}`, `{"h":"x"}`, `{"n":"x","h":[{"t":"z","u":"7"}]}`, `{"n":"x","h":[{"t":"m","u":"a/b"}]}`,
+		"", "x", "null", "[]", "{}", `{"n":5}`, `{"h":"x"}`, `{"n":"x","h":[{"t":"z","u":"7"}]}`, `{"n":"x","h":[{"t":"m","u":"a/b"}]}`, `{"n":"x","h":[{"t":"e"}]}`,
 		`{"n":"x","h":[5,null,{}]}`, `{"n":"x","u":[[]]}`, `{"n":"x","u":[["7"]]}`, `{"n":"x","u":[["7","8"]]}`, `{"n":"x","u":[["+",1]]}`,
 		`{"n":"x"`, "\xff\xfe", `{"n":"x","all":"yes"}`,
 	} {

@@ -1,0 +1,143 @@
+// Package redis is the bus over Redis publish and subscribe, for clusters whose
+// database should carry no hints.
+//
+// Every user has a channel, and a node subscribes to those of the users it has
+// connected ([bridge.Interest]), so what a node receives grows with its own users
+// only. Besides there is one channel that everybody hears: on it a node tells, a
+// few times a second at most, that it appended anything at all, which is what
+// subscribers to everybody's topics wait for.
+//
+// Where the server knows sharded publish and subscribe (Redis 7), that is used;
+// on a Redis Cluster the plain one, which any of its nodes takes and all of them
+// pass on. Publish and subscribe ignore the database number, so the channels'
+// names hold it.
+//
+// What an application appends by SQL (falcon_notify) is told by Postgres alone:
+// with this bus it waits for the sweep.
+package redis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus"
+)
+
+// Options sets up a Bus.
+type Options struct {
+	URL    string       // redis://user:password@host:port/database, or rediss:// over TLS
+	Node   string       // this node's name, as hints carry it; required
+	Logger *slog.Logger // nil means slog.Default
+
+	// Probe is how often the server is asked whether it is still there. A
+	// connection whose other end is gone is given up within twice of it. 0 means
+	// 5s.
+	Probe time.Duration
+	Queue int  // hints that may wait to be sent; 0 means 16384
+	Plain bool // no sharded publish and subscribe, even where the server knows it
+}
+
+// Bus implements [bridge.Bus] and [bridge.Interest].
+type Bus struct {
+	node   string
+	plain  bool
+	probe  time.Duration
+	opt    *redis.Options
+	prefix string // of every channel
+
+	count    bus.Counters
+	queue    *bus.Queue
+	sessions bus.Sessions
+	interest interest
+	sharded  atomic.Bool   // as the last session found
+	known    chan struct{} // closed when sharded was found once
+	once     sync.Once
+}
+
+// callLimit bounds connecting and one command.
+const callLimit = 2 * time.Second
+
+// New returns a bus over o. It does not connect yet; it fails for a URL that
+// cannot be used.
+func New(o Options) (*Bus, error) {
+	if o.Node == "" {
+		return nil, errors.New("the Redis bus needs the node's name")
+	}
+	if !strings.HasPrefix(o.URL, "redis://") && !strings.HasPrefix(o.URL, "rediss://") {
+		return nil, errors.New("the bus URL is written redis://user:password@host:port/database, or rediss:// for TLS")
+	}
+	opt, err := redis.ParseURL(o.URL)
+	if err != nil {
+		// Not wrapped: it may repeat the URL with its password.
+		return nil, errors.New("the bus URL cannot be read, or has an option that is not known")
+	}
+	opt.Protocol = 2 // all that is needed, and understood by every server
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = callLimit, callLimit, callLimit
+	opt.ContextTimeoutEnabled = true
+	opt.MaxRetries = -1 // a hint is not worth a second try
+	opt.DialerRetries = 1
+	opt.PoolSize = 2
+	opt.MinIdleConns = 0
+	opt.DisableIdentity = true
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	b := &Bus{
+		node:   o.Node,
+		plain:  o.Plain,
+		probe:  cmp.Or(o.Probe, 5*time.Second),
+		opt:    opt,
+		prefix: fmt.Sprintf("falcon:%d:", opt.DB),
+		known:  make(chan struct{}),
+	}
+	b.queue = bus.NewQueue(cmp.Or(o.Queue, 16384), &b.count)
+	b.sessions.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "bus")
+	b.sessions.Count = &b.count
+	b.interest.init()
+	return b, nil
+}
+
+// everybody is the channel that every node hears. No user has it: an id is never
+// empty.
+func (b *Bus) everybody() string { return b.prefix + "all" }
+
+// channel is what nodes that have u connected hear.
+func (b *Bus) channel(u bridge.UserID) string { return b.prefix + "user:" + string(u) }
+
+// Publish tells the nodes that have the hints' users connected.
+func (b *Bus) Publish(hints ...bridge.Hint) {
+	for _, h := range hints {
+		b.queue.Put(h)
+	}
+}
+
+// Watch begins to listen for u. It does not block: until the server has taken
+// it, hints are lost, and the handler is told of that by Reconnected.
+func (b *Bus) Watch(u bridge.UserID) { b.interest.set(u, true) }
+
+// Unwatch ends listening for u. It does not block.
+func (b *Bus) Unwatch(u bridge.UserID) { b.interest.set(u, false) }
+
+// Run listens and sends until ctx ends.
+func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
+	var sending sync.WaitGroup
+	sending.Go(func() { b.send(ctx) })
+	b.sessions.Keep(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) })
+	sending.Wait()
+	return nil
+}
+
+// Ready is nil while the bus listens.
+func (b *Bus) Ready() error { return b.sessions.Ready() }
+
+// Stats returns the counters.
+func (b *Bus) Stats() bus.Stats { return b.count.Stats() }
