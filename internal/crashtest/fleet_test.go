@@ -44,7 +44,7 @@ type node struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan error
-	up   bool // started, and not told to end
+	up   bool // clients are sent to it
 }
 
 // newFleet starts n nodes; env is added to each node's environment.
@@ -97,7 +97,7 @@ func (x *node) start(t *testing.T, bin string) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.cmd, x.done, x.up = cmd, done, true
+	x.cmd, x.done = cmd, done
 }
 
 // end signals the process and waits for its end.
@@ -124,7 +124,14 @@ func (x *node) alive() bool {
 	return x.up
 }
 
-// ready waits until the node says so.
+// join sends clients to the node, whether it listens yet or not.
+func (x *node) join() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.up = true
+}
+
+// ready waits until the node says that it is, and sends clients to it.
 func (x *node) ready(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, 30*time.Second, func() error {
@@ -138,6 +145,7 @@ func (x *node) ready(t *testing.T) {
 		}
 		return nil
 	})
+	x.join()
 }
 
 // tail shows the end of the node's log where the test failed.
@@ -179,6 +187,8 @@ func (f *fleet) crash(n int) {
 		x.start(f.t, bin)
 		if len(f.nodes) == 1 || rand.IntN(2) == 0 {
 			x.ready(f.t)
+		} else {
+			x.join()
 		}
 	}
 }

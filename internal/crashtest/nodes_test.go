@@ -113,7 +113,7 @@ func TestRollingRestartFailsNoPost(t *testing.T) {
 	stop()
 	f.check(l, ds)
 	if l.tries > 0 {
-		t.Errorf("%d posts failed at first", l.tries)
+		t.Errorf("%d posts failed at first: %s", l.tries, l.why)
 	}
 }
 

@@ -23,6 +23,7 @@ type ledger struct {
 	seqs  map[bridge.UserID][]bridge.Seq
 	other map[int]int // answers that were neither 201 nor a reason to try again
 	tries int         // attempts that got no 201
+	why   string      // of the first such attempt
 }
 
 // posters post through random nodes until stop is called. A post without an
@@ -115,7 +116,9 @@ func (f *fleet) send(path, app, key string, b []byte) (int, []byte, error) {
 func (l *ledger) miss(status int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tries++
+	if l.tries++; l.tries == 1 {
+		l.why = fmt.Sprintf("status %d, error %v", status, err)
+	}
 	if err == nil && status != http.StatusServiceUnavailable && status != http.StatusConflict {
 		l.other[status]++
 	}
