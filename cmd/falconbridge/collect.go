@@ -45,6 +45,12 @@ func (r roomCollector) rooms(out sink) {
 	out.count("messages_oversize_total", "Messages left out: over the device's Maximum Packet Size.", h.Oversize)
 	out.count("log_reads_total", "Reads of the log to deliver from.", h.Reads)
 
+	bus := r.s.bus.Stats()
+	out.count("bus_sent_hints_total", "Hints handed to the bus's server.", bus.Sent)
+	out.count("bus_dropped_hints_total", "Hints lost before they left.", bus.Dropped)
+	out.count("bus_received_hints_total", "Other nodes' hints.", bus.Received)
+	out.count("bus_reconnects_total", "Times the bus came back.", bus.Reconnects)
+
 	b := r.s.broker.Stats()
 	out.gauge("mqtt_pending_connections", "Sockets before login.", float64(b.Pending))
 	out.count("mqtt_accepted_total", "Sockets accepted, WebSockets included.", b.Accepted)

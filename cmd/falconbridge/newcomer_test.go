@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
@@ -22,12 +24,15 @@ var (
 // runs the line it prints.
 func TestANewcomerNeedsNothing(t *testing.T) {
 	p := testserver.NewProgram(t, nil)
-	page := pageLine.FindStringSubmatch(p.Stdout())
-	curl := curlLine.FindStringSubmatch(p.Stdout())
-	admin := jwtLine.FindStringSubmatch(p.Stdout())
-	if page == nil || curl == nil || admin == nil {
-		t.Fatalf("want a page, a curl line and a token in %q", p.Stdout())
-	}
+	var page, curl, admin []string
+	testserver.Eventually(t, 5*time.Second, func() error {
+		page = pageLine.FindStringSubmatch(p.Stdout())
+		curl = curlLine.FindStringSubmatch(p.Stdout())
+		if admin = jwtLine.FindStringSubmatch(p.Stdout()); page == nil || curl == nil || admin == nil {
+			return fmt.Errorf("want a page, a curl line and a token in %q", p.Stdout())
+		}
+		return nil
+	})
 	if page[1] != p.HTTP {
 		t.Errorf("the page is at %s, the program at %s", page[1], p.HTTP)
 	}

@@ -95,7 +95,7 @@ func TestFalconAlertsOwnDataArrivesInItsOwnWords(t *testing.T) {
 // replay creates every report and sets its status, as FalconAlert does.
 func replay(t *testing.T, p *testserver.Program, f falconalert) {
 	t.Helper()
-	app := caller{base: p.HTTP, token: sign(t, "falconalert", bridge.ScopeReports)}
+	app := caller{base: p.HTTP, token: sign(t, "falconalert", bridge.ScopeReports|bridge.ScopeWrite)}
 	for _, r := range f.Reports {
 		var made struct{ ReportID int64 }
 		app.do(t, "POST", "/reports", map[string]any{"id": r.ID, "title": r.Title, "created_by": r.User}, 201, &made)
@@ -151,7 +151,7 @@ func compareWords(t *testing.T, f falconalert, ours []string) {
 // checkMuted decides on a report of user 9, who has is_review_enabled 0.
 func checkMuted(t *testing.T, p *testserver.Program, nine *process) {
 	t.Helper()
-	app := caller{base: p.HTTP, token: sign(t, "falconalert", bridge.ScopeReports)}
+	app := caller{base: p.HTTP, token: sign(t, "falconalert", bridge.ScopeReports|bridge.ScopeWrite)}
 	user := caller{base: p.HTTP, token: sign(t, "9", 0)}
 	app.do(t, "PUT", "/admin/reports/42/status", map[string]any{"status_id": 2}, 200, nil)
 	if got := user.raws(t); len(got) != 0 {

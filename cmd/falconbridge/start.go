@@ -27,7 +27,7 @@ type server struct {
 	metrics  *metrics
 	cert     *certificate // nil: no TLS
 	db       *db.DB
-	bus      bridge.Bus
+	bus      nodeBus
 	hub      *bridge.Hub
 	service  *bridge.Service
 	verifier *token.Verifier
@@ -42,22 +42,18 @@ type server struct {
 
 // start brings up one part after the other, each on what stands already. Where
 // one fails, those before it are taken down again.
-func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (s *server, err error) {
-	s = &server{
+func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (*server, error) {
+	s := &server{
 		c: c, out: out, log: log, node: nodeName(), failed: make(chan error, 1),
 		undo: teardown{log: log}, addrs: make(map[string]net.Addr),
 	}
-	defer func() {
-		if err != nil {
-			_ = s.undo.run() // the first failure is the one that counts
-		}
-	}()
 	s.metrics = newMetrics(s)
 	for _, part := range []func(context.Context) error{
 		s.startCertificate, s.startAdmin, s.startDatabase, s.startBus, s.startHub, s.startVerifier,
 		s.startRelay, s.startBroker, s.startHTTP, s.welcome,
 	} {
 		if err := part(ctx); err != nil {
+			_ = s.undo.run() // the first failure is the one that counts
 			return nil, err
 		}
 	}
@@ -103,7 +99,11 @@ func (s *server) startCertificate(context.Context) (err error) {
 }
 
 func (s *server) startDatabase(ctx context.Context) (err error) {
-	if s.db, err = openDatabase(ctx, s.c, s.node, s.log); err != nil {
+	hints := s.node
+	if s.c.bus != busAuto {
+		hints = "" // another bus tells: the database need not
+	}
+	if s.db, err = openDatabase(ctx, s.c, hints, s.log); err != nil {
 		return err
 	}
 	s.undo.add("database", 5*time.Second, func(context.Context) error { return s.db.Close() })
@@ -115,10 +115,8 @@ func (s *server) startDatabase(ctx context.Context) (err error) {
 }
 
 func (s *server) startBus(context.Context) (err error) {
-	if s.bus, err = newBus(s.c, s.node, s.log); err != nil {
-		return err
-	}
-	return nil
+	s.bus, err = newBus(s.c, s.node, s.log)
+	return err
 }
 
 func (s *server) startHub(ctx context.Context) error {

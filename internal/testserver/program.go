@@ -195,3 +195,6 @@ func (t *transcript) String() string {
 	defer t.mu.Unlock()
 	return t.b.String()
 }
+
+// PID is the process id of the running program.
+func (p *Program) PID() int { return p.run.cmd.Process.Pid }

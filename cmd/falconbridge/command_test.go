@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func TestSendAndTailMeet(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	for name, extra := range map[string][]string{
+		"over TCP":               nil,
+		"over WebSocket":         {"--mqtt-url", p.WS},
+		"with a token of a file": {"--token-file", file(t, sign(t, "42", 0))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tail := begin(t, p.Command(append([]string{"tail", "--user=42", "--count=2"}, extra...)...))
+			tail.says(t, "subscribed")
+			before := len(lines(tail.out.String())) // the retained one of an earlier case
+			var sent []string
+			for i := before; i < 2; i++ {
+				out, errs, code := finish(t, p.Command("send", "--user=42", "--title=Prueba ñ", "--message=línea 1\nlínea 2", `--data={"a": 1}`))
+				if code != 0 || !strings.Contains(out, `"message":"Notificación creada correctamente"`) {
+					t.Fatalf("send: exit %d, %s %s", code, out, errs)
+				}
+				sent = append(sent, out)
+			}
+			tail.wait(t)
+			if code := tail.cmd.ProcessState.ExitCode(); code != 0 {
+				t.Fatalf("tail: exit %d, %s", code, tail.err.String())
+			}
+			got := lines(tail.out.String())
+			want := caller{base: p.HTTP, token: sign(t, "42", 0)}.raws(t)[:2]
+			slices.Reverse(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("tail printed %q, REST lists %q, sent %q", got, want, sent)
+			}
+		})
+	}
+}
+
+func TestAPersistentTailGetsWhatItMissed(t *testing.T) {
+	for name, env := range databases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testserver.NewProgram(t, env(t))
+			args := []string{"tail", "--user=7", "--persistent", "--client-id=laptop"}
+			tail := begin(t, p.Command(args...))
+			tail.says(t, "subscribed")
+			notify(t, p.HTTP, "7", "seen")
+			tail.json(t, 1)
+			tail.interrupt(t)
+
+			for i := range 3 {
+				notify(t, p.HTTP, "7", fmt.Sprintf("missed %d", i))
+			}
+			if err := p.Kill(); err != nil { // and the server crashed meanwhile
+				t.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			tail = begin(t, p.Command(args...))
+			got := tail.json(t, 3)
+			notify(t, p.HTTP, "7", "live")
+			got = append(got[:0:0], tail.json(t, 4)...)
+			all := caller{base: p.HTTP, token: sign(t, "7", 0)}.raws(t)[:4]
+			slices.Reverse(all)
+			if !slices.Equal(got, all) {
+				t.Errorf("after its absence: %q, want %q", got, all)
+			}
+		})
+	}
+}
+
+func TestATailSurvivesTheServer(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	tail := begin(t, p.Command("tail", "--user=5"))
+	tail.says(t, "subscribed")
+	notify(t, p.HTTP, "5", "one")
+	tail.json(t, 1)
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	tail.says(t, "code=139") // 0x8B, the server shuts down
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	notify(t, p.HTTP, "5", "two")
+	notify(t, p.HTTP, "5", "three")
+	if got := tail.json(t, 3); len(got) != 3 || !strings.Contains(got[1], `"two"`) || !strings.Contains(got[2], `"three"`) {
+		t.Errorf("across the restart: %q", got)
+	}
+}
+
+func TestATailNamesItsPlace(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	for i := range 4 {
+		notify(t, p.HTTP, "5", fmt.Sprintf("n%d", i+1))
+	}
+	for since, want := range map[string]int{"0": 4, "3": 1} {
+		out, errs, code := finish(t, p.Command("tail", "--user=5", "--since="+since, fmt.Sprintf("--count=%d", want)))
+		if got := lines(out); code != 0 || len(got) != want || !strings.Contains(got[want-1], `"n4"`) {
+			t.Errorf("since %s: exit %d, %q %s", since, code, got, errs)
+		}
+	}
+}
+
+func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"tail with a token of somebody else's key": {[]string{"tail", "--token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.AAAA"}, "the server refused the token"},
+		"tail of another user":                     {[]string{"tail", "--user=2", "--token", sign(t, "1", 0)}, "does not allow this user's notifications"},
+		"tail without a user":                      {[]string{"tail"}, "--user: is missing"},
+		"tail with a token that names nobody":      {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
+		"tail of an address that is none":          {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
+		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server answered 403"},
+		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title has at most 255 characters"},
+		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
+		"send to nobody listening":                 {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "connection refused"},
+		"healthcheck of nobody listening":          {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
+		"a token of an unknown scope":              {[]string{"token", "--user=1", "--scope=root"}, `--scope: "root" is unknown`},
+		"a token that never held":                  {[]string{"token", "--user=1", "--ttl=0s"}, "--ttl"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, errs, code := finish(t, p.Command(tt.args...))
+			got := lines(errs)
+			if code != 1 || out != "" || len(got) == 0 || !strings.Contains(got[len(got)-1], tt.want) || !strings.HasPrefix(got[len(got)-1], "falconbridge: ") {
+				t.Errorf("exit %d, %q %q; want 1 and %q", code, out, errs, tt.want)
+			}
+		})
+	}
+}
+
+func TestATokenOpensWhatItsScopeSays(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	for scope, status := range map[string]int{"": 403, "notifications:read": 200, "admin": 200, "notifications:write,reports:write": 403} {
+		out, errs, code := finish(t, p.Command("token", "--user=1", "--scope="+scope, "--ttl=5m"))
+		if code != 0 || len(lines(out)) != 1 {
+			t.Fatalf("scope %q: exit %d, %q %s", scope, code, out, errs)
+		}
+		caller{base: p.HTTP, token: strings.TrimSpace(out)}.do(t, "GET", "/users/2/notifications", nil, status, nil)
+	}
+}
+
+func TestHealthcheckTellsWhetherItIsReady(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	if out, errs, code := finish(t, p.Command("healthcheck")); code != 0 || out != "" || errs != "" {
+		t.Errorf("ready: exit %d, %s%s", code, out, errs)
+	}
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := finish(t, p.Command("healthcheck")); code != 1 || !strings.Contains(errs, "not ready") {
+		t.Errorf("stopped: exit %d, %s", code, errs)
+	}
+}
+
+func TestMigrateGoesUpAndDown(t *testing.T) {
+	for name, env := range databases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testserver.Prepare(t, env(t), "--auto-migrate=false")
+			if err := p.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			if code, err := p.Wait(waitLimit); err != nil || code != 1 || !strings.Contains(p.Log(), "migrate up") {
+				t.Fatalf("serve with pending migrations: exit %d, %v, %s", code, err, p.Log())
+			}
+			migrate := func(what, want string) {
+				t.Helper()
+				if out, errs, code := finish(t, p.Command("migrate", what)); code != 0 || !strings.Contains(out, want) {
+					t.Fatalf("migrate %s: exit %d, %s%s; want %q", what, code, out, errs, want)
+				}
+			}
+			migrate("status", "pending")
+			migrate("up", "applied")
+			migrate("up", "nothing to do")
+			migrate("status", "20")
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			migrate("down", "taken back")
+			migrate("status", "pending")
+		})
+	}
+}
+
+func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	p := testserver.NewProgram(t, nil, "--data-dir="+dir)
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the data dir: %v %v", info, err)
+	}
+	user := caller{base: p.HTTP, token: ""}
+	user.do(t, "GET", "/healthz", nil, 200, nil)
+}
