@@ -1,0 +1,58 @@
+package db
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// A claim that a device has a notification must hold: what a device skipped is
+// not listed at all.
+func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		u, ctx := fresh(), testContext(t)
+		ns := seed(t, d, u, 10)
+		place := func(client string, since, acked, leap bridge.Seq) bridge.Session {
+			t.Helper()
+			s := open(t, d, dev(u, client))
+			if _, stale, err := d.Subscribe(ctx, dev(u, client), s.Generation, bridge.Subscription{QoS: 1}, &since); err != nil || stale {
+				t.Fatalf("subscribe: %v, %v", stale, err)
+			}
+			advanceTo(t, d, bridge.Advance{Device: dev(u, client), Generation: s.Generation, Acked: acked, Sent: acked, From: leap})
+			return s
+		}
+		place("all", 0, 10, 0)
+		place("half", 0, 5, 0)
+		place("none", 0, 0, 0)
+		place("joined at 7", 7, 9, 0)
+		place("leapt to 8", 0, 8, 8)
+		s := place("left at 4", 0, 4, 0)
+		must(t, d.Unsubscribe(ctx, dev(u, "left at 4"), s.Generation))
+		open(t, d, dev(u, "never subscribed"))
+		s = place("expired", 0, 10, 0)
+		advanceTo(t, d, bridge.Advance{Device: dev(u, "expired"), Generation: s.Generation, Acked: 10, Closed: true, Expiry: time.Hour})
+		exec(t, d, "UPDATE falcon_sessions SET expires_at = 1 WHERE user_id = ? AND client_id = 'expired'", u)
+		for seq, want := range map[int]string{
+			1:  "[{all true} {half true} {left at 4 true} {none false}]",
+			5:  "[{all true} {half true} {none false}]",
+			6:  "[{all true} {half false} {none false}]",
+			8:  "[{all true} {half false} {joined at 7 true} {none false}]",
+			10: "[{all true} {half false} {joined at 7 false} {leapt to 8 false} {none false}]",
+		} {
+			got, err := d.Deliveries(ctx, ns[seq-1])
+			if err != nil || fmt.Sprint(got) != want {
+				t.Errorf("seq %d: %v, %v\nwant %s", seq, got, err, want)
+			}
+		}
+		must(t, d.SetSettings(ctx, u, muted))
+		skipped := seed(t, d, u, 1)
+		must(t, d.SetSettings(ctx, u, unmuted))
+		seed(t, d, u, 1)
+		place("all", 0, 12, 0)
+		if got, err := d.Deliveries(ctx, skipped[0]); err != nil || got == nil || len(got) != 0 {
+			t.Errorf("appended while muted: %v, %v", got, err)
+		}
+	})
+}
