@@ -189,17 +189,27 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position) ([]bridge.Change, b
 	return out, d.opaque(end), nil
 }
 
-// queryRetained walks the inboxes by their primary key and takes the last row of
-// each from the index (user_id, seq).
-const queryRetained = "SELECT " + notificationColumns + " FROM falcon_inboxes i JOIN falcon_notifications n ON n.user_id = i.user_id " +
-	"AND n.seq = (SELECT max(l.seq) FROM falcon_notifications l WHERE l.user_id = i.user_id) " +
-	"WHERE i.user_id > ? AND i.review_enabled ORDER BY i.user_id LIMIT ?"
+// These walk the inboxes by their primary key and take the last row of each from
+// the index (user_id, seq). SQLite has no LATERAL; given a subquery instead,
+// Postgres would join the whole tables.
+const (
+	retainedPostgres = "SELECT " + notificationColumns + " FROM falcon_inboxes i CROSS JOIN LATERAL " +
+		"(SELECT l.* FROM falcon_notifications l WHERE l.user_id = i.user_id ORDER BY l.seq DESC LIMIT 1) n " +
+		"WHERE i.user_id > ? AND i.review_enabled ORDER BY i.user_id LIMIT ?"
+	retainedSQLite = "SELECT " + notificationColumns + " FROM falcon_inboxes i JOIN falcon_notifications n ON n.user_id = i.user_id " +
+		"AND n.seq = (SELECT max(l.seq) FROM falcon_notifications l WHERE l.user_id = i.user_id) " +
+		"WHERE i.user_id > ? AND i.review_enabled ORDER BY i.user_id LIMIT ?"
+)
 
 // Retained implements bridge.Feed.
 func (d *DB) Retained(ctx context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows, err := d.rows(ctx, queryRetained, string(after), limit)
+	query := retainedSQLite
+	if d.dialect == Postgres {
+		query = retainedPostgres
+	}
+	rows, err := d.rows(ctx, query, string(after), limit)
 	if err != nil {
 		return nil, d.fail("read the retained messages", err)
 	}

@@ -41,6 +41,9 @@ func (d *DB) openPostgres() error {
 		"statement_timeout":                   "2500ms",
 		"idle_in_transaction_session_timeout": "5000ms",
 		"jit":                                 "off",
+		// Ranges of an index are read in its order here, with a LIMIT; a bitmap
+		// would only be sorted again.
+		"enable_bitmapscan": "off",
 	}
 	d.dialect = Postgres
 	d.read = pool(conf, d.o.Conns)

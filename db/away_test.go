@@ -1,0 +1,207 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func TestADatabaseThatIsAwayIsUnavailableInTimeAndComesBack(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	d := openTest(t, Options{URL: s.URL})
+	for range 3 {
+		mustAppend(t, d, one("u", "t"))
+	}
+	epoch := d.Epoch()
+	for name, stop := range map[string]func() error{"killed": s.Kill, "stopped": s.Stop} {
+		if err := stop(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var wg sync.WaitGroup
+		for _, call := range []func(context.Context) error{
+			func(ctx context.Context) error { _, err := d.Append(ctx, one("u", "t")); return err },
+			func(ctx context.Context) error { _, err := d.After(ctx, "u", 0, 1); return err },
+			func(ctx context.Context) error { _, err := d.Head(ctx, "u"); return err },
+			func(ctx context.Context) error { _, err := d.Now(ctx); return err },
+			d.Ping,
+		} {
+			wg.Go(func() {
+				begun := time.Now()
+				err := call(context.Background())
+				if !errors.Is(err, bridge.ErrUnavailable) || time.Since(begun) > 2*time.Second {
+					t.Errorf("%s: %v after %v, want ErrUnavailable within 2 s", name, err, time.Since(begun))
+				}
+				if err != nil && strings.Contains(err.Error(), "falcon@") {
+					t.Errorf("%s: the error tells of the URL: %v", name, err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		testserver.Eventually(t, 5*time.Second, func() error {
+			_, err := d.Append(context.Background(), one("u", "t"))
+			return err
+		})
+		if err := d.loadEpoch(testContext(t)); err != nil || d.Epoch() != epoch {
+			t.Errorf("%s: the epoch changed from %s to %s by a restart, %v", name, epoch, d.Epoch(), err)
+		}
+	}
+	if got := seqs(t, d, "u"); len(got) != 5 {
+		t.Errorf("the log has %v", got)
+	}
+}
+
+// A restart closes idle pooled connections: none of them may cost a call.
+func TestARestartCostsNoCallOnceItIsOver(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	d := openTest(t, Options{URL: s.URL})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { _, _ = d.After(context.Background(), "u", 0, 1) })
+	}
+	wg.Wait()
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		if _, err := d.After(testContext(t), "u", 0, 1); err != nil {
+			t.Errorf("read %d after the restart: %v", i, err)
+		}
+	}
+	if _, err := d.Append(testContext(t), one("u", "t")); err != nil {
+		t.Errorf("append after the restart: %v", err)
+	}
+}
+
+// deafProxy forwards to a Postgres until a client has sent what it listens for;
+// from then on that connection's answers are swallowed.
+func deafProxy(t *testing.T, to string, listenFor []byte) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			deaf := make(chan struct{})
+			go func() {
+				defer func() { _ = out.Close() }()
+				b := make([]byte, 64<<10)
+				for heard := false; ; {
+					n, err := in.Read(b)
+					if !heard && bytes.Contains(b[:n], listenFor) {
+						heard = true
+						close(deaf)
+					}
+					if _, werr := out.Write(b[:n]); err != nil || werr != nil {
+						return
+					}
+				}
+			}()
+			go func() {
+				defer func() { _ = in.Close() }()
+				b := make([]byte, 64<<10)
+				for {
+					n, err := out.Read(b)
+					select {
+					case <-deaf:
+						_, _ = io.Copy(io.Discard, out)
+						return
+					default:
+					}
+					if _, werr := in.Write(b[:n]); err != nil || werr != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestAnUnansweredCommitIsNotRepeated(t *testing.T) {
+	url := testserver.Postgres(t)
+	direct := openTest(t, Options{URL: url})
+	host := strings.Split(strings.SplitN(url, "@", 2)[1], "/")[0]
+	through := strings.Replace(url, host, deafProxy(t, host, []byte("swallow the answer")), 1)
+	d := openTest(t, Options{URL: through})
+	mustAppend(t, d, one("u", "t"))
+	begun := time.Now()
+	_, err := d.Append(context.Background(), keyed(one("u", "swallow the answer"), "k", "body"))
+	if !errors.Is(err, bridge.ErrUnavailable) || time.Since(begun) > 2*time.Second {
+		t.Errorf("an unanswered commit: %v after %v, want ErrUnavailable within 2 s", err, time.Since(begun))
+	}
+	// It did happen, once, and the caller's key finds it.
+	testserver.Eventually(t, 5*time.Second, func() error {
+		res, err := direct.Append(context.Background(), keyed(one("u", "swallow the answer"), "k", "body"))
+		if err == nil && !res.Replayed {
+			t.Error("the repeat with its key appended again")
+		}
+		return err
+	})
+	if n := number(t, direct, "SELECT count(*) FROM falcon_notifications WHERE title = 'swallow the answer'"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+	if _, err := d.Append(testContext(t), one("u", "after")); err != nil {
+		t.Errorf("the next append: %v", err)
+	}
+}
+
+func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
+	d := openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})
+	mustAppend(t, d, one("u", "t"))
+	pages := number(t, d, "PRAGMA page_count")
+	number(t, d, fmt.Sprintf("PRAGMA max_page_count = %d", pages+20))
+	long := draft("u", "t")
+	long.Message = strings.Repeat("x", bridge.MaxMessage)
+	full := 0
+	for i := range 200 {
+		cmd := keyed(bridge.Command{Drafts: []bridge.Draft{long, draft(bridge.UserID(fmt.Sprint("v", i)), "t")}}, fmt.Sprint(i), "body")
+		if _, err := d.Append(context.Background(), cmd); errors.Is(err, bridge.ErrUnavailable) {
+			full++
+		} else if err != nil {
+			t.Fatalf("append on a full disk: %v", err)
+		}
+	}
+	if full == 0 {
+		t.Fatal("the disk was never full")
+	}
+	if got := seqs(t, d, "u"); len(got) == 0 || got[len(got)-1] != bridge.Seq(len(got)) {
+		t.Errorf("holes in the log: %v", got)
+	}
+	half := number(t, d, "SELECT (SELECT count(*) FROM falcon_notifications) - (SELECT sum(last_seq) FROM falcon_inboxes) + "+
+		"(SELECT count(*) * 2 + 1 FROM falcon_keys) - (SELECT count(*) FROM falcon_notifications)")
+	if half != 0 {
+		t.Errorf("rows, inboxes and keys disagree by %d", half)
+	}
+	number(t, d, "PRAGMA max_page_count = 1000000")
+	if _, err := d.Append(testContext(t), one("u", "room again")); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}

@@ -1,0 +1,187 @@
+package db
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func openAt(t *testing.T, path string) *DB {
+	t.Helper()
+	return openTest(t, Options{URL: path})
+}
+
+func TestTheEpochStaysOverRestarts(t *testing.T) {
+	for name, url := range map[string]string{
+		"SQLite":   filepath.Join(t.TempDir(), "falcon.db"),
+		"Postgres": testserver.Postgres(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := openAt(t, url)
+			epoch := first.Epoch()
+			if len(epoch) != 16 {
+				t.Fatalf("the epoch is %q", epoch)
+			}
+			second := openAt(t, url) // another process at the same time
+			for range 3 {
+				mustAppend(t, first, one("u", "t"))
+				for _, d := range []*DB{first, second} {
+					if err := d.loadEpoch(testContext(t)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				d := openAt(t, url)
+				if d.Epoch() != epoch || second.Epoch() != epoch {
+					t.Errorf("the epoch went from %s to %s and %s", epoch, d.Epoch(), second.Epoch())
+				}
+				if err := d.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// copyFile copies a SQLite file that nobody has open.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func closeNow(t *testing.T, d *DB) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARestoredSQLiteFileBeginsANewEpoch(t *testing.T) {
+	for name, restore := range map[string]func(t *testing.T, backup, path string){
+		"put back beside its epoch file": func(t *testing.T, backup, path string) { copyFile(t, backup, path) },
+		"put back without one": func(t *testing.T, backup, path string) {
+			copyFile(t, backup, path)
+			if err := os.Remove(sidecarPath(path)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"put back after a kill, at the same tick": func(t *testing.T, backup, path string) {
+			copyFile(t, backup, path)
+			s, err := readSidecar(path)
+			if err != nil || s == nil {
+				t.Fatal(s, err)
+			}
+			s.Tick = 0
+			if err := writeSidecar(path, *s); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "falcon.db")
+			d := openAt(t, path)
+			mustAppend(t, d, one("u", "t"))
+			closeNow(t, d)
+			copyFile(t, path, path+".bak")
+			d = openAt(t, path)
+			epoch := d.Epoch()
+			for range 5 {
+				mustAppend(t, d, one("u", "lost"))
+			}
+			closeNow(t, d)
+			restore(t, path+".bak", path)
+			d = openAt(t, path)
+			if d.Epoch() == epoch {
+				t.Error("the epoch is the same")
+			}
+		})
+	}
+}
+
+// storeSession stores a device of u, open on node n under generation 9, whose cursor
+// stands at seq.
+func storeSession(t *testing.T, d *DB, seq int) {
+	t.Helper()
+	exec(t, d, "INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, used_at, subscribed, from_seq, acked_seq, sent_seq) "+
+		"VALUES ('u', 'c', 9, 'n', 1000, 5, ?, 0, ?, ?)", true, seq, seq)
+}
+
+func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		for range 3 {
+			mustAppend(t, d, one("u", "t"))
+		}
+		storeSession(t, d, 9)
+		epoch := d.Epoch()
+		p, err := d.Now(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.loadEpoch(testContext(t)); err != nil { // a second look: the tick is 2
+			t.Fatal(err)
+		}
+		// What a restore looks like to a process that lives through it: the tick
+		// is no later than one it saw.
+		exec(t, d, "UPDATE falcon_meta SET value = '0' WHERE key = 'tick'")
+		ctx, cancel := context.WithCancel(testContext(t))
+		done := make(chan error, 1)
+		go func() { done <- d.Run(ctx) }()
+		testserver.Eventually(t, 5*time.Second, func() error {
+			if d.Epoch() == epoch {
+				return os.ErrDeadlineExceeded
+			}
+			return nil
+		})
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if n := number(t, d, "SELECT acked_seq FROM falcon_sessions"); n != 3 {
+			t.Errorf("the cursor stands at %d, the log ends at 3", n)
+		}
+		if n := number(t, d, "SELECT count(*) FROM falcon_sessions WHERE generation = 0 AND node = '' AND expires_at > 0"); n != 1 {
+			t.Error("a live connection may still move the cursor")
+		}
+		mustAppend(t, d, one("u", "t"))
+		if ns, _, err := d.Since(testContext(t), p, 10); err != nil || len(ns) != 4 {
+			t.Errorf("a position of the former epoch gives %d rows, want all 4: %v", len(ns), err)
+		}
+		if _, p, err = d.Changed(testContext(t), p); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, d, one("u", "t"))
+		if cs, _, err := d.Changed(testContext(t), p); err != nil || len(cs) != 1 || cs[0].Last != 5 {
+			t.Errorf("the sweep found %v, %v", cs, err)
+		}
+	})
+}
+
+func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	mustAppend(t, d, one("u", "t"))
+	exec(t, d, "UPDATE falcon_notifications SET xid = '4611686018427387904'")
+	exec(t, d, "UPDATE falcon_inboxes SET last_xid = '4611686018427387904'")
+	exec(t, d, "UPDATE falcon_meta SET value = 'another cluster' WHERE key = 'mark'")
+	epoch := d.Epoch()
+	if err := d.loadEpoch(testContext(t)); err != nil || d.Epoch() == epoch {
+		t.Fatalf("the epoch is %s, was %s, %v", d.Epoch(), epoch, err)
+	}
+	mustAppend(t, d, one("u", "t"))
+	if got, _ := drain(t, d, "", 10); len(got) != 2 {
+		t.Errorf("the feed shows %v", got)
+	}
+}

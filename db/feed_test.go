@@ -1,0 +1,158 @@
+package db
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// drain reads the feed from p to its end, limit rows at a time.
+func drain(t *testing.T, d *DB, p bridge.Position, limit int) ([]string, bridge.Position) {
+	t.Helper()
+	var out []string
+	for {
+		ns, next, err := d.Since(testContext(t), p, limit)
+		if err != nil {
+			t.Fatalf("since: %v", err)
+		}
+		for _, n := range ns {
+			out = append(out, fmt.Sprintf("%s%d", n.User, n.Seq))
+		}
+		if p = next; len(ns) == 0 {
+			return out, p
+		}
+	}
+}
+
+func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		var want []string
+		for i := range 12 {
+			u := bridge.UserID([]string{"a", "b", "c"}[i%3])
+			mustAppend(t, d, one(u, "t"))
+			want = append(want, fmt.Sprintf("%s%d", u, i/3+1))
+		}
+		for _, limit := range []int{1, 5, 12, 100} {
+			if got, _ := drain(t, d, "", limit); !slices.Equal(got, want) {
+				t.Errorf("by %d: %v, want %v", limit, got, want)
+			}
+		}
+		now, err := d.Now(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := drain(t, d, now, 5); len(got) != 0 {
+			t.Errorf("behind now: %v", got)
+		}
+		exec(t, d, "UPDATE falcon_inboxes SET review_enabled = ? WHERE user_id = 'b'", false)
+		mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{draft("b", "muted"), draft("a", "t")}})
+		got, end := drain(t, d, now, 5)
+		if !slices.Equal(got, []string{"a5"}) {
+			t.Errorf("since now: %v, want a5 only", got)
+		}
+		changes, _, err := d.Changed(testContext(t), now)
+		if err != nil || !slices.Equal(changes, []bridge.Change{{User: "a", Last: 5}}) {
+			t.Errorf("changed: %v, %v", changes, err)
+		}
+		if changes, _, err = d.Changed(testContext(t), end); err != nil || len(changes) != 0 {
+			t.Errorf("changed behind the end: %v, %v", changes, err)
+		}
+	})
+}
+
+func TestRetainedIsEveryUsersLatestRow(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		for _, u := range []bridge.UserID{"d", "b", "a", "c", "b"} {
+			mustAppend(t, d, one(u, "t"))
+		}
+		exec(t, d, "UPDATE falcon_inboxes SET review_enabled = ? WHERE user_id = 'c'", false)
+		exec(t, d, "DELETE FROM falcon_notifications WHERE user_id = 'd'")
+		var got []string
+		for after := bridge.UserID(""); ; {
+			ns, err := d.Retained(testContext(t), after, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ns) == 0 {
+				break
+			}
+			after = ns[0].User
+			got = append(got, fmt.Sprintf("%s%d", ns[0].User, ns[0].Seq))
+		}
+		if !slices.Equal(got, []string{"a1", "b2"}) {
+			t.Errorf("retained: %v, want a1 b2", got)
+		}
+	})
+}
+
+// An application's transaction gets its id long before it notifies: its row then
+// has a later seq than rows of younger transactions. Nothing may be passed over,
+// and a user's seqs may not turn round.
+func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	ctx := testContext(t)
+	mustAppend(t, d, one("a", "t"))
+	_, p := drain(t, d, "", 10)
+	tx := idle(t, d, "SELECT pg_current_xact_id()")
+	mustAppend(t, d, one("a", "t"))
+	mustAppend(t, d, one("b", "t"))
+	if got, _ := drain(t, d, p, 10); len(got) != 0 {
+		t.Errorf("while an older transaction is open the feed shows %v", got)
+	}
+	changes, _, err := d.Changed(ctx, p)
+	if err != nil || len(changes) != 2 {
+		t.Errorf("the sweep must not wait for it: %v, %v", changes, err)
+	}
+	if _, err := tx.ExecContext(ctx, "SELECT falcon_notify('a', 'late', 'm')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, d, one("a", "t"))
+	for _, limit := range []int{1, 2, 10} {
+		if got, _ := drain(t, d, p, limit); !slices.Equal(got, []string{"a2", "b1", "a3", "a4"}) && !slices.Equal(got, []string{"a2", "a3", "b1", "a4"}) {
+			t.Errorf("by %d the feed shows %v", limit, got)
+		}
+	}
+}
+
+func TestHeadAndSkip(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		if h, err := d.Head(ctx, "nobody"); err != nil || h.Last != 0 || h.Latest != nil {
+			t.Errorf("the head of nobody: %+v, %v", h, err)
+		}
+		for range 10 {
+			mustAppend(t, d, one("u", "t"))
+		}
+		if h, err := d.Head(ctx, "u"); err != nil || h.Last != 10 || h.Latest == nil || h.Latest.Seq != 10 {
+			t.Errorf("head: %+v, %v", h, err)
+		}
+		for name, tt := range map[string]struct {
+			after bridge.Seq
+			limit int
+			want  bridge.Seq
+		}{
+			"fewer missed than the cap": {after: 6, limit: 5, want: 6},
+			"as many as the cap":        {after: 5, limit: 5, want: 5},
+			"one more than the cap":     {after: 4, limit: 5, want: 5},
+			"all missed":                {after: 0, limit: 3, want: 7},
+			"nothing missed":            {after: 10, limit: 3, want: 10},
+		} {
+			if got, err := d.Skip(ctx, "u", tt.after, tt.limit); err != nil || got != tt.want {
+				t.Errorf("%s: %d, %v, want %d", name, got, err, tt.want)
+			}
+		}
+		exec(t, d, "DELETE FROM falcon_notifications WHERE seq IN (8, 10)")
+		if got, err := d.Skip(ctx, "u", 0, 3); err != nil || got != 5 {
+			t.Errorf("over deleted rows: %d, %v, want 5", got, err)
+		}
+		if h, err := d.Head(ctx, "u"); err != nil || h.Last != 10 || h.Latest == nil || h.Latest.Seq != 9 {
+			t.Errorf("the head after the last row was deleted: %+v, %v", h, err)
+		}
+	})
+}
