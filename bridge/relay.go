@@ -21,7 +21,7 @@ type RelayStore interface {
 	// ReleaseRelay gives the lease up.
 	ReleaseRelay(ctx context.Context, node string) error
 
-	// Touched returns at most limit users whose retained message may have changed
+	// Touched returns, from "" on, at most limit users whose retained message may have changed
 	// after p other than by a new notification: muted, unmuted, deleted from,
 	// erased. The order is commit-safe, as that of [Feed].
 	Touched(ctx context.Context, p Position, limit int) ([]UserID, Position, error)

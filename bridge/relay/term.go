@@ -109,7 +109,7 @@ func (t *term) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find where the relay starts: %w", err)
 	}
-	t.at = place{Log: now, Touched: now}
+	t.at = place{Log: now} // nothing was touched before the first lease
 	return t.save(ctx)
 }
 

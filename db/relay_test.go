@@ -1,0 +1,103 @@
+package db
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestOneNodeHoldsTheRelaysLease(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		lease := func(node string, want bool, state string) {
+			t.Helper()
+			got, held, err := d.LeaseRelay(ctx, node, time.Hour)
+			if err != nil || held != want || got != state {
+				t.Fatalf("%s: state %q, held %v, %v; want %q, %v", node, got, held, err, state, want)
+			}
+		}
+		lease("a", true, "")
+		lease("b", false, "")
+		if held, err := d.SaveRelay(ctx, "a", "one", time.Hour); err != nil || !held {
+			t.Fatalf("save: %v, %v", held, err)
+		}
+		if held, err := d.SaveRelay(ctx, "b", "stolen", time.Hour); err != nil || held {
+			t.Fatalf("another node saved: %v, %v", held, err)
+		}
+		lease("a", true, "one")
+		if err := d.ReleaseRelay(ctx, "a"); err != nil {
+			t.Fatal(err)
+		}
+		lease("b", true, "one")
+		exec(t, d, "UPDATE falcon_relay SET held_until = held_until - 3600001")
+		lease("a", true, "one") // b's ran out
+		exec(t, d, "UPDATE falcon_relay SET held_until = held_until - 8 * 24 * 3600000")
+		lease("c", true, "") // away too long: the place is void
+	})
+}
+
+func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		add := func(u bridge.UserID) int64 {
+			r, err := d.Append(ctx, bridge.Command{Drafts: []bridge.Draft{{User: u, Kind: bridge.KindMessage, Title: "t", Message: "m"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Appended[0].ID
+		}
+		id := add("1")
+		if err := d.Delete(ctx, "1", id); err != nil {
+			t.Fatal(err)
+		}
+		if n := number(t, d, "SELECT count(*) FROM falcon_touched"); n != 0 {
+			t.Fatalf("%d noted although no relay ever ran", n)
+		}
+		if _, _, err := d.LeaseRelay(ctx, "a", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		var pos bridge.Position
+		next := func(want ...bridge.UserID) {
+			t.Helper()
+			users, p, err := d.Touched(ctx, pos, 10)
+			if err != nil || !slices.Equal(users, want) {
+				t.Fatalf("touched %v, %v; want %v", users, err, want)
+			}
+			pos = p
+		}
+		next()
+		id = add("1")
+		next() // a new notification is the feed's
+		if err := d.Delete(ctx, "1", id); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.SetSettings(ctx, "2", bridge.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.SetSettings(ctx, "2", bridge.Settings{ReviewEnabled: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.SetSettings(ctx, "2", bridge.Settings{ReviewEnabled: true}); err != nil { // no change
+			t.Fatal(err)
+		}
+		users, p, err := d.Touched(ctx, pos, 10)
+		if err != nil || len(users) == 0 || users[0] != "1" || users[len(users)-1] != "2" {
+			t.Fatalf("touched %v, %v", users, err)
+		}
+		pos = p
+		next()
+		add("3")
+		if err := d.Erase(ctx, "3"); err != nil {
+			t.Fatal(err)
+		}
+		users, _, err = d.Touched(ctx, pos, 10)
+		if err != nil || !slices.Contains(users, "3") {
+			t.Fatalf("an erased user is not touched: %v, %v", users, err)
+		}
+		if n := number(t, d, "SELECT count(*) FROM falcon_touched WHERE user_id = '1'"); n != 0 {
+			t.Errorf("%d rows stay that were followed", n)
+		}
+	})
+}
