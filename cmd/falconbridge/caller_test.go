@@ -136,3 +136,6 @@ func lines(s string) []string {
 	}
 	return strings.Split(s, "\n")
 }
+
+// adminToken may do everything.
+func adminToken(t *testing.T) string { return sign(t, "root", bridge.ScopeAdmin) }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	tail := begin(t, p.Command("tail", "--user=1", "--count=2"))
+	tail.says(t, "subscribed")
+	notify(t, p.HTTP, "1", "a title nobody else may see")
+	tail.json(t, 1)
+	caller{base: p.HTTP}.do(t, "GET", "/notifications", nil, 401, nil)
+	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications/count", nil, 200, nil)
+	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/some/long/path/of/a/stranger", nil, 404, nil)
+	caller{base: p.HTTP}.do(t, "GET", "/", nil, 200, nil)
+
+	var text string
+	admin := caller{base: p.Admin}
+	admin.do(t, "GET", "/metrics", nil, 200, &text)
+	for _, want := range []string{
+		`falconbridge_connections 1`,
+		`falconbridge_mqtt_logins_total 1`,
+		`falconbridge_messages_sent_total 1`,
+		`falconbridge_delivery_duration_seconds_count 1`,
+		`falconbridge_http_requests_total{code="201",route="POST /notifications"} 1`,
+		`falconbridge_http_requests_total{code="401",route="GET /notifications"} 1`,
+		`falconbridge_http_requests_total{code="200",route="GET /notifications/count"} 1`,
+		`falconbridge_http_requests_total{code="404",route="other"} 1`,
+		`falconbridge_http_requests_total{code="200",route="pages"} 1`,
+		`falconbridge_http_request_duration_seconds_count{route="POST /notifications"} 1`,
+		`falconbridge_ready{part="database"} 1`,
+		`falconbridge_ready{part="bus"} 1`,
+		`falconbridge_build_info{version="`,
+		`go_goroutines `,
+		`process_open_fds `,
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, bad := range []string{"nobody else", "stranger", "eyJ"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the metrics hold %q", bad)
+		}
+	}
+	for _, line := range lines(text) {
+		if name := regexp.MustCompile(`^# TYPE (falconbridge_\S+) counter`).FindStringSubmatch(line); name != nil && !strings.HasSuffix(name[1], "_total") {
+			t.Errorf("the counter %s does not end in _total", name[1])
+		}
+	}
+
+	admin.do(t, "GET", "/healthz", nil, 200, nil)
+	admin.do(t, "GET", "/readyz", nil, 200, nil)
+	admin.do(t, "GET", "/debug/pprof/goroutine?debug=1", nil, 200, nil)
+	public := caller{base: p.HTTP}
+	public.do(t, "GET", "/healthz", nil, 200, nil)
+	public.do(t, "GET", "/readyz", nil, 200, nil)
+	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/goroutine"} {
+		public.do(t, "GET", path, nil, 404, nil)
+	}
+}
+
+func TestTheAdminListenerCanBeOff(t *testing.T) {
+	p := testserver.Prepare(t, production, "--admin-addr=off")
+	if err := p.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	testserver.Eventually(t, waitLimit, func() error {
+		return exec.CommandContext(t.Context(), "curl", "-fsS", "-o", "/dev/null", p.HTTP+"/readyz").Run()
+	})
+	if strings.Contains(p.Log(), "admin-addr") {
+		t.Errorf("it listens: %s", p.Log())
+	}
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// Two nodes on one database: what one is given, a device of the other receives,
+// and a device that moves is one device.
+func TestTwoNodesAreOne(t *testing.T) {
+	for name, extra := range map[string]func(t *testing.T) []string{
+		"over Postgres": func(*testing.T) []string { return nil },
+		"over Redis":    func(t *testing.T) []string { return []string{"--bus=" + testserver.NewRedis(t).URL} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := with("DATABASE_URL", testserver.Postgres(t))
+			args := extra(t)
+			a, b := testserver.NewProgram(t, env, args...), testserver.NewProgram(t, env, args...)
+			device := subscribe(t, b, "mqttv5", "1", "phone")
+			begun := time.Now()
+			notify(t, a.HTTP, "1", "across")
+			device.json(t, 1)
+			// The sweep alone would take up to 5 s.
+			if took := time.Since(begun); took > 3*time.Second {
+				t.Errorf("it took %v from node to node", took)
+			}
+			moved := subscribe(t, a, "mqttv5", "1", "phone")
+			device.says(t, "Received DISCONNECT (142)") // 0x8E, taken over
+			notify(t, b.HTTP, "1", "moved")
+			if got := moved.json(t, 2); len(got) != 2 {
+				t.Errorf("after the move: %q", got)
+			}
+			var nodes any
+			caller{base: a.HTTP, token: adminToken(t)}.do(t, "GET", "/admin/stats", nil, 200, &nodes)
+			if text := fmt.Sprint(nodes); text == "" {
+				t.Error("no figures")
+			}
+		})
+	}
+}
