@@ -23,23 +23,8 @@ func (d *DB) Erase(ctx context.Context, u bridge.UserID) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	return d.fail("erase a user", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if d.dialect == Postgres {
-			for _, lock := range []string{
-				"SELECT id FROM falcon_reports WHERE user_id = ? ORDER BY id FOR UPDATE",
-				"SELECT user_id FROM falcon_inboxes WHERE user_id = ? FOR UPDATE",
-			} {
-				if _, err := tx.ExecContext(ctx, lock, u); err != nil {
-					return err
-				}
-			}
-		}
-		if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
+		if err := d.lockAll(ctx, tx, u); err != nil {
 			return err
-		}
-		if d.dialect == Postgres {
-			if _, err := tx.ExecContext(ctx, "SELECT client_id FROM falcon_sessions WHERE user_id = ? ORDER BY client_id FOR UPDATE", u); err != nil {
-				return err
-			}
 		}
 		for _, from := range []string{
 			"DELETE FROM falcon_reports WHERE user_id = ?",
@@ -54,4 +39,31 @@ func (d *DB) Erase(ctx context.Context, u bridge.UserID) error {
 		}
 		return nil
 	}))
+}
+
+// lockAll takes the locks of Erase, in the order it states; SQLite has one for
+// all. A user without an inbox row is locked against one being made meanwhile,
+// whose rows would otherwise stay behind without it.
+func (d *DB) lockAll(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
+	if d.dialect != Postgres {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "SELECT id FROM falcon_reports WHERE user_id = ? ORDER BY id FOR UPDATE", u); err != nil {
+		return err
+	}
+	const lockInbox = "SELECT user_id FROM falcon_inboxes WHERE user_id = ? FOR UPDATE"
+	n, err := affected(tx.ExecContext(ctx, lockInbox, u))
+	if err == nil && n == 0 {
+		if err = d.lockUser(ctx, tx, u, inboxLock); err == nil {
+			_, err = tx.ExecContext(ctx, lockInbox, u)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "SELECT client_id FROM falcon_sessions WHERE user_id = ? ORDER BY client_id FOR UPDATE", u)
+	return err
 }

@@ -148,9 +148,9 @@ func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w wind
 		if err != nil || w.old == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE falcon_inboxes SET total = total - g.total, unread = unread - g.unread FROM "+
+		_, err = tx.ExecContext(ctx, "UPDATE falcon_inboxes AS f SET total = f.total - g.total, unread = f.unread - g.unread FROM "+
 			"(SELECT user_id, count(*) AS total, count(*) FILTER (WHERE read_at = 0) AS unread FROM falcon_notifications "+
-			"WHERE id > ? AND id <= ? AND created_at < ? GROUP BY user_id) g WHERE falcon_inboxes.user_id = g.user_id", after, w.last, before)
+			"WHERE id > ? AND id <= ? AND created_at < ? GROUP BY user_id) g WHERE f.user_id = g.user_id", after, w.last, before)
 		if err != nil {
 			return err
 		}
