@@ -27,6 +27,15 @@ func through(t testing.TB, raw, addr string) string {
 	return u.String()
 }
 
+func host(t testing.TB, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Host
+}
+
 func join(t testing.TB, url, node string) *postgres.Bus {
 	t.Helper()
 	b, err := postgres.New(postgres.Options{URL: url, Node: node, Probe: 250 * time.Millisecond})

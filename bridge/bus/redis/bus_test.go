@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ import (
 
 func join(t testing.TB, o redis.Options) *redis.Bus {
 	t.Helper()
-	o.Probe = 250 * time.Millisecond
+	o.Probe = cmp.Or(o.Probe, 250*time.Millisecond)
 	b, err := redis.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -2,11 +2,8 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,9 +11,6 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/bus"
 )
-
-// errOver is what a session's client gets when it wants to connect once more.
-var errOver = errors.New("the connection was lost")
 
 // listen is one session: one connection, from its start until it ends.
 //
@@ -29,16 +23,7 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	if err != nil {
 		return err
 	}
-	opt := *b.opt
-	dial := redis.NewDialer(b.opt)
-	var once atomic.Bool
-	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if once.Swap(true) {
-			return nil, errOver
-		}
-		return dial(ctx, network, addr)
-	}
-	client := redis.NewClient(&opt)
+	client := b.client(ctx, true)
 	defer client.Close()
 	s := &session{b: b, h: h, up: up, sharded: sharded}
 	s.sub = client.Subscribe(ctx) // connects with the first command
@@ -51,7 +36,7 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 func (b *Bus) detect(ctx context.Context) (sharded bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	client := redis.NewClient(b.opt)
+	client := b.client(ctx, false)
 	defer client.Close()
 	if err := client.Ping(ctx).Err(); err != nil {
 		return false, fmt.Errorf("connect to Redis: %w", err)

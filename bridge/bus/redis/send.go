@@ -24,7 +24,7 @@ func (b *Bus) send(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	client := redis.NewClient(b.opt)
+	client := b.client(ctx, false)
 	defer client.Close()
 	var pause bus.Backoff
 	beacon := beacon{wake: time.NewTimer(beaconGap)}

@@ -1,0 +1,226 @@
+package postgres_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus/bustest"
+	"github.com/falconalert/falconbridge/bridge/bus/postgres"
+	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// store opens the database at url as node, migrated.
+func store(t *testing.T, url, node string) *db.DB {
+	t.Helper()
+	d, err := db.Open(t.Context(), db.Options{URL: url, Node: node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	if _, err := d.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func open(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	d := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// hears waits until n was handed h, which was told once.
+func hears(t *testing.T, n *bustest.Node, h bridge.Hint) {
+	t.Helper()
+	testserver.Eventually(t, 10*time.Second, func() error {
+		if !n.Heard(h) {
+			return fmt.Errorf("%+v did not arrive", h)
+		}
+		return nil
+	})
+}
+
+func TestAppendsAreToldByTheDatabase(t *testing.T) {
+	url := testserver.Postgres(t)
+	d := store(t, url, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	running := make(chan error, 1)
+	go func() { running <- d.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-running })
+	a, b := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
+	for seq := range bridge.Seq(2) {
+		draft, err := bridge.Draft{User: "7", Title: "t", Message: "m"}.Check("body")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Append(t.Context(), bridge.Command{Drafts: []bridge.Draft{draft}}); err != nil {
+			t.Fatal(err)
+		}
+		hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: seq + 1})
+	}
+	if a.Count() != 0 {
+		t.Error("a node is told what it appended itself")
+	}
+}
+
+func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
+	url := testserver.Postgres(t)
+	store(t, url, "a")
+	nodes := []*bustest.Node{bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))}
+	app := open(t, url)
+	notify := func(user string, end func(*sql.Tx) error) {
+		t.Helper()
+		tx, err := app.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), "SELECT falcon_notify($1, 'title', 'message')", user); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notify("rolled-back", (*sql.Tx).Rollback)
+	notify("42", (*sql.Tx).Commit)
+	for _, n := range nodes {
+		hears(t, n, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
+		if n.Heard(bridge.Hint{Type: bridge.HintAppended, User: "rolled-back", Seq: 1}) {
+			t.Error("a node is told what was rolled back")
+		}
+	}
+}
+
+// A batch for more users than a payload can name wakes everybody.
+func TestAppendForTooManyUsersWakesAll(t *testing.T) {
+	url := testserver.Postgres(t)
+	told := make(chan struct{}, 10)
+	h := handler{reconnected: func() { told <- struct{}{} }}
+	b := join(t, url, "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx, h) }()
+	t.Cleanup(func() { cancel(); <-done })
+	<-told
+	notify(t, url, `{"n":"b","all":true}`) // its own: it knows
+	notify(t, url, appended("x", "1", 1))
+	notify(t, url, `{"n":"a","all":true}`)
+	select {
+	case <-told:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the node is not told to look for itself")
+	}
+	select {
+	case <-told:
+		t.Error("the node is told of its own append, too")
+	default:
+	}
+}
+
+type handler struct{ reconnected func() }
+
+func (handler) Hint(bridge.Hint) {}
+func (h handler) Reconnected()   { h.reconnected() }
+
+// The server ends the listening connection, as an operator or a failover does.
+func TestTerminatedBackendComesBack(t *testing.T) {
+	url := testserver.Postgres(t)
+	bus := join(t, url, "a")
+	a, b := bustest.Listen(t, bus), bustest.Listen(t, join(t, url, "b"))
+	admin := open(t, url)
+	a.Hears(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	var n int
+	err := admin.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+		WHERE application_name = 'falconbridge bus' AND datname = current_database()`).Scan(&n)
+	if err != nil || n < 3 { // two listen, one sent
+		t.Fatalf("%d backends ended, error %v", n, err)
+	}
+	testserver.Eventually(t, 10*time.Second, func() error {
+		if bus.Stats().Reconnects == 0 {
+			return errors.New("it did not reconnect")
+		}
+		return bus.Ready()
+	})
+	a.Hears(t, b, bridge.Hint{Type: bridge.HintEnd, User: "7"})
+}
+
+// A burst larger than many payloads arrives whole on a healthy server.
+func TestBurstIsSplitIntoPayloads(t *testing.T) {
+	url := testserver.Postgres(t)
+	a, b := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
+	id := strings.Repeat(`"\`, 128)
+	for gen := range int64(500) {
+		a.Publish(bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: id, Gen: gen + 1})
+	}
+	for gen := range int64(500) {
+		hears(t, b, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: id, Gen: gen + 1})
+	}
+}
+
+func TestHalfOpenIsNoticedWithin15sByDefault(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	p := bustest.NewProxy(t, host(t, url))
+	b, err := postgres.New(postgres.Options{URL: through(t, url, p.Addr), Node: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.Listen(t, b)
+	p.Freeze()
+	testserver.Eventually(t, 15*time.Second, func() error {
+		if b.Ready() == nil {
+			return errors.New("it is not noticed")
+		}
+		return nil
+	})
+}
+
+func TestStats(t *testing.T) {
+	url := testserver.Postgres(t)
+	b, err := postgres.New(postgres.Options{URL: url, Node: "a", Queue: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 25 {
+		b.Publish(bridge.Hint{Type: bridge.HintMuted, User: "7"}, bridge.Hint{Type: bridge.HintAppended, User: "7"})
+	}
+	if s := b.Stats(); s.Dropped != 15 {
+		t.Errorf("stats are %+v, want 15 dropped", s)
+	}
+	other := join(t, url, "b")
+	from, to := bustest.Listen(t, b), bustest.Listen(t, other)
+	to.Hears(t, from, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	if s := b.Stats(); s.Sent < 10 || s.Reconnects != 0 {
+		t.Errorf("stats of the sender are %+v", s)
+	}
+	if s := other.Stats(); s.Received == 0 {
+		t.Errorf("stats of the receiver are %+v", s)
+	}
+}
+
+func TestURLsThatCannotBeUsed(t *testing.T) {
+	for name, o := range map[string]postgres.Options{
+		"no node":            {URL: "postgres://u@127.0.0.1/x"},
+		"no URL":             {Node: "a"},
+		"another scheme":     {Node: "a", URL: "mysql://u:geheim@127.0.0.1/x"},
+		"an unknown sslmode": {Node: "a", URL: "postgres://u:geheim@127.0.0.1/x?sslmode=geheim"},
+		"no URL at all":      {Node: "a", URL: "postgres://u:geheim@%zz"},
+	} {
+		_, err := postgres.New(o)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		} else if strings.Contains(err.Error(), "geheim") {
+			t.Errorf("%s: the error holds the password: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errOver is what a session's client gets when it wants to connect once more.
+var errOver = errors.New("the connection was lost")
+
+// client returns a client whose connections are closed when life ends, whatever
+// they are doing then: go-redis follows a context's deadline, but does not wake
+// a read at its end. With once it connects only once.
+func (b *Bus) client(life context.Context, once bool) *redis.Client {
+	opt := *b.opt
+	var used atomic.Bool
+	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if used.Swap(true) && once {
+			return nil, errOver
+		}
+		// Dials of the pool's own are bounded by callLimit only.
+		ctx, cancel := context.WithTimeout(ctx, callLimit)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		c, err := b.dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &boundConn{Conn: c, stop: context.AfterFunc(life, func() { c.Close() })}, nil
+	}
+	return redis.NewClient(&opt)
+}
+
+func (b *Bus) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	if b.opt.TLSConfig == nil {
+		return d.DialContext(ctx, network, addr)
+	}
+	return (&tls.Dialer{NetDialer: d, Config: b.opt.TLSConfig}).DialContext(ctx, network, addr)
+}
+
+// boundConn is a connection that ends with something else.
+type boundConn struct {
+	net.Conn
+	stop func() bool
+}
+
+// Close closes the connection and forgets what it was bound to.
+func (c *boundConn) Close() error {
+	c.stop()
+	return c.Conn.Close()
+}

@@ -1,0 +1,94 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestBackoffGrowsToItsLimitAndIsSpread(t *testing.T) {
+	var b Backoff
+	longest := 50 * time.Millisecond
+	seen := map[time.Duration]bool{}
+	for range 50 {
+		d := b.next()
+		if d < longest || d > 5*time.Second {
+			t.Fatalf("a pause of %v, want at least %v", d, longest)
+		}
+		longest = max(longest, min(d/2, 2500*time.Millisecond))
+		seen[d] = true
+	}
+	if len(seen) < 25 {
+		t.Error("the pauses are not drawn")
+	}
+	b.Reset()
+	if d := b.next(); d > 100*time.Millisecond {
+		t.Errorf("after Reset the pause is %v", d)
+	}
+}
+
+func TestSessionsTellOfAnOutageOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		count := &Counters{}
+		s := &Sessions{Logger: slog.New(slog.NewTextHandler(&log, nil)), Count: count}
+		if s.Ready() == nil {
+			t.Error("it is ready before it ran")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		away := errors.New("away")
+		n := 0
+		s.Keep(ctx, func(_ context.Context, up func()) error {
+			n++
+			switch n {
+			case 1, 5:
+				up()
+				if err := s.Ready(); err != nil {
+					t.Errorf("session %d listens, and Ready says %v", n, err)
+				}
+			case 3:
+				if !errors.Is(s.Ready(), away) {
+					t.Errorf("during the outage Ready says %v", s.Ready())
+				}
+			case 6:
+				cancel()
+			}
+			return away
+		})
+		if got := strings.Count(log.String(), "is away"); got != 2 {
+			t.Errorf("two outages were logged %d times:\n%s", got, log.String())
+		}
+		if r := count.Stats().Reconnects; r != 1 {
+			t.Errorf("%d reconnects were counted", r)
+		}
+	})
+}
+
+func TestQueueDropsWhatFindsItFull(t *testing.T) {
+	count := &Counters{}
+	q := NewQueue(3, count)
+	for i := range 5 {
+		q.Put(bridge.Hint{Seq: bridge.Seq(i), Items: make([]bridge.Notification, 1)})
+	}
+	if d := count.Stats().Dropped; d != 2 {
+		t.Errorf("%d hints were counted as dropped", d)
+	}
+	if got := q.Take(t.Context(), 2); len(got) != 2 || got[0].Seq != 0 || got[1].Seq != 1 || got[0].Items != nil {
+		t.Errorf("took %+v", got)
+	}
+	if got := q.Take(t.Context(), 2); len(got) != 1 {
+		t.Errorf("took %+v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := q.Take(ctx, 2); got != nil {
+		t.Errorf("took %+v at the end", got)
+	}
+}
