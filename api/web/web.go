@@ -20,7 +20,8 @@ var static embed.FS
 // pages are the documents, by the path they are served at. Everything else lies
 // under /assets/.
 var pages = map[string]string{
-	"/": "index.html",
+	"/":        "index.html",
+	"/console": "console.html",
 }
 
 // Options tell the pages where things are.

@@ -79,4 +79,13 @@ export const timeOfDay = (date) => new Intl.DateTimeFormat(now, { hour: "numeric
 
 export const fullTime = (date) => new Intl.DateTimeFormat(now, { dateStyle: "full", timeStyle: "medium" }).format(date);
 
+const spans = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
+
+/** How long ago, in short: "3 min. ago". */
+export function since(moment) {
+  const seconds = Math.max(0, (Date.now() - new Date(moment)) / 1000);
+  const [unit, length] = spans.find(([, n]) => seconds >= n) ?? ["second", 1];
+  return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(-Math.floor(seconds / length), unit);
+}
+
 export const number = (n) => new Intl.NumberFormat(now).format(n);

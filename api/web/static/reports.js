@@ -1,0 +1,76 @@
+// The reports and their status.
+
+import { $, h } from "./dom.js";
+import { fullTime, since, t } from "./i18n.js";
+
+const statuses = [1, 2, 3];
+
+export class Reports {
+  #rest;
+  #run;
+  #pick;
+  #list = [];
+  #next = null;
+
+  constructor(rest, run, pick) {
+    this.#rest = rest;
+    this.#run = run;
+    this.#pick = pick;
+    $("reports-again").onclick = () => this.refresh();
+  }
+
+  refresh() {
+    return this.#run(() => this.#read({ limit: 25 }, []));
+  }
+
+  async #read(query, before) {
+    const page = await this.#rest.page("reports", query);
+    this.#list = [...before, ...page.items];
+    this.#next = page.next;
+    this.draw();
+  }
+
+  draw() {
+    const root = $("reports");
+    if (this.#list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t("noReports")));
+    const head = ["number", "title", "reportedBy", "changed", "status"];
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "group", "aria-label": t("reports") },
+        h("table", {}, h("thead", {}, h("tr", {}, head.map((key) => h("th", { scope: "col" }, t(key))))), h("tbody", {}, this.#list.map((r) => this.#row(r)))),
+      ),
+    );
+    if (this.#next) root.append(h("button", { type: "button", class: "quiet", onclick: () => this.#run(() => this.#read(this.#next, this.#list)) }, t("more")));
+  }
+
+  #row(report) {
+    const choice = h(
+      "select",
+      { class: `status-${report.status_id}`, "aria-label": t("statusOf", report.title) },
+      statuses.map((id) => h("option", { value: id, selected: id === report.status_id }, t(`status${id}`))),
+    );
+    choice.onchange = () => this.#run(async () => {
+      choice.disabled = true;
+      try {
+        const changed = await this.#rest.send("PUT", `admin/reports/${report.id}/status`, { status_id: Number(choice.value) });
+        report.status_id = changed.status_id;
+        report.updated_at = changed.updated_at;
+        return changed.notification;
+      } finally {
+        choice.disabled = false;
+        choice.value = String(report.status_id); // what holds, also after a refusal
+        choice.className = `status-${report.status_id}`;
+      }
+    }, (told) => (told ? t("ownerTold", told.seq) : t("sameStatus")));
+    return h(
+      "tr",
+      {},
+      h("td", {}, String(report.id)),
+      h("td", { class: "text" }, report.title),
+      h("td", {}, h("button", { type: "button", class: "link strong", onclick: () => this.#pick(String(report.created_by)) }, String(report.created_by))),
+      h("td", { title: fullTime(new Date(report.updated_at)) }, since(report.updated_at)),
+      h("td", {}, choice),
+    );
+  }
+}
