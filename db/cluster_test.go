@@ -1,0 +1,345 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestCluster(t *testing.T) {
+	together(t, map[string]func(*testing.T, *DB){
+		"a node lives while it beats":                      testBeat,
+		"a node that leaves takes its connections along":   testLeave,
+		"an order reaches every node, once it is there":    testEnd,
+		"an order without a generation ends all there are": testEndAll,
+		"directed orders are consumed by their node":       testDirectedOrders,
+		"old orders are removed":                           testOldOrders,
+		"revocations are polled":                           testRevoke,
+		"of two connections of a device the newer stays":   testTakeover,
+		"a takeover is found whoever registers first":      testTakeoverRace,
+		"what was opened and closed since":                 testOpenedClosed,
+		"pages of connections":                             testConnections,
+		"connections of a dead node are not listed":        testDeadNode,
+	})
+}
+
+func conn(u bridge.UserID, client string, gen int64, node string) bridge.Connection {
+	return bridge.Connection{Device: dev(u, client), Generation: gen, Node: node, Protocol: 5, Transport: "wss",
+		Remote: "[::1]:1234", Persistent: true, Since: time.UnixMilli(1764000000123).UTC()}
+}
+
+func conns(cs ...bridge.Connection) []bridge.Connection { return cs }
+
+// ordersFor polls and keeps what concerns u.
+func ordersFor(t testing.TB, d *DB, node string, since time.Time, u bridge.UserID) []bridge.Order {
+	t.Helper()
+	v, err := d.Poll(testContext(t), node, since)
+	must(t, err)
+	if v.At.IsZero() {
+		t.Error("the view has no time")
+	}
+	return slices.DeleteFunc(v.Orders, func(o bridge.Order) bool { return o.User != u })
+}
+
+func connected(t testing.TB, d *DB, u bridge.UserID) string {
+	t.Helper()
+	page, _, err := d.Connections(testContext(t), bridge.ConnectionQuery{User: u, Limit: 50})
+	must(t, err)
+	out := []string{}
+	for _, c := range page {
+		out = append(out, fmt.Sprintf("%s %d %s", c.Device.ClientID, c.Generation, c.Node))
+	}
+	return fmt.Sprint(out)
+}
+
+func testBeat(t *testing.T, d *DB) {
+	ctx, name := testContext(t), string(fresh())
+	figures := bridge.Figures{Connections: 3, Sent: 5, Acked: 4, Reads: 2, Oversize: 1}
+	find := func() (bridge.NodeInfo, bool) {
+		nodes, err := d.Nodes(ctx)
+		must(t, err)
+		i := slices.IndexFunc(nodes, func(n bridge.NodeInfo) bool { return n.Node == name })
+		if i < 0 {
+			return bridge.NodeInfo{}, false
+		}
+		return nodes[i], true
+	}
+	must(t, d.Beat(ctx, name, bridge.Figures{}))
+	first, _ := find()
+	must(t, d.Beat(ctx, name, figures))
+	n, ok := find()
+	if !ok || n.Figures != figures || !n.StartedAt.Equal(first.StartedAt) || n.BeatAt.Before(first.BeatAt) {
+		t.Errorf("after two beats: %+v, %v; after one: %+v", n, ok, first)
+	}
+	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - ? WHERE id = ?", bridge.NodeTimeout.Milliseconds(), name)
+	if _, ok := find(); ok {
+		t.Error("a silent node is listed")
+	}
+	must(t, d.Beat(ctx, name, figures))
+	if _, ok := find(); !ok {
+		t.Error("a node that beats again is not listed")
+	}
+}
+
+func testLeave(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	node := string(u)
+	must(t, d.Beat(ctx, node, bridge.Figures{}))
+	must(t, d.Register(ctx, node, conns(conn(u, "a", 1, node)), nil))
+	openAs(t, d, bridge.OpenSession{Device: dev(u, "a"), Node: node, Expiry: time.Hour})
+	exec(t, d, "UPDATE falcon_sessions SET used_at = 1 WHERE user_id = ?", u) // connected for long
+	must(t, d.Leave(ctx, node))
+	if got := connected(t, d, u); got != "[]" {
+		t.Errorf("listed %s", got)
+	}
+	if n := number(t, d, "SELECT (SELECT count(*) FROM falcon_nodes WHERE id = ?) + (SELECT count(*) FROM falcon_connections WHERE node = ?)", node, node); n != 0 {
+		t.Errorf("%d rows left", n)
+	}
+	if s := open(t, d, dev(u, "a")); !s.Present {
+		t.Error("a session that was still open is gone")
+	}
+}
+
+func testEnd(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	want := bridge.Order{User: u, ClientID: "phone", Before: 5, Reason: bridge.EndAdmin}
+	v, err := d.Poll(ctx, "n1", time.Time{})
+	must(t, err)
+	must(t, d.End(ctx, want))
+	for _, node := range []string{"n1", "n2", "n1"} {
+		if got := ordersFor(t, d, node, v.At, u); len(got) != 1 || got[0] != want {
+			t.Errorf("node %s gets %+v", node, got)
+		}
+	}
+	if got := ordersFor(t, d, "n1", time.Now().Add(2*orderOverlap), u); len(got) != 0 {
+		t.Errorf("much later %+v", got)
+	}
+}
+
+func testEndAll(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	before := open(t, d, dev(u, "phone"))
+	must(t, d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}))
+	after := open(t, d, dev(u, "phone"))
+	got := ordersFor(t, d, "n1", time.Time{}, u)
+	if len(got) != 1 || got[0].ClientID != "" || got[0].Reason != bridge.EndErased || got[0].Before <= before.Generation || got[0].Before > after.Generation {
+		t.Errorf("%+v, between generations %d and %d", got, before.Generation, after.Generation)
+	}
+}
+
+func testDirectedOrders(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	for gen, node := range []string{"", "d1", "d2"} {
+		if gen > 0 {
+			must(t, d.Register(ctx, node, conns(conn(u, "phone", int64(gen), node)), nil))
+		}
+	}
+	if got := ordersFor(t, d, "d2", time.Time{}, u); len(got) != 0 {
+		t.Errorf("the newer node gets %+v", got)
+	}
+	want := bridge.Order{User: u, ClientID: "phone", Before: 2, Reason: bridge.EndTakenOver}
+	v, err := d.Poll(ctx, "d1", time.Time{})
+	must(t, err)
+	for range 2 { // a lost answer costs nothing
+		if got := ordersFor(t, d, "d1", v.At, u); len(got) != 1 || got[0] != want {
+			t.Errorf("the older node gets %+v", got)
+		}
+	}
+	ordersFor(t, d, "d1", v.At.Add(orderSeen+time.Second), u)
+	if got := ordersFor(t, d, "d1", v.At, u); len(got) != 0 {
+		t.Errorf("after it was seen: %+v", got)
+	}
+}
+
+func testOldOrders(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	for i := range 3 {
+		must(t, d.End(ctx, bridge.Order{User: u, ClientID: fmt.Sprint(i), Before: 1}))
+	}
+	exec(t, d, "UPDATE falcon_orders SET at = at - ? WHERE user_id = ? AND client_id <> '2'", orderLife.Milliseconds()+1, u)
+	must(t, d.Beat(ctx, "n1", bridge.Figures{}))
+	if n := number(t, d, "SELECT count(*) FROM falcon_orders WHERE user_id = ?", u); n != 1 {
+		t.Errorf("%d orders left", n)
+	}
+}
+
+func testRevoke(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	of := func(since time.Time) (users []time.Time, ids int, at time.Time) {
+		v, err := d.Poll(ctx, "n1", since)
+		must(t, err)
+		for _, r := range v.Revocations {
+			if r.User == u && r.ID == "" {
+				users = append(users, r.Before)
+			} else if r.ID == string(u) && r.User == "" && r.Before.IsZero() {
+				ids++
+			}
+		}
+		return users, ids, v.At
+	}
+	_, _, begun := of(time.Time{})
+	first := time.UnixMilli(1764000000000).UTC()
+	later := first.Add(time.Hour)
+	for _, r := range []bridge.Revocation{{User: u, Before: first}, {ID: string(u)}, {ID: string(u)}, {User: u, Before: later}, {User: u, Before: first}} {
+		must(t, d.Revoke(ctx, r))
+	}
+	for name, since := range map[string]time.Time{"at the start": {}, "since before": begun} {
+		users, ids, _ := of(since)
+		if len(users) != 1 || !users[0].Equal(later) || ids != 1 {
+			t.Errorf("%s: %v, %d ids", name, users, ids)
+		}
+	}
+	exec(t, d, "UPDATE falcon_revocations SET at = at - ? WHERE user_id = ? OR jti = ?", 2*orderOverlap.Milliseconds(), u, u)
+	if users, ids, _ := of(begun); len(users)+ids != 0 {
+		t.Errorf("long known: %v, %d ids", users, ids)
+	}
+	if users, ids, _ := of(time.Time{}); len(users) != 1 || ids != 1 {
+		t.Errorf("for a new node: %v, %d ids", users, ids)
+	}
+}
+
+func testTakeover(t *testing.T, d *DB) {
+	ctx := testContext(t)
+	must(t, d.Beat(ctx, "t1", bridge.Figures{}))
+	must(t, d.Beat(ctx, "t2", bridge.Figures{}))
+	for name, tt := range map[string]struct {
+		first, then bridge.Connection
+		stays       string
+		orders      string // node: generation bound
+	}{
+		"the newer comes later":    {conn("", "c", 5, "t1"), conn("", "c", 7, "t2"), "[c 7 t2]", "t1 <7"},
+		"the newer came first":     {conn("", "c", 7, "t1"), conn("", "c", 5, "t2"), "[c 7 t1]", "t2 <7"},
+		"on the same node":         {conn("", "c", 5, "t1"), conn("", "c", 7, "t1"), "[c 7 t1]", "t1 <7"},
+		"the same one, told twice": {conn("", "c", 5, "t1"), conn("", "c", 5, "t1"), "[c 5 t1]", ""},
+	} {
+		u := fresh()
+		tt.first.Device.User, tt.then.Device.User = u, u
+		must(t, d.Register(ctx, tt.first.Node, conns(tt.first), nil))
+		must(t, d.Register(ctx, tt.then.Node, conns(tt.then), nil))
+		if got := connected(t, d, u); got != tt.stays {
+			t.Errorf("%s: listed %s, want %s", name, got, tt.stays)
+		}
+		got := ""
+		for _, node := range []string{"t1", "t2"} {
+			for _, o := range ordersFor(t, d, node, time.Time{}, u) {
+				got += fmt.Sprintf("%s <%d", node, o.Before)
+			}
+		}
+		if got != tt.orders {
+			t.Errorf("%s: orders %q, want %q", name, got, tt.orders)
+		}
+	}
+}
+
+// testTakeoverRace registers the same devices on several nodes at once: of each
+// only the highest generation stays, and every other has an order.
+func testTakeoverRace(t *testing.T, d *DB) {
+	ctx := testContext(t)
+	us := []bridge.UserID{fresh(), fresh(), fresh(), fresh(), fresh()}
+	const nodes = 4
+	var wg sync.WaitGroup
+	errs := make([]error, nodes)
+	for w := range errs {
+		node := fmt.Sprint("race", w)
+		must(t, d.Beat(ctx, node, bridge.Figures{}))
+		wg.Go(func() {
+			var opened []bridge.Connection
+			for i, u := range us {
+				opened = append(opened, conn(u, "phone", int64(10+(w+i)%nodes), node))
+			}
+			if w%2 == 1 {
+				slices.Reverse(opened)
+			}
+			errs[w] = d.Register(ctx, node, opened, conns(conn("x", "unknown", 1, node)))
+		})
+	}
+	wg.Wait()
+	must(t, errors.Join(errs...))
+	for i, u := range us {
+		if got, want := connected(t, d, u), fmt.Sprintf("[phone %d race%d]", 10+nodes-1, (nodes-1-i%nodes+nodes)%nodes); got != want {
+			t.Errorf("listed %s, want %s", got, want)
+		}
+		for w := range nodes {
+			own := int64(10 + (w+i)%nodes)
+			ended := slices.ContainsFunc(ordersFor(t, d, fmt.Sprint("race", w), time.Time{}, u), func(o bridge.Order) bool { return own < o.Before })
+			if ended != (own < 10+nodes-1) {
+				t.Errorf("the connection of generation %d has an order: %v", own, ended)
+			}
+		}
+	}
+}
+
+func testOpenedClosed(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	must(t, d.Beat(ctx, "o1", bridge.Figures{}))
+	step := func(opened, closed []bridge.Connection, want string) {
+		t.Helper()
+		must(t, d.Register(ctx, "o1", opened, closed))
+		if got := connected(t, d, u); got != want {
+			t.Errorf("listed %s, want %s", got, want)
+		}
+	}
+	step(conns(conn(u, "a", 1, "o1"), conn(u, "b", 2, "o1")), nil, "[a 1 o1 b 2 o1]")
+	step(conns(conn(u, "a", 3, "o1")), conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]") // it came back
+	if got := ordersFor(t, d, "o1", time.Time{}, u); len(got) != 0 {
+		t.Errorf("an order to end what is closed: %+v", got)
+	}
+	step(nil, conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]")                                          // told twice
+	step(conns(conn(u, "c", 4, "o1")), conns(conn(u, "c", 4, "o1"), conn(u, "b", 2, "o1")), "[a 3 o1]") // opened and closed
+	step(conns(conn(u, "d", 6, "o1"), conn(u, "d", 5, "o1")), nil, "[a 3 o1 d 6 o1]")                   // one device twice
+	step(nil, nil, "[a 3 o1 d 6 o1]")
+}
+
+func testConnections(t *testing.T, d *DB) {
+	u, other, ctx := fresh(), fresh(), testContext(t)
+	must(t, d.Beat(ctx, "p1", bridge.Figures{}))
+	want := conn(u, "a", 1, "p1")
+	var opened []bridge.Connection
+	for i, client := range []string{"a", "b", "c", "d"} {
+		opened = append(opened, conn(u, client, int64(1+i), "p1"), conn(other, client, int64(10+i), "p1"))
+	}
+	must(t, d.Register(ctx, "p1", opened, nil))
+	page, more, err := d.Connections(ctx, bridge.ConnectionQuery{User: u, Limit: 2})
+	if err != nil || !more || len(page) != 2 || page[0] != want || page[1].Device.ClientID != "b" {
+		t.Fatalf("%+v, more %v, %v", page, more, err)
+	}
+	page, more, err = d.Connections(ctx, bridge.ConnectionQuery{User: u, After: page[1].Device, Limit: 2})
+	if err != nil || more || len(page) != 2 || page[0].Device.ClientID != "c" {
+		t.Errorf("the next page %+v, more %v, %v", page, more, err)
+	}
+	seen := map[bridge.UserID]int{}
+	var last bridge.Device
+	for more := true; more; {
+		page, more, err = d.Connections(ctx, bridge.ConnectionQuery{After: last, Limit: 3})
+		must(t, err)
+		for _, c := range page {
+			if string(c.Device.User)+" "+c.Device.ClientID <= string(last.User)+" "+last.ClientID {
+				t.Errorf("%v came after %v", c.Device, last)
+			}
+			last = c.Device
+			seen[c.Device.User]++
+		}
+	}
+	if seen[u] != 4 || seen[other] != 4 {
+		t.Errorf("everybody's: %v", seen)
+	}
+}
+
+func testDeadNode(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	must(t, d.Beat(ctx, "dead", bridge.Figures{}))
+	must(t, d.Register(ctx, "dead", conns(conn(u, "a", 1, "dead")), nil))
+	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - ? WHERE id = 'dead'", bridge.NodeTimeout.Milliseconds())
+	if got := connected(t, d, u); got != "[]" {
+		t.Errorf("listed %s", got)
+	}
+	must(t, d.Beat(ctx, "dead", bridge.Figures{})) // it was cut off, and is back
+	if got := connected(t, d, u); got != "[a 1 dead]" {
+		t.Errorf("listed %s", got)
+	}
+}
