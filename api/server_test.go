@@ -1,0 +1,164 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// server is the API on a port, with the bounds of the real one.
+type server struct{ addr string }
+
+func serve(t *testing.T, h http.Handler, timeouts Timeouts) server {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Server(h, timeouts, nil)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close the server: %v", err)
+		}
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return server{l.Addr().String()}
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (s server) do(t *testing.T, at, raw, body string, headers ...string) reply {
+	t.Helper()
+	method, path, _ := strings.Cut(at, " ")
+	var b io.Reader
+	if body != "" {
+		b = io.MultiReader(strings.NewReader(body)) // of unknown length: sent in chunks
+	}
+	r, err := http.NewRequest(method, "http://"+s.addr+path, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+raw)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.StatusCode, res.Header, string(got)}
+}
+
+// raw sends bytes as they are and returns the answer, or the error of a
+// connection that was closed.
+func (s server) raw(t *testing.T, sent string) (*http.Response, error) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, sent); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err == nil {
+		t.Cleanup(func() { _ = res.Body.Close() })
+	}
+	return res, err
+}
+
+func TestBodiesOnTheWire(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	s := serve(t, e.handler, Timeouts{})
+	service := tokenFor(t, "s", "notifications:write")
+	const body = `{"title":"t","message":"m","created_by":1}`
+	for name, tt := range map[string]struct {
+		body    string
+		headers []string
+		status  int
+	}{
+		"chunks":                      {body, []string{"Content-Type", "application/json"}, 201},
+		"a charset":                   {body, []string{"Content-Type", "application/json; charset=UTF-8"}, 201},
+		"no type":                     {body, nil, 201},
+		"identity":                    {body, []string{"Content-Encoding", "identity"}, 201},
+		"another charset":             {body, []string{"Content-Type", "application/json; charset=latin1"}, 415},
+		"a form":                      {body, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
+		"text":                        {body, []string{"Content-Type", "text/plain"}, 415},
+		"a broken type":               {body, []string{"Content-Type", "application/json; =x"}, 415},
+		"no type at all":              {body, []string{"Content-Type", "/"}, 415},
+		"gzip":                        {body, []string{"Content-Encoding", "gzip"}, 415},
+		"chunks beyond the limit":     {`{"title":"` + strings.Repeat("x", MaxBody) + `"}`, nil, 413},
+		"chunks of endless emptiness": {strings.Repeat(" ", MaxBody+1), nil, 413},
+	} {
+		if got := s.do(t, "POST /notifications", service, tt.body, tt.headers...); got.status != tt.status {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
+	}
+	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":4,"unread":4,"last_seq":4}`)
+}
+
+func TestSlowAndHalfRequestsEnd(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
+	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"
+	if _, err := s.raw(t, "POST /notifications HTTP/1.1\r\nHost: x\r\n"); err == nil {
+		t.Error("headers without an end were answered")
+	}
+	res, err := s.raw(t, head+"Content-Length: 100\r\n\r\n{")
+	if err != nil || res.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("a body without an end: %+v, %v", res, err)
+	}
+	if res, err = s.raw(t, head+"X: "+strings.Repeat("x", 40<<10)+"\r\n\r\n"); err != nil || res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("headers of 40 KiB: %+v, %v", res, err)
+	}
+	if res, err = s.raw(t, head+"Transfer-Encoding: chunked\r\n\r\nzz\r\n"); err != nil || res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a broken chunk: %+v, %v", res, err)
+	}
+	if res, err = s.raw(t, head+"Content-Length: 10\r\nExpect: 100-continue\r\nContent-Type: text/plain\r\n\r\n"); err != nil || res.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("100-continue for the wrong type: %+v, %v", res, err)
+	}
+	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
+}
+
+func TestBuffersGoFromRequestToRequestWithoutTraces(t *testing.T) {
+	for _, sizes := range [][]int{{1, 5000, 3, 70_000, 2}, {0, 2048, 2047, 2049}} {
+		for _, n := range sizes {
+			for _, length := range []int64{int64(n), -1} {
+				b := buffers.Get().(*buffer)
+				want := bytes.Repeat([]byte{byte(n)}, n)
+				if err := b.fill(bytes.NewReader(want), length, 1<<20); err != nil || !bytes.Equal(b.bytes, want) {
+					t.Errorf("%d bytes, announced %d: %d read, %v", n, length, len(b.bytes), err)
+				}
+				b.release()
+			}
+		}
+	}
+	b := &buffer{}
+	if err := b.fill(strings.NewReader("12345"), -1, 4); problemOf(err).kind != tooLarge {
+		t.Error(fmt.Sprint("a body over the limit: ", err))
+	}
+}
