@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -19,8 +20,8 @@ type checked struct {
 	databaseURL string // "" is SQLite in the data dir
 	sqlite      bool
 	autoMigrate bool
-	bus         string // auto, or a redis URL
-	relayURL    string // "" is none
+	bus         string   // auto, or a redis URL
+	relayURL    *url.URL // nil is none
 
 	keys    keySettings
 	origins bridge.Origins

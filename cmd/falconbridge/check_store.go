@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"net/url"
 	"strings"
+
+	"github.com/falconalert/falconbridge/bridge/relay"
 )
 
 func (s *settings) checkStore(c *checked, ps *problems) {
@@ -24,10 +27,17 @@ func (s *settings) checkStore(c *checked, ps *problems) {
 		c.bus = busAuto
 	}
 	s.checkBus(c, ps)
-	c.relayURL = s.secret(ps, "relay-url", s.RelayURL, s.RelayURLFile)
-	if u, err := url.Parse(c.relayURL); c.relayURL != "" &&
-		(err != nil || u.Host == "" || u.Scheme != "mqtt" && u.Scheme != "mqtts") {
-		ps.add("relay-url", "is not the URL of an MQTT broker", "write mqtt://user:pass@host:1883 or mqtts://…")
+	if raw := s.secret(ps, "relay-url", s.RelayURL, s.RelayURLFile); raw != "" {
+		u, err := url.Parse(raw)
+		if err != nil {
+			err = errors.New("it is not a URL") // its own text repeats the password
+		} else {
+			err = relay.CheckURL(u)
+		}
+		if err != nil {
+			ps.add("relay-url", err.Error(), "write mqtt://user:pass@host:1883 or mqtts://…, special characters percent-encoded")
+		}
+		c.relayURL = u
 	}
 }
 

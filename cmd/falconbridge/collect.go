@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/falconalert/falconbridge/bridge/relay"
 )
 
 // roomCollector reads what the rooms count when Prometheus asks.
@@ -25,11 +27,7 @@ func (r roomCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for _, p := range s.parts() {
-		ok := 1.0
-		if p.ready(ctx) != nil {
-			ok = 0
-		}
-		out.gauge("ready", "1 where the part answers and the node does not drain.", ok, "part", p.name)
+		out.gauge("ready", "1 where the part answers and the node does not drain.", one(p.ready(ctx) == nil), "part", p.name)
 	}
 	if s.cert != nil {
 		out.gauge("certificate_expiry_timestamp_seconds", "When the served certificate ends.", float64(s.cert.expires().Unix()))
@@ -51,6 +49,10 @@ func (r roomCollector) rooms(out sink) {
 	out.count("bus_received_hints_total", "Other nodes' hints.", bus.Received)
 	out.count("bus_reconnects_total", "Times the bus came back.", bus.Reconnects)
 
+	if r.s.relay != nil {
+		relayFigures(out, r.s.relay.Stats())
+	}
+
 	b := r.s.broker.Stats()
 	out.gauge("mqtt_pending_connections", "Sockets before login.", float64(b.Pending))
 	out.count("mqtt_accepted_total", "Sockets accepted, WebSockets included.", b.Accepted)
@@ -64,6 +66,22 @@ func (r roomCollector) rooms(out sink) {
 	for code, n := range b.Refused {
 		out.count("mqtt_refused_total", "CONNECTs refused, by MQTT 5 reason code.", n, "code", reasonCode(code))
 	}
+}
+
+func relayFigures(out sink, f relay.Stats) {
+	out.gauge("relay_active", "1 where this node relays.", one(f.Active))
+	out.gauge("relay_connected", "1 while connected to the external broker.", one(f.Connected))
+	out.count("relay_published_total", "Messages the external broker acknowledged.", f.Published)
+	out.count("relay_cleared_total", "Retained messages cleared or replaced there.", f.Cleared)
+	out.count("relay_oversize_total", "Messages left out: over the external broker's Maximum Packet Size.", f.Oversize)
+	out.count("relay_failures_total", "Attempts that ended in an error.", f.Failed)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // sink makes metrics of figures. Labels are pairs of a name and a value.

@@ -52,6 +52,10 @@ func (s *settings) effective(c checked) [][2]string {
 	if strings.TrimSpace(origins) == "" {
 		origins = "same origin only"
 	}
+	relay := ""
+	if c.relayURL != nil {
+		relay = maskURL(c.relayURL.String())
+	}
 	return [][2]string{
 		{"mode", mode},
 		{"http-addr", address(c.http, s.HTTPAddr)},
@@ -64,7 +68,7 @@ func (s *settings) effective(c checked) [][2]string {
 		{"database-url", database},
 		{"auto-migrate", string(s.AutoMigrate)},
 		{"bus", maskURL(c.bus)},
-		{"relay-url", maskURL(c.relayURL)},
+		{"relay-url", relay},
 		{"jwt-secret", key},
 		{"jwt-public-key-file", s.JWTPublicKeyFile},
 		{"jwt-private-key-file", s.JWTPrivateKeyFile},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,4 +43,29 @@ func TestTwoNodesAreOne(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With --relay-url an external broker has every notification too, retained, and
+// no node loses its place when it dies.
+func TestAnExternalBrokerIsToldToo(t *testing.T) {
+	m := testserver.NewMosquitto(t, "allow_anonymous true")
+	p := testserver.NewProgram(t, production, "--relay-url="+m.URL)
+	notify(t, p.HTTP, "1", "before the kill")
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	notify(t, p.HTTP, "1", "after the kill")
+	host, port, _ := strings.Cut(m.Addr, ":")
+	latest := caller{base: p.HTTP, token: sign(t, "1", 0)}.raws(t)[0]
+	testserver.Eventually(t, 20*time.Second, func() error {
+		out, err := exec.CommandContext(t.Context(), testserver.MosquittoSub(t), "-h", host, "-p", port, "-q", "1",
+			"-t", "users/1/reports/status", "--retained-only", "-C", "1", "-W", "1").Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != latest {
+			return fmt.Errorf("%v, %q, want %q", err, got, latest)
+		}
+		return nil
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/api"
 	"github.com/falconalert/falconbridge/api/web"
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/relay"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/broker"
 	"github.com/falconalert/falconbridge/db"
@@ -28,6 +29,7 @@ type server struct {
 	cert     *certificate // nil: no TLS
 	db       *db.DB
 	bus      nodeBus
+	relay    *relay.Relay // nil: none
 	hub      *bridge.Hub
 	service  *bridge.Service
 	verifier *token.Verifier
@@ -49,7 +51,7 @@ func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (*se
 	}
 	s.metrics = newMetrics(s)
 	for _, part := range []func(context.Context) error{
-		s.startCertificate, s.startAdmin, s.startDatabase, s.startBus, s.startHub, s.startVerifier,
+		s.startCertificate, s.startAdmin, s.startDatabase, s.startBus, s.makeRelay, s.startHub, s.startVerifier,
 		s.startRelay, s.startBroker, s.startHTTP, s.welcome,
 	} {
 		if err := part(ctx); err != nil {
@@ -123,7 +125,7 @@ func (s *server) startHub(ctx context.Context) error {
 	s.hub = bridge.NewHub(bridge.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
 		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
-		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, Observe: s.metrics.delivered,
+		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, Observe: s.metrics.delivered, Changed: s.wakeRelay(),
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
 		Log: s.db, History: s.db, Reports: s.db, Sessions: s.db, Cluster: s.db,
@@ -158,9 +160,6 @@ func (s *server) startVerifier(ctx context.Context) (err error) {
 	s.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
 	return nil
 }
-
-// startRelay will publish to an external broker as well.
-func (s *server) startRelay(context.Context) error { return nil }
 
 func (s *server) startBroker(context.Context) (err error) {
 	s.broker, err = broker.New(broker.Options{

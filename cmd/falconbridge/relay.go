@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge/relay"
+)
+
+// makeRelay makes the relay to an external broker, where one is configured. It
+// comes before the hub, which wakes it.
+func (s *server) makeRelay(context.Context) (err error) {
+	if s.c.relayURL == nil {
+		return nil
+	}
+	s.relay, err = relay.New(relay.Options{
+		URL: s.c.relayURL, Node: s.node, Log: s.db, Feed: s.db, Store: s.db,
+		Topics: s.c.topics, Epoch: s.db.Epoch, Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("--relay-url (FALCON_RELAY_URL): %w", err)
+	}
+	return nil
+}
+
+// wakeRelay is what the hub calls when a log changed.
+func (s *server) wakeRelay() func() {
+	if s.relay == nil {
+		return nil
+	}
+	return s.relay.Wake
+}
+
+func (s *server) startRelay(context.Context) error {
+	if s.relay != nil {
+		s.spawn("relay", 5*time.Second, s.relay.Run) // releases its lease
+	}
+	return nil
+}
