@@ -2,7 +2,6 @@ package token_test
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -222,7 +221,7 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 		"a key set of no scheme": {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := token.NewVerifier(context.Background(), tt.o)
+			_, err := token.NewVerifier(t.Context(), tt.o)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}

@@ -60,7 +60,7 @@ func (n *Node) heard(h bridge.Hint) bool {
 
 // start runs the bus until the test ends.
 func (n *Node) start(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	n.cancel, n.done = cancel, make(chan error, 1)
 	go func() { n.done <- n.Run(ctx, n) }()
 	t.Cleanup(func() { n.stop(t) })

@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"context"
 	"net"
 	"sync"
 	"testing"
@@ -23,14 +24,15 @@ type Proxy struct {
 // NewProxy listens until the test ends and passes everything to upstream.
 func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &Proxy{Addr: l.Addr().String(), upstream: upstream, listener: l, conns: make(map[net.Conn]struct{})}
 	p.moving = sync.NewCond(&p.mu)
 	var running sync.WaitGroup
-	running.Go(func() { p.accept(&running) })
+	ctx := t.Context()
+	running.Go(func() { p.accept(ctx, &running) })
 	t.Cleanup(func() {
 		l.Close()
 		p.mu.Lock()
@@ -42,13 +44,13 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 	return p
 }
 
-func (p *Proxy) accept(running *sync.WaitGroup) {
+func (p *Proxy) accept(ctx context.Context, running *sync.WaitGroup) {
 	for {
 		front, err := p.listener.Accept()
 		if err != nil {
 			return
 		}
-		back, err := net.Dial("tcp", p.upstream)
+		back, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.upstream)
 		if err != nil {
 			front.Close()
 			continue

@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func BenchmarkHint(b *testing.B) {
 		from.Publish(bridge.Hint{Type: bridge.HintMuted, User: "7"})
 		want++
 		for want-h.hints.Load() > 8000 { // below the queue's size
-			time.Sleep(50 * time.Microsecond)
+			runtime.Gosched()
 		}
 	}
 	testserver.Eventually(b, 10*time.Second, func() error {
