@@ -34,7 +34,7 @@ func sqlite(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(),
 
 func newEdge(t *testing.T, url string, change ...func(*Options)) *edge {
 	t.Helper()
-	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	quiet := slog.New(slog.DiscardHandler)
 	d, err := db.Open(t.Context(), db.Options{URL: url, Logger: quiet})
 	if err != nil {
 		t.Fatalf("open the database: %v", err)

@@ -112,7 +112,8 @@ func newAPI(o Options) *api {
 // the paths of the API, where nothing else will ever be.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && r.URL.Path == "/notifications" {
-		a.serve(a.hot, w, r) // what the mux would find, without the search
+		r.Pattern = "POST /notifications" // what the mux would find, without the search
+		a.serve(a.hot, w, r)
 		return
 	}
 	h, pattern := a.mux.Handler(r)

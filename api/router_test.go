@@ -93,7 +93,7 @@ func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	any, err := bridge.ParseOrigins([]string{"*"})
+	all, err := bridge.ParseOrigins([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
 		"another scheme":            {origins, "http://app.example", ""},
 		"a subdomain":               {origins, "https://x.app.example", ""},
 		"null":                      {origins, "null", ""},
-		"any":                       {any, "https://evil.example", "*"},
+		"any":                       {all, "https://evil.example", "*"},
 	} {
 		e := bare(t, func(o *Options) { o.Origins = tt.origins })
 		pre := e.call("OPTIONS /notifications", "", "", "Origin", tt.origin, "Access-Control-Request-Method", "POST",
@@ -144,7 +144,7 @@ func (l *failing) Append(ctx context.Context, _ bridge.Command) (bridge.Result, 
 		<-ctx.Done()
 		return bridge.Result{}, ctx.Err()
 	}
-	if l.err == errPanic {
+	if errors.Is(l.err, errPanic) {
 		panic("with a s3cret")
 	}
 	return bridge.Result{}, l.err
