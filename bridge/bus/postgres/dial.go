@@ -44,11 +44,23 @@ func loopback(host string) bool {
 	return host == "localhost" || host == "" || ip != nil && ip.IsLoopback()
 }
 
+// login is a connection that ends with a context.
+type login struct {
+	*pgdriver.Conn
+	stop func() bool
+}
+
+// Close closes the connection and forgets the context.
+func (l *login) Close() error {
+	l.stop()
+	return l.Conn.Close()
+}
+
 // dial connects and logs in. The connection is closed when ctx ends, whatever it
 // is doing then: pgdriver follows a context's deadline, not its end, and does
 // not close what it dialled when the login fails.
-func (b *Bus) dial(ctx context.Context) (*pgdriver.Conn, error) {
-	login, cancel := context.WithTimeout(ctx, dialLimit)
+func (b *Bus) dial(ctx context.Context) (*login, error) {
+	limited, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	conf := b.conf
 	var mu sync.Mutex
@@ -69,11 +81,11 @@ func (b *Bus) dial(ctx context.Context) (*pgdriver.Conn, error) {
 		}
 	}
 	stop := context.AfterFunc(ctx, hangUp)
-	c, err := pgdriver.NewConnector(pgdriver.WithConfig(&conf)).Connect(login)
+	c, err := pgdriver.NewConnector(pgdriver.WithConfig(&conf)).Connect(limited)
 	if err != nil {
 		stop()
 		hangUp()
 		return nil, fmt.Errorf("connect to Postgres: %w", err)
 	}
-	return c.(*pgdriver.Conn), nil
+	return &login{c.(*pgdriver.Conn), stop}, nil
 }

@@ -25,14 +25,14 @@ import (
 // needs of the protocol is little: simple queries, and messages of a type, a
 // length and a body (PostgreSQL manual, chapter 55).
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
-	login, err := b.dial(ctx)
+	l, err := b.dial(ctx)
 	if err != nil {
 		return err
 	}
-	defer login.Close()
+	defer l.Close()
 	// Nothing is left in pgdriver's buffer: after the login, the server is silent
 	// until it is asked.
-	c := &listener{Conn: login.Conn(), patience: 2 * b.probe}
+	c := &listener{Conn: l.Conn.Conn(), patience: 2 * b.probe}
 	c.read = bufio.NewReaderSize(c.Conn, 16<<10)
 	if err := c.ask("LISTEN " + channel); err != nil {
 		return fmt.Errorf("listen: %w", err)

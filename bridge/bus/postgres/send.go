@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/uptrace/bun/driver/pgdriver"
-
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/bus"
 )
@@ -23,7 +21,7 @@ const (
 // transaction: NOTIFY takes a lock over all databases when it commits.
 func (b *Bus) send(ctx context.Context) {
 	var pause bus.Backoff
-	var conn *pgdriver.Conn
+	var conn *login
 	defer func() {
 		if conn != nil {
 			conn.Close()
@@ -53,7 +51,7 @@ func (b *Bus) send(ctx context.Context) {
 
 // notify sends hints over *conn, connecting where there is none. After an error
 // there is none.
-func (b *Bus) notify(ctx context.Context, conn **pgdriver.Conn, hints []bridge.Hint) error {
+func (b *Bus) notify(ctx context.Context, conn **login, hints []bridge.Hint) error {
 	messages := bus.Encode(b.node, hints, maxPayload)
 	if len(messages) == 0 {
 		return nil
