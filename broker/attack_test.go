@@ -32,6 +32,7 @@ func TestSilentAndHalfSentConnects(t *testing.T) {
 			}
 			d.expectEnd(0)
 		}
+		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
 		for range 8 {
 			w.dial(at)
 		}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -77,7 +78,7 @@ func (o Options) check() error {
 		"MaxFilters":     int64(o.MaxFilters),
 		"ConnectTimeout": int64(o.ConnectTimeout), "PacketTimeout": int64(o.PacketTimeout),
 		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "SessionTTL": int64(o.SessionTTL),
-		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(o.ConnectRatePerIP),
+		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(math.Floor(o.ConnectRatePerIP)),
 	} {
 		if n < 0 {
 			return fmt.Errorf("broker: Options.%s is negative", name)

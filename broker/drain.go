@@ -13,8 +13,8 @@ import (
 // not all come to the other nodes in one moment. It returns when all are gone, or
 // closes what is left when ctx ends, and says so. Calling it twice is harmless.
 func (b *Broker) Drain(ctx context.Context, over time.Duration) error {
-	pending, connected := b.stop()
-	for _, c := range pending {
+	connected, others := b.stop()
+	for _, c := range others {
 		c.close()
 	}
 	begun := time.Now()
@@ -44,7 +44,7 @@ func (b *Broker) Close() error {
 }
 
 // stop lets nobody in any more and closes the listeners.
-func (b *Broker) stop() (pending, connected []*conn) {
+func (b *Broker) stop() (connected, others []*conn) {
 	b.mu.Lock()
 	b.draining = true
 	for l := range b.listeners {
@@ -67,10 +67,11 @@ func (b *Broker) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	pending, connected := b.gate.shut()
-	for _, c := range append(pending, connected...) {
+	connected, others := b.gate.shut()
+	cut := append(connected, others...)
+	for _, c := range cut {
 		c.close()
 	}
 	<-done
-	return fmt.Errorf("drain: %d connections were cut: %w", len(pending)+len(connected), ctx.Err())
+	return fmt.Errorf("drain: %d connections were cut: %w", len(cut), ctx.Err())
 }

@@ -16,9 +16,10 @@ type gate struct {
 	o *Options
 
 	mu      sync.Mutex
-	closed  bool // nobody is let in any more
-	pending map[*conn]struct{}
+	closed  bool                 // nobody is let in any more
+	pending map[*conn]struct{}   // before login, or refused and not closed yet
 	waiting map[netip.Prefix]int // of pending, by address
+	parting map[*conn]struct{}   // logged out and not closed yet
 	buckets map[netip.Prefix]*rate.Limiter
 	users   map[bridge.UserID][]*conn
 	nConns  int
@@ -28,6 +29,7 @@ func (g *gate) init(o *Options) {
 	g.o = o
 	g.pending = make(map[*conn]struct{})
 	g.waiting = make(map[netip.Prefix]int)
+	g.parting = make(map[*conn]struct{})
 	g.buckets = make(map[netip.Prefix]*rate.Limiter)
 	g.users = make(map[bridge.UserID][]*conn)
 }
@@ -53,7 +55,7 @@ func address(remote string) netip.Prefix {
 func (g *gate) enter(c *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed || len(g.pending) >= g.o.MaxPending || g.waiting[c.from] >= g.o.MaxPendingPerIP {
+	if g.crowdedLocked(c.from) {
 		return false
 	}
 	g.pending[c] = struct{}{}
@@ -61,29 +63,65 @@ func (g *gate) enter(c *conn) bool {
 	return true
 }
 
-// leave gives the place before login back.
-func (g *gate) leave(c *conn) {
+// crowded tells whether enter would fail for that address.
+func (g *gate) crowded(a netip.Prefix) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.crowdedLocked(a)
+}
+
+func (g *gate) crowdedLocked(a netip.Prefix) bool {
+	return g.closed || len(g.pending) >= g.o.MaxPending || g.waiting[a] >= g.o.MaxPendingPerIP
+}
+
+func (g *gate) leaveLocked(c *conn) {
+	if _, ok := g.pending[c]; !ok {
+		return
+	}
 	delete(g.pending, c)
 	if g.waiting[c.from]--; g.waiting[c.from] <= 0 {
 		delete(g.waiting, c.from)
 	}
 }
 
-// shut lets nobody in any more, and returns who is in.
-func (g *gate) shut() (pending, connected []*conn) {
+// part tells whether c, which is logged out, may wait for its peer to close; too
+// many at once may not.
+func (g *gate) part(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.pending[c]; ok {
+		return true // its place before login bounds it
+	}
+	if len(g.parting) >= g.o.MaxPending {
+		return false
+	}
+	g.parting[c] = struct{}{}
+	return true
+}
+
+// gone forgets a connection that is closed.
+func (g *gate) gone(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leaveLocked(c)
+	delete(g.parting, c)
+}
+
+// shut lets nobody in any more, and returns who is in: logged in, and not.
+func (g *gate) shut() (connected, others []*conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
-	for c := range g.pending {
-		pending = append(pending, c)
-	}
 	connected = make([]*conn, 0, g.nConns)
 	for _, cs := range g.users {
 		connected = append(connected, cs...)
 	}
-	return pending, connected
+	for _, set := range []map[*conn]struct{}{g.pending, g.parting} {
+		for c := range set {
+			others = append(others, c)
+		}
+	}
+	return connected, others
 }
 
 // maxBuckets bounds the addresses whose rate is remembered.
@@ -134,7 +172,8 @@ func (g *gate) fullLocked() refusal {
 	return refusal{}
 }
 
-// admit counts c as one of its user's connections. One that takes over another
+// admit counts c as one of its user's connections, which gives its place before
+// login back. One that takes over another
 // of the same client id needs no place of its own: the older one is ending.
 func (g *gate) admit(c *conn) refusal {
 	g.mu.Lock()
@@ -153,6 +192,7 @@ func (g *gate) admit(c *conn) refusal {
 	if others >= g.o.MaxConnectionsPerUser || len(all) >= 4*g.o.MaxConnectionsPerUser {
 		return refusal{codeQuota, "too many connections of this user"}
 	}
+	g.leaveLocked(c)
 	g.users[c.device.User] = append(all, c)
 	g.nConns++
 	return refusal{}

@@ -29,6 +29,7 @@ func (b *Broker) start(c *conn) bool {
 // run serves the connection until it ends, and cleans up after it whatever happens.
 func (c *conn) run() {
 	defer c.b.live.Done()
+	defer c.b.gate.gone(c)
 	defer c.close()
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
 	err := c.login()
@@ -40,7 +41,6 @@ func (c *conn) run() {
 
 // login reads and answers CONNECT.
 func (c *conn) login() error {
-	defer c.b.gate.leave(c)
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.beside(t.Handshake); err != nil {
 			return err
@@ -121,7 +121,9 @@ func (c *conn) finish(err error) {
 		c.wsClose(err)
 	}
 	c.wmu.Unlock()
-	c.linger()
+	if c.b.gate.part(c) {
+		c.linger()
+	}
 }
 
 // codeOf is the DISCONNECT for what ended the reading; code 0 where the device or
@@ -147,7 +149,7 @@ func (c *conn) linger() {
 		return
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.Linger))
-	for range 256 {
+	for range 256 { // enough of what the peer sent before it read that this is the end
 		if _, err := c.nc.Read(c.small[:]); err != nil {
 			return
 		}

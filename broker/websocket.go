@@ -23,6 +23,10 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 	}
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+		b.count.turnedAway.Add(1)
+	}
 	if status != 0 {
 		refuseUpgrade(w, status, why)
 		return
@@ -61,6 +65,8 @@ func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
 		return http.StatusForbidden, "this origin is not allowed"
 	case !lists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
 		return http.StatusBadRequest, "the subprotocol mqtt is required"
+	case b.gate.crowded(address(r.RemoteAddr)):
+		return http.StatusServiceUnavailable, "no more connections are taken now"
 	}
 	return 0, ""
 }

@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestLimitsAnswerWithTheirCode(t *testing.T) {
+	for name, tt := range map[string]struct {
+		o    Options
+		fill func(w *world, at place)
+		code byte
+	}{
+		"connections in all": {Options{MaxConnections: 2}, func(w *world, at place) {
+			w.login(at, "a", "1")
+			w.login(at, "b", "2")
+		}, codeBusy},
+		"connections of a user": {Options{MaxConnectionsPerUser: 2}, func(w *world, at place) {
+			w.login(at, "a", "7")
+			w.login(at, "b", "7")
+			w.login(at, "b", "7") // takes over, and needs no place
+			w.login(at, "c", "8")
+		}, codeQuota},
+		"connects of an address": {Options{ConnectRatePerIP: 2}, func(w *world, at place) {
+			w.login(at, "a", "1")
+			d := w.dial(at)
+			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // refused ones count
+			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
+		}, codeConnectionRate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everywhere(t, tt.o, func(t *testing.T, w *world, at place) {
+				tt.fill(w, at)
+				d := w.dial(at)
+				d.send(connect{id: "z", token: "7", clean: true}.packet(at.version))
+				code := tt.code
+				if at.version == 4 {
+					code = 3
+				}
+				d.expectConnack(code)
+				d.expectEnd(0)
+				if n := w.broker.Stats().Refused[tt.code]; n != 1 {
+					t.Errorf("%d refusals counted", n)
+				}
+			})
+		})
+	}
+}
+
+func TestPlacesComeBack(t *testing.T) {
+	w := newWorld(t, Options{MaxConnections: 1, MaxConnectionsPerUser: 1, ConnectRatePerIP: 50})
+	for i := range 5 {
+		d := w.login(place{"tcp", 5}, fmt.Sprint(i), "7")
+		d.send([]byte{0xE0, 0})
+		d.expectEnd(0)
+		w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
+	}
+	d := w.dial(place{"tcp", 5})
+	w.log.setAway(true)
+	d.send(connect{id: "a", token: "7"}.packet(5))
+	d.expectConnack(codeUnavailable) // and its place is given back
+	w.log.setAway(false)
+	w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
+	w.login(place{"tcp", 5}, "a", "7").alive()
+}
+
+func TestAddressIsWhatOneHostMayVary(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1234":             "192.0.2.7/32",
+		"[::ffff:192.0.2.7]:1":       "192.0.2.7/32",
+		"[2001:db8:1:2:3:4:5:6]:1":   "2001:db8:1:2::/64",
+		"2001:db8:1:2::9":            "2001:db8:1:2::/64",
+		"[fe80::1%eth0]:1":           "fe80::/64",
+		"203.0.113.9":                "203.0.113.9/32",
+		"@":                          "invalid Prefix",
+		"":                           "invalid Prefix",
+		"a name, which nobody sends": "invalid Prefix",
+	} {
+		if got := address(remote); got.String() != want {
+			t.Errorf("address(%q) is %v, want %s", remote, got, want)
+		}
+	}
+}
+
+func TestRateMemoryIsBounded(t *testing.T) {
+	var g gate
+	g.init(&Options{ConnectRatePerIP: 1})
+	for i := range 3 * maxBuckets {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+		if !g.rate(p) || g.rate(p) {
+			t.Fatal("the first CONNECT of an address passes, the second at once does not")
+		}
+		if len(g.buckets) > maxBuckets {
+			t.Fatalf("%d addresses are remembered", len(g.buckets))
+		}
+	}
+}
+
+func TestBadOptionsAreRefused(t *testing.T) {
+	w := newWorld(t, Options{})
+	for name, spoil := range map[string]func(o *Options){
+		"no hub":                   func(o *Options) { o.Hub = nil },
+		"no verifier":              func(o *Options) { o.Verifier = nil },
+		"a negative limit":         func(o *Options) { o.MaxPending = -1 },
+		"a negative time":          func(o *Options) { o.WriteTimeout = -time.Second },
+		"a negative rate":          func(o *Options) { o.ConnectRatePerIP = -0.5 },
+		"a keepalive past 16 bits": func(o *Options) { o.MaxKeepAlive = 20 * time.Hour },
+	} {
+		o := Options{Hub: w.hub, Verifier: users{}}
+		spoil(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
