@@ -149,15 +149,15 @@ function rest(root) {
 function mqtt(root) {
   const cards = Object.entries(root.channels).map(([id, channel]) => {
     const message = resolve(root, Object.values(channel.messages ?? {})[0])
-    return card('channel-' + id, 'send', channel.address, channel.title, prose(channel.description),
+    return card('channel-' + id, 'subscribe', channel.address, channel.title, prose(channel.description),
       channel['x-subscribe'] ? [element('h4', {}, 'SUBSCRIBE'), pretty(channel['x-subscribe'])] : [],
       shape(root, 'User properties (MQTT 5)', message.headers), shape(root, 'Payload', message.payload))
   })
   const schemes = Object.entries(root.components.securitySchemes).map(([name, s]) => [name, s.description])
   const codes = root['x-reason-codes'].map((c) => [c.packet, element('code', {}, c.code), c.v3 === null ? '–' : String(c.v3), c.when])
   return [{ title: 'MQTT', nodes: [...prose(root.info.description), ...cards,
-    card('mqtt-login', 'send', 'CONNECT', 'Where the token goes', table(['way', ''], schemes)),
-    card('mqtt-codes', 'send', 'Reason codes', 'What is refused, and how', table(['packet', 'MQTT 5', '3.1.1', 'when'], codes))] }]
+    card('mqtt-login', 'mqtt', 'CONNECT', 'Where the token goes', table(['way', ''], schemes)),
+    card('mqtt-codes', 'mqtt', 'Reason codes', 'What is refused, and how', table(['packet', 'MQTT 5', '3.1.1', 'when'], codes))] }]
 }
 
 function build(sections) {
