@@ -1,0 +1,189 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	p.notify("Primera", "Estaba antes")
+	b := newTab(t, 390, "es")
+	token := p.token("--user", "1")
+	b.open(p.url + "/#token=" + token)
+	b.until("the page is live", isLive)
+	b.until("history is shown", newest+` === "Primera"`)
+
+	// The token left the address bar and the tab's history, and is in no lasting store.
+	if at := run[string](b, `location.href`); strings.Contains(at, "token") {
+		t.Error("the token is still in the address bar")
+	}
+	if kept := run[int](b, `localStorage.length + document.cookie.length`); kept != 0 {
+		t.Error("something is kept beyond the tab")
+	}
+	if lang := run[string](b, `document.documentElement.lang`); lang != "es" {
+		t.Errorf("the page speaks %q to a Spanish browser", lang)
+	}
+
+	// What arrives, arrives live, is told, and is text whatever it holds.
+	evil := `<img src=x onerror="document.title='pwned'"> & <b>no</b>`
+	p.notify(evil, "<script>document.title='pwned'</script>")
+	want, _ := json.Marshal(evil)
+	b.until("it arrives", newest+` === `+string(want))
+	b.until("a toast tells it", `document.querySelector(".toast strong")?.textContent === `+string(want))
+	b.until("both are unread", unreadIs+` === "2"`)
+	if run[bool](b, `document.title.includes("pwned") || document.querySelector(".item img, .item b, .item script") !== null`) {
+		t.Error("a notification was read as markup")
+	}
+	b.accessible("the inbox")
+
+	b.click(".item .link:not(.bin)")
+	b.until("one is read", unreadIs+` === "1"`)
+	b.click("#mark-all")
+	b.until("all are read", unreadIs+` === "" && document.querySelectorAll(".unread").length === 0`)
+
+	b.click(".bin")
+	b.until("it asks first", `document.getElementById("confirm").open`)
+	b.accessible("the question")
+	b.click("#confirm-yes")
+	b.until("it is deleted", newest+` === "Primera"`)
+	b.do(chromedp.Reload())
+	b.until("the token survived the reload", isLive)
+	b.until("it stays deleted, and read", howMany+` === 1 && `+unreadIs+` === ""`)
+
+	b.click("#mute")
+	b.until("muted, nothing is listed", howMany+` === 0 && !document.getElementById("notice").hidden`)
+	b.accessible("muted")
+	p.notify("Callada", "Mientras")
+	b.click("#notice-act")
+	b.until("unmuted, all is listed", newest+` === "Callada" && `+howMany+` === 2`)
+
+	run[bool](b, `document.querySelector('[data-speak="en"]').click() ?? true`)
+	b.until("it speaks English", `document.getElementById("title").textContent === "Inbox"`)
+}
+
+func TestPagingOlderLeavesNoHoleAndNoDouble(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	var drafts []string
+	for i := 1; i <= 120; i++ {
+		drafts = append(drafts, fmt.Sprintf(`{"title":"N%d","message":"m","created_by":1}`, i))
+	}
+	p.call("POST", "/notifications/batch", `{"notifications":[`+strings.Join(drafts, ",")+`]}`)
+	b := newTab(t, 1280, "en")
+	b.open(p.url + "/#token=" + p.token("--user", "1"))
+	b.until("the first page is there", howMany+` === 50`)
+	b.until("the page is live", isLive)
+	p.notify("N121", "m")
+	b.until("a live one joins it", howMany+` === 51`)
+	for _, want := range []string{"101", "121"} {
+		b.click("#older")
+		b.until("the next page is there", howMany+` === `+want)
+	}
+	titles := run[string](b, `[...document.querySelectorAll(".item .title")].map((n) => n.textContent).join()`)
+	for i, title := range strings.Split(titles, ",") {
+		if title != fmt.Sprintf("N%d", 121-i) {
+			t.Fatalf("at place %d stands %s", i, title)
+		}
+	}
+	b.until("nothing older is offered", `document.getElementById("older").hidden`)
+}
+
+// TestWithoutMQTTTheInboxPolls puts a proxy before the program that lets no
+// WebSocket through at first, as some networks do.
+func TestWithoutMQTTTheInboxPolls(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	var blocked atomic.Bool
+	blocked.Store(true)
+	target, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if blocked.Load() && r.URL.Path == "/mqtt" {
+			http.Error(w, "blocked", http.StatusForbidden)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+
+	b := newTab(t, 390, "en")
+	b.open(front.URL + "/#token=" + p.token("--user", "1"))
+	b.until("it says that it polls", `document.getElementById("connection").dataset.state === "polling"`)
+	b.accessible("polling")
+	p.notify("Slowly", "but surely")
+	b.until("it arrives all the same", newest+` === "Slowly"`)
+	blocked.Store(false)
+	b.click("#notice-act")
+	b.until("live again", isLive)
+	p.notify("Quickly", "again")
+	b.until("and it arrives live", newest+` === "Quickly" && `+howMany+` === 2`)
+}
+
+func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	b := newTab(t, 390, "en")
+	b.open(p.url + "/")
+	b.until("the welcome is shown", `!document.getElementById("welcome").hidden`)
+	b.accessible("the welcome")
+
+	good := p.token("--user", "1")
+	stranger := good[:len(good)-8] + "AAAAAAAA"
+	for token, says := range map[string]string{
+		"nonsense":                          "not a token",
+		stranger:                            "does not accept",
+		"e30.eyJzdWIiOjEsImV4cCI6MTAwMH0.x": "expired",
+	} {
+		run[string](b, fmt.Sprintf(`location.hash = "token=%s"`, token))
+		b.until("the fault is told: "+says, fmt.Sprintf(`document.getElementById("fault").textContent.includes(%q) && !document.getElementById("fault").hidden`, says))
+		if run[bool](b, `sessionStorage.getItem("falconbridge.token") !== null`) {
+			t.Errorf("a token that does not do is kept (%s)", says)
+		}
+	}
+	b.accessible("a fault")
+
+	// By hand, and out by the token's revocation.
+	b.write("#token", good+"\r")
+	b.until("the page is live", isLive)
+	p.call("POST", "/admin/revocations", `{"user": 1}`)
+	b.until("the revoked token ends the session", `document.getElementById("fault").textContent.includes("does not accept")`)
+}
+
+// TestThePolicyHoldsInTheBrowser proves what connect-src 'self' covers: the
+// WebSocket to the page's own host, which every other test uses, and no other.
+func TestThePolicyHoldsInTheBrowser(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	other := startProgram(t)
+	b := newTab(t, 1280, "en")
+	b.open(p.url + "/")
+	b.until("the page is there", `document.documentElement.dataset.ready === ""`)
+	for what, script := range map[string]string{
+		"a WebSocket to another port": fmt.Sprintf(`new Promise((done) => { addEventListener("securitypolicyviolation", (e) => done(e.effectiveDirective), {once: true}); try { new WebSocket(%q, "mqtt").onopen = () => done("open"); } catch { done("connect-src"); } })`, strings.Replace(other.url, "http", "ws", 1)+"/mqtt"),
+		"a fetch from another port":   fmt.Sprintf(`new Promise((done) => { addEventListener("securitypolicyviolation", (e) => done(e.effectiveDirective), {once: true}); fetch(%q).then(() => done("open"), () => {}); })`, other.url+"/healthz"),
+	} {
+		if got := run[string](b, script); got != "connect-src" {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.problems) == 0 {
+		t.Error("the browser did not complain")
+	}
+	b.problems = nil // these were wanted
+}
