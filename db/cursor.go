@@ -2,58 +2,32 @@ package db
 
 import (
 	"context"
-	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// moveCursor sets a session s from an advance a. No cursor passes the end of its
-// user's log, none moves back; from_seq follows a leap over what was not
-// acknowledged.
-const moveCursor = `
-	from_seq = CASE WHEN a.leap > s.acked_seq THEN greatest(s.from_seq, least(a.leap, a.last)) ELSE s.from_seq END,
-	acked_seq = greatest(s.acked_seq, least(a.acked, a.last)),
-	sent_seq = CASE WHEN a.closed THEN least(a.sent, a.last) ELSE s.sent_seq END,
+// advanceSQLite is falcon_advance for one cursor, but for sessions that end.
+const advanceSQLite = `
+UPDATE falcon_sessions AS s SET
+	from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, min(a.leap, a.last)) ELSE s.from_seq END,
+	acked_seq = max(s.acked_seq, min(a.acked, a.last)),
+	sent_seq = CASE WHEN a.closed THEN min(a.sent, a.last) ELSE s.sent_seq END,
 	node = CASE WHEN a.closed THEN '' ELSE s.node END,
 	expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END,
-	expires_at = CASE WHEN a.closed THEN a.now + a.expiry ELSE s.expires_at END,
-	used_at = CASE WHEN a.closed THEN a.now ELSE s.used_at END`
-
-// advancePostgres moves many cursors in one statement. An old generation matches
-// no row. The rows' locks are taken in one order, so that two batches never wait
-// for each other in a circle; what changed while it waited is seen, because an
-// UPDATE looks again at the newest version of a row.
-const advancePostgres = `
-WITH a AS MATERIALIZED (
-	SELECT u, c, g, max(acked) AS acked, max(sent) AS sent, max(leap) AS leap, bool_or(closed) AS closed, max(expiry) AS expiry
-	FROM unnest(?::text[], ?::text[], ?::bigint[], ?::bigint[], ?::bigint[], ?::bigint[], ?::boolean[], ?::bigint[])
-		AS a(u, c, g, acked, sent, leap, closed, expiry) GROUP BY u, c, g
-), l AS MATERIALIZED (
-	SELECT a.*, coalesce((SELECT i.last_seq FROM falcon_inboxes i WHERE i.user_id = a.u), 0) AS last
-	FROM a JOIN falcon_sessions s ON s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g
-	ORDER BY s.user_id, s.client_id FOR UPDATE OF s
-), gone AS (
-	DELETE FROM falcon_sessions s USING l a
-	WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g AND a.closed AND a.expiry = 0
-)
-UPDATE falcon_sessions s SET ` + moveCursor + ` FROM (SELECT l.*, (SELECT falcon_now()) AS now FROM l) a
-WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g
-	AND NOT (a.closed AND a.expiry = 0) AND (a.closed OR a.leap > s.acked_seq OR a.acked > s.acked_seq)`
-
-// On SQLite it is two prepared statements in one transaction, run for each.
-var advanceSQLite = `
-UPDATE falcon_sessions AS s SET ` + strings.NewReplacer("greatest(", "max(", "least(", "min(").Replace(moveCursor) + `
+	expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END,
+	used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END
 FROM (SELECT a.*, (SELECT coalesce(max(i.last_seq), 0) FROM falcon_inboxes i WHERE i.user_id = a.u) AS last,
-	CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now
+	CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS at
 	FROM (SELECT ? AS u, ? AS c, ? AS g, ? AS acked, ? AS sent, ? AS leap, ? AS closed, ? AS expiry) a) a
 WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g`
 
 const endSQLite = "DELETE FROM falcon_sessions WHERE user_id = ? AND client_id = ? AND generation = ?"
 
 // Advance moves many cursors, and closes the sessions whose connection ended, see
-// bridge.Sessions.
+// bridge.Sessions. On Postgres it is one statement, on SQLite prepared ones in one
+// transaction.
 func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if len(as) == 0 {
 		return nil
@@ -63,7 +37,7 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if d.dialect == SQLite {
 		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return advance(ctx, tx, as) }))
 	}
-	_, err := d.write.ExecContext(ctx, advancePostgres, columns(len(as),
+	_, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)", columns(len(as),
 		func(i int) string { return string(as[i].Device.User) },
 		func(i int) string { return as[i].Device.ClientID },
 		func(i int) int64 { return as[i].Generation },

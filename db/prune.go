@@ -24,8 +24,8 @@ func (d *DB) remove(ctx context.Context, table, key, find string, args ...any) (
 }
 
 // ExpireSessions removes sessions past their expiry (falcon_sessions_expiry), then
-// those left open by a dead node, whose expiry counts from its last beat
-// (falcon_sessions_node), and tells how many.
+// those left open by dead nodes, whose expiry counts from the last beat, and tells
+// how many.
 func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -34,35 +34,74 @@ func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	if err != nil || n == limit {
 		return n, d.fail("expire sessions", err)
 	}
-	if err := d.forgetNodes(ctx, limit); err != nil {
-		return n, d.fail("forget dead nodes", err)
+	dead, err := d.deadNodes(ctx)
+	if err != nil {
+		return n, d.fail("find dead nodes", err)
 	}
-	left, err := d.remove(ctx, "falcon_sessions", "user_id, client_id", "SELECT s.user_id, s.client_id FROM falcon_sessions s, falcon_nodes n "+
-		"WHERE s.node = n.id AND s.node <> '' AND n.beat_at <= "+d.clock()+" - ? AND s.expiry_ms <= "+d.clock()+" - n.beat_at",
-		bridge.NodeTimeout.Milliseconds(), limit-n)
-	return n + left, d.fail("expire sessions", err)
+	for _, o := range dead {
+		left, err := d.bury(ctx, o, limit-n)
+		if n += left; err != nil || n == limit {
+			return n, d.fail("expire the sessions of a dead node", err)
+		}
+	}
+	return n, nil
 }
 
-// forgetNodes removes what is left of nodes that are silent for nodeGone, but not
-// while a session is open there. A node that has sessions and never beat is
-// treated as if it did once, now.
-func (d *DB) forgetNodes(ctx context.Context, limit int) error {
-	if _, err := d.remove(ctx, "falcon_connections", "user_id, client_id", "SELECT c.user_id, c.client_id FROM falcon_connections c "+
-		"WHERE c.node IN (SELECT n.id FROM falcon_nodes n WHERE n.beat_at <= "+d.clock()+" - ?)", nodeGone.Milliseconds(), limit); err != nil {
-		return err
-	}
-	if _, err := d.write.ExecContext(ctx, "DELETE FROM falcon_nodes WHERE beat_at <= "+d.clock()+" - ? "+
-		"AND NOT EXISTS (SELECT 1 FROM falcon_sessions s WHERE s.node = falcon_nodes.id AND s.node <> '') "+
-		"AND NOT EXISTS (SELECT 1 FROM falcon_connections c WHERE c.node = falcon_nodes.id)", nodeGone.Milliseconds()); err != nil {
-		return err
-	}
-	// The distinct nodes, each found by one look into the index.
-	_, err := d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at) "+
+// deadNode is a node that is silent for longer than bridge.NodeTimeout.
+type deadNode struct {
+	id      string
+	beatAt  int64
+	silence int64 // ms
+}
+
+// deadNodes lists the nodes that are silent, usually none. One that has sessions
+// and never beat is entered as if it did once, now.
+func (d *DB) deadNodes(ctx context.Context) (out []deadNode, err error) {
+	// The distinct nodes of open sessions, each found by one look into
+	// falcon_sessions_node.
+	_, err = d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at) "+
 		"WITH RECURSIVE o(node) AS (SELECT min(s.node) FROM falcon_sessions s WHERE s.node <> '' UNION ALL "+
 		"SELECT (SELECT min(s.node) FROM falcon_sessions s WHERE s.node > o.node AND s.node <> '') FROM o WHERE o.node IS NOT NULL) "+
-		"SELECT o.node, 0, "+d.clock()+" FROM o WHERE o.node IS NOT NULL AND o.node NOT IN (SELECT n.id FROM falcon_nodes n) "+
+		"SELECT o.node, 0, "+d.clock()+" FROM o WHERE o.node IS NOT NULL AND o.node NOT IN (SELECT id FROM falcon_nodes) "+
 		"ON CONFLICT (id) DO NOTHING")
-	return err
+	if err != nil {
+		return nil, err
+	}
+	rows, err := d.rows(ctx, "SELECT id, beat_at, "+d.clock()+" - beat_at FROM falcon_nodes WHERE beat_at <= "+d.clock()+" - ?",
+		bridge.NodeTimeout.Milliseconds())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var o deadNode
+		if err := rows.Scan(&o.id, &o.beatAt, &o.silence); err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, rows.Err()
+}
+
+// bury removes at most limit sessions that o left open and whose time is over, a
+// range of falcon_sessions_node, and tells how many. After nodeGone it removes
+// o's connections, too, and then o, but not while a session still counts from its
+// last beat. A node that beat again meanwhile keeps all.
+func (d *DB) bury(ctx context.Context, o deadNode, limit int) (int, error) {
+	const still = "EXISTS (SELECT 1 FROM falcon_nodes n WHERE n.id = ? AND n.beat_at = ?)"
+	n, err := d.remove(ctx, "falcon_sessions", "user_id, client_id", "SELECT s.user_id, s.client_id FROM falcon_sessions s "+
+		"WHERE s.node = ? AND s.node <> '' AND s.expiry_ms <= ? AND "+still, o.id, o.silence, o.id, o.beatAt, limit)
+	if err != nil || o.silence < nodeGone.Milliseconds() {
+		return n, err
+	}
+	if _, err := d.remove(ctx, "falcon_connections", "user_id, client_id", "SELECT c.user_id, c.client_id FROM falcon_connections c "+
+		"WHERE c.node = ? AND "+still, o.id, o.id, o.beatAt, limit); err != nil {
+		return n, err
+	}
+	_, err = d.write.ExecContext(ctx, "DELETE FROM falcon_nodes WHERE id = ? AND beat_at = ? "+
+		"AND NOT EXISTS (SELECT 1 FROM falcon_sessions s WHERE s.node = ? AND s.node <> '') "+
+		"AND NOT EXISTS (SELECT 1 FROM falcon_connections c WHERE c.node = ?)", o.id, o.beatAt, o.id, o.id)
+	return n, err
 }
 
 // ExpireKeys removes idempotency keys older than bridge.KeyTTL (falcon_keys_age).

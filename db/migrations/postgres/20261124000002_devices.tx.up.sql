@@ -126,6 +126,42 @@ BEGIN
 END
 $$;
 
+-- falcon_advance moves many cursors in one statement. An old generation matches no
+-- row, no cursor passes the end of its user's log, none moves back; from_seq
+-- follows a leap over what was not acknowledged. The rows' locks are taken in one
+-- order, so that two batches never wait for each other in a circle; what changed
+-- while it waited is seen, because an UPDATE looks again at the newest version of
+-- a row.
+CREATE FUNCTION falcon_advance(p_user text[], p_client text[], p_gen bigint[], p_acked bigint[], p_sent bigint[],
+    p_leap bigint[], p_closed boolean[], p_expiry bigint[])
+RETURNS void LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+BEGIN
+    WITH a AS MATERIALIZED (
+        SELECT u, c, g, max(acked) AS acked, max(sent) AS sent, max(leap) AS leap, bool_or(closed) AS closed, max(expiry) AS expiry
+        FROM unnest(p_user, p_client, p_gen, p_acked, p_sent, p_leap, p_closed, p_expiry)
+            AS a(u, c, g, acked, sent, leap, closed, expiry) GROUP BY u, c, g
+    ), l AS MATERIALIZED (
+        SELECT a.*, coalesce((SELECT i.last_seq FROM falcon_inboxes i WHERE i.user_id = a.u), 0) AS last
+        FROM a JOIN falcon_sessions s ON s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g
+        ORDER BY s.user_id, s.client_id FOR UPDATE OF s
+    ), gone AS (
+        DELETE FROM falcon_sessions s USING l a
+        WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g AND a.closed AND a.expiry = 0
+    )
+    UPDATE falcon_sessions s SET
+        from_seq = CASE WHEN a.leap > s.acked_seq THEN greatest(s.from_seq, least(a.leap, a.last)) ELSE s.from_seq END,
+        acked_seq = greatest(s.acked_seq, least(a.acked, a.last)),
+        sent_seq = CASE WHEN a.closed THEN least(a.sent, a.last) ELSE s.sent_seq END,
+        node = CASE WHEN a.closed THEN '' ELSE s.node END,
+        expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END,
+        expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END,
+        used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END
+        FROM (SELECT l.*, (SELECT falcon_now()) AS at FROM l) a
+        WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g AND NOT (a.closed AND a.expiry = 0)
+            AND (a.closed OR a.leap > s.acked_seq OR a.acked > s.acked_seq);
+END
+$$;
+
 -- falcon_register keeps the list of live connections and leaves orders to end
 -- those that a later connection of the same device replaces. Calls go one at a
 -- time: each then sees all that came before it, and none waits for a client,

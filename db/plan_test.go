@@ -1,0 +1,215 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
+)
+
+// spy keeps the statements a database was asked.
+type spy struct {
+	mu      sync.Mutex
+	queries []string
+}
+
+func (s *spy) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+
+func (s *spy) AfterQuery(_ context.Context, e *bun.QueryEvent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries = append(s.queries, e.Query)
+}
+
+// asked runs f and returns the statements it sent, with their arguments written
+// in; those that SQLite prepared have 0 for each.
+func (s *spy) asked(t *testing.T, d *DB, f func(ctx context.Context) error) []string {
+	t.Helper()
+	d.stmts.close()
+	s.queries = nil
+	must(t, f(testContext(t)))
+	out := []string{}
+	for _, q := range s.queries {
+		if regexp.MustCompile(`^\s*(SELECT|WITH|INSERT|UPDATE|DELETE)`).MatchString(q) && !strings.Contains(q, "?") {
+			out = append(out, q)
+		}
+	}
+	for k := range d.stmts.m {
+		out = append(out, strings.ReplaceAll(k.query, "?", "0"))
+	}
+	return out
+}
+
+// crowd adds 30,000 sessions, connections, reports and keys to what fill made.
+func crowd(t *testing.T, d *DB) {
+	t.Helper()
+	fill(t, d)
+	const rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'u' || (n % 1000), "
+	for _, q := range []string{
+		"INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, expires_at, used_at, subscribed) " +
+			rows + "'c' || (n / 1000), n, CASE WHEN n % 2 = 0 THEN 'n1' ELSE '' END, 3600000, CASE WHEN n % 2 = 0 THEN 0 ELSE " + d.clock() +
+			" + 3600000 END, " + d.clock() + ", n >= 0 FROM c",
+		"INSERT INTO falcon_connections (user_id, client_id, generation, node, protocol, transport, remote, persistent, since) " +
+			rows + "'c' || (n / 1000), n, 'n1', 5, 'ws', 'r', n >= 0, 1 FROM c",
+		"INSERT INTO falcon_reports (user_id, title, status_id, created_at, updated_at) " + rows + "'T', 1, 1, 1 FROM c",
+		"INSERT INTO falcon_keys (caller, key, body, answer, created_at) " + rows + "'k' || n, 'b', '[]', " + d.clock() + " FROM c",
+	} {
+		exec(t, d, q)
+	}
+	must(t, d.Beat(testContext(t), "n1", bridge.Figures{}))
+	exec(t, d, "ANALYZE")
+}
+
+// big are the tables that grow with users, by the aliases they have; nodes, orders
+// and revocations are few.
+var big = regexp.MustCompile(`(?m)Seq Scan on falcon_(inboxes|notifications|sessions|connections|reports|keys)|` +
+	`^SCAN (falcon_(inboxes|notifications|sessions|connections|reports|keys)|[cfilns])$`)
+
+var sorted = regexp.MustCompile(`(?m)^\s*(->  )?(Incremental )?Sort|USE TEMP B-TREE`)
+
+// Every statement of history, sessions, reports, connections and pruning is a
+// range of an index, whatever the size of the tables.
+func TestStatementsReadIndexRanges(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		crowd(t, d)
+		s := &spy{}
+		separate := d.write != d.read
+		d.read = d.read.WithQueryHook(s)
+		if d.write = d.read; separate {
+			d.write = d.log.WithQueryHook(s)
+		}
+		ctx := testContext(t)
+		page, err := d.List(ctx, bridge.Query{User: "u5", Limit: 20})
+		must(t, err)
+		ids := func(i int) int64 { return page.Items[i].ID }
+		gen := number(t, d, "SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'")
+		as := make([]bridge.Advance, 10)
+		for i := range as {
+			as[i] = bridge.Advance{Device: dev(bridge.UserID(fmt.Sprint("u", i)), "c0"), Generation: int64(i), Acked: 3, Sent: 3, Closed: i%2 == 0, Expiry: time.Hour}
+		}
+		for name, tt := range map[string]struct {
+			do    func(ctx context.Context) error
+			sorts bool // what it found, not what it reads
+		}{
+			"a page":        {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5"})) }, false},
+			"a page before": {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5", Before: 15})) }, false},
+			"a page after": {func(ctx context.Context) error {
+				return second(d.List(ctx, bridge.Query{User: "u5", Forward: true, After: 3}))
+			}, false},
+			"unread": {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5", Unread: true})) }, false},
+			"unread before": {func(ctx context.Context) error {
+				return second(d.List(ctx, bridge.Query{User: "u5", Unread: true, Before: 9}))
+			}, false},
+			"counts":     {func(ctx context.Context) error { return second(d.Count(ctx, "u5")) }, false},
+			"find":       {func(ctx context.Context) error { return second(d.Find(ctx, ids(2))) }, false},
+			"read one":   {func(ctx context.Context) error { return second(d.Read(ctx, "u5", ids(3))) }, false},
+			"read up to": {func(ctx context.Context) error { return second(d.ReadUpTo(ctx, "u5", 7)) }, false},
+			"delete":     {func(ctx context.Context) error { return d.Delete(ctx, "u5", ids(4)) }, false},
+			"settings":   {func(ctx context.Context) error { return second(d.Settings(ctx, "u5")) }, false},
+			"mute":       {func(ctx context.Context) error { return d.SetSettings(ctx, "u6", muted) }, false},
+			"erase":      {func(ctx context.Context) error { return d.Erase(ctx, "u7") }, true},
+			"open": {func(ctx context.Context) error {
+				return second(d.Open(ctx, bridge.OpenSession{Device: dev("u8", "c0"), Expiry: time.Hour}))
+			}, false},
+			"open a new one": {func(ctx context.Context) error {
+				return second(d.Open(ctx, bridge.OpenSession{Device: dev("u8", "new"), Expiry: time.Hour}))
+			}, true},
+			"subscribe": {func(ctx context.Context) error {
+				_, _, err := d.Subscribe(ctx, dev("u5", "c0"), gen, bridge.Subscription{}, nil)
+				return err
+			}, false},
+			"unsubscribe": {func(ctx context.Context) error { return d.Unsubscribe(ctx, dev("u5", "c0"), gen) }, false},
+			"advance":     {func(ctx context.Context) error { return d.Advance(ctx, as) }, true},
+			"deliveries":  {func(ctx context.Context) error { return second(d.Deliveries(ctx, page.Items[0])) }, true},
+			"a user's reports": {func(ctx context.Context) error {
+				_, _, err := d.ListReports(ctx, bridge.ReportQuery{User: "u5"})
+				return err
+			}, false},
+			"everybody's reports": {func(ctx context.Context) error {
+				_, _, err := d.ListReports(ctx, bridge.ReportQuery{Before: 4000})
+				return err
+			}, false},
+			"a user's connections": {func(ctx context.Context) error {
+				_, _, err := d.Connections(ctx, bridge.ConnectionQuery{User: "u5"})
+				return err
+			}, true},
+			"all connections": {func(ctx context.Context) error {
+				_, _, err := d.Connections(ctx, bridge.ConnectionQuery{After: dev("u5", "c1")})
+				return err
+			}, false},
+			"expire sessions": {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 10)) }, false},
+			"expire keys":     {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
+			"retain":          {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},
+		} {
+			for _, q := range s.asked(t, d, tt.do) {
+				plan := explain(t, d, q)
+				if big.MatchString(plan) {
+					t.Errorf("%s scans a table:\n%s\n%s", name, q, plan)
+				}
+				if !tt.sorts && sorted.MatchString(plan) {
+					t.Errorf("%s sorts:\n%s\n%s", name, q, plan)
+				}
+			}
+		}
+	})
+}
+
+// The functions of Postgres keep their plans: one made on empty tables must serve
+// full ones. Counted in scans and rows of the tables.
+func TestFunctionsReadIndexRanges(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		if d.dialect != Postgres {
+			t.Log("SQLite has no functions; its statements are held by TestStatementsReadIndexRanges")
+			if _, err := d.Open(testContext(t), bridge.OpenSession{Device: dev("u1", "c"), Expiry: time.Hour}); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		undo := errors.New("undo")
+		d.read.SetMaxOpenConns(1) // one connection, which keeps the plans
+		ctx := testContext(t)
+		calls := map[string]string{
+			"open":             "SELECT * FROM falcon_open('u5', 'c0', 'n1', false, 1000, 32, 12000)",
+			"open a new one":   "SELECT * FROM falcon_open('u5', 'fresh', 'n1', false, 1000, 32, 12000)",
+			"open, not stored": "SELECT * FROM falcon_open('u5', 'none', 'n1', true, 0, 32, 12000)",
+			"subscribe":        "SELECT * FROM falcon_subscribe('u5', 'c0', (SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'), 1, false, 0, NULL)",
+			"advance":          "SELECT falcon_advance('{u5,u6}', '{c0,c0}', '{5,6}', '{3,3}', '{3,3}', '{0,0}', '{t,f}', '{60000,0}')",
+			"register":         "SELECT falcon_register('n2', '{u5,u6}', '{c0,c0}', '{9000000,9000001}', '{5,5}', '{ws,ws}', '{r,r}', '{t,t}', '{1,1}', '{u7}', '{c0}', '{7}', 1)",
+		}
+		const reads = "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(oid)), 0) FROM pg_class WHERE relname IN " +
+			"('falcon_sessions', 'falcon_notifications', 'falcon_inboxes', 'falcon_connections')"
+		for _, full := range []bool{false, true} {
+			if full {
+				crowd(t, d)
+			}
+			for name, call := range calls {
+				err := d.read.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+					var before, after int64
+					if err := tx.QueryRowContext(ctx, reads).Scan(&before); err != nil {
+						return err
+					}
+					if _, err := tx.ExecContext(ctx, call); err != nil {
+						return err
+					}
+					if err := tx.QueryRowContext(ctx, reads).Scan(&after); err != nil {
+						return err
+					}
+					if after-before > 100 {
+						t.Errorf("%s read %d rows one after the other", name, after-before)
+					}
+					return undo
+				})
+				if !errors.Is(err, undo) {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+		}
+	})
+}
