@@ -67,7 +67,7 @@ func browse(t *testing.T, address string) context.Context {
 }
 
 // until waits for an expression to be true on the page.
-func until(t *testing.T, tab context.Context, expression string) {
+func until(tab context.Context, t *testing.T, expression string) {
 	t.Helper()
 	testserver.Eventually(t, 30*time.Second, func() error {
 		ok, err := chromedp.Run(tab, chromedp.Evaluate[bool](expression))
@@ -83,15 +83,15 @@ func TestTheDocsPageShowsBothDocumentsOffline(t *testing.T) {
 	t.Cleanup(s.Close)
 	tab := browse(t, s.URL+"/docs#createNotification")
 
-	until(t, tab, `document.querySelector("#createNotification details")?.open === true`)
-	until(t, tab, `["listNotifications", "stats", "channel-notifications", "mqtt-codes"].every((id) => document.getElementById(id))`)
-	until(t, tab, `document.getElementById("createNotification").textContent.includes("Idempotency-Key")`)
-	until(t, tab, `document.getElementById("version").textContent === "test" && document.getElementById("state").textContent === ""`)
+	until(tab, t, `document.querySelector("#createNotification details")?.open === true`)
+	until(tab, t, `["listNotifications", "stats", "channel-notifications", "mqtt-codes"].every((id) => document.getElementById(id))`)
+	until(tab, t, `document.getElementById("createNotification").textContent.includes("Idempotency-Key")`)
+	until(tab, t, `document.getElementById("version").textContent === "test" && document.getElementById("state").textContent === ""`)
 
 	if err := chromedp.Do(tab, chromedp.SendKeys(chromedp.CSS("#search"), "0x8E")); err != nil {
 		t.Fatal(err)
 	}
-	until(t, tab, `[...document.querySelectorAll("article:not([hidden])")].map((a) => a.id).join() === "mqtt-codes"`)
+	until(tab, t, `[...document.querySelectorAll("article:not([hidden])")].map((a) => a.id).join() === "mqtt-codes"`)
 
 	loaded, err := chromedp.Run(tab, chromedp.Evaluate[string](`JSON.stringify(performance.getEntriesByType("resource").map((r) => r.name))`))
 	var from []string
