@@ -47,6 +47,7 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	c.behindKey.Store(false)
 	c.timer.Reset(CallLimit)
 	if !d.committer.enqueue(c) {
+		c.timer.Stop()
 		return bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable)
 	}
 	var cause error

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -27,10 +28,10 @@ func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outc
 		return outs
 	}
 	outs = outs[:0]
-	if len(batch) == 1 || !retryable(err) || locked(err) {
-		err = a.d.fail("append", err)
+	if len(batch) == 1 || locked(err) || !retryable(err) {
+		o := a.failure(err, wait)
 		for range batch {
-			outs = append(outs, outcome{what: failed, err: err})
+			outs = append(outs, o)
 		}
 		return outs
 	}
@@ -40,10 +41,23 @@ func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outc
 			continue
 		}
 		if outs, err = a.once(batch[i:i+1], outs, wait); err != nil {
-			outs = append(outs[:i], outcome{what: failed, err: a.d.fail("append", err)})
+			outs = append(outs[:i], a.failure(err, wait))
 		}
 	}
 	return outs
+}
+
+// failure is what err means for a command. A lock that did not come within wait
+// leaves it busy. A doubled value is nothing a caller could have sent: seqs and
+// keys are the log's own.
+func (a *appender) failure(err error, wait time.Duration) outcome {
+	switch {
+	case locked(err) && wait >= 0:
+		return outcome{what: busy}
+	case classify(err) == conflict:
+		return outcome{what: failed, err: fmt.Errorf("append: %w: %s", bridge.ErrUnavailable, code(err))}
+	}
+	return outcome{what: failed, err: a.d.fail("append", err)}
 }
 
 func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun/driver/pgdriver"
@@ -182,5 +181,3 @@ func locked(err error) bool {
 	e, ok := errors.AsType[pgdriver.Error](err)
 	return ok && e.Field('C') == "55P03"
 }
-
-var _ = time.Second

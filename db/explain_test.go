@@ -101,26 +101,33 @@ func TestAnAppendsPlanSurvivesGrowth(t *testing.T) {
 		}
 		ctx := testContext(t)
 		err := d.write.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-			call := "SELECT falcon_notify('u0', 't', 'm')"
-			if _, err := tx.ExecContext(ctx, call); err != nil { // plans on empty tables
+			call := func(u string) error {
+				_, err := tx.ExecContext(ctx, "SELECT falcon_notify(?, 't', 'm')", u)
 				return err
+			}
+			for range 2 { // plans of both paths, a new inbox and an old one, on empty tables
+				if err := call("old"); err != nil {
+					return err
+				}
 			}
 			if _, err := tx.ExecContext(ctx, "INSERT INTO falcon_inboxes (user_id) SELECT 'x' || n FROM generate_series(1, 20000) n"); err != nil {
 				return err
 			}
-			reads := "SELECT (pg_stat_get_xact_tuples_returned('falcon_inboxes'::regclass))"
-			var before, after int64
-			if err := tx.QueryRowContext(ctx, reads).Scan(&before); err != nil {
-				return err
-			}
-			if _, err := tx.ExecContext(ctx, call); err != nil {
-				return err
-			}
-			if err := tx.QueryRowContext(ctx, reads).Scan(&after); err != nil {
-				return err
-			}
-			if after-before > 100 {
-				t.Errorf("an append read %d rows of falcon_inboxes one after the other", after-before)
+			for _, u := range []string{"old", "new"} {
+				reads := "SELECT (pg_stat_get_xact_tuples_returned('falcon_inboxes'::regclass))"
+				var before, after int64
+				if err := tx.QueryRowContext(ctx, reads).Scan(&before); err != nil {
+					return err
+				}
+				if err := call(u); err != nil {
+					return err
+				}
+				if err := tx.QueryRowContext(ctx, reads).Scan(&after); err != nil {
+					return err
+				}
+				if after-before > 100 {
+					t.Errorf("an append to the %s inbox read %d rows of falcon_inboxes one after the other", u, after-before)
+				}
 			}
 			return nil
 		})

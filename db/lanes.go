@@ -69,12 +69,7 @@ func (l *lanes) serve(c *committer, u bridge.UserID) {
 		}
 		outs := tx.run(batch, nil, laneWait)
 		<-l.slots
-		for i := range outs {
-			if outs[i].what == failed && locked(outs[i].err) {
-				outs[i].what = busy // still: to the end of the lane
-			}
-		}
-		c.settle(batch, outs)
+		c.settle(batch, outs) // what is busy still goes to the end of the lane
 	}
 }
 
