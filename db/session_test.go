@@ -348,7 +348,7 @@ func TestGenerationsGrowAcrossRestarts(t *testing.T) {
 func TestSQLiteWritesNothingForAConnectionThatIsNotStored(t *testing.T) {
 	d := openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})
 	openAs(t, d, bridge.OpenSession{Device: dev("7", "first"), Node: "n1", Clean: true}) // takes a block of generations
-	c, err := d.read.Conn(testContext(t)) // the version is a connection's own
+	c, err := d.read.Conn(testContext(t))                                                // the version is a connection's own
 	must(t, err)
 	defer func() { must(t, c.Close()) }()
 	version := func() int64 {
