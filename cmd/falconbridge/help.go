@@ -26,6 +26,7 @@ var groupsOf = map[string][]string{
 	"token":       {"keys"},
 	"send":        {},
 	"tail":        {},
+	"bench":       {},
 	"healthcheck": {},
 }
 

@@ -21,6 +21,7 @@ const waitLimit = 30 * time.Second
 // The retained promise: a new subscription gets the latest notification, whatever
 // happened to the server in between.
 func TestAKilledServerStillKnowsTheLatest(t *testing.T) {
+	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,6 +52,7 @@ func TestAKilledServerStillKnowsTheLatest(t *testing.T) {
 // A drain refuses readiness first, answers what is in flight, tells devices 0x8B,
 // and ends with exit code 0.
 func TestADrainLosesNothing(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, production, "--drain-delay=1s")
 	device := subscribe(t, p, "mqttv5", "1", "device")
 	notify(t, p.HTTP, "1", "before")
@@ -99,6 +101,7 @@ func TestADrainLosesNothing(t *testing.T) {
 }
 
 func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, production, "--drain-delay=1m")
 	if err := p.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -119,6 +122,7 @@ func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
 }
 
 func TestAPortInUseIsNamed(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +142,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 
 // The database may start later than the program, or never.
 func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	pg := testserver.NewPostgres(t)
 	if err := pg.Stop(); err != nil {
 		t.Fatal(err)
@@ -171,8 +176,29 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	}
 }
 
+func TestToldToStopWhileItStartsItStops(t *testing.T) {
+	t.Parallel()
+	p := testserver.Prepare(t, with("DATABASE_URL", fmt.Sprintf("postgres://u@127.0.0.1:%d/d", testserver.FreePort(t))))
+	if err := p.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	testserver.Eventually(t, 10*time.Second, func() error {
+		if !strings.Contains(p.Log(), "asking again") {
+			return fmt.Errorf("it does not wait: %s", p.Log())
+		}
+		return nil
+	})
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(10 * time.Second); err != nil || code != 0 {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
+
 // Development mode is for this machine only, whatever the addresses say.
 func TestDevelopmentModeListensOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
 	port := testserver.FreePort(t)
 	p := testserver.NewProgram(t, nil, fmt.Sprintf("--mqtt-addr=0.0.0.0:%d", port), fmt.Sprintf("--http-addr=:%d", testserver.FreePort(t)))
 	out, err := exec.Command("sh", "-c", fmt.Sprintf("cat /proc/%d/net/tcp /proc/%d/net/tcp6", p.PID(), p.PID())).Output()

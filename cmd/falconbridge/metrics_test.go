@@ -10,6 +10,7 @@ import (
 )
 
 func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	tail := begin(t, p.Command("tail", "--user=1", "--count=2"))
 	tail.says(t, "subscribed")
@@ -67,6 +68,7 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 }
 
 func TestTheAdminListenerCanBeOff(t *testing.T) {
+	t.Parallel()
 	p := testserver.Prepare(t, production, "--admin-addr=off")
 	if err := p.Begin(); err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ var (
 // A newcomer starts the program without anything, opens the page it prints, and
 // runs the line it prints.
 func TestANewcomerNeedsNothing(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, nil)
 	var page, curl, admin []string
 	testserver.Eventually(t, 5*time.Second, func() error {
@@ -80,6 +81,7 @@ func TestANewcomerNeedsNothing(t *testing.T) {
 }
 
 func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	if p.Stdout() != "" || strings.Contains(p.Log(), "eyJ") {
 		t.Errorf("printed %q, logged %q", p.Stdout(), p.Log())

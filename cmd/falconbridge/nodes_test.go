@@ -13,6 +13,7 @@ import (
 // Two nodes on one database: what one is given, a device of the other receives,
 // and a device that moves is one device.
 func TestTwoNodesAreOne(t *testing.T) {
+	t.Parallel()
 	for name, extra := range map[string]func(t *testing.T) []string{
 		"over Postgres": func(*testing.T) []string { return nil },
 		"over Redis":    func(t *testing.T) []string { return []string{"--bus=" + testserver.NewRedis(t).URL} },
@@ -48,6 +49,7 @@ func TestTwoNodesAreOne(t *testing.T) {
 // With --relay-url an external broker has every notification too, retained, and
 // no node loses its place when it dies.
 func TestAnExternalBrokerIsToldToo(t *testing.T) {
+	t.Parallel()
 	m := testserver.NewMosquitto(t, "allow_anonymous true")
 	p := testserver.NewProgram(t, production, "--relay-url="+m.URL)
 	notify(t, p.HTTP, "1", "before the kill")

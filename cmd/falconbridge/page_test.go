@@ -71,6 +71,7 @@ func look[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 // The newcomer's other half: the address that development mode prints opens an
 // inbox in a real browser, and what is posted arrives there, live.
 func TestThePrintedPageReceivesLive(t *testing.T) {
+	t.Parallel()
 	p := testserver.NewProgram(t, nil)
 	var page []string
 	testserver.Eventually(t, 5*time.Second, func() error {

@@ -64,6 +64,7 @@ func subscribe(t *testing.T, p *testserver.Program, version, user, id string) *p
 // What FalconAlert did with its own broker it now does with two calls a decision,
 // and people read the same words. Clients that nobody here wrote receive them.
 func TestFalconAlertsOwnDataArrivesInItsOwnWords(t *testing.T) {
+	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"log/slog"
+	"net"
 )
 
 type serveCmd struct{}
@@ -31,7 +31,7 @@ func (serveCmd) Run(p *program) error {
 	defer stop()
 	s, err := start(ctx, c, p.out, log)
 	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if ctx.Err() != nil {
 			return nil // told to stop while it started
 		}
 		return err
@@ -47,6 +47,10 @@ func (serveCmd) Run(p *program) error {
 	return err
 }
 
+// spareFiles are what the program opens beside connections of devices: the
+// database, the bus, files, HTTP.
+const spareFiles = 256
+
 // warn tells of settings that work but may not be meant.
 func warn(p *program, c checked, log *slog.Logger) {
 	for _, name := range p.unknown {
@@ -54,6 +58,12 @@ func warn(p *program, c checked, log *slog.Logger) {
 	}
 	if c.origins.Any() {
 		log.Warn("pages of every origin may call, because of --cors-origins=*")
+	}
+	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
+		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
+	}
+	if most := openFiles(); !c.keys.development && most < uint64(c.maxConnections)+spareFiles {
+		log.Warn("the limit of open files is below --max-connections; raise it with ulimit -n", "limit", most, "max-connections", c.maxConnections)
 	}
 	if c.keys.development {
 		log.Warn("development mode: no --jwt-* key is configured; every listener is on loopback only")

@@ -28,6 +28,7 @@ func trust(t *testing.T, f testserver.CertificateFiles) *tls.Config {
 }
 
 func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {
+	t.Parallel()
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
 	p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key)
@@ -93,6 +94,7 @@ func TestAChangedCertificateIsServedWithoutARestart(t *testing.T) {
 }
 
 func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
+	t.Parallel()
 	f := testserver.Certificate(t)
 	c, err := newCertificate(f.Cert, f.Key, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -118,6 +120,7 @@ func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
 }
 
 func TestATeardownThatHangsKeepsNobodyBack(t *testing.T) {
+	t.Parallel()
 	var order []string
 	td := teardown{log: slog.New(slog.DiscardHandler)}
 	td.add("first", time.Second, func(context.Context) error { order = append(order, "first"); return nil })

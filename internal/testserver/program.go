@@ -60,7 +60,12 @@ func Prepare(t testing.TB, env map[string]string, args ...string) *Program {
 	}, args...)
 	t.Cleanup(func() {
 		if p.run != nil {
-			_ = p.Stop()
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if strings.Contains(p.log.String(), "DATA RACE") {
+			t.Error("the program has a data race")
 		}
 		if t.Failed() {
 			t.Logf("the program's log:\n%s", p.log.String())

@@ -107,7 +107,8 @@ func Binary(t testing.TB) string {
 			return
 		}
 		built.path = filepath.Join(dir, "falconbridge")
-		out, err := exec.Command("go", "build", "-o", built.path, "github.com/falconalert/falconbridge/cmd/falconbridge").CombinedOutput()
+		args := append([]string{"build", "-o", built.path}, raceFlag...)
+		out, err := exec.Command("go", append(args, "github.com/falconalert/falconbridge/cmd/falconbridge")...).CombinedOutput()
 		if err != nil {
 			built.err = fmt.Errorf("build the program: %w: %s", err, out)
 		}
