@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestCluster(t *testing.T) {
@@ -23,6 +24,7 @@ func TestCluster(t *testing.T) {
 		"of two connections of a device the newer stays":   testTakeover,
 		"a takeover is found whoever registers first":      testTakeoverRace,
 		"what was opened and closed since":                 testOpenedClosed,
+		"many connections at once":                         testManyConnections,
 		"pages of connections":                             testConnections,
 		"connections of a dead node are not listed":        testDeadNode,
 	})
@@ -293,6 +295,24 @@ func testOpenedClosed(t *testing.T, d *DB) {
 	step(conns(conn(u, "c", 4, "o1")), conns(conn(u, "c", 4, "o1"), conn(u, "b", 2, "o1")), "[a 3 o1]") // opened and closed
 	step(conns(conn(u, "d", 6, "o1"), conn(u, "d", 5, "o1")), nil, "[a 3 o1 d 6 o1]")                   // one device twice
 	step(nil, nil, "[a 3 o1 d 6 o1]")
+}
+
+func testManyConnections(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	must(t, d.Beat(ctx, "m1", bridge.Figures{}))
+	var opened []bridge.Connection
+	for i := range registerChunk + 10 {
+		opened = append(opened, conn(u, fmt.Sprint("c", i), int64(i+1), "m1"))
+	}
+	count := "SELECT count(*) FROM falcon_connections WHERE user_id = ?"
+	testserver.Eventually(t, 20*time.Second, func() error { return d.Register(ctx, "m1", opened, opened[:5]) })
+	if n := number(t, d, count, u); n != registerChunk+5 {
+		t.Errorf("%d connections after opening, want %d", n, registerChunk+5)
+	}
+	testserver.Eventually(t, 20*time.Second, func() error { return d.Register(ctx, "m1", nil, opened) })
+	if n := number(t, d, count, u); n != 0 {
+		t.Errorf("%d connections after closing", n)
+	}
 }
 
 func testConnections(t *testing.T, d *DB) {

@@ -4,24 +4,46 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
+// registerChunk is how many connections one transaction registers, so that none
+// holds others up for long.
+const registerChunk = 1000
+
 // Register stores which connections opened and closed on node, and leaves orders
-// to end those that a newer connection of the same device replaces, see
-// falcon_register.
+// to end those that a newer connection of the same device replaces. A large call
+// is several transactions: where one fails, what came before it stays, and is
+// quickly passed over when the call is repeated.
 func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.Connection) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	if len(opened)+len(closed) <= registerChunk {
+		return d.fail("register connections", d.registerSome(ctx, node, opened, closed))
+	}
+	for some := range slices.Chunk(opened, registerChunk) {
+		if err := d.registerSome(ctx, node, some, nil); err != nil {
+			return d.fail("register connections", err)
+		}
+	}
+	for some := range slices.Chunk(closed, registerChunk) {
+		if err := d.registerSome(ctx, node, nil, some); err != nil {
+			return d.fail("register connections", err)
+		}
+	}
+	return nil
+}
+
+// registerSome is one call of falcon_register, or one transaction on SQLite.
+func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	if len(opened)+len(closed) == 0 {
 		return nil
 	}
-	ctx, cancel := bound(ctx)
-	defer cancel()
 	if d.dialect == SQLite {
-		return d.fail("register connections", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-			return d.register(ctx, tx, node, opened, closed)
-		}))
+		return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.register(ctx, tx, node, opened, closed) })
 	}
 	args := append([]any{node}, columns(len(opened),
 		func(i int) string { return string(opened[i].Device.User) },
@@ -39,11 +61,22 @@ func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.
 		func(i int) int64 { return closed[i].Generation },
 	)...)
 	_, err := d.write.ExecContext(ctx, "SELECT falcon_register(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", append(args, bridge.EndTakenOver)...)
-	return d.fail("register connections", err)
+	return err
 }
 
 // register is falcon_register for SQLite.
 func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, closed []bridge.Connection) error {
+	find, err := tx.PrepareContext(ctx, "SELECT generation, node FROM falcon_connections WHERE user_id = ? AND client_id = ?")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = find.Close() }()
+	put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO falcon_connections "+
+		"(user_id, client_id, generation, node, protocol, transport, remote, persistent, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = put.Close() }()
 	gone := make(map[bridge.Device]int64, len(closed))
 	for _, c := range closed {
 		gone[c.Device] = max(gone[c.Device], c.Generation)
@@ -51,11 +84,12 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, close
 	for _, c := range opened {
 		var gen int64
 		var at string
-		err := tx.QueryRowContext(ctx, "SELECT generation, node FROM falcon_connections WHERE user_id = ? AND client_id = ?",
-			c.Device.User, c.Device.ClientID).Scan(&gen, &at)
+		err := find.QueryRowContext(ctx, string(c.Device.User), c.Device.ClientID).Scan(&gen, &at)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			err = nil
+		case err == nil && gen == c.Generation && at == node:
+			continue
 		case err == nil && gen > c.Generation:
 			if err := d.orderTakeover(ctx, tx, node, c.Device, gen); err != nil {
 				return err
@@ -65,9 +99,8 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, close
 			err = d.orderTakeover(ctx, tx, at, c.Device, c.Generation)
 		}
 		if err == nil {
-			_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO falcon_connections "+
-				"(user_id, client_id, generation, node, protocol, transport, remote, persistent, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				c.Device.User, c.Device.ClientID, c.Generation, node, c.Protocol, c.Transport, c.Remote, c.Persistent, millis(c.Since))
+			_, err = put.ExecContext(ctx, string(c.Device.User), c.Device.ClientID, c.Generation, node, int64(c.Protocol), c.Transport,
+				c.Remote, c.Persistent, millis(c.Since))
 		}
 		if err != nil {
 			return err
