@@ -71,6 +71,9 @@ func (f benchFlags) prepare(p *program, devices int) (t *bench.Target, within ti
 	if err != nil {
 		return nil, 0, err
 	}
+	if rest.url.Path == "" {
+		rest.url.Path = "/" // or JoinPath makes a relative one
+	}
 	t.Posts, t.PostTLS = rest.url.JoinPath("notifications"), rest.tls
 	mqtt, err := f.devices(p.settings, rest)
 	if err != nil {
