@@ -1,0 +1,78 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("../../..", import.meta.url));
+
+async function freePort(): Promise<number> {
+  return new Promise((done) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => done(port));
+    });
+  });
+}
+
+/** The real program, in development mode. */
+export class Program {
+  readonly #dir = mkdtempSync(join(tmpdir(), "falcon-js-"));
+  readonly #bin = join(this.#dir, "falconbridge");
+  #process: ChildProcess | undefined;
+  #port = 0;
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  async build(): Promise<void> {
+    execFileSync("go", ["build", "-o", this.#bin, "./cmd/falconbridge"], { cwd: root });
+    this.#port = await freePort();
+    await this.start();
+  }
+
+  async start(): Promise<void> {
+    this.#process = spawn(this.#bin, [
+      "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.#port}`, "--mqtt-addr", "off",
+      "--admin-addr", `127.0.0.1:${await freePort()}`,
+    ], { stdio: "ignore" });
+    for (let i = 0; i < 300; i++) {
+      if (await fetch(`${this.url}/readyz`).then((r) => r.ok, () => false)) return;
+      await new Promise((r) => setTimeout(r, 50));
+    }
+    throw new Error("the program did not start");
+  }
+
+  /** Ends it at once, as a crash does. */
+  async kill(): Promise<void> {
+    const ended = new Promise((done) => this.#process?.once("exit", done));
+    this.#process?.kill("SIGKILL");
+    await ended;
+  }
+
+  token(...args: string[]): string {
+    const out = execFileSync(this.#bin, ["token", "--data-dir", this.#dir, ...args], { encoding: "utf8" });
+    return out.trim().split(/\s+/).at(-1)!;
+  }
+
+  async call(method: string, path: string, body?: unknown): Promise<Response> {
+    const answer = await fetch(this.url + path, {
+      method,
+      headers: { Authorization: `Bearer ${this.token("--user", "ops", "--scope", "admin")}`, "Content-Type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status}`);
+    return answer;
+  }
+
+  notify(title: string): Promise<Response> {
+    return this.call("POST", "/notifications", { title, message: "m", created_by: 1 });
+  }
+
+  async close(): Promise<void> {
+    await this.kill();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}

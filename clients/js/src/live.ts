@@ -1,0 +1,179 @@
+import type { MqttClient } from "mqtt";
+import type { Notification } from "./types.gen.js";
+
+/** What a live connection tells. */
+export interface LiveEvents {
+  /** Subscribed: from now on nothing is missed. */
+  up(): void;
+  /** The connection ended, or could not be made; it is being tried again. */
+  down(): void;
+  message(item: Notification, epoch: string | undefined): void;
+  /** The token is not taken. True: there is another one, try again. */
+  refused(token: string): Promise<boolean>;
+}
+
+/** A live connection, kept up until stop. */
+export interface Live {
+  start(): void;
+  stop(): void;
+  /** Tries at once instead of after the pause. */
+  hurry(): void;
+  /** Goes on with another token of the same user. */
+  renew(token: string): void;
+}
+
+export interface LiveOptions {
+  /** ws(s):// in browsers; mqtt(s):// in Node as well. */
+  url: string;
+  topic: string;
+  token(): Promise<string>;
+}
+
+/** Reason codes that say the token is not good (any more). */
+const refusals = new Set([0x86, 0x87, 0x8c]);
+const firstPause = 1_000; // ms
+const lastPause = 30_000;
+const authPatience = 5_000;
+const text = new TextDecoder();
+
+function clientId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(9));
+  return `js-${Array.from(bytes, (b) => b.toString(36).padStart(2, "0")).join("")}`;
+}
+
+/** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
+export class MqttLive implements Live {
+  readonly #id = clientId();
+  #client: MqttClient | null = null;
+  #opening = false;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #attempt = 0;
+  #stopped = true;
+
+  constructor(
+    private readonly options: LiveOptions,
+    private readonly events: LiveEvents,
+  ) {}
+
+  start(): void {
+    this.#stopped = false;
+    this.#attempt = 0;
+    void this.#open();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#retry);
+    this.#drop();
+  }
+
+  hurry(): void {
+    if (this.#stopped || this.#client || this.#opening) return;
+    clearTimeout(this.#retry);
+    this.#attempt = 0;
+    void this.#open();
+  }
+
+  /** Renews in place with AUTH (0x19); where that is not answered, connects anew. */
+  renew(token: string): void {
+    const client = this.#client;
+    if (!client?.connected) return;
+    const anew = () => {
+      if (client !== this.#client) return;
+      this.#drop();
+      this.events.down();
+      this.#attempt = 0;
+      void this.#open();
+    };
+    const timer = setTimeout(anew, authPatience);
+    client.on("packetreceive", (packet) => {
+      if (packet.cmd === "auth" && packet.reasonCode === 0) clearTimeout(timer);
+    });
+    client.on("close", () => clearTimeout(timer));
+    // mqtt.js has no public call for re-authentication.
+    const raw = client as unknown as { _sendPacket?(packet: unknown): void };
+    if (!raw._sendPacket) return anew();
+    raw._sendPacket({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod: "jwt", authenticationData: token } });
+  }
+
+  async #open(): Promise<void> {
+    this.#opening = true;
+    try {
+      const [{ default: mqtt }, token] = await Promise.all([import("mqtt"), this.options.token()]);
+      if (!this.#stopped && !this.#client) this.#connect(mqtt.connect, token);
+    } catch {
+      this.#failed();
+    } finally {
+      this.#opening = false;
+    }
+  }
+
+  #connect(connect: typeof import("mqtt").connect, token: string): void {
+    const client = connect(this.options.url, {
+      protocolVersion: 5,
+      clientId: this.#id,
+      clean: true,
+      keepalive: 45, // under the 60 s after which many proxies close an idle socket
+      connectTimeout: 10_000,
+      reconnectPeriod: 0,
+      resubscribe: false,
+      properties: { authenticationMethod: "jwt", authenticationData: token as unknown as Buffer },
+    });
+    this.#client = client;
+    const refuse = (code: number) => {
+      if (client !== this.#client || !refusals.has(code)) return;
+      this.#drop();
+      this.events.down();
+      void this.events.refused(token).then((another) => {
+        if (this.#stopped) return;
+        if (another) void this.#open();
+        else this.stop();
+      });
+    };
+    client.on("error", (e) => refuse((e as { code?: number }).code ?? 0));
+    client.on("disconnect", (packet) => refuse(packet.reasonCode ?? 0));
+    client.on("close", () => client === this.#client && this.#failed());
+    client.on("message", (_topic, payload, packet) => {
+      const item = parse(payload);
+      const epoch = packet.properties?.userProperties?.["epoch"];
+      if (item && client === this.#client) this.events.message(item, typeof epoch === "string" ? epoch : undefined);
+    });
+    client.on("connect", () => {
+      // Retain handling 2: the history comes from REST.
+      client.subscribe(this.options.topic, { qos: 1, rh: 2 }, (error, granted) => {
+        if (client !== this.#client) return;
+        const code = (error as { packet?: { granted?: number[] } } | null)?.packet?.granted?.[0] ?? granted?.[0]?.qos ?? 0x80;
+        if (refusals.has(code)) return refuse(code);
+        if (error || code > 2) return this.#failed();
+        this.#attempt = 0;
+        this.events.up();
+      });
+    });
+  }
+
+  #failed(): void {
+    this.#drop();
+    if (this.#stopped) return;
+    // Uneven pauses: after a restart not everybody comes back in the same moment.
+    const most = Math.min(lastPause, firstPause * 2 ** this.#attempt++);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.#open(), most / 4 + Math.random() * most * 0.75);
+    this.events.down();
+  }
+
+  #drop(): void {
+    const client = this.#client;
+    this.#client = null;
+    client?.end(true);
+    client?.on("error", () => {}); // an error after the end concerns nobody
+  }
+}
+
+function parse(payload: Uint8Array): Notification | null {
+  try {
+    const item = JSON.parse(text.decode(payload)) as Notification;
+    return Number.isSafeInteger(item.seq) ? item : null;
+  } catch {
+    return null;
+  }
+}

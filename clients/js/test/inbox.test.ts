@@ -1,0 +1,258 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { connect, type Inbox, type Notification } from "../src/index.js";
+import { FakeServer, token } from "./server.js";
+
+let server: FakeServer;
+let inbox: Inbox;
+let told: { titles: string[]; counts: number[]; states: string[]; gaps: unknown[]; errors: Error[] };
+let getToken: () => string;
+
+function open(): void {
+  inbox = connect({ url: "http://falcon.test", getToken: () => getToken(), fetch: server.fetch, live: server.live, shareTabs: false });
+  told = { titles: [], counts: [], states: [], gaps: [], errors: [] };
+  inbox.on("notification", (n) => told.titles.push(n.title));
+  inbox.on("count", (n) => told.counts.push(n));
+  inbox.on("state", (s) => told.states.push(s));
+  inbox.on("gap", (g) => told.gaps.push(g));
+  inbox.on("error", (e) => told.errors.push(e));
+}
+
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const titles = (list: readonly Notification[] = inbox.list()) => list.map((n) => n.title);
+
+async function openLive(): Promise<void> {
+  open();
+  await settle();
+  server.lives[0]!.connect();
+  await settle();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  server = new FakeServer();
+  const one = token(1);
+  getToken = () => one;
+});
+
+afterEach(() => {
+  inbox.close();
+  vi.useRealTimers();
+});
+
+describe("history and live", () => {
+  test("join without a hole: what is sent between subscription and page arrives once", async () => {
+    server.append("a");
+    open();
+    await settle();
+    server.meanwhile = (call) => {
+      if (call === "GET /notifications") {
+        server.meanwhile = () => {};
+        server.append("b"); // live, but not in the page that was just answered
+      }
+    };
+    server.lives[0]!.connect();
+    await settle();
+    expect(titles()).toEqual(["b", "a"]);
+    expect(told.titles).toEqual(["b"]);
+    expect(inbox.unread).toBe(2);
+    expect(inbox.state).toBe("live");
+  });
+
+  test("a repeat is a repeat", async () => {
+    await openLive();
+    const item = server.append("a");
+    server.lives[0]!.events.message({ ...item }, "e1");
+    expect(titles()).toEqual(["a"]);
+    expect(told.titles).toEqual(["a"]);
+    expect(inbox.unread).toBe(1);
+  });
+
+  test("a jump is told and filled from REST", async () => {
+    await openLive();
+    server.append("a");
+    server.append("b", false);
+    server.append("c");
+    await settle();
+    expect(told.gaps).toEqual([{ from: 2, to: 2 }]);
+    expect(titles()).toEqual(["c", "b", "a"]);
+    expect(told.titles.sort()).toEqual(["a", "b", "c"]);
+  });
+
+  test("after an absence everything missed is there, also past a page", async () => {
+    await openLive();
+    server.append("first");
+    server.lives[0]!.drop();
+    for (let i = 0; i < 300; i++) server.append(`n${i}`);
+    server.lives[0]!.connect();
+    await settle();
+    expect(inbox.list()).toHaveLength(301);
+    expect(told.titles).toHaveLength(301);
+    expect(inbox.list().map((n) => n.seq)).toEqual(Array.from({ length: 301 }, (_, i) => 301 - i));
+  });
+
+  test("very far behind, the newest stand without a hole and older ones can be loaded", async () => {
+    await openLive();
+    server.append("first");
+    server.lives[0]!.drop();
+    for (let i = 0; i < 2000; i++) server.append(`n${i}`);
+    server.lives[0]!.connect();
+    await settle();
+    const seqs = inbox.list().map((n) => n.seq);
+    expect(seqs).toEqual(seqs.map((_, i) => 2001 - i));
+    expect(inbox.hasOlder).toBe(true);
+    await inbox.older();
+    expect(inbox.list()).toHaveLength(seqs.length + 50);
+  });
+
+  test("another epoch makes known seqs mean nothing", async () => {
+    await openLive();
+    server.append("old 1");
+    server.append("old 2");
+    server.epoch = "e2";
+    server.log = [];
+    server.append("new 1");
+    await settle();
+    expect(titles()).toEqual(["new 1"]);
+  });
+
+  test("what was deleted elsewhere goes at the next look", async () => {
+    server.append("a");
+    server.append("b");
+    await openLive();
+    server.log.shift();
+    await inbox.refresh();
+    expect(titles()).toEqual(["b"]);
+  });
+});
+
+describe("reading, deleting, muting", () => {
+  test("reads one, then all that are there", async () => {
+    server.append("a");
+    server.append("b");
+    await openLive();
+    await inbox.read(inbox.list()[0]!.id);
+    expect(inbox.unread).toBe(1);
+    await inbox.readAll();
+    expect(inbox.unread).toBe(0);
+    expect(server.log.every((n) => n.read_at)).toBe(true);
+    server.append("c");
+    expect(inbox.unread).toBe(1);
+    expect(told.counts).toEqual([2, 1, 0, 1]);
+  });
+
+  test("takes back what the server could not do, and says so", async () => {
+    server.append("a");
+    await openLive();
+    server.away = true;
+    await expect(inbox.read(100)).rejects.toMatchObject({ status: 0 });
+    await expect(inbox.remove(100)).rejects.toMatchObject({ status: 0 });
+    await expect(inbox.readAll()).rejects.toMatchObject({ status: 0 });
+    expect(inbox.unread).toBe(1);
+    expect(titles()).toEqual(["a"]);
+  });
+
+  test("what was deleted does not come back with a redelivery", async () => {
+    const item = server.append("a");
+    await openLive();
+    await inbox.remove(item.id);
+    server.lives[0]!.events.message(item, "e1");
+    expect(titles()).toEqual([]);
+    expect(inbox.unread).toBe(0);
+  });
+
+  test("a page that is older than a mark does not unread", async () => {
+    server.append("a");
+    await openLive();
+    const under = inbox.sync();
+    await Promise.all([inbox.read(100), under]);
+    await settle();
+    expect(inbox.unread).toBe(0);
+    expect(inbox.list()[0]!.read_at).not.toBeNull();
+  });
+
+  test("muted, nothing is listed; unmuted, all is, and nothing is announced", async () => {
+    server.append("a");
+    await openLive();
+    await inbox.mute();
+    expect([inbox.muted, titles(), inbox.unread]).toEqual([true, [], 0]);
+    server.append("b", false);
+    await inbox.mute(false);
+    expect(titles()).toEqual(["b", "a"]);
+    expect(told.titles).toEqual([]);
+    server.append("c");
+    expect(told.titles).toEqual(["c"]);
+  });
+});
+
+describe("trouble", () => {
+  test("without MQTT it polls", async () => {
+    open();
+    await settle();
+    server.lives[0]!.drop();
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(inbox.state).toBe("polling");
+    server.append("a");
+    await vi.advanceTimersByTimeAsync(13_000);
+    expect(told.titles).toEqual(["a"]);
+    server.lives[0]!.connect();
+    await settle();
+    expect(inbox.state).toBe("live");
+    const calls = server.calls.length;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(server.calls.length).toBe(calls);
+  });
+
+  test("with the server away it says so and comes back by itself", async () => {
+    server.away = true;
+    open();
+    await settle();
+    expect(inbox.state).toBe("away");
+    server.away = false;
+    server.append("a");
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(inbox.state).not.toBe("away");
+    expect(titles()).toEqual(["a"]);
+    expect(told.errors.length).toBeGreaterThan(0);
+  });
+
+  test("a refused token is replaced once; without another it ends", async () => {
+    const [bad, good] = [token(1), token(1)];
+    server.refuse.add(bad);
+    const given = [bad, good, good];
+    getToken = () => given.shift()!;
+    await openLive();
+    expect(inbox.state).toBe("live");
+    server.refuse.add(good);
+    await inbox.refresh();
+    expect(inbox.state).toBe("ended");
+    expect(server.lives[0]!.stopped).toBe(true);
+  });
+
+  test("renews before expiry and hands the new token to the connection", async () => {
+    const made: string[] = [];
+    getToken = () => made[made.push(token(1, 600)) - 1]!;
+    await openLive();
+    await vi.advanceTimersByTimeAsync(539_000);
+    expect(made).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(made).toHaveLength(2);
+    expect(server.lives[0]!.renewed).toEqual([made[1]]);
+  });
+
+  test("a token that names nobody ends it with an error", async () => {
+    getToken = () => "nonsense";
+    open();
+    await settle();
+    expect(inbox.state).toBe("ended");
+    expect(told.errors[0]!.message).toBe("the token names no user");
+  });
+
+  test("closed, it asks nothing more", async () => {
+    await openLive();
+    inbox.close();
+    const calls = server.calls.length;
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(server.calls.length).toBe(calls);
+    expect(server.lives[0]!.stopped).toBe(true);
+  });
+});

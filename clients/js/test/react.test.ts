@@ -1,0 +1,69 @@
+// @vitest-environment happy-dom
+import { act, createElement, StrictMode } from "react";
+import { createRoot, type Root } from "react-dom/client";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { NotificationsProvider, useNotifications, useUnreadCount } from "../src/react.js";
+import { FakeServer, token } from "./server.js";
+
+let server: FakeServer;
+let root: Root;
+const place = document.createElement("div");
+
+function Badge() {
+  return createElement("b", null, useUnreadCount());
+}
+
+function List() {
+  const { notifications, readAll, state } = useNotifications();
+  return createElement(
+    "section",
+    { "data-state": state },
+    createElement("button", { onClick: () => void readAll() }),
+    notifications.map((n) => createElement("p", { key: n.id }, n.title)),
+  );
+}
+
+const text = (selector: string) => [...place.querySelectorAll(selector)].map((n) => n.textContent);
+const until = (f: () => void) => vi.waitFor(() => act(async () => f()), { timeout: 5_000 });
+
+beforeEach(async () => {
+  vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
+  server = new FakeServer();
+  server.append("before");
+  root = createRoot(place);
+  await act(async () =>
+    root.render(
+      createElement(
+        StrictMode,
+        null,
+        createElement(
+          NotificationsProvider,
+          { url: "http://falcon.test", getToken: () => token(1), fetch: server.fetch, live: server.live, shareTabs: false },
+          createElement(Badge),
+          createElement(List),
+        ),
+      ),
+    ),
+  );
+});
+
+afterEach(async () => {
+  await act(async () => root.unmount());
+  vi.unstubAllGlobals();
+});
+
+test("under StrictMode one connection is left, and shows history and what arrives", async () => {
+  await until(() => expect(text("p")).toEqual(["before"]));
+  expect(server.lives.filter((l) => !l.stopped)).toHaveLength(1);
+  await act(async () => server.lives.at(-1)!.connect());
+  await act(async () => void server.append("live"));
+  await until(() => expect([text("p"), text("b")]).toEqual([["live", "before"], ["2"]]));
+  await act(async () => place.querySelector("button")!.click());
+  await until(() => expect(text("b")).toEqual(["0"]));
+});
+
+test("unmounted, the connection ends", async () => {
+  await until(() => expect(text("p")).toEqual(["before"]));
+  await act(async () => root.render(null));
+  expect(server.lives.every((l) => l.stopped)).toBe(true);
+});
