@@ -122,8 +122,8 @@ func testUnsubscribe(t *testing.T, d *DB) {
 }
 
 func testFence(t *testing.T, d *DB) {
-	u, ctx, phone := fresh(), testContext(t), bridge.Device{}
-	phone = dev(u, "phone")
+	u, ctx := fresh(), testContext(t)
+	phone := dev(u, "phone")
 	seed(t, d, u, 5)
 	old := open(t, d, phone)
 	subscribe(t, d, phone, old.Generation)

@@ -164,8 +164,8 @@ func testSessionExpired(t *testing.T, d *DB) {
 }
 
 func testSessionSent(t *testing.T, d *DB) {
-	u, phone := fresh(), bridge.Device{}
-	phone = dev(u, "phone")
+	u := fresh()
+	phone := dev(u, "phone")
 	seed(t, d, u, 9)
 	s := open(t, d, phone)
 	subscribe(t, d, phone, s.Generation)
