@@ -12,6 +12,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
+var (
+	_ bridge.History  = (*DB)(nil)
+	_ bridge.Reports  = (*DB)(nil)
+	_ bridge.Sessions = (*DB)(nil)
+	_ bridge.Cluster  = (*DB)(nil)
+	_ bridge.Pruner   = (*DB)(nil)
+)
+
 // A page is one range of the index (user_id, seq), of falcon_notifications_unread
 // where only unread ones are asked for. It comes with the counts of the inbox row
 // in one statement, so both are of one snapshot. A muted user has counts and no
