@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -53,7 +54,8 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 	checked := make([]Draft, len(drafts))
 	for i, d := range drafts {
 		c, err := d.Check(fmt.Sprintf("body.notifications[%d]", i))
-		if e, ok := err.(*InvalidError); ok && len(bad.Fields) < 100 {
+		var e *InvalidError
+		if errors.As(err, &e) && len(bad.Fields) < 100 {
 			bad.Fields = append(bad.Fields, e.Fields...)
 		}
 		checked[i] = c

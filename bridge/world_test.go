@@ -116,6 +116,15 @@ func (w *world) notify(u UserID, titles ...string) {
 	}
 }
 
+// appendUnheard appends to u's log without a hint.
+func (w *world) appendUnheard(u UserID) {
+	w.t.Helper()
+	_, err := w.log.Append(context.Background(), Command{Drafts: []Draft{{User: u, Title: "a", Message: "a"}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *world) connect(r ConnectRequest) (*Conn, *fakeLink, bool) {
 	w.t.Helper()
 	if r.Claims.User == "" {

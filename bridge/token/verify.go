@@ -82,7 +82,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	c, known := v.cache.get(sum, now)
 	if !known {
 		var err error
-		until := now
+		var until time.Time
 		if c, until, err = v.judge(ctx, raw, now); err != nil {
 			return bridge.Claims{}, err
 		}
