@@ -42,10 +42,15 @@ cover: packages ## test everything and print the coverage by package
 	go test -timeout 9m -coverpkg=./... -coverprofile=cover.prof ./...
 	go tool cover -func=cover.prof | tail -n 1
 
-# Tests that crash, cut and hop at random read FALCON_SOAK and go on for longer.
+# Kills at least SOAK times where `make test` kills twenty times, and plays
+# HISTORIES random histories a database.
+SOAK      ?= 200
+HISTORIES ?= 2000
+
 .PHONY: soak
-soak: packages ## the crash and fault tests, for an hour or so
-	FALCON_SOAK=1 go test -race -timeout 3h -count 1 ./...
+soak: packages ## the crash, fault and model tests for longer, an hour or so
+	FALCON_SOAK=$(SOAK) go test -race -timeout 3h -count 1 ./internal/crashtest/
+	go test -race -timeout 3h -count 1 -run '^TestModel' ./bridge/ -rapid.checks=$(HISTORIES)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, FUZZTIME seconds in all
