@@ -187,6 +187,7 @@ func (p *pump) restart(behind bool) {
 // adopt takes over what a SUBSCRIBE asked for; c.mu is held.
 func (p *pump) adopt(r SubscribeRequest, existed bool, latest *Notification) {
 	p.sub = r.Subscription
+	p.active = false // subscribed again: what it asks for waits for this SUBACK, too
 	due := r.RetainHandling == 0 || r.RetainHandling == 1 && !existed
 	if r.Since == nil && due && latest != nil {
 		p.wantRetained, p.retained, p.retainedAt = true, latest, time.Now()
