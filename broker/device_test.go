@@ -196,7 +196,7 @@ func (d *device) expectConnack(code byte) []byte {
 func (d *device) expectEnd(code byte) {
 	d.t.Helper()
 	if code != 0 && d.version == 5 {
-		p := d.expect(fmt.Sprintf("E0 .."))
+		p := d.expect("E0 ..")
 		if p[2] != code {
 			d.t.Fatalf("DISCONNECT % X, want code %#x", p, code)
 		}

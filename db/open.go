@@ -118,7 +118,7 @@ func sqlitePath(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(s, "sqlite:"); ok {
 		s = strings.TrimPrefix(rest, "//")
 	} else if u, err := url.Parse(s); err == nil && len(u.Scheme) > 1 {
-		return "", fmt.Errorf("a database URL begins with postgres:// or sqlite:, not %s:", u.Scheme)
+		return "", fmt.Errorf("a database URL begins with postgres:// or sqlite:, not with %s", u.Scheme)
 	}
 	if s == "" || strings.HasPrefix(s, ":memory:") {
 		return "", errors.New("a SQLite database needs the path of a file")

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"net/url"
@@ -42,7 +43,7 @@ func (d *DB) openSQLite(raw string) error {
 	}
 	d.log = d.write
 	// The first connection makes the file and its WAL, which a reader cannot.
-	if err := d.write.Ping(); err != nil {
+	if err := d.write.PingContext(context.Background()); err != nil {
 		_ = d.write.Close()
 		return fmt.Errorf("open the SQLite file: %w", fail("ping", err))
 	}

@@ -58,10 +58,6 @@ func (i *issuer) publish(keys ...map[string]any) {
 	})
 }
 
-func (i *issuer) away() {
-	i.answer(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-}
-
 // jwk is a key as a set holds it; more changes its fields.
 func jwk(t *testing.T, kid string, key any, more ...map[string]any) map[string]any {
 	t.Helper()

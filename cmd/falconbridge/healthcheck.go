@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,7 +25,11 @@ func (h healthcheckCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	resp, err := e.http(h.Timeout).Get(e.url.JoinPath("readyz").String())
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, e.url.JoinPath("readyz").String(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := e.http(h.Timeout).Do(req)
 	if err != nil {
 		return fmt.Errorf("not ready: %w", cause(err))
 	}
