@@ -1,0 +1,36 @@
+// Listens as a persistent device and prints one line a notification.
+//   npm install && FALCON_TOKEN=<token> node listen.mjs
+import mqtt from "mqtt";
+
+const url = process.env.FALCON_MQTT_URL ?? "mqtt://127.0.0.1:1883";
+const token = process.env.FALCON_TOKEN;
+const user = JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;
+let last = 0; // keep it on disk, and nothing is ever shown twice
+
+const client = mqtt.connect(url, {
+  protocolVersion: 5,
+  clientId: process.env.FALCON_CLIENT ?? "example-node",
+  username: "token",
+  password: token,
+  clean: false, // keep our place …
+  properties: { sessionExpiryInterval: 7 * 24 * 3600 }, // … for a week
+});
+
+client.on("connect", ({ sessionPresent }) => {
+  console.error(sessionPresent ? "back: what was missed follows" : "connected");
+  // Retain handling 1: the latest notification comes with the first subscription only.
+  if (!sessionPresent) client.subscribe(`users/${user}/reports/status`, { qos: 1, rh: 1 });
+});
+
+client.on("message", (_topic, payload) => {
+  const item = JSON.parse(payload);
+  if (item.seq <= last) return; // a repeat
+  if (last > 0 && item.seq > last + 1) console.error(`jumped from ${last} to ${item.seq}: ask GET /notifications?after=${last}`);
+  last = item.seq;
+  console.log(`#${item.seq} ${item.title}`);
+});
+
+client.on("error", (error) => {
+  console.error(error.message); // a refused token ends up here
+  process.exitCode = 1;
+});

@@ -1,0 +1,56 @@
+"""Listens as a persistent device and prints one line a notification.
+
+    pip install -r requirements.txt && FALCON_TOKEN=<token> python3 listen.py
+"""
+
+import base64
+import json
+import os
+import sys
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+token = os.environ["FALCON_TOKEN"]
+part = token.split(".")[1]
+user = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
+last = 0  # keep it on disk, and nothing is ever shown twice
+
+
+def on_connect(client, _userdata, flags, reason, _properties):
+    if reason != 0:
+        print(f"refused: {reason}", file=sys.stderr)
+        client.disconnect()
+        return
+    # paho 1 gives a dict, paho 2 an object.
+    present = flags["session present"] if isinstance(flags, dict) else flags.session_present
+    if not present:
+        client.subscribe(f"users/{user}/reports/status", qos=1)
+
+
+def on_message(_client, _userdata, message):
+    global last
+    item = json.loads(message.payload)
+    if item["seq"] <= last:
+        return  # a repeat
+    last = item["seq"]
+    print(f"#{item['seq']} {item['title']}", flush=True)
+
+
+# paho 2 wants to be told which callbacks these are; those of MQTT 5 are the same in both.
+version = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []
+client = mqtt.Client(*version, client_id=os.environ.get("FALCON_CLIENT", "example-python"), protocol=mqtt.MQTTv5)
+client.username_pw_set("token", token)
+client.on_connect = on_connect
+client.on_message = on_message
+
+keep = Properties(PacketTypes.CONNECT)
+keep.SessionExpiryInterval = 7 * 24 * 3600
+client.connect(
+    os.environ.get("FALCON_HOST", "127.0.0.1"),
+    int(os.environ.get("FALCON_PORT", "1883")),
+    clean_start=False,
+    properties=keep,
+)
+client.loop_forever()
