@@ -1,0 +1,280 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// device is one client of the server, with its own connection.
+type device struct {
+	t          *Target
+	user, slot int    // the slot-th device of the user-th user
+	id         string // client id
+	resume     bool   // a persistent device
+	keepAlive  uint16
+
+	nc      net.Conn
+	rw      io.ReadWriter // nc, or the WebSocket on it
+	buf     []byte
+	filled  int // of buf
+	taken   int // of filled, up to which packets were handled
+	acks    []byte
+	wmu     sync.Mutex // acknowledgements and pings meet
+	closing bool
+}
+
+func (t *Target) device(u, slot int) *device {
+	return &device{t: t, user: u, slot: slot, id: fmt.Sprintf("bench-%s-%d-%d", t.run, u, slot), keepAlive: 300}
+}
+
+// smallBuffer is what a device reads into at first; it grows to the largest packet.
+const smallBuffer = 1024
+
+// expiry is how long a persistent device of a benchmark keeps its place, seconds.
+const expiry = 600
+
+// connect connects and logs in.
+func (d *device) connect() error {
+	token, err := d.t.Token(user(d.user))
+	if err != nil {
+		return err
+	}
+	if d.t.Devices.Scheme == "sio" {
+		return d.connectSocketIO(token)
+	}
+	if err := d.open(); err != nil {
+		return err
+	}
+	l := login{id: d.id, token: token, resume: d.resume, keepAlive: d.keepAlive}
+	if d.resume {
+		l.expiry = expiry
+	}
+	_ = d.nc.SetDeadline(time.Now().Add(dialTimeout))
+	if _, err = d.rw.Write(appendConnect(nil, l)); err == nil {
+		err = d.expect(typeConnack, "CONNACK", 1)
+	}
+	if err != nil {
+		d.drop()
+		return err
+	}
+	return d.nc.SetDeadline(time.Time{})
+}
+
+// open makes the connection, up to where MQTT begins.
+func (d *device) open() error {
+	nc, err := d.t.dial(d.t.Devices, d.t.DeviceTLS)
+	if err != nil {
+		return err
+	}
+	d.nc, d.rw, d.filled, d.taken = nc, nc, 0, 0
+	if s := d.t.Devices.Scheme; s == "ws" || s == "wss" {
+		_ = nc.SetDeadline(time.Now().Add(dialTimeout))
+		ws, err := upgrade(nc, d.t.Devices, "mqtt", 2)
+		if err != nil {
+			d.drop()
+			return err
+		}
+		d.rw = ws
+	}
+	if d.buf == nil {
+		d.buf = make([]byte, smallBuffer)
+	}
+	return nil
+}
+
+// subscribe subscribes to the device's own topic.
+func (d *device) subscribe() error {
+	if d.t.Devices.Scheme == "sio" {
+		return nil // the server joins the device to its user's room
+	}
+	_ = d.nc.SetDeadline(time.Now().Add(dialTimeout))
+	if _, err := d.rw.Write(appendSubscribe(nil, d.t.Topic(user(d.user)))); err != nil {
+		return err
+	}
+	if err := d.expect(typeSuback, "SUBACK", -1); err != nil {
+		return err
+	}
+	return d.nc.SetDeadline(time.Time{})
+}
+
+// expect reads one packet of that type whose reason code, at that place of its
+// body, -1 being the last one, is a success.
+func (d *device) expect(first byte, name string, at int) error {
+	p, err := d.next()
+	if err != nil {
+		return err
+	}
+	b := bodyOf(p)
+	if p[0] != first || len(b) < 2 {
+		return errPacket
+	}
+	if at < 0 {
+		at += len(b)
+	}
+	if b[at] >= 0x80 {
+		return refusal{name, b[at]}
+	}
+	return nil
+}
+
+// next is the next packet, valid until it is called again.
+func (d *device) next() ([]byte, error) {
+	for {
+		if n := packetLen(d.buf[d.taken:d.filled]); n > 0 {
+			d.taken += n
+			return d.buf[d.taken-n : d.taken], nil
+		}
+		if err := d.flush(); err != nil { // before it waits
+			return nil, err
+		}
+		copy(d.buf, d.buf[d.taken:d.filled])
+		d.filled, d.taken = d.filled-d.taken, 0
+		if d.filled == len(d.buf) {
+			d.buf = append(d.buf, make([]byte, len(d.buf))...)
+		}
+		n, err := d.rw.Read(d.buf[d.filled:])
+		if d.filled += n; n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// flush writes the acknowledgements of what was read.
+func (d *device) flush() error {
+	if len(d.acks) == 0 {
+		return nil
+	}
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	_, err := d.rw.Write(d.acks)
+	d.acks = d.acks[:0]
+	return err
+}
+
+// receive hands every message to got and acknowledges it, until the connection
+// ends; nil where close ended it.
+func (d *device) receive(got func(m message)) error {
+	read := d.nextMessage
+	if d.t.Devices.Scheme == "sio" {
+		read = d.nextEvent
+	}
+	for {
+		m, err := read()
+		if err != nil {
+			if d.ended() {
+				return nil
+			}
+			return err
+		}
+		got(m)
+		if m.id != 0 {
+			d.acks = appendPuback(d.acks, m.id)
+		}
+	}
+}
+
+func (d *device) nextMessage() (message, error) {
+	for {
+		p, err := d.next()
+		if err != nil {
+			return message{}, err
+		}
+		switch p[0] & 0xF0 {
+		case typePublish:
+			return publishOf(p)
+		case typeDisconnect:
+			r := refusal{packet: "DISCONNECT"}
+			if b := bodyOf(p); len(b) > 0 {
+				r.code = b[0]
+			}
+			return message{}, r
+		}
+	}
+}
+
+// ping keeps the connection.
+func (d *device) ping() {
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	_, _ = d.rw.Write(pingreq)
+}
+
+func (d *device) ended() bool {
+	d.wmu.Lock()
+	defer d.wmu.Unlock()
+	return d.closing
+}
+
+// close ends the connection as a device does that means to.
+func (d *device) close() {
+	if d.rw == nil { // never connected
+		return
+	}
+	d.wmu.Lock()
+	d.closing = true
+	_ = d.nc.SetWriteDeadline(time.Now().Add(time.Second))
+	if d.t.Devices.Scheme != "sio" {
+		_, _ = d.rw.Write(disconnect)
+	}
+	d.wmu.Unlock()
+	d.drop()
+}
+
+func (d *device) drop() { _ = d.nc.Close() }
+
+// dialers is how many devices connect at once.
+const dialers = 64
+
+// connectAll connects ds, and tries again whoever was refused for a reason that
+// passes. then runs for each once it is connected. It gives up at the deadline.
+func connectAll(ds []*device, deadline time.Time, then func(d *device) error) error {
+	work := make(chan *device)
+	failed := make(chan error, dialers)
+	var wg sync.WaitGroup
+	for range min(dialers, len(ds)) {
+		wg.Go(func() {
+			for d := range work {
+				if err := d.connectBy(deadline, then); err != nil {
+					failed <- fmt.Errorf("device %d of %s: %w", d.slot, user(d.user), err)
+					return
+				}
+			}
+		})
+	}
+	var err error
+	for _, d := range ds {
+		select {
+		case work <- d:
+			continue
+		case err = <-failed:
+		}
+		break
+	}
+	close(work)
+	wg.Wait()
+	select {
+	case e := <-failed:
+		return errors.Join(err, e)
+	default:
+		return err
+	}
+}
+
+func (d *device) connectBy(deadline time.Time, then func(d *device) error) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := d.connect()
+		if err == nil {
+			return then(d)
+		}
+		pause := wait/2 + rand.N(wait)
+		if !passing(err) || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}

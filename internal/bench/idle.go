@@ -1,0 +1,141 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Idle holds connections that do nothing but keep alive.
+type Idle struct {
+	Connections int
+	PerUser     int           // connections of one user, at most maxDevices
+	Waves       int           // how often all connect and leave again; 0 means once
+	Hold        time.Duration // how long each wave is held
+	Settle      time.Duration // before memory is read
+	Connect     time.Duration // a wave is connected within, or the run ends
+}
+
+// Wave is one round of connections held.
+type Wave struct {
+	Seconds       float64 `json:"connect_seconds"`
+	Broken        int     `json:"broken"` // ended by the server or the network
+	Before        int64   `json:"resident_before_bytes,omitempty"`
+	Held          int64   `json:"resident_held_bytes,omitempty"`
+	PerConnection float64 `json:"resident_kib_per_connection,omitempty"` // above the first wave's Before
+	After         int64   `json:"resident_after_bytes,omitempty"`
+}
+
+// IdleResult is what an Idle found.
+type IdleResult struct {
+	Mode        string `json:"mode"`
+	Connections int    `json:"connections"`
+	Waves       []Wave `json:"waves"`
+	CPU         Cost   `json:"cpu_per_connect"`
+}
+
+// Run runs i until its bounds or ctx end it.
+func (i Idle) Run(ctx context.Context, t *Target) (IdleResult, error) {
+	res := IdleResult{Mode: "idle", Connections: i.Connections}
+	if err := t.Check(); err != nil {
+		return res, err
+	}
+	i.PerUser = max(1, min(i.PerUser, maxDevices))
+	m := t.meter()
+	for range max(1, i.Waves) {
+		w, err := i.wave(ctx, t)
+		if err != nil {
+			return res, err
+		}
+		if len(res.Waves) > 0 {
+			w.Before = res.Waves[0].Before
+		}
+		if w.Held > 0 {
+			w.PerConnection = float64(w.Held-w.Before) / float64(i.Connections) / 1024
+		}
+		res.Waves = append(res.Waves, w)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	res.CPU = m.per(uint64(len(res.Waves) * i.Connections))
+	return res, nil
+}
+
+func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
+	w.Before = t.resident()
+	ds := make([]*device, i.Connections)
+	for n := range ds {
+		ds[n] = t.device(n/i.PerUser, n%i.PerUser)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	begun := time.Now()
+	err = connectAll(ds, begun.Add(i.Connect), func(d *device) error {
+		if err := d.subscribe(); err != nil {
+			return err
+		}
+		wg.Go(func() {
+			if d.receive(func(message) {}) != nil {
+				mu.Lock()
+				w.Broken++
+				mu.Unlock()
+			}
+		})
+		return ctx.Err()
+	})
+	w.Seconds = time.Since(begun).Seconds()
+	defer wg.Wait()
+	defer closeAll(ds)
+	if err != nil {
+		return w, fmt.Errorf("connect %d devices: %w", len(ds), err)
+	}
+	pause(ctx, i.Settle)
+	w.Held = t.resident()
+	i.keep(ctx, ds)
+	closeAll(ds)
+	wg.Wait()
+	pause(ctx, i.Settle)
+	w.After = t.resident()
+	return w, nil
+}
+
+// pingEvery is how often a held connection says that it lives; half its keepalive.
+const pingEvery = 150 * time.Second
+
+// keep holds the connections for the time that was asked for.
+func (i Idle) keep(ctx context.Context, ds []*device) {
+	end := time.Now().Add(i.Hold)
+	for ctx.Err() == nil {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		pause(ctx, min(left, pingEvery))
+		if time.Until(end) > 0 {
+			for _, d := range ds {
+				d.ping()
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// resident is the server's memory; 0 where its process is not known.
+func (t *Target) resident() int64 {
+	if t.PID == 0 {
+		return 0
+	}
+	u, err := UsageOf(t.PID)
+	if err != nil {
+		return 0
+	}
+	return u.Resident
+}

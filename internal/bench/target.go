@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Target is the server that is loaded. Nothing else is ever connected to.
+type Target struct {
+	// Posts is where notifications are posted: the whole URL of the call, http or
+	// https. With the scheme mqtt they are published there instead.
+	Posts *url.URL
+	// Devices is where devices connect: mqtt, mqtts, ws or wss; sio is Socket.IO
+	// over a WebSocket.
+	Devices *url.URL
+
+	PostTLS, DeviceTLS *tls.Config // nil: the system's
+
+	Topic     func(user string) string
+	Token     func(user string) (string, error) // of a device
+	PostToken func() (string, error)
+	PID       int // of the server, to read what it uses from /proc; 0: unknown
+
+	run   string // marks what this run posts
+	dials atomic.Int64
+}
+
+// Check tells what is missing, and prepares t for a run.
+func (t *Target) Check() error {
+	switch {
+	case t.Devices == nil:
+		return errors.New("the address of the devices is missing")
+	case t.Topic == nil || t.Token == nil:
+		return errors.New("topics or tokens of devices are missing")
+	}
+	if t.PID != 0 {
+		if _, err := UsageOf(t.PID); err != nil {
+			return err
+		}
+	}
+	t.run = rand.Text()[:10]
+	return nil
+}
+
+// user is the id of the i-th user of a run. They are the same in every run, so
+// that many runs leave no more users behind than one.
+func user(i int) string { return "bench-" + strconv.Itoa(i) }
+
+const dialTimeout = 10 * time.Second
+
+// portsEach is how many connections are made from one address of loopback, which
+// has some 28,000 ports to give.
+const portsEach = 20_000
+
+// dial connects to u over TCP, with TLS where the scheme says so. To a server on
+// loopback it comes from another address of loopback after every portsEach
+// connections.
+func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() && ip.To4() != nil {
+		if n := t.dials.Add(1) / portsEach; n > 0 {
+			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1+byte(n/250), 1+byte(n%250))}
+		}
+	}
+	nc, err := d.Dial("tcp", hostPort(u)) //nolint:noctx // Timeout bounds it
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	if u.Scheme != "https" && u.Scheme != "mqtts" && u.Scheme != "wss" {
+		return nc, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if conf != nil {
+		c = conf.Clone()
+	}
+	if c.ServerName == "" {
+		c.ServerName = u.Hostname()
+	}
+	return tls.Client(nc, c), nil
+}
+
+var ports = map[string]string{"http": "80", "https": "443", "mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "sio": "80"}
+
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
+	}
+	return net.JoinHostPort(u.Hostname(), ports[u.Scheme])
+}

@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// Usage is what a process uses of the machine.
+type Usage struct {
+	Resident int64         // bytes in memory
+	CPU      time.Duration // spent since its start
+}
+
+// ticks is USER_HZ, in which Linux counts CPU time for programs: 100 a second on
+// every architecture Go runs on.
+const ticks = 100
+
+// UsageOf reads a process's usage from /proc, which only Linux has.
+func UsageOf(pid int) (u Usage, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return u, fmt.Errorf("the process %d cannot be watched: %w", pid, err)
+	}
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold blanks
+	f := bytes.Fields(after)
+	if len(f) < 22 {
+		return u, fmt.Errorf("the process %d cannot be watched: its stat is not as on Linux", pid)
+	}
+	number := func(i int) (n int64) {
+		n, _ = strconv.ParseInt(string(f[i]), 10, 64)
+		return n
+	}
+	u.CPU = time.Duration(number(11)+number(12)) * time.Second / ticks
+	u.Resident = number(21) * int64(os.Getpagesize())
+	return u, nil
+}
+
+// meter watches the server's process and this one while a load lasts.
+type meter struct {
+	pid         int
+	server, own Usage
+}
+
+func (t *Target) meter() meter {
+	m := meter{pid: t.PID}
+	m.own, _ = UsageOf(os.Getpid())
+	if m.pid != 0 {
+		m.server, _ = UsageOf(m.pid)
+	}
+	return m
+}
+
+// Cost is CPU time per unit of work, in microseconds.
+type Cost struct {
+	Server    float64 `json:"server_us,omitempty"`
+	Generator float64 `json:"generator_us"`
+}
+
+// per is what was used since m, per unit of n.
+func (m meter) per(n uint64) (c Cost) {
+	if n == 0 {
+		return c
+	}
+	share := func(pid int, before Usage) float64 {
+		now, err := UsageOf(pid)
+		if err != nil {
+			return 0
+		}
+		return float64((now.CPU-before.CPU)/time.Microsecond) / float64(n)
+	}
+	c.Generator = share(os.Getpid(), m.own)
+	if m.pid != 0 {
+		c.Server = share(m.pid, m.server)
+	}
+	return c
+}

@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// webSocket is the client's end of one (RFC 6455), as an io.ReadWriter of what the
+// messages hold. It answers no pings and fragments nothing: no server it is for
+// needs it to.
+type webSocket struct {
+	net.Conn
+	op   byte // of what is written
+	in   []byte
+	left int // payload bytes of the frame under way that were not read yet
+	out  []byte
+	mask uint32
+}
+
+// maskStep makes every frame's mask another one. It need not be unguessable here:
+// the mask defends intermediaries from scripts (§10.3).
+const maskStep = 0x9E3779B9
+
+// upgrade makes nc a WebSocket.
+func upgrade(nc net.Conn, u *url.URL, protocol string, op byte) (*webSocket, error) {
+	offer := ""
+	if protocol != "" {
+		offer = "Sec-WebSocket-Protocol: " + protocol + "\r\n"
+	}
+	_, err := fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n%s\r\n", u.RequestURI(), u.Host, offer)
+	if err != nil {
+		return nil, err
+	}
+	r := bufio.NewReaderSize(nc, 1024)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return nil, fmt.Errorf("upgrade: %w", err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		return nil, fmt.Errorf("upgrade: the server answered %d", resp.StatusCode)
+	}
+	early, err := r.Peek(r.Buffered())
+	return &webSocket{Conn: nc, op: op, in: append([]byte(nil), early...), mask: maskStep}, err
+}
+
+// fill reads more into w.in.
+func (w *webSocket) fill() error {
+	var chunk [2048]byte
+	n, err := w.Conn.Read(chunk[:])
+	w.in = append(w.in, chunk[:n]...)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+var errFrame = errors.New("the server sent a WebSocket frame that is malformed")
+
+// header takes the header of the next frame off w.in, and returns the length of
+// its payload.
+func (w *webSocket) header() (int, error) {
+	for {
+		b := w.in
+		need, size := 2, 0
+		if len(b) >= 2 {
+			switch {
+			case b[1]&0x80 != 0:
+				return 0, errFrame
+			case b[1] == 127:
+				need = 10
+			case b[1] == 126:
+				need = 4
+			}
+		}
+		if len(b) < need {
+			if err := w.fill(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		switch need {
+		case 2:
+			size = int(b[1])
+		case 4:
+			size = int(binary.BigEndian.Uint16(b[2:]))
+		default:
+			size = int(binary.BigEndian.Uint64(b[2:]) & (1<<31 - 1))
+		}
+		op := b[0] & 0x0F
+		w.in = b[need:]
+		if op == 8 {
+			return 0, io.EOF
+		}
+		return size, nil
+	}
+}
+
+// Read reads what the messages hold, wherever one ends.
+func (w *webSocket) Read(p []byte) (int, error) {
+	for w.left == 0 {
+		size, err := w.header()
+		if err != nil {
+			return 0, err
+		}
+		w.left = size
+	}
+	if len(w.in) == 0 {
+		n, err := w.Conn.Read(p[:min(len(p), w.left)])
+		w.left -= n
+		return n, err
+	}
+	n := copy(p[:min(len(p), w.left)], w.in)
+	w.in, w.left = w.in[n:], w.left-n
+	if len(w.in) == 0 {
+		w.in = nil // nothing is held while idle
+	}
+	return n, nil
+}
+
+// message reads one whole message into b.
+func (w *webSocket) message(b []byte) ([]byte, error) {
+	size, err := w.header()
+	if err != nil {
+		return b, err
+	}
+	for len(w.in) < size {
+		if err := w.fill(); err != nil {
+			return b, err
+		}
+	}
+	b = append(b[:0], w.in[:size]...)
+	if w.in = w.in[size:]; len(w.in) == 0 {
+		w.in = nil
+	}
+	return b, nil
+}
+
+// Write sends p as one message.
+func (w *webSocket) Write(p []byte) (int, error) {
+	b := append(w.out[:0], 0x80|w.op)
+	switch n := len(p); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n <= 0xFFFF:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	w.mask += maskStep
+	var key [4]byte
+	binary.BigEndian.PutUint32(key[:], w.mask)
+	b = append(b, key[:]...)
+	for i, c := range p {
+		b = append(b, c^key[i&3])
+	}
+	w.out = b
+	if _, err := w.Conn.Write(b); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
