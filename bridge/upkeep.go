@@ -29,11 +29,17 @@ func (h *Hub) Run(ctx context.Context) error {
 const beatEvery = 4 * time.Second
 
 func (h *Hub) beater(ctx context.Context) {
+	last := time.Now()
 	h.every(ctx, beatEvery, func() {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		defer cancel()
 		if err := h.o.Cluster.Beat(q, h.o.Node, h.Figures()); err != nil && ctx.Err() == nil {
 			h.o.Logger.Warn("the beat waits for the database", "error", err)
+		} else if err == nil {
+			if time.Since(last) > NodeTimeout { // taken for dead
+				h.roll.again()
+			}
+			last = time.Now()
 		}
 	})
 }

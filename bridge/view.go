@@ -103,6 +103,7 @@ type roll struct {
 	mu     sync.Mutex
 	opened map[*Conn]struct{}
 	closed []Connection
+	all    bool // the others may have forgotten this node: register everything
 }
 
 func (r *roll) open(c *Conn) {
@@ -124,13 +125,23 @@ func (r *roll) close(c *Conn) {
 	r.closed = append(r.closed, c.info())
 }
 
+func (r *roll) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = true
+}
+
 // register tells the cluster which connections opened and closed here.
 func (h *Hub) register(ctx context.Context) error {
 	r := &h.roll
 	r.mu.Lock()
-	opened, closed := r.opened, r.closed
-	r.opened, r.closed = nil, nil
+	opened, closed, all := r.opened, r.closed, r.all
+	r.opened, r.closed, r.all = nil, nil, false
 	r.mu.Unlock()
+	if all {
+		opened = make(map[*Conn]struct{})
+		h.each(func(c *Conn) { opened[c] = struct{}{} })
+	}
 	if len(opened)+len(closed) == 0 {
 		return nil
 	}
@@ -146,6 +157,7 @@ func (h *Hub) register(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.all = r.all || all
 	if r.opened == nil {
 		r.opened = make(map[*Conn]struct{}, len(opened))
 	}

@@ -39,6 +39,15 @@ func (p *peers) Register(_ context.Context, _ string, opened, closed []Connectio
 	return nil
 }
 
+func (p *peers) Beat(context.Context, string, Figures) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return ErrUnavailable
+	}
+	return nil
+}
+
 func (p *peers) set(away bool, v View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,6 +181,21 @@ func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 		synctest.Wait()
 		if o, x := p.rolls(); o != 1 || x != 1 {
 			t.Fatalf("%d opened, %d closed after the end", o, x)
+		}
+	})
+}
+
+func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		w.connect(persistent("7"))
+		time.Sleep(2 * registerEvery)
+		p.set(true, View{})
+		time.Sleep(NodeTimeout + beatEvery)
+		p.set(false, View{})
+		time.Sleep(2 * beatEvery)
+		synctest.Wait()
+		if o, _ := p.rolls(); o != 2 {
+			t.Errorf("registered %d times, want it twice", o)
 		}
 	})
 }
