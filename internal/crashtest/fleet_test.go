@@ -191,6 +191,9 @@ func (f *fleet) crash(n int) {
 			x.join()
 		}
 	}
+	for _, x := range f.nodes {
+		x.ready(f.t)
+	}
 }
 
 // kills is how often a test kills: at least want, or what `make soak` asks for.
