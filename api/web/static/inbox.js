@@ -27,6 +27,8 @@ export class Inbox extends EventTarget {
   #live;
   #head = 0; // highest seq known of
   #epoch = null;
+  #gaps = []; // [from, to]: jumped over live, not read yet
+  #quiet = false; // what the next read brings was muted, and is not news
   #gone = new Set(); // deleted here: a redelivery does not bring them back
   #up = false; // subscribed
   #syncing = null;
@@ -104,6 +106,7 @@ export class Inbox extends EventTarget {
     try {
       const [muted, newest] = await Promise.all([this.#rest.muted(), this.#rest.list({ limit: page })]);
       if (this.#closed) return;
+      this.#quiet ||= Boolean(this.muted) && !muted; // unmuted elsewhere
       this.muted = muted;
       await this.#join(newest);
       if (this.#closed) return;
@@ -160,20 +163,24 @@ export class Inbox extends EventTarget {
     }
     const older = [...this.items.keys()].some((seq) => seq < lowest);
     if (!older) this.more = more;
-    const fresh = read.filter((item) => this.#put(item) && item.seq > before).reverse();
+    const news = ({ seq }) => seq > before || this.#gaps.some(([from, to]) => seq >= from && seq <= to);
+    const fresh = read.filter((item) => this.#put(item) && news(item)).reverse();
+    this.#gaps = [];
     this.#head = Math.max(before, highest, read[0]?.seq ?? 0);
     const late = [...this.items.values()].filter((item) => item.seq > highest && !item.read_at).length;
     this.unread = (newest.unread ?? 0) + late;
     const was = this.loaded;
     this.loaded = true;
     this.#changed();
-    if (was && fresh.length > 0) this.#announce(fresh);
+    if (was && fresh.length > 0 && !this.#quiet) this.#announce(fresh);
+    if (!this.muted) this.#quiet = false;
   }
 
   /** Another life of the log: the seqs known so far mean nothing (contract, section 3). */
   #forget() {
     this.items.clear();
     this.#gone.clear();
+    this.#gaps = [];
     this.#head = 0;
     this.loaded = false;
   }
@@ -194,7 +201,8 @@ export class Inbox extends EventTarget {
     }
     if (!this.#put(item)) return; // a repeat
     if (!item.read_at) this.unread++;
-    const jumped = this.#head > 0 && item.seq > this.#head + 1;
+    const jumped = this.loaded && item.seq > this.#head + 1;
+    if (jumped) this.#gaps.push([this.#head + 1, item.seq - 1]);
     this.#head = Math.max(this.#head, item.seq);
     this.#changed();
     if (this.loaded) this.#announce([item]);
@@ -259,6 +267,7 @@ export class Inbox extends EventTarget {
     const was = this.muted;
     await this.#try(() => {
       this.muted = muted;
+      this.#quiet = true;
       return this.#rest.mute(muted);
     }, () => {
       this.muted = was;
