@@ -22,6 +22,7 @@ export class Program {
   readonly #bin = join(this.#dir, "falconbridge");
   #process: ChildProcess | undefined;
   #port = 0;
+  mqttPort = 0;
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
@@ -30,12 +31,13 @@ export class Program {
   async build(): Promise<void> {
     execFileSync("go", ["build", "-o", this.#bin, "./cmd/falconbridge"], { cwd: root });
     this.#port = await freePort();
+    this.mqttPort = await freePort();
     await this.start();
   }
 
   async start(): Promise<void> {
     this.#process = spawn(this.#bin, [
-      "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.#port}`, "--mqtt-addr", "off",
+      "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.#port}`, "--mqtt-addr", `127.0.0.1:${this.mqttPort}`,
       "--admin-addr", `127.0.0.1:${await freePort()}`,
     ], { stdio: "ignore" });
     for (let i = 0; i < 300; i++) {
