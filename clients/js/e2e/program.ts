@@ -23,12 +23,14 @@ export class Program {
   #process: ChildProcess | undefined;
   #port = 0;
   mqttPort = 0;
+  #args: string[] = [];
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  async build(): Promise<void> {
+  async build(...args: string[]): Promise<void> {
+    this.#args = args;
     execFileSync("go", ["build", "-o", this.#bin, "./cmd/falconbridge"], { cwd: root });
     this.#port = await freePort();
     this.mqttPort = await freePort();
@@ -38,7 +40,7 @@ export class Program {
   async start(): Promise<void> {
     this.#process = spawn(this.#bin, [
       "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.#port}`, "--mqtt-addr", `127.0.0.1:${this.mqttPort}`,
-      "--admin-addr", `127.0.0.1:${await freePort()}`,
+      "--admin-addr", `127.0.0.1:${await freePort()}`, ...this.#args,
     ], { stdio: "ignore" });
     for (let i = 0; i < 300; i++) {
       if (await fetch(`${this.url}/readyz`).then((r) => r.ok, () => false)) return;

@@ -1,0 +1,106 @@
+import { createReadStream, existsSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { fileURLToPath } from "node:url";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { Program } from "./program.js";
+
+const here = fileURLToPath(new URL("..", import.meta.url));
+const program = new Program();
+let browser: Browser;
+let context: BrowserContext;
+let site: Server;
+let origin: string;
+
+const page = `<!doctype html><title>test</title>
+<script type="importmap">{"imports": {"mqtt": "/node_modules/mqtt/dist/mqtt.esm.js"}}</script>
+<script type="module">
+  import { connect } from "/dist/index.js";
+  const { url, token } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  window.titles = [];
+  window.inbox = connect({ url, getToken: () => token });
+  inbox.on("notification", (item) => titles.push(item.title));
+</script>`;
+
+/** Serves the built client, npm run build's, on an origin of its own. */
+function serve(): Promise<Server> {
+  return new Promise((done) => {
+    const server = createServer((request, response) => {
+      if (request.url === "/") return void response.setHeader("Content-Type", "text/html").end(page);
+      const file = `${here}${request.url}`;
+      if (!existsSync(file)) return void response.writeHead(404).end();
+      response.setHeader("Content-Type", "text/javascript");
+      createReadStream(file).pipe(response);
+    }).listen(0, "127.0.0.1", () => done(server));
+  });
+}
+
+beforeAll(async () => {
+  site = await serve();
+  origin = `http://127.0.0.1:${(site.address() as { port: number }).port}`;
+  await program.build("--cors-origins", origin);
+  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+});
+
+afterEach(() => context?.close());
+
+afterAll(async () => {
+  await browser?.close();
+  site?.close();
+  await program.close();
+});
+
+const until = (f: () => Promise<void>) => vi.waitFor(f, { timeout: 40_000, interval: 100 });
+
+async function tab(user: string): Promise<Page> {
+  const opened = await context.newPage();
+  await opened.goto(`${origin}/#url=${program.url}&token=${program.token("--user", user)}`);
+  return opened;
+}
+
+type Shown = { inbox: { state: string; unread: number; list(): { id: number; title: string }[]; read(id: number): Promise<void> }; titles: string[] };
+const state = (p: Page) => p.evaluate(() => (window as unknown as Shown).inbox.state);
+const unread = (p: Page) => p.evaluate(() => (window as unknown as Shown).inbox.unread);
+const titles = (p: Page) => p.evaluate(() => (window as unknown as Shown).titles);
+
+async function connections(user: string): Promise<number> {
+  const list = (await (await program.call("GET", `/admin/connections?user=${user}`)).json()) as unknown[];
+  return list.length;
+}
+
+test("two tabs share one connection, and it moves when the leading one closes", async () => {
+  context = await browser.newContext();
+  const [a, b] = [await tab("1"), await tab("1")];
+  await until(async () => expect([await state(a), await state(b)]).toEqual(["live", "live"]));
+  await until(async () => expect(await connections("1")).toBe(1));
+  await program.notify("one");
+  await until(async () => expect([await titles(a), await titles(b)]).toEqual([["one"], ["one"]]));
+
+  await a.evaluate(() => {
+    const { inbox } = window as unknown as Shown;
+    return inbox.read(inbox.list()[0]!.id);
+  });
+  await until(async () => expect(await unread(b)).toBe(0));
+
+  await a.close();
+  await program.notify("two");
+  await until(async () => expect(await titles(b)).toEqual(["one", "two"]));
+  await until(async () => expect(await state(b)).toBe("live"));
+  await program.notify("three");
+  await until(async () => expect(await titles(b)).toEqual(["one", "two", "three"]));
+  await until(async () => expect(await connections("1")).toBe(1));
+});
+
+test("without a network it says so, and catches up when it is back", async () => {
+  context = await browser.newContext();
+  const a = await tab("1");
+  await until(async () => expect(await state(a)).toBe("live"));
+  await context.setOffline(true);
+  await program.kill();
+  await until(async () => expect(await state(a)).toBe("away"));
+  await program.start();
+  await program.notify("missed");
+  await context.setOffline(false);
+  await until(async () => expect(await titles(a)).toEqual(["missed"]));
+  await until(async () => expect(await state(a)).toBe("live"));
+});
