@@ -151,20 +151,20 @@ func (c *Conn) Resume() {
 }
 
 // Ack completes the message with that packet id, whatever its reason code
-// (MQTT 5 §4.4). It never blocks.
-func (c *Conn) Ack(packetID uint16) {
+// (MQTT 5 §4.4), and tells whether one was in flight under it. It never blocks.
+func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.own
 	if packetID > ownIDs {
 		of, ok := c.aux.complete(packetID)
 		if !ok {
-			return
+			return false
 		}
 		p = of
 	} else {
 		if p == nil || !p.win.complete(packetID) {
-			return
+			return false
 		}
 		c.moveCursor()
 	}
@@ -175,6 +175,7 @@ func (c *Conn) Ack(packetID uint16) {
 	if p != c.own && c.own != nil {
 		c.own.start() // they share the window
 	}
+	return true
 }
 
 // progress restarts the acknowledgement wait, or ends it where nothing is in flight.

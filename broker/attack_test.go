@@ -37,7 +37,7 @@ func TestSilentAndHalfSentConnects(t *testing.T) {
 			w.dial(at)
 		}
 		w.eventually("all places before login taken", func(s Stats) bool { return s.Pending == 8 })
-		if at.transport == "tcp" {
+		if at.transport != "ws" {
 			w.dial(at).expectEnd(0) // at once: no place is left
 		}
 		w.eventually("the silent ones gone", func(s Stats) bool { return s.Pending == 0 })

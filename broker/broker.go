@@ -30,9 +30,16 @@ type Options struct {
 	Origins  bridge.Origins // browser origins the WebSocket upgrade accepts
 	Log      *slog.Logger   // nil means slog.Default
 
+	// TrustedProxies are whose header of the PROXY protocol is believed, and
+	// demanded, on TCP and TLS. On HTTP whoever mounts WebSocket looks after them.
+	TrustedProxies bridge.Proxies
+
 	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
 	MaxConnectionsPerUser int     // 0 means 16. Past it: 0x97
+	MaxConnectionsPerIP   int     // of one address; 0: no limit. Past it: 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
+	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F
+	PacketRate            float64 // control packets a second and connection, see pace; 0: no limit. Past it: 0x96
 	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it: closed
 	MaxPendingPerIP       int     // the same for one address; 0 means 1024
 
@@ -75,10 +82,11 @@ func (o Options) check() error {
 		"MaxConnections": int64(o.MaxConnections), "MaxConnectionsPerUser": int64(o.MaxConnectionsPerUser),
 		"MaxPending": int64(o.MaxPending), "MaxPendingPerIP": int64(o.MaxPendingPerIP),
 		"MaxConnectSize": int64(o.MaxConnectSize), "MaxPacketSize": int64(o.MaxPacketSize),
-		"MaxFilters":     int64(o.MaxFilters),
+		"MaxFilters": int64(o.MaxFilters), "MaxConnectionsPerIP": int64(o.MaxConnectionsPerIP),
 		"ConnectTimeout": int64(o.ConnectTimeout), "PacketTimeout": int64(o.PacketTimeout),
 		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "SessionTTL": int64(o.SessionTTL),
 		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(math.Floor(o.ConnectRatePerIP)),
+		"ConnectRatePerUser": int64(math.Floor(o.ConnectRatePerUser)), "PacketRate": int64(math.Floor(o.PacketRate)),
 	} {
 		if n < 0 {
 			return fmt.Errorf("broker: Options.%s is negative", name)
@@ -96,6 +104,7 @@ type Broker struct {
 	log   *slog.Logger
 	gate  gate
 	count counters
+	begun time.Time
 
 	mu        sync.Mutex
 	draining  bool
@@ -110,7 +119,7 @@ func New(o Options) (*Broker, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	b := &Broker{o: o, log: o.Log, listeners: make(map[net.Listener]struct{})}
+	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
 	b.gate.init(&b.o)
 	return b, nil
 }

@@ -26,6 +26,7 @@ const (
 	codeKeepAlive       = 0x8D
 	codeTopicAlias      = 0x94
 	codeTooLarge        = 0x95
+	codeTooFast         = 0x96
 	codeQuota           = 0x97
 	codeAdministrative  = 0x98
 	codeQoSNotSupported = 0x9B

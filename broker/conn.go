@@ -20,12 +20,14 @@ type conn struct {
 	kind   string    // "tcp", "tls", "ws", "wss"
 	remote string    // address, as logs and operators see it
 	from   netip.Prefix
+	behind bool // a trusted proxy, whose header has not come yet
 
 	buf   []byte // received, from r to w not yet handled
 	r, w  int
-	small [256]byte // what buf is while little arrives
-	armed time.Time // when the read deadline was last set
-	late  bool      // the read deadline is that of a packet under way
+	small [256]byte     // what buf is while little arrives
+	armed time.Time     // when the read deadline was last set
+	late  bool          // the read deadline is that of a packet under way
+	due   time.Duration // see pace
 
 	// Set by the login, and not changed after.
 	device    bridge.Device

@@ -67,7 +67,7 @@ func (c *conn) ask(ctx context.Context, l *login) refusal {
 	c.maxPacket = int(props.MaximumPacketSize)
 	c.terse = props.RequestProblemInfoFlag && props.RequestProblemInfo == 0
 	if !c.b.gate.rate(c.from) {
-		return refusal{codeConnectionRate, "too many connects from this address"}
+		return tooOftenFromAddress
 	}
 	if r := c.b.gate.full(); r != (refusal{}) {
 		return r
@@ -92,6 +92,9 @@ func (c *conn) ask(ctx context.Context, l *login) refusal {
 	claims, r := c.verify(ctx, tokenOf(pk))
 	if r != (refusal{}) {
 		return r
+	}
+	if !c.b.gate.rateUser(claims.User) {
+		return tooOftenOfUser
 	}
 	c.device = bridge.Device{User: claims.User, ClientID: strings.Clone(id)} // not the packet's memory
 	l.request = bridge.ConnectRequest{
@@ -160,6 +163,9 @@ func (c *conn) refuseFault(p []byte, f *fault) error {
 // refuse answers CONNECT with r, where the version has a CONNACK for it.
 func (c *conn) refuse(r refusal) error {
 	c.b.count.refused[r.code].Add(1)
+	if l, ok := limitOfRefusal[r]; ok {
+		c.b.count.limited[l].Add(1)
+	}
 	c.told = r.code // for the WebSocket's close
 	if c.version == 5 {
 		return errors.Join(errRefused, c.connack(packets.Packet{ReasonCode: r.code,

@@ -3,12 +3,14 @@ package broker
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,17 +27,25 @@ type device struct {
 	closed  int    // status of the WebSocket's close frame
 }
 
-func (w *world) dial(at place) *device {
+func (w *world) dial(at place) *device { return w.dialBehind(at, nil) }
+
+// dialBehind sends a proxy's header first, in front of TLS.
+func (w *world) dialBehind(at place, header []byte) *device {
 	w.Helper()
-	addr := w.tcp
-	if at.transport == "ws" {
-		addr = w.ws
-	}
+	addr := map[string]string{"tcp": w.tcp, "tls": w.tls, "ws": w.ws}[at.transport]
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = nc.Close() })
+	if len(header) > 0 {
+		if _, err := nc.Write(header); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if at.transport == "tls" {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true}) // the certificate is the test's own
+	}
 	d := &device{t: w.TB, nc: nc, r: bufio.NewReader(nc), ws: at.transport == "ws", version: at.version}
 	if d.ws {
 		d.raw([]byte("GET /mqtt HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -205,6 +215,18 @@ func (d *device) expectEnd(code byte) {
 	var ne net.Error
 	if err == nil || errors.As(err, &ne) && ne.Timeout() {
 		d.t.Fatalf("got % X, %v; want the end of the connection", p, err)
+	}
+}
+
+// closesWithin waits for the end of the socket, without a word to it, not even a
+// handshake.
+func (d *device) closesWithin(limit time.Duration) {
+	d.t.Helper()
+	nc := below(d.nc)
+	_ = nc.SetReadDeadline(time.Now().Add(limit))
+	n, err := io.Copy(io.Discard, nc)
+	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		d.t.Fatalf("%d bytes, %v; want the end of the connection", n, err)
 	}
 }
 

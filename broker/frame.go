@@ -248,6 +248,9 @@ func wsFrame(b []byte, op byte) []byte {
 
 // pong answers a ping (RFC 6455 §5.5.2).
 func (c *conn) pong(payload []byte) error {
+	if !c.pace() {
+		return errFlood
+	}
 	f := frames.get()
 	defer frames.put(f)
 	f.b = append(f.b, payload...)

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/falconalert/falconbridge/bridge"
 )
 
@@ -15,14 +13,16 @@ import (
 type gate struct {
 	o *Options
 
-	mu      sync.Mutex
-	closed  bool                 // nobody is let in any more
-	pending map[*conn]struct{}   // before login, or refused and not closed yet
-	waiting map[netip.Prefix]int // of pending, by address
-	parting map[*conn]struct{}   // logged out and not closed yet
-	buckets map[netip.Prefix]*rate.Limiter
-	users   map[bridge.UserID][]*conn
-	nConns  int
+	mu             sync.Mutex
+	closed         bool                 // nobody is let in any more
+	pending        map[*conn]struct{}   // before login, or refused and not closed yet
+	waiting        map[netip.Prefix]int // of pending, by address
+	parting        map[*conn]struct{}   // logged out and not closed yet
+	connects       buckets[netip.Prefix]
+	connectsOfUser buckets[bridge.UserID]
+	users          map[bridge.UserID][]*conn
+	hosts          map[netip.Prefix]int // connections, where MaxConnectionsPerIP bounds them
+	nConns         int
 }
 
 func (g *gate) init(o *Options) {
@@ -30,8 +30,10 @@ func (g *gate) init(o *Options) {
 	g.pending = make(map[*conn]struct{})
 	g.waiting = make(map[netip.Prefix]int)
 	g.parting = make(map[*conn]struct{})
-	g.buckets = make(map[netip.Prefix]*rate.Limiter)
+	g.connects.perSecond = o.ConnectRatePerIP
+	g.connectsOfUser.perSecond = o.ConnectRatePerUser
 	g.users = make(map[bridge.UserID][]*conn)
+	g.hosts = make(map[netip.Prefix]int)
 }
 
 // address is what one host may vary of remote, a host with or without a port: an
@@ -55,11 +57,32 @@ func address(remote string) netip.Prefix {
 func (g *gate) enter(c *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if c.behind { // whose place it will be, its proxy has yet to say
+		if g.closed || len(g.pending) >= g.o.MaxPending {
+			return false
+		}
+		g.pending[c] = struct{}{}
+		return true
+	}
 	if g.crowdedLocked(c.from) {
 		return false
 	}
 	g.pending[c] = struct{}{}
 	g.waiting[c.from]++
+	return true
+}
+
+// introduce counts c, which is pending and was behind a proxy, for an address.
+func (g *gate) introduce(c *conn, from netip.Prefix) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.waiting[from] >= g.o.MaxPendingPerIP {
+		return false
+	}
+	c.behind, c.from = false, from
+	if _, ok := g.pending[c]; ok {
+		g.waiting[from]++
+	}
 	return true
 }
 
@@ -79,6 +102,9 @@ func (g *gate) leaveLocked(c *conn) {
 		return
 	}
 	delete(g.pending, c)
+	if c.behind {
+		return
+	}
 	if g.waiting[c.from]--; g.waiting[c.from] <= 0 {
 		delete(g.waiting, c.from)
 	}
@@ -124,34 +150,18 @@ func (g *gate) shut() (connected, others []*conn) {
 	return connected, others
 }
 
-// maxBuckets bounds the addresses whose rate is remembered.
-const maxBuckets = 16384
-
 // rate tells whether the address may CONNECT now.
 func (g *gate) rate(a netip.Prefix) bool {
-	if g.o.ConnectRatePerIP == 0 {
-		return true
-	}
-	burst := max(1, int(g.o.ConnectRatePerIP))
-	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l := g.buckets[a]
-	if l == nil {
-		if len(g.buckets) >= maxBuckets {
-			for k, old := range g.buckets {
-				if old.TokensAt(now) >= float64(burst) {
-					delete(g.buckets, k)
-				}
-			}
-			if len(g.buckets) >= maxBuckets {
-				clear(g.buckets) // a flood from everywhere: MaxPending holds it
-			}
-		}
-		l = rate.NewLimiter(rate.Limit(g.o.ConnectRatePerIP), burst)
-		g.buckets[a] = l
-	}
-	return l.AllowN(now, 1)
+	return g.connects.take(a, time.Now())
+}
+
+// rateUser tells whether the user may CONNECT now.
+func (g *gate) rateUser(u bridge.UserID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.connectsOfUser.take(u, time.Now())
 }
 
 // full tells why no connection of anybody is taken now. It is asked before the
@@ -167,7 +177,7 @@ func (g *gate) fullLocked() refusal {
 	case g.closed:
 		return refusal{codeUnavailable, "the server shuts down"}
 	case g.nConns >= g.o.MaxConnections:
-		return refusal{codeBusy, "too many connections"}
+		return tooManyConnections
 	}
 	return refusal{}
 }
@@ -182,15 +192,24 @@ func (g *gate) admit(c *conn) refusal {
 		return r
 	}
 	all := g.users[c.device.User]
-	others := 0
+	others, here := 0, g.hosts[c.from]
 	for _, o := range all {
-		if o.device.ClientID != c.device.ClientID {
+		switch {
+		case o.device.ClientID != c.device.ClientID:
 			others++
+		case o.from == c.from:
+			here--
 		}
 	}
 	// Takeovers of one id pile up only while the older ones linger.
 	if others >= g.o.MaxConnectionsPerUser || len(all) >= 4*g.o.MaxConnectionsPerUser {
-		return refusal{codeQuota, "too many connections of this user"}
+		return tooManyOfUser
+	}
+	if g.o.MaxConnectionsPerIP > 0 {
+		if here >= g.o.MaxConnectionsPerIP {
+			return tooManyFromAddress
+		}
+		g.hosts[c.from]++
 	}
 	g.leaveLocked(c)
 	g.users[c.device.User] = append(all, c)
@@ -209,6 +228,9 @@ func (g *gate) dismiss(c *conn) {
 		}
 		last := len(all) - 1
 		all[i], all[last] = all[last], nil
+		if g.hosts[c.from]--; g.hosts[c.from] <= 0 {
+			delete(g.hosts, c.from)
+		}
 		if g.nConns--; last == 0 {
 			delete(g.users, c.device.User)
 		} else {

@@ -92,8 +92,8 @@ func TestRateMemoryIsBounded(t *testing.T) {
 		if !g.rate(p) || g.rate(p) {
 			t.Fatal("the first CONNECT of an address passes, the second at once does not")
 		}
-		if len(g.buckets) > maxBuckets {
-			t.Fatalf("%d addresses are remembered", len(g.buckets))
+		if len(g.connects.last) > maxBuckets {
+			t.Fatalf("%d addresses are remembered", len(g.connects.last))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -53,15 +52,14 @@ func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) erro
 }
 
 func (b *Broker) accept(nc net.Conn, kind string) {
-	raw := nc
-	if t, ok := nc.(*tls.Conn); ok {
-		raw = t.NetConn()
-	}
+	raw := below(nc)
 	if t, ok := raw.(*net.TCPConn); ok {
 		// Go's default of 15 s would keep a phone's radio awake. TCP_NODELAY is on.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
-	if !b.start(newConn(b, nc, kind, nc.RemoteAddr().String())) {
+	c := newConn(b, nc, kind, nc.RemoteAddr().String())
+	c.behind = b.o.TrustedProxies.Trusts(peer(nc))
+	if !b.start(c) {
 		_ = raw.Close() // without a TLS farewell, which could block
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -60,19 +61,19 @@ func TestFileDescriptorsExhaustedAndBack(t *testing.T) {
 	}
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
+// ownCertificate is a certificate of this process.
+var ownCertificate = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
+})
 
 func TestTLS(t *testing.T) {
 	w := newWorld(t, Options{ConnectTimeout: 300 * time.Millisecond})
@@ -80,7 +81,7 @@ func TestTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := tls.NewListener(inner, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	l := tls.NewListener(inner, &tls.Config{Certificates: []tls.Certificate{ownCertificate()}})
 	done := make(chan error, 1)
 	go func() { done <- w.broker.ServeTCP(t.Context(), l, "tls") }()
 	w.tcp = l.Addr().String()

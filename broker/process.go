@@ -26,7 +26,9 @@ func (c *conn) process(p []byte) error {
 	case packets.Pingreq:
 		return c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingresp}})
 	case packets.Puback:
-		c.session.Ack(pk.PacketID) // whatever its reason code: §4.4
+		if !c.session.Ack(pk.PacketID) && !c.pace() { // whatever its reason code: §4.4
+			return errFlood
+		}
 		return nil
 	case packets.Publish:
 		return c.publish(&pk)

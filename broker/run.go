@@ -16,8 +16,13 @@ import (
 func (b *Broker) start(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.draining || !b.gate.enter(c) {
+	if b.draining {
 		b.count.turnedAway.Add(1)
+		return false
+	}
+	if !b.gate.enter(c) {
+		b.count.turnedAway.Add(1)
+		b.count.limited[LimitPending].Add(1)
 		return false
 	}
 	b.count.accepted.Add(1)
@@ -36,11 +41,19 @@ func (c *conn) run() {
 	if err == nil {
 		err = c.serve()
 	}
+	if l, ok := c.limitOf(err); ok {
+		c.b.count.limited[l].Add(1)
+	}
 	c.finish(err)
 }
 
 // login reads and answers CONNECT.
 func (c *conn) login() error {
+	if c.behind {
+		if err := c.beside(c.introduce); err != nil {
+			return err
+		}
+	}
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.beside(t.Handshake); err != nil {
 			return err
@@ -65,8 +78,13 @@ func (c *conn) serve() error {
 			return err
 		}
 		if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
-			c.session.Ack(uint16(p[2])<<8 | uint16(p[3]))
+			if !c.session.Ack(uint16(p[2])<<8|uint16(p[3])) && !c.pace() {
+				return errFlood
+			}
 			continue
+		}
+		if p[0]>>4 != packets.Puback && !c.pace() {
+			return errFlood
 		}
 		if err := c.beside(func() error { return c.process(p) }); err != nil || c.leaving {
 			return err
@@ -106,8 +124,8 @@ func (c *conn) beside(f func() error) (err error) {
 func (c *conn) finish(err error) {
 	if c.session != nil {
 		c.session.Close()
-		c.b.gate.dismiss(c)
 	}
+	c.b.gate.dismiss(c)
 	if c.closed.Load() {
 		return
 	}

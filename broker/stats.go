@@ -7,18 +7,20 @@ type counters struct {
 	accepted, logins, ended, panics, acceptErrors, turnedAway atomic.Int64
 	bytesIn, bytesOut                                         atomic.Int64
 	refused                                                   [256]atomic.Int64 // by MQTT 5 CONNACK code
+	limited                                                   [limits]atomic.Int64
 }
 
 // Stats are the broker's counters since the start.
 type Stats struct {
-	Connections  int64          // logged in now
-	Pending      int64          // sockets before login now
-	Accepted     int64          // sockets accepted, WebSocket upgrades included
-	Logins       int64          // CONNECTs granted
-	Refused      map[byte]int64 // CONNECTs refused, by MQTT 5 reason code
-	TurnedAway   int64          // sockets closed at once: too many before login
-	Ended        int64          // connections ended by the server after login
-	Panics       int64          // packets that made the engine panic
+	Connections  int64           // logged in now
+	Pending      int64           // sockets before login now
+	Accepted     int64           // sockets accepted, WebSocket upgrades included
+	Logins       int64           // CONNECTs granted
+	Refused      map[byte]int64  // CONNECTs refused, by MQTT 5 reason code
+	Limited      map[Limit]int64 // refusals by the limit that was hit; every limit is there
+	TurnedAway   int64           // sockets closed at once: too many before login
+	Ended        int64           // connections ended by the server after login
+	Panics       int64           // packets that made the engine panic
 	AcceptErrors int64
 	BytesIn      int64 // MQTT bytes, without WebSocket and TLS framing
 	BytesOut     int64
@@ -37,6 +39,10 @@ func (b *Broker) Stats() Stats {
 		if n := c.refused[code].Load(); n > 0 {
 			s.Refused[byte(code)] = n
 		}
+	}
+	s.Limited = make(map[Limit]int64, limits)
+	for l := range c.limited {
+		s.Limited[Limit(l)] = c.limited[l].Load()
 	}
 	s.Connections, s.Pending = b.gate.counts()
 	return s

@@ -26,6 +26,9 @@ func (c *conn) subscribe(pk *packets.Packet) error {
 		switch filter := strings.Clone(f.Filter); { // or it would hold on to the whole packet
 		case len(pk.Filters) > c.b.o.MaxFilters:
 			err = bridge.ErrTooMany
+			if i == 0 {
+				c.b.count.limited[LimitFilters].Add(1)
+			}
 		case !c.session.May(filter):
 			err = bridge.ErrForbidden
 		case sinceErr != nil:
@@ -39,8 +42,11 @@ func (c *conn) subscribe(pk *packets.Packet) error {
 				RetainHandling: f.RetainHandling,
 				Since:          since,
 			})
-			if err == nil {
+			switch {
+			case err == nil:
 				granted = append(granted, filter)
+			case errors.Is(err, bridge.ErrTooMany):
+				c.b.count.limited[LimitSubscriptions].Add(1)
 			}
 		}
 		codes[i] = c.subackCode(err, f.Qos)

@@ -26,6 +26,7 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 		b.count.turnedAway.Add(1)
+		b.count.limited[LimitPending].Add(1)
 	}
 	if status != 0 {
 		refuseUpgrade(w, status, why)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// world is a broker over a memLog that listens on loopback, TCP and WebSocket.
+// world is a broker over a memLog that listens on loopback: TCP, TLS and WebSocket.
 type world struct {
 	testing.TB
 	log    *memLog
@@ -24,6 +25,7 @@ type world struct {
 	broker *Broker
 	logged *strings.Builder // under lines
 	tcp    string
+	tls    string
 	ws     string
 }
 
@@ -73,13 +75,20 @@ func newWorldHub(t testing.TB, o Options, ho bridge.Options) *world {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 2)
+	served := make(chan error, 3)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.tcp = l.Addr().String()
 	go func() { served <- w.broker.ServeTCP(ctx, l, "tcp") }()
+	secure, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.tls = secure.Addr().String()
+	conf := &tls.Config{Certificates: []tls.Certificate{ownCertificate()}, MinVersion: tls.VersionTLS12}
+	go func() { served <- w.broker.ServeTCP(ctx, tls.NewListener(secure, conf), "tls") }()
 	go func() { served <- w.hub.Run(ctx) }()
 	web := httptest.NewServer(w.broker.WebSocket())
 	w.ws = web.Listener.Addr().String()
@@ -87,7 +96,7 @@ func newWorldHub(t testing.TB, o Options, ho bridge.Options) *world {
 		_ = w.broker.Close()
 		cancel()
 		web.Close()
-		for range 2 {
+		for range cap(served) {
 			if err := <-served; err != nil {
 				t.Errorf("serving ended with %v", err)
 			}
@@ -118,7 +127,7 @@ func (w *world) eventually(what string, check func(Stats) bool) {
 
 // everywhere runs a test on each transport and protocol version.
 func everywhere(t *testing.T, o Options, run func(t *testing.T, w *world, at place)) {
-	for _, transport := range []string{"tcp", "ws"} {
+	for _, transport := range []string{"tcp", "tls", "ws"} {
 		for _, version := range []byte{4, 5} {
 			t.Run(fmt.Sprintf("%s, MQTT %d", transport, version), func(t *testing.T) {
 				t.Parallel()

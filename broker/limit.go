@@ -1,0 +1,127 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limit is one of the bounds that hold strangers and users, as metrics name it.
+type Limit uint8
+
+// The limits.
+const (
+	LimitConnections           Limit = iota // logged in, in all
+	LimitConnectionsPerUser                 // logged in, of one user
+	LimitConnectionsPerAddress              // logged in, from one address
+	LimitConnectsPerAddress                 // CONNECTs a second
+	LimitConnectsPerUser                    // CONNECTs a second
+	LimitPending                            // sockets before login, in all and from one address
+	LimitConnectTime                        // from accept to a whole CONNECT
+	LimitPacketTime                         // from a packet's first byte to its last
+	LimitPacketSize                         // bytes
+	LimitPacketRate                         // control packets a second
+	LimitFilters                            // of one SUBSCRIBE
+	LimitSubscriptions                      // of one connection
+	LimitProxyHeader                        // no limit, but as much a wall: a PROXY header that cannot be read
+	limits
+)
+
+var limitNames = [limits]string{
+	"connections", "connections_per_user", "connections_per_address", "connects_per_address", "connects_per_user",
+	"sockets_before_login", "connect_time", "packet_time", "packet_size", "packet_rate", "filters", "subscriptions", "proxy_header",
+}
+
+func (l Limit) String() string { return limitNames[l] }
+
+// What a CONNECT past a limit is told.
+var (
+	tooManyConnections  = refusal{codeBusy, "too many connections"}
+	tooManyOfUser       = refusal{codeQuota, "too many connections of this user"}
+	tooManyFromAddress  = refusal{codeQuota, "too many connections from this address"}
+	tooOftenFromAddress = refusal{codeConnectionRate, "too many connects from this address"}
+	tooOftenOfUser      = refusal{codeConnectionRate, "too many connects of this user"}
+)
+
+var limitOfRefusal = map[refusal]Limit{
+	tooManyConnections: LimitConnections, tooManyOfUser: LimitConnectionsPerUser, tooManyFromAddress: LimitConnectionsPerAddress,
+	tooOftenFromAddress: LimitConnectsPerAddress, tooOftenOfUser: LimitConnectsPerUser,
+}
+
+// errFlood ends a connection that sends packets too fast.
+var errFlood = &fault{codeTooFast, "too many packets a second"}
+
+// limitOf is the limit that ended the reading; ok is false where something else did.
+func (c *conn) limitOf(err error) (l Limit, ok bool) {
+	switch {
+	case errors.Is(err, errTooLarge), errors.Is(err, errMessage):
+		return LimitPacketSize, true
+	case errors.Is(err, errFlood):
+		return LimitPacketRate, true
+	case errors.Is(err, errProxy):
+		return LimitProxyHeader, true
+	case errors.Is(err, errCrowded):
+		return LimitPending, true
+	case c.ending.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, false
+	case c.session == nil:
+		return LimitConnectTime, true
+	}
+	return LimitPacketTime, c.late
+}
+
+// burstTime is over how long the rate of packets is averaged: a device that just
+// connected may send that many seconds' worth at once.
+const burstTime = 10 * time.Second
+
+// pace tells whether the connection may send one more packet now, a ping of the
+// WebSocket included. An acknowledgement of what was sent to it is free. c.due is
+// when everything so far would have been sent at PacketRate, since the broker's
+// begin (the generic cell rate algorithm: eight bytes a connection).
+func (c *conn) pace() bool {
+	perSecond := c.b.o.PacketRate
+	if perSecond == 0 {
+		return true
+	}
+	now := time.Since(c.b.begun)
+	if c.due = max(c.due, now); c.due-now > burstTime {
+		return false
+	}
+	c.due += time.Duration(float64(time.Second) / perSecond)
+	return true
+}
+
+// maxBuckets bounds the addresses, or users, whose rate is remembered.
+const maxBuckets = 16384
+
+// buckets hold a token bucket a key, each of one second's worth.
+type buckets[K comparable] struct {
+	perSecond float64 // 0: no limit
+	last      map[K]*rate.Limiter
+}
+
+// take tells whether key may go on now.
+func (b *buckets[K]) take(key K, now time.Time) bool {
+	if b.perSecond == 0 {
+		return true
+	}
+	burst := max(1, int(b.perSecond))
+	l := b.last[key]
+	if l == nil {
+		if len(b.last) >= maxBuckets {
+			for k, old := range b.last {
+				if old.TokensAt(now) >= float64(burst) {
+					delete(b.last, k)
+				}
+			}
+		}
+		if len(b.last) >= maxBuckets || b.last == nil {
+			b.last = make(map[K]*rate.Limiter) // full: a flood from everywhere, MaxPending holds it
+		}
+		l = rate.NewLimiter(rate.Limit(b.perSecond), burst)
+		b.last[key] = l
+	}
+	return l.AllowN(now, 1)
+}

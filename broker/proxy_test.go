@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// loopback trusts what the tests connect from.
+var loopback = bridge.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+
+// proxyHeader says that a connection comes from that address and port.
+func proxyHeader(from string, extensions ...byte) []byte {
+	a := netip.MustParseAddrPort(from)
+	family, to := byte(proxyTCP4), make([]byte, 4)
+	if a.Addr().Is6() {
+		family, to = proxyTCP6, make([]byte, 16)
+	}
+	rest := append(a.Addr().AsSlice(), to...)
+	rest = binary.BigEndian.AppendUint16(rest, a.Port())
+	rest = append(rest, 0x07, 0x5B)
+	return proxyPacket(proxyOther, family, append(rest, extensions...)...)
+}
+
+func proxyPacket(command, family byte, rest ...byte) []byte {
+	b := append([]byte(proxySignature), command, family)
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(rest))), rest...)
+}
+
+// behindProxy runs a test where a trusted proxy stands in front.
+func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at place)) {
+	o.TrustedProxies = loopback
+	for _, transport := range []string{"tcp", "tls"} {
+		for _, version := range []byte{4, 5} {
+			t.Run(fmt.Sprintf("%s, MQTT %d", transport, version), func(t *testing.T) {
+				t.Parallel()
+				run(t, newWorld(t, o), place{transport, version})
+			})
+		}
+	}
+}
+
+// remotes are the addresses of who is logged in.
+func (w *world) remotes() (all []string) {
+	w.broker.gate.mu.Lock()
+	defer w.broker.gate.mu.Unlock()
+	for _, cs := range w.broker.gate.users {
+		for _, c := range cs {
+			all = append(all, c.remote)
+		}
+	}
+	return all
+}
+
+func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
+	checksum := proxyHeader("198.51.100.9:4711", proxyCRC, 0, 4, 0, 0, 0, 0)
+	binary.BigEndian.PutUint32(checksum[len(checksum)-4:], crc32.Checksum(checksum, castagnoli))
+	for name, tt := range map[string]struct {
+		header []byte
+		want   string // "": the proxy's own
+	}{
+		"IPv4":                         {proxyHeader("198.51.100.9:4711"), "198.51.100.9:4711"},
+		"IPv6":                         {proxyHeader("[2001:db8::9]:4711"), "[2001:db8::9]:4711"},
+		"IPv4 in IPv6":                 {proxyHeader("[::ffff:198.51.100.9]:4711"), "198.51.100.9:4711"},
+		"with extensions":              {proxyHeader("198.51.100.9:4711", 0x02, 0, 1, 'h', 0x04, 0, 0), "198.51.100.9:4711"},
+		"with a checksum":              {checksum, "198.51.100.9:4711"},
+		"a health check":               {proxyPacket(proxyLocal, proxyNone), ""},
+		"a health check with a rest":   {proxyPacket(proxyLocal, proxyTCP4, 1, 2, 3), ""},
+		"a proxy that does not tell":   {proxyPacket(proxyOther, proxyNone), ""},
+		"the same, with an extension":  {proxyPacket(proxyOther, proxyNone, 0x04, 0, 1, 0), ""},
+		"one that names another proxy": {proxyHeader("127.0.0.9:1"), "127.0.0.9:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			behindProxy(t, Options{}, func(t *testing.T, w *world, at place) {
+				d := w.dialBehind(at, tt.header)
+				d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
+				d.expectConnack(0)
+				want := tt.want
+				if want == "" {
+					want = d.nc.LocalAddr().String()
+				}
+				if got := w.remotes(); len(got) != 1 || got[0] != want {
+					t.Errorf("connected from %v, want %s", got, want)
+				}
+				d.alive()
+			})
+		})
+	}
+}
+
+func TestMalformedProxyHeaderIsRefused(t *testing.T) {
+	good := proxyHeader("198.51.100.9:4711")
+	version1 := append([]byte(proxySignature), 0x11)
+	wrong := proxyHeader("198.51.100.9:4711", proxyCRC, 0, 4, 1, 2, 3, 4)
+	for name, header := range map[string][]byte{
+		"none at all":                   nil, // CONNECT, or a TLS handshake, instead
+		"the text of version 1":         []byte("PROXY TCP4 198.51.100.9 127.0.0.1 4711 1883\r\n"),
+		"another signature":             append([]byte{'\r', '\n', '\r', '\n', 1}, good[5:]...),
+		"another version":               append(version1, good[13:]...),
+		"an unknown command":            proxyPacket(0x22, proxyTCP4, good[16:]...),
+		"UDP":                           proxyPacket(proxyOther, 0x12, good[16:]...),
+		"a Unix socket":                 proxyPacket(proxyOther, 0x31, make([]byte, 216)...),
+		"an unknown family":             proxyPacket(proxyOther, 0x41, good[16:]...),
+		"an address cut short":          proxyPacket(proxyOther, proxyTCP4, good[16:27]...),
+		"IPv4 called IPv6":              proxyPacket(proxyOther, proxyTCP6, good[16:]...),
+		"an extension cut short":        proxyHeader("198.51.100.9:4711", 0x02, 0),
+		"an extension that is too long": proxyHeader("198.51.100.9:4711", 0x02, 0, 2, 'h'),
+		"a checksum of two bytes":       proxyHeader("198.51.100.9:4711", proxyCRC, 0, 2, 0, 0),
+		"a wrong checksum":              wrong,
+		"a huge one":                    proxyPacket(proxyOther, proxyTCP4, make([]byte, 60_000)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			behindProxy(t, Options{ConnectTimeout: time.Second}, func(t *testing.T, w *world, at place) {
+				d := w.dialBehind(at, header)
+				d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
+				d.expectEnd(0)
+				if s := w.broker.Stats(); s.Logins != 0 || s.Limited[LimitProxyHeader] != 1 {
+					t.Errorf("%d logins, limits %v", s.Logins, s.Limited)
+				}
+				w.eventually("it is gone", func(s Stats) bool { return s.Pending == 0 })
+			})
+		})
+	}
+}
+
+func TestHalfAProxyHeaderIsCut(t *testing.T) {
+	behindProxy(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+		whole := proxyHeader("198.51.100.9:4711")
+		for _, n := range []int{0, 1, 15, 16, len(whole) - 1} {
+			d := w.dialBehind(at, whole[:n])
+			d.closesWithin(patience)
+		}
+		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
+	})
+}
+
+func TestProxyHeaderOfAStrangerIsNotBelieved(t *testing.T) {
+	for _, trusted := range []bridge.Proxies{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
+		for _, transport := range []string{"tcp", "tls"} {
+			w := newWorld(t, Options{TrustedProxies: trusted})
+			d := w.dialBehind(place{transport, 5}, proxyHeader("198.51.100.9:4711"))
+			d.send(connect{id: "a", token: "7", clean: true}.packet(5))
+			d.expectEnd(0)
+			if n := w.broker.Stats().Logins; n != 0 {
+				t.Errorf("%s: %d logins", transport, n)
+			}
+		}
+	}
+}
+
+func TestSecondProxyHeaderIsRefused(t *testing.T) {
+	behindProxy(t, Options{}, func(t *testing.T, w *world, at place) {
+		twice := bytes.Repeat(proxyHeader("198.51.100.9:4711"), 2)
+		d := w.dialBehind(at, twice)
+		d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
+		d.expectEnd(0)
+		if n := w.broker.Stats().Logins; n != 0 {
+			t.Errorf("%d logins", n)
+		}
+	})
+}
+
+func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
+	behindProxy(t, Options{ConnectRatePerIP: 1, MaxPendingPerIP: 2, MaxConnectionsPerIP: 1}, func(t *testing.T, w *world, at place) {
+		rated := map[byte]byte{4: 3, 5: codeConnectionRate}[at.version]
+		for i, want := range []byte{0, rated} {
+			d := w.dialBehind(at, proxyHeader("198.51.100.9:4711"))
+			d.send(connect{id: fmt.Sprint(i), token: "7", clean: true}.packet(at.version))
+			d.expectConnack(want)
+		}
+		for i := range 5 { // the others are not held to it
+			d := w.dialBehind(at, proxyHeader(fmt.Sprintf("203.0.113.%d:4711", i)))
+			d.send(connect{id: fmt.Sprint(i), token: "8", clean: true}.packet(at.version))
+			d.expectConnack(0)
+		}
+		for range 3 { // nor is the proxy itself, while it has not said for whom
+			w.dialBehind(at, nil)
+		}
+		w.eventually("all wait", func(s Stats) bool { return s.Pending >= 3 })
+		for range 2 {
+			d := w.dialBehind(at, proxyHeader("192.0.2.1:1"))
+			if at.transport == "tcp" {
+				d.raw([]byte{0x10})
+			}
+		}
+		w.eventually("both places are taken", func(s Stats) bool { return s.Pending >= 5 })
+		d := w.dialBehind(at, proxyHeader("192.0.2.1:2"))
+		d.closesWithin(patience)
+		if n := w.broker.Stats().Limited[LimitPending]; n != 1 {
+			t.Errorf("%d refusals counted", n)
+		}
+	})
+}
+
+func FuzzProxyHeader(f *testing.F) {
+	f.Add(proxyHeader("198.51.100.9:4711"))
+	f.Add(proxyHeader("[2001:db8::9]:4711", proxyCRC, 0, 4, 1, 2, 3, 4))
+	f.Add(proxyPacket(proxyLocal, proxyNone))
+	f.Add(proxyPacket(proxyOther, proxyNone, 4, 0, 1, 0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := bytes.NewReader(append(bytes.Clone(b), "what follows"...))
+		from, err := readProxy(r)
+		if err != nil {
+			if from.IsValid() {
+				t.Errorf("%v with the address %v", err, from)
+			}
+			return
+		}
+		size := proxyFixed + int(binary.BigEndian.Uint16(b[14:]))
+		if left := r.Len(); left != len(b)+len("what follows")-size {
+			t.Errorf("%d bytes are left behind a header of %d in %d", left, size, len(b))
+		}
+	})
+}
