@@ -31,7 +31,12 @@ func BenchmarkAppend(b *testing.B) {
 						{User: u, Kind: bridge.KindMessage, Title: "El estado de su reporte ha cambiado", Message: message}}})
 					return err
 				}
-				for range 100 { // warm the plans
+				var all []bridge.Draft
+				for u := range 1000 {
+					all = append(all, draft(bridge.UserID(fmt.Sprint(u)), "t"))
+				}
+				mustAppend(b, d, bridge.Command{Drafts: all}) // everybody has an inbox
+				for range 100 {                               // warm the plans
 					if err := append1(); err != nil {
 						b.Fatal(err)
 					}
