@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
@@ -97,6 +98,43 @@ func TestPagingOlderLeavesNoHoleAndNoDouble(t *testing.T) {
 		}
 	}
 	b.until("nothing older is offered", `document.getElementById("older").hidden`)
+}
+
+func TestTheInboxIsUsedByKeyboard(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	for _, title := range []string{"Uno", "Dos", "Tres"} {
+		p.notify(title, "m")
+	}
+	b := newTab(t, 1280, "es")
+	b.open(p.url + "/#token=" + p.token("--user", "1"))
+	b.until("all are there", howMany+` === 3`)
+	press := func(keys string) {
+		t.Helper()
+		b.do(chromedp.KeyEvent(keys))
+	}
+	const focused = `document.activeElement.querySelector?.(".title")?.textContent`
+	run[bool](b, `document.getElementById("bell").focus() ?? true`)
+	press(kb.Enter)
+	b.until("the bell leads to the newest unread", focused+` === "Tres"`)
+	press(kb.Enter)
+	b.until("Enter marks it read", unreadIs+` === "2"`)
+	press(kb.ArrowDown)
+	b.until("the arrow leads on", focused+` === "Dos"`)
+	press(kb.End)
+	b.until("End leads to the last", focused+` === "Uno"`)
+	if stops := run[int](b, `document.querySelectorAll('.item[tabindex="0"]').length`); stops != 1 {
+		t.Errorf("the list has %d tab stops", stops)
+	}
+	press(kb.Delete)
+	b.until("it asks first, and offers to cancel", `document.activeElement.id === "confirm-no"`)
+	press(kb.Escape)
+	b.until("Escape keeps it, and focus is back", focused+` === "Uno" && `+howMany+` === 3`)
+	press(kb.Delete)
+	b.until("it asks again", `document.getElementById("confirm").open`)
+	press(kb.Tab)
+	press(kb.Enter)
+	b.until("deleted, its neighbour has the focus", howMany+` === 2 && `+focused+` === "Dos"`)
 }
 
 // TestWithoutMQTTTheInboxPolls puts a proxy before the program that lets no
