@@ -12,23 +12,37 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 		o    Options
 		fill func(w *world, at place)
 		code byte
+		hit  Limit
 	}{
 		"connections in all": {Options{MaxConnections: 2}, func(w *world, at place) {
 			w.login(at, "a", "1")
 			w.login(at, "b", "2")
-		}, codeBusy},
+		}, codeBusy, LimitConnections},
 		"connections of a user": {Options{MaxConnectionsPerUser: 2}, func(w *world, at place) {
 			w.login(at, "a", "7")
 			w.login(at, "b", "7")
 			w.login(at, "b", "7") // takes over, and needs no place
 			w.login(at, "c", "8")
-		}, codeQuota},
+		}, codeQuota, LimitConnectionsPerUser},
+		"connections of an address": {Options{MaxConnectionsPerIP: 2}, func(w *world, at place) {
+			w.login(at, "a", "1")
+			w.login(at, "b", "2")
+			w.login(at, "b", "2") // takes over, and needs no place
+		}, codeQuota, LimitConnectionsPerAddress},
+		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at place) {
+			w.login(at, "a", "7")
+			d := w.dial(at)
+			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // of nobody: it does not count
+			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
+			w.login(at, "a", "8")
+			w.login(at, "a", "7")
+		}, codeConnectionRate, LimitConnectsPerUser},
 		"connects of an address": {Options{ConnectRatePerIP: 2}, func(w *world, at place) {
 			w.login(at, "a", "1")
 			d := w.dial(at)
 			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // refused ones count
 			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
-		}, codeConnectionRate},
+		}, codeConnectionRate, LimitConnectsPerAddress},
 	} {
 		t.Run(name, func(t *testing.T) {
 			everywhere(t, tt.o, func(t *testing.T, w *world, at place) {
@@ -41,8 +55,8 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 				}
 				d.expectConnack(code)
 				d.expectEnd(0)
-				if n := w.broker.Stats().Refused[tt.code]; n != 1 {
-					t.Errorf("%d refusals counted", n)
+				if s := w.broker.Stats(); s.Refused[tt.code] != 1 || s.Limited[tt.hit] != 1 {
+					t.Errorf("refusals counted: %v, by limit %v", s.Refused, s.Limited)
 				}
 			})
 		})
@@ -50,7 +64,7 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 }
 
 func TestPlacesComeBack(t *testing.T) {
-	w := newWorld(t, Options{MaxConnections: 1, MaxConnectionsPerUser: 1, ConnectRatePerIP: 50})
+	w := newWorld(t, Options{MaxConnections: 1, MaxConnectionsPerUser: 1, MaxConnectionsPerIP: 1, ConnectRatePerIP: 50})
 	for i := range 5 {
 		d := w.login(place{"tcp", 5}, fmt.Sprint(i), "7")
 		d.send([]byte{0xE0, 0})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 // loopback trusts what the tests connect from.
@@ -189,7 +190,15 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 				d.raw([]byte{0x10})
 			}
 		}
-		w.eventually("both places are taken", func(s Stats) bool { return s.Pending >= 5 })
+		testserver.Eventually(t, patience, func() error {
+			g := &w.broker.gate
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if n := g.waiting[address("192.0.2.1")]; n != 2 {
+				return fmt.Errorf("%d of both places are taken", n)
+			}
+			return nil
+		})
 		d := w.dialBehind(at, proxyHeader("192.0.2.1:2"))
 		d.closesWithin(patience)
 		if n := w.broker.Stats().Limited[LimitPending]; n != 1 {
