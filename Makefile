@@ -56,6 +56,22 @@ soak: packages ## the crash, fault and model tests for longer, an hour or so
 fuzz: ## every fuzz target in turn, FUZZTIME seconds in all
 	@.ci/fuzz $(FUZZTIME)
 
+# Every stage by itself, then the whole beside what else a user might pick.
+# BENCHPARTS=post,idle,connect,replay and BENCHARGS="-bench.seconds=10" narrow or
+# widen the second part.
+BENCHPARTS ?= post,idle,connect,replay
+BENCHARGS  ?=
+
 .PHONY: bench
-bench: packages ## the Go benchmarks; BENCH and BENCHTIME narrow them
-	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
+bench: packages ## the Go benchmarks, and falconbridge beside its peers; BENCH and BENCHTIME narrow the former
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m $$(go list ./... | grep -v /bench$$)
+	$(MAKE) compare
+
+.PHONY: compare
+compare: peers ## falconbridge beside its peers only
+	go test -run '^$$' -bench Peers -benchtime 1x -timeout 60m ./bench -args -bench.parts=$(BENCHPARTS) $(BENCHARGS)
+
+.PHONY: peers
+peers: ## build the peer that needs npm, where there is one
+	@if command -v npm >/dev/null; then cd bench/peers/nest && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run --silent build; \
+	else echo "npm is not installed: the Nest peer is left out (apt-get install nodejs npm)"; fi

@@ -118,3 +118,6 @@ func Binary(t testing.TB) string {
 	}
 	return built.path
 }
+
+// PID is the process id of the running server.
+func (s *Server) PID() int { return s.run.cmd.Process.Pid }

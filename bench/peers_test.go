@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/bench"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const secret = "a secret of the benchmark, of at least 32 bytes"
+
+// peer is one server to measure; nil targets are of what it does not do.
+type peer struct {
+	name   string
+	target *bench.Target
+	ws     *bench.Target // its devices over a WebSocket, where they have the choice
+	only   string        // what its posts stand for, where that is less than the whole
+	stop   func() error
+}
+
+// signer signs what falconbridge and Nest both take.
+func signer(b *testing.B) *token.Signer {
+	b.Helper()
+	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(secret)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// target is a server at those addresses whose tokens s signs.
+func target(b *testing.B, s *token.Signer, posts, devices string, pid int) *bench.Target {
+	b.Helper()
+	parse := func(raw string) *url.URL {
+		u, err := url.Parse(raw)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return u
+	}
+	until := time.Now().Add(24 * time.Hour)
+	return &bench.Target{
+		Posts: parse(posts), Devices: parse(devices), PID: pid,
+		Topic: func(user string) string { return "users/" + user + "/reports/status" },
+		Token: func(user string) (string, error) {
+			return s.Sign(bridge.Claims{User: bridge.UserID(user), ExpiresAt: until})
+		},
+		PostToken: func() (string, error) {
+			return s.Sign(bridge.Claims{User: "bench", Scope: bridge.ScopeWrite, ExpiresAt: until})
+		},
+	}
+}
+
+// falconbridge starts the program as it is in production, its limits for one
+// address lifted: all load comes from this one.
+func falconbridge(b *testing.B, s *token.Signer, database string) peer {
+	b.Helper()
+	p := testserver.NewProgram(b, map[string]string{
+		"FALCON_JWT_SECRET": secret, "DATABASE_URL": database, "FALCON_CONNECT_RATE_PER_IP": "off",
+	})
+	return peer{name: "falconbridge",
+		target: target(b, s, p.HTTP+"/notifications", "mqtt://"+p.MQTT, p.PID()),
+		ws:     target(b, s, p.HTTP+"/notifications", p.WS, p.PID()), stop: p.Stop}
+}
+
+// run starts a command that listens on addr and ends with the benchmark.
+func run(b *testing.B, addr string, env []string, name string, args ...string) (pid int, stop func() error) {
+	b.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	stop = sync.OnceValue(func() error {
+		err := cmd.Process.Kill()
+		_ = cmd.Wait()
+		return err
+	})
+	b.Cleanup(func() { _ = stop() })
+	testserver.Eventually(b, 30*time.Second, func() error {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	return cmd.Process.Pid, stop
+}
+
+// nest starts what falconbridge replaces.
+func nest(b *testing.B, s *token.Signer, database string) peer {
+	b.Helper()
+	p := peer{name: "Nest + Socket.IO + Postgres"}
+	script, err := filepath.Abs("peers/nest/dist/main.js")
+	if err != nil {
+		b.Fatal(err)
+	}
+	node, err := exec.LookPath("node")
+	if _, built := os.Stat(script); err != nil || built != nil {
+		b.Logf("%s is left out: node is not installed, or peers/nest not built", p.name)
+		return p
+	}
+	port := testserver.FreePort(b)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	pid, stop := run(b, addr, []string{fmt.Sprintf("PORT=%d", port), "DATABASE_URL=" + database, "JWT_SECRET=" + secret, "NODE_ENV=production"}, node, script)
+	p.target, p.stop = target(b, s, "http://"+addr+"/notifications", "sio://"+addr, pid), stop
+	return p
+}
+
+// bare starts the HTTP server that does nothing.
+func bare(b *testing.B, s *token.Signer) peer {
+	b.Helper()
+	bin := filepath.Join(b.TempDir(), "bare")
+	if out, err := exec.Command("go", "build", "-o", bin, "./peers/bare").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(b))
+	pid, stop := run(b, addr, nil, bin, addr)
+	return peer{stop: stop, name: "decode and answer 201, nothing else", target: target(b, s, "http://"+addr+"/", "mqtt://"+addr, pid), only: "answers"}
+}
+
+// mosquitto starts a plain broker: MQTT in, MQTT out, nothing on disk.
+func mosquitto(b *testing.B, s *token.Signer) peer {
+	b.Helper()
+	m := testserver.NewMosquitto(b, "allow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0")
+	return peer{name: "mosquitto, publish to device, in memory", target: target(b, s, m.URL, m.URL, m.PID()), only: "delivery", stop: m.Stop}
+}
