@@ -74,23 +74,10 @@ func New(o Options) (*Bus, error) {
 	if o.Node == "" {
 		return nil, errors.New("the Redis bus needs the node's name")
 	}
-	if !strings.HasPrefix(o.URL, "redis://") && !strings.HasPrefix(o.URL, "rediss://") {
-		return nil, errors.New("the bus URL is written redis://user:password@host:port/database, or rediss:// for TLS")
-	}
-	opt, err := redis.ParseURL(o.URL)
+	opt, err := parse(o.URL)
 	if err != nil {
-		// Not wrapped: it may repeat the URL with its password.
-		return nil, errors.New("the bus URL cannot be read, or has an option that is not known")
+		return nil, err
 	}
-	opt.Protocol = 2 // all that is needed, and understood by every server
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = callLimit, callLimit, callLimit
-	opt.ContextTimeoutEnabled = true
-	opt.MaxRetries = -1 // a hint is not worth a second try
-	opt.DialerRetries = 1
-	opt.PoolSize = 2
-	opt.MinIdleConns = 0
-	opt.DisableIdentity = true
-	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	b := &Bus{
 		node:   o.Node,
 		plain:  o.Plain,
@@ -104,6 +91,27 @@ func New(o Options) (*Bus, error) {
 	b.sessions.Count = &b.count
 	b.interest.init()
 	return b, nil
+}
+
+// parse reads the URL. Its errors do not repeat it: it may hold a password.
+func parse(url string) (*redis.Options, error) {
+	if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
+		return nil, errors.New("the bus URL is written redis://user:password@host:port/database, or rediss:// for TLS")
+	}
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, errors.New("the bus URL cannot be read, or has an option that is not known")
+	}
+	opt.Protocol = 2 // all that is needed, and understood by every server
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = callLimit, callLimit, callLimit
+	opt.ContextTimeoutEnabled = true
+	opt.MaxRetries = -1 // a hint is not worth a second try, nor is a rate
+	opt.DialerRetries = 1
+	opt.PoolSize = 2
+	opt.MinIdleConns = 0
+	opt.DisableIdentity = true
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return opt, nil
 }
 
 // everybody is the channel that every node hears. No user has it: an id is never
