@@ -89,6 +89,7 @@ type problem struct {
 	faults       []bridge.FieldError
 	authenticate string // WWW-Authenticate
 	retry        int    // Retry-After in seconds; 0 means the kind's
+	limit        string // of tooMany: which one
 }
 
 func (p *problem) Error() string {

@@ -1,11 +1,12 @@
 package api
 
 import (
+	"context"
+	"fmt"
 	"hash/maphash"
 	"math"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,27 @@ const (
 	limitKept = 2048
 )
 
+// SharedRate is a rate that all nodes allow together.
+type SharedRate interface {
+	// Take takes one of the calls that key may make at perSecond, of which burst
+	// may come at once, and otherwise tells after how long there is one. Where it
+	// fails, the node decides alone.
+	Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error)
+}
+
+// The limits of a request, as Options.Limited is told of them.
+const (
+	LimitRequestsPerUser    = "requests_per_user"
+	LimitRequestsPerAddress = "requests_per_address"
+	LimitBodySize           = "body_size"
+	LimitBodyTime           = "body_time"
+	LimitForwarded          = "forwarded_header" // no limit, but as much a wall: an X-Forwarded-For that cannot be read
+	LimitHTTPConnections    = "http_connections"
+)
+
+// Limits are all of them.
+var Limits = []string{LimitRequestsPerUser, LimitRequestsPerAddress, LimitBodySize, LimitBodyTime, LimitForwarded, LimitHTTPConnections}
+
 // limiter gives every key a token bucket of rate a second, which holds one
 // second's worth. A shard keeps two generations of buckets: when the young one
 // is full it becomes the old one and what was old is forgotten, so that memory
@@ -26,6 +48,8 @@ type limiter[K comparable] struct {
 	rate   rate.Limit
 	burst  int
 	seed   maphash.Seed
+	shared SharedRate // nil: none
+	prefix string     // of keys there
 	shards [limitShards]limitShard[K]
 }
 
@@ -36,16 +60,18 @@ type limitShard[K comparable] struct {
 
 // newLimiter returns a limiter, or nil, which refuses nothing, where perSecond
 // is not positive.
-func newLimiter[K comparable](perSecond float64) *limiter[K] {
+func newLimiter[K comparable](perSecond float64, shared SharedRate, prefix string) *limiter[K] {
 	if perSecond <= 0 {
 		return nil
 	}
-	return &limiter[K]{rate: rate.Limit(perSecond), burst: max(1, int(math.Ceil(perSecond))), seed: maphash.MakeSeed()}
+	return &limiter[K]{rate: rate.Limit(perSecond), burst: max(1, int(math.Ceil(perSecond))), seed: maphash.MakeSeed(),
+		shared: shared, prefix: prefix}
 }
 
 // take takes one token of key's bucket, and otherwise tells after how long one
-// will be there.
-func (l *limiter[K]) take(key K) (wait time.Duration) {
+// will be there. Only what this node allows is asked of all nodes: so a flood does
+// not reach them, and while they cannot be asked the node's own word holds.
+func (l *limiter[K]) take(ctx context.Context, key K) (wait time.Duration) {
 	if l == nil {
 		return 0
 	}
@@ -53,6 +79,14 @@ func (l *limiter[K]) take(key K) (wait time.Duration) {
 	r := l.bucket(key).ReserveN(now, 1)
 	if wait = r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
+		return wait
+	}
+	if l.shared == nil {
+		return 0
+	}
+	wait, err := l.shared.Take(ctx, l.prefix+fmt.Sprint(key), float64(l.rate), l.burst)
+	if err != nil {
+		return 0
 	}
 	return wait
 }
@@ -76,8 +110,8 @@ func (l *limiter[K]) bucket(key K) *rate.Limiter {
 }
 
 // limited is the answer to who has to wait.
-func limited(wait time.Duration) error {
-	return &problem{kind: tooMany, retry: int(math.Ceil(wait.Seconds()))}
+func limited(wait time.Duration, limit string) error {
+	return &problem{kind: tooMany, retry: int(math.Ceil(wait.Seconds())), limit: limit}
 }
 
 // addressWait takes one token of the bucket of the caller's address.
@@ -85,26 +119,21 @@ func (a *api) addressWait(r *http.Request) time.Duration {
 	if a.byAddress == nil {
 		return 0
 	}
-	return a.byAddress.take(a.clientAddr(r))
+	return a.byAddress.take(r.Context(), hostOf(remote(r)))
 }
 
-// clientAddr is the address a request comes from: the peer, or, where the peer
-// is a trusted proxy, the last address of X-Forwarded-For that is none. An IPv6
-// address stands for its /64, the smallest block one customer is given.
-func (a *api) clientAddr(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
+// remote is the address a request comes from, the zero Addr where it is no IP's.
+func remote(r *http.Request) netip.Addr {
+	if p, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return p.Addr().Unmap()
 	}
-	addr := peer.Addr().Unmap()
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(hops) - 1; i >= 0 && a.trusted(addr); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
-		}
-		addr = hop.Unmap()
-	}
+	a, _ := netip.ParseAddr(r.RemoteAddr) // as behind leaves it
+	return a
+}
+
+// hostOf is what one host may vary of addr: an IPv6 address stands for its /64, the
+// smallest block one customer is given.
+func hostOf(addr netip.Addr) netip.Addr {
 	if addr.Is6() {
 		if p, err := addr.WithZone("").Prefix(64); err == nil {
 			return p.Addr()
@@ -113,11 +142,42 @@ func (a *api) clientAddr(r *http.Request) netip.Addr {
 	return addr
 }
 
-func (a *api) trusted(addr netip.Addr) bool {
-	for _, p := range a.o.TrustedProxies {
-		if p.Contains(addr) {
-			return true
-		}
+// behind puts the client's address in the place of a trusted proxy's, for limits,
+// logs and the WebSocket alike. A request whose proxy says what cannot be read is
+// refused: a limit would count it for somebody else.
+func (a *api) behind(next http.Handler) http.Handler {
+	if len(a.o.TrustedProxies) == 0 {
+		return next
 	}
-	return false
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		peer := remote(r)
+		client, err := a.o.TrustedProxies.Client(peer, r.Header["X-Forwarded-For"])
+		if err != nil {
+			a.hit(LimitForwarded)
+			(&problem{kind: malformed, detail: err.Error()}).write(w)
+			return
+		}
+		if client != peer {
+			r.RemoteAddr = client.String()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hit tells of a limit that a request went past.
+func (a *api) hit(limit string) {
+	if a.o.Limited != nil {
+		a.o.Limited(limit)
+	}
+}
+
+// limitHit is the limit behind p, "" where none is.
+func (p *problem) limitHit() string {
+	switch p.kind {
+	case tooLarge:
+		return LimitBodySize
+	case timedOut:
+		return LimitBodyTime
+	}
+	return p.limit
 }

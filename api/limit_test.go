@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -47,24 +50,24 @@ func TestAnAddressThatAsksTooOftenWaits(t *testing.T) {
 
 func TestABucketFillsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter[bridge.UserID](2)
-		l.take("u")
-		l.take("u")
-		wait := l.take("u")
+		l := newLimiter[bridge.UserID](2, nil, "")
+		l.take(t.Context(), "u")
+		l.take(t.Context(), "u")
+		wait := l.take(t.Context(), "u")
 		if wait <= 0 || wait > 500*time.Millisecond {
 			t.Fatalf("wait %v", wait)
 		}
 		time.Sleep(wait) // faked time
-		if wait := l.take("u"); wait != 0 {
+		if wait := l.take(t.Context(), "u"); wait != 0 {
 			t.Errorf("still to wait %v", wait)
 		}
 	})
 }
 
 func TestALimiterForgetsToStayBounded(t *testing.T) {
-	l := newLimiter[int](1)
+	l := newLimiter[int](1, nil, "")
 	for i := range 200_000 {
-		l.take(i)
+		l.take(t.Context(), i)
 	}
 	kept := 0
 	for i := range l.shards {
@@ -73,20 +76,28 @@ func TestALimiterForgetsToStayBounded(t *testing.T) {
 	if most := limitShards * 2 * limitKept; kept > most || kept < most/4 {
 		t.Errorf("%d buckets kept, want at most %d", kept, most)
 	}
-	if l := newLimiter[int](0); l.take(1) != 0 {
+	if l := newLimiter[int](0, nil, ""); l.take(t.Context(), 1) != 0 {
 		t.Error("a limiter of rate 0 refuses")
 	}
 }
 
 func TestTheClientAddressIsBelievedFromTrustedProxiesOnly(t *testing.T) {
-	a := &api{o: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	proxies, err := bridge.ParseProxies([]string{"10.0.0.0/8", "fd00::/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hits := map[string]int{}
+	a := &api{o: Options{TrustedProxies: proxies, Limited: func(limit string) { hits[limit]++ }}}
+	var seen netip.Addr
+	h := a.behind(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = hostOf(remote(r)) }))
 	for name, tt := range map[string]struct{ peer, forwarded, want string }{
 		"nobody in between":          {"192.0.2.1:5", "", "192.0.2.1"},
 		"a stranger who claims":      {"192.0.2.1:5", "198.51.100.9", "192.0.2.1"},
+		"a stranger's rubbish":       {"192.0.2.1:5", "rubbish", "192.0.2.1"},
 		"a proxy":                    {"10.1.1.1:5", "198.51.100.9", "198.51.100.9"},
 		"a proxy behind a proxy":     {"10.1.1.1:5", "198.51.100.9, 10.2.2.2", "198.51.100.9"},
 		"a client that claims more":  {"10.1.1.1:5", "203.0.113.7, 198.51.100.9", "198.51.100.9"},
-		"rubbish":                    {"10.1.1.1:5", "unknown", "10.1.1.1"},
+		"a proxy's rubbish":          {"10.1.1.1:5", "unknown", ""},
 		"a proxy that says nothing":  {"10.1.1.1:5", "", "10.1.1.1"},
 		"IPv6 stands for its /64":    {"[2001:db8::1:2:3:4]:5", "", "2001:db8::"},
 		"IPv4 in IPv6":               {"[::ffff:192.0.2.1]:5", "", "192.0.2.1"},
@@ -97,8 +108,65 @@ func TestTheClientAddressIsBelievedFromTrustedProxiesOnly(t *testing.T) {
 		if tt.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", tt.forwarded)
 		}
-		if got := a.clientAddr(r); got.String() != tt.want {
-			t.Errorf("%s: %v, want %s", name, got, tt.want)
+		w := httptest.NewRecorder()
+		seen = netip.Addr{}
+		h.ServeHTTP(w, r)
+		switch {
+		case tt.want == "":
+			if seen.IsValid() || w.Code != http.StatusBadRequest {
+				t.Errorf("%s: %v, status %d; want it refused", name, seen, w.Code)
+			}
+		case seen.String() != tt.want:
+			t.Errorf("%s: %v, want %s", name, seen, tt.want)
 		}
+	}
+	if hits[LimitForwarded] != 1 {
+		t.Errorf("counted: %v", hits)
+	}
+}
+
+// together is a SharedRate whose answer is set.
+type together struct {
+	wait time.Duration
+	err  error
+	keys []string
+}
+
+func (s *together) Take(_ context.Context, key string, _ float64, _ int) (time.Duration, error) {
+	s.keys = append(s.keys, key)
+	return s.wait, s.err
+}
+
+func TestNodesTogetherRefuseWhatOneWouldAllow(t *testing.T) {
+	shared := &together{}
+	hits := map[string]int{}
+	e := newEdge(t, sqlite(t), func(o *Options) {
+		o.RequestRatePerUser, o.RequestRatePerAddress, o.SharedRate = 2, 100, shared
+		o.Limited = func(limit string) { hits[limit]++ }
+	})
+	user := tokenFor(t, "1")
+	ask := func() answered { return e.call("GET /settings", user, "") }
+	shared.wait = 3 * time.Second
+	a := ask()
+	a.problem(http.StatusTooManyRequests)
+	if got := a.Header().Get("Retry-After"); got != "3" {
+		t.Errorf("Retry-After %q, want 3", got)
+	}
+	shared.wait, shared.err = time.Hour, errors.New("away")
+	if a := ask(); a.Code == http.StatusTooManyRequests {
+		t.Error("the node does not decide alone while the others cannot be asked")
+	}
+	asked := len(shared.keys)
+	ask().problem(http.StatusTooManyRequests) // the third in a second: the node itself refuses
+	if len(shared.keys) != asked {
+		t.Errorf("a flood is asked of all: %q", shared.keys)
+	}
+	if want := []string{"user:1", "user:1", "address:192.0.2.1"}; !slices.Equal(shared.keys, want) {
+		t.Errorf("asked for %q, want %q", shared.keys, want)
+	}
+	e.call("GET /settings", "x", "").problem(http.StatusUnauthorized)
+	e.call("GET /settings", tokenFor(t, "1", "notifications:write"), "")
+	if len(shared.keys) != 4 || hits[LimitRequestsPerUser] != 2 {
+		t.Errorf("asked for %q; counted %v", shared.keys, hits)
 	}
 }

@@ -67,6 +67,9 @@ func (a *api) serve(rt *route, w http.ResponseWriter, r *http.Request) {
 	c := &call{w: w, r: r}
 	if err := a.run(rt, c); err != nil {
 		p := problemOf(err)
+		if limit := p.limitHit(); limit != "" {
+			a.hit(limit)
+		}
 		if p.kind == internal {
 			a.o.Logger.Error("a request failed", "operation", rt.op.OperationID, "user", c.claims.User, "error", err)
 		}
@@ -100,7 +103,7 @@ func (a *api) admit(rt *route, c *call) error {
 	claims, err := a.identify(c.r)
 	if err != nil {
 		if wait := a.addressWait(c.r); wait > 0 {
-			return limited(wait)
+			return limited(wait, LimitRequestsPerAddress)
 		}
 		return err
 	}
@@ -108,8 +111,11 @@ func (a *api) admit(rt *route, c *call) error {
 	// Whoever posts for everybody is a back end of the application: trusted, and
 	// by nature frequent.
 	if !claims.Has(bridge.ScopeWrite) {
-		if wait := max(a.byUser.take(claims.User), a.addressWait(c.r)); wait > 0 {
-			return limited(wait)
+		if wait := a.byUser.take(c.r.Context(), claims.User); wait > 0 {
+			return limited(wait, LimitRequestsPerUser)
+		}
+		if wait := a.addressWait(c.r); wait > 0 {
+			return limited(wait, LimitRequestsPerAddress)
 		}
 	}
 	if !claims.Has(rt.scope) {

@@ -42,8 +42,13 @@ type Options struct {
 	// RequestRatePerAddress is the same per client address, refused tokens
 	// included. 0: no limit.
 	RequestRatePerAddress float64
+	// SharedRate holds both rates for all nodes together; nil: each its own.
+	SharedRate SharedRate
 	// TrustedProxies are whose X-Forwarded-For is believed.
-	TrustedProxies []netip.Prefix
+	TrustedProxies bridge.Proxies
+	// Limited is told each limit that a request went past, one of Limits; nil:
+	// nobody. It must not block.
+	Limited func(limit string)
 
 	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
 	MaxBatchBody int64         // of a batch; 0 means 4 MiB
@@ -85,14 +90,14 @@ func New(o Options) (http.Handler, error) {
 	if a.o.MQTT != nil {
 		a.mux.Handle("GET /mqtt", a.o.MQTT)
 	}
-	return secured(a.cors().Handler(a)), nil
+	return secured(a.behind(a.cors().Handler(a))), nil
 }
 
 func newAPI(o Options) *api {
 	a := &api{
 		o: o, mux: http.NewServeMux(), created: createdText(o.Locale),
-		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser),
-		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress),
+		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
+		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 	}
 	config := huma.Config{OpenAPI: newDocument(o.Version)}
 	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
