@@ -88,9 +88,9 @@ func (d *device) ackAll(got *atomic.Int64) {
 		count := int64(0)
 		for {
 			b := buf[at:have]
-			head := 0
 			if d.ws {
-				if head = 4; len(b) < 4 { // all are between 126 and 64 KiB, one packet or more a frame
+				const head = 4 // all are between 126 and 64 KiB, one packet or more a frame
+				if len(b) < head {
 					break
 				}
 				size := int(b[2])<<8 | int(b[3])
