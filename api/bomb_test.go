@@ -1,0 +1,105 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Bodies within the size limits that cost a careless reader far more than their
+// size: each is refused, quickly, and for little memory.
+func TestJSONBombs(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	service := tokenFor(t, "s", "notifications:write", "reports:write")
+	n := MaxBody - 100
+	for name, tt := range map[string]struct {
+		at, body string
+		status   int
+	}{
+		"arrays in arrays":             {"POST /notifications", strings.Repeat("[", n), 400},
+		"objects in objects":           {"POST /notifications", strings.Repeat(`{"a":`, n/5), 400},
+		"closed, too":                  {"POST /notifications", `{"data":` + strings.Repeat("[", n/2) + strings.Repeat("]", n/2-20) + "}", 400},
+		"in a batch of the full size":  {"POST /notifications/batch", `{"notifications":` + strings.Repeat("[", MaxBatchBody-100), 400},
+		"deep in data":                 {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + strings.Repeat(`{"a":`, 33) + "1" + strings.Repeat("}", 33) + "}", 400},
+		"many names":                   {"POST /notifications", members(n/14, "%08d"), 422},
+		"one name many times":          {"POST /notifications", "{" + strings.Repeat(`"same":0,`, n/9) + `"same":0}`, 400},
+		"many names in data":           {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + members(n/14, "%08d") + "}", 422},
+		"a number of many digits":      {"POST /notifications", `{"title":"t","message":"m","created_by":` + strings.Repeat("9", n) + "}", 422},
+		"a huge exponent":              {"POST /notifications", `{"title":"t","message":"m","created_by":1e999999999}`, 422},
+		"a fraction of many digits":    {"POST /notifications", `{"title":"t","message":"m","created_by":0.` + strings.Repeat("0", n) + "1}", 422},
+		"a title of escapes":           {"POST /notifications", `{"title":"` + strings.Repeat(`\u0041`, n/6-20) + `","message":"m","created_by":1}`, 422},
+		"half surrogates":              {"POST /notifications", `{"title":"` + strings.Repeat(`\ud800`, n/6-20) + `","message":"m","created_by":1}`, 400},
+		"a batch of a million nothing": {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("0,", MaxBatchBody/2-50) + "0]}", 422},
+		"a batch of empty objects":     {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("{},", MaxBatchBody/3-50) + "{}]}", 422},
+		"a report of blanks":           {"POST /reports", `{"title":` + strings.Repeat(" ", n) + `1}`, 422},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		begun := time.Now()
+		a := e.call(tt.at, service, tt.body)
+		took := time.Since(begun)
+		runtime.ReadMemStats(&after)
+		if a.Code != tt.status {
+			t.Errorf("%s: status %d, want %d: %.200s", name, a.Code, tt.status, a.Body)
+		}
+		if took > time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > uint64(8*len(tt.body)+1<<20) {
+			t.Errorf("%s: %d bytes for a body of %d", name, cost, len(tt.body))
+		}
+		if a.Body.Len() > 32<<10 {
+			t.Errorf("%s: the answer has %d bytes", name, a.Body.Len())
+		}
+	}
+	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
+}
+
+// members is an object of n members, whose names are made of their number.
+func members(n int, name string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `"`+name+`":0`, i)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// A panic may carry what was sent. Neither the log nor the answer repeats it.
+func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
+	for name, value := range map[string]any{
+		"a text":   "geheim-title",
+		"an error": errors.New("geheim-message"),
+		"a struct": bridge.Notification{Title: "geheim-title", Message: "geheim-message"},
+	} {
+		var log bytes.Buffer
+		a := newAPI(Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}.withDefaults())
+		secret := httptest.NewRequest(http.MethodGet, "/geheim?token=geheim", nil)
+		secret.Header.Set("Authorization", "Bearer geheim")
+		w := answered{httptest.NewRecorder(), t}
+		func() {
+			defer a.recover(w, secret)
+			panic(value)
+		}()
+		w.problem(http.StatusInternalServerError)
+		if !strings.Contains(log.String(), "a handler panicked") {
+			t.Errorf("%s: nothing is logged", name)
+		}
+		if all := log.String() + w.Body.String(); strings.Contains(all, "geheim") {
+			t.Errorf("%s: told on:\n%s", name, all)
+		}
+	}
+}
