@@ -92,6 +92,32 @@ func (p *program) call(method, path, body string) {
 	}
 }
 
+// counts waits until the server has that many notifications of user 1, so many unread.
+func (p *program) counts(total, unread int) {
+	p.t.Helper()
+	token := p.token("--user", "1")
+	testserver.Eventually(p.t, patience, func() error {
+		r, err := http.NewRequest("GET", p.url+"/notifications/count", nil)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		var got struct{ Total, Unread int }
+		if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
+			return err
+		}
+		if got.Total != total || got.Unread != unread {
+			return fmt.Errorf("the server has %d, %d unread", got.Total, got.Unread)
+		}
+		return nil
+	})
+}
+
 func (p *program) notify(title, message string) {
 	p.t.Helper()
 	b, err := json.Marshal(map[string]any{"title": title, "message": message, "created_by": 1})
@@ -153,6 +179,10 @@ func newTab(t *testing.T, width int64, language string) *tab {
 		_, err := cdp.Call(ctx, target, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
 			Width: width, Height: 860, DeviceScaleFactor: 1, Mobile: width < 600})
 		if err != nil {
+			return err
+		}
+		// Tests run side by side, and a tab in the background would not take keys.
+		if _, err = cdp.Call(ctx, target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
 			return err
 		}
 		if _, err = cdp.Call(ctx, target, cdplog.Enable, cdp.Empty{}); err != nil {

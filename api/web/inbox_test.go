@@ -58,6 +58,7 @@ func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
 	b.accessible("the question")
 	b.click("#confirm-yes")
 	b.until("it is deleted", newest+` === "Primera"`)
+	p.counts(1, 0)
 	b.do(chromedp.Reload())
 	b.until("the token survived the reload", isLive)
 	b.until("it stays deleted, and read", howMany+` === 1 && `+unreadIs+` === ""`)
@@ -131,8 +132,9 @@ func TestTheInboxIsUsedByKeyboard(t *testing.T) {
 	press(kb.Escape)
 	b.until("Escape keeps it, and focus is back", focused+` === "Uno" && `+howMany+` === 3`)
 	press(kb.Delete)
-	b.until("it asks again", `document.getElementById("confirm").open`)
+	b.until("it asks again", `document.activeElement.id === "confirm-no"`)
 	press(kb.Tab)
+	b.until("Tab leads to the answer", `document.activeElement.id === "confirm-yes"`)
 	press(kb.Enter)
 	b.until("deleted, its neighbour has the focus", howMany+` === 2 && `+focused+` === "Dos"`)
 }

@@ -45,6 +45,7 @@ export class Rest {
         method,
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
+        keepalive: method !== "GET", // what the user did is done even if the tab closes at once
         credentials: "omit",
         cache: "no-store",
         signal: AbortSignal.timeout(patience),
