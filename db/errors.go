@@ -163,6 +163,24 @@ func broken(err error) bool {
 	return connecting || op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
+// turnedDown tells what to mend where Postgres will not let this user into this
+// database, however often it is asked; nil for every other error.
+func turnedDown(err error) error {
+	e, ok := errors.AsType[pgdriver.Error](err)
+	if !ok {
+		return nil
+	}
+	switch state := e.Field('C'); {
+	case state == "3D000":
+		return fmt.Errorf("there is no database of that name (SQLSTATE %s); create it, or correct the name", state)
+	case state == "28P01":
+		return fmt.Errorf("the user or the password is wrong (SQLSTATE %s)", state)
+	case strings.HasPrefix(state, "28"):
+		return fmt.Errorf("the server does not let this user in (SQLSTATE %s); look at the user, pg_hba.conf and sslmode", state)
+	}
+	return nil
+}
+
 // retryable tells whether the whole batch surely left nothing behind, and one
 // command alone may fare better: a deadlock, a value refused, too many locks.
 func retryable(err error) bool {

@@ -86,7 +86,9 @@ type DB struct {
 }
 
 // Open opens the database at o.URL and waits until it answers, bounded by ctx.
-// It does not migrate. Its errors name neither user nor password.
+// It does not migrate. It fails with bridge.ErrUnavailable where trying again may
+// help, and not so where Postgres turned the login down. Its errors name neither
+// user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	d := &DB{o: o.withDefaults()}
 	if o.URL == "" {
@@ -103,6 +105,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if err := d.read.PingContext(ctx); err != nil {
 		_ = d.Close()
+		if why := turnedDown(err); why != nil {
+			return nil, fmt.Errorf("open the %s database: %w", d.dialect, why)
+		}
 		return nil, fmt.Errorf("open the %s database: %w", d.dialect, fail("ping", err))
 	}
 	d.committer = newCommitter(d)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"os"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -24,6 +25,7 @@ func (d *DB) openSQLite(raw string) error {
 		return err
 	}
 	d.dialect, d.path = SQLite, path
+	makePrivate(path)
 	open := func(n int, txlock, extra string) (*bun.DB, error) {
 		dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=" + txlock +
 			"&_pragma=busy_timeout(1500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
@@ -51,4 +53,14 @@ func (d *DB) openSQLite(raw string) error {
 		_ = d.write.Close()
 	}
 	return err
+}
+
+// makePrivate makes the file for its owner alone where there is none; SQLite would
+// go by the umask, and gives its WAL the file's own mode. A file that exists is not
+// opened: closing it would drop the locks that this process may hold on it. What
+// goes wrong SQLite meets, too, and says.
+func makePrivate(path string) {
+	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+		_ = f.Close()
+	}
 }

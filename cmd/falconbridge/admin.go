@@ -18,7 +18,7 @@ func (s *server) startAdmin(context.Context) error {
 	if s.c.admin == "" {
 		return nil
 	}
-	l, err := s.listen("admin-addr", s.c.admin, false)
+	l, err := s.listen("admin-addr", s.c.admin, nil)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 type checked struct {
 	http, mqtt, mqtts, admin string // addresses; "" is closed
 	tlsCert, tlsKey          string // files; both or none
+	tlsClientCA              string // file; "" is none
+	proxies                  bridge.Proxies
 
 	dataDir     string
 	databaseURL string // "" is SQLite in the data dir
@@ -27,8 +29,7 @@ type checked struct {
 	origins bridge.Origins
 	topics  bridge.Topics
 
-	maxConnections, maxConnectionsPerUser int
-	connectRate, requestRate              float64 // a second; 0 is no limit
+	limits
 
 	sessionTTL, retention               time.Duration
 	startTimeout, drainDelay, drainTime time.Duration
@@ -62,18 +63,6 @@ func (s *settings) checkTopics(ps *problems) bridge.Topics {
 		ps.add("topic-prefix", "has more than 512 bytes", mend)
 	}
 	return bridge.Topics{Prefix: p}
-}
-
-func (s *settings) checkLimits(c *checked, ps *problems) {
-	origins, err := bridge.ParseOrigins(strings.Split(s.CORSOrigins, ","))
-	if err != nil {
-		ps.add("cors-origins", err.Error(), "or write * for every origin")
-	}
-	c.origins = origins
-	c.maxConnections = read(ps, "max-connections", s.MaxConnections, parseCount, "write a number like 100000")
-	c.maxConnectionsPerUser = read(ps, "max-connections-per-user", s.MaxConnectionsPerUser, parseCount, "write a number like 16")
-	c.connectRate = read(ps, "connect-rate-per-ip", s.ConnectRatePerIP, parseRate, "write 50/s, 600/m or off")
-	c.requestRate = read(ps, "request-rate-per-user", s.RequestRatePerUser, parseRate, "write 50/s, 600/m or off")
 }
 
 func (s *settings) checkTimes(c *checked, ps *problems) {

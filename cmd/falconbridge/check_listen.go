@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 )
 
@@ -63,6 +64,7 @@ func (s *settings) checkTLS(c *checked, ps *problems) {
 		if c.mqtts != "" {
 			ps.add("mqtts-addr", "needs a certificate", "give --tls-cert and --tls-key, or write off")
 		}
+		s.checkClientCA(c, ps)
 		return
 	case s.TLSCert == "":
 		ps.add("tls-key", "is given without --tls-cert", "give both")
@@ -79,5 +81,23 @@ func (s *settings) checkTLS(c *checked, ps *problems) {
 	}
 	if _, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey); err != nil {
 		ps.add("tls-cert", "is not a certificate with the key of --tls-key", "give the PEM chain and its unencrypted PEM key")
+	}
+	s.checkClientCA(c, ps)
+}
+
+func (s *settings) checkClientCA(c *checked, ps *problems) {
+	c.tlsClientCA = s.TLSClientCA
+	if s.TLSClientCA == "" {
+		return
+	}
+	const mend = "name a PEM file with the certificates that sign the devices'"
+	b, err := readFile(s.TLSClientCA, maxPEM)
+	switch {
+	case c.mqtts == "":
+		ps.add("tls-client-ca", "is for MQTT over TLS, which is off", "give --mqtts-addr, or leave it out")
+	case err != nil:
+		ps.add("tls-client-ca", err.Error(), mend)
+	case !x509.NewCertPool().AppendCertsFromPEM(b):
+		ps.add("tls-client-ca", "holds no certificate", mend)
 	}
 }

@@ -53,6 +53,14 @@ func (r roomCollector) rooms(out sink) {
 		relayFigures(out, r.s.relay.Stats())
 	}
 
+	for pool, p := range r.s.db.Pools() {
+		out.gauge("database_connections", "Connections of a pool, in use and idle.", float64(p.InUse), "pool", pool, "state", "used")
+		out.gauge("database_connections", "Connections of a pool, in use and idle.", float64(p.Idle), "pool", pool, "state", "idle")
+		out.gauge("database_connections_max", "Connections a pool may have.", float64(p.MaxOpenConnections), "pool", pool)
+		out.count("database_waits_total", "Times a pool had no connection free.", p.WaitCount, "pool", pool)
+		out.seconds("database_wait_seconds_total", "Time waited for a free connection.", p.WaitDuration, "pool", pool)
+	}
+
 	b := r.s.broker.Stats()
 	out.gauge("mqtt_pending_connections", "Sockets before login.", float64(b.Pending))
 	out.count("mqtt_accepted_total", "Sockets accepted, WebSockets included.", b.Accepted)
@@ -63,6 +71,12 @@ func (r roomCollector) rooms(out sink) {
 	out.count("mqtt_accept_errors_total", "Failed accepts.", b.AcceptErrors)
 	out.count("mqtt_received_bytes_total", "MQTT bytes read.", b.BytesIn)
 	out.count("mqtt_sent_bytes_total", "MQTT bytes written.", b.BytesOut)
+	for limit, n := range b.Limited {
+		out.count("limited_total", limitHelp, n, "limit", limit.String())
+	}
+	if r.s.rate != nil {
+		out.count("shared_rate_failures_total", "Questions about the rate of requests that Redis did not answer.", r.s.rate.Failures())
+	}
 	for code, n := range b.Refused {
 		out.count("mqtt_refused_total", "CONNECTs refused, by MQTT 5 reason code.", n, "code", reasonCode(code))
 	}
@@ -93,6 +107,10 @@ func (s sink) gauge(name, help string, v float64, labels ...string) {
 
 func (s sink) count(name, help string, n int64, labels ...string) {
 	s.send(name, help, prometheus.CounterValue, float64(n), labels)
+}
+
+func (s sink) seconds(name, help string, d time.Duration, labels ...string) {
+	s.send(name, help, prometheus.CounterValue, d.Seconds(), labels)
 }
 
 func (s sink) send(name, help string, kind prometheus.ValueType, v float64, labels []string) {

@@ -171,9 +171,34 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	p := testserver.NewProgram(t, nil, "--data-dir="+dir)
-	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the data dir: %v %v", info, err)
+	private := func() {
+		t.Helper()
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("the data dir: %v %v", info, err)
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil || len(files) < 4 {
+			t.Errorf("files %v, %v; want at least the database, its WAL, the note and the key", files, err)
+		}
+		for _, f := range files {
+			if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
+			}
+		}
 	}
+	private()
+	if err := p.Kill(); err != nil { // which leaves the WAL there
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} { // as an older version left them
+		if err := os.Chmod(filepath.Join(dir, databaseFile+suffix), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	private()
 	user := caller{base: p.HTTP, token: ""}
 	user.do(t, "GET", "/healthz", nil, 200, nil)
 }

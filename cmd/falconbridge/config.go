@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,8 @@ func (s *settings) effective(c checked) [][2]string {
 		{"admin-addr", address(c.admin, s.AdminAddr)},
 		{"tls-cert", s.TLSCert},
 		{"tls-key", s.TLSKey},
+		{"tls-client-ca", s.TLSClientCA},
+		{"trusted-proxies", s.TrustedProxies},
 		{"data-dir", s.DataDir},
 		{"database-url", database},
 		{"auto-migrate", string(s.AutoMigrate)},
@@ -80,8 +83,12 @@ func (s *settings) effective(c checked) [][2]string {
 		{"topic-prefix", s.TopicPrefix},
 		{"max-connections", s.MaxConnections},
 		{"max-connections-per-user", s.MaxConnectionsPerUser},
+		{"max-connections-per-ip", s.MaxConnectionsPerIP},
 		{"connect-rate-per-ip", s.ConnectRatePerIP},
+		{"connect-rate-per-user", cmp.Or(s.ConnectRatePerUser, showRate(c.connectRatePerUser))},
+		{"packet-rate", s.PacketRate},
 		{"request-rate-per-user", s.RequestRatePerUser},
+		{"request-rate-per-ip", cmp.Or(s.RequestRatePerIP, showRate(c.requestRatePerIP))},
 		{"session-ttl", s.SessionTTL},
 		{"retention", s.Retention},
 		{"start-timeout", s.StartTimeout},

@@ -21,10 +21,10 @@ const databaseFile = "falconbridge.db"
 func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger) (*db.DB, error) {
 	o := db.Options{URL: c.databaseURL, Node: node, Logger: log}
 	if o.URL == "" {
-		if err := os.MkdirAll(c.dataDir, 0o700); err != nil {
-			return nil, fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
-		}
 		o.URL = filepath.Join(c.dataDir, databaseFile)
+		if err := makeDataDir(c.dataDir, log); err != nil {
+			return nil, err
+		}
 	}
 	setting := "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
 	if c.databaseURL == "" {
@@ -47,6 +47,28 @@ func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger)
 		case <-time.After(wait):
 		}
 	}
+}
+
+// makeDataDir makes the data dir for this user alone. One that exists keeps its
+// mode, which may be meant for more than this program; the database in it does not.
+func makeDataDir(dir string, log *slog.Logger) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("the data dir is open to other users; close it with chmod 700", "data-dir", dir)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		name := filepath.Join(dir, databaseFile+suffix)
+		info, err := os.Stat(name)
+		if err != nil || info.Mode().Perm()&0o077 == 0 {
+			continue // not there yet: it is made private
+		}
+		if err := os.Chmod(name, 0o600); err != nil {
+			return fmt.Errorf("--data-dir (FALCON_DATA_DIR): close the database to other users: %w", err)
+		}
+	}
+	return nil
 }
 
 // migrate applies pending migrations, or refuses to start over them.

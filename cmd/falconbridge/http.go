@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,23 +10,50 @@ import (
 
 	"github.com/falconalert/falconbridge/api"
 	"github.com/falconalert/falconbridge/api/web"
+	"github.com/falconalert/falconbridge/bridge/bus/redis"
 )
 
 func (s *server) startHTTP(context.Context) error {
+	rate, err := s.sharedRate()
+	if err != nil {
+		return err
+	}
 	h, err := api.New(api.Options{
 		Service: s.service, Verifier: s.verifier, Origins: s.c.origins, Topics: s.c.topics, Locale: s.c.locale,
 		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.topics}),
-		Ready: s.ready, RequestRatePerUser: s.c.requestRate, Version: version(), Logger: s.log,
+		Ready: s.ready, RequestRatePerUser: s.c.requestRate, RequestRatePerAddress: s.c.requestRatePerIP, SharedRate: rate,
+		TrustedProxies: s.c.proxies, Limited: s.metrics.limited, Version: version(), Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	ln, err := s.listen("http-addr", s.c.http, s.cert != nil, "h2", "http/1.1")
+	var secure *tls.Config
+	if s.cert != nil {
+		secure = s.cert.config("h2", "http/1.1")
+	}
+	ln, err := s.listen("http-addr", s.c.http, secure)
 	if err != nil {
 		return err
 	}
-	s.serveHTTP("HTTP", ln, api.Server(s.metrics.watch(h), api.Timeouts{}, s.log), 10*time.Second)
+	srv := api.Server(s.metrics.watch(h), api.Timeouts{}, s.log)
+	api.Connections{Trusted: s.c.proxies, Limited: s.metrics.limited}.Bound(srv)
+	s.serveHTTP("HTTP", ln, srv, 10*time.Second)
 	return nil
+}
+
+// sharedRate is the rate that all nodes allow together, where Redis is the bus; nil
+// where each node has its own.
+func (s *server) sharedRate() (api.SharedRate, error) {
+	if s.c.bus == busAuto || s.c.requestRate == 0 && s.c.requestRatePerIP == 0 {
+		return nil, nil
+	}
+	r, err := redis.NewRate(redis.Options{URL: s.c.bus, Logger: s.log})
+	if err != nil {
+		return nil, fmt.Errorf("--bus (FALCON_BUS): %w", err)
+	}
+	s.undo.add("shared rate", time.Second, func(context.Context) error { return r.Close() })
+	s.rate = r
+	return r, nil
 }
 
 // serveHTTP serves until the teardown, which lets requests in flight finish.

@@ -14,8 +14,8 @@ import (
 )
 
 // listen opens one of the addresses. A port that cannot be had is the setting's
-// fault, and said so.
-func (s *server) listen(setting, addr string, secure bool, protocols ...string) (net.Listener, error) {
+// fault, and said so. secure is nil for a listener in the clear.
+func (s *server) listen(setting, addr string, secure *tls.Config) (net.Listener, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(context.Background(), "tcp", addr)
 	if err != nil {
@@ -31,9 +31,9 @@ func (s *server) listen(setting, addr string, secure bool, protocols ...string) 
 		return nil, p
 	}
 	s.addrs[setting] = l.Addr()
-	s.log.Info("listening", "setting", setting, "addr", l.Addr().String(), "tls", secure)
-	if secure {
-		l = tls.NewListener(l, s.cert.config(protocols...))
+	s.log.Info("listening", "setting", setting, "addr", l.Addr().String(), "tls", secure != nil)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	return l, nil
 }

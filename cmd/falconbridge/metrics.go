@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/falconalert/falconbridge/api"
 )
 
 // metrics are the program's figures, in a registry of their own. What the rooms
@@ -19,7 +21,10 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 	delivery prometheus.Histogram
 	keySet   *prometheus.CounterVec
+	limits   *prometheus.CounterVec // requests; the broker counts its own
 }
+
+const limitHelp = "What was refused, by the limit it went past."
 
 func newMetrics(s *server) *metrics {
 	m := &metrics{
@@ -42,14 +47,24 @@ func newMetrics(s *server) *metrics {
 			Name: "falconbridge_jwks_refreshes_total",
 			Help: "Times the key set was asked for, by result.",
 		}, []string{"result"}),
+		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "falconbridge_limited_total",
+			Help: limitHelp,
+		}, []string{"limit"}),
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, roomCollector{s},
+	for _, limit := range api.Limits {
+		m.limits.WithLabelValues(limit) // 0 until it is hit
+	}
+	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, m.limits, roomCollector{s},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // delivered hears how long each live message took.
 func (m *metrics) delivered(d time.Duration) { m.delivery.Observe(d.Seconds()) }
+
+// limited hears of a limit that a request went past.
+func (m *metrics) limited(limit string) { m.limits.WithLabelValues(limit).Inc() }
 
 // refreshed hears how each asking of the key set fared.
 func (m *metrics) refreshed(err error) {

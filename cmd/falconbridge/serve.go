@@ -59,6 +59,9 @@ func warn(p *program, c checked, log *slog.Logger) {
 	if c.origins.Any() {
 		log.Warn("pages of every origin may call, because of --cors-origins=*")
 	}
+	if c.proxies.Everybody() {
+		log.Warn("every client may say where it comes from, because of --trusted-proxies")
+	}
 	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
 		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
 	}

@@ -11,6 +11,9 @@ type settings struct {
 	TLSCert   string `name:"tls-cert" group:"listen" placeholder:"FILE" help:"PEM certificate chain; turns HTTP into HTTPS. A changed file is served within 30 s."`
 	TLSKey    string `name:"tls-key" group:"listen" placeholder:"FILE" help:"PEM private key of --tls-cert."`
 
+	TLSClientCA    string `name:"tls-client-ca" group:"listen" placeholder:"FILE" help:"PEM certificates; --mqtts-addr then takes only devices with a certificate of theirs."`
+	TrustedProxies string `name:"trusted-proxies" group:"listen" placeholder:"LIST" help:"Addresses and prefixes, comma-separated, whose PROXY protocol v2 header (MQTT) and X-Forwarded-For (HTTP) are believed."`
+
 	DataDir         string `name:"data-dir" group:"store" default:"./data" placeholder:"DIR" help:"SQLite file and development key. Default ${default}."`
 	DatabaseURL     string `name:"database-url" group:"store" env:"FALCON_DATABASE_URL,DATABASE_URL" placeholder:"URL" help:"postgres://… for production. Default: SQLite in the data dir."`
 	DatabaseURLFile string `name:"database-url-file" group:"store" env:"FALCON_DATABASE_URL_FILE,DATABASE_URL_FILE" placeholder:"FILE" help:"File that holds --database-url."`
@@ -34,8 +37,12 @@ type settings struct {
 
 	MaxConnections        string `name:"max-connections" group:"limits" default:"100000" placeholder:"N" help:"Devices connected at once. Default ${default}."`
 	MaxConnectionsPerUser string `name:"max-connections-per-user" group:"limits" default:"16" placeholder:"N" help:"Of one user. Default ${default}."`
+	MaxConnectionsPerIP   string `name:"max-connections-per-ip" group:"limits" default:"off" placeholder:"N" help:"From one address; off lifts the limit. Default ${default}."`
 	ConnectRatePerIP      string `name:"connect-rate-per-ip" group:"limits" default:"50/s" placeholder:"RATE" help:"MQTT logins from one address; off lifts the limit. Default ${default}."`
+	ConnectRatePerUser    string `name:"connect-rate-per-user" group:"limits" placeholder:"RATE" help:"MQTT logins of one user; off lifts the limit. Default: that of --connect-rate-per-ip."`
+	PacketRate            string `name:"packet-rate" group:"limits" default:"100/s" placeholder:"RATE" help:"MQTT packets of one connection, averaged over 10 s; off lifts the limit. Default ${default}."`
 	RequestRatePerUser    string `name:"request-rate-per-user" group:"limits" default:"50/s" placeholder:"RATE" help:"REST calls of one user without scope notifications:write; off lifts the limit. Default ${default}."`
+	RequestRatePerIP      string `name:"request-rate-per-ip" group:"limits" placeholder:"RATE" help:"The same from one address; off lifts the limit. Default: 40 times --request-rate-per-user."`
 
 	SessionTTL   string `name:"session-ttl" group:"other" default:"168h" placeholder:"TIME" help:"How long an absent persistent device keeps its place. Default ${default}."`
 	Retention    string `name:"retention" group:"other" default:"0" placeholder:"TIME" help:"Age after which notifications are deleted, e.g. 90d; 0 keeps them. Default ${default}."`

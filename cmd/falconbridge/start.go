@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus/redis"
 	"github.com/falconalert/falconbridge/bridge/relay"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/broker"
@@ -26,6 +28,7 @@ type server struct {
 	cert     *certificate // nil: no TLS
 	db       *db.DB
 	bus      nodeBus
+	rate     *redis.Rate  // nil: each node limits requests alone
 	relay    *relay.Relay // nil: none
 	hub      *bridge.Hub
 	service  *bridge.Service
@@ -91,7 +94,7 @@ func (s *server) startCertificate(context.Context) (err error) {
 	if s.c.tlsCert == "" {
 		return nil
 	}
-	if s.cert, err = newCertificate(s.c.tlsCert, s.c.tlsKey, s.log); err == nil {
+	if s.cert, err = newCertificate(s.c.tlsCert, s.c.tlsKey, s.c.tlsClientCA, s.log); err == nil {
 		s.spawn("certificate", time.Second, s.cert.run)
 	}
 	return err
@@ -162,7 +165,8 @@ func (s *server) startBroker(context.Context) (err error) {
 	s.broker, err = broker.New(broker.Options{
 		Hub: s.hub, Verifier: s.verifier, Origins: s.c.origins, Log: s.log,
 		MaxConnections: s.c.maxConnections, MaxConnectionsPerUser: s.c.maxConnectionsPerUser,
-		ConnectRatePerIP: s.c.connectRate, SessionTTL: s.c.sessionTTL,
+		MaxConnectionsPerIP: s.c.maxConnectionsPerIP, ConnectRatePerIP: s.c.connectRate, ConnectRatePerUser: s.c.connectRatePerUser,
+		PacketRate: s.c.packetRate, TrustedProxies: s.c.proxies, SessionTTL: s.c.sessionTTL,
 	})
 	if err != nil {
 		return err
@@ -176,7 +180,14 @@ func (s *server) startBroker(context.Context) (err error) {
 		if l.addr == "" {
 			continue
 		}
-		ln, err := s.listen(l.setting, l.addr, l.kind == "tls", "mqtt")
+		var secure *tls.Config
+		switch {
+		case l.kind == "tls" && s.c.tlsClientCA != "":
+			secure = s.cert.mutual("mqtt")
+		case l.kind == "tls":
+			secure = s.cert.config("mqtt")
+		}
+		ln, err := s.listen(l.setting, l.addr, secure)
 		if err != nil {
 			return err
 		}

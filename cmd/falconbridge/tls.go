@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,18 +21,20 @@ const reloadEvery = 10 * time.Second
 // leave the former certificate in place: they may be half-written.
 type certificate struct {
 	certFile, keyFile string
+	caFile            string // of devices' certificates; "": none
 	log               *slog.Logger
 	current           atomic.Pointer[loaded]
 	failures          atomic.Int64
 }
 
 type loaded struct {
-	pair      tls.Certificate
-	cert, key []byte // as read
+	pair          tls.Certificate
+	ca            *x509.CertPool // nil: no devices' certificates are asked for
+	cert, key, in []byte         // as read; in is the ca
 }
 
-func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log.With("component", "tls")}
+func newCertificate(certFile, keyFile, caFile string, log *slog.Logger) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, caFile: caFile, log: log.With("component", "tls")}
 	if _, err := c.load(); err != nil {
 		return nil, fmt.Errorf("--tls-cert (FALCON_TLS_CERT): %w", err)
 	}
@@ -42,17 +45,29 @@ func newCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, e
 func (c *certificate) load() (news bool, err error) {
 	cert, err1 := os.ReadFile(c.certFile)
 	key, err2 := os.ReadFile(c.keyFile)
-	if err := errors.Join(err1, err2); err != nil {
+	var in []byte
+	var err3 error
+	if c.caFile != "" {
+		in, err3 = os.ReadFile(c.caFile)
+	}
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return false, err
 	}
-	if old := c.current.Load(); old != nil && bytes.Equal(old.cert, cert) && bytes.Equal(old.key, key) {
+	if old := c.current.Load(); old != nil && bytes.Equal(old.cert, cert) && bytes.Equal(old.key, key) && bytes.Equal(old.in, in) {
 		return false, nil
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return false, fmt.Errorf("read the certificate and its key: %w", err)
 	}
-	c.current.Store(&loaded{pair, cert, key})
+	next := &loaded{pair: pair, cert: cert, key: key, in: in}
+	if c.caFile != "" {
+		next.ca = x509.NewCertPool()
+		if !next.ca.AppendCertsFromPEM(in) {
+			return false, errors.New("read the certificates of --tls-client-ca: there is none")
+		}
+	}
+	c.current.Store(next)
 	return true, nil
 }
 
@@ -87,4 +102,20 @@ func (c *certificate) config(protocols ...string) *tls.Config {
 			return &c.current.Load().pair, nil
 		},
 	}
+}
+
+// mutual is config for a listener that takes only devices with a certificate of
+// --tls-client-ca. Sessions are not resumed: each login shows its certificate to
+// the authorities of that moment.
+func (c *certificate) mutual(protocols ...string) *tls.Config {
+	base := c.config(protocols...)
+	base.ClientAuth = tls.RequireAndVerifyClientCert
+	base.SessionTicketsDisabled = true
+	base.ClientCAs = c.current.Load().ca
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := base.Clone()
+		now.ClientCAs = c.current.Load().ca
+		return now, nil
+	}
+	return base
 }

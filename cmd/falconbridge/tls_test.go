@@ -96,7 +96,7 @@ func TestAChangedCertificateIsServedWithoutARestart(t *testing.T) {
 func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
-	c, err := newCertificate(f.Cert, f.Key, slog.New(slog.DiscardHandler))
+	c, err := newCertificate(f.Cert, f.Key, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
