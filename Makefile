@@ -37,6 +37,10 @@ test: packages ## test everything, with the race detector
 lint: ## vet, golangci-lint and the module's checksums
 	@.ci/lint
 
+.PHONY: js
+js: packages ## test the JavaScript client (Node.js 20 or later)
+	@.ci/js
+
 .PHONY: cover
 cover: packages ## test everything and print the coverage by package
 	go test -timeout 9m -coverpkg=./... -coverprofile=cover.prof ./...
