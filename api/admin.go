@@ -168,6 +168,7 @@ type statsBody struct {
 	Acked       int64      `json:"acked" doc:"Of these acknowledged."`
 	Reads       int64      `json:"reads" doc:"Reads of the log."`
 	Oversize    int64      `json:"oversize" doc:"Left out: over the device's Maximum Packet Size."`
+	Refused     int64      `json:"refused" doc:"Connects of devices that were refused."`
 	Nodes       []nodeBody `json:"nodes" nullable:"false"`
 }
 
@@ -180,6 +181,7 @@ type nodeBody struct {
 	Acked       int64  `json:"acked"`
 	Reads       int64  `json:"reads"`
 	Oversize    int64  `json:"oversize"`
+	Refused     int64  `json:"refused"`
 }
 
 func (a *api) stats(ctx context.Context, c *call) error {
@@ -190,12 +192,13 @@ func (a *api) stats(ctx context.Context, c *call) error {
 	s := statsBody{Version: a.o.Version, Epoch: a.o.Service.Epoch(), Nodes: make([]nodeBody, len(nodes))}
 	for i, n := range nodes {
 		f := n.Figures
-		s.Nodes[i] = nodeBody{n.Node, stamp(n.StartedAt), stamp(n.BeatAt), f.Connections, f.Sent, f.Acked, f.Reads, f.Oversize}
+		s.Nodes[i] = nodeBody{n.Node, stamp(n.StartedAt), stamp(n.BeatAt), f.Connections, f.Sent, f.Acked, f.Reads, f.Oversize, f.Refused}
 		s.Connections += f.Connections
 		s.Sent += f.Sent
 		s.Acked += f.Acked
 		s.Reads += f.Reads
 		s.Oversize += f.Oversize
+		s.Refused += f.Refused
 	}
 	return c.json(http.StatusOK, s)
 }

@@ -37,6 +37,9 @@ type Options struct {
 	// nobody. It must not block.
 	Changed func()
 
+	// Refused tells how many CONNECTs were refused, for the figures; nil: unknown.
+	Refused func() int64
+
 	// Observe is told how long a message took from its append to its device's
 	// socket; nil: nobody. It is called for every live message and must not block.
 	Observe func(time.Duration)

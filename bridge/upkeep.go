@@ -146,10 +146,15 @@ type Figures struct {
 	Acked       int64 // completed by PUBACK
 	Reads       int64 // reads of the log by pumps
 	Oversize    int64 // left out: over the device's Maximum Packet Size
+	Refused     int64 // CONNECTs that were refused
 }
 
 // Figures returns the counters.
 func (h *Hub) Figures() Figures {
 	f := &h.figures
-	return Figures{f.connections.Load(), f.sent.Load(), f.acked.Load(), f.reads.Load(), f.oversize.Load()}
+	out := Figures{f.connections.Load(), f.sent.Load(), f.acked.Load(), f.reads.Load(), f.oversize.Load(), 0}
+	if h.o.Refused != nil {
+		out.Refused = h.o.Refused()
+	}
+	return out
 }

@@ -34,6 +34,7 @@ type server struct {
 	service  *bridge.Service
 	verifier *token.Verifier
 	broker   *broker.Broker
+	live     atomic.Pointer[broker.Broker] // the same, for the hub, which beats before there is one
 
 	started  atomic.Bool // until then nothing is ready
 	draining atomic.Bool
@@ -125,7 +126,7 @@ func (s *server) startHub(ctx context.Context) error {
 	s.hub = bridge.NewHub(bridge.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
 		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
-		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, Observe: s.metrics.delivered, Changed: s.wakeRelay(),
+		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
 		Log: s.db, History: s.db, Reports: s.db, Sessions: s.db, Cluster: s.db,
@@ -138,6 +139,16 @@ func (s *server) startHub(ctx context.Context) error {
 	s.spawn("bus", 3*time.Second, func(ctx context.Context) error { return s.bus.Run(ctx, s.hub) })
 	s.spawn("hub", 6*time.Second, s.hub.Run) // flushes cursors, leaves the cluster
 	return nil
+}
+
+// refused counts the CONNECTs that were refused, for the cluster to see.
+func (s *server) refused() (n int64) {
+	if b := s.live.Load(); b != nil {
+		for _, of := range b.Stats().Refused {
+			n += of
+		}
+	}
+	return n
 }
 
 func (s *server) startVerifier(ctx context.Context) (err error) {
@@ -171,6 +182,7 @@ func (s *server) startBroker(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.live.Store(s.broker)
 	s.undo.add("devices", s.c.drainTime+5*time.Second, func(ctx context.Context) error {
 		return s.broker.Drain(ctx, s.c.drainTime)
 	})

@@ -104,6 +104,7 @@ export type Node = {
   node: string;
   oversize: number;
   reads: number;
+  refused: number;
   sent: number;
   /** UTC, with milliseconds. */
   started_at: string;
@@ -213,6 +214,8 @@ export type Stats = {
   oversize: number;
   /** Reads of the log. */
   reads: number;
+  /** Connects of devices that were refused. */
+  refused: number;
   /** Messages sent to devices since each node's start. */
   sent: number;
   version: string;
