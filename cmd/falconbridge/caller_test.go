@@ -49,6 +49,7 @@ func sign(t *testing.T, user string, scope bridge.Scope) string {
 // caller calls REST as one user.
 type caller struct {
 	base, token string
+	forwarded   string // X-Forwarded-For, "": none
 	client      *http.Client
 }
 
@@ -69,6 +70,9 @@ func (c caller) do(t *testing.T, method, path string, in any, status int, out an
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if c.forwarded != "" {
+		req.Header.Set("X-Forwarded-For", c.forwarded)
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")

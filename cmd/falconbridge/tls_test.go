@@ -24,7 +24,7 @@ func trust(t *testing.T, f testserver.CertificateFiles) *tls.Config {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(pem)
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
 }
 
 func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// connectPacket is a CONNECT with a clean session and that token as the password.
+func connectPacket(version byte, id, token string) []byte {
+	text := func(b []byte, s string) []byte { return append(append(b, byte(len(s)>>8), byte(len(s))), s...) }
+	b := append(text(nil, "MQTT"), version, 0xC2, 0, 60)
+	if version == 5 {
+		b = append(b, 0)
+	}
+	b = text(text(text(b, id), "u"), token)
+	n := len(b)
+	return append([]byte{0x10, byte(n) | 0x80, byte(n >> 7)}, b...) // of 128 to 16383 bytes
+}
+
+// connack reads the answer to CONNECT: its code, or the error of a connection that
+// ended without one.
+func connack(nc io.Reader) (code int, err error) {
+	var head [4]byte
+	if _, err := io.ReadFull(nc, head[:]); err != nil {
+		return 0, err
+	}
+	if head[0] != 0x20 {
+		return 0, fmt.Errorf("got % X, no CONNACK", head)
+	}
+	return int(head[3]), nil
+}
+
+// dial connects to addr; whatever happens on the connection ends within 20 s.
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return nc
+}
+
+// write fails the test unless all of b is sent, or the other end hung up: what
+// that means, reading tells.
+func write(t *testing.T, nc net.Conn, b []byte) {
+	t.Helper()
+	var timeout net.Error
+	if _, err := nc.Write(b); errors.As(err, &timeout) && timeout.Timeout() {
+		t.Fatal(err)
+	}
+}
+
+// upgrade makes a WebSocket of nc.
+func upgrade(t *testing.T, nc net.Conn, headers ...string) *http.Response {
+	t.Helper()
+	write(t, nc, []byte("GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n"+strings.Join(append(headers, "\r\n"), "\r\n")))
+	res, err := http.ReadResponse(bufio.NewReaderSize(nc, 16), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res
+}
+
+// framed is a binary WebSocket frame of 126 to 65535 bytes.
+func framed(b []byte) []byte {
+	out := []byte{0x82, 0xFE, byte(len(b) >> 8), byte(len(b)), 0, 0, 0, 0} // a mask of zeros changes nothing
+	return append(out, b...)
+}
+
+// authority signs certificates of devices.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  string
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "devices"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority{cert, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+}
+
+// device signs a device's certificate that ends then.
+func (a authority) device(t *testing.T, ends time.Time) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "phone"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: ends,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func httpsClient(t *testing.T, f testserver.CertificateFiles) *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: trust(t, f)}}
+}
