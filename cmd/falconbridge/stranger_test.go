@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +66,7 @@ func dial(t *testing.T, addr string) net.Conn {
 // that means, reading tells.
 func write(t *testing.T, nc net.Conn, b []byte) {
 	t.Helper()
-	var timeout net.Error
-	if _, err := nc.Write(b); errors.As(err, &timeout) && timeout.Timeout() {
+	if _, err := nc.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
 }

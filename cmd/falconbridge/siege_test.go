@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// receiver is a device of another user, who must not notice an attack.
+type receiver struct {
+	nc    net.Conn
+	admin caller
+	user  string
+}
+
+func newReceiver(t *testing.T, p *testserver.Program, user string, c caller) *receiver {
+	t.Helper()
+	nc := dial(t, p.MQTT)
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	write(t, nc, connectPacket(4, "receiver", sign(t, user, 0)))
+	if code, err := connack(nc); err != nil || code != 0 {
+		t.Fatalf("the receiver's login: code %d, %v", code, err)
+	}
+	topic := "users/" + user + "/reports/status"
+	write(t, nc, append(append([]byte{0x82, byte(len(topic) + 5), 0, 1, 0, byte(len(topic))}, topic...), 1))
+	if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
+		t.Fatalf("the receiver's SUBACK: %v", err)
+	}
+	c.token = sign(t, "app", bridge.ScopeWrite)
+	return &receiver{nc, c, user}
+}
+
+// one posts a notification and waits for it; it returns how long both took.
+func (r *receiver) one(t *testing.T) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	r.admin.do(t, "POST", "/notifications", map[string]any{"created_by": r.user, "title": "T", "message": "M"}, 201, nil)
+	head := make([]byte, 1)
+	if _, err := io.ReadFull(r.nc, head); err != nil {
+		t.Fatalf("the receiver got nothing: %v", err)
+	}
+	n, shift := 0, 0
+	for b := byte(0x80); b&0x80 != 0; shift += 7 {
+		var one [1]byte
+		if _, err := io.ReadFull(r.nc, one[:]); err != nil {
+			t.Fatal(err)
+		}
+		b = one[0]
+		n |= int(b&0x7F) << shift
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(r.nc, body); err != nil || head[0]>>4 != 3 {
+		t.Fatalf("the receiver got % X, %v", head, err)
+	}
+	took := time.Since(begun)
+	at := 2 + int(body[0])<<8 + int(body[1])
+	write(t, r.nc, []byte{0x40, 2, body[at], body[at+1]})
+	return took
+}
+
+// isServed posts n notifications and fails where one in a hundred takes a second.
+func (r *receiver) isServed(t *testing.T, n int) {
+	t.Helper()
+	took := make([]time.Duration, n)
+	for i := range took {
+		took[i] = r.one(t)
+	}
+	slices.Sort(took)
+	p50, p99 := took[n/2], took[n*99/100]
+	t.Logf("another user: p50 %v, p99 %v", p50, p99)
+	if p99 > time.Second {
+		t.Errorf("another user's p99 is %v", p99)
+	}
+}
+
+// resident is what the program holds of memory, in bytes.
+func resident(t *testing.T, p *testserver.Program) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// A thousand sockets that say nothing, or half of something, on every listener.
+func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
+	f := testserver.Certificate(t)
+	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
+	p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key)
+	https := strings.TrimPrefix(p.HTTP, "http://")
+	other := newReceiver(t, p, "7", caller{base: "https://" + https, client: httpsClient(t, f)})
+	other.isServed(t, 20)
+	before := resident(t, p)
+
+	whole := connectPacket(5, "half", sign(t, "1", 0))
+	half := whole[:len(whole)/2]
+	conf := trust(t, f)
+	kinds := []func() net.Conn{
+		func() net.Conn { return dial(t, p.MQTT) },
+		func() net.Conn { nc := dial(t, p.MQTT); write(t, nc, half); return nc },
+		func() net.Conn { nc := dial(t, p.MQTT); write(t, nc, []byte{0x10, 0xFF, 0x7F}); return nc },
+		func() net.Conn { return dial(t, mqtts) },
+		func() net.Conn { nc := dial(t, mqtts); write(t, nc, []byte{22, 3, 1, 2, 0, 1}); return nc },
+		func() net.Conn { nc := tls.Client(dial(t, mqtts), conf); write(t, nc, half); return nc },
+		func() net.Conn { return dial(t, https) },
+		func() net.Conn {
+			nc := tls.Client(dial(t, https), conf)
+			write(t, nc, []byte("GET /notifications HTTP/1.1\r\nHost: x\r\nX-Slow: "))
+			return nc
+		},
+		func() net.Conn { nc := tls.Client(dial(t, https), conf); upgrade(t, nc); return nc },
+		func() net.Conn {
+			nc := tls.Client(dial(t, https), conf)
+			upgrade(t, nc)
+			write(t, nc, framed(half))
+			return nc
+		},
+	}
+	var wg sync.WaitGroup
+	held := make([]net.Conn, 1000)
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < len(held); i += 8 {
+				held[i] = kinds[i%len(kinds)]()
+			}
+		})
+	}
+	other.isServed(t, 100) // while they come
+	wg.Wait()
+	other.isServed(t, 100) // and while they wait
+	if grown := resident(t, p) - before; grown > 128<<20 {
+		t.Errorf("a thousand sockets cost %d MiB", grown>>20)
+	} else {
+		t.Logf("a thousand sockets cost %d MiB", grown>>20)
+	}
+	for i, nc := range held { // all are closed, by the server
+		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("socket %d, of kind %d, is left open", i, i%len(kinds))
+		}
+	}
+	other.isServed(t, 20)
+}
+
+// Floods by those who are logged in: each is cut, and comes again.
+func TestFloodsDelayNobody(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	other := newReceiver(t, p, "7", caller{base: p.HTTP})
+	topic := "users/1/reports/status"
+	publish := append(append([]byte{0x32, byte(len(topic) + 6), 0, byte(len(topic))}, topic...), 0, 1, 0, 'x')
+	subscribe := append(append([]byte{0x82, byte(len(topic) + 6), 0, 1, 0, 0, byte(len(topic))}, topic...), 1)
+	unsubscribe := append([]byte{0xA2, byte(len(topic) + 5), 0, 2, 0, 0, byte(len(topic))}, topic...)
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i, packet := range [][]byte{{0xC0, 0}, publish, slices.Concat(subscribe, unsubscribe), {0x40, 2, 0, 9}} {
+		flood := []byte(strings.Repeat(string(packet), 200))
+		login := connectPacket(5, fmt.Sprint("flood", i), sign(t, "1", 0))
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				nc, err := net.Dial("tcp", p.MQTT)
+				if err != nil {
+					continue
+				}
+				_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+				_, _ = nc.Write(login)
+				go func() { _, _ = io.Copy(io.Discard, nc) }()
+				for range 100 { // or until it is cut
+					if _, err = nc.Write(flood); err != nil {
+						break
+					}
+				}
+				_ = nc.Close()
+			}
+		})
+	}
+	other.isServed(t, 150)
+	stop()
+	wg.Wait()
+	var text string
+	caller{base: p.Admin}.do(t, "GET", "/metrics", nil, 200, &text)
+	_, rest, _ := strings.Cut(text, `falconbridge_limited_total{limit="packet_rate"} `)
+	var n int
+	if _, err := fmt.Sscan(rest, &n); err != nil || n < 4 {
+		t.Errorf("%d floods are counted, %v", n, err)
+	}
+}
+
+// Files run out, and come back: nothing needs a restart.
+func TestFilesRunOutAndComeBack(t *testing.T) {
+	p := testserver.NewProgram(t, production)
+	other := newReceiver(t, p, "7", caller{base: p.HTTP})
+	other.one(t)
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was unix.Rlimit
+	few := unix.Rlimit{Cur: uint64(len(files) + 12)}
+	if err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, nil, &was); err != nil {
+		t.Fatal(err)
+	}
+	few.Max = was.Max
+	if err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	var held []net.Conn
+	for range 20 {
+		held = append(held, dial(t, p.MQTT), dial(t, strings.TrimPrefix(p.HTTP, "http://")))
+	}
+	testserver.Eventually(t, 10*time.Second, func() error {
+		if !strings.Contains(p.Log(), "too many open files") {
+			return fmt.Errorf("files do not run out: %s", p.Log())
+		}
+		return nil
+	})
+	write(t, other.nc, []byte{0xC0, 0}) // who is in, stays in
+	if _, err := io.ReadFull(other.nc, make([]byte, 2)); err != nil {
+		t.Errorf("who was connected: %v", err)
+	}
+	for _, nc := range held {
+		_ = nc.Close()
+	}
+	testserver.Eventually(t, 15*time.Second, func() error {
+		nc, err := net.Dial("tcp", p.MQTT)
+		if err != nil {
+			return err
+		}
+		defer nc.Close()
+		_ = nc.SetDeadline(time.Now().Add(3 * time.Second))
+		if _, err := nc.Write(connectPacket(5, "after", sign(t, "1", 0))); err != nil {
+			return err
+		}
+		_, err = connack(nc)
+		return err
+	})
+	other.isServed(t, 20)
+}
