@@ -28,7 +28,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	us := users(6)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(6, us)
-	f.crash(kills(t, 20))
+	f.crash(kills(t, 20), l)
 	stop()
 	f.check(l, ds)
 }
@@ -38,7 +38,7 @@ func TestKilledProcessLosesNothingOnSQLite(t *testing.T) {
 	us := users(4)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(4, us)
-	f.crash(kills(t, 10))
+	f.crash(kills(t, 10), l)
 	stop()
 	f.check(l, ds)
 }

@@ -177,11 +177,15 @@ func (f *fleet) pick() (*node, error) {
 	return live[rand.IntN(len(live))], nil
 }
 
-// crash kills nodes at random moments, n times in all, one after the other.
-func (f *fleet) crash(n int) {
+// crash kills nodes at random moments, n times in all, one after the other, each
+// after some more posts were answered: there is always work under way.
+func (f *fleet) crash(n int, l *ledger) {
 	bin := testserver.Binary(f.t)
 	for range n {
-		<-time.After(time.Duration(50+rand.IntN(300)) * time.Millisecond) // the moment is what is random
+		want := l.count() + 1 + rand.IntN(40)
+		for deadline := time.Now().Add(5 * time.Second); l.count() < want && time.Now().Before(deadline); {
+			<-time.After(time.Duration(1+rand.IntN(20)) * time.Millisecond) // the moment is what is random
+		}
 		x := f.nodes[rand.IntN(len(f.nodes))]
 		x.end(syscall.SIGKILL)
 		x.start(f.t, bin)

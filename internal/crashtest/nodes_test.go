@@ -35,7 +35,7 @@ func TestThreeNodesKilledUnderLoadLoseNothing(t *testing.T) {
 	ds := f.devices(us, nil)
 	l, stop := f.posters(6, us)
 	still := hops(ds)
-	f.crash(kills(t, 10))
+	f.crash(kills(t, 10), l)
 	still()
 	stop()
 	f.check(l, ds)

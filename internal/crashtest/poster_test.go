@@ -113,6 +113,16 @@ func (f *fleet) send(path, app, key string, b []byte) (int, []byte, error) {
 	return resp.StatusCode, answer, err
 }
 
+// count is how many notifications were answered with 201.
+func (l *ledger) count() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, seqs := range l.seqs {
+		n += len(seqs)
+	}
+	return n
+}
+
 func (l *ledger) miss(status int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
