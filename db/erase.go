@@ -11,10 +11,10 @@ import (
 // sessions, the idempotency keys u called with, and the inbox row with the
 // settings. What is appended to u afterwards begins again at seq 1.
 //
-// Two things stay on purpose. Revocations of u's tokens, which would be good
-// again otherwise. And, for at most bridge.KeyTTL, other callers' idempotency
-// keys, whose answers name u's id: without them a repeated request would bring
-// back what was erased.
+// Three things stay on purpose. Revocations of u's tokens, which would be good
+// again otherwise. For at most bridge.KeyTTL, other callers' idempotency keys,
+// whose answers name u's id, and the ids that an import brought: without them a
+// repeated request or import would bring back what was erased.
 //
 // Locks are taken in the order of the log: reports by id, the inbox row, then
 // keys; the lock of new sessions comes last, so that no session outlives u with a

@@ -1,0 +1,270 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// past makes n notifications of u that another application numbered from first.
+func past(u bridge.UserID, first int64, n int) []PastNotification {
+	out := make([]PastNotification, n)
+	for i := range out {
+		out[i] = PastNotification{ID: first + int64(i), CreatedAt: time.UnixMilli(1_700_000_000_000 + int64(i)).UTC(),
+			Draft: bridge.Draft{User: u, Kind: bridge.KindMessage, Title: fmt.Sprintf("Pasado %d ? 'ñ\" \\", i+1), Message: "línea 1\nlínea 2"}}
+	}
+	return out
+}
+
+var imported = func() func() int64 { // ids of the other application that no test shares
+	var mu sync.Mutex
+	next := int64(1)
+	return func() int64 { mu.Lock(); defer mu.Unlock(); next += 10_000; return next }
+}()
+
+func TestImportedNotificationsAreThePast(t *testing.T) {
+	together(t, map[string]func(t *testing.T, d *DB){
+		"they keep what they were, and are counted": func(t *testing.T, d *DB) {
+			ctx, u, id := testContext(t), fresh(), imported()
+			ns := past(u, id, 3)
+			ns[1].Kind, ns[1].ReportID, ns[1].StatusID, ns[1].Data = bridge.KindReportStatus, 5, bridge.Approved, []byte(`{"a":"b"}`)
+			ns[2].ReadAt = time.UnixMilli(1_700_000_100_000).UTC()
+			if added, err := d.ImportNotifications(ctx, ns); err != nil || added != 3 {
+				t.Fatalf("added %d, %v", added, err)
+			}
+			page, err := d.List(ctx, bridge.Query{User: u, Forward: true, Limit: 10})
+			must(t, err)
+			if page.Count != (bridge.Count{Total: 3, Unread: 2, Last: 3}) {
+				t.Errorf("counts %+v", page.Count)
+			}
+			for i, got := range page.Items {
+				want := bridge.Notification{ID: got.ID, Seq: bridge.Seq(i + 1), User: u, Kind: ns[i].Kind, Title: ns[i].Title, Message: ns[i].Message,
+					CreatedAt: ns[i].CreatedAt, ReadAt: ns[i].ReadAt, ReportID: ns[i].ReportID, StatusID: ns[i].StatusID, Data: ns[i].Data, Muted: true}
+				if got.CreatedAt != want.CreatedAt || got.ReadAt != want.ReadAt || string(got.Item()) != string(want.Item()) || !got.Muted {
+					t.Errorf("item %d is %s, want %s", i, got.Item(), want.Item())
+				}
+			}
+			exact(t, d, u)
+		},
+		"no device gets them, and the latest is retained": func(t *testing.T, d *DB) {
+			ctx, u := testContext(t), fresh()
+			seed(t, d, u, 2)
+			changed, err := d.Now(ctx)
+			must(t, err)
+			_, err = d.ImportNotifications(ctx, past(u, imported(), 4))
+			must(t, err)
+			live := seed(t, d, u, 1)
+			if live[0].Seq != 7 || live[0].Muted {
+				t.Errorf("what follows has seq %d, muted %v", live[0].Seq, live[0].Muted)
+			}
+			after, err := d.After(ctx, u, 2, 10)
+			must(t, err)
+			if got := seqsOf(after); !slices.Equal(got, []bridge.Seq{7}) {
+				t.Errorf("delivered after 2: %v", got)
+			}
+			feed, _, err := d.Since(ctx, changed, 10)
+			must(t, err)
+			for _, n := range feed {
+				if n.User == u && n.Seq != 7 {
+					t.Errorf("the feed has seq %d", n.Seq)
+				}
+			}
+			u = fresh()
+			_, err = d.ImportNotifications(ctx, past(u, imported(), 2))
+			must(t, err)
+			if head, err := d.Head(ctx, u); err != nil || head.Last != 2 || head.Latest == nil || head.Latest.Seq != 2 {
+				t.Errorf("head %+v, %v", head, err)
+			}
+			exact(t, d, u)
+		},
+		"again they change nothing, whatever became of them": func(t *testing.T, d *DB) {
+			ctx, u, id := testContext(t), fresh(), imported()
+			ns := past(u, id, 3)
+			_, err := d.ImportNotifications(ctx, append(ns[:2:2], ns[0])) // one id twice
+			must(t, err)
+			page, err := d.List(ctx, bridge.Query{User: u, Limit: 10})
+			must(t, err)
+			must(t, d.Delete(ctx, u, page.Items[0].ID))
+			if added, err := d.ImportNotifications(ctx, ns); err != nil || added != 1 {
+				t.Errorf("again: added %d, %v; want the third", added, err)
+			}
+			if c, err := d.Count(ctx, u); err != nil || c != (bridge.Count{Total: 2, Unread: 2, Last: 3}) {
+				t.Errorf("counts %+v, %v", c, err)
+			}
+			must(t, d.Erase(ctx, u))
+			if added, err := d.ImportNotifications(ctx, ns); err != nil || added != 0 {
+				t.Errorf("after the user was erased: added %d, %v", added, err)
+			}
+		},
+		"too many at once are refused": func(t *testing.T, d *DB) {
+			if _, err := d.ImportNotifications(testContext(t), past(fresh(), imported(), MaxImport+1)); err == nil {
+				t.Error("no error")
+			}
+		},
+		"imports and appends together leave no hole": func(t *testing.T, d *DB) {
+			ctx, us := testContext(t), []bridge.UserID{fresh(), fresh(), fresh()}
+			same := imported()
+			jobs := []func(i int) error{
+				func(i int) error { // two imports of one file
+					return second(d.ImportNotifications(ctx, mixed(us, same+int64(i)*10, false)))
+				},
+				func(i int) error { return second(d.ImportNotifications(ctx, mixed(us, same+int64(i)*10, true))) },
+				func(i int) error {
+					return second(d.Append(ctx, bridge.Command{Drafts: []bridge.Draft{
+						{User: us[i%3], Title: "T", Message: "M"}, {User: us[(i+1)%3], Title: "T", Message: "M"}}}))
+				},
+			}
+			var wg sync.WaitGroup
+			errs := make([]error, len(jobs))
+			for w, job := range jobs {
+				wg.Go(func() {
+					for i := range 15 {
+						errs[w] = errors.Join(errs[w], job(i))
+					}
+				})
+			}
+			wg.Wait()
+			must(t, errors.Join(errs...))
+			total := int64(0)
+			for _, u := range us {
+				exact(t, d, u)
+				page, err := d.List(ctx, bridge.Query{User: u, Forward: true, Limit: 200})
+				must(t, err)
+				for i, n := range page.Items {
+					if n.Seq != bridge.Seq(i+1) {
+						t.Fatalf("user %s: seq %d in place %d", u, n.Seq, i+1)
+					}
+				}
+				total += page.Count.Total
+			}
+			if want := int64(15*6 + 15*2); total != want {
+				t.Errorf("%d notifications, want %d", total, want)
+			}
+		},
+	})
+}
+
+// mixed are two notifications for each of us.
+func mixed(us []bridge.UserID, id int64, reverse bool) []PastNotification {
+	var out []PastNotification
+	for i := range 2 * len(us) {
+		out = append(out, past(us[i%len(us)], id+int64(i), 1)...)
+	}
+	if reverse {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func TestImportedReportsKeepTheirIDs(t *testing.T) {
+	together(t, map[string]func(t *testing.T, d *DB){
+		"and new ones come after them": func(t *testing.T, d *DB) {
+			ctx, u, id := testContext(t), fresh(), imported()
+			made := time.UnixMilli(1_700_000_000_000).UTC()
+			rs := []PastReport{
+				{NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Approved}, CreatedAt: made, UpdatedAt: made.Add(time.Hour)},
+				{NewReport: bridge.NewReport{ID: id + 3, Title: "Dos", User: u, Status: bridge.Pending}, CreatedAt: made, UpdatedAt: made},
+			}
+			if added, err := d.ImportReports(ctx, rs); err != nil || added != 2 {
+				t.Fatalf("added %d, %v", added, err)
+			}
+			got, err := d.Report(ctx, id)
+			must(t, err)
+			want := bridge.Report{ID: id, Title: "Uno", User: u, Status: bridge.Approved, CreatedAt: made, UpdatedAt: made.Add(time.Hour)}
+			if got != want {
+				t.Errorf("report %+v, want %+v", got, want)
+			}
+			if next := newReport(t, d, bridge.NewReport{Title: "Tres", User: u}); next.ID <= id+3 {
+				t.Errorf("the next report has id %d", next.ID)
+			}
+			_, err = d.Append(ctx, bridge.Command{Change: &bridge.StatusChange{Report: id, Status: bridge.Rejected, Title: "Uno", User: u},
+				Drafts: []bridge.Draft{{User: u, Title: "T", Message: "M"}}})
+			must(t, err)
+			if added, err := d.ImportReports(ctx, rs); err != nil || added != 0 {
+				t.Errorf("again: added %d, %v", added, err)
+			}
+			if got, err = d.Report(ctx, id); err != nil || got.Status != bridge.Rejected {
+				t.Errorf("after a status change and a second import: %+v, %v", got, err)
+			}
+		},
+		"and one that is there already stays, unless it is another": func(t *testing.T, d *DB) {
+			ctx, u, id := testContext(t), fresh(), imported()
+			newReport(t, d, bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Rejected})
+			now := time.Now()
+			uno := PastReport{At: "reports[0]", NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Pending}, CreatedAt: now, UpdatedAt: now}
+			dos := uno
+			dos.At, dos.ID = "reports[1]", id+1
+			other := dos
+			other.At, other.User = "reports[2]", fresh()
+			newReport(t, d, bridge.NewReport{ID: other.ID + 1, Title: "Ajeno", User: u, Status: bridge.Rejected})
+			other.ID++
+			var bad *bridge.InvalidError
+			if _, err := d.ImportReports(ctx, []PastReport{uno, dos, other}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "reports[2].id") {
+				t.Fatalf("an id of another report: %v", err)
+			}
+			if _, err := d.Report(ctx, dos.ID); !errors.Is(err, bridge.ErrNotFound) {
+				t.Errorf("the failed import stored a report: %v", err)
+			}
+			if added, err := d.ImportReports(ctx, []PastReport{uno, dos}); err != nil || added != 2 {
+				t.Errorf("without it: added %d, %v", added, err)
+			}
+			if got, err := d.Report(ctx, id); err != nil || got.Status != bridge.Rejected {
+				t.Errorf("the one that was there: %+v, %v", got, err)
+			}
+		},
+	})
+}
+
+func TestImportedSettingsHoldOnce(t *testing.T) {
+	together(t, map[string]func(t *testing.T, d *DB){
+		"with an inbox, without one, and against a later choice": func(t *testing.T, d *DB) {
+			ctx, with, without, on := testContext(t), fresh(), fresh(), fresh()
+			seed(t, d, with, 1)
+			ss := []PastSettings{{User: with}, {User: without}, {User: on, Settings: bridge.DefaultSettings()}}
+			if added, err := d.ImportSettings(ctx, ss); err != nil || added != 3 {
+				t.Fatalf("added %d, %v", added, err)
+			}
+			for u, want := range map[bridge.UserID]bool{with: false, without: false, on: true} {
+				if s, err := d.Settings(ctx, u); err != nil || s.ReviewEnabled != want {
+					t.Errorf("user %s: %+v, %v", u, s, err)
+				}
+			}
+			if n := number(t, d, "SELECT count(*) FROM falcon_inboxes WHERE user_id = ?", on); n != 0 {
+				t.Error("the default made an inbox")
+			}
+			must(t, d.SetSettings(ctx, with, bridge.DefaultSettings()))
+			if added, err := d.ImportSettings(ctx, ss); err != nil || added != 0 {
+				t.Errorf("again: added %d, %v", added, err)
+			}
+			if s, err := d.Settings(ctx, with); err != nil || !s.ReviewEnabled {
+				t.Errorf("the later choice was undone: %+v, %v", s, err)
+			}
+		},
+	})
+}
+
+// The relay publishes what is retained: it is told of the users an import brought.
+func TestTheRelayHearsOfAnImport(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx, u := testContext(t), fresh()
+		if _, held, err := d.LeaseRelay(ctx, "n", time.Minute); err != nil || !held {
+			t.Fatalf("lease: %v, %v", held, err)
+		}
+		_, err := d.ImportNotifications(ctx, past(u, imported(), 2))
+		must(t, err)
+		testserver.Eventually(t, 10*time.Second, func() error { // on Postgres below the horizon of the whole cluster
+			users, _, err := d.Touched(ctx, "", 10)
+			if err == nil && !slices.Equal(users, []bridge.UserID{u}) {
+				err = fmt.Errorf("touched %v, want %s once", users, u)
+			}
+			return err
+		})
+	})
+}

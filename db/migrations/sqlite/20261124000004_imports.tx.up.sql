@@ -1,0 +1,8 @@
+-- What was imported from another application, by its id there, so that an import
+-- that is repeated, or goes on after it broke off, brings nothing twice.
+CREATE TABLE falcon_imports (
+    kind TEXT    NOT NULL, -- report, settings, notification
+    id   TEXT    NOT NULL,
+    at   INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
