@@ -36,6 +36,7 @@ type Conn struct {
 	claims Claims
 	expiry time.Duration
 	own    *pump   // the device's own topic; nil: not subscribed
+	left   window  // of the own topic, sent before it was subscribed anew or unsubscribed, see leaveOpen
 	others []*pump // operators' subscriptions, which last as long as the connection
 	aux    aux
 	acked  Seq       // cursor of the own topic
@@ -163,13 +164,18 @@ func (c *Conn) Ack(packetID uint16) bool {
 		}
 		p = of
 	} else {
-		if p == nil || !p.win.complete(packetID) {
+		switch {
+		case p != nil && p.win.complete(packetID):
+			c.moveCursor()
+		case !c.left.complete(packetID):
 			return false
 		}
-		c.moveCursor()
 	}
 	c.hub.figures.acked.Add(1)
 	c.progress()
+	if p == nil {
+		return true
+	}
 	p.held = false
 	p.start()
 	if p != c.own && c.own != nil {
@@ -186,8 +192,19 @@ func (c *Conn) progress() {
 	}
 }
 
+// Awaits tells whether a message was sent under that packet id that is not
+// acknowledged yet.
+func (c *Conn) Awaits(packetID uint16) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if packetID > ownIDs {
+		return c.aux.uses(packetID)
+	}
+	return c.left.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
+}
+
 func (c *Conn) inflight() int {
-	n := len(c.aux.inflight)
+	n := len(c.aux.inflight) + len(c.left.seqs)
 	if c.own != nil {
 		n += len(c.own.win.seqs)
 	}

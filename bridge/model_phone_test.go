@@ -26,6 +26,7 @@ type phone struct {
 	inbox    *inbox
 	pos      bridge.Seq   // the last seq that came, or where delivery started
 	out      []bridge.Seq // what came and was not acknowledged
+	due      []bridge.Seq // the same, of before it unsubscribed or named its place
 	wantCopy bridge.Seq   // the retained copy that was due at the SUBSCRIBE; 0: none
 }
 
@@ -108,7 +109,7 @@ func (p *phone) open(m *model, as connectAs) {
 		p.subscribed, p.durable, p.highest = false, 0, 0
 	}
 	p.exists, p.conn, p.inbox, p.pos, p.out = true, c, in, p.durable, nil
-	p.wantCopy = 0
+	p.due, p.wantCopy = nil, 0
 	c.Resume()
 }
 
@@ -147,6 +148,7 @@ func (m *model) since(r *rapid.T) {
 	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
 	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}, Since: &s}
 	m.ok(p.conn.Subscribe(m.e.ctx, req))
+	p.due = slices.DeleteFunc(append(p.due, p.out...), func(o bridge.Seq) bool { return o > s }) // sent again
 	p.subscribed, p.pos, p.durable, p.out = true, s, s, nil
 	p.conn.Activate(req.Filter)
 }
@@ -158,20 +160,23 @@ func (m *model) unsubscribe(r *rapid.T) {
 	if existed != p.subscribed {
 		r.Fatalf("unsubscribed from something: %v, want %v", existed, p.subscribed)
 	}
+	p.due = append(p.due, p.out...)
 	p.subscribed, p.out, p.wantCopy, p.highest = false, nil, 0, 0 // a later delivery is a new one
 }
 
 func (m *model) acknowledge(r *rapid.T) {
 	p := m.phone(r, true)
-	if len(p.out) == 0 {
+	all := slices.Concat(p.due, p.out)
+	if len(all) == 0 {
 		r.Skip("nothing in flight")
 	}
-	p.ack(r, rapid.SliceOfNDistinct(rapid.SampledFrom(p.out), 1, len(p.out), rapid.ID).Draw(r, "seqs"))
+	p.ack(r, rapid.SliceOfNDistinct(rapid.SampledFrom(all), 1, len(all), rapid.ID).Draw(r, "seqs"))
 }
 
 func (p *phone) ack(_ *rapid.T, seqs []bridge.Seq) {
 	for _, s := range seqs { // in the order drawn
 		p.out = slices.DeleteFunc(p.out, func(o bridge.Seq) bool { return o == s })
+		p.due = slices.DeleteFunc(p.due, func(o bridge.Seq) bool { return o == s })
 	}
 	for _, s := range seqs {
 		p.conn.Ack(bridge.PacketID(s))
@@ -198,8 +203,8 @@ func (p *phone) settle(t *rapid.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s/%s stands at %d with %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos, p.out,
-				p.user.after(p.pos), p.wantCopy)
+			t.Fatalf("%s/%s stands at %d with %v and %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos,
+				p.due, p.out, p.user.after(p.pos), p.wantCopy)
 		}
 		time.Sleep(200 * time.Microsecond)
 	}
@@ -208,7 +213,7 @@ func (p *phone) settle(t *rapid.T) {
 // settled tells whether nothing more must come: everything did, or the window is
 // too full for the pump to go on.
 func (p *phone) settled() bool {
-	room := p.window - len(p.out)
+	room := p.window - len(p.out) - len(p.due)
 	if p.wantCopy > 0 && room > 0 {
 		return false
 	}
@@ -237,8 +242,8 @@ func (p *phone) got(t *rapid.T, m bridge.Message) {
 		t.Fatalf("seq %d came under id %d", m.Seq, m.PacketID)
 	case m.Seq <= p.highest && !m.Dup:
 		t.Fatalf("seq %d was sent before and carries no DUP", m.Seq)
-	case len(p.out) >= p.window:
-		t.Fatalf("%d in flight, the window is %d", len(p.out)+1, p.window)
+	case len(p.out)+len(p.due) >= p.window:
+		t.Fatalf("%d in flight, the window is %d", len(p.out)+len(p.due)+1, p.window)
 	}
 	p.pos, p.highest = m.Seq, max(p.highest, m.Seq)
 	p.out = append(p.out, m.Seq)

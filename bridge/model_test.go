@@ -215,10 +215,10 @@ func (m *model) end() {
 		}
 		for {
 			p.settle(m.t)
-			if len(p.out) == 0 {
+			if len(p.out)+len(p.due) == 0 {
 				break
 			}
-			p.ack(m.t, slices.Clone(p.out))
+			p.ack(m.t, slices.Concat(p.due, p.out))
 		}
 		if rest := p.user.after(p.pos); len(rest) > 0 {
 			m.t.Fatalf("%s never got %v", p.device.ClientID, rest)

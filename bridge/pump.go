@@ -72,15 +72,15 @@ func (p *pump) offer(h Hint) {
 	p.start()
 }
 
-// forget drops what hints carried: a mute or a delete was committed.
+// forget drops what hints carried and has the log read anew: a mute, its end or a
+// delete was committed. What a mute hid from a device that came meanwhile is due
+// once it ends.
 func (p *pump) forget() {
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
 	p.retainedAt = time.Time{}
-	if len(p.cache) > 0 {
-		p.cache, p.behind = nil, true
-		p.start()
-	}
+	p.cache, p.behind = nil, true
+	p.start()
 }
 
 // start makes p run where there is something to send and room for it; c.mu is
@@ -243,7 +243,7 @@ func (p *pump) claim(items []Notification, after Seq, room int) []Message {
 			c.endLocked(EndExpired)
 			return nil
 		}
-		if p.isOwn() && p.sub.QoS > 0 && !p.win.admits(n.Seq) {
+		if p.isOwn() && p.sub.QoS > 0 && (!p.win.admits(n.Seq) || c.left.uses(PacketID(n.Seq))) {
 			p.behind, p.cache, p.held = true, nil, true
 			break
 		}
@@ -311,6 +311,7 @@ func (p *pump) send(ms []Message) bool {
 			c.aux.complete(m.PacketID)
 		} else {
 			p.win.drop(m.Seq)
+			c.left.drop(m.Seq)
 		}
 	}
 	if p.isOwn() {

@@ -59,6 +59,35 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "c")
 			w.expect(l, "3")
 		},
+		"what waits for a device that came while its user was muted comes once it is not": func(w *world) {
+			c, l, _ := w.connect(persistent("7"))
+			w.subscribe(c, qos1)
+			c.Close()
+			w.notify("7", "a")
+			w.log.setMuted("7", true)
+			c, l, _ = w.connect(persistent("7"))
+			c.Resume()
+			w.expect(l, "")
+			w.log.setMuted("7", false)
+			w.hub.Hint(Hint{Type: HintMuted, User: "7"})
+			w.expect(l, "1")
+		},
+		"what is not acknowledged keeps its room when the subscription goes": func(w *world) {
+			c, l, _ := w.connect(ConnectRequest{Device: Device{"7", "x"}, ReceiveMaximum: 2})
+			w.subscribe(c, qos1)
+			w.notify("7", "a", "b")
+			ids := w.expect(l, "1 2")
+			if _, err := c.Unsubscribe(context.Background(), "users/7/reports/status"); err != nil {
+				w.t.Fatal(err)
+			}
+			w.subscribe(c, SubscribeRequest{Subscription: Subscription{QoS: 1}, RetainHandling: 2})
+			w.notify("7", "c", "d")
+			w.expect(l, "")
+			if !c.Awaits(ids[0]) || !c.Ack(ids[0]) || c.Awaits(ids[0]) {
+				w.t.Error("what was sent before cannot be acknowledged")
+			}
+			w.expect(l, "3")
+		},
 		"a persistent device resumes after what it acknowledged, with DUP and the same ids": func(w *world) {
 			c, l, present := w.connect(persistent("7"))
 			if present {

@@ -140,7 +140,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 	c.held = false
 	if r.Since != nil || !existed {
 		p.dupUpTo = max(p.dupUpTo, p.sent)
-		p.win.seqs = nil
+		c.leaveOpen(p, start)
 		p.pos, c.acked = start, start
 		if r.Since != nil && start > *r.Since {
 			c.jumped(start)
@@ -175,6 +175,15 @@ func (c *Conn) subscribeOther(ctx context.Context, r SubscribeRequest, u UserID)
 	}
 	p.adopt(r, existed, head.Latest)
 	return nil
+}
+
+// leaveOpen empties p's window, whose messages the device has yet to acknowledge:
+// they keep their packet ids and their room (MQTT 5 [MQTT-3.3.4-9], [MQTT-3.10.4-3]).
+// What is after start is sent again, under its old packet id. c.mu is held.
+func (c *Conn) leaveOpen(p *pump, start Seq) {
+	open := slices.Concat(c.left.seqs, p.win.seqs)
+	c.left.seqs = slices.DeleteFunc(open, func(s Seq) bool { return s > start })
+	p.win.seqs = nil
 }
 
 // restart forgets what hints carried for another position: it is to be read from
@@ -228,6 +237,7 @@ func (c *Conn) detach(p *pump) {
 	c.mu.Lock()
 	p.gone = true
 	if c.own == p {
+		c.leaveOpen(p, p.sent)
 		c.own = nil
 	} else {
 		c.others = without(c.others, p)

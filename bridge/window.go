@@ -33,6 +33,11 @@ func (w *window) admits(s Seq) bool {
 
 func (w *window) add(s Seq) { w.seqs = append(w.seqs, s) }
 
+// uses tells whether the packet id is that of a seq in w.
+func (w *window) uses(id uint16) bool {
+	return slices.ContainsFunc(w.seqs, func(s Seq) bool { return PacketID(s) == id })
+}
+
 // complete takes the seq with that packet id out; false where there is none.
 func (w *window) complete(id uint16) bool {
 	for i, s := range w.seqs {
@@ -83,11 +88,15 @@ func (a *aux) take(of *pump, s Seq) uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
 		a.next = uint16((int(a.next) + 1) % auxIDs)
-		if !slices.ContainsFunc(a.inflight, func(e auxEntry) bool { return e.id == id }) {
+		if !a.uses(id) {
 			a.inflight = append(a.inflight, auxEntry{id, s, of})
 			return id
 		}
 	}
+}
+
+func (a *aux) uses(id uint16) bool {
+	return slices.ContainsFunc(a.inflight, func(e auxEntry) bool { return e.id == id })
 }
 
 func (a *aux) complete(id uint16) (*pump, bool) {
