@@ -141,8 +141,8 @@ func (c *conn) keep(l *login) {
 }
 
 // refuseFault answers a CONNECT that is no good, p being as much of it as came. A
-// 3.1.1 device gets no CONNACK but for an unknown version ([MQTT-3.1.2-2]), and
-// neither does what is no MQTT.
+// 3.1.1 device gets no CONNACK ([MQTT-3.1.4-1]), and neither does what is no MQTT.
+// A version nobody knows is answered in the form of the newest ([MQTT-3.1.2-2]).
 func (c *conn) refuseFault(p []byte, f *fault) error {
 	if len(p) == 0 || p[0]>>4 != packets.Connect {
 		return f
@@ -150,10 +150,10 @@ func (c *conn) refuseFault(p []byte, f *fault) error {
 	switch version := versionOf(p); {
 	case version == 0:
 		return f
-	case version >= 5:
-		c.version = 5
-	case f.code == codeVersion:
+	case f.code == codeVersion && version == 3: // MQTT 3.1, whose CONNACK is that of 3.1.1
 		c.version = 4
+	case f.code == codeVersion, version >= 5:
+		c.version = 5
 	default:
 		return f
 	}

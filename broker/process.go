@@ -36,14 +36,14 @@ func (c *conn) process(p []byte) error {
 		return c.subscribe(&pk)
 	case packets.Unsubscribe:
 		return c.unsubscribe(&pk)
-	case packets.Pubrec, packets.Pubrel:
+	case packets.Pubrec, packets.Pubrel, packets.Pubcomp:
 		return c.complete(&pk)
 	case packets.Auth:
 		return c.renew(&pk)
 	case packets.Disconnect:
 		return c.depart(&pk)
 	}
-	return nil // PUBCOMP
+	return nil
 }
 
 // decode has mochi decode one packet that strict passed. It copies p, which is the
@@ -145,12 +145,17 @@ func (c *conn) publish(pk *packets.Packet) error {
 		PacketID: pk.PacketID, ReasonCode: codeNotAuthorized})
 }
 
+var errWrongAck = &fault{codeProtocolError, "a QoS 2 packet for a message of QoS 1"}
+
 // complete leads a QoS 2 exchange to its end that no message belongs to here: the
 // device may have begun it with another server ([MQTT-4.3.3-11]).
 func (c *conn) complete(pk *packets.Packet) error {
 	next := packets.FixedHeader{Type: packets.Pubcomp}
-	if pk.FixedHeader.Type == packets.Pubrec {
-		if pk.ReasonCode >= codeUnspecified {
+	if pk.FixedHeader.Type != packets.Pubrel {
+		if c.session.Awaits(pk.PacketID) { // which a PUBACK is due for ([MQTT-4.3.2-4])
+			return errWrongAck
+		}
+		if pk.FixedHeader.Type == packets.Pubcomp || pk.ReasonCode >= codeUnspecified {
 			return nil
 		}
 		next = packets.FixedHeader{Type: packets.Pubrel, Qos: 1}

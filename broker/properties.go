@@ -92,7 +92,8 @@ var (
 
 // properties reads the property block of a packet of that type. The order of the
 // checks is the order of the codes: what cannot be read or is unknown is
-// malformed, what may not be there is a protocol error (§2.2.2.2, §4.13.1).
+// malformed, what may not be there is a protocol error (§2.2.2.2, §4.13.1), but
+// malformed too in a request.
 func (s *scan) properties(packet byte) (seen uint64) {
 	p := scan{b: s.take(s.varint())}
 	for len(p.b) > 0 && s.err == nil {
@@ -137,21 +138,27 @@ func (s *scan) property(id int, packet byte) {
 	if s.err != nil {
 		return
 	}
-	if properties[id].in&(1<<packet) == 0 {
+	request := packet == packets.Subscribe || packet == packets.Unsubscribe
+	switch {
+	case properties[id].in&(1<<packet) != 0:
+	case request:
+		s.fail(errMalformed)
+	default:
 		s.fail(errProperty)
-		return
 	}
 	switch id {
 	case propPayloadFormat, propProblemInfo, propResponseInfo:
 		if n > 1 {
 			s.fail(errValue)
 		}
-	case propSubID, propReceiveMax, propMaxPacket:
+	case propSubID:
+		if n == 0 {
+			s.fail(errMalformed)
+		}
+	case propReceiveMax, propMaxPacket:
 		if n == 0 {
 			s.fail(errValue)
 		}
-	case propTopicAlias:
-		s.fail(errAlias) // none was offered in CONNACK (§3.2.2.3.8)
 	case propResponseTopic:
 		if !validTopic(text) {
 			s.fail(errValue)
