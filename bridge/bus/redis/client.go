@@ -4,12 +4,24 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
+
+func init() { redis.SetLogger(clientLog{}) }
+
+// clientLog keeps go-redis's remarks out of stderr. Each comes with an error that
+// a caller handles.
+type clientLog struct{}
+
+func (clientLog) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "redis")
+}
 
 // errOver is what a session's client gets when it wants to connect once more.
 var errOver = errors.New("the connection was lost")
