@@ -42,6 +42,8 @@ func (users) Verify(_ context.Context, raw string) (bridge.Claims, error) {
 		return bridge.Claims{}, token.ErrRevoked
 	case "unknown":
 		return bridge.Claims{}, fmt.Errorf("%w: %w", token.ErrInvalid, token.ErrUnavailable)
+	case "panic":
+		panic("a panic that quotes " + raw + ": Geheimnis")
 	case "brief":
 		return bridge.Claims{User: "7", ExpiresAt: time.Now().Add(300 * time.Millisecond)}, nil
 	}

@@ -1,0 +1,59 @@
+package broker
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A panic may carry what was sent: it ends its own connection, and neither the log
+// nor the device is told more than that there was one.
+func TestAPanicEndsOneConnectionAndTellsNothing(t *testing.T) {
+	log := &lockedBuffer{}
+	o := Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	everywhere(t, o, func(t *testing.T, w *world, at place) {
+		other := w.login(at, "other", "8")
+		d := w.dial(at)
+		d.send(connect{id: "a", token: "panic", clean: true}.packet(at.version))
+		d.expectEnd(0)
+		other.alive()
+		w.login(at, "a", "7").alive()
+		if at.version == 5 { // and where it is logged in already
+			d := w.dial(at)
+			d.send(connect{id: "b", token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(5))
+			d.expectConnack(0)
+			d.send(auth("panic"))
+			if last := d.last(); bytes.Contains(last, []byte("Geheimnis")) {
+				t.Errorf("the device is told % X", last)
+			}
+			other.alive()
+		}
+		want := map[byte]int64{4: 1, 5: 2}[at.version]
+		if n := w.broker.Stats().Panics; n != want {
+			t.Errorf("%d panics counted, want %d", n, want)
+		}
+		if text := log.String(); !strings.Contains(text, "made the decoder panic") || strings.Contains(text, "Geheimnis") {
+			t.Errorf("the log: %s", text)
+		}
+	})
+}
+
+// lockedBuffer is a buffer for many goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
