@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -132,6 +133,9 @@ func Decode(b []byte) (Message, error) {
 // hints that were. Garbage is ignored: everyone who may reach the server may
 // publish some.
 func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
+	if begunBy(b, node) {
+		return 0
+	}
 	m, err := Decode(b)
 	if err != nil || m.Node == node && node != "" {
 		return 0
@@ -143,4 +147,22 @@ func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
 		h.Hint(hint)
 	}
 	return len(m.Hints)
+}
+
+// begunBy tells whether b is node's own as far as its first field tells. A node
+// hears all its own messages back on some buses, as many as it sends, and
+// decoding them would be thrown away.
+func begunBy(b []byte, node string) bool {
+	if node == "" {
+		return false
+	}
+	for _, part := range [...]string{"{", `"n"`, ":", `"`} {
+		rest, found := bytes.CutPrefix(bytes.TrimLeft(b, " "), []byte(part))
+		if !found {
+			return false
+		}
+		b = rest
+	}
+	rest, found := bytes.CutPrefix(b, []byte(node))
+	return found && bytes.HasPrefix(rest, []byte{'"'})
 }

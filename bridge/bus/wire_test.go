@@ -87,12 +87,16 @@ func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
 		message            string
 		hints, reconnected int
 	}{
-		"another node's":   {`{"n":"b","h":[{"t":"m","u":"7"}]}`, 1, 0},
-		"its own":          {`{"n":"a","h":[{"t":"m","u":"7"}]}`, 0, 0},
-		"an application's": {`{"n":"","u":[["7",1],["8",1]]}`, 2, 0},
-		"all, another's":   {`{"n":"b","all":true}`, 0, 1},
-		"all, its own":     {`{"n":"a","all":true}`, 0, 0},
-		"garbage":          {`{"n":`, 0, 0},
+		"another node's":         {`{"n":"b","h":[{"t":"m","u":"7"}]}`, 1, 0},
+		"its own":                {`{"n":"a","h":[{"t":"m","u":"7"}]}`, 0, 0},
+		"an application's":       {`{"n":"","u":[["7",1],["8",1]]}`, 2, 0},
+		"all, another's":         {`{"n":"b","all":true}`, 0, 1},
+		"all, its own":           {`{"n":"a","all":true}`, 0, 0},
+		"as Postgres spells":     {`{"n" : "a", "u" : [["7", 1]]}`, 0, 0},
+		"one whose name goes on": {`{"n":"ab","u":[["7",1]]}`, 1, 0},
+		"one with a blank more":  {`{"n":" a","u":[["7",1]]}`, 1, 0},
+		"its own, told late":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
+		"garbage":                {`{"n":`, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &handler{}
@@ -124,4 +128,15 @@ func FuzzDeliver(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkDeliverOwn is what every transaction of a node costs it once more.
+func BenchmarkDeliverOwn(b *testing.B) {
+	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if bus.Deliver(message, "node", &handler{}) != 0 {
+			b.Fatal("it was delivered")
+		}
+	}
 }
