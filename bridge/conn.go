@@ -98,6 +98,12 @@ func (c *Conn) abandon() {
 	}
 }
 
+// valid tells whether the token still is what it was at the login: neither
+// expired nor revoked. c.mu is held.
+func (c *Conn) valid(now time.Time) bool {
+	return !c.claims.Expired(now) && !c.hub.Revocations.Revoked(c.claims)
+}
+
 // endOlder ends what is connected here as the same device, before its session is
 // opened anew, so that its cursor can still be flushed.
 func (h *Hub) endOlder(d Device) {
@@ -137,6 +143,11 @@ func (c *Conn) register() {
 	if stale {
 		c.end(EndTakenOver)
 	}
+	c.mu.Lock()
+	if !c.valid(time.Now()) { // revoked after the token was verified, before the poll could see c
+		c.endLocked(EndExpired)
+	}
+	c.mu.Unlock()
 	c.hub.figures.connections.Add(1)
 	c.hub.roll.open(c)
 }
@@ -219,6 +230,9 @@ func (c *Conn) Renew(claims Claims) error {
 	}
 	c.mu.Lock()
 	c.claims = claims
+	if !c.valid(time.Now()) {
+		c.endLocked(EndExpired)
+	}
 	others := c.others
 	c.mu.Unlock()
 	for _, p := range others {

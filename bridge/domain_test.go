@@ -175,3 +175,14 @@ func TestPacketIDsFollowTheSeq(t *testing.T) {
 		t.Error("two seqs in flight may share a packet id, or one that is free is refused")
 	}
 }
+
+func TestNULInDataIsRefusedAndItsTextIsNot(t *testing.T) {
+	for data, refused := range map[string]bool{
+		`{"a":"\\u0000"}`: false, `{"a":"\u0000"}`: true, `{"a":"\\\u0000"}`: true, `{"\u0000":1}`: true, `{"a":"\"u0000"}`: false,
+	} {
+		_, err := Draft{User: "7", Title: "t", Message: "m", Data: json.RawMessage(data)}.Check("body")
+		if (err != nil) != refused {
+			t.Errorf("%s: %v, want it refused: %v", data, err, refused)
+		}
+	}
+}

@@ -77,8 +77,23 @@ func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 	if out.Len() > MaxData {
 		return nil, fmt.Errorf("has at most %d bytes, not %d", MaxData, out.Len())
 	}
-	if bytes.Contains(out.Bytes(), []byte(`\u0000`)) {
+	if holdsNUL(out.Bytes()) {
 		return nil, fmt.Errorf("holds a NUL character")
 	}
 	return out.Bytes(), nil
+}
+
+// holdsNUL tells whether JSON text has the escape \u0000, which Postgres cannot
+// store; a backslash that is itself escaped begins none.
+func holdsNUL(b []byte) bool {
+	for i := 0; i+1 < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
+			return true
+		}
+		i++ // the escaped character
+	}
+	return false
 }

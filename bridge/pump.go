@@ -26,6 +26,8 @@ type pump struct {
 	cache   []Notification // contiguous from pos+1, from hints
 	cacheAt time.Time      // of the oldest
 
+	forgets int // mutes and deletes that were committed, as hints told
+
 	active  bool // the SUBACK was written
 	running bool // its goroutine lives
 	behind  bool // the log may hold more than cache
@@ -78,9 +80,18 @@ func (p *pump) offer(h Hint) {
 func (p *pump) forget() {
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
+	p.forgets++
 	p.retainedAt = time.Time{}
 	p.cache, p.behind = nil, true
 	p.start()
+}
+
+// forgotten counts the forgets so far; a change tells that what was read before
+// is to be read again.
+func (p *pump) forgotten() int {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	return p.forgets
 }
 
 // start makes p run where there is something to send and room for it; c.mu is
@@ -145,7 +156,7 @@ func (p *pump) step() bool {
 		return p.sendRetained()
 	}
 	items := p.cached(room)
-	after := p.pos
+	after, forgets := p.pos, p.forgets
 	if items == nil {
 		p.behind = false // before the read: a hint that comes meanwhile sets it again
 	}
@@ -158,7 +169,7 @@ func (p *pump) step() bool {
 			return false
 		}
 	}
-	ms := p.claim(items, after, room)
+	ms := p.claim(items, after, forgets, room)
 	return len(ms) == 0 || p.send(ms)
 }
 
@@ -207,14 +218,15 @@ func (p *pump) retry(err error) {
 
 // claim turns items into messages in flight. It is where delivery is allowed:
 // by the claims the connection has now, not those it subscribed with.
-func (p *pump) claim(items []Notification, after Seq, room int) []Message {
+func (p *pump) claim(items []Notification, after Seq, forgets, room int) []Message {
 	c := p.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead || p.gone {
 		return nil
 	}
-	if p.stream == nil && p.pos != after { // a SUBSCRIBE with since moved it meanwhile
+	// A SUBSCRIBE with since moved it meanwhile, or a mute or delete was committed.
+	if p.stream == nil && (p.pos != after || p.forgets != forgets) {
 		p.behind = true
 		return nil
 	}
@@ -236,10 +248,14 @@ func (p *pump) claim(items []Notification, after Seq, room int) []Message {
 		c.endLocked(EndSlow)
 		return nil
 	}
+	if !c.valid(now) {
+		c.endLocked(EndExpired)
+		return nil
+	}
 	ms := make([]Message, 0, len(items))
 	for i := range items {
 		n := &items[i]
-		if !c.claims.MayReceive(n.User) || c.claims.Expired(now) {
+		if !c.claims.MayReceive(n.User) {
 			c.endLocked(EndExpired)
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 func (p *pump) sendRetained() bool {
 	c := p.c
 	if time.Since(p.retainedAt) > HintLife { // it waited for the window: a delete may have come
+		forgets := p.forgets
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
 		head, err := c.hub.o.Log.Head(ctx, p.user)
@@ -23,7 +24,11 @@ func (p *pump) sendRetained() bool {
 			return false
 		}
 		c.mu.Lock()
-		p.retained, p.retainedAt = head.Latest, time.Now()
+		if p.retained = head.Latest; p.forgets == forgets {
+			p.retainedAt = time.Now()
+		}
+		c.mu.Unlock()
+		return true // looks again whether it may be sent
 	}
 	n := p.retained
 	p.wantRetained, p.retained = false, nil
@@ -31,7 +36,7 @@ func (p *pump) sendRetained() bool {
 		c.mu.Unlock()
 		return true
 	}
-	if !c.claims.MayReceive(n.User) || c.claims.Expired(time.Now()) {
+	if !c.claims.MayReceive(n.User) || !c.valid(time.Now()) {
 		c.endLocked(EndExpired)
 		c.mu.Unlock()
 		return true

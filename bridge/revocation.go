@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,13 +18,13 @@ type Revocation struct {
 // stored revocation: one entry a revoked jti and one a revoked user, both made
 // by operators only. The zero value is ready to use.
 type Revocations struct {
+	any   atomic.Bool // spares the lock where there is none, which is often
 	mu    sync.RWMutex
 	ids   map[string]struct{}
 	users map[UserID]time.Time
 }
 
-// Add learns rs and tells which users' connections are to be looked at again:
-// none where nothing was new.
+// Add learns rs and tells whether one was new.
 func (r *Revocations) Add(rs ...Revocation) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -39,11 +40,17 @@ func (r *Revocations) Add(rs ...Revocation) (news bool) {
 			r.users[v.User], news = v.Before, true
 		}
 	}
+	if news {
+		r.any.Store(true)
+	}
 	return news
 }
 
 // Revoked tells whether a token with these claims was taken back.
 func (r *Revocations) Revoked(c Claims) bool {
+	if !r.any.Load() {
+		return false
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if c.ID != "" {

@@ -99,6 +99,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 	if err != nil {
 		return err
 	}
+	forgets := p.forgotten()
 	undo := func(err error) error {
 		if !existed {
 			c.detach(p)
@@ -147,7 +148,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
 		}
 		p.restart(start < head.Last)
 	}
-	p.adopt(r, existed, head.Latest)
+	p.adopt(r, existed, head.Latest, forgets)
 	return nil
 }
 
@@ -156,6 +157,7 @@ func (c *Conn) subscribeOther(ctx context.Context, r SubscribeRequest, u UserID)
 	if err != nil {
 		return err
 	}
+	forgets := p.forgotten()
 	head, err := c.hub.o.Log.Head(ctx, u)
 	start := head.Last
 	if err == nil && r.Since != nil {
@@ -173,7 +175,7 @@ func (c *Conn) subscribeOther(ctx context.Context, r SubscribeRequest, u UserID)
 		p.pos = start
 		p.restart(start < head.Last)
 	}
-	p.adopt(r, existed, head.Latest)
+	p.adopt(r, existed, head.Latest, forgets)
 	return nil
 }
 
@@ -194,12 +196,15 @@ func (p *pump) restart(behind bool) {
 }
 
 // adopt takes over what a SUBSCRIBE asked for; c.mu is held.
-func (p *pump) adopt(r SubscribeRequest, existed bool, latest *Notification) {
+func (p *pump) adopt(r SubscribeRequest, existed bool, latest *Notification, forgets int) {
 	p.sub = r.Subscription
 	p.active = false // subscribed again: what it asks for waits for this SUBACK, too
 	due := r.RetainHandling == 0 || r.RetainHandling == 1 && !existed
 	if r.Since == nil && due && latest != nil {
-		p.wantRetained, p.retained, p.retainedAt = true, latest, time.Now()
+		p.wantRetained, p.retained, p.retainedAt = true, latest, time.Time{}
+		if p.forgets == forgets { // else it is read again: it may be deleted
+			p.retainedAt = time.Now()
+		}
 	}
 }
 

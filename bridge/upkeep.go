@@ -127,7 +127,7 @@ func (h *Hub) watcher(ctx context.Context) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			switch {
-			case c.claims.Expired(now):
+			case !c.valid(now): // revoked, too: a poll may have come while the device logged in
 				c.endLocked(EndExpired)
 			case !c.since.IsZero() && now.Sub(c.since) > h.o.AckWait:
 				c.endLocked(EndSilent)

@@ -239,3 +239,36 @@ func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
 		w.expect(l, "1")
 	})
 }
+
+// A device can be on its way in, its token verified, when the poll that brings its
+// revocation ends what is connected.
+func TestATokenRevokedDuringTheLoginEndsTheConnection(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		w.hub.Revocations.Add(Revocation{ID: "stolen"})
+		r := persistent("7")
+		r.Claims = Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}
+		c, l, _ := w.connect(r)
+		if err := c.Subscribe(context.Background(), SubscribeRequest{Filter: w.hub.o.Topics.Status("7")}); err == nil {
+			c.Activate(w.hub.o.Topics.Status("7"))
+		}
+		w.notify("7", "secret")
+		synctest.Wait()
+		if got, _ := l.take(); len(got) > 0 || !slices.Equal(l.reasons(), []EndReason{EndExpired}) {
+			t.Errorf("got %v, ended %v", got, l.reasons())
+		}
+	})
+}
+
+func TestARevokedTokenDoesNotRenew(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, l, _ := w.connect(persistent("7"))
+		w.hub.Revocations.Add(Revocation{ID: "stolen"})
+		if err := c.Renew(Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(l.reasons(), []EndReason{EndExpired}) {
+			t.Errorf("ended %v", l.reasons())
+		}
+	})
+}
