@@ -37,6 +37,14 @@ test: packages ## test everything, with the race detector
 lint: ## vet, golangci-lint and the module's checksums
 	@.ci/lint
 
+.PHONY: licences
+licences: ## list the licences of all dependencies; fail where one does not fit
+	@go test -count 1 -v -run 'Licence' ./internal/layout/
+
+.PHONY: vulns
+vulns: ## ask the Go vulnerability database, where it can be reached
+	@.ci/vulnerabilities
+
 .PHONY: js
 js: packages ## test the JavaScript client (Node.js 20 or later)
 	@.ci/js
