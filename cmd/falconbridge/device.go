@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ import (
 // tail is the device behind the command of that name.
 type tail struct {
 	out        io.Writer
+	render     func(item []byte) ([]byte, error) // what is printed of an item
 	log        *slog.Logger
 	bearer     func() (string, error)
 	own        bool // bearer signs a fresh token each time
@@ -106,7 +106,7 @@ func (t *tail) received(r paho.PublishReceived) (bool, error) {
 	return true, nil
 }
 
-// print writes one line, unless it printed that seq before: at least once means
+// print writes one notification, unless it printed that seq before: at least once means
 // that some come twice.
 func (t *tail) print(p *paho.Publish) error {
 	var item struct {
@@ -123,12 +123,11 @@ func (t *tail) print(p *paho.Publish) error {
 	if item.Seq <= t.last {
 		return nil
 	}
-	var line bytes.Buffer
-	if err := json.Compact(&line, p.Payload); err != nil {
-		return err
+	text, err := t.render(p.Payload)
+	if err != nil {
+		return fmt.Errorf("the server sent what is no notification: %w", err)
 	}
-	line.WriteByte('\n')
-	if _, err := t.out.Write(line.Bytes()); err != nil {
+	if _, err := t.out.Write(text); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	t.last = item.Seq

@@ -9,7 +9,17 @@ import (
 
 const about = `Delivers notifications to people's devices over MQTT. What was answered with 201 is never lost.
 
-Without a key it starts in development mode: SQLite, loopback only, and a page address to open.`
+Without a key it starts in development mode: SQLite, loopback only, and a page address to open.
+
+Examples:
+
+    falconbridge
+
+    falconbridge tail --user 1
+
+    falconbridge send --user 1 --title "Hola" --message "Su reporte fue revisado"
+
+    DATABASE_URL=postgres://falcon@db/falcon falconbridge --jwt-secret-file /run/secrets/jwt`
 
 // groups are the headings of the settings in the help.
 var groups = []kong.Group{
@@ -28,17 +38,14 @@ var groupsOf = map[string][]string{
 	"tail":        {},
 	"bench":       {},
 	"healthcheck": {},
+	"completion":  {},
 }
 
 // printHelp leaves out the settings that do not matter to the command, although
 // every command takes all of them.
 func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 	if cmd := ctx.Selected(); cmd != nil {
-		name := cmd.Name
-		if cmd.Parent != nil && cmd.Parent.Type == kong.CommandNode {
-			name = cmd.Parent.Name
-		}
-		if shown, limited := groupsOf[name]; limited {
+		if shown, limited := groupsOf[command(cmd)]; limited {
 			for _, f := range ctx.Model.Flags {
 				if f.Group != nil && !slices.Contains(shown, f.Group.Key) {
 					f.Hidden = true

@@ -29,10 +29,12 @@ type commands struct {
 	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or tell what would be changed."`
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
-	Tail        tailCmd        `cmd:"" help:"Connect as a device (MQTT 5) and print one JSON line per notification."`
+	Tail        tailCmd        `cmd:"" help:"Connect as a device (MQTT 5) and print notifications."`
 	Bench       benchCmd       `cmd:"" help:"Load a running server and measure it."`
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
+	Completion  completionCmd  `cmd:"" help:"Print what makes a shell complete this program's command lines."`
+	Complete    completeCmd    `cmd:"" hidden:""`
 
 	Version kong.VersionFlag `env:"-" help:"Print the version."`
 }
@@ -76,7 +78,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	c.Settings.typed = typed(ctx)
 	p := &program{settings: &c.Settings, unknown: unknownVariables(ctx.Model), out: stdout, err: stderr}
-	if err := ctx.Run(p); err != nil {
+	if err := ctx.Run(p, parser); err != nil {
 		return fail(stderr, err, exitFailed)
 	}
 	return 0

@@ -30,6 +30,27 @@ type (
 	migrateStatus struct{}
 )
 
+// Help shows how it is called.
+func (migrateUp) Help() string {
+	return `Example, once before many nodes start with --auto-migrate=false:
+
+    DATABASE_URL=postgres://falcon@db/falcon falconbridge migrate up`
+}
+
+// Help shows how it is called.
+func (migrateDown) Help() string {
+	return `Example, on a copy of the data:
+
+    falconbridge migrate down --data-dir ./copy`
+}
+
+// Help shows how it is called.
+func (migrateStatus) Help() string {
+	return `Example:
+
+    falconbridge migrate status`
+}
+
 // Run applies pending migrations and names them.
 func (migrateUp) Run(p *program) error {
 	return p.withDatabase(func(ctx context.Context, d *db.DB) error {

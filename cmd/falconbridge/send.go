@@ -20,6 +20,7 @@ type sendCmd struct {
 	Kind    string `placeholder:"KIND" help:"Kind of the notification. Default message."`
 	Data    string `placeholder:"JSON" help:"A JSON object that rides along, up to 4 KiB."`
 	Key     string `name:"idempotency-key" placeholder:"TEXT" help:"Makes a repeated call answer as the first one did."`
+	JSON    bool   `name:"json" help:"Print JSON in a terminal, too."`
 }
 
 func (sendCmd) Help() string {
@@ -30,7 +31,7 @@ func (sendCmd) Help() string {
     FALCON_TOKEN=… falconbridge send --url https://bridge.example --user 42 --title T --message M`
 }
 
-// Run prints the server's answer, one line of JSON.
+// Run prints the server's answer: one line of JSON, words in a terminal.
 func (c sendCmd) Run(p *program) error {
 	user, err := bridge.ParseUserID(c.User)
 	if err != nil {
@@ -84,7 +85,27 @@ func (c sendCmd) Run(p *program) error {
 	if resp.StatusCode != http.StatusCreated {
 		return refused(resp.StatusCode, answer)
 	}
+	if terminal(p.out) && !c.JSON {
+		return styleOf(p.out).sent(p.out, user, resp.Header.Get("Idempotency-Replayed") == "true", answer)
+	}
 	_, err = fmt.Fprintln(p.out, strings.TrimSpace(string(answer)))
+	return err
+}
+
+// sent tells a person what the server answered.
+func (s style) sent(w io.Writer, user bridge.UserID, before bool, answer []byte) error {
+	var a struct {
+		Message string
+		ID, Seq int64
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	note := fmt.Sprintf("user %s, #%d, id %d", user, a.Seq, a.ID)
+	if before {
+		note += ", sent before under the same key"
+	}
+	_, err := fmt.Fprintf(w, "%s %s  %s\n", s.paint(green, "✓"), harmless(a.Message), s.paint(dim, note))
 	return err
 }
 

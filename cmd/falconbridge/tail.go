@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
 	"strings"
@@ -28,10 +27,13 @@ type tailCmd struct {
 	Expiry     string  `default:"168h" placeholder:"TIME" help:"With --persistent: how long. Default ${default}."`
 	Since      *uint64 `placeholder:"SEQ" help:"Begin with everything after that seq."`
 	Count      uint64  `placeholder:"N" help:"End after that many notifications. Default: never."`
+	JSON       bool    `name:"json" help:"Print JSON lines in a terminal, too."`
 }
 
 func (tailCmd) Help() string {
-	return `Examples:
+	return `In a terminal it is readable; anywhere else each notification is one line of JSON.
+
+Examples:
 
     falconbridge tail --user 42
 
@@ -95,9 +97,12 @@ func (c tailCmd) prepare(p *program) (cfg autopaho.ClientConfig, t *tail, err er
 		return cfg, nil, err
 	}
 	t = &tail{
-		out: p.out, log: slog.New(slog.NewTextHandler(p.err, nil)), bearer: bearer,
+		out: p.out, render: jsonLine, log: clientLog(p.err), bearer: bearer,
 		topic: topics.Status(user), since: c.Since, persistent: c.Persistent, count: c.Count,
 		own: c.Token == "" && c.TokenFile == "", broken: make(chan error, 1),
+	}
+	if terminal(p.out) && !c.JSON {
+		t.render = styleOf(p.out).show
 	}
 	cfg = autopaho.ClientConfig{
 		ServerUrls:                    []*url.URL{e.url},
