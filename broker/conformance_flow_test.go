@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/falconalert/falconbridge/bridge"
 )
 
@@ -291,5 +293,25 @@ func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 		w.loginAs(at, small)
 		d.expect("E0 01 8E")
 		d.expectEnd(0)
+	}
+}
+
+// The server sends no topic aliases, whatever the device would take ([MQTT-3.1.2-26]
+// [MQTT-3.1.2-27]).
+func TestNoTopicAliasesAreSent(t *testing.T) {
+	w := newWorld(t, Options{})
+	for _, maximum := range [][]byte{nil, {0x22, 0, 0}, {0x22, 0, 10}} {
+		d := w.loginAs(place{"tcp", 5}, connect{id: "a", token: "7", clean: true, props: maximum})
+		d.send(subscribe(5, 9, 0x20, nil, topic7)) // QoS 0, no retained copy
+		d.expect("90 04 00 09 00 00")
+		w.notify("7", "one", "two")
+		for range 2 {
+			m := d.expectMessage()
+			s := scan{b: append(appendVarint(nil, len(m.props)), m.props...)}
+			seen := s.properties(packets.Publish)
+			if s.err != nil || seen&(1<<propTopicAlias) != 0 || seen&(1<<propUser) == 0 || m.topic != topic7 {
+				t.Errorf("topic %q, properties %q, %v", m.topic, m.props, s.err)
+			}
+		}
 	}
 }
