@@ -100,13 +100,15 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		return nil, err
 	}
 	defer unlock()
+	watch := watchMigration(d.o.Logger, migrationNews)
+	defer watch.stop()
 	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		// Bun marks a migration before or after it, in a transaction of its own: a
 		// process killed between leaves a schema that only a person can mend. So
 		// the mark is made in the migration's transaction; Bun's own, which
 		// follows, then changes nothing.
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
-		migrate.BeforeMigration(raced(up)), migrate.AfterMigration(mark(up)))
+		migrate.BeforeMigration(watch.before(raced(up))), migrate.AfterMigration(mark(up)))
 	for {
 		if err := m.Init(ctx); err != nil {
 			return nil, err
