@@ -18,24 +18,32 @@ import (
 const (
 	MaxBody      = 256 << 10
 	MaxBatchBody = 4 << 20
-	keepBuffer   = 64 << 10 // larger buffers are left to the garbage collector
+	// firstBuffer is what a body is given before a byte of it came, whatever length
+	// it announces. Most need no more; what they do, [budget] counts.
+	firstBuffer = 4 << 10
 )
 
-// buffer holds one request's body and goes from request to request.
-type buffer struct{ bytes []byte }
+// buffer holds one request's body. One of the first size goes from request to request.
+type buffer struct {
+	bytes []byte
+	of    *budget
+	taken int64 // of the budget
+}
 
-var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 2048)} }}
+var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, 0, firstBuffer)} }}
 
 func (b *buffer) release() {
-	if cap(b.bytes) <= keepBuffer {
-		b.bytes = b.bytes[:0]
-		buffers.Put(b)
+	if b.taken > 0 {
+		b.of.give(b.taken)
+		return // larger buffers are left to the garbage collector
 	}
+	b.bytes, b.of = b.bytes[:0], nil
+	buffers.Put(b)
 }
 
 // readBody checks the type and the announced size of r's body and then reads it.
 // optional allows none. The caller releases what is returned, also with an error.
-func readBody(r *http.Request, limit int64, optional bool) (*buffer, error) {
+func (a *api) readBody(r *http.Request, limit int64, optional bool) (*buffer, error) {
 	if r.ContentLength == 0 {
 		if optional {
 			return nil, nil
@@ -49,6 +57,7 @@ func readBody(r *http.Request, limit int64, optional bool) (*buffer, error) {
 		return nil, &problem{kind: tooLarge}
 	}
 	b := buffers.Get().(*buffer)
+	b.of = &a.bodies
 	err := b.fill(r.Body, r.ContentLength, limit)
 	switch {
 	case err != nil:
@@ -59,17 +68,16 @@ func readBody(r *http.Request, limit int64, optional bool) (*buffer, error) {
 }
 
 // fill reads all of body, which has length bytes, or an unknown number where
-// length is negative.
+// length is negative. Memory follows the bytes that came, not those announced.
 func (b *buffer) fill(body io.Reader, length, limit int64) error {
-	if length > int64(cap(b.bytes)) {
-		b.bytes = make([]byte, 0, length)
-	}
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			if int64(len(b.bytes)) == length {
 				return nil // net/http ends the body there
 			}
-			b.bytes = append(b.bytes, 0)[:len(b.bytes)]
+			if err := b.grow(length, limit); err != nil {
+				return err
+			}
 		}
 		n, err := body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
@@ -83,6 +91,23 @@ func (b *buffer) fill(body io.Reader, length, limit int64) error {
 			return bodyError(err)
 		}
 	}
+}
+
+// grow doubles the buffer, but not past what the body may need: its length, or one
+// byte over the limit, which tells that it is too large.
+func (b *buffer) grow(length, limit int64) error {
+	size := min(2*int64(cap(b.bytes)), limit+1)
+	if length >= 0 {
+		size = min(size, length)
+	}
+	size = max(size, int64(cap(b.bytes))+1)
+	if !b.of.take(size) {
+		return &problem{kind: unavailable, detail: "the node reads as many large bodies as it can hold", limit: LimitBodies}
+	}
+	b.bytes = append(make([]byte, 0, size), b.bytes...)
+	b.of.give(b.taken)
+	b.taken = size
+	return nil
 }
 
 func bodyError(err error) error {

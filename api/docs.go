@@ -47,14 +47,14 @@ func (a *api) addDocuments() error {
 
 // file serves b, which never changes while the program runs.
 func (a *api) file(path, contentType string, b []byte) {
-	a.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+	a.mux.HandleFunc("GET "+path, a.metered(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", contentType)
 		h.Set("Content-Security-Policy", docsPolicy)
 		h.Set("Cache-Control", "no-cache")
 		h.Set("Content-Length", strconv.Itoa(len(b)))
 		_, _ = w.Write(b) // the caller may have gone
-	})
+	}))
 }
 
 // asyncAPI puts the topic prefix and the version into the AsyncAPI document.

@@ -54,7 +54,7 @@ var (
 	internal = &kind{"internal", http.StatusInternalServerError, "Something is wrong here",
 		"The server made a mistake, and its log says which.", 0}
 	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is away for a moment",
-		"The database, or the source of the token keys, does not answer. Repeat the request after Retry-After, in seconds: a POST with its Idempotency-Key, since it may have been done.", 2}
+		"The database, or the source of the token keys, does not answer, or the node has no room for another large body. Repeat the request after Retry-After, in seconds: a POST with its Idempotency-Key, since it may have been done.", 2}
 )
 
 var problemKinds = []*kind{malformed, unauthorized, forbidden, notFound, notAllowed, timedOut, conflict, keyInFlight,

@@ -33,12 +33,14 @@ const (
 	LimitRequestsPerAddress = "requests_per_address"
 	LimitBodySize           = "body_size"
 	LimitBodyTime           = "body_time"
+	LimitBodies             = "bodies"           // in memory at one time
 	LimitForwarded          = "forwarded_header" // no limit, but as much a wall: an X-Forwarded-For that cannot be read
 	LimitHTTPConnections    = "http_connections"
 )
 
 // Limits are all of them.
-var Limits = []string{LimitRequestsPerUser, LimitRequestsPerAddress, LimitBodySize, LimitBodyTime, LimitForwarded, LimitHTTPConnections}
+var Limits = []string{LimitRequestsPerUser, LimitRequestsPerAddress, LimitBodySize, LimitBodyTime, LimitBodies,
+	LimitForwarded, LimitHTTPConnections}
 
 // limiter gives every key a token bucket of rate a second, which holds one
 // second's worth. A shard keeps two generations of buckets: when the young one
@@ -120,6 +122,29 @@ func (a *api) addressWait(r *http.Request) time.Duration {
 		return 0
 	}
 	return a.byAddress.take(r.Context(), hostOf(remote(r)))
+}
+
+// pass takes one token of the bucket that by has for the caller's address.
+func (a *api) pass(by *limiter[netip.Addr], r *http.Request) error {
+	if by == nil {
+		return nil
+	}
+	if wait := by.take(r.Context(), hostOf(remote(r))); wait > 0 {
+		return limited(wait, LimitRequestsPerAddress)
+	}
+	return nil
+}
+
+// metered holds what no route serves to the limit of the caller's address.
+func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := a.pass(a.byAddress, r); err != nil {
+			a.hit(LimitRequestsPerAddress)
+			problemOf(err).write(w)
+			return
+		}
+		next(w, r)
+	}
 }
 
 // remote is the address a request comes from, the zero Addr where it is no IP's.

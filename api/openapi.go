@@ -189,9 +189,9 @@ func (rt *route) parameters() []*huma.Param {
 
 // errors are the statuses of the problems rt may answer with.
 func (rt *route) errors() []int {
-	list := []int{http.StatusInternalServerError, http.StatusServiceUnavailable}
+	list := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusTooManyRequests}
 	if !rt.open {
-		list = append(list, http.StatusUnauthorized, http.StatusTooManyRequests)
+		list = append(list, http.StatusUnauthorized)
 	}
 	if rt.scope != 0 || len(rt.query) > 2 && rt.op.Path == "/reports" {
 		list = append(list, http.StatusForbidden)

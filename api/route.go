@@ -26,6 +26,7 @@ import (
 type route struct {
 	op       huma.Operation
 	open     bool          // anyone may call it, without a token
+	probe    bool          // open, and asked by load balancers
 	scope    bridge.Scope  // needed beyond a valid token; 0: none
 	maxBody  int64         // longest body, in bytes; 0: none is read
 	optional bool          // the body may be left out
@@ -78,13 +79,20 @@ func (a *api) serve(rt *route, w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) run(rt *route, c *call) error {
-	if !rt.open {
-		if err := a.admit(rt, c); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case rt.probe:
+		err = a.pass(a.probes, c.r)
+	case rt.open:
+		err = a.pass(a.byAddress, c.r)
+	default:
+		err = a.admit(rt, c)
+	}
+	if err != nil {
+		return err
 	}
 	if rt.maxBody > 0 {
-		b, err := readBody(c.r, rt.maxBody, rt.optional)
+		b, err := a.readBody(c.r, rt.maxBody, rt.optional)
 		if b != nil {
 			defer b.release()
 			c.body = b.bytes

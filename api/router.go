@@ -39,8 +39,8 @@ type Options struct {
 	// RequestRatePerUser is how many requests a second a user may make; as many at
 	// once. Scope notifications:write is not held to it. 0: no limit.
 	RequestRatePerUser float64
-	// RequestRatePerAddress is the same per client address, refused tokens
-	// included. 0: no limit.
+	// RequestRatePerAddress is the same per client address: refused tokens, pages
+	// and documents included, and as much again for the probes. 0: no limit.
 	RequestRatePerAddress float64
 	// SharedRate holds both rates for all nodes together; nil: each its own.
 	SharedRate SharedRate
@@ -52,6 +52,7 @@ type Options struct {
 
 	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
 	MaxBatchBody int64         // of a batch; 0 means 4 MiB
+	MaxBodies    int64         // of all bodies over 4 KiB at one time; 0 means 128 MiB. Past it: 503
 	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the answer comes within 2
 	Erase        time.Duration // longest wait when a user is erased; 0 means 25 s
 }
@@ -62,6 +63,7 @@ func (o Options) withDefaults() Options {
 	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "api")
 	o.MaxBody = cmp.Or(o.MaxBody, MaxBody)
 	o.MaxBatchBody = cmp.Or(o.MaxBatchBody, MaxBatchBody)
+	o.MaxBodies = cmp.Or(o.MaxBodies, 128<<20)
 	o.Query = cmp.Or(o.Query, 1900*time.Millisecond)
 	o.Erase = cmp.Or(o.Erase, 25*time.Second)
 	return o
@@ -76,6 +78,11 @@ type api struct {
 	created   string // what it answers in words
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
+	// probes are limited apart, and by each node alone: devices that share an
+	// address with a load balancer must not make it take the node for dead.
+	probes    *limiter[netip.Addr]
+	readiness readiness
+	bodies    budget
 }
 
 // New returns the handler of everything on the HTTP port.
@@ -98,7 +105,10 @@ func newAPI(o Options) *api {
 		o: o, mux: http.NewServeMux(), created: createdText(o.Locale),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
+		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
+		readiness: readiness{ask: o.Ready, wait: o.Query},
 	}
+	a.bodies.limit = o.MaxBodies
 	config := huma.Config{OpenAPI: newDocument(o.Version)}
 	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
 	a.huma = humago.New(a.mux, config)
@@ -109,7 +119,7 @@ func newAPI(o Options) *api {
 			a.hot = rt
 		}
 	}
-	a.mux.HandleFunc("GET /problems/{name}", problemPage)
+	a.mux.HandleFunc("GET /problems/{name}", a.metered(problemPage))
 	return a
 }
 
@@ -126,7 +136,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mux.ServeHTTP(w, r)
 		return
 	}
-	// The mux answers 405 with an Allow header, or 404, in plain text.
+	a.metered(func(w http.ResponseWriter, r *http.Request) { a.unrouted(h, w, r) })(w, r)
+}
+
+// unrouted serves what no route takes; h is what the mux would answer: 405 with an
+// Allow header, or 404, in plain text.
+func (a *api) unrouted(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	probe := &probe{header: http.Header{}}
 	h.ServeHTTP(probe, r)
 	switch {

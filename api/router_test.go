@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestPathsAndMethods(t *testing.T) {
@@ -207,11 +209,24 @@ func TestATokenThatCannotBeJudgedIsNotRefused(t *testing.T) {
 }
 
 func TestReadyFollowsTheNode(t *testing.T) {
-	var err error
-	e := bare(t, func(o *Options) { o.Ready = func(context.Context) error { return err } })
+	var gone atomic.Bool
+	e := bare(t, func(o *Options) {
+		o.Ready = func(context.Context) error {
+			if gone.Load() {
+				return errors.New("postgres://user:s3cret@db is away")
+			}
+			return nil
+		}
+	})
 	e.call("GET /readyz", "", "").want(http.StatusOK).equal(`{"status":"ready"}`)
-	err = errors.New("postgres://user:s3cret@db is away")
-	a := e.call("GET /readyz", "", "")
+	gone.Store(true)
+	var a answered
+	testserver.Eventually(t, 5*time.Second, func() error { // the last answer stands a moment
+		if a = e.call("GET /readyz", "", ""); a.Code == http.StatusOK {
+			return errors.New("it stays ready")
+		}
+		return nil
+	})
 	a.problem(http.StatusServiceUnavailable)
 	if strings.Contains(a.Body.String(), "s3cret") || a.Header().Get("Retry-After") == "" {
 		t.Errorf("%s", a.Body)

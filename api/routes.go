@@ -93,13 +93,13 @@ func (a *api) inboxRoutes() []*route {
 		},
 		{
 			op:   doc("GET /healthz", "alive", tagHealth, "Is the process alive?", ""),
-			open: true, answer: answer{http.StatusOK, reflect.TypeFor[healthBody](), nil},
+			open: true, probe: true, answer: answer{http.StatusOK, reflect.TypeFor[healthBody](), nil},
 			serve: a.alive,
 		},
 		{
 			op: doc("GET /readyz", "ready", tagHealth, "May requests be sent here?",
 				"503 while the database or the bus does not answer, and while the node drains."),
-			open: true, answer: answer{http.StatusOK, reflect.TypeFor[healthBody](), nil},
+			open: true, probe: true, answer: answer{http.StatusOK, reflect.TypeFor[healthBody](), nil},
 			serve: a.ready,
 		},
 	}

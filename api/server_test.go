@@ -150,6 +150,7 @@ func TestBuffersGoFromRequestToRequestWithoutTraces(t *testing.T) {
 			for _, length := range []int64{int64(n), -1} {
 				b := buffers.Get().(*buffer)
 				want := bytes.Repeat([]byte{byte(n)}, n)
+				b.of = &budget{limit: 1 << 20}
 				if err := b.fill(bytes.NewReader(want), length, 1<<20); err != nil || !bytes.Equal(b.bytes, want) {
 					t.Errorf("%d bytes, announced %d: %d read, %v", n, length, len(b.bytes), err)
 				}
@@ -157,7 +158,7 @@ func TestBuffersGoFromRequestToRequestWithoutTraces(t *testing.T) {
 			}
 		}
 	}
-	b := &buffer{}
+	b := &buffer{of: &budget{limit: 1 << 20}}
 	if err := b.fill(strings.NewReader("12345"), -1, 4); problemOf(err).kind != tooLarge {
 		t.Error(fmt.Sprint("a body over the limit: ", err))
 	}
