@@ -184,13 +184,17 @@ func (c *Conn) Ack(packetID uint16) bool {
 	}
 	c.hub.figures.acked.Add(1)
 	c.progress()
-	if p == nil {
-		return true
+	if p != nil {
+		p.held = false
+		p.start()
 	}
-	p.held = false
-	p.start()
-	if p != c.own && c.own != nil {
-		c.own.start() // they share the window
+	if c.own != nil && p != c.own {
+		c.own.start() // all pumps share the window
+	}
+	for _, o := range c.others {
+		if o != p {
+			o.start()
+		}
 	}
 	return true
 }

@@ -297,6 +297,19 @@ func TestDelivery(t *testing.T) {
 			w.notify("3", "d")
 			w.expect(l, "2 1")
 		},
+		"topics of one connection share the window, and each room that comes free": func(w *world) {
+			r := ConnectRequest{Device: Device{"op", "x"}, ReceiveMaximum: 1,
+				Claims: Claims{User: "op", Scope: ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
+			c, l, _ := w.connect(r)
+			w.subscribe(c, SubscribeRequest{Filter: "users/op/reports/status", Subscription: Subscription{QoS: 1}})
+			w.subscribe(c, SubscribeRequest{Filter: "users/8/reports/status", Subscription: Subscription{QoS: 1}})
+			w.notify("op", "mine")
+			ids := w.expect(l, "1")
+			w.notify("8", "other")
+			w.expect(l, "")
+			c.Ack(ids[0])
+			w.expect(l, "1")
+		},
 		"cursors are written at most once a second a device": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
