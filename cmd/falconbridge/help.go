@@ -33,6 +33,7 @@ var groups = []kong.Group{
 // groupsOf tells which settings matter to a command; those not listed take all.
 var groupsOf = map[string][]string{
 	"migrate":     {"store"},
+	"import":      {"store"},
 	"token":       {"keys"},
 	"send":        {},
 	"tail":        {},

@@ -27,6 +27,7 @@ type commands struct {
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Run the server; also what the program does without a command."`
 	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or tell what would be changed."`
+	Import      importCmd      `cmd:"" help:"Load an application's reports, settings and past notifications."`
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
 	Tail        tailCmd        `cmd:"" help:"Connect as a device (MQTT 5) and print notifications."`
