@@ -40,8 +40,8 @@ type Options struct {
 	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
 	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F
 	PacketRate            float64 // control packets a second and connection, see pace; 0: no limit. Past it: 0x96
-	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it: closed
-	MaxPendingPerIP       int     // the same for one address; 0 means 1024
+	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it the oldest of the address with most is closed
+	MaxPendingPerIP       int     // the same for one address; 0 means 256. Past it: closed
 
 	MaxConnectSize int           // bytes of a CONNECT; 0 means 16 KiB
 	MaxPacketSize  int           // bytes of any later packet; 0 means 64 KiB
@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 	o.MaxConnections = cmp.Or(o.MaxConnections, 100_000)
 	o.MaxConnectionsPerUser = cmp.Or(o.MaxConnectionsPerUser, 16)
 	o.MaxPending = cmp.Or(o.MaxPending, 4096)
-	o.MaxPendingPerIP = cmp.Or(o.MaxPendingPerIP, 1024)
+	o.MaxPendingPerIP = cmp.Or(o.MaxPendingPerIP, 256)
 	o.MaxConnectSize = cmp.Or(o.MaxConnectSize, 16<<10)
 	o.MaxPacketSize = cmp.Or(o.MaxPacketSize, 64<<10)
 	o.MaxFilters = cmp.Or(o.MaxFilters, 64)

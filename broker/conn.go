@@ -96,6 +96,14 @@ func (c *conn) close() {
 	}
 }
 
+// drop closes the socket without the farewell of TLS, which could block.
+func (c *conn) drop() {
+	c.ending.Store(true)
+	if !c.closed.Swap(true) {
+		_ = below(c.nc).Close()
+	}
+}
+
 // End tells the device why, if its version can be told, and makes its goroutine
 // close the connection.
 func (c *conn) End(r bridge.EndReason) {

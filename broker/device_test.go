@@ -48,14 +48,19 @@ func (w *world) dialBehind(at place, header []byte) *device {
 	}
 	d := &device{t: w.TB, nc: nc, r: bufio.NewReader(nc), ws: at.transport == "ws", version: at.version}
 	if d.ws {
-		d.raw([]byte("GET /mqtt HTTP/1.1\r\nHost: " + addr + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"))
+		d.raw([]byte(upgradeRequest(addr)))
 		res, err := http.ReadResponse(d.r, nil)
 		if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 			w.Fatalf("upgrade: %v %v", res, err)
 		}
 	}
 	return d
+}
+
+// upgradeRequest asks for MQTT over WebSocket.
+func upgradeRequest(host string) string {
+	return "GET /mqtt HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
 }
 
 // login connects as the user with that token.

@@ -14,10 +14,9 @@ type gate struct {
 	o *Options
 
 	mu             sync.Mutex
-	closed         bool                 // nobody is let in any more
-	pending        map[*conn]struct{}   // before login, or refused and not closed yet
-	waiting        map[netip.Prefix]int // of pending, by address
-	parting        map[*conn]struct{}   // logged out and not closed yet
+	closed         bool               // nobody is let in any more
+	pending        lobby              // before login, or refused and not closed yet
+	parting        map[*conn]struct{} // logged out and not closed yet
 	connects       buckets[netip.Prefix]
 	connectsOfUser buckets[bridge.UserID]
 	users          map[bridge.UserID][]*conn
@@ -27,8 +26,7 @@ type gate struct {
 
 func (g *gate) init(o *Options) {
 	g.o = o
-	g.pending = make(map[*conn]struct{})
-	g.waiting = make(map[netip.Prefix]int)
+	g.pending.init()
 	g.parting = make(map[*conn]struct{})
 	g.connects.perSecond = o.ConnectRatePerIP
 	g.connectsOfUser.perSecond = o.ConnectRatePerUser
@@ -53,35 +51,36 @@ func address(remote string) netip.Prefix {
 	return p
 }
 
-// enter takes a place before login.
-func (g *gate) enter(c *conn) bool {
+// enter takes a place before login. Where all are taken, the newcomer gets that of
+// out, which the caller closes: the oldest socket of the address that holds most.
+// So who fills the table from a few addresses drives out their own, and a device
+// from elsewhere still finds a place.
+func (g *gate) enter(c *conn) (out *conn, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.behind { // whose place it will be, its proxy has yet to say
-		if g.closed || len(g.pending) >= g.o.MaxPending {
-			return false
-		}
-		g.pending[c] = struct{}{}
-		return true
+	if g.closed || !c.behind && g.crowdedLocked(c.from) { // whose place it will be, its proxy has yet to say
+		return nil, false
 	}
-	if g.crowdedLocked(c.from) {
-		return false
+	if g.pending.len() >= g.o.MaxPending {
+		out = g.pending.oldest()
+		g.pending.remove(out)
 	}
-	g.pending[c] = struct{}{}
-	g.waiting[c.from]++
-	return true
+	g.pending.add(c)
+	return out, true
 }
 
 // introduce counts c, which is pending and was behind a proxy, for an address.
 func (g *gate) introduce(c *conn, from netip.Prefix) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.waiting[from] >= g.o.MaxPendingPerIP {
+	if g.pending.count(origin{from: from}) >= g.o.MaxPendingPerIP {
 		return false
 	}
+	in := g.pending.has(c)
+	g.pending.remove(c)
 	c.behind, c.from = false, from
-	if _, ok := g.pending[c]; ok {
-		g.waiting[from]++
+	if in {
+		g.pending.add(c)
 	}
 	return true
 }
@@ -90,24 +89,11 @@ func (g *gate) introduce(c *conn, from netip.Prefix) bool {
 func (g *gate) crowded(a netip.Prefix) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.crowdedLocked(a)
+	return g.closed || g.crowdedLocked(a)
 }
 
 func (g *gate) crowdedLocked(a netip.Prefix) bool {
-	return g.closed || len(g.pending) >= g.o.MaxPending || g.waiting[a] >= g.o.MaxPendingPerIP
-}
-
-func (g *gate) leaveLocked(c *conn) {
-	if _, ok := g.pending[c]; !ok {
-		return
-	}
-	delete(g.pending, c)
-	if c.behind {
-		return
-	}
-	if g.waiting[c.from]--; g.waiting[c.from] <= 0 {
-		delete(g.waiting, c.from)
-	}
+	return g.pending.count(origin{from: a}) >= g.o.MaxPendingPerIP
 }
 
 // part tells whether c, which is logged out, may wait for its peer to close; too
@@ -115,7 +101,7 @@ func (g *gate) leaveLocked(c *conn) {
 func (g *gate) part(c *conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.pending[c]; ok {
+	if g.pending.has(c) {
 		return true // its place before login bounds it
 	}
 	if len(g.parting) >= g.o.MaxPending {
@@ -129,7 +115,7 @@ func (g *gate) part(c *conn) bool {
 func (g *gate) gone(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leaveLocked(c)
+	g.pending.remove(c)
 	delete(g.parting, c)
 }
 
@@ -142,10 +128,11 @@ func (g *gate) shut() (connected, others []*conn) {
 	for _, cs := range g.users {
 		connected = append(connected, cs...)
 	}
-	for _, set := range []map[*conn]struct{}{g.pending, g.parting} {
-		for c := range set {
-			others = append(others, c)
-		}
+	for c := range g.pending.seats {
+		others = append(others, c)
+	}
+	for c := range g.parting {
+		others = append(others, c)
 	}
 	return connected, others
 }
@@ -211,7 +198,7 @@ func (g *gate) admit(c *conn) refusal {
 		}
 		g.hosts[c.from]++
 	}
-	g.leaveLocked(c)
+	g.pending.remove(c)
 	g.users[c.device.User] = append(all, c)
 	g.nConns++
 	return refusal{}
@@ -243,5 +230,5 @@ func (g *gate) dismiss(c *conn) {
 func (g *gate) counts() (connections, pending int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return int64(g.nConns), int64(len(g.pending))
+	return int64(g.nConns), int64(g.pending.len())
 }

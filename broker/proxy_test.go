@@ -194,7 +194,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 			g := &w.broker.gate
 			g.mu.Lock()
 			defer g.mu.Unlock()
-			if n := g.waiting[address("192.0.2.1")]; n != 2 {
+			if n := g.pending.count(origin{from: address("192.0.2.1")}); n != 2 {
 				return fmt.Errorf("%d of both places are taken", n)
 			}
 			return nil

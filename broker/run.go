@@ -20,10 +20,16 @@ func (b *Broker) start(c *conn) bool {
 		b.count.turnedAway.Add(1)
 		return false
 	}
-	if !b.gate.enter(c) {
+	out, ok := b.gate.enter(c)
+	if !ok || out != nil {
 		b.count.turnedAway.Add(1)
 		b.count.limited[LimitPending].Add(1)
+	}
+	if !ok {
 		return false
+	}
+	if out != nil {
+		out.drop()
 	}
 	b.count.accepted.Add(1)
 	b.live.Add(1)

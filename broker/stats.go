@@ -18,7 +18,7 @@ type Stats struct {
 	Logins       int64           // CONNECTs granted
 	Refused      map[byte]int64  // CONNECTs refused, by MQTT 5 reason code
 	Limited      map[Limit]int64 // refusals by the limit that was hit; every limit is there
-	TurnedAway   int64           // sockets closed at once: too many before login
+	TurnedAway   int64           // sockets closed because there were too many before login
 	Ended        int64           // connections ended by the server after login
 	Panics       int64           // packets that made the engine panic
 	AcceptErrors int64

@@ -1,0 +1,103 @@
+package broker
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Strangers with a handful of addresses take every place before login, and keep
+// taking them: a device from elsewhere still logs in.
+func TestSilentSocketsOfAFewAddressesShutNobodyOut(t *testing.T) {
+	everywhere(t, Options{MaxPending: 40, MaxPendingPerIP: 8, ConnectTimeout: time.Minute}, func(t *testing.T, w *world, at place) {
+		addr := w.tcp
+		switch at.transport {
+		case "tls":
+			addr = w.tls
+		case "ws":
+			addr = w.ws
+		}
+		var held []net.Conn
+		silent := func(host byte) net.Conn {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, host)}}
+			nc, err := d.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = nc.Close() })
+			if at.transport == "ws" {
+				if _, err := nc.Write([]byte(upgradeRequest(addr))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return nc
+		}
+		for i := range 40 {
+			held = append(held, silent(byte(1+i%5)))
+		}
+		w.eventually("every place taken", func(s Stats) bool { return s.Pending == 40 })
+		if w.login(at, "a", "7").alive(); w.broker.Stats().TurnedAway == 0 {
+			t.Error("no silent socket gave way")
+		}
+		for range 5 { // and the places that came free are taken at once
+			for host := range byte(5) {
+				held = append(held, silent(1+host))
+			}
+			w.login(at, "b", "7").alive()
+		}
+		if s := w.broker.Stats(); s.Pending > 40 || s.Connections != 2 {
+			t.Errorf("%d sockets before login, %d connections", s.Pending, s.Connections)
+		}
+		for _, nc := range held {
+			_ = nc.Close()
+		}
+		w.eventually("their places free", func(s Stats) bool { return s.Pending == 0 })
+	})
+}
+
+// The lobby against a list that is searched.
+func TestTheOldestOfTheAddressWithMostGivesWay(t *testing.T) {
+	var l lobby
+	l.init()
+	var all []*conn
+	counts := map[netip.Prefix]int{}
+	drop := func(c *conn) {
+		l.remove(c)
+		all = slices.DeleteFunc(all, func(o *conn) bool { return o == c })
+		counts[c.from]--
+	}
+	for i := range 5000 {
+		if i%3 == 2 && len(all) > 0 {
+			drop(all[(i*7919)%len(all)])
+		} else {
+			c := &conn{from: address(fmt.Sprintf("10.0.0.%d", (i*i)%17))}
+			l.add(c)
+			all = append(all, c)
+			counts[c.from]++
+		}
+		if len(all) > 60 {
+			out := l.oldest()
+			most := 0
+			for _, n := range counts {
+				most = max(most, n)
+			}
+			first := all[slices.IndexFunc(all, func(c *conn) bool { return c.from == out.from })]
+			if counts[out.from] != most || first != out {
+				t.Fatalf("step %d: one of an address with %d goes, the most is %d", i, counts[out.from], most)
+			}
+			drop(out)
+		}
+		if l.len() != len(all) {
+			t.Fatalf("step %d: %d are in, want %d", i, l.len(), len(all))
+		}
+	}
+	for _, c := range slices.Clone(all) {
+		drop(c)
+	}
+	if l.oldest() != nil || len(l.parties)+len(l.sizes)+l.most != 0 {
+		t.Errorf("an empty lobby keeps %d addresses and %d sizes, most %d", len(l.parties), len(l.sizes), l.most)
+	}
+}
