@@ -144,6 +144,48 @@ func TestSlowAndHalfRequestsEnd(t *testing.T) {
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
 }
 
+// A byte now and then keeps no connection: the time is for all of the headers, and
+// for all of the body.
+func TestSlowlorisIsCut(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
+	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"
+	for name, tt := range map[string]struct{ sent, drip string }{
+		"the headers":    {head, "X-Slow: x\r\n"},
+		"one header":     {head + "X-Slow: ", "x"},
+		"the body":       {head + "Content-Length: 1000\r\n\r\n", " "},
+		"chunks":         {head + "Transfer-Encoding: chunked\r\n\r\n", "1\r\n \r\n"},
+		"the first line": {"GET /", "x"},
+	} {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		ended := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, c)
+			ended <- err
+		}()
+		if _, err := io.WriteString(c, tt.sent); err != nil {
+			t.Fatal(err)
+		}
+		tick, limit := time.NewTicker(20*time.Millisecond), time.After(10*time.Second)
+		for over := false; !over; {
+			select {
+			case <-ended:
+				over = true
+			case <-limit:
+				t.Fatalf("%s: the connection is kept", name)
+			case <-tick.C:
+				_, _ = io.WriteString(c, tt.drip) // the end is what counts
+			}
+		}
+		tick.Stop()
+	}
+	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
+}
+
 func TestBuffersGoFromRequestToRequestWithoutTraces(t *testing.T) {
 	for _, sizes := range [][]int{{1, 5000, 3, 70_000, 2}, {0, 2048, 2047, 2049}} {
 		for _, n := range sizes {

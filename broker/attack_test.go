@@ -46,19 +46,23 @@ func TestSilentAndHalfSentConnects(t *testing.T) {
 }
 
 func TestOneByteAtATimeConnectIsCut(t *testing.T) {
-	w := newWorld(t, Options{ConnectTimeout: 200 * time.Millisecond})
-	d := w.dial(place{"tcp", 5})
-	begun := time.Now()
-	for _, b := range (connect{id: strings.Repeat("x", 200), token: "7"}).packet(5) {
-		if _, err := d.nc.Write([]byte{b}); err != nil {
-			break
+	everywhere(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+		d := w.dial(at)
+		begun := time.Now()
+		for _, b := range (connect{id: strings.Repeat("x", 200), token: "7", user: "u"}).packet(at.version) {
+			if _, err := d.nc.Write(d.framed([]byte{b})); err != nil {
+				break
+			}
+			<-time.After(5 * time.Millisecond)
 		}
-		<-time.After(5 * time.Millisecond)
-	}
-	d.expectEnd(0)
-	if took := time.Since(begun); took > 2*time.Second {
-		t.Errorf("a trickled CONNECT was heard for %v", took)
-	}
+		d.expectEnd(0)
+		if took := time.Since(begun); took > 4*time.Second {
+			t.Errorf("a trickled CONNECT was heard for %v", took)
+		}
+		if s := w.broker.Stats(); s.Logins != 0 || s.Limited[LimitConnectTime] != 1 {
+			t.Errorf("%d logins, limits %v", s.Logins, s.Limited)
+		}
+	})
 }
 
 func TestHugeLengthBeforeLoginCostsNothing(t *testing.T) {
