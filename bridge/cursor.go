@@ -101,11 +101,22 @@ func (h *Hub) take(closedOnly bool) []Advance {
 			if a.Closed || !closedOnly {
 				as = append(as, a)
 				delete(s.cursors, d)
+				s.writing[d] = true
 			}
 		}
 		s.cursorMu.Unlock()
 	}
 	return as
+}
+
+// written forgets that as are being flushed.
+func (h *Hub) written(as []Advance) {
+	for _, a := range as {
+		s := h.shard(a.Device.User)
+		s.cursorMu.Lock()
+		delete(s.writing, a.Device)
+		s.cursorMu.Unlock()
+	}
 }
 
 func (h *Hub) giveBack(as []Advance) {
@@ -122,6 +133,7 @@ func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
 	h.flushing.Lock()
 	defer h.flushing.Unlock()
 	as := h.take(closedOnly)
+	defer h.written(as)
 	for len(as) > 0 {
 		n := min(len(as), flushChunk)
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
@@ -140,6 +152,13 @@ func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
 // opened again: what it acknowledged is then not sent twice.
 func (h *Hub) flushDevice(ctx context.Context, d Device) error {
 	s := h.shard(d.User)
+	s.cursorMu.Lock()
+	writing := s.writing[d]
+	s.cursorMu.Unlock()
+	if writing {
+		h.flushing.Lock() // waits for the flush that has it; see flush for its end
+		defer h.flushing.Unlock()
+	}
 	s.cursorMu.Lock()
 	a, ok := s.cursors[d]
 	delete(s.cursors, d)

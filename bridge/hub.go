@@ -106,6 +106,7 @@ func NewHub(o Options) *Hub {
 	for i := range h.shards {
 		h.shards[i].users = make(map[UserID]*entry)
 		h.shards[i].cursors = make(map[Device]Advance)
+		h.shards[i].writing = make(map[Device]bool)
 	}
 	return h
 }
@@ -120,6 +121,7 @@ type shard struct {
 
 	cursorMu sync.Mutex         // innermost: whoever holds it takes no other lock
 	cursors  map[Device]Advance // waiting to be flushed
+	writing  map[Device]bool    // being flushed
 }
 
 // entry is what the hub knows of one connected user. Its slices are replaced,

@@ -31,6 +31,7 @@ type pump struct {
 	active  bool // the SUBACK was written
 	running bool // its goroutine lives
 	behind  bool // the log may hold more than cache
+	unparks bool // a timer will clear parked
 	parked  bool // stopped by a full window: wait for room worth a read
 	held    bool // the next seq's packet id is still in flight: wait for an acknowledgement
 	gone    bool // unsubscribed
@@ -113,13 +114,40 @@ func (p *pump) due() bool {
 	if room == 0 {
 		return false
 	}
-	if p.wantRetained {
+	if p.copyDue() {
 		return true
 	}
 	if p.parked && room < (p.c.window+1)/2 {
-		return false // one read for many rows, not one a row
+		p.unpark() // one read for many rows, not one a row
+		return false
 	}
 	return p.behind || len(p.cache) > 0
+}
+
+// parkedFor is how long a pump waits for a window worth a read. A device that
+// never frees half of it is served all the same, a row at a time.
+const parkedFor = 25 * time.Millisecond
+
+// unpark lets p go on with what room there is, in a while. c.mu is held.
+func (p *pump) unpark() {
+	if p.unparks {
+		return
+	}
+	p.unparks = true
+	time.AfterFunc(parkedFor, func() {
+		p.c.mu.Lock()
+		defer p.c.mu.Unlock()
+		p.unparks, p.parked = false, false
+		p.start()
+	})
+}
+
+// copyDue tells whether the retained copy is to be sent now. One that a replay
+// under way still comes to waits until then: a device that takes every higher seq
+// for the last would drop the replay. c.mu is held.
+func (p *pump) copyDue() bool {
+	replays := p.isOwn() && p.retained != nil && p.retained.Seq > p.pos && (p.behind || len(p.cache) > 0)
+	return p.wantRetained && !replays
 }
 
 // burst is how many messages a QoS 0 pump sends at once.
@@ -152,7 +180,7 @@ func (p *pump) step() bool {
 	}
 	p.parked = false
 	room := p.room()
-	if p.wantRetained {
+	if p.copyDue() {
 		return p.sendRetained()
 	}
 	items := p.cached(room)
