@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
@@ -56,19 +57,18 @@ type wireUser struct {
 	seq  bridge.Seq
 }
 
-// UnmarshalJSON reads ["user", seq].
+// UnmarshalJSON reads ["user", seq]. b is valid JSON, and no user id has a comma.
 func (u *wireUser) UnmarshalJSON(b []byte) error {
-	var pair []json.RawMessage
-	if err := json.Unmarshal(b, &pair); err != nil {
-		return err
-	}
-	if len(pair) != 2 {
+	i := bytes.LastIndexByte(b, ',')
+	if i < 0 || b[0] != '[' {
 		return errors.New("not a pair of user and seq")
 	}
-	if err := u.user.UnmarshalJSON(pair[0]); err != nil {
+	if err := u.user.UnmarshalJSON(bytes.TrimSpace(b[1:i])); err != nil {
 		return err
 	}
-	return json.Unmarshal(pair[1], &u.seq)
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(b[i+1:len(b)-1])), 10, 64)
+	u.seq = bridge.Seq(n)
+	return err
 }
 
 // Encode writes hints of node as messages of at most limit bytes each. Items

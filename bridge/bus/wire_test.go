@@ -96,6 +96,10 @@ func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
 		"one whose name goes on": {`{"n":"ab","u":[["7",1]]}`, 1, 0},
 		"one with a blank more":  {`{"n":" a","u":[["7",1]]}`, 1, 0},
 		"its own, told late":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
+		"no pairs":               {`{"n":"b","u":[["7",1,2]]}`, 0, 0},
+		"pairs of a user only":   {`{"n":"b","u":[["7"]]}`, 0, 0},
+		"pairs with a fraction":  {`{"n":"b","u":[["7",1.5]]}`, 0, 0},
+		"objects for pairs":      {`{"n":"b","u":[{"u":"7","s":1}]}`, 0, 0},
 		"garbage":                {`{"n":`, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,6 +141,17 @@ func BenchmarkDeliverOwn(b *testing.B) {
 	for b.Loop() {
 		if bus.Deliver(message, "node", &handler{}) != 0 {
 			b.Fatal("it was delivered")
+		}
+	}
+}
+
+// BenchmarkDecode is what a transaction of 64 users costs every other node.
+func BenchmarkDecode(b *testing.B) {
+	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if m, err := bus.Decode(message); err != nil || len(m.Hints) != 64 {
+			b.Fatal(err)
 		}
 	}
 }
