@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,7 +25,7 @@ func (s *server) startAdmin(context.Context) error {
 		return err
 	}
 	s.serveHTTP("admin", l, &http.Server{
-		Handler:           s.adminHandler(),
+		Handler:           namedByAddress(s.c.admin, s.adminHandler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.With("component", "admin").Handler(), slog.LevelDebug),
@@ -35,7 +37,7 @@ func (s *server) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Registry: s.metrics.registry}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // it would print the secrets among the flags
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
@@ -51,4 +53,24 @@ func (s *server) adminHandler() http.Handler {
 		_, _ = fmt.Fprintln(w, "ready")
 	})
 	return mux
+}
+
+// namedByAddress refuses, where addr is on loopback, requests to any host but an IP
+// address or localhost: a page whose name was made to point here (DNS rebinding)
+// would otherwise read everything through a browser on this machine.
+func namedByAddress(addr string, next http.Handler) http.Handler {
+	if host, _, err := net.SplitHostPort(addr); err != nil || !isLoopback(host) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
+		}
+		if !strings.EqualFold(host, "localhost") && net.ParseIP(host) == nil {
+			http.Error(w, "name this listener by its address or as localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// spareFiles are what the program opens beside connections of devices: the
+// database, the bus, files, HTTP.
+const spareFiles = 256
+
+// warn tells of settings that work but may not be meant.
+func warn(p *program, c checked, log *slog.Logger) {
+	for _, name := range p.unknown {
+		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
+	}
+	for _, name := range p.settings.shown() {
+		log.Warn("a secret stands on the command line, where every user of the machine can read it; put it into a file or the environment",
+			"setting", name, "file", name+"-file")
+	}
+	if c.origins.Any() {
+		log.Warn("pages of every origin may call, because of --cors-origins=*")
+	}
+	if c.proxies.Everybody() {
+		log.Warn("every client may say where it comes from, because of --trusted-proxies")
+	}
+	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
+		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
+	}
+	if risk := databaseRisk(c.databaseURL); !c.sqlite && risk != "" {
+		log.Warn(risk, "setting", "database-url")
+	}
+	switch {
+	case c.tlsClientCA != "" && c.mqtt != "":
+		log.Warn("devices without a certificate still get in at --mqtt-addr and over WebSocket: --tls-client-ca guards --mqtts-addr only")
+	case c.tlsClientCA != "":
+		log.Warn("devices without a certificate still get in over WebSocket: --tls-client-ca guards --mqtts-addr only")
+	}
+	if most := openFiles(); !c.keys.development && most < uint64(c.maxConnections)+spareFiles {
+		log.Warn("the limit of open files is below --max-connections; raise it with ulimit -n", "limit", most, "max-connections", c.maxConnections)
+	}
+	if c.keys.development {
+		log.Warn("development mode: no --jwt-* key is configured; every listener is on loopback only")
+	}
+}
+
+// shown names the flags that were typed and hold a secret.
+func (s *settings) shown() (names []string) {
+	for _, f := range []struct {
+		name   string
+		secret bool
+	}{
+		{"jwt-secret", s.JWTSecret != ""},
+		{"database-url", hasSecret(s.DatabaseURL)},
+		{"bus", hasSecret(s.Bus)},
+		{"relay-url", hasSecret(s.RelayURL)},
+	} {
+		if f.secret && s.typed[f.name] {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// hasSecret tells whether something of a URL has to be masked.
+func hasSecret(raw string) bool { return strings.Contains(maskURL(raw), masked) }
+
+// databaseRisk is what somebody on the way to a Postgres could do; "" where it is
+// on this machine, or its certificate is verified.
+func databaseRisk(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	q := u.Query()
+	host, mode := u.Hostname(), q.Get("sslmode")
+	if h := q.Get("host"); h != "" {
+		if host = h; mode == "" {
+			mode = "disable" // as package db takes it
+		}
+	}
+	switch {
+	case host == "" || strings.HasPrefix(host, "/") || isLoopback(host):
+		return ""
+	case mode == "verify-full" || mode == "verify-ca":
+		return ""
+	case mode == "disable":
+		return "the way to the database is not encrypted; write sslmode=verify-full, and sslrootcert=FILE for an authority of your own"
+	}
+	return "the database's certificate is not verified; write sslmode=verify-full, and sslrootcert=FILE for an authority of your own"
+}
