@@ -36,9 +36,9 @@ func setHeaders(h http.Header) {
 
 // problem answers like the REST side does (RFC 9457): whoever misspells a REST
 // path lands here.
-func problem(w http.ResponseWriter, status int) {
+func problem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d}`+"\n", http.StatusText(status), status)
+	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", http.StatusText(status), status, detail)
 }

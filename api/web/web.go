@@ -72,12 +72,12 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
 	a, ok := h[r.URL.Path]
 	if !ok {
-		problem(w, http.StatusNotFound)
+		problem(w, http.StatusNotFound, "no such path")
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		problem(w, http.StatusMethodNotAllowed)
+		problem(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
 		return
 	}
 	a.serve(w, r)

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -103,6 +104,10 @@ func TestStatus(t *testing.T) {
 			}
 			if tt.want >= 400 && r.Header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("an error of type %q", r.Header.Get("Content-Type"))
+			}
+			var doc struct{ Detail string }
+			if err := json.Unmarshal([]byte(body(t, r)), &doc); tt.want >= 400 && tt.method != "HEAD" && (err != nil || doc.Detail == "") {
+				t.Errorf("it says %q, without a detail (%v)", doc.Detail, err)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import { h, s, setText } from "./dom.js";
 const width = 240;
 const height = 56;
 const keep = 36; // samples
+const fewest = 3; // known samples that make a line: fewer are a stray stroke at the edge
 
 export class Chart {
   #samples = []; // numbers; null where nothing is known
@@ -50,6 +51,7 @@ export class Chart {
       line += `${line ? "L" : "M"}${x(i).toFixed(1)} ${y(v).toFixed(1)}`;
       last = x(i);
     });
+    if (known.length < fewest) line = "";
     this.#line.setAttribute("d", line);
     this.#area.setAttribute("d", line ? `${line}L${last.toFixed(1)} ${height}L${from.toFixed(1)} ${height}Z` : "");
   }
