@@ -5,7 +5,11 @@ import mqtt from "mqtt";
 const url = process.env.FALCON_MQTT_URL ?? "mqtt://127.0.0.1:1883";
 const token = process.env.FALCON_TOKEN;
 const user = JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;
-let last = 0; // keep it on disk, and nothing is ever shown twice
+// Keep both on disk, together, and nothing is ever shown twice. A new epoch means that
+// the log was restored: its seqs are given again, so those known before mean nothing.
+let epoch = "";
+let last = 0;
+let latest = 0; // came with the retain flag
 
 const client = mqtt.connect(url, {
   protocolVersion: 5,
@@ -22,12 +26,19 @@ client.on("connect", ({ sessionPresent }) => {
   if (!sessionPresent) client.subscribe(`users/${user}/reports/status`, { qos: 1, rh: 1 });
 });
 
-client.on("message", (_topic, payload) => {
+client.on("message", (_topic, payload, packet) => {
   const item = JSON.parse(payload);
+  const now = packet.properties?.userProperties?.epoch ?? "";
+  if (now !== epoch) [epoch, last, latest] = [now, 0, 0];
   if (item.seq <= last) return; // a repeat
-  if (last > 0 && item.seq > last + 1) console.error(`jumped from ${last} to ${item.seq}: ask GET /notifications?after=${last}`);
-  last = item.seq;
-  console.log(`#${item.seq} ${item.title}`);
+  const shown = item.seq === latest;
+  if (packet.retain) {
+    latest = item.seq; // never last: what was missed before it may still follow
+  } else {
+    if (last > 0 && item.seq > last + 1) console.error(`jumped from ${last} to ${item.seq}: ask GET /notifications?after=${last}`);
+    last = item.seq;
+  }
+  if (!shown) console.log(`#${item.seq} ${item.title}`);
 });
 
 client.on("error", (error) => {

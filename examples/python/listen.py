@@ -15,7 +15,11 @@ from paho.mqtt.properties import Properties
 token = os.environ["FALCON_TOKEN"]
 part = token.split(".")[1]
 user = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
-last = 0  # keep it on disk, and nothing is ever shown twice
+# Keep both on disk, together, and nothing is ever shown twice. A new epoch means that
+# the log was restored: its seqs are given again, so those known before mean nothing.
+epoch = ""
+last = 0
+latest = 0  # came with the retain flag
 
 
 def on_connect(client, _userdata, flags, reason, _properties):
@@ -30,12 +34,20 @@ def on_connect(client, _userdata, flags, reason, _properties):
 
 
 def on_message(_client, _userdata, message):
-    global last
+    global epoch, last, latest
     item = json.loads(message.payload)
+    now = dict(getattr(message.properties, "UserProperty", [])).get("epoch", "")
+    if now != epoch:
+        epoch, last, latest = now, 0, 0
     if item["seq"] <= last:
         return  # a repeat
-    last = item["seq"]
-    print(f"#{item['seq']} {item['title']}", flush=True)
+    shown = item["seq"] == latest
+    if message.retain:
+        latest = item["seq"]  # never last: what was missed before it may still follow
+    else:
+        last = item["seq"]
+    if not shown:
+        print(f"#{item['seq']} {item['title']}", flush=True)
 
 
 # paho 2 wants to be told which callbacks these are; those of MQTT 5 are the same in both.
