@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"testing"
 
@@ -45,6 +46,8 @@ func TestTheSQLDoorHoldsToTheRulesOfTheAPI(t *testing.T) {
 		"an unknown kind":   "falcon_notify('u', 't', 'm', 'x')",
 		"data, not object":  "falcon_notify('u', 't', 'm', 'message', '[1]')",
 		"data over 4096 B":  "falcon_notify('u', 't', 'm', 'message', jsonb_build_object('a', repeat('x', 4096)))",
+		"data of 33 levels": "falcon_notify('u', 't', 'm', 'message', (repeat('{\"a\":', 33) || '1' || repeat('}', 33))::jsonb)",
+		"arrays, 33 levels": "falcon_notify('u', 't', 'm', 'message', ('{\"a\":' || repeat('[', 32) || repeat(']', 32) || '}')::jsonb)",
 		"a missing message": "falcon_notify('u', 't', NULL)",
 	} {
 		if _, err := d.write.ExecContext(testContext(t), "SELECT "+call); err == nil || !strings.Contains(err.Error(), "22023") {
@@ -52,7 +55,9 @@ func TestTheSQLDoorHoldsToTheRulesOfTheAPI(t *testing.T) {
 		}
 	}
 	exec(t, d, "SELECT falcon_notify('u', repeat('é', 255), repeat('é', 4000))")
-	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != 1 {
+	exec(t, d, `SELECT falcon_notify('u', 't', 'm', 'message', (repeat('{"a":', 32) || '1' || repeat('}', 32))::jsonb)`)
+	exec(t, d, `SELECT falcon_notify('u', 't', 'm', 'message', '{"a": [{"b": []}], "c": {}}')`)
+	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != 3 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -74,5 +79,62 @@ func TestHintsRideInTheTransaction(t *testing.T) {
 	exec(t, d, "SELECT falcon_notify('42', 't', 'm')")
 	if got := (<-ch).Payload; got != `{"n" : "", "u" : [["42", 2]]}` {
 		t.Errorf("the SQL door's hint is %s", got)
+	}
+}
+
+// An application's role may notify after one GRANT, and nothing else; nor can it
+// make the function, which has its owner's rights, look at things of its own.
+func TestARoleWithoutGrantsMayOnlyNotifyAndOnlyAfterItsGrant(t *testing.T) {
+	server := testserver.NewPostgres(t) // a role is a whole server's
+	d := openTest(t, Options{URL: server.URL})
+	exec(t, d, "CREATE ROLE app LOGIN")
+	app := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(strings.Replace(server.URL, "falcon@", "app@", 1))))
+	t.Cleanup(func() { _ = app.Close() })
+	app.SetMaxOpenConns(1) // one session, with its temporary tables
+	denied := func(query string) {
+		t.Helper()
+		if _, err := app.ExecContext(testContext(t), query); err == nil || !strings.Contains(err.Error(), "42501") {
+			t.Errorf("%s: %v, want SQLSTATE 42501", query, err)
+		}
+	}
+	const call = "SELECT falcon_notify('42', 't', 'm')"
+	denied(call)
+	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO app")
+	for _, query := range []string{
+		call,
+		"CREATE TEMP TABLE falcon_inboxes (user_id text, last_seq bigint, total bigint, unread bigint, review_enabled boolean, last_xid xid8)",
+		"CREATE FUNCTION pg_temp.falcon_append(int[], text[], text[], text[], text[], bigint[], smallint[], text[], int[], bigint[], smallint[], " +
+			"text[], text[], int[], text[], text[], text[], bigint, text, int) RETURNS TABLE (seq bigint) LANGUAGE sql AS 'SELECT 4711::bigint'",
+		"SET search_path = pg_temp, public",
+		"SELECT public.falcon_notify('42', 't', 'm')",
+	} {
+		if _, err := app.ExecContext(testContext(t), query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	if got := seqs(t, d, "42"); len(got) != 2 || got[1] != 2 {
+		t.Errorf("the log has the seqs %v, want 1 and 2", got)
+	}
+	for _, query := range []string{
+		"SELECT * FROM public.falcon_notifications", "INSERT INTO public.falcon_revocations VALUES ('x', '', 0, 0)", "SELECT public.falcon_now()",
+		"SELECT * FROM public.falcon_open('42', 'c', '', true, 0, 1, 1)", "SELECT nextval('public.falcon_generation')",
+	} {
+		denied(query)
+	}
+	rows, err := d.read.QueryContext(testContext(t), "SELECT proname FROM pg_proc, aclexplode(proacl) AS a WHERE pronamespace = 'public'::regnamespace AND starts_with(proname, 'falcon_') AND a.grantee = 0 "+
+		"UNION SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND starts_with(proname, 'falcon_') AND proacl IS NULL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("everybody may call %s", name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -350,11 +350,26 @@ BEGIN
         RAISE EXCEPTION 'falcon_notify: kind is not known' USING ERRCODE = '22023';
     ELSIF data IS NOT NULL AND (jsonb_typeof(data) <> 'object' OR octet_length(data::text) > 4096) THEN
         RAISE EXCEPTION 'falcon_notify: data is a JSON object of at most 4096 bytes' USING ERRCODE = '22023';
+    ELSIF data IS NOT NULL AND jsonb_path_exists(data, 'strict $.**{32} ? (@.type() == "object" || @.type() == "array")') THEN
+        RAISE EXCEPTION 'falcon_notify: data nests at most 32 levels' USING ERRCODE = '22023';
     END IF;
+    -- Every argument has its type: no function of another signature can be meant.
     SELECT a.seq INTO result FROM falcon_append(
         ARRAY[0], ARRAY[user_id], ARRAY[kind], ARRAY[title], ARRAY[message], ARRAY[0::bigint], ARRAY[0::smallint],
-        ARRAY[coalesce(data::text, '')], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, '', 0) a;
+        ARRAY[coalesce(data::text, '')], '{}'::int[], '{}'::bigint[], '{}'::smallint[], '{}'::text[], '{}'::text[],
+        '{}'::int[], '{}'::text[], '{}'::text[], '{}'::text[],
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ''::text, 0) a;
     RETURN result;
 END
 $$;
+
+-- An application needs one grant, GRANT EXECUTE ON FUNCTION falcon_notify TO …, and
+-- no right on a table: the function has its owner's, and looks names up in this
+-- schema whatever the caller's search_path is. falcon_append has no such path, as
+-- that would cost every append: it runs under that of falcon_notify.
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION falcon_notify SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());
+END
+$$;
+REVOKE EXECUTE ON FUNCTION falcon_append, falcon_notify FROM PUBLIC;

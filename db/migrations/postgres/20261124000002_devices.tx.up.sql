@@ -200,3 +200,5 @@ BEGIN
         WHERE f.user_id = n.u AND f.client_id = n.c AND f.generation = n.g;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION falcon_now, falcon_open, falcon_subscribe, falcon_advance, falcon_register FROM PUBLIC;

@@ -41,3 +41,5 @@ END
 $$;
 CREATE TRIGGER falcon_inboxes_touch AFTER UPDATE OF review_enabled ON falcon_inboxes FOR EACH ROW
     WHEN (OLD.review_enabled <> NEW.review_enabled) EXECUTE FUNCTION falcon_touch_muted();
+
+REVOKE EXECUTE ON FUNCTION falcon_touch, falcon_touch_muted FROM PUBLIC;
