@@ -43,7 +43,7 @@ func (i Idle) Run(ctx context.Context, t *Target) (IdleResult, error) {
 	}
 	i.PerUser = max(1, min(i.PerUser, maxDevices))
 	m := t.meter()
-	for range max(1, i.Waves) {
+	for n := 0; n < max(1, i.Waves) && (n == 0 || ctx.Err() == nil); n++ {
 		w, err := i.wave(ctx, t)
 		if err != nil {
 			return res, err
@@ -55,9 +55,6 @@ func (i Idle) Run(ctx context.Context, t *Target) (IdleResult, error) {
 			w.PerConnection = float64(w.Held-w.Before) / float64(i.Connections) / 1024
 		}
 		res.Waves = append(res.Waves, w)
-		if ctx.Err() != nil {
-			break
-		}
 	}
 	res.CPU = m.per(uint64(len(res.Waves) * i.Connections))
 	return res, nil

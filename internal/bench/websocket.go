@@ -69,7 +69,7 @@ var errFrame = errors.New("the server sent a WebSocket frame that is malformed")
 func (w *webSocket) header() (int, error) {
 	for {
 		b := w.in
-		need, size := 2, 0
+		need := 2
 		if len(b) >= 2 {
 			switch {
 			case b[1]&0x80 != 0:
@@ -86,6 +86,7 @@ func (w *webSocket) header() (int, error) {
 			}
 			continue
 		}
+		var size int
 		switch need {
 		case 2:
 			size = int(b[1])
