@@ -59,12 +59,12 @@ func TestDelivery(t *testing.T) {
 			w.expect(l, "3")
 		},
 		"what waits for a device that came while its user was muted comes once it is not": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
-			c.Close()
+			first, _, _ := w.connect(persistent("7"))
+			w.subscribe(first, qos1)
+			first.Close()
 			w.notify("7", "a")
 			w.log.setMuted("7", true)
-			c, l, _ = w.connect(persistent("7"))
+			c, l, _ := w.connect(persistent("7"))
 			c.Resume()
 			w.expect(l, "")
 			w.log.setMuted("7", false)
@@ -323,11 +323,11 @@ func TestDelivery(t *testing.T) {
 		"the retained copy waits for the replay that comes to it": func(w *world) {
 			r := persistent("7")
 			r.ReceiveMaximum = 2
-			c, l, _ := w.connect(r)
-			w.subscribe(c, qos1)
-			c.Close()
+			first, _, _ := w.connect(r)
+			w.subscribe(first, qos1)
+			first.Close()
 			w.notify("7", "a", "b", "c")
-			c, l, _ = w.connect(r)
+			c, l, _ := w.connect(r)
 			w.subscribe(c, qos1)
 			for _, want := range []string{"1 2", "3 3r"} {
 				for _, id := range w.expect(l, want) {
