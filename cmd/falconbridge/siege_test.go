@@ -102,7 +102,8 @@ func resident(t *testing.T, p *testserver.Program) int {
 	return kib << 10
 }
 
-// A thousand sockets that say nothing, or half of something, on every listener.
+// A thousand sockets that say nothing, or half of something, on every listener. They
+// come from eight addresses: of one, a node takes fewer.
 func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
@@ -115,22 +116,38 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 	whole := connectPacket(5, "half", sign(t, "1", 0))
 	half := whole[:len(whole)/2]
 	conf := trust(t, f)
-	kinds := []func() net.Conn{
-		func() net.Conn { return dial(t, p.MQTT) },
-		func() net.Conn { nc := dial(t, p.MQTT); write(t, nc, half); return nc },
-		func() net.Conn { nc := dial(t, p.MQTT); write(t, nc, []byte{0x10, 0xFF, 0x7F}); return nc },
-		func() net.Conn { return dial(t, mqtts) },
-		func() net.Conn { nc := dial(t, mqtts); write(t, nc, []byte{22, 3, 1, 2, 0, 1}); return nc },
-		func() net.Conn { nc := tls.Client(dial(t, mqtts), conf); write(t, nc, half); return nc },
-		func() net.Conn { return dial(t, https) },
-		func() net.Conn {
-			nc := tls.Client(dial(t, https), conf)
+	kinds := []func(from string) net.Conn{
+		func(from string) net.Conn { return dialFrom(t, from, p.MQTT) },
+		func(from string) net.Conn { nc := dialFrom(t, from, p.MQTT); write(t, nc, half); return nc },
+		func(from string) net.Conn {
+			nc := dialFrom(t, from, p.MQTT)
+			write(t, nc, []byte{0x10, 0xFF, 0x7F})
+			return nc
+		},
+		func(from string) net.Conn { return dialFrom(t, from, mqtts) },
+		func(from string) net.Conn {
+			nc := dialFrom(t, from, mqtts)
+			write(t, nc, []byte{22, 3, 1, 2, 0, 1})
+			return nc
+		},
+		func(from string) net.Conn {
+			nc := tls.Client(dialFrom(t, from, mqtts), conf)
+			write(t, nc, half)
+			return nc
+		},
+		func(from string) net.Conn { return dialFrom(t, from, https) },
+		func(from string) net.Conn {
+			nc := tls.Client(dialFrom(t, from, https), conf)
 			write(t, nc, []byte("GET /notifications HTTP/1.1\r\nHost: x\r\nX-Slow: "))
 			return nc
 		},
-		func() net.Conn { nc := tls.Client(dial(t, https), conf); upgrade(t, nc); return nc },
-		func() net.Conn {
-			nc := tls.Client(dial(t, https), conf)
+		func(from string) net.Conn {
+			nc := tls.Client(dialFrom(t, from, https), conf)
+			upgrade(t, nc)
+			return nc
+		},
+		func(from string) net.Conn {
+			nc := tls.Client(dialFrom(t, from, https), conf)
 			upgrade(t, nc)
 			write(t, nc, framed(half))
 			return nc
@@ -141,7 +158,7 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 	for worker := range 8 {
 		wg.Go(func() {
 			for i := worker; i < len(held); i += 8 {
-				held[i] = kinds[i%len(kinds)]()
+				held[i] = kinds[i%len(kinds)](fmt.Sprintf("127.0.0.%d", 2+worker))
 			}
 		})
 	}
@@ -154,6 +171,7 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 		t.Logf("a thousand sockets cost %d MiB", grown>>20)
 	}
 	for i, nc := range held { // all are closed, by the server
+		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("socket %d, of kind %d, is left open", i, i%len(kinds))
 		}

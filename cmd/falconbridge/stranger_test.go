@@ -51,7 +51,14 @@ func connack(nc io.Reader) (code int, err error) {
 // dial connects to addr; whatever happens on the connection ends within 20 s.
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
-	nc, err := net.Dial("tcp", addr)
+	return dialFrom(t, "127.0.0.1", addr)
+}
+
+// dialFrom is dial from another address of loopback.
+func dialFrom(t *testing.T, from, addr string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	nc, err := d.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +79,7 @@ func write(t *testing.T, nc net.Conn, b []byte) {
 }
 
 // upgrade makes a WebSocket of nc.
-func upgrade(t *testing.T, nc net.Conn, headers ...string) *http.Response {
+func upgrade(t *testing.T, nc net.Conn, headers ...string) {
 	t.Helper()
 	write(t, nc, []byte("GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n"+strings.Join(append(headers, "\r\n"), "\r\n")))
@@ -80,8 +87,11 @@ func upgrade(t *testing.T, nc net.Conn, headers ...string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		body, _ := io.ReadAll(io.LimitReader(res.Body, 200))
+		t.Errorf("the upgrade is answered with %s: %s", res.Status, body)
+	}
 	_ = res.Body.Close()
-	return res
 }
 
 // framed is a binary WebSocket frame of 126 to 65535 bytes.
