@@ -86,25 +86,25 @@ func (c importCmd) read(p *program, now time.Time) (*past, error) {
 }
 
 // load stores what was read: who is muted first, the notifications last.
-func (a *past) load(ctx context.Context, p *program, d *db.DB) error {
-	bar := newProgress(p.err)
-	settings, err := loadAll(ctx, bar, "settings", a.settings, d.ImportSettings)
+func (p *past) load(ctx context.Context, to *program, d *db.DB) error {
+	bar := newProgress(to.err)
+	settings, err := loadAll(ctx, bar, "settings", p.settings, d.ImportSettings)
 	if err != nil {
 		return err
 	}
-	reports, err := loadAll(ctx, bar, "reports", a.reports, d.ImportReports)
+	reports, err := loadAll(ctx, bar, "reports", p.reports, d.ImportReports)
 	if err != nil {
 		return err
 	}
-	notifications, err := loadAll(ctx, bar, "notifications", a.notifications, d.ImportNotifications)
+	notifications, err := loadAll(ctx, bar, "notifications", p.notifications, d.ImportNotifications)
 	if err != nil {
 		return err
 	}
 	for _, l := range []struct {
 		what       string
 		added, all int
-	}{{"settings", settings, len(a.settings)}, {"reports", reports, len(a.reports)}, {"notifications", notifications, len(a.notifications)}} {
-		if _, err := fmt.Fprintf(p.out, "%s: %d imported, %d imported before\n", l.what, l.added, l.all-l.added); err != nil {
+	}{{"settings", settings, len(p.settings)}, {"reports", reports, len(p.reports)}, {"notifications", notifications, len(p.notifications)}} {
+		if _, err := fmt.Fprintf(to.out, "%s: %d imported, %d imported before\n", l.what, l.added, l.all-l.added); err != nil {
 			return err
 		}
 	}

@@ -97,10 +97,10 @@ func licenceOf(dir string) (string, error) {
 func TestALicenceIsRecognizedOrRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"MIT License\n\nPermission is hereby granted, free of\n charge, to any person obtaining a copy of": "MIT",
-		"Apache License\n    Version 2.0, January 2004":                                                     "Apache-2.0",
-		"GNU GENERAL PUBLIC LICENSE\nVersion 3":                                                             "",
-		"Business Source License 1.1":                                                                       "",
-		"":                                                                                                  "",
+		"Apache License\n    Version 2.0, January 2004":                                                    "Apache-2.0",
+		"GNU GENERAL PUBLIC LICENSE\nVersion 3":                                                            "",
+		"Business Source License 1.1":                                                                      "",
+		"":                                                                                                 "",
 	} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "LICENSE.md"), []byte(text), 0o600); err != nil {
