@@ -62,13 +62,13 @@ func TestWrittenExamplesKeepToTheContract(t *testing.T) {
 		"Android": {
 			file: "android/Notifications.kt",
 			says: []string{`"users/$user/reports/status"`, "MqttQos.AT_LEAST_ONCE", "cleanStart(false)", "sessionExpiryInterval(7 * 24 * 3600)", ".password(fresh",
-				"SEND_IF_SUBSCRIPTION_DOES_NOT_EXIST", "seq > last", "SESSION_TAKEN_OVER"},
+				"SEND_IF_SUBSCRIPTION_DOES_NOT_EXIST", "seq > last", "if (p.isRetain) latest = seq", "SESSION_TAKEN_OVER"},
 			fields: `item\.(?:get\w+|has)\("(\w+)"\)`, properties: `name\.toString\(\) == "(\w+)"`,
 		},
 		"Swift": {
 			file: "swift/Notifications.swift",
 			says: []string{`"users/\(user)/reports/status"`, ".qos1", "cleanSession = false", "sessionExpiryInterval = 7 * 24 * 3600", ".password = fresh",
-				".sendOnlyWhenSubscribeIsNew", "item.seq <= last", ".sessionTakenOver"},
+				".sendOnlyWhenSubscribeIsNew", "item.seq <= last", "if message.retained {\n            latest = item.seq", ".sessionTakenOver"},
 			fields: `case (id|seq|kind|title|message)\b|= "(\w+_\w+)"`, properties: `userProperty\?\["(\w+)"\]`,
 		},
 		"Home Assistant": {
@@ -145,6 +145,9 @@ func TestTheNodeREDFlow(t *testing.T) {
 		}
 		if n.Z != "" && byID[n.Z].Type != "tab" {
 			t.Errorf("%s is on no tab", n.ID)
+		}
+		if n.Type == "function" && !strings.Contains(n.Func, "if (msg.retain) {\n    seen.latest") {
+			t.Error("a retained message moves the last seq")
 		}
 		if n.Type != "mqtt in" {
 			continue

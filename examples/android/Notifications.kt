@@ -34,7 +34,8 @@ class Notifications(
 ) {
     private val topic = "users/$user/reports/status"
     private var epoch: String? = null
-    private var last = 0L // keep both on disk, and nothing is ever shown twice
+    private var last = 0L // keep both on disk, together, and nothing is ever shown twice
+    private var latest = 0L // came with the retain flag
 
     private val client: Mqtt5AsyncClient = Mqtt5Client.builder()
         .identifier(device)
@@ -73,10 +74,11 @@ class Notifications(
         if (life != epoch) { // the database was restored: known seqs mean nothing
             epoch = life
             last = 0
+            latest = 0
         }
         val item = JSONObject(String(p.payloadAsBytes))
         val seq = item.getLong("seq")
-        if (seq > last) { // otherwise a repeat
+        if (seq > last && seq != latest) { // otherwise a repeat
             // A jump means missed, muted or deleted: GET /notifications?after=<last> tells which.
             store(
                 Notification(
@@ -84,8 +86,9 @@ class Notifications(
                     if (item.has("status_id")) item.getInt("status_id") else null,
                 ),
             )
-            last = seq
         }
+        if (p.isRetain) latest = seq // never last: what was missed before it may still follow
+        else if (seq > last) last = seq
         p.acknowledge()
     }
 

@@ -29,7 +29,8 @@ final class Notifications {
     private let received: (FalconNotification) -> Void
     private let refused: (String) -> Void
     private var epoch: String?
-    private var last: Int64 = 0 // keep both on disk, and nothing is ever shown twice
+    private var last: Int64 = 0 // keep both on disk, together, and nothing is ever shown twice
+    private var latest: Int64 = 0 // came with the retain flag
     private var stopped = false
 
     /// device is one id an installation, kept: two connections with one id end each other. user is the sub of the token.
@@ -90,12 +91,18 @@ final class Notifications {
         if life != epoch { // the database was restored: known seqs mean nothing
             epoch = life
             last = 0
+            latest = 0
         }
         guard let item = try? JSONDecoder().decode(FalconNotification.self, from: Data(message.payload)) else { return }
         if item.seq <= last { return } // a repeat
         // A jump means missed, muted or deleted: GET /notifications?after=<last> tells which.
-        last = item.seq
-        received(item)
+        let shown = item.seq == latest
+        if message.retained {
+            latest = item.seq // never last: what was missed before it may still follow
+        } else {
+            last = item.seq
+        }
+        if !shown { received(item) }
     }
 
     /// Connects again after 1 to 5 s, with a fresh token: the one before may have ended.
