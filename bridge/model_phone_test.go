@@ -211,13 +211,13 @@ func (p *phone) settle(t *rapid.T) {
 }
 
 // settled tells whether nothing more must come: everything did, or the window is
-// too full for the pump to go on.
+// full.
 func (p *phone) settled() bool {
 	room := p.window - len(p.out) - len(p.due)
 	if p.wantCopy > 0 && room > 0 {
 		return false
 	}
-	return !p.subscribed || len(p.user.after(p.pos)) == 0 || room <= 0 || room < (p.window+1)/2
+	return !p.subscribed || len(p.user.after(p.pos)) == 0 || room <= 0
 }
 
 // got holds one message against the model.
