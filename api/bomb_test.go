@@ -54,7 +54,8 @@ func TestJSONBombs(t *testing.T) {
 		if took > time.Second {
 			t.Errorf("%s: took %v", name, took)
 		}
-		if cost := after.TotalAlloc - before.TotalAlloc; cost > uint64(8*len(tt.body)+1<<20) {
+		// Of the ten, two are the buffer: it doubles as bytes arrive.
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > uint64(10*len(tt.body)+1<<20) {
 			t.Errorf("%s: %d bytes for a body of %d", name, cost, len(tt.body))
 		}
 		if a.Body.Len() > 32<<10 {
