@@ -223,6 +223,22 @@ func (d *device) expectEnd(code byte) {
 	}
 }
 
+// expectEndAfter is expectEnd where the packet hex may come first, or be overtaken.
+func (d *device) expectEndAfter(hex string, code byte) {
+	d.t.Helper()
+	p, err := d.next(patience)
+	switch {
+	case err != nil:
+		d.t.Fatalf("no packet, but %v", err)
+	case fmt.Sprintf("% X", p) == hex:
+		d.expectEnd(code)
+	case p[0] != 0xE0 || p[2] != code:
+		d.t.Fatalf("got % X, want %s or DISCONNECT %#x", p, hex, code)
+	default:
+		d.expectEnd(0)
+	}
+}
+
 // closesWithin waits for the end of the socket, without a word to it, not even a
 // handshake.
 func (d *device) closesWithin(limit time.Duration) {

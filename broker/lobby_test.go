@@ -48,9 +48,10 @@ func TestSilentSocketsOfAFewAddressesShutNobodyOut(t *testing.T) {
 			}
 			w.login(at, "b", "7").alive()
 		}
-		if s := w.broker.Stats(); s.Pending > 40 || s.Connections != 2 {
-			t.Errorf("%d sockets before login, %d connections", s.Pending, s.Connections)
+		if s := w.broker.Stats(); s.Pending > 40 {
+			t.Errorf("%d sockets before login", s.Pending)
 		}
+		w.eventually("those who were taken over gone", func(s Stats) bool { return s.Connections == 2 })
 		for _, nc := range held {
 			_ = nc.Close()
 		}

@@ -49,11 +49,13 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 func fill(t *testing.T, d *DB) {
 	t.Helper()
 	for seq := range 20 {
-		var drafts []bridge.Draft
-		for u := range bridge.MaxBatch {
-			drafts = append(drafts, draft(bridge.UserID(fmt.Sprintf("u%d", u)), fmt.Sprint(seq)))
+		for part := range 5 { // each well within the limit of a call, however busy the machine
+			var drafts []bridge.Draft
+			for u := range 200 {
+				drafts = append(drafts, draft(bridge.UserID(fmt.Sprintf("u%d", 200*part+u)), fmt.Sprint(seq)))
+			}
+			mustAppend(t, d, bridge.Command{Drafts: drafts})
 		}
-		mustAppend(t, d, bridge.Command{Drafts: drafts})
 	}
 	exec(t, d, "ANALYZE")
 }

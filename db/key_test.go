@@ -83,8 +83,13 @@ func TestAKeyInFlightElsewhereIsWaitedForBriefly(t *testing.T) {
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('app k', 1701))"); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
-	_, err = d.Append(ctx, keyed(one("u", "t"), "k", "body"))
+	var begun time.Time
+	for range 3 { // a busy machine may answer not at all
+		begun = time.Now()
+		if _, err = d.Append(ctx, keyed(one("u", "t"), "k", "body")); !errors.Is(err, bridge.ErrUnavailable) {
+			break
+		}
+	}
 	if !errors.Is(err, bridge.ErrKeyInFlight) || time.Since(begun) > 2*time.Second {
 		t.Errorf("after %v: %v, want ErrKeyInFlight within 2 s", time.Since(begun), err)
 	}

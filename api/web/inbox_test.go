@@ -136,7 +136,8 @@ func TestTheInboxIsUsedByKeyboard(t *testing.T) {
 	press(kb.Tab)
 	b.until("Tab leads to the answer", `document.activeElement.id === "confirm-yes"`)
 	press(kb.Enter)
-	b.until("deleted, its neighbour has the focus", howMany+` === 2 && `+focused+` === "Dos"`)
+	b.until("deleted", howMany+` === 2`)
+	b.until("its neighbour has the focus", focused+` === "Dos"`)
 }
 
 // TestWithoutMQTTTheInboxPolls puts a proxy before the program that lets no

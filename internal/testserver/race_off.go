@@ -3,3 +3,6 @@
 package testserver
 
 var raceFlag []string
+
+// Weight is how many times heavier the program is than as it ships.
+const Weight = 1
