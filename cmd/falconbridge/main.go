@@ -73,9 +73,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err, exitFailed)
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(joinNegative(args))
 	if err != nil {
-		return fail(stderr, fmt.Errorf("%w; see: falconbridge --help", err), exitUsage)
+		return fail(stderr, fmt.Errorf("%w; see: %s --help", err, misused(err)), exitUsage)
 	}
 	c.Settings.typed = typed(ctx)
 	p := &program{settings: &c.Settings, unknown: unknownVariables(ctx.Model), out: stdout, err: stderr}

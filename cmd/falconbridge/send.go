@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -119,12 +120,14 @@ func refused(status int, body []byte) error {
 	if json.Unmarshal(body, &doc) != nil || doc.Title == "" {
 		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
 	}
-	text := doc.Title
-	if doc.Detail != "" {
-		text += ": " + doc.Detail
-	}
+	// Where fields are named, the detail says the same of them in other words.
+	var faults []string
 	for _, e := range doc.Errors {
-		text += "; " + e.Location + " " + e.Message
+		faults = append(faults, e.Location+" "+e.Message)
+	}
+	text := doc.Title
+	if detail := cmp.Or(strings.Join(faults, "; "), doc.Detail); detail != "" {
+		text += ": " + detail
 	}
 	return fmt.Errorf("the server answered %d %s", status, text)
 }
