@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -21,7 +22,7 @@ const databaseFile = "falconbridge.db"
 func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger) (*db.DB, error) {
 	o := db.Options{URL: c.databaseURL, Node: node, Logger: log}
 	if o.URL == "" {
-		o.URL = filepath.Join(c.dataDir, databaseFile)
+		o.URL = c.sqliteFile()
 		if err := makeDataDir(c.dataDir, log); err != nil {
 			return nil, err
 		}
@@ -47,6 +48,14 @@ func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger)
 		case <-time.After(wait):
 		}
 	}
+}
+
+// sqliteFile is the path of the SQLite file, read from the URL as package db does.
+func (c checked) sqliteFile() string {
+	if c.databaseURL == "" {
+		return filepath.Join(c.dataDir, databaseFile)
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(c.databaseURL, "sqlite:"), "//")
 }
 
 // makeDataDir makes the data dir for this user alone. One that exists keeps its

@@ -106,6 +106,13 @@ func (s *server) startDatabase(ctx context.Context) (err error) {
 	if s.c.bus != busAuto {
 		hints = "" // another bus tells: the database need not
 	}
+	if s.c.sqlite {
+		lock, err := lockDatabase(s.c)
+		if err != nil {
+			return err
+		}
+		s.undo.add("database's lock", time.Second, func(context.Context) error { return lock.Close() })
+	}
 	if s.db, err = openDatabase(ctx, s.c, hints, s.log); err != nil {
 		return err
 	}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// errLocked says that another process holds the lock.
+var errLocked = errors.New("it is locked")
+
+// lockDatabase keeps a second server off the SQLite file: the two would not wake each
+// other, and each would take the other's commits for a restore. The lock is the
+// kernel's, on an empty file beside the database, so it ends with the process however
+// that ends; the file stays. It fails where another server holds it.
+//
+// Commands that only pass by (migrate, import) take SQLite's own locks and not this one.
+func lockDatabase(c checked) (*os.File, error) {
+	name, setting := c.sqliteFile(), "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
+	if c.databaseURL == "" {
+		setting = "--data-dir (FALCON_DATA_DIR)"
+		if err := os.MkdirAll(c.dataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("%s: make the directory: %w; name one that this user can write", setting, err)
+		}
+	}
+	f, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s: lock the database: %w; its directory must be there, and this user must be able to write it", setting, err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		if errors.Is(err, errLocked) {
+			return nil, fmt.Errorf("%s: another server runs on %s; stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)", setting, name)
+		}
+		return nil, fmt.Errorf("%s: lock the database: %w", setting, err)
+	}
+	return f, nil
+}
