@@ -112,7 +112,7 @@ func (f benchFlags) sign(p *program, t *bench.Target) (err error) {
 	if err := ps.err(); err != nil {
 		return err
 	}
-	signer, err := keys.signer(p.settings.DataDir, topics)
+	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
 	if err != nil {
 		return err
 	}

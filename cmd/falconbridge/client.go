@@ -148,7 +148,7 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 	if err := ps.err(); err != nil {
 		return nil, err
 	}
-	signer, err := keys.signer(p.settings.DataDir, topics)
+	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
 	if err != nil {
 		return nil, err
 	}

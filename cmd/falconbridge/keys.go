@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -82,12 +83,16 @@ func (s *settings) checkSecret(ps *problems) []byte {
 }
 
 // signer signs as the server would accept it. In development mode it makes the
-// development key where there is none yet.
-func (k keySettings) signer(dataDir string, topics bridge.Topics) (*token.Signer, error) {
+// development key where there is none yet, and tells so on stderr: in the wrong folder
+// a running server does not know it.
+func (k keySettings) signer(dataDir string, topics bridge.Topics, stderr io.Writer) (*token.Signer, error) {
 	if k.development {
-		key, err := developmentKey(dataDir)
+		key, made, err := developmentKey(dataDir)
 		if err != nil {
 			return nil, err
+		}
+		if made {
+			_, _ = fmt.Fprintf(stderr, "falconbridge: made a new development key, %s; a server with another --data-dir does not know it\n", filepath.Join(dataDir, keyFile))
 		}
 		k.secret = key
 	}
@@ -104,39 +109,41 @@ func (k keySettings) signer(dataDir string, topics bridge.Topics) (*token.Signer
 const keyFile = "development.key"
 
 // developmentKey is the random key of development mode, kept in the data dir so
-// that tokens outlive a restart. Of two programs that make it at once, one wins.
-func developmentKey(dataDir string) ([]byte, error) {
+// that tokens outlive a restart. Of two programs that make it at once, one wins; made
+// tells whether this one did.
+func developmentKey(dataDir string) (key []byte, made bool, err error) {
 	name := filepath.Join(dataDir, keyFile)
-	key, err := os.ReadFile(name)
+	key, err = os.ReadFile(name)
 	if err == nil {
-		return key, checkDevelopmentKey(name, key)
+		return key, false, checkDevelopmentKey(name, key)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--data-dir: read the development key: %w", err)
+		return nil, false, fmt.Errorf("--data-dir: read the development key: %w", err)
 	}
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("--data-dir: make the directory: %w; name one that this user can write", err)
+		return nil, false, fmt.Errorf("--data-dir: make the directory: %w; name one that this user can write", err)
 	}
 	key = []byte(rand.Text() + rand.Text()) // 52 characters, over 256 bits
 	// Written aside and linked, so that nobody ever reads half a key.
 	f, err := os.CreateTemp(dataDir, keyFile+".*") // mode 0600
 	if err != nil {
-		return nil, fmt.Errorf("--data-dir: keep the development key: %w; name a directory that this user can write", err)
+		return nil, false, fmt.Errorf("--data-dir: keep the development key: %w; name a directory that this user can write", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.Write(key)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return nil, fmt.Errorf("--data-dir: write the development key: %w", err)
+		return nil, false, fmt.Errorf("--data-dir: write the development key: %w", err)
 	}
-	switch err := os.Link(f.Name(), name); {
+	switch err = os.Link(f.Name(), name); {
 	case errors.Is(err, fs.ErrExist):
 		if key, err = os.ReadFile(name); err != nil {
-			return nil, fmt.Errorf("--data-dir: read the development key: %w", err)
+			return nil, false, fmt.Errorf("--data-dir: read the development key: %w", err)
 		}
+		return key, false, nil
 	case err != nil:
-		return nil, fmt.Errorf("--data-dir: keep the development key: %w", err)
+		return nil, false, fmt.Errorf("--data-dir: keep the development key: %w", err)
 	}
-	return key, nil
+	return key, true, nil
 }
 
 // checkDevelopmentKey refuses a damaged key and closes the file to other users.

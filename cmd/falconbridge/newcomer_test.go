@@ -98,3 +98,14 @@ func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
 		t.Errorf("a development key was made: %v", err)
 	}
 }
+
+func TestANewDevelopmentKeyIsTold(t *testing.T) {
+	t.Parallel()
+	p := testserver.Prepare(t, nil)
+	for _, told := range []bool{true, false} {
+		out, errs, code := finish(t, p.Command("token", "--user=1"))
+		if code != 0 || len(lines(out)) != 1 || strings.Contains(errs, "made a new development key, "+filepath.Join(p.Dir, keyFile)) != told || (errs != "") != told {
+			t.Errorf("exit %d, %q; want it told: %v", code, errs, told)
+		}
+	}
+}

@@ -160,7 +160,7 @@ func (s *server) refused() (n int64) {
 
 func (s *server) startVerifier(ctx context.Context) (err error) {
 	if s.c.keys.development {
-		if s.c.keys.secret, err = developmentKey(s.c.dataDir); err != nil {
+		if s.c.keys.secret, _, err = developmentKey(s.c.dataDir); err != nil {
 			return err
 		}
 	}

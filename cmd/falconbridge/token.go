@@ -33,7 +33,7 @@ func (t tokenCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	signer, err := keys.signer(p.settings.DataDir, topics)
+	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
 	if err != nil {
 		return err
 	}
