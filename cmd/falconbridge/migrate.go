@@ -1,11 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/mattn/go-isatty"
 
 	"github.com/falconalert/falconbridge/db"
 )
@@ -25,8 +32,10 @@ func (migrateCmd) Help() string {
 }
 
 type (
-	migrateUp     struct{}
-	migrateDown   struct{}
+	migrateUp   struct{}
+	migrateDown struct {
+		Yes bool `env:"-" help:"Do not ask first, as a terminal would be."`
+	}
 	migrateStatus struct{}
 )
 
@@ -59,16 +68,50 @@ func (migrateUp) Run(p *program) error {
 	})
 }
 
-// Run takes the last group back.
-func (migrateDown) Run(p *program) error {
+// Run takes the last group back. Whoever sits at a terminal is asked first.
+func (m migrateDown) Run(p *program) error {
 	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
+		if !m.Yes && isatty.IsTerminal(os.Stdin.Fd()) {
+			if err := confirm(os.Stdin, p.err); err != nil {
+				return err
+			}
+		}
 		names, err := d.Down(ctx)
 		return p.report(names, "taken back", err)
 	})
 }
 
-// Run lists all migrations and when they were applied.
+// confirm asks before data goes, and fails where the answer is not yes.
+func confirm(in io.Reader, out io.Writer) error {
+	_, _ = fmt.Fprint(out, "This takes the last group of migrations back, with the data in it. Type yes to go on: ")
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if strings.TrimSpace(line) != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}
+
+// Run lists all migrations and when they were applied. To look makes no database: where
+// there is no SQLite file yet, all are pending.
 func (migrateStatus) Run(p *program) error {
+	var c checked
+	var ps problems
+	p.settings.checkStore(&c, &ps)
+	if len(ps) == 0 && c.sqlite {
+		if _, err := os.Stat(c.sqliteFile()); errors.Is(err, fs.ErrNotExist) {
+			_, _ = fmt.Fprintf(p.err, "falconbridge: there is no database yet at %s\n", c.sqliteFile())
+			aside, err := os.MkdirTemp("", "falconbridge")
+			if err != nil {
+				return err
+			}
+			defer func() { _ = os.RemoveAll(aside) }()
+			p.settings.DatabaseURL, p.settings.DatabaseURLFile = "", ""
+			p.settings.DataDir = aside
+		}
+	}
 	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
 		all, err := d.Status(ctx)
 		if err != nil {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -37,6 +40,65 @@ func TestMigrateGoesUpAndDown(t *testing.T) {
 			}
 			migrate("down", "taken back")
 			migrate("status", "pending")
+		})
+	}
+}
+
+func TestMigrateDownAsksAtATerminal(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		flag, answer string
+		down         bool
+	}{
+		"no":        {"", "no\n", false},
+		"a bare y":  {"", "y\n", false},
+		"yes":       {"", "yes\n", true},
+		"not asked": {"--yes", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testserver.Prepare(t, production)
+			if _, errs, code := finish(t, p.Command("migrate", "up")); code != 0 {
+				t.Fatalf("migrate up: exit %d, %s", code, errs)
+			}
+			args := []string{"migrate", "down"}
+			if tt.flag != "" {
+				args = append(args, tt.flag)
+			}
+			down, keys := atTerminal(t, p.Command(args...), true)
+			if tt.answer != "" {
+				down.says(t, "Type yes to go on")
+				if _, err := io.WriteString(keys, tt.answer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			down.wait(t)
+			if got := down.out.String(); strings.Contains(got, "taken back") != tt.down || strings.Contains(got, "nothing was changed") == tt.down || strings.Contains(got, "Type yes") != (tt.answer != "") {
+				t.Errorf("it says %q", got)
+			}
+			if out, _, _ := finish(t, p.Command("migrate", "status")); strings.Contains(out, "pending") != tt.down {
+				t.Errorf("afterwards: %s", out)
+			}
+		})
+	}
+}
+
+func TestToLookMakesNoDatabase(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]func(dir string) []string{
+		"in the data dir":   func(string) []string { return nil },
+		"named by its path": func(dir string) []string { return []string{"--database-url=sqlite:" + filepath.Join(dir, "own.db")} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testserver.Prepare(t, production)
+			out, errs, code := finish(t, p.Command(append([]string{"migrate", "status"}, at(p.Dir)...)...))
+			if code != 0 || !strings.Contains(out, "pending") || !strings.Contains(errs, "there is no database yet at "+p.Dir) {
+				t.Errorf("exit %d, %s%s", code, out, errs)
+			}
+			if files, err := os.ReadDir(p.Dir); err != nil || len(files) > 0 {
+				t.Errorf("it left %v, %v", files, err)
+			}
 		})
 	}
 }

@@ -20,6 +20,14 @@ import (
 // shows. Extra environment beats the given one.
 func inTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *process {
 	t.Helper()
+	p, _ := atTerminal(t, cmd, false, env...)
+	return p
+}
+
+// atTerminal is inTerminal with stdin there, too, where typed is wanted; what is
+// written to keys is typed.
+func atTerminal(t *testing.T, cmd *exec.Cmd, typed bool, env ...string) (_ *process, keys io.Writer) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +48,9 @@ func inTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *process {
 	defer tty.Close()
 	p := &process{cmd: cmd, done: make(chan error, 1)}
 	cmd.Stdout, cmd.Stderr = tty, tty
+	if typed {
+		cmd.Stdin = tty
+	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
@@ -51,7 +62,7 @@ func inTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *process {
 	go func() { _, _ = io.Copy(&p.out, master); close(drained) }() // ends when the last holder of the terminal does
 	go func() { err := cmd.Wait(); <-drained; p.done <- err; close(p.done) }()
 	t.Cleanup(func() { _ = cmd.Process.Kill(); <-p.done })
-	return p
+	return p, master
 }
 
 func TestATerminalShowsWords(t *testing.T) {
