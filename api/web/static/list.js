@@ -152,5 +152,12 @@ export function confirmRemoval(title) {
   $("confirm-yes").onclick = () => dialog.close("yes");
   $("confirm-no").onclick = () => dialog.close("");
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "yes"), { once: true }));
+  return new Promise((done) => {
+    const closed = () => {
+      if (dialog.open) return; // the event comes late: it tells of the question before this one
+      dialog.removeEventListener("close", closed);
+      done(dialog.returnValue === "yes");
+    };
+    dialog.addEventListener("close", closed);
+  });
 }
