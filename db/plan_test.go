@@ -53,6 +53,8 @@ func crowd(t *testing.T, d *DB) {
 	fill(t, d)
 	const rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'u' || (n % 1000), "
 	for _, q := range []string{
+		// So many that reading them all is never the cheaper plan.
+		"INSERT INTO falcon_inboxes (user_id) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'quiet' || n FROM c",
 		"INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, expires_at, used_at, subscribed) " +
 			rows + "'c' || (n / 1000), n, CASE WHEN n % 2 = 0 THEN 'n1' ELSE '' END, 3600000, CASE WHEN n % 2 = 0 THEN 0 ELSE " + d.clock() +
 			" + 3600000 END, " + d.clock() + ", n >= 0 FROM c",
