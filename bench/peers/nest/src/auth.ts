@@ -1,5 +1,10 @@
 import { CanActivate, ExecutionContext, Injectable, UnauthorizedException } from '@nestjs/common';
+import { createSecretKey } from 'node:crypto';
 import { verify } from 'jsonwebtoken';
+
+// A key object: with the secret as text jsonwebtoken tries it as a PEM key first,
+// for every token, which costs more than everything else of a request.
+const key = createSecretKey(Buffer.from(process.env.JWT_SECRET!));
 
 export interface Claims {
   sub: string;
@@ -8,7 +13,7 @@ export interface Claims {
 
 /** Whose token it is; it throws for a bad one. */
 export function claimsOf(token: string): Claims {
-  return verify(token, process.env.JWT_SECRET!, { algorithms: ['HS256'] }) as Claims;
+  return verify(token, key, { algorithms: ['HS256'] }) as Claims;
 }
 
 @Injectable()
