@@ -12,18 +12,44 @@ import (
 
 // appender runs batches in transactions of their own. It is one goroutine's.
 type appender struct {
-	d   *DB
-	buf []byte // the statement's text
+	d    *DB
+	buf  []byte  // the statement's text
+	left []int   // what the plain way left over: its places in the batch,
+	rest []*call // and the commands
 }
 
 func newAppender(d *DB) *appender { return &appender{d: d} }
 
 // run appends a batch in one transaction and adds one outcome a command to outs.
-// wait is how long each lock is waited for; dontWait: not at all. A batch that
-// failed and surely left nothing behind is repeated one command at a time, so
-// that the command at fault fails alone.
+// wait is how long each lock is waited for; dontWait: not at all. What the plain
+// way leaves over goes the other way, in a transaction of its own.
 func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outcome {
-	outs, err := a.once(batch, outs, wait)
+	if !a.plainly(batch, wait) {
+		return a.apart(batch, outs, wait, a.once)
+	}
+	outs = a.apart(batch, outs, wait, a.plain)
+	a.left, a.rest = a.left[:0], a.rest[:0]
+	for i := range outs {
+		if outs[i].what == "" {
+			a.left, a.rest = append(a.left, i), append(a.rest, batch[i])
+		}
+	}
+	if len(a.rest) > 0 {
+		for i, o := range a.apart(a.rest, nil, wait, a.once) {
+			outs[a.left[i]] = o
+		}
+		clear(a.rest)
+	}
+	return outs
+}
+
+// attempt appends a batch in one transaction and adds its outcomes to outs.
+type attempt func(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error)
+
+// apart tries the batch. One that failed and surely left nothing behind is
+// repeated one command at a time, so that the command at fault fails alone.
+func (a *appender) apart(batch []*call, outs []outcome, wait time.Duration, try attempt) []outcome {
+	outs, err := try(batch, outs, wait)
 	if err == nil {
 		return outs
 	}
@@ -122,32 +148,8 @@ func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) (
 // Planning the outer SELECT is cheap; the plans inside the function are kept.
 func (a *appender) write(batch []*call, now int64, wait time.Duration) {
 	b := append(a.buf[:0], "SELECT cmd, ord, outcome, id, seq, muted, answer FROM falcon_append("...)
-	number := func(of func(int, *bridge.Draft) int64) {
-		b = append(b, '\'', '{')
-		for i, w := range batch {
-			for j := range w.cmd.Drafts {
-				b = append(strconv.AppendInt(b, of(i, &w.cmd.Drafts[j]), 10), ',')
-			}
-		}
-		b = endArray(b)
-	}
-	text := func(of func(*bridge.Draft) string) {
-		b = append(b, '\'', '{')
-		for _, w := range batch {
-			for j := range w.cmd.Drafts {
-				b = append(appendElement(b, of(&w.cmd.Drafts[j])), ',')
-			}
-		}
-		b = endArray(b)
-	}
-	number(func(cmd int, _ *bridge.Draft) int64 { return int64(cmd) })
-	text(func(n *bridge.Draft) string { return string(n.User) })
-	text(func(n *bridge.Draft) string { return string(kindOf(n)) })
-	text(func(n *bridge.Draft) string { return n.Title })
-	text(func(n *bridge.Draft) string { return n.Message })
-	number(func(_ int, n *bridge.Draft) int64 { return n.ReportID })
-	number(func(_ int, n *bridge.Draft) int64 { return int64(n.StatusID) })
-	text(func(n *bridge.Draft) string { return string(n.Data) })
+	b = appendNumbers(b, batch, func(cmd int, _ *bridge.Draft) int64 { return int64(cmd) })
+	b = appendDrafts(b, batch)
 
 	changes := func(of func([]byte, int, *bridge.StatusChange) []byte) {
 		b = append(b, '\'', '{')
@@ -179,54 +181,11 @@ func (a *appender) write(batch []*call, now int64, wait time.Duration) {
 	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, bodyHash(k)) })
 
 	b = strconv.AppendInt(b, now, 10)
-	if a.d.o.Node == "" {
-		b = append(b, ",NULL,"...)
-	} else {
-		b = append(appendLiteral(append(b, ','), a.d.o.Node), ',')
-	}
+	b = append(appendNode(append(b, ','), a.d.o.Node), ',')
 	if wait < 0 {
 		b = append(b, "NULL)"...)
 	} else {
 		b = append(strconv.AppendInt(b, max(1, wait.Milliseconds()), 10), ')')
 	}
 	a.buf = b
-}
-
-// endArray closes an array literal, over the comma behind its last element.
-func endArray(b []byte) []byte {
-	if b[len(b)-1] == ',' {
-		b = b[:len(b)-1]
-	}
-	return append(b, '}', '\'', ',')
-}
-
-// appendElement writes s as an element of an array literal inside a string
-// literal: " and \ are escaped for the array, ' for the string
-// (standard_conforming_strings is on, the driver insists).
-func appendElement(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
-		case '"', '\\':
-			b = append(append(b, s[start:i]...), '\\', c)
-			start = i + 1
-		case '\'':
-			b = append(append(b, s[start:i]...), '\'', '\'')
-			start = i + 1
-		}
-	}
-	return append(append(b, s[start:]...), '"')
-}
-
-// appendLiteral writes s as a string literal.
-func appendLiteral(b []byte, s string) []byte {
-	b = append(b, '\'')
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\'' {
-			b = append(b, '\'')
-		}
-		b = append(b, s[i])
-	}
-	return append(b, '\'')
 }

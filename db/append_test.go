@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func draft(u bridge.UserID, title string) bridge.Draft {
@@ -273,4 +275,83 @@ func TestCallersContextsAreHonoured(t *testing.T) {
 			t.Errorf("an append after close: %v", err)
 		}
 	})
+}
+
+// One transaction runs at a time while they are quick; one that takes long has the
+// next beside it.
+func TestALongTransactionDelaysNobodyElse(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	mustAppend(t, d, one("slow", "first"))
+	exec(t, d, "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$")
+	exec(t, d, "CREATE TRIGGER dawdle BEFORE INSERT ON falcon_notifications FOR EACH ROW WHEN (NEW.title = 'slow') EXECUTE FUNCTION dawdle()")
+	slow := make(chan error, 1)
+	go func() {
+		_, err := d.Append(context.Background(), one("slow", "slow"))
+		slow <- err
+	}()
+	testserver.Eventually(t, 5*time.Second, func() error {
+		if number(t, d, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 0 {
+			return errors.New("the slow one has not begun")
+		}
+		return nil
+	})
+	for range 5 {
+		mustAppend(t, d, one("quick", "t"))
+	}
+	select {
+	case err := <-slow:
+		t.Errorf("the long transaction ended (%v) before the others did", err)
+	default:
+	}
+	must(t, <-slow)
+}
+
+// Many callers at once are joined into plain transactions; users without an inbox,
+// muted ones and held ones among them.
+func TestPlainBatchesHoldEveryRule(t *testing.T) {
+	url := testserver.Postgres(t)
+	nodes := []*DB{openTest(t, Options{URL: url}), openTest(t, Options{URL: url})}
+	must(t, nodes[0].SetSettings(testContext(t), "muted", bridge.Settings{}))
+	release := hold(t, nodes[0], mustAppend(t, nodes[0], one("held", "t")).Appended[0].User)
+	var wg sync.WaitGroup
+	const callers, rounds = 40, 8
+	for i := range callers {
+		wg.Go(func() {
+			for j := range rounds {
+				u := bridge.UserID(fmt.Sprintf("u%d", (i*j)%5))
+				switch i % 8 {
+				case 1:
+					u = "muted"
+				case 2:
+					u = "held"
+				case 3:
+					u = bridge.UserID(fmt.Sprintf("new-%d-%d", i, j))
+				}
+				title := fmt.Sprintf("%d/%d", i, j)
+				res, err := nodes[i%2].Append(context.Background(), one(u, title))
+				switch {
+				case u == "held" && errors.Is(err, bridge.ErrUnavailable):
+					return // it waited for as long as a caller waits
+				case err != nil:
+					t.Errorf("append to %s: %v", u, err)
+				case len(res.Appended) != 1 || res.Appended[0].User != u || res.Appended[0].Title != title || res.Appended[0].Muted != (u == "muted"):
+					t.Errorf("append to %s answered %+v", u, res.Appended)
+				case number(t, nodes[0], "SELECT count(*) FROM falcon_notifications WHERE id = ? AND user_id = ? AND seq = ? AND title = ?",
+					res.Appended[0].ID, u, res.Appended[0].Seq, title) != 1:
+					t.Errorf("what is stored is not what was answered: %+v", res.Appended[0])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	release()
+	for _, q := range []string{
+		"SELECT count(*) FROM (SELECT user_id FROM falcon_notifications n JOIN falcon_inboxes i USING (user_id) GROUP BY user_id, last_seq, total, unread " +
+			"HAVING count(*) <> last_seq OR max(seq) <> last_seq OR total <> count(*) OR unread <> count(*)) x",
+		"SELECT count(*) FROM falcon_notifications a JOIN falcon_notifications b ON a.user_id = b.user_id AND a.seq = b.seq + 1 WHERE (a.xid, a.id) <= (b.xid, b.id)",
+	} {
+		if n := number(t, nodes[0], q); n != 0 {
+			t.Errorf("%d rows break a rule: %s", n, q)
+		}
+	}
 }

@@ -13,6 +13,13 @@ const (
 	// maxDrafts bounds a transaction: more gain nothing, and hold locks longer.
 	// One command may bring more by itself.
 	maxDrafts = 500
+	// fullQueue is how many waiting commands make a transaction beside the one that
+	// runs: fewer are better off together in the next one, which costs less for
+	// each, and no later, as commits wait for one log anyway.
+	fullQueue = 128
+	// patience is how long one transaction runs until the next starts beside it:
+	// one that hangs, or is large, holds up nobody else.
+	patience = 10 * time.Millisecond
 	// keyPause is how long a command sleeps whose idempotency key another node
 	// has in flight.
 	keyPause = 20 * time.Millisecond
@@ -35,6 +42,9 @@ type committer struct {
 	work    sync.Cond
 	closed  bool
 	queue   []*call
+	running int  // transactions
+	late    bool // the running one took longer than patience
+	timer   *time.Timer
 	users   map[bridge.UserID]int // by which writer they are in flight
 	reports map[int64]struct{}
 	keys    map[keyName]struct{}
@@ -50,6 +60,8 @@ func newCommitter(d *DB) *committer {
 	c := &committer{d: d, users: make(map[bridge.UserID]int), reports: make(map[int64]struct{}), keys: make(map[keyName]struct{})}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.work.L = &c.mu
+	c.timer = time.AfterFunc(time.Hour, c.hurry)
+	c.timer.Stop()
 	c.lanes.init()
 	writers := 1
 	if d.dialect == Postgres {
@@ -67,6 +79,7 @@ func (c *committer) close() {
 	c.closed = true
 	waiting := c.queue
 	c.queue = nil
+	c.timer.Stop()
 	c.mu.Unlock()
 	c.work.Broadcast()
 	c.stop()
@@ -84,10 +97,23 @@ func (c *committer) enqueue(w *call) bool {
 		return false
 	}
 	c.queue = append(c.queue, w)
-	if c.freeLocked(w, -1) {
+	if c.roomLocked() && c.freeLocked(w, -1) {
 		c.work.Signal()
 	}
 	return true
+}
+
+// roomLocked tells whether another transaction may begin now.
+func (c *committer) roomLocked() bool {
+	return c.running == 0 || c.late || len(c.queue) >= fullQueue
+}
+
+// hurry lets another transaction begin beside the one that takes long.
+func (c *committer) hurry() {
+	c.mu.Lock()
+	c.late = c.running > 0
+	c.mu.Unlock()
+	c.work.Signal()
 }
 
 // requeue takes w in again, later.
@@ -195,27 +221,50 @@ func (c *committer) writer(id int) {
 	var outs []outcome
 	tx := newAppender(c.d)
 	for {
-		c.mu.Lock()
-		for batch = c.takeLocked(id, batch[:0]); len(batch) == 0; batch = c.takeLocked(id, batch[:0]) {
-			if c.closed {
-				c.mu.Unlock()
-				return
-			}
-			c.work.Wait()
+		if batch = c.begin(id, batch[:0]); batch == nil {
+			return
 		}
-		c.mu.Unlock()
-
 		outs = tx.run(batch, outs[:0], dontWait)
-
-		c.mu.Lock()
-		c.unmarkLocked(batch)
-		if len(c.queue) > 0 {
-			c.work.Signal()
-		}
-		c.mu.Unlock()
+		c.end(batch)
 		c.settle(batch, outs)
 		clear(batch)
 		clear(outs)
+	}
+}
+
+// begin waits until writer id may run a transaction, and returns its commands; nil
+// after close.
+func (c *committer) begin(id int, batch []*call) []*call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if c.roomLocked() {
+			batch = c.takeLocked(id, batch)
+		}
+		if len(batch) > 0 {
+			break
+		}
+		if c.closed {
+			return nil
+		}
+		c.work.Wait()
+	}
+	c.running++
+	c.late = false
+	c.timer.Reset(patience)
+	return batch
+}
+
+func (c *committer) end(batch []*call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmarkLocked(batch)
+	if c.running--; c.running == 0 {
+		c.late = false
+		c.timer.Stop()
+	}
+	if len(c.queue) > 0 {
+		c.work.Signal()
 	}
 }
 

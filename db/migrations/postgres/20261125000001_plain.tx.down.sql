@@ -1,0 +1,1 @@
+DROP FUNCTION falcon_append_plain(text[], text[], text[], text[], bigint[], smallint[], text[], bigint, text);
