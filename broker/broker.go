@@ -50,6 +50,8 @@ type Options struct {
 	PacketTimeout  time.Duration // from the first byte of a packet to its last; 0 means 30s
 	WriteTimeout   time.Duration // of one write to a device; 0 means 10s
 	Query          time.Duration // longest wait for database and keys in a CONNECT or SUBSCRIBE; 0 means 2s
+	Turns          int           // CONNECTs that use the database at once, and as many SUBSCRIBEs; 0 means 8
+	Turn           time.Duration // longest wait for a turn before; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
 	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
 	MaxKeepAlive   time.Duration // MQTT 5 clients are told to stay below; 0 means 20m
 	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
@@ -68,6 +70,8 @@ func (o Options) withDefaults() Options {
 	o.PacketTimeout = cmp.Or(o.PacketTimeout, 30*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	o.Query = cmp.Or(o.Query, 2*time.Second)
+	o.Turns = cmp.Or(o.Turns, 8)
+	o.Turn = cmp.Or(o.Turn, 10*time.Second)
 	o.SessionTTL = cmp.Or(o.SessionTTL, 168*time.Hour)
 	o.MaxKeepAlive = cmp.Or(o.MaxKeepAlive, 20*time.Minute)
 	o.Linger = cmp.Or(o.Linger, time.Second)
@@ -84,7 +88,7 @@ func (o Options) check() error {
 		"MaxConnectSize": int64(o.MaxConnectSize), "MaxPacketSize": int64(o.MaxPacketSize),
 		"MaxFilters": int64(o.MaxFilters), "MaxConnectionsPerIP": int64(o.MaxConnectionsPerIP),
 		"ConnectTimeout": int64(o.ConnectTimeout), "PacketTimeout": int64(o.PacketTimeout),
-		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "SessionTTL": int64(o.SessionTTL),
+		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "Turns": int64(o.Turns), "Turn": int64(o.Turn), "SessionTTL": int64(o.SessionTTL),
 		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(math.Floor(o.ConnectRatePerIP)),
 		"ConnectRatePerUser": int64(math.Floor(o.ConnectRatePerUser)), "PacketRate": int64(math.Floor(o.PacketRate)),
 	} {
@@ -106,6 +110,9 @@ type Broker struct {
 	count counters
 	begun time.Time
 
+	logins, subscribes *turns
+	shut               func() // ends the waiting for turns
+
 	mu        sync.Mutex
 	draining  bool
 	listeners map[net.Listener]struct{}
@@ -121,5 +128,8 @@ func New(o Options) (*Broker, error) {
 	}
 	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
 	b.gate.init(&b.o)
+	stopped := make(chan struct{})
+	b.shut = sync.OnceFunc(func() { close(stopped) })
+	b.logins, b.subscribes = newTurns(o.Turns, o.Turn, stopped), newTurns(o.Turns, o.Turn, stopped)
 	return b, nil
 }

@@ -46,8 +46,12 @@ func (c *conn) connect(p []byte) error {
 	if r := c.b.gate.admit(c); r != (refusal{}) {
 		return c.refuse(r)
 	}
-	session, present, err := c.b.o.Hub.Connect(ctx, l.request, c)
-	if err != nil {
+	session, present, err := c.open(l.request)
+	switch {
+	case errors.Is(err, errTurn):
+		c.b.gate.dismiss(c)
+		return c.refuse(tooManyAtOnce)
+	case err != nil:
 		c.b.gate.dismiss(c)
 		c.b.log.Debug("a session could not be opened", "user", c.device.User, "error", err)
 		return c.refuse(refusal{codeUnavailable, "the database is away"})
@@ -59,6 +63,20 @@ func (c *conn) connect(p []byte) error {
 	c.b.count.logins.Add(1)
 	session.Resume()
 	return nil
+}
+
+// errTurn ends a CONNECT or SUBSCRIBE whose turn did not come.
+var errTurn = errors.New("too many devices connect at once")
+
+// open opens the session when it is this device's turn.
+func (c *conn) open(r bridge.ConnectRequest) (*bridge.Conn, bool, error) {
+	if !c.b.logins.take() {
+		return nil, false, errTurn
+	}
+	defer c.b.logins.done()
+	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
+	defer cancel()
+	return c.b.o.Hub.Connect(ctx, r, c)
 }
 
 // ask finds out who the device is and what it wants. The zero refusal lets it in.

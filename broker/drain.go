@@ -52,6 +52,7 @@ func (b *Broker) stop() (connected, others []*conn) {
 		_ = l.Close()
 	}
 	b.mu.Unlock()
+	b.shut()
 	return b.gate.shut()
 }
 

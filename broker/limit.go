@@ -41,6 +41,7 @@ var (
 	tooManyConnections  = refusal{codeBusy, "too many connections"}
 	tooManyOfUser       = refusal{codeQuota, "too many connections of this user"}
 	tooManyFromAddress  = refusal{codeQuota, "too many connections from this address"}
+	tooManyAtOnce       = refusal{codeBusy, "too many devices connect at once"}
 	tooOftenFromAddress = refusal{codeConnectionRate, "too many connects from this address"}
 	tooOftenOfUser      = refusal{codeConnectionRate, "too many connects of this user"}
 )

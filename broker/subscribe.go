@@ -15,12 +15,28 @@ import (
 // disk, and nothing is sent for it before the SUBACK. Filters of one packet are
 // taken in their order, as if each came alone ([MQTT-3.8.4-4]).
 func (c *conn) subscribe(pk *packets.Packet) error {
+	codes, granted, reason := c.grant(pk)
+	if err := c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Suback},
+		PacketID: pk.PacketID, ReasonCodes: codes, Properties: packets.Properties{ReasonString: reason}}); err != nil {
+		return err
+	}
+	for _, filter := range granted {
+		c.session.Activate(filter)
+	}
+	return nil
+}
+
+// grant stores the subscriptions when it is this device's turn, which ends before
+// the answer is written: a device that does not read keeps nobody waiting.
+func (c *conn) grant(pk *packets.Packet) (codes []byte, granted []string, reason string) {
+	turn := c.b.subscribes.take()
+	if turn {
+		defer c.b.subscribes.done()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
 	since, sinceErr := sinceOf(pk.Properties.User)
-	codes := make([]byte, len(pk.Filters))
-	var granted []string
-	var reason string
+	codes = make([]byte, len(pk.Filters))
 	for i, f := range pk.Filters {
 		var err error
 		switch filter := strings.Clone(f.Filter); { // or it would hold on to the whole packet
@@ -33,6 +49,8 @@ func (c *conn) subscribe(pk *packets.Packet) error {
 			err = bridge.ErrForbidden
 		case sinceErr != nil:
 			err, reason = sinceErr, sinceErr.Error()
+		case !turn:
+			err, reason = errTurn, errTurn.Error()
 		default:
 			err = c.session.Subscribe(ctx, bridge.SubscribeRequest{
 				Filter: filter,
@@ -51,14 +69,7 @@ func (c *conn) subscribe(pk *packets.Packet) error {
 		}
 		codes[i] = c.subackCode(err, f.Qos)
 	}
-	if err := c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Suback},
-		PacketID: pk.PacketID, ReasonCodes: codes, Properties: packets.Properties{ReasonString: reason}}); err != nil {
-		return err
-	}
-	for _, filter := range granted {
-		c.session.Activate(filter)
-	}
-	return nil
+	return codes, granted, reason
 }
 
 func (c *conn) subackCode(err error, qos byte) byte {
@@ -72,7 +83,7 @@ func (c *conn) subackCode(err error, qos byte) byte {
 	case errors.Is(err, bridge.ErrTooMany):
 		return codeQuota
 	}
-	return codeImplementation // the database is away, or since is malformed
+	return codeImplementation // the database is away or crowded, or since is malformed
 }
 
 // errSince is answered with 0x83: the SUBSCRIBE is valid, and not accepted (§3.9.3).
