@@ -42,7 +42,7 @@ func (c benchPostCmd) Run(p *program) error {
 	}
 	err = benchCounts(benchCount{"posters", c.Posters, 1, 10_000}, benchCount{"users", c.Users, 1, 10_000_000},
 		benchCount{"devices", c.Devices, 0, 31}, benchCount{"rate", c.Rate, 0, 1_000_000},
-		benchCount{"size", c.Size, 1, 16 << 10}, benchCount{"max-posts", c.MaxPosts, 1, benchPosts})
+		benchCount{"size", c.Size, 1, 16_000}, benchCount{"max-posts", c.MaxPosts, 1, benchPosts})
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,8 @@ type benchIdleCmd struct {
 	benchFlags
 	Connections int    `default:"1000" placeholder:"N" help:"Connections to hold. Default ${default}."`
 	PerUser     int    `default:"1" placeholder:"D" help:"Connections of one user. Default ${default}."`
+	FirstUser   int    `default:"0" placeholder:"N" help:"Number of the first user; others leave room for a load beside. Default ${default}."`
+	AtOnce      int    `default:"64" placeholder:"K" help:"Connects under way at once. Default ${default}."`
 	Waves       int    `default:"1" placeholder:"N" help:"How often all connect and leave again. Default ${default}."`
 	Hold        string `default:"5s" placeholder:"TIME" help:"How long to hold them. Default ${default}."`
 	Settle      string `default:"5s" placeholder:"TIME" help:"How long to wait before memory is read. Default ${default}."`
@@ -83,7 +85,7 @@ func (c benchIdleCmd) Run(p *program) error {
 		return err
 	}
 	err = benchCounts(benchCount{"connections", c.Connections, 1, 1_000_000}, benchCount{"per-user", c.PerUser, 1, 31},
-		benchCount{"waves", c.Waves, 1, 100})
+		benchCount{"first-user", c.FirstUser, 0, 100_000_000}, benchCount{"at-once", c.AtOnce, 1, 20_000}, benchCount{"waves", c.Waves, 1, 100})
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,8 @@ func (c benchIdleCmd) Run(p *program) error {
 	}
 	ctx, stop := interrupted()
 	defer stop()
-	r, err := bench.Idle{Connections: c.Connections, PerUser: c.PerUser, Waves: c.Waves, Hold: hold, Settle: settle, Connect: within}.Run(ctx, t)
+	r, err := bench.Idle{Connections: c.Connections, First: c.FirstUser, PerUser: c.PerUser, AtOnce: c.AtOnce,
+		Waves: c.Waves, Hold: hold, Settle: settle, Connect: within}.Run(ctx, t)
 	return c.report(p, r, err)
 }
 

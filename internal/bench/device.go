@@ -17,6 +17,7 @@ type device struct {
 	id         string // client id
 	resume     bool   // a persistent device
 	keepAlive  uint16
+	retries    int // connects that were refused for a reason that passes
 
 	nc      net.Conn
 	rw      io.ReadWriter // nc, or the WebSocket on it
@@ -227,12 +228,17 @@ func (d *device) close() {
 
 func (d *device) drop() { _ = d.nc.Close() }
 
-// dialers is how many devices connect at once.
+// dialers is how many devices connect at once where a load does not say.
 const dialers = 64
 
 // connectAll connects ds, and tries again whoever was refused for a reason that
 // passes. then runs for each once it is connected. It gives up at the deadline.
 func connectAll(ds []*device, deadline time.Time, then func(d *device) error) error {
+	return connectMany(ds, dialers, deadline, then)
+}
+
+// connectMany is connectAll with that many at once.
+func connectMany(ds []*device, dialers int, deadline time.Time, then func(d *device) error) error {
 	work := make(chan *device)
 	failed := make(chan error, dialers)
 	var wg sync.WaitGroup
@@ -275,6 +281,7 @@ func (d *device) connectBy(deadline time.Time, then func(d *device) error) error
 		if !passing(err) || time.Now().Add(pause).After(deadline) {
 			return err
 		}
+		d.retries++
 		time.Sleep(pause)
 	}
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -10,7 +11,9 @@ import (
 // Idle holds connections that do nothing but keep alive.
 type Idle struct {
 	Connections int
+	First       int           // number of the first user
 	PerUser     int           // connections of one user, at most maxDevices
+	AtOnce      int           // connects under way at once; 0 means 64
 	Waves       int           // how often all connect and leave again; 0 means once
 	Hold        time.Duration // how long each wave is held
 	Settle      time.Duration // before memory is read
@@ -20,7 +23,8 @@ type Idle struct {
 // Wave is one round of connections held.
 type Wave struct {
 	Seconds       float64 `json:"connect_seconds"`
-	Broken        int     `json:"broken"` // ended by the server or the network
+	Retries       int     `json:"retries"` // connects that were refused, and tried again
+	Broken        int     `json:"broken"`  // ended by the server or the network
 	Before        int64   `json:"resident_before_bytes,omitempty"`
 	Held          int64   `json:"resident_held_bytes,omitempty"`
 	PerConnection float64 `json:"resident_kib_per_connection,omitempty"` // above the first wave's Before
@@ -64,12 +68,12 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 	w.Before = t.resident()
 	ds := make([]*device, i.Connections)
 	for n := range ds {
-		ds[n] = t.device(n/i.PerUser, n%i.PerUser)
+		ds[n] = t.device(i.First+n/i.PerUser, n%i.PerUser)
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	begun := time.Now()
-	err = connectAll(ds, begun.Add(i.Connect), func(d *device) error {
+	err = connectMany(ds, cmp.Or(i.AtOnce, dialers), begun.Add(i.Connect), func(d *device) error {
 		if err := d.subscribe(); err != nil {
 			return err
 		}
@@ -87,6 +91,9 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 	defer closeAll(ds)
 	if err != nil {
 		return w, fmt.Errorf("connect %d devices: %w", len(ds), err)
+	}
+	for _, d := range ds {
+		w.Retries += d.retries
 	}
 	pause(ctx, i.Settle)
 	w.Held = t.resident()

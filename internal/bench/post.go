@@ -164,7 +164,7 @@ func (r *postRun) load(ctx context.Context) (PostResult, error) {
 	if r.good.Load() == 0 && r.first != nil {
 		return PostResult{}, fmt.Errorf("no post was answered: %w", r.first)
 	}
-	r.drain(ctx)
+	r.drain(context.WithoutCancel(ctx)) // what was promised is waited for all the same
 	return r.sum(begun, posted, m, r.good.Load()-goodBefore), nil
 }
 

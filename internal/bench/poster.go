@@ -56,6 +56,10 @@ func (t *Target) poster(y *tally, size int) (poster, error) {
 	return &httpPoster{y: y, nc: nc, r: bufio.NewReaderSize(nc, 2048), head: []byte(head), size: size}, nil
 }
 
+// plainest is how many bytes of a body the message can take as ASCII: it has at
+// most 4,000 characters. Larger bodies are made of characters of four bytes.
+const plainest = 3_900
+
 // appendBody appends the JSON of post n.
 func appendBody(b []byte, y *tally, n, size int) []byte {
 	start := len(b)
@@ -64,6 +68,9 @@ func appendBody(b []byte, y *tally, n, size int) []byte {
 	b = strconv.AppendInt(b, int64(y.userOf(n)), 10)
 	b = append(b, `","message":"`...)
 	b = y.appendMark(b, n)
+	for size > plainest && len(b)-start < size-5 {
+		b = append(b, "🦅"...)
+	}
 	for len(b)-start < size-2 {
 		b = append(b, 'x')
 	}

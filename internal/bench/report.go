@@ -89,7 +89,7 @@ func (p PostResult) Fault() error {
 func (i IdleResult) Print(w io.Writer) error {
 	var l lines
 	for n, v := range i.Waves {
-		l.add(fmt.Sprintf("wave %d", n+1), "%d connected in %.1f s, %d broken", i.Connections, v.Seconds, v.Broken)
+		l.add(fmt.Sprintf("wave %d", n+1), "%d connected in %.1f s, %d retries, %d broken", i.Connections, v.Seconds, v.Retries, v.Broken)
 		if v.Held > 0 {
 			l.add("", "resident %.1f MiB before, %.1f held, %.1f after: %.1f KiB a connection",
 				mib(v.Before), mib(v.Held), mib(v.After), v.PerConnection)

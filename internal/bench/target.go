@@ -27,6 +27,9 @@ type Target struct {
 	Token     func(user string) (string, error) // of a device
 	PostToken func() (string, error)
 	PID       int // of the server, to read what it uses from /proc; 0: unknown
+	// Addresses is from how many addresses of loopback a server there is connected
+	// to, in turn, as devices come from many in life; 0: from one.
+	Addresses int
 
 	run   string // marks what this run posts
 	dials atomic.Int64
@@ -60,12 +63,18 @@ const dialTimeout = 10 * time.Second
 const portsEach = 20_000
 
 // dial connects to u over TCP, with TLS where the scheme says so. To a server on
-// loopback it comes from another address of loopback after every portsEach
-// connections.
+// loopback it comes from t.Addresses of loopback, or from another one after every
+// portsEach connections.
 func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() && ip.To4() != nil {
-		if n := t.dials.Add(1) / portsEach; n > 0 {
+		n := t.dials.Add(1)
+		if t.Addresses == 0 {
+			n /= portsEach
+		} else {
+			n %= int64(t.Addresses)
+		}
+		if n > 0 {
 			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1+byte(n/250), 1+byte(n%250))}
 		}
 	}
