@@ -15,6 +15,8 @@ import (
 // whose users nothing happens to: what a node adds.
 func BenchmarkNodes(b *testing.B) {
 	s := signer(b)
+	c := newCurve("nodes", "A notification, as nodes are added on the same machine", "nodes")
+	defer func() { c.save(b) }()
 	for _, n := range []int{1, 2, 3} {
 		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
 			database := testserver.Postgres(b)
@@ -38,10 +40,14 @@ func BenchmarkNodes(b *testing.B) {
 				}
 				b.ReportMetric(res.PerSecond, "posts/s")
 				b.ReportMetric(res.CPU.Server, "µs/post-own-node")
+				y := map[string]float64{"CPU of the node it was posted to, µs a notification": res.CPU.Server}
 				if n > 1 {
 					spent := (cpuOf(b, nodes[1:]) - before) / time.Duration(n-1)
-					b.ReportMetric(float64(spent.Microseconds())/float64(res.Posts), "µs/post-other-node")
+					cost := float64(spent.Microseconds()) / float64(res.Posts)
+					b.ReportMetric(cost, "µs/post-other-node")
+					y["CPU of each other node, µs a notification"] = cost
 				}
+				c.add(b, float64(n), y)
 			}
 		})
 	}

@@ -94,6 +94,9 @@ func (s *PostgresServer) open(database string) *sql.DB {
 		fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", s.Port, database))))
 }
 
+// PID is the server's first process; the others are its children.
+func (s *PostgresServer) PID() int { return s.run.cmd.Process.Pid }
+
 // Start starts the stopped cluster on its former port and waits until it answers.
 func (s *PostgresServer) Start() error {
 	_ = os.Remove(filepath.Join(s.dir, "data", "postmaster.pid"))

@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/bench"
+)
+
+var (
+	curves   = flag.String("bench.curves", "", "folder to write the points of cost curves to, for ./bench/chart")
+	growth   = flag.Int("bench.growth", 1_000_000, "users at the end of the growth, ten notifications each")
+	stormers = flag.Int("bench.stormers", 2000, "connects under way at once in a storm")
+)
+
+// curve is what something costs as one thing grows. bench/chart draws it.
+type curve struct {
+	Name   string    `json:"name"`
+	Title  string    `json:"title"`
+	X      string    `json:"x"` // what grows
+	When   time.Time `json:"when"`
+	Load   string    `json:"load_average"`
+	Points []point   `json:"points"`
+}
+
+// point is one measurement: Y by the names of what was measured, with their units.
+type point struct {
+	X float64            `json:"x"`
+	Y map[string]float64 `json:"y"`
+}
+
+func newCurve(name, title, x string) *curve {
+	return &curve{Name: name, Title: title, X: x, When: time.Now().UTC().Truncate(time.Second), Load: loadAverage()}
+}
+
+func (c *curve) add(b *testing.B, x float64, y map[string]float64) {
+	b.Helper()
+	c.Points = append(c.Points, point{x, y})
+	b.Logf("%s %v: %v", c.X, x, y)
+}
+
+// save writes the curve where -bench.curves says.
+func (c *curve) save(b *testing.B) {
+	b.Helper()
+	if *curves == "" || b.Failed() {
+		return
+	}
+	c.Load += " → " + loadAverage()
+	raw, err := json.MarshalIndent(c, "", " ")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*curves, c.Name+".json"), append(raw, '\n'), 0o644)
+	}
+	if err != nil {
+		b.Error(err)
+	}
+}
+
+// once refuses more than one iteration: these take minutes.
+func once(b *testing.B) {
+	b.Helper()
+	if b.N > 1 {
+		b.Fatal("once is enough: run with -benchtime 1x")
+	}
+}
+
+// loaded runs a load and fails where something was lost, doubled or misrouted.
+func loaded(b *testing.B, load bench.Post, t *bench.Target) bench.PostResult {
+	b.Helper()
+	load.Duration, load.Warm = time.Duration(*seconds)*time.Second, 2*time.Second
+	load.Max, load.Connect, load.Grace = 3_000_000, 3*time.Minute, 10*time.Second
+	res, err := load.Run(b.Context(), t)
+	if err == nil {
+		err = res.Fault()
+	}
+	if err == nil && len(res.Refused) > 0 {
+		err = fmt.Errorf("answers: %v", res.Refused)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return res
+}
+
+// median is the run in the middle by what of gives.
+func median(rs []bench.PostResult, of func(bench.PostResult) float64) bench.PostResult {
+	slices.SortFunc(rs, func(a, b bench.PostResult) int {
+		if of(a) < of(b) {
+			return -1
+		}
+		return 1
+	})
+	return rs[len(rs)/2]
+}
+
+// cpuBelow is what the children of a process spent.
+func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
+	b.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		b.Fatalf("/proc: %v", err)
+	}
+	for _, name := range stats {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		_, after, _ := bytes.Cut(raw, []byte(") "))
+		f := bytes.Fields(after)
+		if len(f) < 2 || string(f[1]) != strconv.Itoa(parent) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			continue
+		}
+		if u, err := bench.UsageOf(pid); err == nil {
+			sum += u.CPU
+		}
+	}
+	return sum
+}
+
+// spent is what the children of a process spend on each of the posts that load
+// makes.
+func spent(b *testing.B, parent int, load func() bench.PostResult) (bench.PostResult, float64) {
+	b.Helper()
+	before := cpuBelow(b, parent)
+	res := load()
+	// The warm-up is in it, and taken to be as dear.
+	posts := float64(res.Posts) * (res.Seconds + 2) / res.Seconds
+	return res, float64((cpuBelow(b, parent) - before).Microseconds()) / posts
+}

@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/bench"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// perNode is how many devices one process holds here: Debian's containers allow a
+// process 20,000 open files, and some are not sockets of devices.
+const perNode = 18_500
+
+// BenchmarkDevices measures what notifications to 1,000 devices cost while ever
+// more others are connected; the last point has them on three nodes.
+func BenchmarkDevices(b *testing.B) {
+	once(b)
+	s := signer(b)
+	c := newCurve("devices", "A notification, as more devices are connected", "devices")
+	for _, total := range []int{1_000, 2_000, 5_000, 10_000, perNode, 50_000} {
+		b.Run(fmt.Sprint(total), func(b *testing.B) {
+			database := testserver.Postgres(b)
+			nodes := make([]*testserver.Program, (total+perNode-1)/perNode)
+			for i := range nodes {
+				nodes[i] = testserver.NewProgram(b, map[string]string{
+					"FALCON_JWT_SECRET": secret, "DATABASE_URL": database, "FALCON_CONNECT_RATE_PER_IP": "off",
+				})
+			}
+			idle, each := 1_000, (total-1_000)/len(nodes)
+			for _, p := range nodes {
+				if each > 0 {
+					hold(b, p, idle, each)
+				}
+				idle += each
+			}
+			t := target(b, s, nodes[0].HTTP+"/notifications", "mqtt://"+nodes[0].MQTT, nodes[0].PID())
+			var closed, paced []bench.PostResult
+			for range *rounds {
+				closed = append(closed, loaded(b, bench.Post{Posters: 64, Users: 1_000, Devices: 1, Size: 300}, t))
+				paced = append(paced, loaded(b, bench.Post{Posters: 32, Users: 1_000, Devices: 1, Size: 300, Rate: *rate}, t))
+			}
+			full := median(closed, func(r bench.PostResult) float64 { return r.CPU.Server })
+			calm := median(paced, func(r bench.PostResult) float64 { return r.Delivered.P50 })
+			var resident int64
+			for _, p := range nodes {
+				u, err := bench.UsageOf(p.PID())
+				if err != nil {
+					b.Fatal(err)
+				}
+				resident += u.Resident
+			}
+			c.add(b, float64(total), map[string]float64{
+				"server CPU, µs a notification":              full.CPU.Server,
+				fmt.Sprintf("p50 at %d/s, ms", *rate):        calm.Delivered.P50,
+				"resident memory of all nodes together, MiB": float64(resident) / (1 << 20),
+			})
+		})
+	}
+	c.save(b)
+}
+
+// hold connects n idle devices of users from first on, by a process of its own:
+// this one has no files to spare. They stay until the benchmark ends.
+func hold(b *testing.B, p *testserver.Program, first, n int) {
+	b.Helper()
+	cmd := exec.Command(testserver.Binary(b), "bench", "idle", fmt.Sprintf("--connections=%d", n), fmt.Sprintf("--first-user=%d", first),
+		"--hold=1h", "--settle=1s", "--connect-within=5m", fmt.Sprintf("--max-devices=%d", n), "--url="+p.HTTP, "--mqtt-url=mqtt://"+p.MQTT)
+	cmd.Env = testserver.Environ(map[string]string{"FALCON_JWT_SECRET": secret})
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	testserver.Eventually(b, 5*time.Minute, func() error {
+		got, err := connected(p)
+		if err == nil && got < n {
+			err = fmt.Errorf("%d of %d devices are connected", got, n)
+		}
+		return err
+	})
+}
+
+// connected is how many devices a node says it has.
+func connected(p *testserver.Program) (n int, err error) {
+	res, err := http.Get(p.Admin + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "falconbridge_connections "); ok {
+			return strconv.Atoi(rest)
+		}
+	}
+	return 0, fmt.Errorf("no such metric: %w", lines.Err())
+}
+
+// BenchmarkStorm lets all devices of a node lose their connections and return at
+// once, while other users' notifications go on.
+func BenchmarkStorm(b *testing.B) {
+	once(b)
+	s := signer(b)
+	p := testserver.NewProgram(b, map[string]string{
+		"FALCON_JWT_SECRET": secret, "DATABASE_URL": testserver.Postgres(b), "FALCON_CONNECT_RATE_PER_IP": "off",
+	})
+	t := func() *bench.Target {
+		t := target(b, s, p.HTTP+"/notifications", "mqtt://"+p.MQTT, p.PID())
+		t.Addresses = 5_000
+		return t
+	}
+	const storm = 19_400 // and the files of the rest: 20,000 a process
+	idle := bench.Idle{Connections: storm, First: 1_000, AtOnce: *stormers, Waves: 2, Settle: 3 * time.Second, Connect: 5 * time.Minute}
+
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	var others bench.PostResult
+	var failed error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		others, failed = bench.Post{Posters: 16, Users: 100, Devices: 1, Size: 300, Rate: 200, Duration: 10 * time.Minute, Warm: time.Second,
+			Max: 1_000_000, Connect: time.Minute, Grace: 10 * time.Second}.Run(ctx, t())
+	})
+	res, err := idle.Run(b.Context(), t())
+	cancel()
+	wg.Wait()
+	if err != nil || failed != nil {
+		b.Fatal(err, failed)
+	}
+	if err := others.Fault(); err != nil {
+		b.Error(err)
+	}
+	for i, w := range res.Waves {
+		b.Logf("wave %d: %d devices in %.1f s (%.0f/s), %d retries, %d broken; resident %.0f MiB before, %.0f held, %.0f after", i+1, storm,
+			w.Seconds, storm/w.Seconds, w.Retries, w.Broken, mebi(w.Before), mebi(w.Held), mebi(w.After))
+	}
+	b.Logf("others meanwhile: %v; post to device %v; %v", others.PerSecond, others.Delivered, others.Delivery)
+	b.ReportMetric(storm/res.Waves[1].Seconds, "logins/s")
+	b.ReportMetric(others.Delivered.P99, "others-p99-ms")
+	b.ReportMetric(float64(res.Waves[1].Held)/float64(res.Waves[0].Held), "memory-ratio")
+}
+
+func mebi(n int64) float64 { return float64(n) / (1 << 20) }

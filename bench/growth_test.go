@@ -1,0 +1,213 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/bench"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// each is how many notifications every user has.
+const each = 10
+
+// BenchmarkGrowth measures what depends on how much is stored, with ever more users
+// of ten notifications each: the cost of a post, pages of history beside the same
+// query by pgbench, the first subscription of a device, and the start of a node.
+func BenchmarkGrowth(b *testing.B) {
+	once(b)
+	s := signer(b)
+	pg := testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB")
+	if err := testserver.NewProgram(b, map[string]string{"FALCON_JWT_SECRET": secret, "DATABASE_URL": pg.URL}).Stop(); err != nil {
+		b.Fatal(err) // it made the tables
+	}
+	c := newCurve("users", "What grows with the data: users of ten notifications each", "users")
+	there := 0
+	for _, n := range []int{1_000, 10_000, 100_000, *growth} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			stock(b, pg.URL, there, n)
+			there = n
+			p := testserver.Prepare(b, map[string]string{"FALCON_JWT_SECRET": secret, "DATABASE_URL": pg.URL,
+				"FALCON_CONNECT_RATE_PER_IP": "off", "FALCON_REQUEST_RATE_PER_USER": "off"})
+			begun := time.Now()
+			if err := p.Start(); err != nil {
+				b.Fatal(err)
+			}
+			start := time.Since(begun)
+			t := target(b, s, p.HTTP+"/notifications", "mqtt://"+p.MQTT, p.PID())
+			var posts []bench.PostResult
+			var costs []float64
+			for range *rounds {
+				res, cost := spent(b, pg.PID(), func() bench.PostResult {
+					return loaded(b, bench.Post{Posters: 64, Users: n, Devices: 0, Size: 300}, t)
+				})
+				posts, costs = append(posts, res), append(costs, cost)
+			}
+			slices.Sort(costs)
+			page := pages(b, s, p, n)
+			sql := pagesBySQL(b, pg.URL, n)
+			login, err := bench.Connect{Workers: 1, Users: n, Subscribe: true, Max: 2_000, Duration: 10 * time.Second}.Run(b.Context(), t)
+			if err != nil {
+				b.Fatal(err)
+			}
+			c.add(b, float64(n), map[string]float64{
+				"server CPU, µs a post":                      median(posts, func(r bench.PostResult) float64 { return r.CPU.Server }).CPU.Server,
+				"Postgres CPU, µs a post":                    costs[len(costs)/2],
+				"page of history, p99 ms":                    page.p99,
+				"page of history, p50 ms":                    page.p50,
+				"the same query by pgbench, p99 ms":          sql.p99,
+				"the same query by pgbench, p50 ms":          sql.p50,
+				"login and first subscription, p50 ms":       login.Latency.P50,
+				"start of a node until it is ready, seconds": start.Seconds(),
+			})
+			if err := p.Stop(); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	c.save(b)
+}
+
+// psql runs statements.
+func psql(b *testing.B, url string, statements ...string) string {
+	b.Helper()
+	args := []string{"-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", url}
+	for _, s := range statements {
+		args = append(args, "-c", s)
+	}
+	out, err := exec.Command("psql", args...).CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// stock adds the users from up to to and their notifications, which lie scattered
+// as if they had come over years: everybody's first, everybody's second, and so on.
+func stock(b *testing.B, url string, from, to int) {
+	b.Helper()
+	psql(b, url,
+		fmt.Sprintf("INSERT INTO falcon_inboxes (user_id, last_seq, total, unread) SELECT 'bench-' || u, %d, %d, %d FROM generate_series(%d, %d) u", each, each, each, from, to-1),
+		fmt.Sprintf(`INSERT INTO falcon_notifications (user_id, seq, kind, title, message, created_at, xid)
+			SELECT 'bench-' || u, s, 'message', 'El estado de su reporte ha cambiado a: Aprobado', repeat('x', 180), 1750000000000 + s, pg_current_xact_id()
+			FROM generate_series(1, %d) s, generate_series(%d, %d) u`, each, from, to-1),
+		"VACUUM ANALYZE falcon_inboxes", "VACUUM ANALYZE falcon_notifications", "CHECKPOINT")
+}
+
+type took struct{ p50, p99 float64 } // ms
+
+func percentiles(ms []float64) took {
+	slices.Sort(ms)
+	return took{ms[len(ms)/2], ms[len(ms)*99/100]}
+}
+
+const reads = 4_000
+
+// pages reads the newest page of users at random, one after the other.
+func pages(b *testing.B, s *token.Signer, p *testserver.Program, users int) took {
+	b.Helper()
+	bearer, err := s.Sign(bridge.Claims{User: "bench", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ms []float64
+	for range reads {
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodGet,
+			fmt.Sprintf("%s/users/bench-%d/notifications?limit=50", p.HTTP, rand.N(users)), http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+bearer)
+		begun := time.Now()
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		ms = append(ms, float64(time.Since(begun).Microseconds())/1000)
+		_ = res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(string(body), `"seq":10`) {
+			b.Fatalf("%s, %v: %.200s", res.Status, err, body)
+		}
+	}
+	return percentiles(ms)
+}
+
+// pagesBySQL lets pgbench ask the same of Postgres itself.
+func pagesBySQL(b *testing.B, url string, users int) took {
+	b.Helper()
+	dir := b.TempDir()
+	script := filepath.Join(dir, "page.sql")
+	text := fmt.Sprintf(`\set u random(0, %d)
+SELECT i.last_seq, i.total, i.unread, i.review_enabled, n.* FROM falcon_inboxes i LEFT JOIN (
+    SELECT id, user_id, seq, kind, title, message, created_at, read_at, report_id, status_id, data, muted
+    FROM falcon_notifications WHERE user_id = 'bench-' || :u ORDER BY seq DESC LIMIT 51) n ON i.review_enabled
+WHERE i.user_id = 'bench-' || :u;
+`, users-1)
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	bin := newPgbench(b, nil).bin
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), bin, "-n", "-c", "1", "-t", fmt.Sprint(reads), "-l", "-f", script, url)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("pgbench: %v: %s", err, out)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "pgbench_log.*"))
+	if err != nil || len(logs) != 1 {
+		b.Fatalf("pgbench left %v, %v", logs, err)
+	}
+	raw, err := os.ReadFile(logs[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ms []float64
+	for line := range strings.Lines(string(raw)) {
+		us, err := strconv.ParseFloat(strings.Fields(line)[2], 64) // client, transaction, µs, …
+		if err != nil {
+			b.Fatal(err)
+		}
+		ms = append(ms, us/1000)
+	}
+	return percentiles(ms)
+}
+
+// BenchmarkPayload measures what a notification costs as its body grows.
+func BenchmarkPayload(b *testing.B) {
+	once(b)
+	s := signer(b)
+	pg := testserver.NewPostgres(b)
+	p := falconbridge(b, s, pg.URL)
+	c := newCurve("payload", "A notification, as its body grows", "bytes of the body")
+	for _, size := range []int{160, 300, 1_000, 4_000, 8_000, 16_000} {
+		var rs []bench.PostResult
+		var costs []float64
+		for range *rounds {
+			res, cost := spent(b, pg.PID(), func() bench.PostResult {
+				return loaded(b, bench.Post{Posters: 64, Users: 1_000, Devices: 1, Size: size}, p.target)
+			})
+			rs, costs = append(rs, res), append(costs, cost)
+		}
+		slices.Sort(costs)
+		r := median(rs, func(r bench.PostResult) float64 { return r.PerSecond })
+		c.add(b, float64(size), map[string]float64{
+			"server CPU, µs a notification":   r.CPU.Server,
+			"Postgres CPU, µs a notification": costs[len(costs)/2],
+			"notifications a second":          r.PerSecond,
+		})
+	}
+	c.save(b)
+}
