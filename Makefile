@@ -83,6 +83,11 @@ bench: packages ## the Go benchmarks, and falconbridge beside its peers; BENCH a
 compare: peers ## falconbridge beside its peers only
 	go test -run '^$$' -bench Peers -benchtime 1x -timeout 60m ./bench -args -bench.parts=$(BENCHPARTS) $(BENCHARGS)
 
+.PHONY: curves
+curves: packages ## what grows with what, and a storm: points and charts into docs/performance, half an hour
+	go test -run '^$$' -bench 'Devices|Growth|Payload|Nodes|Storm' -benchtime 1x -timeout 90m ./bench -args -bench.curves=$(CURDIR)/docs/performance $(BENCHARGS)
+	go run ./bench/chart docs/performance
+
 .PHONY: peers
 peers: ## build the peer that needs npm, where there is one
 	@if command -v npm >/dev/null; then cd bench/peers/nest && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run --silent build; \

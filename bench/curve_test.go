@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,7 +101,7 @@ func median(rs []bench.PostResult, of func(bench.PostResult) float64) bench.Post
 	return rs[len(rs)/2]
 }
 
-// cpuBelow is what the children of a process spent.
+// cpuBelow is what the children of a process spent, those included that ended.
 func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
 	b.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -113,17 +114,23 @@ func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
 			continue // it ended meanwhile
 		}
 		_, after, _ := bytes.Cut(raw, []byte(") "))
-		f := bytes.Fields(after)
-		if len(f) < 2 || string(f[1]) != strconv.Itoa(parent) {
-			continue
+		f := strings.Fields(string(after)) // from the state on: man 5 proc_pid_stat, less two
+		own, waited := [2]string{f[11], f[12]}, [2]string{f[13], f[14]}
+		switch strconv.Itoa(parent) {
+		case f[1]:
+			sum += ticks(own)
+		case filepath.Base(filepath.Dir(name)):
+			sum += ticks(waited)
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if err != nil {
-			continue
-		}
-		if u, err := bench.UsageOf(pid); err == nil {
-			sum += u.CPU
-		}
+	}
+	return sum
+}
+
+// ticks is the time of user and system together, in hundredths of a second.
+func ticks(times [2]string) (sum time.Duration) {
+	for _, t := range times {
+		n, _ := strconv.Atoi(t)
+		sum += time.Duration(n) * 10 * time.Millisecond
 	}
 	return sum
 }

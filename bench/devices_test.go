@@ -149,6 +149,17 @@ func BenchmarkStorm(b *testing.B) {
 		b.Logf("wave %d: %d devices in %.1f s (%.0f/s), %d retries, %d broken; resident %.0f MiB before, %.0f held, %.0f after", i+1, storm,
 			w.Seconds, storm/w.Seconds, w.Retries, w.Broken, mebi(w.Before), mebi(w.Held), mebi(w.After))
 	}
+	var settled bench.Usage
+	for begun := time.Now(); time.Since(begun) < 3*time.Minute; time.Sleep(5 * time.Second) {
+		if settled, err = bench.UsageOf(p.PID()); err != nil {
+			b.Fatal(err)
+		}
+		if settled.Resident < 2*res.Waves[0].Before {
+			b.Logf("resident after %v: %.0f MiB", time.Since(begun).Round(time.Second), mebi(settled.Resident))
+			break
+		}
+	}
+	b.Logf("resident at last: %.0f MiB", mebi(settled.Resident))
 	b.Logf("others meanwhile: %v; post to device %v; %v", others.PerSecond, others.Delivered, others.Delivery)
 	b.ReportMetric(storm/res.Waves[1].Seconds, "logins/s")
 	b.ReportMetric(others.Delivered.P99, "others-p99-ms")

@@ -38,7 +38,6 @@ type pgbench struct {
 	dir      string
 }
 
-// newPgbench prepares the tables of its scripts in s; with nil, none.
 func newPgbench(b *testing.B, s *testserver.PostgresServer) pgbench {
 	b.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pgbench")
@@ -47,9 +46,6 @@ func newPgbench(b *testing.B, s *testserver.PostgresServer) pgbench {
 	}
 	if len(found) == 0 {
 		b.Fatal("pgbench is not installed: run .ci/packages")
-	}
-	if s == nil {
-		return pgbench{bin: found[len(found)-1]}
 	}
 	p := pgbench{bin: found[len(found)-1], url: s.URL, dir: b.TempDir()}
 	out, err := exec.Command("psql", "-q", "-d", s.URL, "-c", schema).CombinedOutput()

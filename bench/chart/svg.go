@@ -13,13 +13,13 @@ import (
 
 // Sizes of a panel, in pixels. Panels stand side by side, two in a row.
 const (
-	wide, high            = 440, 250
-	left, right           = 58, 16
-	top, bottom           = 34, 44
-	heading               = 30
-	lineHeight            = 15
-	columns               = 2
-	steps         float64 = 4 // of the vertical axis, about
+	wide, high          = 440, 250
+	left, right         = 58, 16
+	top, bottom         = 34, 44
+	heading             = 30
+	lineHeight          = 15
+	columns             = 2
+	steps       float64 = 4 // of the vertical axis, about
 )
 
 var colours = []string{"#1f6feb", "#d1570c", "#1a7f37", "#8250df", "#bf3989"}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -77,8 +78,11 @@ func (p PostResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault tells what was lost, doubled or misrouted.
+// Fault tells what was lost, doubled or misrouted, or that nothing was taken at all.
 func (p PostResult) Fault() error {
+	if p.Posts == 0 {
+		return errors.New("no post was answered with 201")
+	}
 	if p.Devices == 0 {
 		return nil
 	}
