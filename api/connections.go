@@ -56,10 +56,10 @@ func (t *turnstile) turn(nc net.Conn, state http.ConnState) {
 			if secure, ok := nc.(*tls.Conn); ok {
 				nc = secure.NetConn() // without a farewell, which could block
 			}
-			_ = nc.Close() // net/http sees it, and tells of the end
 			if t.c.Limited != nil {
 				t.c.Limited(LimitHTTPConnections)
 			}
+			_ = nc.Close() // net/http sees it, and tells of the end
 		}
 	case http.StateClosed, http.StateHijacked:
 		t.n--
