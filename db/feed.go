@@ -90,8 +90,13 @@ const (
 		"WHERE (n.xid, n.id) > (?::xid8, ?) AND n.xid < ?::xid8" + deliverable + " ORDER BY n.xid, n.id LIMIT ?"
 	feedSQLite = "SELECT " + notificationColumns + ", '0' FROM falcon_notifications n " +
 		"WHERE n.id > ? AND n.id <= ?" + deliverable + " ORDER BY n.id LIMIT ?"
-	changedPostgres = "SELECT n.user_id, max(n.seq) FROM falcon_notifications n " +
-		"WHERE (n.xid, n.id) > (?::xid8, ?)" + deliverable + " GROUP BY n.user_id"
+
+	// The inbox is asked for once a user, and as a scalar, or Postgres would join by
+	// reading all inboxes. SQLite does so for neither, but would read all
+	// notifications by user for the groups.
+	changedPostgres = "SELECT c.user_id, c.seq FROM (SELECT n.user_id, max(n.seq) AS seq FROM falcon_notifications n " +
+		"WHERE (n.xid, n.id) > (?::xid8, ?) AND NOT n.muted GROUP BY n.user_id) c " +
+		"WHERE (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = c.user_id)"
 	changedSQLite = "SELECT n.user_id, max(n.seq) FROM falcon_notifications n " +
 		"WHERE n.id > ?" + deliverable + " GROUP BY n.user_id"
 )

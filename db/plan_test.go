@@ -92,6 +92,16 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 		must(t, err)
 		ids := func(i int) int64 { return page.Items[i].ID }
 		gen := number(t, d, "SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'")
+		now, err := d.Now(ctx)
+		must(t, err)
+		for range 3 { // as many news as make reading all inboxes look cheap
+			drafts := make([]bridge.Draft, bridge.MaxBatch)
+			for i := range drafts {
+				drafts[i] = draft(bridge.UserID(fmt.Sprint("u", i)), "news")
+			}
+			mustAppend(t, d, bridge.Command{Drafts: drafts})
+		}
+		exec(t, d, "ANALYZE")
 		as := make([]bridge.Advance, 10)
 		for i := range as {
 			as[i] = bridge.Advance{Device: dev(bridge.UserID(fmt.Sprint("u", i)), "c0"), Generation: int64(i), Acked: 3, Sent: 3, Closed: i%2 == 0, Expiry: time.Hour}
@@ -146,6 +156,10 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 				_, _, err := d.Connections(ctx, bridge.ConnectionQuery{After: dev("u5", "c1")})
 				return err
 			}, false},
+			"what changed": {func(ctx context.Context) error {
+				_, _, err := d.Changed(ctx, now)
+				return err
+			}, true},
 			"expire sessions": {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 10)) }, false},
 			"expire keys":     {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
 			"retain":          {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},
@@ -178,6 +192,7 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 		d.read.SetMaxOpenConns(1) // one connection, which keeps the plans
 		ctx := testContext(t)
 		calls := map[string]string{
+			"append plain":     `SELECT * FROM falcon_append_plain('{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', 1, 'n1')`,
 			"open":             "SELECT * FROM falcon_open('u5', 'c0', 'n1', false, 1000, 32, 12000)",
 			"open a new one":   "SELECT * FROM falcon_open('u5', 'fresh', 'n1', false, 1000, 32, 12000)",
 			"open, not stored": "SELECT * FROM falcon_open('u5', 'none', 'n1', true, 0, 32, 12000)",
