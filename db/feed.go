@@ -84,16 +84,17 @@ func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 }
 
 const (
-	deliverable = " AND NOT n.muted AND EXISTS (SELECT 1 FROM falcon_inboxes i WHERE i.user_id = n.user_id AND i.review_enabled)"
+	// The inbox is asked for as a scalar: as EXISTS Postgres joins it, and may read all
+	// inboxes for that.
+	deliverable = " AND NOT n.muted AND (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = n.user_id)"
 
 	feedPostgres = "SELECT " + notificationColumns + ", n.xid::text FROM falcon_notifications n " +
 		"WHERE (n.xid, n.id) > (?::xid8, ?) AND n.xid < ?::xid8" + deliverable + " ORDER BY n.xid, n.id LIMIT ?"
 	feedSQLite = "SELECT " + notificationColumns + ", '0' FROM falcon_notifications n " +
 		"WHERE n.id > ? AND n.id <= ?" + deliverable + " ORDER BY n.id LIMIT ?"
 
-	// The inbox is asked for once a user, and as a scalar, or Postgres would join by
-	// reading all inboxes. SQLite does so for neither, but would read all
-	// notifications by user for the groups.
+	// Once a user suffices here. SQLite would read all notifications by user for such
+	// groups.
 	changedPostgres = "SELECT c.user_id, c.seq FROM (SELECT n.user_id, max(n.seq) AS seq FROM falcon_notifications n " +
 		"WHERE (n.xid, n.id) > (?::xid8, ?) AND NOT n.muted GROUP BY n.user_id) c " +
 		"WHERE (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = c.user_id)"
