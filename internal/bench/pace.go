@@ -12,6 +12,7 @@ import (
 func (r *postRun) pace(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer runtime.UnlockOSThread()
 	defer close(r.slots)
 	preciseSleep()
 	for n := 0; n < r.Max && ctx.Err() == nil && !r.stop.Load(); n++ {

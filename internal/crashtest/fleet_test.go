@@ -86,6 +86,7 @@ func (x *node) start(t *testing.T, bin string) {
 	started, done := make(chan error), make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // Pdeathsig watches the thread
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {

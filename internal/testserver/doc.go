@@ -126,7 +126,10 @@ func launch(cmd *exec.Cmd, asNobody bool) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan error, 1)}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // Pdeathsig watches the thread, and this one waits
+		// Pdeathsig watches the thread, and this one waits. It is given back: a thread
+		// that ends takes the children with it that it started before.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
