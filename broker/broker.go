@@ -1,9 +1,9 @@
 // Package broker serves MQTT 3.1.1 and 5 over TCP, TLS and WebSocket.
 //
-// mochi-mqtt decodes and encodes control packets, one at a time, behind a wall
-// that checks them first (strict.go). Its server is not used: listeners, logins,
-// sessions, subscriptions and delivery are ours, and nothing is shared between
-// clients but the hub. docs/decisions/0003-mochi-as-decoder.md says why.
+// mochi-mqtt is the broker: it answers every packet of a device, and asks its one
+// hook, hook in mochi.go, who may log in and subscribe. Before it stand the walls:
+// our listeners give it a connection, conn, from which it reads nothing but packets
+// that passed them (wall.go, strict.go). Sessions and delivery are the hub's.
 //
 // One goroutine a connection waits for packets in a shallow frame, so that its
 // stack stays small; what needs a deep one runs beside it for that packet only.
@@ -18,7 +18,10 @@ import (
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
@@ -109,6 +112,8 @@ type Broker struct {
 	gate  gate
 	count counters
 	begun time.Time
+	mochi *mqtt.Server
+	ids   atomic.Uint64 // of mochi's clients
 
 	logins, subscribes *turns
 	shut               func() // ends the waiting for turns
@@ -128,6 +133,10 @@ func New(o Options) (*Broker, error) {
 	}
 	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
 	b.gate.init(&b.o)
+	var err error
+	if b.mochi, err = newServer(&b.o, &hook{b: b}); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	stopped := make(chan struct{})
 	b.shut = sync.OnceFunc(func() { close(stopped) })
 	b.logins, b.subscribes = newTurns(o.Turns, o.Turn, stopped), newTurns(o.Turns, o.Turn, stopped)

@@ -1,17 +1,22 @@
 package broker
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// conn is one device's connection, and the bridge.Link the hub drives. Its reading
-// side belongs to its goroutine (see run.go); the writing side to whoever holds wmu.
+// conn is one device's connection: the [net.Conn] that mochi serves, and the
+// [bridge.Link] that the hub drives. What mochi reads from it are whole packets that
+// passed the walls (see wall.go); the writing side belongs to whoever holds wmu.
 // There is one for every idle device: each field is paid for 100,000 times.
 type conn struct {
 	b      *Broker
@@ -22,31 +27,30 @@ type conn struct {
 	from   netip.Prefix
 	behind bool // a trusted proxy, whose header has not come yet
 
-	buf   []byte // received, from r to w not yet handled
-	r, w  int
-	small [256]byte     // what buf is while little arrives
-	armed time.Time     // when the read deadline was last set
-	late  bool          // the read deadline is that of a packet under way
-	due   time.Duration // see pace
+	buf    []byte // received, from r to w not yet handled
+	r, w   int
+	small  [256]byte     // what buf is while little arrives
+	passed []byte        // of a packet under way, what mochi has not read yet
+	armed  time.Time     // when the read deadline was last set
+	late   bool          // the read deadline is that of a packet under way
+	due    time.Duration // see pace
 
 	// Set by the login, and not changed after.
-	device    bridge.Device
-	session   *bridge.Conn
-	version   byte          // 4 (3.1.1) or 5; 0 before CONNECT
-	keepAlive time.Duration // 0: none
-	maxPacket int           // the device's Maximum Packet Size; 0: no limit
-	jwt       bool          // CONNECT named the authentication method
-	forgets   bool          // MQTT 5: CONNECT asked for no session
-	terse     bool          // MQTT 5: Request Problem Information 0
+	client  *mqtt.Client
+	device  bridge.Device
+	session *bridge.Conn
+	version byte // 4 (3.1.1) or 5; 0 before CONNECT
 
-	leaving bool // the device sent DISCONNECT
+	login  *login  // until CONNACK
+	answer *answer // until SUBACK or UNSUBACK
+	cause  error   // what ended the reading
 
-	ending atomic.Bool // the server ends it: nothing more is read or sent
+	ending atomic.Bool // nothing more is read or sent
 	closed atomic.Bool
 
 	wmu      sync.Mutex
 	loggedIn bool // the CONNACK was written
-	told     byte // the code of the DISCONNECT that ended it; 0: none
+	told     byte // the code of the DISCONNECT that ended it, or of the refusal; 0: none
 }
 
 func newConn(b *Broker, nc net.Conn, kind, remote string) *conn {
@@ -54,6 +58,8 @@ func newConn(b *Broker, nc net.Conn, kind, remote string) *conn {
 	c.buf = c.small[:]
 	return c
 }
+
+func (c *conn) self() *conn { return c }
 
 // headroom is left free at the start of what [conn.send] is given, for the header
 // of a WebSocket frame (RFC 6455 §5.2: at most 10 bytes from a server).
@@ -88,6 +94,55 @@ func (c *conn) sendLocked(b []byte, op byte, timeout time.Duration) error {
 	return err
 }
 
+// Read gives mochi the packet it is to decode.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.passed) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.passed)
+	c.passed = c.passed[n:]
+	return n, nil
+}
+
+// Write is mochi's, a packet at a time. Nothing precedes a CONNACK, and nothing
+// follows a DISCONNECT. In the same breath as a granting CONNACK the connection
+// counts as logged in: from then on it can be told why it ends.
+func (c *conn) Write(p []byte) (int, error) {
+	f := frames.get()
+	defer frames.put(f)
+	f.b = append(f.b, p...)
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	kind, timeout := p[0]>>4, c.b.o.WriteTimeout
+	if c.ending.Load() || !c.loggedIn && kind != packets.Connack {
+		return 0, net.ErrClosed
+	}
+	if kind == packets.Disconnect {
+		c.ending.Store(true)
+		timeout = endWithin
+	}
+	if err := c.sendLocked(f.b, wsBinary, timeout); err != nil {
+		return 0, err
+	}
+	c.loggedIn = c.loggedIn || p[3] == codeSuccess
+	return len(p), nil
+}
+
+// Close is mochi's: it is done with the device. The socket is closed by run, once
+// the device had the time to read the last packet.
+func (c *conn) Close() error {
+	c.ending.Store(true)
+	return c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// The deadlines are the walls', not mochi's: keepalive × 1.5 overflows there.
+
+func (c *conn) SetDeadline(time.Time) error      { return nil }
+func (c *conn) SetReadDeadline(time.Time) error  { return nil }
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+func (c *conn) LocalAddr() net.Addr              { return c.nc.LocalAddr() }
+func (c *conn) RemoteAddr() net.Addr             { return c.nc.RemoteAddr() }
+
 // close closes the socket at once.
 func (c *conn) close() {
 	c.ending.Store(true)
@@ -108,36 +163,43 @@ func (c *conn) drop() {
 // close the connection.
 func (c *conn) End(r bridge.EndReason) {
 	code, reason := farewell(r)
-	go c.end(code, reason)
+	go func() {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
+		_ = c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
+	}()
 }
 
 // endWithin is how long a blocked write may still hold up the farewell.
 const endWithin = time.Second
 
-func (c *conn) end(code byte, reason string) {
-	_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if c.ending.Swap(true) {
+// fail ends the connection for err, which an MQTT 5 device is told. It is for the
+// connection's own goroutine.
+func (c *conn) fail(err error) {
+	if c.cause != nil {
 		return
 	}
-	c.disconnect(code, reason)
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // wakes its goroutine, which lingers and closes
+	c.cause = err
+	if l, ok := c.limitOf(err); ok {
+		c.b.count.limited[l].Add(1)
+	}
+	code, reason := codeOf(err)
+	switch {
+	case c.client == nil:
+	case code != 0:
+		_ = c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
+	default:
+		c.client.Stop(err)
+	}
 }
 
-// disconnect writes a DISCONNECT to an MQTT 5 device that has its CONNACK: 3.1.1
-// knows none from a server, and nothing may precede a CONNACK. wmu is held.
-func (c *conn) disconnect(code byte, reason string) {
-	c.told = code
-	if !c.loggedIn {
-		return
+// tell notes the code that the device ends with.
+func (c *conn) tell(code byte) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.told == 0 && c.loggedIn {
+		c.b.count.ended.Add(1)
 	}
-	c.b.count.ended.Add(1)
-	if c.version != 5 {
-		return
+	if c.told == 0 {
+		c.told = code
 	}
-	f := frames.get()
-	defer frames.put(f)
-	f.b = appendDisconnect(f.b, code, reason, c.maxPacket)
-	_ = c.sendLocked(f.b, wsBinary, endWithin)
 }

@@ -178,6 +178,9 @@ func (d *device) next(within time.Duration) ([]byte, error) {
 	s := scan{b: head[1:]}
 	body := make([]byte, s.varint())
 	_, err := io.ReadFull(d, body)
+	if head[0] == 0xE0 && len(body) == 2 && body[1] == 0 { // no properties: the same as without their length
+		head[1], body = 1, body[:1]
+	}
 	return append(head, body...), err
 }
 

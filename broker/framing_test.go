@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	mqtt "github.com/mochi-mqtt/server/v2"
+
 	"github.com/falconalert/falconbridge/bridge"
 )
 
@@ -25,6 +27,8 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	c.stream = c.stream[n:]
 	return n, nil
 }
+
+func (c *cutConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 func (c *cutConn) SetReadDeadline(time.Time) error { return nil }
 
@@ -47,7 +51,7 @@ func FuzzNext(f *testing.F) {
 		}
 		c := newConn(&Broker{}, &cutConn{stream: stream, piece: 1 + int(cut)*3}, "tcp", "")
 		c.b.o = c.b.o.withDefaults()
-		c.session = new(bridge.Conn) // logged in: any packet may come
+		c.session, c.client = new(bridge.Conn), new(mqtt.Client) // logged in: any packet may come
 		if framed {
 			c.ws = &wsReader{}
 		}

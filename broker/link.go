@@ -41,11 +41,12 @@ func (p *framePool) put(f *frame) {
 func (c *conn) Send(ms []bridge.Message) error {
 	f := frames.get()
 	defer frames.put(f)
+	limit := int(c.client.Properties.Props.MaximumPacketSize)
 	for i := range ms {
 		m := &ms[i]
 		start := len(f.b)
 		f.b = appendPublish(f.b, c.version, m)
-		if c.maxPacket > 0 && len(f.b)-start > c.maxPacket {
+		if limit > 0 && len(f.b)-start > limit {
 			f.b = f.b[:start] // MQTT 5 §3.1.2.11.4: left out, which counts as delivered
 			continue
 		}
@@ -114,17 +115,6 @@ func appendPublish(b []byte, version byte, m *bridge.Message) []byte {
 		b = append(appendKey(b, "epoch", len(m.Epoch)), m.Epoch...)
 	}
 	return append(b, item...)
-}
-
-// appendDisconnect appends the DISCONNECT of MQTT 5 §3.14. The reason is left out
-// where the packet would be larger than limit, 0 meaning no limit (§3.14.2.2.3).
-func appendDisconnect(b []byte, code byte, reason string, limit int) []byte {
-	props := 3 + len(reason)
-	if size := 2 + props; reason == "" || limit > 0 && size+2 > limit {
-		return append(b, 0xE0, 1, code)
-	}
-	b = append(b, 0xE0, byte(2+props), code, byte(props), propReason)
-	return append(appendUint16(b, len(reason)), reason...)
 }
 
 // userProperty is the size of a user property.

@@ -108,24 +108,29 @@ func (c *conn) arm(within bool) error {
 	case within && !c.late:
 		c.late, c.armed = true, time.Time{}
 		limit := c.b.o.PacketTimeout
-		if c.keepAlive > 0 {
-			limit = min(limit, c.keepAlive*3/2)
+		if k := c.keepAlive(); k > 0 {
+			limit = min(limit, k*3/2)
 		}
 		_ = c.nc.SetReadDeadline(now.Add(limit))
 	case within || now.Sub(c.armed) < time.Second:
-	case c.keepAlive == 0:
+	case c.keepAlive() == 0:
 		if c.armed.IsZero() {
 			_ = c.nc.SetReadDeadline(time.Time{})
 		}
 		c.armed = now
 	default:
 		c.armed = now
-		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive*3/2 + time.Second))
+		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive()*3/2 + time.Second))
 	}
 	if c.ending.Load() { // after the deadline was set: end sets its own later
 		return errEnding
 	}
 	return nil
+}
+
+// keepAlive is what was agreed on; 0: none.
+func (c *conn) keepAlive() time.Duration {
+	return time.Duration(c.client.State.Keepalive) * time.Second
 }
 
 // fill reads MQTT bytes as they come.

@@ -43,79 +43,71 @@ func (c *conn) run() {
 	defer c.b.gate.gone(c)
 	defer c.close()
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
-	err := c.login()
+	err := c.arrive()
+	var hello []byte
 	if err == nil {
+		hello, err = c.first()
+	}
+	if err == nil {
+		err = c.beside(func() error { return c.greet(hello) })
+	}
+	for err == nil && !c.ending.Load() {
 		err = c.serve()
 	}
-	if l, ok := c.limitOf(err); ok {
-		c.b.count.limited[l].Add(1)
-	}
-	c.finish(err)
+	c.fail(err)
+	c.finish()
 }
 
-// login reads and answers CONNECT.
-func (c *conn) login() error {
+// arrive is what comes before the first byte of MQTT.
+func (c *conn) arrive() error {
 	if c.behind {
 		if err := c.beside(c.introduce); err != nil {
 			return err
 		}
 	}
 	if t, ok := c.nc.(*tls.Conn); ok {
-		if err := c.beside(t.Handshake); err != nil {
-			return err
-		}
+		return c.beside(t.Handshake)
 	}
-	p, err := c.next(c.b.o.MaxConnectSize)
-	var f *fault
-	switch {
-	case errors.As(err, &f):
-		return c.beside(func() error { return c.refuseFault(c.buf[c.r:c.w], f) })
-	case err != nil:
-		return err
-	}
-	return c.beside(func() error { return c.connect(p) })
+	return nil
 }
 
-// serve handles packets until the connection ends.
+// serve has mochi handle the next packet that passes the walls.
 func (c *conn) serve() error {
-	for {
-		p, err := c.next(c.b.o.MaxPacketSize)
+	p, err := c.pass()
+	if err != nil {
+		return err
+	}
+	return c.beside(func() error {
+		pk, err := c.decode(p)
 		if err != nil {
 			return err
 		}
-		if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
-			if !c.session.Ack(uint16(p[2])<<8|uint16(p[3])) && !c.pace() {
-				return errFlood
-			}
-			continue
-		}
-		if p[0]>>4 != packets.Puback && !c.pace() {
-			return errFlood
-		}
-		if err := c.beside(func() error { return c.process(p) }); err != nil || c.leaving {
-			return err
-		}
+		return c.b.mochi.InjectPacket(c.client, pk)
+	})
+}
+
+// decode has mochi read one packet.
+func (c *conn) decode(p []byte) (pk packets.Packet, err error) {
+	c.passed = p
+	fh := new(packets.FixedHeader)
+	if err = c.client.ReadFixedHeader(fh); err == nil {
+		pk, err = c.client.ReadPacket(fh)
 	}
+	return pk, err
 }
 
 // errPanic stands for a panic in the decoder: strict should have refused the packet.
 var errPanic = &fault{codeMalformed, "the packet is malformed"}
 
-// beside runs f on a goroutine of its own and waits: decoding needs a deep stack,
-// which an idle connection would keep. A panic ends the connection only.
+// beside runs f on a goroutine of its own and waits: mochi needs a deep stack, which
+// an idle connection would keep. A panic ends the connection only.
 func (c *conn) beside(f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
-				c.b.count.panics.Add(1)
-				what := fmt.Sprintf("%T", p) // its text may quote the packet
-				if re, ok := p.(runtime.Error); ok {
-					what = re.Error()
-				}
-				c.b.log.Warn("a packet made the decoder panic", "panic", what, "remote", c.remote)
-				err = errPanic
+				err = c.panicked(p)
 			}
 		}()
 		err = f()
@@ -124,25 +116,37 @@ func (c *conn) beside(f func() error) (err error) {
 	return err
 }
 
-// finish ends the session, tells the device what was wrong with its packet, and
-// lingers: closing a socket with unread bytes resets it, and the peer would never
-// see the last packet.
-func (c *conn) finish(err error) {
+// panicked counts a panic; its text may quote the packet.
+func (c *conn) panicked(p any) error {
+	c.b.count.panics.Add(1)
+	what := fmt.Sprintf("%T", p)
+	if re, ok := p.(runtime.Error); ok {
+		what = re.Error()
+	}
+	c.b.log.Warn("a packet made the decoder panic", "panic", what, "remote", c.remote)
+	return errPanic
+}
+
+// finish ends the session and lingers: closing a socket with unread bytes resets it,
+// and the peer would never see the last packet.
+func (c *conn) finish() {
 	if c.session != nil {
+		if c.version == 5 { // a DISCONNECT may have changed it
+			c.session.SetExpiry(seconds(c.client.Properties.Props.SessionExpiryInterval))
+		}
 		c.session.Close()
+	}
+	if c.client != nil {
+		c.b.mochi.Clients.Delete(c.client.ID)
 	}
 	c.b.gate.dismiss(c)
 	if c.closed.Load() {
 		return
 	}
 	c.wmu.Lock()
-	if !c.ending.Swap(true) && !c.leaving {
-		if code, reason := codeOf(err); code != 0 {
-			c.disconnect(code, reason)
-		}
-	}
+	c.ending.Store(true)
 	if c.ws != nil {
-		c.wsClose(err)
+		c.wsClose(c.cause)
 	}
 	c.wmu.Unlock()
 	if c.b.gate.part(c) {
@@ -155,6 +159,7 @@ func (c *conn) finish(err error) {
 func codeOf(err error) (code byte, reason string) {
 	var f *fault
 	var r *refusal
+	var m packets.Code // of mochi
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return codeKeepAlive, ""
@@ -162,6 +167,8 @@ func codeOf(err error) (code byte, reason string) {
 		return r.code, r.reason
 	case errors.As(err, &f):
 		return f.code, ""
+	case errors.As(err, &m) && m.Code >= codeUnspecified:
+		return m.Code, ""
 	}
 	return 0, ""
 }

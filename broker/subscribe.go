@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,24 +12,23 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// subscribe handles SUBSCRIBE. A filter is granted once its subscription is on
-// disk, and nothing is sent for it before the SUBACK. Filters of one packet are
-// taken in their order, as if each came alone ([MQTT-3.8.4-4]).
-func (c *conn) subscribe(pk *packets.Packet) error {
-	codes, granted, reason := c.grant(pk)
-	if err := c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Suback},
-		PacketID: pk.PacketID, ReasonCodes: codes, Properties: packets.Properties{ReasonString: reason}}); err != nil {
-		return err
-	}
-	for _, filter := range granted {
-		c.session.Activate(filter)
-	}
-	return nil
+// answer is what SUBACK or UNSUBACK will say.
+type answer struct {
+	codes   []byte
+	granted []string
+	reason  string
 }
 
-// grant stores the subscriptions when it is this device's turn, which ends before
-// the answer is written: a device that does not read keeps nobody waiting.
-func (c *conn) grant(pk *packets.Packet) (codes []byte, granted []string, reason string) {
+func (a *answer) grants(filter string) bool { return slices.Contains(a.granted, filter) }
+
+// errTurn ends a SUBSCRIBE whose turn did not come.
+var errTurn = errors.New("too many devices connect at once")
+
+// subscribe stores subscriptions when it is this device's turn. A filter is granted
+// once its subscription is on disk, and nothing is sent for it before the SUBACK.
+// Filters of one packet are taken in their order, as if each came alone
+// ([MQTT-3.8.4-4]).
+func (c *conn) subscribe(pk *packets.Packet) *answer {
 	turn := c.b.subscribes.take()
 	if turn {
 		defer c.b.subscribes.done()
@@ -36,7 +36,7 @@ func (c *conn) grant(pk *packets.Packet) (codes []byte, granted []string, reason
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
 	since, sinceErr := sinceOf(pk.Properties.User)
-	codes = make([]byte, len(pk.Filters))
+	a := &answer{codes: make([]byte, len(pk.Filters))}
 	for i, f := range pk.Filters {
 		var err error
 		switch filter := strings.Clone(f.Filter); { // or it would hold on to the whole packet
@@ -48,9 +48,9 @@ func (c *conn) grant(pk *packets.Packet) (codes []byte, granted []string, reason
 		case !c.session.May(filter):
 			err = bridge.ErrForbidden
 		case sinceErr != nil:
-			err, reason = sinceErr, sinceErr.Error()
+			err, a.reason = sinceErr, sinceErr.Error()
 		case !turn:
-			err, reason = errTurn, errTurn.Error()
+			err, a.reason = errTurn, errTurn.Error()
 		default:
 			err = c.session.Subscribe(ctx, bridge.SubscribeRequest{
 				Filter: filter,
@@ -62,14 +62,14 @@ func (c *conn) grant(pk *packets.Packet) (codes []byte, granted []string, reason
 			})
 			switch {
 			case err == nil:
-				granted = append(granted, filter)
+				a.granted = append(a.granted, filter)
 			case errors.Is(err, bridge.ErrTooMany):
 				c.b.count.limited[LimitSubscriptions].Add(1)
 			}
 		}
-		codes[i] = c.subackCode(err, f.Qos)
+		a.codes[i] = c.subackCode(err, f.Qos)
 	}
-	return codes, granted, reason
+	return a
 }
 
 func (c *conn) subackCode(err error, qos byte) byte {
@@ -110,22 +110,20 @@ func sinceOf(user []packets.UserProperty) (*bridge.Seq, error) {
 // is still subscribed, and the device will try again.
 var errUnsubscribe = errors.New("the database is away, and 3.1.1 has no UNSUBACK for that")
 
-// unsubscribe handles UNSUBSCRIBE.
-func (c *conn) unsubscribe(pk *packets.Packet) error {
+func (c *conn) unsubscribe(pk *packets.Packet) (*answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
-	codes := make([]byte, len(pk.Filters))
+	a := &answer{codes: make([]byte, len(pk.Filters))}
 	for i, f := range pk.Filters {
 		existed, err := c.session.Unsubscribe(ctx, f.Filter)
 		switch {
 		case err != nil && c.version != 5:
-			return errUnsubscribe
+			return a, errUnsubscribe
 		case err != nil:
-			codes[i] = codeImplementation
+			a.codes[i] = codeImplementation
 		case !existed:
-			codes[i] = codeNoSubscription
+			a.codes[i] = codeNoSubscription
 		}
 	}
-	return c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Unsuback},
-		PacketID: pk.PacketID, ReasonCodes: codes})
+	return a, nil
 }

@@ -78,6 +78,5 @@ func (c *conn) renew(pk *packets.Packet) error {
 	if err := c.session.Renew(claims); err != nil {
 		return &refusal{codeNotAuthorized, "the token is another user's"}
 	}
-	return c.reply(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Auth},
-		Properties: packets.Properties{AuthenticationMethod: authMethod}})
+	return nil
 }
