@@ -92,7 +92,7 @@ func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
 	each(t, func(t *testing.T, e *edge) {
 		moderator, owner, stranger := tokenFor(t, "m", "reports:write"), tokenFor(t, "5"), tokenFor(t, "6")
 		created := e.call("POST /reports", moderator, `{"id":2,"title":"Página de phishing detectada","created_by":5}`).want(http.StatusCreated).equal(`{"reportId":2}`)
-		if got := created.Header().Get("Location"); got != "/reports/2" {
+		if got := created.Header().Get("Location"); got != "reports/2" {
 			t.Errorf("location %q", got)
 		}
 		if p := e.call("POST /reports", moderator, `{"id":2,"title":"x","created_by":6}`).problem(http.StatusConflict); p.Type != "/problems/conflict" {

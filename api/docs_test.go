@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -79,9 +80,18 @@ func until(tab context.Context, t *testing.T, expression string) {
 }
 
 func TestTheDocsPageShowsBothDocumentsOffline(t *testing.T) {
-	s := httptest.NewServer(bare(t).handler)
+	showsBothDocuments(t, bare(t).handler, "")
+}
+
+func TestTheDocsPageWorksBelowAProxysPath(t *testing.T) {
+	showsBothDocuments(t, http.StripPrefix("/falcon", bare(t).handler), "/falcon")
+}
+
+func showsBothDocuments(t *testing.T, h http.Handler, below string) {
+	t.Helper()
+	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	tab := browse(t, s.URL+"/docs#createNotification")
+	tab := browse(t, s.URL+below+"/docs#createNotification")
 
 	until(tab, t, `document.querySelector("#createNotification details")?.open === true`)
 	until(tab, t, `["listNotifications", "stats", "channel-notifications", "mqtt-codes"].every((id) => document.getElementById(id))`)
@@ -99,7 +109,7 @@ func TestTheDocsPageShowsBothDocumentsOffline(t *testing.T) {
 		t.Fatalf("loaded %s, %v", loaded, err)
 	}
 	for _, address := range from {
-		if !strings.HasPrefix(address, s.URL) && !strings.HasPrefix(address, "data:") {
+		if !strings.HasPrefix(address, s.URL+below+"/") && !strings.HasPrefix(address, "data:") {
 			t.Errorf("loaded from elsewhere: %s", address)
 		}
 	}

@@ -43,7 +43,8 @@ func newDocument(version string) *huma.OpenAPI {
 				"The MQTT side is described at `/asyncapi.json`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
-		Servers: []*huma.Server{{URL: "/"}},
+		// Relative to where the document was read, so that it is right below a proxy's path.
+		Servers: []*huma.Server{{URL: "."}},
 		Tags: []*huma.Tag{
 			{Name: tagInbox, Description: "What a user does with their own notifications."},
 			{Name: tagCreate, Description: "What the application's servers send."},
@@ -71,8 +72,8 @@ func headers() map[string]*huma.Header {
 		return &huma.Header{Description: about, Schema: &huma.Schema{Type: huma.TypeInteger}, Example: example}
 	}
 	return map[string]*huma.Header{
-		"Link":                 text("The next page, where there is one (RFC 8288).", `</notifications?before=12&limit=50>; rel="next"`),
-		"Location":             text("Where what was created can be read.", "/reports/2"),
+		"Link":                 text("The next page, where there is one (RFC 8288), relative to the request's own address.", `<?before=12&limit=50>; rel="next"`),
+		"Location":             text("Where what was created can be read, relative to the request's own address.", "reports/2"),
 		"X-Last-Seq":           number("The highest seq given to the user.", 12),
 		"X-Unread-Count":       number("How many are unread.", 3),
 		"X-Epoch":              text("The life of the log: when it changes, known seqs mean nothing.", "5J3K7Q"),

@@ -67,7 +67,9 @@ func (c *call) unread() bool {
 }
 
 // next sets the Link header (RFC 8288) to the page after this one: the same
-// query, with cursor moved.
+// query, with cursor moved. The reference is the query alone, which resolves
+// against the address the caller used (RFC 3986 §5.2): a proxy may serve the API
+// below a path that this server never sees.
 func (c *call) next(cursor, to string) {
 	q := url.Values{cursor: {to}}
 	for _, kept := range []string{"limit", "unread", "user", "created_by"} {
@@ -75,7 +77,7 @@ func (c *call) next(cursor, to string) {
 			q.Set(kept, s[0])
 		}
 	}
-	c.w.Header().Set("Link", "<"+c.r.URL.EscapedPath()+"?"+q.Encode()+`>; rel="next"`)
+	c.w.Header().Set("Link", "<?"+q.Encode()+`>; rel="next"`)
 }
 
 func (a *api) listOwn(ctx context.Context, c *call) error { return a.list(ctx, c, c.claims.User) }

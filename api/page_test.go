@@ -3,7 +3,9 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -23,15 +25,99 @@ func (e *edge) follow(raw, at, name string) (all []int64, pages int) {
 		for _, item := range items {
 			all = append(all, int64(item[name].(float64)))
 		}
-		path = ""
-		if link := a.Header().Get("Link"); link != "" {
-			if !strings.HasPrefix(link, "</") || !strings.HasSuffix(link, `>; rel="next"`) {
-				e.t.Fatalf("Link %q", link)
-			}
-			path = strings.TrimSuffix(link[1:], `>; rel="next"`)
-		}
+		path = nextPage(e.t, path, a.Header())
 	}
 	return all, pages
+}
+
+// nextPage is where a page's Link leads, seen from that page's own address; "" for the last one.
+func nextPage(t testing.TB, at string, h http.Header) string {
+	t.Helper()
+	link := h.Get("Link")
+	if link == "" {
+		return ""
+	}
+	ref, ok := strings.CutPrefix(link, "<")
+	ref, end := strings.CutSuffix(ref, `>; rel="next"`)
+	base, err := url.Parse(at)
+	if !ok || !end || err != nil {
+		t.Fatalf("Link %q (%v)", link, err)
+	}
+	next, err := base.Parse(ref)
+	if err != nil {
+		t.Fatalf("Link %q: %v", link, err)
+	}
+	return next.String()
+}
+
+// TestReferencesLeadSomewhereBelowAProxysPath sees the API as callers of a proxy do
+// that serves it below /falcon/ and takes that prefix off: the server never sees it.
+func TestReferencesLeadSomewhereBelowAProxysPath(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	for range 3 {
+		e.notify("1", "t")
+	}
+	proxy := httptest.NewServer(http.StripPrefix("/falcon", e.handler))
+	t.Cleanup(proxy.Close)
+	get := func(at, raw string) (http.Header, string) {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodGet, at, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw != "" {
+			r.Header.Set("Authorization", "Bearer "+raw)
+		}
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		body, err := io.ReadAll(a.Body)
+		if err != nil || a.StatusCode != http.StatusOK {
+			t.Fatalf("GET %s: %s (%v)", at, a.Status, err)
+		}
+		return a.Header, string(body)
+	}
+	at := proxy.URL + "/falcon/notifications?limit=1"
+	pages := 0
+	for ; at != ""; pages++ {
+		h, _ := get(at, tokenFor(t, "1"))
+		at = nextPage(t, at, h)
+	}
+	if pages != 3 {
+		t.Errorf("the Link headers lead through %d pages, want 3", pages)
+	}
+
+	moderator := tokenFor(t, "m", "reports:write")
+	r, err := http.NewRequest(http.MethodPost, proxy.URL+"/falcon/reports", strings.NewReader(`{"title":"t","created_by":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Authorization": {"Bearer " + moderator}, "Content-Type": {"application/json"}}
+	created, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = created.Body.Close()
+	where, err := created.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(where.String(), moderator)
+
+	var document struct{ Servers []struct{ URL string } }
+	_, body := get(proxy.URL+"/falcon/openapi.json", "")
+	if err := json.Unmarshal([]byte(body), &document); err != nil || len(document.Servers) != 1 {
+		t.Fatalf("servers %+v (%v)", document.Servers, err)
+	}
+	base, err := url.Parse(proxy.URL + "/falcon/openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if server, err := base.Parse(document.Servers[0].URL); err != nil || server.Path != "/falcon/" {
+		t.Errorf("the OpenAPI document says that the API is at %v (%v)", server, err)
+	}
 }
 
 func TestPagesFollowTheLink(t *testing.T) {

@@ -55,7 +55,7 @@ func (a *api) createReport(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Location", "/reports/"+strconv.FormatInt(r.ID, 10))
+	c.w.Header().Set("Location", "reports/"+strconv.FormatInt(r.ID, 10))
 	return c.json(http.StatusCreated, reportIDBody{r.ID})
 }
 

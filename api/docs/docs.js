@@ -1,5 +1,5 @@
-// Renders /openapi.json and /asyncapi.json. Everything from the documents goes in
-// as text, never as HTML.
+// Renders openapi.json and asyncapi.json. Everything from the documents goes in
+// as text, never as HTML. Addresses are relative: the page may lie below a proxy's path.
 
 const methods = ['get', 'post', 'put', 'patch', 'delete']
 
@@ -205,7 +205,7 @@ async function load(url) {
 }
 
 try {
-  const [openapi, asyncapi] = await Promise.all([load('/openapi.json'), load('/asyncapi.json')])
+  const [openapi, asyncapi] = await Promise.all([load('openapi.json'), load('asyncapi.json')])
   document.getElementById('version').textContent = openapi.info.version
   document.getElementById('content').append(...prose(openapi.info.description))
   build([...rest(openapi), ...mqtt(asyncapi)])

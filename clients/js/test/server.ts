@@ -56,7 +56,7 @@ export class FakeServer {
         "X-Unread-Count": String(this.log.filter((n) => !n.read_at).length),
         "X-Epoch": this.epoch,
       };
-      if (all.length > limit) headers["Link"] = '</notifications?before=1>; rel="next"';
+      if (all.length > limit) headers["Link"] = '<?before=1>; rel="next"';
       return Response.json(all.slice(0, limit), { headers });
     }
     if (call === "POST /notifications/read") {
