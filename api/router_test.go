@@ -91,7 +91,7 @@ func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
 }
 
 func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
-	origins, err := bridge.ParseOrigins([]string{"https://app.example"})
+	origins, err := bridge.ParseOrigins([]string{"https://app.example:443", "capacitor://localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +108,7 @@ func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
 		"none configured, another":  {bridge.Origins{}, "https://app.example", ""},
 		"allowed":                   {origins, "https://app.example", "https://app.example"},
 		"not allowed":               {origins, "https://evil.example", ""},
+		"an app in a web view":      {origins, "capacitor://localhost", "capacitor://localhost"},
 		"another scheme":            {origins, "http://app.example", ""},
 		"a subdomain":               {origins, "https://x.app.example", ""},
 		"null":                      {origins, "null", ""},

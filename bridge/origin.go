@@ -2,47 +2,112 @@ package bridge
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 )
 
 // Origins is the one list of browser origins, for REST (CORS) and for the
 // WebSocket upgrade alike. The zero value allows the same origin only.
-type Origins struct{ allowed []string }
+type Origins struct {
+	any     bool
+	allowed []origin
+}
 
-// ParseOrigins checks a list of origins such as "https://app.example"; "*"
-// allows every one.
+// origin is a browser origin (RFC 6454) in the form browsers send it: lower case,
+// without the port where it is the scheme's own.
+type origin struct{ scheme, host, port string }
+
+// defaultPorts are those that browsers leave out.
+var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443"}
+
+// ParseOrigins checks a list of origins such as "https://app.example" or, for an
+// app in a web view, "capacitor://localhost". "https://*.app.example" allows every
+// subdomain of app.example, and "*" every origin. What no browser sends, and so
+// could never match, is refused: international names are given in their ASCII form.
 func ParseOrigins(list []string) (Origins, error) {
 	var o Origins
 	for _, s := range list {
 		s = strings.TrimSpace(s)
-		if s == "" {
+		switch s {
+		case "":
+			continue
+		case "*":
+			o.any = true
 			continue
 		}
-		u, err := url.Parse(s)
-		if s != "*" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") ||
-			u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+		entry, ok := parseOrigin(s)
+		if !ok {
 			return Origins{}, fmt.Errorf("%q is not an origin: write scheme://host[:port], without a path", s)
 		}
-		o.allowed = append(o.allowed, strings.ToLower(s))
+		if parent, wild := strings.CutPrefix(entry.host, "*."); strings.Contains(parent, "*") || wild && parent == "" {
+			return Origins{}, fmt.Errorf("%q can match no origin: a wildcard is the whole first label, as in https://*.app.example", s)
+		}
+		o.allowed = append(o.allowed, entry)
 	}
 	return o, nil
 }
 
-// Any tells whether every origin is allowed.
-func (o Origins) Any() bool { return slices.Contains(o.allowed, "*") }
+// parseOrigin reads s as an origin; ok is false where it is none.
+func parseOrigin(s string) (o origin, ok bool) {
+	s = strings.ToLower(s)
+	u, err := url.Parse(s)
+	// Only file:// has no host. Whatever else an address may have is not in this form.
+	if err != nil || u.Scheme == "" || (u.Host == "" && u.Scheme != "file") || u.Scheme+"://"+u.Host != s {
+		return origin{}, false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return origin{}, false
+		}
+	}
+	return newOrigin(u), true
+}
 
-// Allows tells whether a request with this Origin header, sent to host, may
-// pass. No Origin means no browser: it passes, its token decides.
-func (o Origins) Allows(origin, host string) bool {
-	if origin == "" || o.Any() {
+func newOrigin(u *url.URL) origin {
+	o := origin{u.Scheme, u.Hostname(), u.Port()}
+	if o.port == defaultPorts[o.scheme] {
+		o.port = ""
+	}
+	if ip, err := netip.ParseAddr(o.host); err == nil {
+		o.host = ip.String() // IPv6 has many forms; browsers send the shortest
+	}
+	return o
+}
+
+// Any reports whether every origin is allowed.
+func (o Origins) Any() bool { return o.any }
+
+// Allows reports whether a request with this Origin header, sent to host, may
+// pass. Without an Origin no browser page sent it: it passes, and its token decides.
+func (o Origins) Allows(header, host string) bool {
+	if header == "" || o.any {
 		return true
 	}
-	origin = strings.ToLower(origin)
-	if u, err := url.Parse(origin); err == nil && u.Host == strings.ToLower(host) &&
-		(u.Scheme == "http" || u.Scheme == "https") {
-		return true
+	from, ok := parseOrigin(header)
+	if !ok {
+		return false // "null", of sandboxed pages, among others
 	}
-	return slices.Contains(o.allowed, origin)
+	if from.scheme == "http" || from.scheme == "https" {
+		if here, ok := parseOrigin(from.scheme + "://" + host); ok && from == here {
+			return true
+		}
+	}
+	for _, entry := range o.allowed {
+		if entry.matches(from) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches reports whether from is the allowed origin o, or a subdomain where o
+// begins with a wildcard.
+func (o origin) matches(from origin) bool {
+	parent, wild := strings.CutPrefix(o.host, "*")
+	if !wild {
+		return o == from
+	}
+	return o.scheme == from.scheme && o.port == from.port &&
+		len(from.host) > len(parent) && strings.HasSuffix(from.host, parent)
 }

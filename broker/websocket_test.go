@@ -45,7 +45,7 @@ func (w *world) handshake(t *testing.T, change map[string]string) (status int, h
 }
 
 func TestUpgrade(t *testing.T) {
-	origins, err := bridge.ParseOrigins([]string{"https://app.example"})
+	origins, err := bridge.ParseOrigins([]string{"https://app.example", "capacitor://localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,7 @@ func TestUpgrade(t *testing.T) {
 	}{
 		"as it should be":                {nil, 101},
 		"from an allowed origin":         {map[string]string{"Origin": "https://app.example"}, 101},
+		"from an app in a web view":      {map[string]string{"Origin": "capacitor://localhost"}, 101},
 		"from the same origin":           {map[string]string{"Origin": "http://" + w.ws}, 101},
 		"from another origin":            {map[string]string{"Origin": "https://evil.example"}, 403},
 		"from an origin called null":     {map[string]string{"Origin": "null"}, 403},

@@ -21,7 +21,7 @@ type limits struct {
 const requestsPerIP = 40
 
 func (s *settings) checkLimits(c *checked, ps *problems) {
-	origins, err := bridge.ParseOrigins(strings.Split(s.CORSOrigins, ","))
+	origins, err := parseOrigins(s.CORSOrigins)
 	if err != nil {
 		ps.add("cors-origins", err.Error(), "or write * for every origin")
 	}

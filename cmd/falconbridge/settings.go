@@ -32,7 +32,7 @@ type settings struct {
 	JWTAudience       string `name:"jwt-audience" group:"keys" placeholder:"TEXT" help:"Required value in aud."`
 	JWTAdminWhen      string `name:"jwt-admin-when" group:"keys" placeholder:"CLAIM=VALUE" help:"Claim that means scope admin, e.g. profile.role_id=1."`
 
-	CORSOrigins string `name:"cors-origins" group:"limits" placeholder:"LIST" help:"Allowed browser origins, comma-separated, for REST and WebSocket. Default: the same origin only."`
+	CORSOrigins string `name:"cors-origins" group:"limits" placeholder:"LIST" help:"Allowed browser origins, comma-separated, for REST and WebSocket, such as https://app.example, https://*.app.example or capacitor://localhost. Default: the same origin only."`
 	TopicPrefix string `name:"topic-prefix" group:"limits" placeholder:"TEXT" help:"Put before every topic, e.g. staging/."`
 
 	MaxConnections        string `name:"max-connections" group:"limits" default:"100000" placeholder:"N" help:"Devices connected at once. Default ${default}."`
