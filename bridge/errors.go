@@ -14,9 +14,9 @@ var (
 	ErrConflict    = errors.New("already exists")
 	ErrKeyReused   = errors.New("the idempotency key was used with another body")
 	ErrKeyInFlight = errors.New("a request with this idempotency key is still in flight")
-	// ErrUnavailable: the database is away, full or too slow. Whether an append
+	// ErrUnavailable: the database is unreachable, broken, full or too slow. Whether an append
 	// that fails with it is on disk is unknown; it is never retried blindly.
-	ErrUnavailable = errors.New("the database is away")
+	ErrUnavailable = errors.New("the database is unavailable")
 )
 
 // FieldError is one fault of what the caller sent. It never holds the value.

@@ -50,7 +50,7 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 		c.timer.Stop()
 		return bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable)
 	}
-	var cause error
+	var why error
 	select {
 	case a := <-c.done:
 		c.timer.Stop()
@@ -58,15 +58,15 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 		calls.Put(c)
 		return a.res, a.err
 	case <-ctx.Done():
-		cause = ctx.Err()
+		why = ctx.Err()
 	case <-c.timer.C:
-		cause = context.DeadlineExceeded
+		why = context.DeadlineExceeded
 	}
 	c.left.Store(true) // the committer may still hold c: it does not go back to the pool
 	if c.behindKey.Load() {
 		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyInFlight)
 	}
-	return bridge.Result{}, fmt.Errorf("append: %w: %w", bridge.ErrUnavailable, cause)
+	return bridge.Result{}, d.fail("append", why)
 }
 
 // answer gives c its result.

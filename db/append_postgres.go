@@ -81,7 +81,8 @@ func (a *appender) failure(err error, wait time.Duration) outcome {
 	case locked(err) && wait >= 0:
 		return outcome{what: busy}
 	case classify(err) == conflict:
-		return outcome{what: failed, err: fmt.Errorf("append: %w: %s", bridge.ErrUnavailable, code(err))}
+		a.d.outages.report("append", err)
+		return outcome{what: failed, err: fmt.Errorf("append: %w: %s", bridge.ErrUnavailable, cause(err))}
 	}
 	return outcome{what: failed, err: a.d.fail("append", err)}
 }

@@ -35,20 +35,20 @@ func fail(op string, err error) error {
 		bad.Add("body", "holds a value the database refuses")
 		return fmt.Errorf("%s: %w", op, bad.Err())
 	case fault:
-		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, code(err))
-	}
-	if c := code(err); c != "" {
-		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, c)
+		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, cause(err))
 	}
 	return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, err)
 }
 
-// fail is the same for one of d's connections. Where the connection broke, its
-// idle companions most likely did too: they are closed at once instead of
-// failing a call each.
+// fail is the same for one of d's connections, and logs the cause where the database
+// is what failed, see [outages]. Where the connection broke, its idle companions most
+// likely did too: they are closed at once instead of failing a call each.
 func (d *DB) fail(op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if c := classify(err); c == away || c == fault {
+		d.outages.report(op, err)
 	}
 	if d.dialect == Postgres && broken(err) {
 		d.purge()
@@ -134,17 +134,6 @@ func classifySQLite(c int) class {
 		return refused
 	}
 	return fault
-}
-
-// code names the database's own error code, without its text.
-func code(err error) string {
-	if e, ok := errors.AsType[pgdriver.Error](err); ok {
-		return "SQLSTATE " + e.Field('C')
-	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return fmt.Sprintf("SQLite code %d", e.Code())
-	}
-	return ""
 }
 
 // broken tells whether err says that a connection is of no more use.

@@ -3,6 +3,7 @@ package db
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,7 @@ type DB struct {
 	committer   *committer
 	epoch       epoch
 	purged      atomic.Int64 // Unix ms of the last purge, see errors.go
+	outages     *outages
 
 	closing sync.Once
 	closed  error
@@ -91,6 +93,7 @@ type DB struct {
 // user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	d := &DB{o: o.withDefaults()}
+	d.outages = newOutages(d.o.Logger)
 	if o.URL == "" {
 		return nil, errors.New("the database URL is empty")
 	}
@@ -134,11 +137,19 @@ func sqlitePath(s string) (string, error) {
 // Dialect says which database it is.
 func (d *DB) Dialect() Dialect { return d.dialect }
 
-// Ping asks whether the database answers.
+// Ping reads the epoch's row and the newest notification. That a server takes
+// connections says little: the tables may be missing, or the file corrupt.
 func (d *DB) Ping(ctx context.Context) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	return d.fail("ping", d.read.PingContext(ctx))
+	var epoch string
+	var newest int64
+	err := d.row(ctx, "SELECT value, coalesce((SELECT max(id) FROM falcon_notifications), 0) FROM falcon_meta WHERE key = 'epoch'").
+		Scan(&epoch, &newest)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = flaw("falcon_meta has no epoch")
+	}
+	return d.fail("ping", err)
 }
 
 // Run keeps the database's own things until ctx ends: it watches the epoch.
