@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,8 @@ type memLog struct {
 	away     bool
 	reads    int
 	advances int
+
+	statements atomic.Int64 // of SUBSCRIBE packets
 }
 
 type memSession struct {
@@ -117,6 +120,23 @@ func (l *memLog) Skip(_ context.Context, u UserID, after Seq, limit int) (Seq, e
 	return all[len(all)-limit].Seq - 1, nil
 }
 
+func (l *memLog) Starts(ctx context.Context, users []UserID, since *Seq, limit int) (map[UserID]Start, error) {
+	l.statements.Add(1)
+	out := map[UserID]Start{}
+	for _, u := range users {
+		h, err := l.Head(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		start := Start{Head: h, After: h.Last}
+		if since != nil {
+			start.After, _ = l.Skip(ctx, u, max(0, min(*since, h.Last)), limit)
+		}
+		out[u] = start
+	}
+	return out, nil
+}
+
 func (l *memLog) delete(u UserID, s Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,6 +169,7 @@ func (l *memLog) Open(_ context.Context, o OpenSession) (Session, error) {
 }
 
 func (l *memLog) Subscribe(_ context.Context, d Device, gen int64, sub Subscription, since *Seq) (Head, bool, error) {
+	l.statements.Add(1)
 	leave, err := l.enter()
 	if err != nil {
 		return Head{}, false, err

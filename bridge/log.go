@@ -63,6 +63,17 @@ type Log interface {
 	// after a cursor starts: after itself where no more are missed, else the seq
 	// before the newest limit ones.
 	Skip(ctx context.Context, u UserID, after Seq, limit int) (Seq, error)
+
+	// Starts returns where subscriptions to each of users start, in one statement:
+	// at the end of the log, or where since is not nil at the Skip of since, bounded
+	// by the end. A user without a log has no entry.
+	Starts(ctx context.Context, users []UserID, since *Seq, limit int) (map[UserID]Start, error)
+}
+
+// Start is where a subscription to a user's topic starts.
+type Start struct {
+	Head
+	After Seq // the first message is the one after it
 }
 
 // Head is the end of a user's log.

@@ -130,7 +130,7 @@ func (m *model) subscribe(r *rapid.T) {
 	p := m.phone(r, true)
 	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1},
 		RetainHandling: byte(rapid.IntRange(0, 2).Draw(r, "retain handling"))}
-	m.ok(p.conn.Subscribe(m.e.ctx, req))
+	m.ok(p.conn.Subscribe(m.e.ctx, []bridge.SubscribeRequest{req}, nil)[0])
 	if req.RetainHandling == 0 || req.RetainHandling == 1 && !p.subscribed {
 		p.wantCopy = p.user.latest()
 	}
@@ -146,8 +146,8 @@ func (m *model) since(r *rapid.T) {
 		r.Skip("a retained copy is under way")
 	}
 	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
-	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}, Since: &s}
-	m.ok(p.conn.Subscribe(m.e.ctx, req))
+	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}}
+	m.ok(p.conn.Subscribe(m.e.ctx, []bridge.SubscribeRequest{req}, &s)[0])
 	p.due = slices.DeleteFunc(append(p.due, p.out...), func(o bridge.Seq) bool { return o > s }) // sent again
 	p.subscribed, p.pos, p.durable, p.out = true, s, s, nil
 	p.conn.Activate(req.Filter)

@@ -87,14 +87,6 @@ func (p *pump) forget() {
 	p.start()
 }
 
-// forgotten counts the forgets so far; a change tells that what was read before
-// is to be read again.
-func (p *pump) forgotten() int {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	return p.forgets
-}
-
 // start makes p run where there is something to send and room for it; c.mu is
 // held.
 func (p *pump) start() {

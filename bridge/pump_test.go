@@ -157,14 +157,14 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "a", "b", "c")
 			since := Seq(1)
 			c, l, _ := w.connect(ConnectRequest{Device: Device{"7", "x"}})
-			w.subscribe(c, SubscribeRequest{Subscription: Subscription{QoS: 1}, Since: &since})
+			w.subscribe(c, SubscribeRequest{Subscription: Subscription{QoS: 1}}, since)
 			w.expect(l, "2 3")
 		},
 		"since beyond the end counts as the end": func(w *world) {
 			w.notify("7", "a")
 			since := Seq(99)
 			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, SubscribeRequest{Subscription: Subscription{QoS: 1}, Since: &since})
+			w.subscribe(c, SubscribeRequest{Subscription: Subscription{QoS: 1}}, since)
 			w.notify("7", "b")
 			w.expect(l, "2")
 		},

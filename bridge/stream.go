@@ -82,7 +82,7 @@ func (s *stream) lags(items []Notification, now time.Time, limit time.Duration) 
 	return s.caughtUp && len(items) > 0 && now.Sub(items[0].CreatedAt) > limit
 }
 
-func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest) error {
+func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest, since *Seq) error {
 	c.mu.Lock()
 	p := c.find(r.Filter)
 	c.mu.Unlock()
@@ -94,10 +94,12 @@ func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest) error 
 	if existed { // start the stream anew, as MQTT 5 §3.8.4 replaces the subscription
 		c.detach(p)
 	}
-	if p, _, err = c.attach(r.Filter, "", false); err != nil {
+	s, err := c.attach(r, "", false)
+	if err != nil {
 		return err
 	}
-	snapshot := r.Since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
+	p = s.pump
+	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
 	c.mu.Lock()
 	p.sub = r.Subscription
 	p.stream = &stream{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot}

@@ -12,7 +12,6 @@ type SubscribeRequest struct {
 	Filter string
 	Subscription
 	RetainHandling byte // 0, 1 or 2 (MQTT 5 §3.8.3.1)
-	Since          *Seq // the since user property: replay after it, in place of the retained message
 }
 
 // maxOthers is how many topics besides the own one a connection may follow.
@@ -35,24 +34,75 @@ func (c *Conn) May(filter string) bool {
 	return c.claims.MayReceive(u)
 }
 
-// Subscribe stores the subscription. When it returns nil the SUBACK may grant
-// it; nothing is sent for it before [Conn.Activate]. It fails with ErrForbidden
-// where May is false, with ErrTooMany past 16 topics of others, and with
-// ErrUnavailable while the database is away.
-func (c *Conn) Subscribe(ctx context.Context, r SubscribeRequest) error {
-	if !c.May(r.Filter) {
-		return fmt.Errorf("subscribe: %w", ErrForbidden)
+// Subscribe stores the subscriptions of one SUBSCRIBE packet, and replays what came
+// after since where that is not nil, in place of the retained message. Where the
+// i-th error is nil the SUBACK may grant rs[i]; nothing is sent for it before
+// [Conn.Activate]. An error is ErrForbidden where May is false, ErrTooMany past 16
+// topics of others, and ErrUnavailable while the database is unavailable.
+//
+// The database's work is bounded by the packet, not by its filters: one transaction
+// for the own topic and one statement for all others, each filter once.
+func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *Seq) []error {
+	distinct, index := distinctFilters(rs)
+	errs := make([]error, len(distinct))
+	var reads []*subscribing // topics that are read, not stored
+	for i, r := range distinct {
+		u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
+		own := u == c.device.User
+		switch {
+		case !c.May(r.Filter):
+			errs[i] = fmt.Errorf("subscribe: %w", ErrForbidden)
+		case everyone:
+			errs[i] = c.subscribeEveryone(ctx, r, since)
+		case own && c.persistent:
+			errs[i] = c.subscribeOwn(ctx, r, since)
+		default:
+			var s *subscribing
+			if s, errs[i] = c.attach(r, u, own); errs[i] == nil {
+				s.err = &errs[i]
+				reads = append(reads, s)
+			}
+		}
 	}
-	r.QoS = min(r.QoS, 1)
-	u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
-	switch {
-	case everyone:
-		return c.subscribeEveryone(ctx, r)
-	case u == c.device.User:
-		return c.subscribeOwn(ctx, r)
-	default:
-		return c.subscribeOther(ctx, r, u)
+	c.subscribeReads(ctx, reads, since)
+	out := make([]error, len(rs))
+	for i := range rs {
+		out[i] = errs[index[i]]
 	}
+	return out
+}
+
+// distinctFilters merges equal filters into what they come to one after another
+// ([MQTT-3.8.4-4]): the last one's options stay, and a retained message that any
+// of them asks for is due. The i-th of rs is the index[i]-th of distinct.
+func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index []int) {
+	index = make([]int, len(rs))
+	known := make(map[string]int, len(rs))
+	for i, r := range rs {
+		r.QoS = min(r.QoS, 1)
+		j, again := known[r.Filter]
+		if !again {
+			j = len(distinct)
+			known[r.Filter] = j
+			distinct = append(distinct, r)
+		} else {
+			if r.RetainHandling != 0 { // 1 sends it with a new subscription only, and this one exists
+				r.RetainHandling = distinct[j].RetainHandling
+			}
+			distinct[j] = r
+		}
+		index[i] = j
+	}
+	return distinct, index
+}
+
+// subscribing is a filter between the SUBSCRIBE and the database's response.
+type subscribing struct {
+	SubscribeRequest
+	pump    *pump
+	existed bool // the connection was subscribed before
+	forgets int
+	err     *error
 }
 
 // find returns the pump of a filter; c.mu is held.
@@ -71,17 +121,18 @@ func (c *Conn) find(filter string) *pump {
 // attach finds or makes the pump of a filter, inactive while the database is
 // asked: a hint that comes meanwhile is noted, so nothing falls between the head
 // that is read and the first live message.
-func (c *Conn) attach(filter string, u UserID, own bool) (p *pump, existed bool, err error) {
+func (c *Conn) attach(r SubscribeRequest, u UserID, own bool) (*subscribing, error) {
 	c.mu.Lock()
-	if p = c.find(filter); p != nil {
+	if p := c.find(r.Filter); p != nil {
+		s := &subscribing{SubscribeRequest: r, pump: p, existed: true, forgets: p.forgets}
 		c.mu.Unlock()
-		return p, true, nil
+		return s, nil
 	}
 	if !own && len(c.others) >= maxOthers {
 		c.mu.Unlock()
-		return nil, false, fmt.Errorf("subscribe: %w", ErrTooMany)
+		return nil, fmt.Errorf("subscribe: %w", ErrTooMany)
 	}
-	p = c.newPump(filter, u)
+	p := c.newPump(r.Filter, u)
 	if own {
 		c.own = p
 	} else {
@@ -91,92 +142,97 @@ func (c *Conn) attach(filter string, u UserID, own bool) (p *pump, existed bool,
 	if u != "" {
 		c.hub.change(u, func(e *entry) { e.pumps = append(slices.Clip(e.pumps), p) })
 	}
-	return p, false, nil
+	return &subscribing{SubscribeRequest: r, pump: p}, nil
 }
 
-func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest) error {
-	p, existed, err := c.attach(r.Filter, c.device.User, true)
+// undo takes a subscription back that the database did not take.
+func (c *Conn) undo(s *subscribing) {
+	if !s.existed {
+		c.detach(s.pump)
+	}
+}
+
+// subscribeOwn stores the subscription of a persistent device to its own topic.
+func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *Seq) error {
+	s, err := c.attach(r, c.device.User, true)
 	if err != nil {
 		return err
 	}
-	forgets := p.forgotten()
-	undo := func(err error) error {
-		if !existed {
-			c.detach(p)
-		}
-		return fmt.Errorf("subscribe %s: %w", c.device.User, err)
-	}
-	var head Head
-	if c.persistent && existed && r.Since != nil {
+	if s.existed && since != nil {
 		// The cursor goes back: nothing that was acknowledged before may be
 		// written after.
-		release, err := c.holdCursor(ctx)
+		var release func()
+		release, err = c.holdCursor(ctx)
 		defer release()
-		if err != nil {
-			return undo(err)
-		}
 	}
-	if c.persistent {
-		var stale bool
-		head, stale, err = c.hub.o.Sessions.Subscribe(ctx, c.device, c.gen, r.Subscription, r.Since)
-		if stale {
-			c.end(EndTakenOver)
-			return undo(fmt.Errorf("the session was taken over: %w", ErrConflict))
-		}
-	} else {
-		head, err = c.hub.o.Log.Head(ctx, c.device.User)
+	var start Start
+	if err == nil {
+		start, err = c.storeOwn(ctx, r, since)
 	}
 	if err != nil {
-		return undo(err)
+		c.undo(s)
+		return fmt.Errorf("subscribe %s: %w", c.device.User, err)
 	}
-	start := head.Last
-	if r.Since != nil {
-		from := max(0, min(*r.Since, head.Last))
-		if start, err = c.hub.o.Log.Skip(ctx, c.device.User, from, c.hub.o.ReplayCap); err != nil {
-			return undo(err)
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.held = false
-	if r.Since != nil || !existed {
-		p.dupUpTo = max(p.dupUpTo, p.sent)
-		c.leaveOpen(p, start)
-		p.pos, c.acked = start, start
-		if r.Since != nil && start > *r.Since {
-			c.jumped(start)
-		}
-		p.restart(start < head.Last)
-	}
-	p.adopt(r, existed, head.Latest, forgets)
+	c.begin(s, start, since)
 	return nil
 }
 
-func (c *Conn) subscribeOther(ctx context.Context, r SubscribeRequest, u UserID) error {
-	p, existed, err := c.attach(r.Filter, u, false)
-	if err != nil {
-		return err
+func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *Seq) (Start, error) {
+	head, stale, err := c.hub.o.Sessions.Subscribe(ctx, c.device, c.gen, r.Subscription, since)
+	if stale {
+		c.end(EndTakenOver)
+		return Start{}, fmt.Errorf("the session was taken over: %w", ErrConflict)
 	}
-	forgets := p.forgotten()
-	head, err := c.hub.o.Log.Head(ctx, u)
-	start := head.Last
-	if err == nil && r.Since != nil {
-		start, err = c.hub.o.Log.Skip(ctx, u, max(0, min(*r.Since, head.Last)), c.hub.o.ReplayCap)
+	start := Start{Head: head, After: head.Last}
+	if err == nil && since != nil {
+		start.After, err = c.hub.o.Log.Skip(ctx, c.device.User, max(0, min(*since, head.Last)), c.hub.o.ReplayCap)
 	}
-	if err != nil {
-		if !existed {
-			c.detach(p)
+	return start, err
+}
+
+// subscribeReads starts subscriptions of which nothing is stored: to other users'
+// topics, and to the own one without a session.
+func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *Seq) {
+	if len(all) == 0 {
+		return
+	}
+	users := make([]UserID, len(all))
+	for i, s := range all {
+		users[i] = s.pump.user
+	}
+	starts, err := c.hub.o.Log.Starts(ctx, users, since, c.hub.o.ReplayCap)
+	for _, s := range all {
+		if err != nil {
+			c.undo(s)
+			*s.err = fmt.Errorf("subscribe to %s: %w", s.pump.user, err)
+			continue
 		}
-		return fmt.Errorf("subscribe to %s: %w", u, err)
+		c.begin(s, starts[s.pump.user], since)
 	}
+}
+
+// begin starts the subscription where the database said.
+func (c *Conn) begin(s *subscribing, start Start, since *Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.Since != nil || !existed {
-		p.pos = start
-		p.restart(start < head.Last)
+	p := s.pump
+	own := p == c.own
+	if own {
+		c.held = false
 	}
-	p.adopt(r, existed, head.Latest, forgets)
-	return nil
+	if since != nil || !s.existed {
+		p.pos = start.After
+		if own {
+			p.dupUpTo = max(p.dupUpTo, p.sent)
+			c.leaveOpen(p, start.After)
+			c.acked = start.After
+		}
+		if own && since != nil && start.After > *since {
+			c.jumped(start.After)
+		}
+		p.restart(start.After < start.Last)
+	}
+	p.adopt(s.SubscribeRequest, s.existed, since == nil, start.Latest, s.forgets)
 }
 
 // leaveOpen empties p's window, whose messages the device has yet to acknowledge:
@@ -196,11 +252,11 @@ func (p *pump) restart(behind bool) {
 }
 
 // adopt takes over what a SUBSCRIBE asked for; c.mu is held.
-func (p *pump) adopt(r SubscribeRequest, existed bool, latest *Notification, forgets int) {
+func (p *pump) adopt(r SubscribeRequest, existed, retained bool, latest *Notification, forgets int) {
 	p.sub = r.Subscription
 	p.active = false // subscribed again: what it asks for waits for this SUBACK, too
 	due := r.RetainHandling == 0 || r.RetainHandling == 1 && !existed
-	if r.Since == nil && due && latest != nil {
+	if retained && due && latest != nil {
 		p.wantRetained, p.retained, p.retainedAt = true, latest, time.Time{}
 		if p.forgets == forgets { // else it is read again: it may be deleted
 			p.retainedAt = time.Now()

@@ -248,7 +248,7 @@ func TestATokenRevokedDuringTheLoginEndsTheConnection(t *testing.T) {
 		r := persistent("7")
 		r.Claims = Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}
 		c, l, _ := w.connect(r)
-		if err := c.Subscribe(context.Background(), SubscribeRequest{Filter: w.hub.o.Topics.Status("7")}); err == nil {
+		if c.Subscribe(context.Background(), []SubscribeRequest{{Filter: w.hub.o.Topics.Status("7")}}, nil)[0] == nil {
 			c.Activate(w.hub.o.Topics.Status("7"))
 		}
 		w.notify("7", "secret")

@@ -142,12 +142,16 @@ func (w *world) connect(r ConnectRequest) (*Conn, *fakeLink, bool) {
 	return c, l, present
 }
 
-func (w *world) subscribe(c *Conn, r SubscribeRequest) {
+func (w *world) subscribe(c *Conn, r SubscribeRequest, since ...Seq) {
 	w.t.Helper()
+	var after *Seq
+	if len(since) > 0 {
+		after = &since[0]
+	}
 	if r.Filter == "" {
 		r.Filter = w.hub.o.Topics.Status(c.device.User)
 	}
-	if err := c.Subscribe(context.Background(), r); err != nil {
+	if err := c.Subscribe(context.Background(), []SubscribeRequest{r}, after)[0]; err != nil {
 		w.t.Fatalf("subscribe: %v", err)
 	}
 	c.Activate(r.Filter)

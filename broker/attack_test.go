@@ -3,7 +3,9 @@ package broker
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,12 +164,45 @@ func TestTenThousandFilters(t *testing.T) {
 		if at.version == 4 {
 			code = codeUnspecified
 		}
+		decoded := atomic.LoadInt64(&w.broker.mochi.Info.PacketsReceived)
 		d.subscribe(1, bytes.Repeat([]byte{code}, len(filters)), filters...)
+		d.alive()
+		if n := atomic.LoadInt64(&w.broker.mochi.Info.PacketsReceived) - decoded; n > 2 { // read and processed: the PINGREQ
+			t.Errorf("%d packets were decoded", n)
+		}
 		d.subscribe(1, []byte{1, 1, 1}, topic7, topic7, topic7) // one subscription, three answers
 		w.notify("7", "once")
 		d.ack(d.expectMessage())
 		d.alive()
+		body := []byte{0, 9}
+		if at.version == 5 {
+			body = append(body, 0)
+		}
+		for _, f := range filters {
+			body = appendText(body, f)
+		}
+		d.send(packet(0xA2, body))
+		if at.version == 4 { // whose UNSUBACK could not say that they are still subscribed
+			d.expectEnd(0)
+			return
+		}
+		if p, err := d.next(patience); err != nil || p[0] != 0xB0 || !bytes.HasSuffix(p, bytes.Repeat([]byte{codeImplementation}, len(filters))) {
+			t.Errorf("UNSUBACK % .20X of %d bytes, %v", p, len(p), err)
+		}
+		w.notify("7", "still")
+		d.ack(d.expectMessage())
 	})
+}
+
+func TestARefusalOfManyFiltersFitsTheMaximumPacketSize(t *testing.T) {
+	for _, transport := range []string{"tcp", "ws"} {
+		w := newWorld(t, Options{})
+		d := w.dial(place{transport, 5})
+		d.send(connect{id: "a", token: "7", clean: true, props: []byte{0x27, 0, 0, 0, 100}}.packet(5))
+		d.expectConnack(0)
+		d.send(subscribe(5, 1, 1, nil, slices.Repeat([]string{topic7}, 200)...))
+		d.expectEnd(codeQuota)
+	}
 }
 
 func TestPublishIsRefused(t *testing.T) {

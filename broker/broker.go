@@ -53,8 +53,8 @@ type Options struct {
 	PacketTimeout  time.Duration // from the first byte of a packet to its last; 0 means 30s
 	WriteTimeout   time.Duration // of one write to a device; 0 means 10s
 	Query          time.Duration // longest wait for database and keys in a CONNECT or SUBSCRIBE; 0 means 2s
-	Turns          int           // CONNECTs that use the database at once, and as many SUBSCRIBEs; 0 means 8
-	Turn           time.Duration // longest wait for a turn before; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
+	Concurrency    int           // CONNECTs that use the database at once, and as many SUBSCRIBEs; 0 means 8
+	QueueTimeout   time.Duration // longest wait for one of those; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
 	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
 	MaxKeepAlive   time.Duration // MQTT 5 clients are told to stay below; 0 means 20m
 	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
@@ -73,8 +73,8 @@ func (o Options) withDefaults() Options {
 	o.PacketTimeout = cmp.Or(o.PacketTimeout, 30*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	o.Query = cmp.Or(o.Query, 2*time.Second)
-	o.Turns = cmp.Or(o.Turns, 8)
-	o.Turn = cmp.Or(o.Turn, 10*time.Second)
+	o.Concurrency = cmp.Or(o.Concurrency, 8)
+	o.QueueTimeout = cmp.Or(o.QueueTimeout, 10*time.Second)
 	o.SessionTTL = cmp.Or(o.SessionTTL, 168*time.Hour)
 	o.MaxKeepAlive = cmp.Or(o.MaxKeepAlive, 20*time.Minute)
 	o.Linger = cmp.Or(o.Linger, time.Second)
@@ -91,8 +91,9 @@ func (o Options) check() error {
 		"MaxConnectSize": int64(o.MaxConnectSize), "MaxPacketSize": int64(o.MaxPacketSize),
 		"MaxFilters": int64(o.MaxFilters), "MaxConnectionsPerIP": int64(o.MaxConnectionsPerIP),
 		"ConnectTimeout": int64(o.ConnectTimeout), "PacketTimeout": int64(o.PacketTimeout),
-		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "Turns": int64(o.Turns), "Turn": int64(o.Turn), "SessionTTL": int64(o.SessionTTL),
-		"Linger": int64(o.Linger), "ConnectRatePerIP": int64(math.Floor(o.ConnectRatePerIP)),
+		"WriteTimeout": int64(o.WriteTimeout), "Query": int64(o.Query), "Concurrency": int64(o.Concurrency), "QueueTimeout": int64(o.QueueTimeout),
+		"SessionTTL": int64(o.SessionTTL),
+		"Linger":     int64(o.Linger), "ConnectRatePerIP": int64(math.Floor(o.ConnectRatePerIP)),
 		"ConnectRatePerUser": int64(math.Floor(o.ConnectRatePerUser)), "PacketRate": int64(math.Floor(o.PacketRate)),
 	} {
 		if n < 0 {
@@ -115,8 +116,8 @@ type Broker struct {
 	mochi *mqtt.Server
 	ids   atomic.Uint64 // of mochi's clients
 
-	logins, subscribes *turns
-	shut               func() // ends the waiting for turns
+	logins, subscribes *semaphore
+	shut               func() // ends the waiting for them
 
 	mu        sync.Mutex
 	draining  bool
@@ -139,6 +140,6 @@ func New(o Options) (*Broker, error) {
 	}
 	stopped := make(chan struct{})
 	b.shut = sync.OnceFunc(func() { close(stopped) })
-	b.logins, b.subscribes = newTurns(o.Turns, o.Turn, stopped), newTurns(o.Turns, o.Turn, stopped)
+	b.logins, b.subscribes = newSemaphore(o.Concurrency, o.QueueTimeout, stopped), newSemaphore(o.Concurrency, o.QueueTimeout, stopped)
 	return b, nil
 }

@@ -45,7 +45,7 @@ func FuzzStrict(f *testing.F) {
 		}
 		p = p[:n]
 		version = 4 + version&1
-		check := strict(version, p)
+		_, check := strict(version, p)
 		if p[0] == packets.Connect<<4 {
 			check, version = checkConnect(p), versionOf(p)
 		}

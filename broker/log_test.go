@@ -93,6 +93,22 @@ func (l *memLog) Skip(_ context.Context, u bridge.UserID, after bridge.Seq, limi
 	return max(after, bridge.Seq(len(l.rows[u])-limit)), nil
 }
 
+func (l *memLog) Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error) {
+	out := map[bridge.UserID]bridge.Start{}
+	for _, u := range users {
+		h, err := l.Head(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		start := bridge.Start{Head: h, After: h.Last}
+		if since != nil {
+			start.After, _ = l.Skip(ctx, u, min(*since, h.Last), limit)
+		}
+		out[u] = start
+	}
+	return out, nil
+}
+
 func (l *memLog) Open(_ context.Context, o bridge.OpenSession) (bridge.Session, error) {
 	if err := l.lock(); err != nil {
 		return bridge.Session{}, err

@@ -128,13 +128,13 @@ func (c *conn) ask(ctx context.Context, pk *packets.Packet) (bridge.ConnectReque
 	}, refusal{}
 }
 
-// open opens the session when it is this device's turn.
+// open opens the session, once the database has room for one more.
 func (c *conn) open(r bridge.ConnectRequest) refusal {
-	if !c.b.logins.take() {
+	if !c.b.logins.acquire(c.device.User) {
 		c.b.gate.dismiss(c)
 		return tooManyAtOnce
 	}
-	defer c.b.logins.done()
+	defer c.b.logins.release()
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
 	session, present, err := c.b.o.Hub.Connect(ctx, r, c)

@@ -14,27 +14,29 @@ import (
 // It fails with the [*fault] whose code the standard names. Of the two that mean no
 // more than a bad packet, 0x81 and 0x82, it takes the one that mosquitto's packet
 // sequences expect: docs/conformance.md lists where the standard has the other.
-func strict(version byte, p []byte) error {
+//
+// filters is how many topic filters a SUBSCRIBE or UNSUBSCRIBE has.
+func strict(version byte, p []byte) (filters int, err error) {
 	kind, flags := p[0]>>4, p[0]&0x0F
 	s := scan{b: p[1:]}
 	s.varint() // its value is the length of the rest, see packetLen
 	switch kind {
 	case packets.Publish:
 		checkPublish(&s, version, flags)
-		return s.result()
+		return 0, s.result()
 	case packets.Connect:
-		return errSecond
+		return 0, errSecond
 	case packets.Connack, packets.Reserved:
-		return errForbidden
+		return 0, errForbidden
 	case packets.Suback, packets.Unsuback, packets.Pingresp:
 		if flags == 0 {
-			return errForbidden
+			return 0, errForbidden
 		}
 	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
 		flags ^= 2
 	}
 	if flags != 0 {
-		return errMalformed
+		return 0, errMalformed
 	}
 	switch kind {
 	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
@@ -50,7 +52,7 @@ func strict(version byte, p []byte) error {
 	case packets.Auth:
 		checkAuth(&s, version)
 	}
-	return s.result()
+	return s.filters, s.result()
 }
 
 var (
@@ -155,6 +157,7 @@ func validShare(f []byte) bool {
 }
 
 func (s *scan) filter() []byte {
+	s.filters++
 	f := s.text()
 	if !validFilter(f) {
 		s.fail(errMalformed)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -21,55 +22,57 @@ type answer struct {
 
 func (a *answer) grants(filter string) bool { return slices.Contains(a.granted, filter) }
 
-// errTurn ends a SUBSCRIBE whose turn did not come.
-var errTurn = errors.New("too many devices connect at once")
+// errCongested refuses a SUBSCRIBE that waited too long for the database.
+var errCongested = errors.New("too many devices connect at once")
 
-// subscribe stores subscriptions when it is this device's turn. A filter is granted
-// once its subscription is on disk, and nothing is sent for it before the SUBACK.
-// Filters of one packet are taken in their order, as if each came alone
-// ([MQTT-3.8.4-4]).
+// subscribe stores the subscriptions of one packet, in one transaction however many
+// filters there are. A filter is granted once its subscription is on disk, and nothing is sent for it before the SUBACK. Filters of
+// one packet come to what they would one after another ([MQTT-3.8.4-4]).
 func (c *conn) subscribe(pk *packets.Packet) *answer {
-	turn := c.b.subscribes.take()
-	if turn {
-		defer c.b.subscribes.done()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
-	defer cancel()
-	since, sinceErr := sinceOf(pk.Properties.User)
 	a := &answer{codes: make([]byte, len(pk.Filters))}
+	errs := c.store(pk)
 	for i, f := range pk.Filters {
-		var err error
-		switch filter := strings.Clone(f.Filter); { // or it would hold on to the whole packet
-		case len(pk.Filters) > c.b.o.MaxFilters:
-			err = bridge.ErrTooMany
-			if i == 0 {
-				c.b.count.limited[LimitFilters].Add(1)
-			}
-		case !c.session.May(filter):
-			err = bridge.ErrForbidden
-		case sinceErr != nil:
-			err, a.reason = sinceErr, sinceErr.Error()
-		case !turn:
-			err, a.reason = errTurn, errTurn.Error()
-		default:
-			err = c.session.Subscribe(ctx, bridge.SubscribeRequest{
-				Filter: filter,
-				Subscription: bridge.Subscription{
-					QoS: min(f.Qos, 1), RetainAsPublished: f.RetainAsPublished, ID: f.Identifier,
-				},
-				RetainHandling: f.RetainHandling,
-				Since:          since,
-			})
-			switch {
-			case err == nil:
-				a.granted = append(a.granted, filter)
-			case errors.Is(err, bridge.ErrTooMany):
-				c.b.count.limited[LimitSubscriptions].Add(1)
-			}
+		err := errs[i]
+		switch {
+		case err == nil:
+			a.granted = append(a.granted, f.Filter)
+		case errors.Is(err, errSince), errors.Is(err, errCongested):
+			a.reason = err.Error()
+		case errors.Is(err, bridge.ErrTooMany):
+			c.b.count.limited[LimitSubscriptions].Add(1)
 		}
 		a.codes[i] = c.subackCode(err, f.Qos)
 	}
 	return a
+}
+
+// store subscribes to the filters of pk and returns an error for each.
+func (c *conn) store(pk *packets.Packet) []error {
+	since, err := sinceOf(pk.Properties.User)
+	if err == nil && !c.b.subscribes.acquire(c.device.User) {
+		err = errCongested
+	}
+	if err != nil {
+		errs := make([]error, len(pk.Filters))
+		for i, f := range pk.Filters {
+			if errs[i] = err; !c.session.May(f.Filter) {
+				errs[i] = bridge.ErrForbidden
+			}
+		}
+		return errs
+	}
+	defer c.b.subscribes.release()
+	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
+	defer cancel()
+	rs := make([]bridge.SubscribeRequest, len(pk.Filters))
+	for i, f := range pk.Filters {
+		rs[i] = bridge.SubscribeRequest{
+			Filter:         strings.Clone(f.Filter), // or it would hold on to the whole packet
+			Subscription:   bridge.Subscription{QoS: min(f.Qos, 1), RetainAsPublished: f.RetainAsPublished, ID: f.Identifier},
+			RetainHandling: f.RetainHandling,
+		}
+	}
+	return c.session.Subscribe(ctx, rs, since)
 }
 
 func (c *conn) subackCode(err error, qos byte) byte {
@@ -108,7 +111,41 @@ func sinceOf(user []packets.UserProperty) (*bridge.Seq, error) {
 
 // errUnsubscribe ends a 3.1.1 connection: its UNSUBACK cannot say that the filter
 // is still subscribed, and the device will try again.
-var errUnsubscribe = errors.New("the database is away, and 3.1.1 has no UNSUBACK for that")
+var errUnsubscribe = errors.New("the filters are still subscribed, and 3.1.1 has no UNSUBACK for that")
+
+// errFilters ends a connection whose refusal would not fit its Maximum Packet Size.
+var errFilters = &fault{codeQuota, "too many topic filters"}
+
+// refuseFilters refuses a SUBSCRIBE or UNSUBSCRIBE of n filters, which are too many.
+// It is not decoded: each filter would take 100 times the memory that it took on
+// the wire.
+func (c *conn) refuseFilters(p []byte, n int) error {
+	c.b.count.limited[LimitFilters].Add(1)
+	kind, code := byte(packets.Suback), byte(codeQuota)
+	if p[0]>>4 == packets.Unsubscribe {
+		kind, code = packets.Unsuback, codeImplementation
+	}
+	size := 2 + n
+	switch {
+	case c.version == 5:
+		size++
+	case kind == packets.Unsuback:
+		return errUnsubscribe
+	default:
+		code = codeUnspecified
+	}
+	if limit := int(c.client.Properties.Props.MaximumPacketSize); limit > 0 && 1+varintLen(size)+size > limit {
+		return errFilters
+	}
+	f := frames.get()
+	defer frames.put(f)
+	f.b = appendUint16(appendVarint(append(f.b, kind<<4), size), int(packetID(p)))
+	if c.version == 5 {
+		f.b = append(f.b, 0) // no properties
+	}
+	f.b = append(f.b, bytes.Repeat([]byte{code}, n)...)
+	return c.send(f.b)
+}
 
 func (c *conn) unsubscribe(pk *packets.Packet) (*answer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)

@@ -26,7 +26,13 @@ func (c *conn) pass() ([]byte, error) {
 		if p[0]>>4 == packets.Auth && c.version == 5 && c.client.Properties.Props.AuthenticationMethod == "" {
 			return nil, errNoAuth // [MQTT-4.12.0-6], whatever it holds
 		}
-		if err := strict(c.version, p); err != nil {
+		filters, err := strict(c.version, p)
+		if err == nil && filters > c.b.o.MaxFilters {
+			if err = c.refuseFilters(p, filters); err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return nil, err
 		}
 		if forMochi, err := c.acknowledge(p); forMochi || err != nil {

@@ -8,8 +8,9 @@ import (
 // scan reads the fields of a packet in order. The first one that is not there,
 // or malformed, sets err; every later read gives zero values.
 type scan struct {
-	b   []byte
-	err *fault
+	b       []byte
+	err     *fault
+	filters int // read so far
 }
 
 var errMalformed = &fault{codeMalformed, "the packet is malformed"}

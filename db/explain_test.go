@@ -30,6 +30,7 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 			"after":    {queryAfter, []any{"u5", 10, "u5", 32}, false},
 			"head":     {queryHead, []any{"u5"}, false},
 			"skip":     {querySkip, []any{"u5", 10, "u5", 1000}, false},
+			"starts":   {queryStarts, []any{10, 1000, bun.List([]string{"u5", "u6"})}, false},
 			"since":    {since, args, false},
 			"changed":  {changed, more, true}, // groups what is new by user
 			"retained": {retained, []any{"u5", 100}, false},

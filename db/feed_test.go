@@ -120,6 +120,39 @@ func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
 	}
 }
 
+// Starts is Head and Skip for many users.
+func TestStartsAreHeadsAndSkips(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		users := []bridge.UserID{fresh(), fresh(), fresh(), fresh()}
+		for i, u := range users[:3] {
+			seed(t, d, u, 4+i)
+		}
+		must(t, d.SetSettings(ctx, users[1], bridge.Settings{}))
+		exec(t, d, "DELETE FROM falcon_notifications WHERE user_id = ? AND seq IN (4, 6)", users[2])
+		for _, since := range []bridge.Seq{-1, 0, 1, 3, 6, 99} {
+			starts, err := d.Starts(ctx, users, &since, 3)
+			must(t, err)
+			for _, u := range users {
+				head, err := d.Head(ctx, u)
+				must(t, err)
+				after, err := d.Skip(ctx, u, max(0, min(since, head.Last)), 3)
+				must(t, err)
+				got := starts[u]
+				if got.Last != head.Last || got.After != after || (got.Latest == nil) != (head.Latest == nil) ||
+					got.Latest != nil && got.Latest.ID != head.Latest.ID {
+					t.Errorf("since %d of %s: %+v, want after %d of %+v", since, u, got, after, head)
+				}
+			}
+		}
+		starts, err := d.Starts(ctx, users, nil, 3)
+		must(t, err)
+		if got := starts[users[0]]; got.Last != 4 || got.After != 4 || got.Latest == nil || len(starts) != 3 {
+			t.Errorf("without since: %+v of %d", got, len(starts))
+		}
+	})
+}
+
 func TestHeadAndSkip(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
