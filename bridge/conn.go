@@ -42,9 +42,10 @@ type Conn struct {
 	acked  Seq       // cursor of the own topic
 	since  time.Time // start of the acknowledgement wait; zero: nothing in flight
 	ended  EndReason
-	dead   bool // end or Close was called: nothing is sent any more
-	closed bool // Close was called
-	held   bool // the cursor is not written now, see holdCursor
+	later  *time.Timer // ends the link, see endAfter
+	dead   bool        // end or Close was called: nothing is sent any more
+	closed bool        // Close was called
+	held   bool        // the cursor is not written now, see holdCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
@@ -167,36 +168,35 @@ func (c *Conn) Resume() {
 func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.own
-	if packetID > ownIDs {
-		of, ok := c.aux.complete(packetID)
-		if !ok {
+	switch p := c.own; {
+	case packetID > ownIDs:
+		if !c.aux.complete(packetID) {
 			return false
 		}
-		p = of
-	} else {
-		switch {
-		case p != nil && p.win.complete(packetID):
-			c.moveCursor()
-		case !c.left.complete(packetID):
-			return false
+	case p != nil && p.win.complete(packetID):
+		p.held = false
+		c.moveCursor()
+	case c.left.complete(packetID):
+		if p != nil {
+			p.held = false
 		}
+	default:
+		return false
 	}
 	c.hub.figures.acked.Add(1)
 	c.progress()
-	if p != nil {
-		p.held = false
+	c.roomCame()
+	return true
+}
+
+// roomCame starts what waited for room: all pumps share the window. c.mu is held.
+func (c *Conn) roomCame() {
+	if c.own != nil {
+		c.own.start()
+	}
+	for _, p := range c.others {
 		p.start()
 	}
-	if c.own != nil && p != c.own {
-		c.own.start() // all pumps share the window
-	}
-	for _, o := range c.others {
-		if o != p {
-			o.start()
-		}
-	}
-	return true
 }
 
 // progress restarts the acknowledgement wait, or ends it where nothing is in flight.
@@ -262,9 +262,21 @@ func (c *Conn) end(r EndReason) {
 }
 
 func (c *Conn) endLocked(r EndReason) {
+	switch {
+	case c.later != nil && c.later.Stop():
+	case c.dead:
+		return
+	}
+	c.dead, c.ended, c.later = true, r, nil
+	go c.link.End(r)
+}
+
+// endAfter stops delivery at once and ends the link after d, or as soon as there is
+// another reason. c.mu is held.
+func (c *Conn) endAfter(r EndReason, d time.Duration) {
 	if !c.dead {
 		c.dead, c.ended = true, r
-		go c.link.End(r)
+		c.later = time.AfterFunc(d, func() { c.link.End(r) })
 	}
 }
 

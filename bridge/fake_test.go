@@ -19,7 +19,10 @@ type memLog struct {
 	muted    map[UserID]bool
 	sessions map[Device]*memSession
 	gen      int64
+	id       int64 // of the last row
 	away     bool
+	pace     time.Duration // how long a read by a pump takes
+	age      time.Duration // of new rows: the time from their call to their commit
 	reads    int
 	advances int
 
@@ -50,6 +53,20 @@ func (l *memLog) setAway(away bool) {
 	l.away = away
 }
 
+func (l *memLog) setPace(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pace = d
+}
+
+// read waits as long as a read takes.
+func (l *memLog) read() {
+	l.mu.Lock()
+	pace := l.pace
+	l.mu.Unlock()
+	time.Sleep(pace)
+}
+
 func (l *memLog) Append(_ context.Context, c Command) (Result, error) {
 	leave, err := l.enter()
 	if err != nil {
@@ -59,8 +76,9 @@ func (l *memLog) Append(_ context.Context, c Command) (Result, error) {
 	var r Result
 	for _, d := range c.Drafts {
 		l.last[d.User]++
-		n := Notification{ID: int64(len(l.rows) + 1), Seq: l.last[d.User], User: d.User, Kind: d.Kind,
-			Title: d.Title, Message: d.Message, CreatedAt: time.Now().UTC(), Muted: l.muted[d.User]}
+		l.id++
+		n := Notification{ID: l.id, Seq: l.last[d.User], User: d.User, Kind: d.Kind,
+			Title: d.Title, Message: d.Message, CreatedAt: time.Now().UTC().Add(-l.age), Muted: l.muted[d.User]}
 		l.rows = append(l.rows, n)
 		r.Appended = append(r.Appended, n)
 	}
@@ -78,6 +96,7 @@ func (l *memLog) deliverable(u UserID, after Seq) []Notification {
 }
 
 func (l *memLog) After(_ context.Context, u UserID, after Seq, limit int) ([]Notification, error) {
+	l.read()
 	leave, err := l.enter()
 	if err != nil {
 		return nil, err
@@ -141,6 +160,13 @@ func (l *memLog) delete(u UserID, s Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rows = slices.DeleteFunc(l.rows, func(n Notification) bool { return n.User == u && n.Seq == s })
+}
+
+func (l *memLog) erase(u UserID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows = slices.DeleteFunc(l.rows, func(n Notification) bool { return n.User == u })
+	delete(l.last, u)
 }
 
 func (l *memLog) setMuted(u UserID, muted bool) {
@@ -256,6 +282,7 @@ func (l *memLog) Now(context.Context) (Position, error) {
 }
 
 func (l *memLog) Since(_ context.Context, p Position, limit int) ([]Notification, Position, error) {
+	l.read()
 	leave, err := l.enter()
 	if err != nil {
 		return nil, p, err

@@ -31,6 +31,7 @@ type Options struct {
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s
 	Query      time.Duration // longest wait for the database; 0 means 2s
 	Reads      int           // reads of the log at once; 0 means 16
+	EndOver    time.Duration // over which all connections end after a restore, so that they come back spread; 0: at once
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
 
 	// Changed is called for every hint that a log changed, for the relay; nil:

@@ -79,9 +79,7 @@ func (m *model) kill(r *rapid.T) {
 	m.e.stop()
 	m.e.start(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	for _, p := range m.phones {
-		if p.conn != nil {
-			p.left(max(p.durable, cursors[p.device]))
-		}
+		p.killed(cursors[p.device])
 	}
 }
 
@@ -109,11 +107,13 @@ func (d *durable) Advance(ctx context.Context, as []bridge.Advance) error {
 	return nil
 }
 
-// Subscribe may set a cursor back.
+// Subscribe sets a cursor back where since is given.
 func (d *durable) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.cursors, dev)
+	if since != nil {
+		delete(d.cursors, dev)
+	}
 	return d.Sessions.Subscribe(ctx, dev, gen, s, since)
 }
 

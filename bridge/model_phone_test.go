@@ -17,7 +17,8 @@ type phone struct {
 	device     bridge.Device
 	exists     bool // a session is stored
 	subscribed bool
-	durable    bridge.Seq // the cursor in the database
+	stored     bridge.Seq // the cursor in the database for sure; the engine may have written a higher one
+	cursor     bridge.Seq // where the next connection starts, unless the engine is killed
 	highest    bridge.Seq // the highest seq that was ever sent to it
 	window     int
 
@@ -106,15 +107,23 @@ func (p *phone) open(m *model, as connectAs) {
 		m.t.Fatalf("session present %v, want %v", present, want)
 	}
 	if !present {
-		p.subscribed, p.durable, p.highest = false, 0, 0
+		p.subscribed, p.stored, p.cursor, p.highest = false, 0, 0, 0
 	}
-	p.exists, p.conn, p.inbox, p.pos, p.out = true, c, in, p.durable, nil
+	p.exists, p.conn, p.inbox, p.pos, p.out = true, c, in, p.cursor, nil
 	p.due, p.wantCopy = nil, 0
 	c.Resume()
 }
 
-// left notes that the connection is over, with the cursor that is stored.
-func (p *phone) left(cursor bridge.Seq) { p.conn, p.durable = nil, cursor }
+// left notes that the connection is over, with the cursor it leaves. It is written
+// at the latest when the device comes back, but not where the engine is killed
+// before.
+func (p *phone) left(cursor bridge.Seq) { p.conn, p.cursor = nil, cursor }
+
+// killed notes what an engine leaves that was killed after it had written written.
+func (p *phone) killed(written bridge.Seq) {
+	p.stored = max(p.stored, written)
+	p.left(p.stored)
+}
 
 // acked is the cursor: everything up to it was acknowledged or is not deliverable.
 func (p *phone) acked() bridge.Seq {
@@ -135,7 +144,7 @@ func (m *model) subscribe(r *rapid.T) {
 		p.wantCopy = p.user.latest()
 	}
 	if !p.subscribed {
-		p.subscribed, p.pos, p.durable, p.highest = true, p.user.last(), p.user.last(), 0
+		p.subscribed, p.pos, p.stored, p.highest = true, p.user.last(), p.user.last(), 0
 	}
 	p.conn.Activate(req.Filter)
 }
@@ -148,8 +157,8 @@ func (m *model) since(r *rapid.T) {
 	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
 	req := bridge.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}}
 	m.ok(p.conn.Subscribe(m.e.ctx, []bridge.SubscribeRequest{req}, &s)[0])
-	p.due = slices.DeleteFunc(append(p.due, p.out...), func(o bridge.Seq) bool { return o > s }) // sent again
-	p.subscribed, p.pos, p.durable, p.out = true, s, s, nil
+	p.due = append(p.due, p.out...) // each is sent again, but only once it was acknowledged
+	p.subscribed, p.pos, p.stored, p.out = true, s, s, nil
 	p.conn.Activate(req.Filter)
 }
 
@@ -217,7 +226,8 @@ func (p *phone) settled() bool {
 	if p.wantCopy > 0 && room > 0 {
 		return false
 	}
-	return !p.subscribed || len(p.user.after(p.pos)) == 0 || room <= 0
+	due := p.user.after(p.pos)
+	return !p.subscribed || len(due) == 0 || room <= 0 || slices.Contains(p.due, due[0])
 }
 
 // got holds one message against the model.
@@ -236,6 +246,8 @@ func (p *phone) got(t *rapid.T, m bridge.Message) {
 	}
 	due := p.user.after(p.pos)
 	switch {
+	case slices.Contains(p.due, m.Seq):
+		t.Fatalf("seq %d was sent again on a connection that has yet to acknowledge it", m.Seq)
 	case !p.subscribed || len(due) == 0 || m.Seq != due[0]:
 		t.Fatalf("%s/%s got seq %d at %d, due is %v", p.user.id, p.device.ClientID, m.Seq, p.pos, due)
 	case m.PacketID != bridge.PacketID(m.Seq):

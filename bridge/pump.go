@@ -26,7 +26,8 @@ type pump struct {
 	cache   []Notification // contiguous from pos+1, from hints
 	cacheAt time.Time      // of the oldest
 
-	forgets int // mutes and deletes that were committed, as hints told
+	erased  int64 // Before of the last order that had it start over
+	forgets int   // mutes and deletes that were committed, as hints told
 
 	active  bool // the SUBACK was written
 	running bool // its goroutine lives
@@ -87,6 +88,22 @@ func (p *pump) forget() {
 	p.start()
 }
 
+// startOver reads the log from its start, once an order: the user was erased, and
+// whoever has the same id now gets seqs from 1 on. Notifications that were sent
+// before the order came are sent again.
+func (p *pump) startOver(order int64) {
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	if p.c.gen >= order || p.erased >= order {
+		return
+	}
+	p.erased = order
+	p.forgets++
+	p.pos = 0
+	p.cache, p.behind = nil, true
+	p.start()
+}
+
 // start makes p run where there is something to send and room for it; c.mu is
 // held.
 func (p *pump) start() {
@@ -132,14 +149,6 @@ func (p *pump) unpark() {
 		p.unparks, p.parked = false, false
 		p.start()
 	})
-}
-
-// copyDue tells whether the retained copy is to be sent now. One that a replay
-// under way still comes to waits until then: a device that takes every higher seq
-// for the last would drop the replay. c.mu is held.
-func (p *pump) copyDue() bool {
-	replays := p.isOwn() && p.retained != nil && p.retained.Seq > p.pos && (p.behind || len(p.cache) > 0)
-	return p.wantRetained && !replays
 }
 
 // burst is how many messages a QoS 0 pump sends at once.
@@ -255,11 +264,18 @@ func (p *pump) claim(items []Notification, after Seq, forgets, room int) []Messa
 	}
 	now := time.Now()
 	if !c.hub.fresh(now) { // the poll that succeeds next wakes it
-		p.behind, p.cache = true, nil
-		if p.stream != nil {
-			p.stream.place = p.stream.was
-		}
+		p.unread()
 		return nil
+	}
+	// The connection's other pumps read at the same time, and may have taken the
+	// room. step parks p where none is left.
+	if left := p.room(); len(items) > left {
+		if p.stream != nil { // its position is behind all of items
+			p.unread()
+			return nil
+		}
+		p.behind, p.cache = true, nil
+		items = items[:left]
 	}
 	if p.stream != nil {
 		p.lookAgain(len(items))
@@ -288,6 +304,14 @@ func (p *pump) claim(items []Notification, after Seq, forgets, room int) []Messa
 	return ms
 }
 
+// unread has what was read last read again; c.mu is held.
+func (p *pump) unread() {
+	p.behind, p.cache = true, nil
+	if p.stream != nil {
+		p.stream.place = p.stream.was
+	}
+}
+
 // message puts n in flight; c.mu is held.
 func (p *pump) message(n *Notification) Message {
 	c := p.c
@@ -311,7 +335,7 @@ func (p *pump) message(n *Notification) Message {
 		p.win.add(n.Seq)
 		m.PacketID = PacketID(n.Seq)
 	} else {
-		m.PacketID = c.aux.take(p, n.Seq)
+		m.PacketID = c.aux.take()
 	}
 	return m
 }
@@ -337,11 +361,13 @@ func (p *pump) send(ms []Message) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	left := false
 	for i := range ms {
 		m := &ms[i]
 		if m.Delivered || m.QoS == 0 {
 			continue
 		}
+		left = true
 		c.hub.figures.oversize.Add(1)
 		if m.PacketID > ownIDs {
 			c.aux.complete(m.PacketID)
@@ -352,6 +378,12 @@ func (p *pump) send(ms []Message) bool {
 	}
 	if p.isOwn() {
 		c.moveCursor()
+	}
+	if left {
+		if c.inflight() == 0 {
+			c.since = time.Time{} // nothing to acknowledge, so no silence
+		}
+		c.roomCame()
 	}
 	return true
 }

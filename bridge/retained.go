@@ -8,6 +8,14 @@ import (
 // The retained message of a topic is not stored anywhere: it is the user's
 // latest row, read when somebody subscribes.
 
+// copyDue reports whether the retained copy is to be sent now. One that a replay
+// under way still comes to waits until then: a device that takes every higher seq
+// for the last would drop the replay. c.mu is held.
+func (p *pump) copyDue() bool {
+	replays := p.isOwn() && p.retained != nil && p.retained.Seq > p.pos && (p.behind || len(p.cache) > 0)
+	return p.wantRetained && !replays
+}
+
 // sendRetained sends the retained copy, the answer to a SUBSCRIBE. It stands
 // outside the order and never moves a cursor: its packet id is of the second
 // range. c.mu is held, and released.
@@ -46,7 +54,7 @@ func (p *pump) sendRetained() bool {
 		if c.inflight() == 0 {
 			c.since = time.Now()
 		}
-		m.PacketID = c.aux.take(p, m.Seq)
+		m.PacketID = c.aux.take()
 	}
 	c.mu.Unlock()
 	return p.send([]Message{m})

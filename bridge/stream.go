@@ -14,11 +14,12 @@ import (
 // in the commit-safe order of [Feed]. Only its pump's goroutine uses it.
 type stream struct {
 	place
-	was      place // before the last read
-	caughtUp bool  // the backlog that grew during the snapshot is over
-	retained bool  // what read returned last is of the snapshot
-	more     bool  // read has more to give
-	looks    int   // how often it still looks again for what a hint announced
+	was      place     // before the last read
+	caughtUp bool      // the backlog that grew during the snapshot is over
+	endless  time.Time // since when no read has reached the end of the feed; zero: the last one did, or none ever did
+	retained bool      // what read returned last is of the snapshot
+	more     bool      // read has more to give
+	looks    int       // how often it still looks again for what a hint announced
 }
 
 // place is where a stream stands.
@@ -56,8 +57,12 @@ func (s *stream) read(ctx context.Context, h *Hub, limit int) ([]Notification, e
 		return nil, fmt.Errorf("read the feed: %w", err)
 	}
 	s.pos = pos
-	s.more = len(items) == limit
-	s.caughtUp = s.caughtUp || !s.more
+	switch s.more = len(items) == limit; {
+	case !s.more:
+		s.caughtUp, s.endless = true, time.Time{}
+	case s.caughtUp && s.endless.IsZero():
+		s.endless = time.Now()
+	}
 	return items, nil
 }
 
@@ -77,9 +82,13 @@ func (p *pump) lookAgain(found int) {
 	})
 }
 
-// lags tells whether an operator who had caught up has fallen behind.
+// lags reports whether an operator who had caught up has been behind for more than
+// limit. A row's CreatedAt is the time of the call that made it. The row may be
+// readable only much later: once the transaction it was written in, and every older
+// one, has ended. So its age alone says nothing of the operator: the stream must
+// have failed to reach the end of the feed for as long.
 func (s *stream) lags(items []Notification, now time.Time, limit time.Duration) bool {
-	return s.caughtUp && len(items) > 0 && now.Sub(items[0].CreatedAt) > limit
+	return !s.endless.IsZero() && now.Sub(s.endless) > limit && len(items) > 0 && now.Sub(items[0].CreatedAt) > limit
 }
 
 func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest, since *Seq) error {
@@ -94,18 +103,15 @@ func (c *Conn) subscribeEveryone(ctx context.Context, r SubscribeRequest, since 
 	if existed { // start the stream anew, as MQTT 5 §3.8.4 replaces the subscription
 		c.detach(p)
 	}
-	s, err := c.attach(r, "", false)
+	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
+	s, err := c.attach(r, "", &stream{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot})
 	if err != nil {
 		return err
 	}
-	p = s.pump
-	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && !existed)
 	c.mu.Lock()
-	p.sub = r.Subscription
-	p.stream = &stream{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot}
-	p.behind = true
-	c.mu.Unlock()
-	c.hub.streams.add(p)
+	defer c.mu.Unlock()
+	s.pump.sub = r.Subscription
+	s.pump.behind = true
 	return nil
 }
 

@@ -48,17 +48,16 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *Seq)
 	var reads []*subscribing // topics that are read, not stored
 	for i, r := range distinct {
 		u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
-		own := u == c.device.User
 		switch {
 		case !c.May(r.Filter):
 			errs[i] = fmt.Errorf("subscribe: %w", ErrForbidden)
 		case everyone:
 			errs[i] = c.subscribeEveryone(ctx, r, since)
-		case own && c.persistent:
+		case u == c.device.User && c.persistent:
 			errs[i] = c.subscribeOwn(ctx, r, since)
 		default:
 			var s *subscribing
-			if s, errs[i] = c.attach(r, u, own); errs[i] == nil {
+			if s, errs[i] = c.attach(r, u, nil); errs[i] == nil {
 				s.err = &errs[i]
 				reads = append(reads, s)
 			}
@@ -118,31 +117,54 @@ func (c *Conn) find(filter string) *pump {
 	return nil
 }
 
+// errEnded is the error of a SUBSCRIBE whose connection ended meanwhile.
+var errEnded = fmt.Errorf("the connection ended: %w", ErrConflict)
+
 // attach finds or makes the pump of a filter, inactive while the database is
 // asked: a hint that comes meanwhile is noted, so nothing falls between the head
-// that is read and the first live message.
-func (c *Conn) attach(r SubscribeRequest, u UserID, own bool) (*subscribing, error) {
+// that is read and the first live message. stream is that of an operator's
+// wildcard subscription, nil for one user's topic. It fails with ErrTooMany, and
+// with ErrConflict on a connection that ended.
+//
+// Close removes from the hub the pumps it finds. One that is registered after
+// Close looked would stay there for good, with its connection, so attach looks
+// again: whichever of the two comes last removes it.
+func (c *Conn) attach(r SubscribeRequest, u UserID, stream *stream) (s *subscribing, err error) {
 	c.mu.Lock()
-	if p := c.find(r.Filter); p != nil {
-		s := &subscribing{SubscribeRequest: r, pump: p, existed: true, forgets: p.forgets}
-		c.mu.Unlock()
-		return s, nil
-	}
-	if !own && len(c.others) >= maxOthers {
-		c.mu.Unlock()
-		return nil, fmt.Errorf("subscribe: %w", ErrTooMany)
-	}
-	p := c.newPump(r.Filter, u)
-	if own {
-		c.own = p
-	} else {
-		c.others = append(slices.Clip(c.others), p)
+	own := stream == nil && u == c.device.User
+	s = &subscribing{SubscribeRequest: r, pump: c.find(r.Filter)}
+	switch {
+	case c.dead:
+		err = errEnded
+	case s.pump != nil:
+		s.existed, s.forgets = true, s.pump.forgets
+	case !own && len(c.others) >= maxOthers:
+		err = ErrTooMany
+	default:
+		s.pump = c.newPump(r.Filter, u)
+		s.pump.stream = stream
+		if own {
+			c.own = s.pump
+		} else {
+			c.others = append(slices.Clip(c.others), s.pump)
+		}
 	}
 	c.mu.Unlock()
-	if u != "" {
-		c.hub.change(u, func(e *entry) { e.pumps = append(slices.Clip(e.pumps), p) })
+	if err == nil && !s.existed {
+		c.hub.add(s.pump)
+		c.mu.Lock()
+		if c.closed {
+			err = errEnded
+		}
+		c.mu.Unlock()
+		if err != nil {
+			c.hub.drop(s.pump)
+		}
 	}
-	return &subscribing{SubscribeRequest: r, pump: p}, nil
+	if err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	return s, nil
 }
 
 // undo takes a subscription back that the database did not take.
@@ -154,7 +176,7 @@ func (c *Conn) undo(s *subscribing) {
 
 // subscribeOwn stores the subscription of a persistent device to its own topic.
 func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *Seq) error {
-	s, err := c.attach(r, c.device.User, true)
+	s, err := c.attach(r, c.device.User, nil)
 	if err != nil {
 		return err
 	}
@@ -224,7 +246,7 @@ func (c *Conn) begin(s *subscribing, start Start, since *Seq) {
 		p.pos = start.After
 		if own {
 			p.dupUpTo = max(p.dupUpTo, p.sent)
-			c.leaveOpen(p, start.After)
+			c.leaveOpen(p)
 			c.acked = start.After
 		}
 		if own && since != nil && start.After > *since {
@@ -237,10 +259,10 @@ func (c *Conn) begin(s *subscribing, start Start, since *Seq) {
 
 // leaveOpen empties p's window, whose messages the device has yet to acknowledge:
 // they keep their packet ids and their room (MQTT 5 [MQTT-3.3.4-9], [MQTT-3.10.4-3]).
-// What is after start is sent again, under its old packet id. c.mu is held.
-func (c *Conn) leaveOpen(p *pump, start Seq) {
-	open := slices.Concat(c.left.seqs, p.win.seqs)
-	c.left.seqs = slices.DeleteFunc(open, func(s Seq) bool { return s > start })
+// A replay that comes to one of them waits for its acknowledgement before it sends
+// it again: on one connection nothing may be resent ([MQTT-4.4.0-1]). c.mu is held.
+func (c *Conn) leaveOpen(p *pump) {
+	c.left.seqs = slices.Concat(c.left.seqs, p.win.seqs)
 	p.win.seqs = nil
 }
 
@@ -298,7 +320,7 @@ func (c *Conn) detach(p *pump) {
 	c.mu.Lock()
 	p.gone = true
 	if c.own == p {
-		c.leaveOpen(p, p.sent)
+		c.leaveOpen(p)
 		c.own = nil
 	} else {
 		c.others = without(c.others, p)
@@ -306,6 +328,15 @@ func (c *Conn) detach(p *pump) {
 	c.progress()
 	c.mu.Unlock()
 	c.hub.drop(p)
+}
+
+// add makes p known to the hub.
+func (h *Hub) add(p *pump) {
+	if p.stream != nil {
+		h.streams.add(p)
+		return
+	}
+	h.change(p.user, func(e *entry) { e.pumps = append(slices.Clip(e.pumps), p) })
 }
 
 // drop makes the hub forget p.

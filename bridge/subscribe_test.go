@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -98,5 +99,82 @@ func TestEqualFiltersComeToWhatTheyWouldOneAfterAnother(t *testing.T) {
 		if len(distinct) != 2 || distinct[0].ID != 1 || distinct[0].RetainHandling != tt.want || !slices.Equal(index, []int{0, 1, 0, 1}) {
 			t.Errorf("%s: %+v, %v", name, distinct, index)
 		}
+	}
+}
+
+// known counts the users and wildcard subscriptions the hub has something of.
+func (w *world) known() (n int) {
+	for i := range w.hub.shards {
+		s := &w.hub.shards[i]
+		s.mu.Lock()
+		n += len(s.users)
+		s.mu.Unlock()
+	}
+	return n + int(w.hub.streams.n.Load())
+}
+
+// A device that subscribes and is taken over at the same moment, as often as it
+// likes, must not leave a pump with its connection in the hub.
+func TestASubscribeAfterTheEndLeavesNothingBehind(t *testing.T) {
+	for name, filter := range map[string]string{"own": "users/op/reports/status", "another user's": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				c, _, _ := w.connect(operator(0))
+				c.Close()
+				if err := c.Subscribe(context.Background(), []SubscribeRequest{topic(filter)}, nil)[0]; !errors.Is(err, ErrConflict) {
+					t.Errorf("subscribed after the end: %v", err)
+				}
+				for range 500 {
+					c, _, _ := w.connect(operator(0))
+					go c.Close()
+					c.Subscribe(context.Background(), []SubscribeRequest{topic(filter)}, nil)
+					synctest.Wait()
+					c.Close()
+				}
+				if n := w.known(); n > 0 {
+					t.Errorf("the hub still knows %d after everybody left", n)
+				}
+			})
+		})
+	}
+}
+
+// Whoever has the erased user's id now gets seqs from 1 on; an operator who follows
+// the topic was ahead of them. Orders come more than once.
+func TestErasingAUserStartsItsTopicOver(t *testing.T) {
+	for name, tt := range map[string]struct {
+		early      int    // notifications that come before the order
+		sent, then string // of them, before and after it
+	}{
+		"nothing new yet":  {0, "", ""},
+		"less than before": {2, "", "1 2"},
+		"more than before": {5, "4 5", "1 2 3 4 5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(w *world, p *peers) {
+				w.notify("8", "a", "b", "c")
+				c, l, _ := w.connect(operator(0))
+				w.subscribe(c, topic("users/8/reports/status"))
+				c.all(w.expect(l, "3r"))
+				w.log.erase("8")
+				w.hub.Hint(Hint{Type: HintMuted, User: "8"})
+				for range tt.early {
+					w.notify("8", "new")
+				}
+				c.all(w.expect(l, tt.sent))
+				p.set(false, View{Orders: []Order{{User: "8", Before: 99, Reason: EndErased}}}) // at every poll from now on
+				w.hub.Hint(Hint{Type: HintEnd, User: "8"})
+				c.all(w.expect(l, tt.then))
+				time.Sleep(5 * pollEvery)
+				for i := range 3 {
+					w.notify("8", "live")
+					c.all(w.expect(l, fmt.Sprint(tt.early+i+1)))
+				}
+				if got := l.reasons(); len(got) > 0 {
+					t.Errorf("ended with %v", got)
+				}
+			})
+		})
 	}
 }

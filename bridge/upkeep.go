@@ -29,8 +29,9 @@ func (h *Hub) Run(ctx context.Context) error {
 const beatEvery = 4 * time.Second
 
 func (h *Hub) beater(ctx context.Context) {
-	last := time.Now()
+	last := time.Now() // begin of the last beat that was stored: it may be that old
 	h.every(ctx, beatEvery, func() {
+		begun := time.Now()
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		defer cancel()
 		if err := h.o.Cluster.Beat(q, h.o.Node, h.Figures()); err != nil && ctx.Err() == nil {
@@ -39,7 +40,7 @@ func (h *Hub) beater(ctx context.Context) {
 			if time.Since(last) > NodeTimeout { // taken for dead
 				h.roll.again()
 			}
-			last = time.Now()
+			last = begun
 		}
 	})
 }

@@ -38,29 +38,52 @@ func (h *Hub) Poll(ctx context.Context) error {
 	epoch := h.o.Epoch()
 	restored := h.view.epoch != "" && h.view.epoch != epoch
 	h.view.epoch = epoch
-	if news || restored {
+	if news {
 		h.each(func(c *Conn) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			switch {
-			case restored:
-				c.endLocked(EndEpoch)
-			case h.Revocations.Revoked(c.claims):
+			if h.Revocations.Revoked(c.claims) {
 				c.endLocked(EndExpired)
 			}
 		})
 	}
-	wasFresh := h.fresh(begun)
-	h.view.fresh.Store(int64(begun.Sub(h.started)) + 1)
-	if !wasFresh {
+	if restored {
+		h.endAll()
+	}
+	// Judged after the new view is stored: a pump that found the old one too old,
+	// even while this poll waited for the database, did so before now.
+	old := h.view.fresh.Swap(int64(begun.Sub(h.started)) + 1)
+	if !h.trusted(old, time.Now()) {
 		h.wakeAll(false)
 	}
 	return nil
 }
 
-// fresh tells whether the view may be trusted at now.
-func (h *Hub) fresh(now time.Time) bool {
-	at := h.view.fresh.Load()
+// endAll ends every connection because the log was restored. Nothing is delivered
+// to any of them from now on, as their positions mean nothing; the connections
+// themselves end one after the other, so that the devices do not all come back to
+// the database in one moment.
+func (h *Hub) endAll() {
+	var all []*Conn
+	h.each(func(c *Conn) { all = append(all, c) })
+	over := min(h.o.EndOver, time.Duration(len(all))*endPace)
+	for i, c := range all {
+		c.mu.Lock()
+		c.endAfter(EndEpoch, over*time.Duration(i)/time.Duration(len(all)))
+		c.mu.Unlock()
+	}
+}
+
+// endPace is how far apart the ends of few connections are: two devices need not
+// be kept waiting for each other.
+const endPace = 10 * time.Millisecond
+
+// fresh reports whether the view may be trusted at now.
+func (h *Hub) fresh(now time.Time) bool { return h.trusted(h.view.fresh.Load(), now) }
+
+// trusted reports whether a view as of at, see Hub.view.fresh, may be trusted at
+// now.
+func (h *Hub) trusted(at int64, now time.Time) bool {
 	return at > 0 && now.Sub(h.started)-time.Duration(at) <= viewLife
 }
 
@@ -73,7 +96,14 @@ func (h *Hub) Ready() error {
 }
 
 func (h *Hub) obey(o Order) {
-	conns, _, _ := h.entry(o.User)
+	conns, pumps, _ := h.entry(o.User)
+	if o.Reason == EndErased {
+		for _, p := range pumps {
+			if p.c.device.User != o.User { // the user's own connections end
+				p.startOver(o.Before)
+			}
+		}
+	}
 	for _, c := range conns {
 		if c.gen < o.Before && (o.ClientID == "" || o.ClientID == c.device.ClientID) {
 			c.end(o.Reason)

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,11 +17,13 @@ type peers struct {
 	mu     sync.Mutex
 	view   View
 	away   bool
+	pace   time.Duration // how long a call takes
 	opened []Connection
 	closed []Connection
 }
 
 func (p *peers) Poll(context.Context, string, time.Time) (View, error) {
+	p.wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away {
@@ -40,12 +43,26 @@ func (p *peers) Register(_ context.Context, _ string, opened, closed []Connectio
 }
 
 func (p *peers) Beat(context.Context, string, Figures) error {
+	p.wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away {
 		return ErrUnavailable
 	}
 	return nil
+}
+
+func (p *peers) setPace(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace = d
+}
+
+func (p *peers) wait() {
+	p.mu.Lock()
+	pace := p.pace
+	p.mu.Unlock()
+	time.Sleep(pace)
 }
 
 func (p *peers) set(away bool, v View) {
@@ -200,24 +217,88 @@ func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
 	})
 }
 
+// restorable is a world whose log is restored by calling restore.
+func restorable(t *testing.T, o Options) (w *world, restore func()) {
+	var restored atomic.Bool
+	o.Epoch = func() string {
+		if restored.Load() {
+			return "e2"
+		}
+		return "e1"
+	}
+	return newWorld(t, o), func() { restored.Store(true) }
+}
+
 func TestARestoredLogEndsEveryConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var restored atomic.Bool
-		w := newWorld(t, Options{Epoch: func() string {
-			if restored.Load() {
-				return "e2"
-			}
-			return "e1"
-		}})
+		w, restore := restorable(t, Options{})
 		_, l, _ := w.connect(persistent("7"))
-		synctest.Wait()
-		restored.Store(true)
+		restore()
 		time.Sleep(2 * pollEvery)
 		synctest.Wait()
 		if got := l.reasons(); !slices.Equal(got, []EndReason{EndEpoch}) {
 			t.Errorf("ended with %v", got)
 		}
 	})
+}
+
+// A device that comes back to the database together with all others waits for them.
+func TestConnectionsDoNotAllEndAtOnceAfterARestore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		n            int
+		within, over time.Duration
+	}{
+		"many": {2000, 10 * time.Second, 9 * time.Second},
+		"two":  {2, 20 * time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, restore := restorable(t, Options{EndOver: 10 * time.Second})
+				var links []*fakeLink
+				var cs []*Conn
+				for i := range tt.n {
+					u := UserID(fmt.Sprint("u", i))
+					c, l, _ := w.connect(persistent(u))
+					w.subscribe(c, qos1)
+					links, cs = append(links, l), append(cs, c)
+				}
+				ended := func() (n int) {
+					for _, l := range links {
+						n += len(l.reasons())
+					}
+					return n
+				}
+				restore()
+				w.hub.Hint(Hint{Type: HintEnd}) // polls
+				synctest.Wait()
+				if n := ended(); n > 1 {
+					t.Fatalf("%d of %d ended at once", n, tt.n)
+				}
+				last := tt.n - 1
+				w.notify(cs[last].device.User, "of another life")
+				w.expect(links[last], "")
+				if _, l, _ := w.connect(persistent(cs[last].device.User)); len(l.reasons()) > 0 {
+					t.Error("a device that comes back by itself is disconnected")
+				}
+				synctest.Wait()
+				if got := links[last].reasons(); len(got) != 1 {
+					t.Errorf("its former connection ended with %v", got)
+				}
+				if tt.over > 0 {
+					time.Sleep(tt.over)
+					synctest.Wait()
+					if n := ended(); n < tt.n/2 || n > tt.n-tt.n/20 {
+						t.Errorf("%d of %d ended within %v", n, tt.n, tt.over)
+					}
+				}
+				time.Sleep(tt.within - tt.over)
+				synctest.Wait()
+				if n := ended(); n != tt.n {
+					t.Errorf("%d of %d ended within %v", n, tt.n, tt.within)
+				}
+			})
+		})
+	}
 }
 
 // A hint can precede its row in the commit-safe order, while an older
@@ -269,6 +350,49 @@ func TestARevokedTokenDoesNotRenew(t *testing.T) {
 		synctest.Wait()
 		if !slices.Equal(l.reasons(), []EndReason{EndExpired}) {
 			t.Errorf("ended %v", l.reasons())
+		}
+	})
+}
+
+// A poll that began while the last view was trusted ends when it no longer is. A
+// pump that parked in between has only this poll to wake it.
+func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p, Sweep: 5300 * time.Millisecond})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		p.set(true, View{}) // the poll at 2 s fails
+		time.Sleep(3 * time.Second)
+		p.set(false, View{})
+		p.setPace(1500 * time.Millisecond) // that at 4 s ends at 5.5 s
+		time.Sleep(2200 * time.Millisecond)
+		w.notify("7", "a")
+		time.Sleep(200 * time.Millisecond) // the sweep at 5.3 s
+		w.expect(l, "")
+		time.Sleep(200 * time.Millisecond)
+		w.expect(l, "1")
+	})
+}
+
+// What a node registered counts as forgotten from the begin of its last beat, which
+// the database may have stored long before it answered.
+func TestANodeRegistersAgainAfterABeatThatWasAnsweredLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p})
+		w.connect(persistent("7"))
+		time.Sleep(2 * registerEvery)
+		p.setPace(1900 * time.Millisecond)
+		time.Sleep(2 * beatEvery) // beats at 4 s and at 8 s
+		p.set(true, View{})
+		time.Sleep(9 * time.Second)
+		p.set(false, View{}) // the next beat is at 20 s, 12 s after the begin of the last
+		p.setPace(1 * time.Millisecond)
+		time.Sleep(beatEvery + 2*registerEvery)
+		synctest.Wait()
+		if o, _ := p.rolls(); o != 2 {
+			t.Errorf("registered %d times, want it twice", o)
 		}
 	})
 }

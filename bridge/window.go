@@ -73,38 +73,29 @@ func (w *window) acked(sent Seq) Seq {
 // aux is the in-flight table of the second id range.
 type aux struct {
 	next     uint16 // offset of the next id to try
-	inflight []auxEntry
-}
-
-type auxEntry struct {
-	id  uint16
-	seq Seq
-	of  *pump
+	inflight []uint16
 }
 
 // take allocates an id. The table never holds more than the device's window, so
 // one is always free.
-func (a *aux) take(of *pump, s Seq) uint16 {
+func (a *aux) take() uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
 		a.next = uint16((int(a.next) + 1) % auxIDs)
 		if !a.uses(id) {
-			a.inflight = append(a.inflight, auxEntry{id, s, of})
+			a.inflight = append(a.inflight, id)
 			return id
 		}
 	}
 }
 
 func (a *aux) uses(id uint16) bool {
-	return slices.ContainsFunc(a.inflight, func(e auxEntry) bool { return e.id == id })
+	return slices.Contains(a.inflight, id)
 }
 
-func (a *aux) complete(id uint16) (*pump, bool) {
-	for i, e := range a.inflight {
-		if e.id == id {
-			a.inflight = slices.Delete(a.inflight, i, i+1)
-			return e.of, true
-		}
-	}
-	return nil, false
+// complete takes the entry with that id out; false where there is none.
+func (a *aux) complete(id uint16) bool {
+	n := len(a.inflight)
+	a.inflight = slices.DeleteFunc(a.inflight, func(used uint16) bool { return used == id })
+	return len(a.inflight) < n
 }

@@ -16,11 +16,13 @@ type fakeLink struct {
 	mu     sync.Mutex
 	got    []Message
 	ended  []EndReason
-	refuse int // messages with a title longer than this are over the packet size; 0: none
+	pace   time.Duration // how long a write takes
+	refuse int           // messages with a title longer than this are over the packet size; 0: none
 	broken error
 }
 
 func (f *fakeLink) Send(ms []Message) error {
+	time.Sleep(f.pace)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {

@@ -1,0 +1,59 @@
+package bridge_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// The order that ends an erased user's connections also has operators who follow
+// the user's topic start over, on real databases.
+func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
+	for name, url := range databases(t) {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, url)
+			in := &inbox{}
+			c, _, err := e.hub.Connect(e.ctx, bridge.ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
+				Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			send := func(want bridge.Seq) {
+				t.Helper()
+				if _, err := e.service.Notify(e.ctx, bridge.Draft{User: "8", Title: "t", Message: "m"}, nil); err != nil {
+					t.Fatal(err)
+				}
+				var got []bridge.Seq
+				testserver.Eventually(t, patience, func() error {
+					for _, m := range in.take() {
+						got = append(got, m.Seq)
+						c.Ack(m.PacketID)
+					}
+					if !slices.Contains(got, want) {
+						return fmt.Errorf("got %v, want %d", got, want)
+					}
+					return nil
+				})
+			}
+			filter := bridge.Topics{}.Status("8")
+			r := bridge.SubscribeRequest{Filter: filter, Subscription: bridge.Subscription{QoS: 1}}
+			if err := c.Subscribe(e.ctx, []bridge.SubscribeRequest{r}, nil)[0]; err != nil {
+				t.Fatal(err)
+			}
+			c.Activate(filter)
+			for want := range bridge.Seq(3) {
+				send(want + 1)
+			}
+			if err := e.service.Erase(e.ctx, "8"); err != nil {
+				t.Fatal(err)
+			}
+			send(1)
+			send(2)
+		})
+	}
+}

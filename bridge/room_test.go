@@ -1,0 +1,105 @@
+package bridge
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// operator is a connection that may follow other users' topics.
+func operator(receiveMaximum int) ConnectRequest {
+	return ConnectRequest{Device: Device{"op", "x"}, ReceiveMaximum: receiveMaximum,
+		Claims: Claims{User: "op", Scope: ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
+}
+
+func topic(filter string) SubscribeRequest {
+	return SubscribeRequest{Filter: filter, Subscription: Subscription{QoS: 1}}
+}
+
+// all acknowledges ids.
+func (c *Conn) all(ids []uint16) {
+	for _, id := range ids {
+		c.Ack(id)
+	}
+}
+
+// Both pumps find room for one message, and read the log at the same time.
+func TestPumpsThatFindRoomAtOnceStayWithinTheReceiveMaximum(t *testing.T) {
+	for name, second := range map[string]string{"another user's topic": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{Sweep: time.Hour})
+				c, l, _ := w.connect(operator(1))
+				w.subscribe(c, topic("users/op/reports/status"))
+				w.subscribe(c, topic(second))
+				synctest.Wait()
+				w.log.setPace(time.Second) // a read takes as long
+				w.appendUnheard("op")
+				w.appendUnheard("8")
+				w.hub.Hint(Hint{Type: HintAppended, User: "op", Seq: 1})
+				w.hub.Hint(Hint{Type: HintAppended, User: "8", Seq: 1})
+				time.Sleep(10 * time.Second)
+				ids := w.expect(l, "1")
+				c.all(ids)
+				time.Sleep(10 * time.Second)
+				w.expect(l, "1")
+			})
+		})
+	}
+}
+
+// What was sent before a SUBSCRIBE with since still takes room, and is not sent
+// again before it was acknowledged ([MQTT-4.4.0-1]).
+func TestSinceCountsWhatIsNotAcknowledgedYet(t *testing.T) {
+	for name, r := range map[string]ConnectRequest{"persistent": persistent("7"), "not persistent": {Device: Device{"7", "x"}}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				r.ReceiveMaximum = 2
+				c, l, _ := w.connect(r)
+				w.subscribe(c, qos1)
+				w.notify("7", "a", "b", "c")
+				first := w.expect(l, "1 2")
+				w.subscribe(c, qos1, 0)
+				time.Sleep(time.Second)
+				w.expect(l, "")
+				c.Ack(first[1])
+				time.Sleep(time.Second)
+				w.expect(l, "") // seq 1 has the packet id that is still in flight
+				c.Ack(first[0])
+				c.all(w.expect(l, "1d 2d"))
+				w.expect(l, "3")
+			})
+		})
+	}
+}
+
+func TestAMessageOverThePacketSizeGivesItsRoomToTheOtherTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{Sweep: time.Hour})
+		c, l, _ := w.connect(operator(1))
+		w.subscribe(c, topic("users/op/reports/status"))
+		w.subscribe(c, topic("users/8/reports/status"))
+		l.refuse, l.pace = 3, time.Second
+		w.notify("op", "much too long")
+		synctest.Wait() // it is being written
+		w.notify("8", "b")
+		time.Sleep(10 * time.Second)
+		w.expect(l, "1")
+	})
+}
+
+func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		l.refuse = 3
+		w.subscribe(c, qos1)
+		w.notify("7", "much too long")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := l.reasons(); len(got) > 0 {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
