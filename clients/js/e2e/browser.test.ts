@@ -11,6 +11,7 @@ let browser: Browser;
 let context: BrowserContext;
 let site: Server;
 let origin: string;
+let goOn: (() => void) | null = null; // ends the request to /stand-still, once it is there
 
 const page = `<!doctype html><title>test</title>
 <script type="importmap">{"imports": {"mqtt": "/node_modules/mqtt/dist/mqtt.esm.js"}}</script>
@@ -22,11 +23,15 @@ const page = `<!doctype html><title>test</title>
   inbox.on("notification", (item) => titles.push(item.title));
 </script>`;
 
+/** A usual policy: no worker from a blob. Only the page's own inline script is let in besides. */
+const policy = "default-src 'self'; script-src 'self' 'unsafe-inline'; connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*";
+
 /** Serves the built client, npm run build's, on an origin of its own. */
 function serve(): Promise<Server> {
   return new Promise((done) => {
     const server = createServer((request, response) => {
-      if (request.url === "/") return void response.setHeader("Content-Type", "text/html").end(page);
+      if (request.url === "/") return void response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy }).end(page);
+      if (request.url === "/stand-still") return void (goOn = () => response.end());
       const file = `${here}${request.url}`;
       if (!existsSync(file)) return void response.writeHead(404).end();
       response.setHeader("Content-Type", "text/javascript");
@@ -89,6 +94,51 @@ test("two tabs share one connection, and it moves when the leading one closes", 
   await program.notify("three");
   await until(async () => expect(await titles(b)).toEqual(["one", "two", "three"]));
   await until(async () => expect(await connections("1")).toBe(1));
+});
+
+test("a leading tab that stands still is taken over, and follows when it runs again", async () => {
+  context = await browser.newContext();
+  const a = await tab("1");
+  await until(async () => expect(await state(a)).toBe("live"));
+  const b = await tab("1");
+  await until(async () => expect(await state(b)).toBe("live"));
+  await until(async () => expect(await connections("1")).toBe(1));
+
+  const stuck = a.evaluate(() => {
+    const request = new XMLHttpRequest();
+    request.open("GET", "/stand-still", false); // synchronous: nothing else runs until the response
+    request.send();
+  });
+  await until(async () => expect(goOn).not.toBeNull());
+  await program.notify("meanwhile");
+  await until(async () => expect(await titles(b)).toEqual(["meanwhile"]));
+  goOn!();
+  await stuck;
+  await until(async () => expect(await titles(a)).toEqual(["meanwhile"]));
+  await until(async () => expect(await connections("1")).toBe(1));
+  await program.notify("after");
+  await until(async () => expect([await titles(a), await titles(b)]).toEqual([["meanwhile", "after"], ["meanwhile", "after"]]));
+  await until(async () => expect([await state(a), await state(b)]).toEqual(["live", "live"]));
+});
+
+test("under default-src 'self' the keep-alive goes on", async () => {
+  context = await browser.newContext();
+  const page = await context.newPage();
+  const refused: string[] = [];
+  let pings = 0;
+  page.on("console", (m) => /Content Security Policy/.test(m.text()) && refused.push(m.text()));
+  page.on("websocket", (socket) => socket.on("framesent", ({ payload }) => {
+    if (typeof payload !== "string" && payload[0] === 0xc0) pings++;
+  }));
+  await page.clock.install();
+  await page.goto(`${origin}/#url=${program.url}&token=${program.token("--user", "1")}`);
+  await until(async () => expect(await state(page)).toBe("live"));
+  for (const want of [1, 2, 3]) {
+    await page.clock.runFor(46_000);
+    await until(async () => expect(pings).toBe(want));
+  }
+  expect(await state(page)).toBe("live");
+  expect(refused).toEqual([]);
 });
 
 test("without a network it says so, and catches up when it is back", async () => {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { connect, type Inbox } from "../src/index.js";
+import { MqttLive } from "../src/live.js";
 import { Program } from "./program.js";
 
 const program = new Program();
@@ -62,6 +63,26 @@ test("the token is renewed in place, and the connection outlives the first one",
   await program.notify("after");
   await until(() => expect(titles).toEqual(["after"]));
   expect(states.slice(seen)).toEqual([]);
+});
+
+test("renewing again and again leaves no listeners behind", async () => {
+  const warnings: Error[] = [];
+  const note = (w: Error) => void warnings.push(w);
+  process.on("warning", note);
+  const gone: string[] = [];
+  const token = program.token("--user", "1");
+  const live = new MqttLive(
+    { url: `mqtt://127.0.0.1:${program.mqttPort}`, topic: "users/1/reports/status", token: async () => token },
+    { up: () => gone.push("up"), down: () => gone.push("down"), message: () => {}, refused: async () => false },
+  );
+  live.start();
+  await until(() => expect(gone).toEqual(["up"]));
+  for (let i = 0; i < 20; i++) live.renew(token);
+  await program.notify("renewed"); // answered after the AUTHs
+  live.stop();
+  process.off("warning", note);
+  expect(warnings.map((w) => w.message)).toEqual([]);
+  expect(gone).toEqual(["up"]);
 });
 
 test("a revoked token without another one ends the inbox", async () => {

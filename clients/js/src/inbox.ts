@@ -180,7 +180,7 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#end();
       return;
     }
-    const events = { lead: () => this.#lead(), message: (m: TabMessage) => this.#heard(m) };
+    const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m: TabMessage) => this.#heard(m) };
     if (this.#options.shareTabs === false) this.#lead();
     else {
       this.#tabs = joinTabs(`falconbridge:${new URL(this.#options.url).href}:${this.#user}`, events);
@@ -189,9 +189,18 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.sync();
   }
 
+  /** Ends this tab's connection: another one took over while this one stood still. */
+  #follow(): void {
+    this.#live?.stop();
+    this.#live = null;
+    this.#heard({ type: "down" });
+    this.#tabs?.send({ type: "hello" });
+  }
+
   /** Keeps the live connection, for this tab and the others. */
   #lead(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#state === "ended") return;
+    if (this.#up) this.#heard({ type: "down" }); // the former leader's connection is not this one's
     const { mqttUrl, url, topicPrefix = "", live } = this.#options;
     const options: LiveOptions = {
       url: mqttUrl ?? new URL("mqtt", url.endsWith("/") ? url : `${url}/`).href.replace(/^http/, "ws"),
@@ -363,6 +372,7 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#closed) return;
     this.#show("ended");
     this.#live?.stop();
+    this.#tabs?.close(); // another tab, whose getToken may know more, leads
     clearTimeout(this.#poll);
     this.#tokens.close();
   }

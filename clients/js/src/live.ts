@@ -46,7 +46,9 @@ export class MqttLive implements Live {
   readonly #id = clientId();
   #client: MqttClient | null = null;
   #opening = false;
+  #token = ""; // what the connection was last authenticated with
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #renewal: ReturnType<typeof setTimeout> | undefined; // until the AUTH under way counts as not answered
   #attempt = 0;
   #stopped = true;
 
@@ -74,26 +76,24 @@ export class MqttLive implements Live {
     void this.#open();
   }
 
-  /** Renews in place with AUTH (0x19); where that is not answered, connects anew. */
+  /** Renews in place with AUTH (0x19); where that is not answered, connects again. */
   renew(token: string): void {
     const client = this.#client;
     if (!client?.connected) return;
-    const anew = () => {
-      if (client !== this.#client) return;
-      this.#drop();
-      this.events.down();
-      this.#attempt = 0;
-      void this.#open();
-    };
-    const timer = setTimeout(anew, authPatience);
-    client.on("packetreceive", (packet) => {
-      if (packet.cmd === "auth" && packet.reasonCode === 0) clearTimeout(timer);
-    });
-    client.on("close", () => clearTimeout(timer));
+    this.#token = token;
     // mqtt.js has no public call for re-authentication.
     const raw = client as unknown as { _sendPacket?(packet: unknown): void };
-    if (!raw._sendPacket) return anew();
-    raw._sendPacket({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod: "jwt", authenticationData: token } });
+    clearTimeout(this.#renewal);
+    this.#renewal = setTimeout(() => this.#reconnect(), raw._sendPacket ? authPatience : 0);
+    raw._sendPacket?.({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod: "jwt", authenticationData: token } });
+  }
+
+  /** Ends this connection and makes another at once. */
+  #reconnect(): void {
+    this.#drop();
+    this.events.down();
+    this.#attempt = 0;
+    void this.#open();
   }
 
   async #open(): Promise<void> {
@@ -117,19 +117,29 @@ export class MqttLive implements Live {
       connectTimeout: 10_000,
       reconnectPeriod: 0,
       resubscribe: false,
+      // Not mqtt.js's own choice, a worker made from a blob, which default-src 'self' forbids.
+      // Browsers slow down only timers that were started by timers, five deep (Chromium's
+      // intensive throttling, one a minute); each PINGRESP starts this one from the network.
+      timerVariant: "native",
       properties: { authenticationMethod: "jwt", authenticationData: token as unknown as Buffer },
     });
     this.#client = client;
+    this.#token = token;
     const refuse = (code: number) => {
       if (client !== this.#client || !refusals.has(code)) return;
+      const refused = this.#token;
       this.#drop();
       this.events.down();
-      void this.events.refused(token).then((another) => {
+      void this.events.refused(refused).then((another) => {
         if (this.#stopped) return;
-        if (another) void this.#open();
-        else this.stop();
+        if (!another) this.stop();
+        else if (this.#attempt++ === 0) void this.#open();
+        else this.#openLater(); // every token is refused: no faster than other failures
       });
     };
+    client.on("packetreceive", (packet) => {
+      if (packet.cmd === "auth" && packet.reasonCode === 0 && client === this.#client) clearTimeout(this.#renewal);
+    });
     client.on("error", (e) => refuse((e as { code?: number }).code ?? 0));
     client.on("disconnect", (packet) => refuse(packet.reasonCode ?? 0));
     client.on("close", () => client === this.#client && this.#failed());
@@ -154,16 +164,21 @@ export class MqttLive implements Live {
   #failed(): void {
     this.#drop();
     if (this.#stopped) return;
+    this.#openLater();
+    this.events.down();
+  }
+
+  #openLater(): void {
     // Uneven pauses: after a restart not everybody comes back in the same moment.
     const most = Math.min(lastPause, firstPause * 2 ** this.#attempt++);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => void this.#open(), most / 4 + Math.random() * most * 0.75);
-    this.events.down();
   }
 
   #drop(): void {
     const client = this.#client;
     this.#client = null;
+    clearTimeout(this.#renewal);
     client?.end(true);
     client?.on("error", () => {}); // an error after the end concerns nobody
   }

@@ -1,8 +1,10 @@
 /** What a token says of its bearer. Whether it is genuine is for the server to say. */
 export interface TokenClaims {
   user: string;
-  /** When it ends, in ms since 1970. */
+  /** When it ends, in ms since 1970 by the issuer's clock; Infinity where it does not say. */
   expires: number;
+  /** When it was issued, by the same clock; null where it does not say. */
+  issued: number | null;
 }
 
 /** Reads a JWT without verifying it; null where it names no user. */
@@ -10,20 +12,56 @@ export function readToken(token: string): TokenClaims | null {
   try {
     const part = token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
     const bytes = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown; exp?: unknown };
+    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { sub?: unknown; exp?: unknown; iat?: unknown };
     if (typeof claims.sub !== "string" && typeof claims.sub !== "number") return null;
-    return { user: String(claims.sub), expires: Number(claims.exp) * 1000 };
+    return {
+      user: String(claims.sub),
+      expires: typeof claims.exp === "number" ? claims.exp * 1000 : Infinity,
+      issued: typeof claims.iat === "number" ? claims.iat * 1000 : null,
+    };
   } catch {
     return null;
   }
 }
 
+const floor = 1_000; // ms, the least between two renewals
+const longestBackoff = 300_000;
+
 /**
- * How long, in ms, until a token should be renewed: a minute before it ends, or a
- * tenth of what it has left where that is less. At most a day, so that no
- * timer overflows; whoever waits asks again then.
+ * Plans when tokens are renewed. The device's clock may be hours off, so that `exp`
+ * cannot be compared with it: a new token counts as issued just now, which makes its
+ * life `exp − iat`. A token from an application's cache is older than that; its age
+ * shows as soon as another token was seen, and until then it is replaced at the
+ * server's refusal.
  */
-export function renewIn(expires: number, now = Date.now()): number {
-  const left = Number.isFinite(expires) ? expires - now : Infinity;
-  return Math.min(86_400_000, Math.max(1_000, left - Math.min(60_000, left / 10)));
+export class Schedule {
+  #token = "";
+  #offsets: [number, number] = [Infinity, Infinity]; // of the last two tokens, how far this clock was past their iat
+  #fruitless = 0; // renewals in a row that brought no time
+
+  /** How long, in ms, until this token, which getToken gave just now, should be renewed. */
+  next(token: string, claims: TokenClaims, now = Date.now()): number {
+    const repeated = token === this.#token;
+    this.#token = token;
+    let left = claims.expires - now;
+    if (claims.issued !== null) {
+      if (!repeated) this.#offsets = [now - claims.issued, this.#offsets[0]];
+      left += Math.min(...this.#offsets); // the clock's error: fresh tokens are all equally far from it
+    }
+    // A minute before the end, or a tenth of what is left where that is less. At most a
+    // day, so that no timer overflows; the token is asked for again then.
+    const wait = Math.min(86_400_000, left - Math.min(60_000, left / 10));
+    this.#fruitless = repeated || wait < floor ? this.#fruitless + 1 : 0;
+    return Math.max(wait, this.backoff());
+  }
+
+  /** How long to wait after getToken failed, which counts as a renewal that brought no time. */
+  failed(): number {
+    this.#fruitless++;
+    return this.backoff();
+  }
+
+  private backoff(): number {
+    return Math.min(longestBackoff, floor * 2 ** Math.max(0, this.#fruitless - 1));
+  }
 }

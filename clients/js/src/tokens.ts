@@ -1,11 +1,12 @@
-import { readToken, renewIn } from "./token.js";
+import { readToken, Schedule } from "./token.js";
 
 /** The token in use: asked for once, renewed before it ends, replaced when refused. */
 export class Tokens {
-  #token: Promise<string> | null = null;
-  #value: string | null = null; // what #token became
+  #token: string | null = null;
+  #asking: Promise<string> | null = null; // of several callers, one asks
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
+  readonly #schedule = new Schedule();
 
   constructor(
     private readonly get: () => string | Promise<string>,
@@ -14,27 +15,14 @@ export class Tokens {
     private readonly failed: (error: unknown) => void,
   ) {}
 
-  current(): Promise<string> {
-    if (this.#token) return this.#token;
-    const asked = Promise.resolve()
-      .then(() => this.get())
-      .then((token) => {
-        if (typeof token !== "string" || token === "") throw new Error("getToken gave no token");
-        this.#value = token;
-        this.#plan(token);
-        return token;
-      });
-    this.#token = asked;
-    asked.catch(() => {
-      if (this.#token === asked) this.#token = null; // asked again next time
-    });
-    return asked;
+  async current(): Promise<string> {
+    return this.#token ?? this.#ask();
   }
 
   /** Asks for another token than the refused one; false where there is none. */
   async replace(refused: string): Promise<boolean> {
     if (this.#closed) return false;
-    if (this.#value === refused) this.#forget(); // of several calls that were refused, one asks
+    if (this.#token === refused) this.#token = null;
     try {
       return (await this.current()) !== refused;
     } catch {
@@ -47,26 +35,37 @@ export class Tokens {
     clearTimeout(this.#timer);
   }
 
-  #forget(): void {
-    this.#token = null;
-    this.#value = null;
+  #ask(): Promise<string> {
+    this.#asking ??= Promise.resolve()
+      .then(() => this.get())
+      .then((token) => {
+        if (typeof token !== "string" || token === "") throw new Error("getToken gave no token");
+        this.#token = token;
+        const claims = readToken(token);
+        if (claims) this.#renewAfter(this.#schedule.next(token, claims));
+        return token;
+      })
+      .finally(() => (this.#asking = null));
+    return this.#asking;
   }
 
-  #plan(token: string): void {
+  #renewAfter(wait: number): void {
     clearTimeout(this.#timer);
-    const claims = readToken(token);
-    if (!claims || this.#closed) return;
-    this.#timer = setTimeout(() => void this.#renew(token), renewIn(claims.expires));
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => void this.#renew(), wait);
     (this.#timer as { unref?: () => void }).unref?.(); // Node may end before a token does
   }
 
-  async #renew(old: string): Promise<void> {
-    this.#forget();
+  /** Asks for the next token; the present one stays in use until it came. */
+  async #renew(): Promise<void> {
+    const old = this.#token;
     try {
-      const next = await this.current();
-      if (next !== old && readToken(next)?.user === readToken(old)?.user) this.renewed(next);
+      const next = await this.#ask();
+      if (old !== null && next !== old && readToken(next)?.user === readToken(old)?.user) this.renewed(next);
     } catch (error) {
+      if (this.#closed) return;
       this.failed(error);
+      this.#renewAfter(this.#schedule.failed());
     }
   }
 }

@@ -239,6 +239,36 @@ describe("trouble", () => {
     expect(server.lives[0]!.renewed).toEqual([made[1]]);
   });
 
+  test.each([["ahead", 3600], ["behind", -3600]])("with a clock an hour %s, tokens of ten minutes are asked for every nine", async (_, behind) => {
+    const made: string[] = [];
+    getToken = () => made[made.push(token(1, 600, behind)) - 1]!;
+    await openLive();
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect(made).toHaveLength(7);
+    expect(server.lives[0]!.renewed).toEqual(made.slice(1));
+  });
+
+  test("a getToken that fails is asked again, ever more rarely; the token at hand stays in use", async () => {
+    let asked = 0;
+    let fails = false;
+    const first = token(1, 600);
+    getToken = () => {
+      asked++;
+      if (fails) throw new Error("no session");
+      return asked === 1 ? first : token(1, 600);
+    };
+    await openLive();
+    fails = true;
+    await vi.advanceTimersByTimeAsync(540_000 + 20_000);
+    expect(asked).toBe(6); // at once, then after 1, 2, 4 and 8 s
+    expect(told.errors).toHaveLength(5);
+    await inbox.refresh();
+    expect([asked, inbox.state]).toEqual([6, "live"]);
+    fails = false;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(server.lives[0]!.renewed).toHaveLength(1);
+  });
+
   test("a token that names nobody ends it with an error", async () => {
     getToken = () => "nonsense";
     open();

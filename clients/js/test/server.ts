@@ -1,10 +1,11 @@
 import type { Live, LiveEvents, LiveOptions } from "../src/live.js";
 import type { Notification } from "../src/index.js";
 
-/** A token of that user, as far as a client looks. */
-export function token(user: string | number, lifetime = 3600): string {
+/** A token of that user, as far as a client looks; the issuer's clock is that many seconds behind this one. */
+export function token(user: string | number, lifetime = 3600, behind = 0): string {
   const part = (o: unknown) => Buffer.from(JSON.stringify(o)).toString("base64url");
-  return `${part({})}.${part({ sub: user, exp: Date.now() / 1000 + lifetime, n: Math.random() })}.x`;
+  const iat = Date.now() / 1000 - behind;
+  return `${part({})}.${part({ sub: user, iat, exp: iat + lifetime, n: Math.random() })}.x`;
 }
 
 /** One user's log as the contract's REST side answers it, and a live side that tests drive. */

@@ -2,25 +2,41 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Inbox } from "../src/index.js";
 import { FakeServer, token } from "./server.js";
 
-/** Web Locks as far as tabs use them: one holder a name, the rest queue. */
-class FakeLocks {
-  #queue: Array<{ run: () => Promise<void> | undefined; signal: AbortSignal }> = [];
-  #held = false;
+type Held = () => Promise<void> | undefined;
 
-  request(_name: string, { signal }: { signal: AbortSignal }, run: () => Promise<void> | undefined): Promise<void> {
-    this.#queue.push({ run, signal });
-    this.#next();
-    return Promise.resolve();
+/** Web Locks as far as tabs use them: one holder, the rest queue, and stealing ends the holder's promise. */
+class FakeLocks {
+  #queue: Array<{ run: Held; done: () => void; fail: (e: Error) => void }> = [];
+  #holder: { fail: (e: Error) => void } | null = null;
+
+  request(_name: string, { signal, steal }: { signal?: AbortSignal; steal?: boolean }, run: Held): Promise<void> {
+    return new Promise<void>((done, fail) => {
+      const entry = { run, done, fail };
+      signal?.addEventListener("abort", () => {
+        this.#queue = this.#queue.filter((e) => e !== entry);
+        fail(new DOMException("given up", "AbortError"));
+      });
+      if (steal) {
+        this.#holder?.fail(new DOMException("stolen", "AbortError"));
+        this.#grant(entry);
+      } else {
+        this.#queue.push(entry);
+        this.#next();
+      }
+    });
   }
 
   #next(): void {
-    if (this.#held) return;
-    const first = this.#queue.shift();
-    if (!first) return;
-    if (first.signal.aborted) return this.#next();
-    this.#held = true;
-    void Promise.resolve(first.run()).then(() => {
-      this.#held = false;
+    const first = this.#holder ? undefined : this.#queue.shift();
+    if (first) this.#grant(first);
+  }
+
+  #grant(entry: { run: Held; done: () => void; fail: (e: Error) => void }): void {
+    this.#holder = entry;
+    void Promise.resolve(entry.run()).then(() => {
+      entry.done();
+      if (this.#holder !== entry) return;
+      this.#holder = null;
       this.#next();
     });
   }
@@ -29,8 +45,8 @@ class FakeLocks {
 let server: FakeServer;
 const open: Inbox[] = [];
 
-function tab(): { inbox: Inbox; titles: string[] } {
-  const inbox = connect({ url: "http://falcon.test", getToken: () => token(1), fetch: server.fetch, live: server.live });
+function tab(getToken = () => token(1)): { inbox: Inbox; titles: string[] } {
+  const inbox = connect({ url: "http://falcon.test", getToken, fetch: server.fetch, live: server.live });
   const titles: string[] = [];
   inbox.on("notification", (n) => titles.push(n.title));
   open.push(inbox);
@@ -86,4 +102,41 @@ test("what is read, deleted or muted in one tab is so in the other", async () =>
   await until(() => expect(a.inbox.list().map((n) => n.title)).toEqual(["two"]));
   await a.inbox.mute();
   await until(() => expect([b.inbox.muted, b.inbox.list().length]).toEqual([true, 0]));
+});
+
+test("a leader that was taken over ends its connection, and leads again when it is its turn", async () => {
+  const a = tab();
+  await until(() => expect(server.lives).toHaveLength(1));
+  server.lives[0]!.connect();
+  await until(() => expect(a.inbox.state).toBe("live"));
+  let give = () => {};
+  const thief = navigator.locks.request("any", { steal: true }, () => new Promise<void>((done) => (give = done)));
+  await until(() => expect(server.lives[0]!.stopped).toBe(true));
+  expect(a.inbox.state).toBe("connecting");
+  give();
+  await thief;
+  await until(() => expect(server.lives).toHaveLength(2));
+  server.lives[1]!.connect();
+  await until(() => expect(a.inbox.state).toBe("live"));
+});
+
+test("a tab that follows a leader which gives no sign takes over", async () => {
+  // Somebody holds the lock and says nothing.
+  navigator.locks.request("any", {}, () => new Promise<void>(() => {})).catch(() => {}); // stolen
+  const b = tab();
+  await vi.waitFor(() => expect(server.lives).toHaveLength(1), { timeout: 20_000 });
+  server.lives[0]!.connect();
+  await until(() => expect(b.inbox.state).toBe("live"));
+}, 30_000);
+
+test("a leader whose token is refused for good leaves the lead to another tab", async () => {
+  const bad = token(1);
+  const a = tab(() => bad);
+  await until(() => expect(server.lives).toHaveLength(1));
+  const b = tab();
+  expect(await server.lives[0]!.events.refused(bad)).toBe(false);
+  expect(a.inbox.state).toBe("ended");
+  await until(() => expect(server.lives).toHaveLength(2));
+  server.lives[1]!.connect();
+  await until(() => expect(b.inbox.state).toBe("live"));
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { readToken, renewIn } from "../src/token.js";
+import { readToken, Schedule } from "../src/token.js";
 import { token } from "./server.js";
 
 describe("reading a token", () => {
@@ -15,11 +15,49 @@ describe("reading a token", () => {
 
 describe("when to renew", () => {
   const minute = 60_000;
+  const now = 1_800_000_000_000;
+  /** A token issued that long ago by a clock that much behind this one. */
+  const claims = (life: number, { age = 0, ahead = 0, iat = true } = {}) =>
+    ({ user: "1", issued: iat ? now - age - ahead : null, expires: now - age - ahead + life });
+
   test.each([
-    ["an hour: a minute before", 60 * minute, 59 * minute],
-    ["five minutes: a tenth before", 5 * minute, 4.5 * minute],
-    ["over: soon, but not in a loop", -minute, 1_000],
-    ["a year: asked again after a day", 365 * 24 * 60 * minute, 24 * 60 * minute],
-    ["never", Infinity, 24 * 60 * minute],
-  ])("%s", (_, left, want) => expect(renewIn(1_000 + left, 1_000)).toBe(want));
+    ["an hour: a minute before", claims(60 * minute), 59 * minute],
+    ["five minutes: a tenth before", claims(5 * minute), 4.5 * minute],
+    ["eight seconds", claims(8_000), 7_200],
+    ["a year: asked again after a day", claims(365 * 24 * 60 * minute), 24 * 60 * minute],
+    ["never", claims(Infinity), 24 * 60 * minute],
+    ["a clock an hour ahead", claims(10 * minute, { ahead: 60 * minute }), 9 * minute],
+    ["a clock an hour behind", claims(10 * minute, { ahead: -60 * minute }), 9 * minute],
+    ["without iat, by the clock", claims(10 * minute, { iat: false }), 9 * minute],
+    ["over, without iat: not in a loop", claims(10 * minute, { age: 20 * minute, iat: false }), 1_000],
+  ])("%s", (_, c, want) => expect(new Schedule().next("a", c, now)).toBe(want));
+
+  test("tokens that are over as they come are asked for ever more rarely, and a good one at its time", () => {
+    const s = new Schedule();
+    const over = claims(10 * minute, { age: 20 * minute, iat: false });
+    const waits = Array.from({ length: 12 }, (_, i) => s.next(String(i), over, now) / 1000);
+    expect(waits).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    expect(s.next("good", claims(10 * minute), now)).toBe(9 * minute);
+    expect(s.next("over", over, now)).toBe(1_000);
+  });
+
+  test("a token from a cache is renewed by what is left of it, once the clock is known", () => {
+    const s = new Schedule();
+    s.next("fresh", claims(60 * minute, { ahead: 30 * minute }), now);
+    expect(s.next("cached", claims(60 * minute, { ahead: 30 * minute, age: 40 * minute }), now)).toBe(19 * minute);
+  });
+
+  test("the same token again does not look younger", () => {
+    const s = new Schedule();
+    s.next("a", claims(60 * minute), now);
+    expect(s.next("b", claims(60 * minute), now)).toBe(59 * minute);
+    expect(s.next("b", claims(60 * minute), now + 59 * minute)).toBe(54_000);
+  });
+
+  test("a clock that is set while the page is open is known again with the second token", () => {
+    const s = new Schedule();
+    s.next("a", claims(10 * minute), now);
+    expect(s.next("b", claims(10 * minute, { ahead: 60 * minute }), now)).toBe(1_000);
+    expect(s.next("c", claims(10 * minute, { ahead: 60 * minute }), now)).toBe(9 * minute);
+  });
 });
