@@ -132,7 +132,7 @@ func TestATokenIsReadFromTheHeaderOnly(t *testing.T) {
 func TestARefusedTokenIsToldWhy(t *testing.T) {
 	now := time.Now()
 	revoked := false
-	v, err := token.NewVerifier(t.Context(), token.Options{Secret: testSecret, Now: func() time.Time { return now },
+	v, err := token.NewVerifier(t.Context(), token.Options{Secrets: [][]byte{testSecret}, Now: func() time.Time { return now },
 		Revoked: func(bridge.Claims) bool { return revoked }})
 	if err != nil {
 		t.Fatal(err)

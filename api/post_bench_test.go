@@ -45,7 +45,7 @@ var testSecret = []byte("a secret of thirty-two bytes or more")
 
 func testVerifier(t testing.TB) *token.Verifier {
 	t.Helper()
-	v, err := token.NewVerifier(t.Context(), token.Options{Secret: testSecret})
+	v, err := token.NewVerifier(t.Context(), token.Options{Secrets: [][]byte{testSecret}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,6 +131,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.serve(a.hot, w, r)
 		return
 	}
+	if redirected(r.URL.EscapedPath()) {
+		a.metered(func(w http.ResponseWriter, _ *http.Request) { (&problem{kind: notFound}).write(w) })(w, r)
+		return
+	}
 	h, pattern := a.mux.Handler(r)
 	if pattern != "" {
 		a.mux.ServeHTTP(w, r)

@@ -103,6 +103,10 @@ type deliveryBody struct {
 	Acknowledged bool   `json:"acknowledged"`
 }
 
+// userPattern is what bridge.ParseUserID allows, "." and ".." left out, in the
+// syntax that Go's regexp and ECMA 262 share.
+const userPattern = `^(\.{0,2}[A-Za-z0-9_:@|-]|\.{3})[A-Za-z0-9._:@|-]*$`
+
 // userSchema, statusSchema: how huma is to describe types of the domain, which
 // does not know huma.
 type (
@@ -118,7 +122,7 @@ func (userSchema) Schema(huma.Registry) *huma.Schema {
 		Description: "A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read.",
 		OneOf: []*huma.Schema{
 			{Type: huma.TypeInteger, Minimum: &zero, Maximum: &safe},
-			{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: `^[A-Za-z0-9._:@|-]+$`},
+			{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: userPattern},
 		},
 		Examples: []any{json.RawMessage("42")},
 	}

@@ -41,7 +41,12 @@ type Claims struct {
 	ID        string    // jti, "" where the token has none
 	IssuedAt  time.Time // zero where the token has none
 	ExpiresAt time.Time // never zero
+	Key       KeyID     // which key made the signature
 }
+
+// KeyID names a key that verifies signatures, within this process only. 0 is no
+// key: claims that come from no token.
+type KeyID uint64
 
 // Has tells whether c holds every right of s; admin holds them all.
 func (c Claims) Has(s Scope) bool { return c.Scope&ScopeAdmin != 0 || c.Scope&s == s }

@@ -12,6 +12,7 @@ func TestUserIDsReadAndWriteBothForms(t *testing.T) {
 	for in, want := range map[string]string{
 		`7`: `7`, `"7"`: `7`, `0`: `0`, `9007199254740991`: `9007199254740991`, `"9007199254740992"`: `"9007199254740992"`,
 		`"007"`: `"007"`, `"a.b_c:d@e|f-g"`: `"a.b_c:d@e|f-g"`,
+		`"..."`: `"..."`, `".a"`: `".a"`, `"a."`: `"a."`,
 	} {
 		var u UserID
 		if err := json.Unmarshal([]byte(in), &u); err != nil {
@@ -23,7 +24,7 @@ func TestUserIDsReadAndWriteBothForms(t *testing.T) {
 		}
 	}
 	for _, in := range []string{`""`, `"a/b"`, `"+"`, `"#"`, `"$x"`, `"a b"`, `"ñ"`, `1.5`, `-1`, `1e3`, `9007199254740992`, `null`, `true`, `{}`,
-		`"` + strings.Repeat("a", 129) + `"`, `"a\u0000"`} {
+		`"` + strings.Repeat("a", 129) + `"`, `"a\u0000"`, `"."`, `".."`} {
 		var u UserID
 		if err := json.Unmarshal([]byte(in), &u); err == nil {
 			t.Errorf("%s was read as %q", in, u)
@@ -133,6 +134,8 @@ func TestTopicsKnowExactlyTwoShapes(t *testing.T) {
 		"prefix twice":        {"staging/staging/users/7/reports/status", "", false, false},
 		"multi-level":         {"staging/users/#", "", false, false},
 		"empty user":          {"staging/users//reports/status", "", false, false},
+		"a dot as user":       {"staging/users/./reports/status", "", false, false},
+		"two dots as user":    {"staging/users/../reports/status", "", false, false},
 		"user with a slash":   {"staging/users/7/8/reports/status", "", false, false},
 		"shared subscription": {"$share/g/staging/users/7/reports/status", "", false, false},
 		"NUL":                 {"staging/users/7\x00/reports/status", "", false, false},

@@ -18,6 +18,7 @@ type Revocation struct {
 // stored revocation: one entry a revoked jti and one a revoked user, both made
 // by operators only. The zero value is ready to use.
 type Revocations struct {
+	keys  atomic.Pointer[func(KeyID) bool]
 	any   atomic.Bool // spares the lock where there is none, which is often
 	mu    sync.RWMutex
 	ids   map[string]struct{}
@@ -46,8 +47,16 @@ func (r *Revocations) Add(rs ...Revocation) (news bool) {
 	return news
 }
 
-// Revoked tells whether a token with these claims was taken back.
+// Keys makes Revoked ask known about the key of every token: what a withdrawn key
+// signed is revoked. known is called often and by many goroutines.
+func (r *Revocations) Keys(known func(KeyID) bool) { r.keys.Store(&known) }
+
+// Revoked reports whether a token with these claims was taken back: by its jti, by
+// its user and time, or because the key that signed it is gone.
 func (r *Revocations) Revoked(c Claims) bool {
+	if known := r.keys.Load(); known != nil && c.Key != 0 && !(*known)(c.Key) {
+		return true
+	}
 	if !r.any.Load() {
 		return false
 	}

@@ -9,7 +9,10 @@ import (
 
 // UserID names a user of the application that owns the users: 1 to 128
 // characters of A-Z a-z 0-9 . _ : @ | - so that it is always exactly one level
-// of an MQTT topic (never / + # $, blank or control).
+// of an MQTT topic (never / + # $, blank or control). The ids "." and ".." are
+// refused: URL clients remove such path segments before they send a request
+// (RFC 3986 §5.2.4), so that DELETE /admin/users/./connections would erase the
+// user "connections".
 type UserID string
 
 const maxUserID = 128
@@ -27,6 +30,9 @@ func ParseUserID(s string) (UserID, error) {
 		if !userIDByte(s[i]) {
 			return "", fmt.Errorf("a user id has only A-Z a-z 0-9 . _ : @ | -")
 		}
+	}
+	if s == "." || s == ".." {
+		return "", fmt.Errorf("a user id is neither . nor ..")
 	}
 	return UserID(s), nil
 }

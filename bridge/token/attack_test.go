@@ -38,7 +38,7 @@ func TestAlgNoneIsRefusedHoweverSpelled(t *testing.T) {
 		head := fmt.Sprintf(`{"alg":%q,"typ":"JWT"}`, alg)
 		refused(t, verifier(t, nil), b64(head)+"."+b64(goodClaims)+".")
 		refused(t, verifier(t, nil), hs256(head, goodClaims, secret))
-		refused(t, verifier(t, func(o *token.Options) { o.Secret, o.PublicKeyPEM = nil, publicPEM(t, keys().rsa) }),
+		refused(t, verifier(t, func(o *token.Options) { o.Secrets, o.PublicKeyPEM = nil, publicPEM(t, keys().rsa) }),
 			b64(head)+"."+b64(goodClaims)+".")
 	}
 }
@@ -47,10 +47,10 @@ func TestPublicKeyIsNoSecret(t *testing.T) {
 	pub := publicPEM(t, keys().rsa)
 	for name, o := range map[string]token.Options{
 		"with only the public key": {PublicKeyPEM: pub},
-		"with a secret besides":    {PublicKeyPEM: pub, Secret: secret},
+		"with a secret besides":    {PublicKeyPEM: pub, Secrets: [][]byte{secret}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := verifier(t, func(have *token.Options) { have.Secret, have.PublicKeyPEM = o.Secret, o.PublicKeyPEM })
+			v := verifier(t, func(have *token.Options) { have.Secrets, have.PublicKeyPEM = o.Secrets, o.PublicKeyPEM })
 			for _, key := range [][]byte{pub, []byte(strings.TrimSpace(string(pub)))} {
 				refused(t, v, hs256(plainHeader, goodClaims, key))
 			}

@@ -33,7 +33,7 @@ func BenchmarkVerify(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/cached=%v", bb.name, cached), func(b *testing.B) {
 				v := verifier(b, func(o *token.Options) {
 					if bb.key != nil {
-						o.Secret, o.PublicKeyPEM = nil, publicPEM(b, bb.key)
+						o.Secrets, o.PublicKeyPEM = nil, publicPEM(b, bb.key)
 					}
 					if !cached {
 						o.CacheSize = 1 // two a shard: of 256 in turn none is found again

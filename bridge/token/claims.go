@@ -1,101 +1,173 @@
 package token
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// rules are what a payload is held to.
+// rules are what this program asks of a payload beyond golang-jwt's options.
 type rules struct {
-	issuer, audience string
-	admin            adminWhen
-	leeway           time.Duration
+	audience, user, scope claimPath
+	scopes                scopeMap
+	admin                 adminWhen
+	maxLife, leeway       time.Duration // maxLife 0: no limit
+	now                   func() time.Time
 }
 
-func newRules(o Options) (rules, error) {
-	r := rules{issuer: o.Issuer, audience: o.Audience, leeway: o.Leeway}
-	if r.leeway == 0 {
-		r.leeway = 30 * time.Second
-	}
-	var err error
-	r.admin, err = parseAdminWhen(o.AdminWhen)
-	return r, err
+func newRules(o Options, now func() time.Time) (rules, error) {
+	r := rules{maxLife: o.MaxLife, leeway: o.Leeway, now: now}
+	var errs [5]error
+	r.audience, errs[0] = parsePath(cmp.Or(o.AudienceClaim, "aud"))
+	r.user, errs[1] = parsePath(cmp.Or(o.UserClaim, "sub"))
+	r.scope, errs[2] = parsePath(cmp.Or(o.ScopeClaim, "scope"))
+	r.scopes, errs[3] = parseScopeMap(o.ScopeMap)
+	r.admin, errs[4] = parseAdminWhen(o.AdminWhen)
+	return r, errors.Join(errs[:]...)
 }
 
-// claims reads a payload whose signature holds. Names are matched byte for byte;
-// of a name given twice the last counts (RFC 7519 §4).
-func (r rules) claims(payload []byte, now time.Time) (bridge.Claims, error) {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(payload, &fields) != nil || fields == nil {
-		return bridge.Claims{}, invalid("its claims are not a JSON object")
-	}
-	var c bridge.Claims
-	sub, there := fields["sub"]
-	if !there || c.User.UnmarshalJSON(sub) != nil {
-		return c, invalid("its sub is not a user id")
-	}
-	if t, there := fields["type"]; there && !isString(t, "access") {
-		return c, invalid("its type is not access")
-	}
-	if err := r.times(&c, fields, now); err != nil {
-		return bridge.Claims{}, err
-	}
-	if r.issuer != "" && !isString(fields["iss"], r.issuer) {
-		return bridge.Claims{}, invalid("its iss is not the required one")
-	}
-	if r.audience != "" {
-		aud, err := stringOrList(fields["aud"])
-		if err != nil || !slices.Contains(aud, r.audience) {
-			return bridge.Claims{}, invalid("its aud does not hold the required one")
+// claims is the payload of a token: first the bytes, then, when golang-jwt has
+// checked the signature and asks for the first claim, what they say. So nothing is
+// decoded of what only an unauthenticated client wrote. Names are matched byte for
+// byte; of a name given twice the last counts (RFC 7519 §4).
+type claims struct {
+	rules *rules
+	raw   []byte
+	all   jwt.MapClaims // nil: not decoded yet
+	out   bridge.Claims // set by Validate
+}
+
+// UnmarshalJSON keeps the bytes, which encoding/json has found to be one JSON value.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	c.raw = bytes.Clone(b)
+	return nil
+}
+
+func (c *claims) decoded() jwt.MapClaims {
+	if c.all == nil {
+		d := json.NewDecoder(bytes.NewReader(c.raw))
+		d.UseNumber()
+		if d.Decode(&c.all) != nil || c.all == nil { // not an object; Validate refuses it
+			c.all = jwt.MapClaims{}
+		}
+		for _, name := range []string{"exp", "nbf", "iat"} { // null is none
+			if c.all[name] == nil {
+				delete(c.all, name)
+			}
 		}
 	}
-	if jti, there := fields["jti"]; there && json.Unmarshal(jti, &c.ID) != nil {
-		return bridge.Claims{}, invalid("its jti is not a string")
-	}
-	var err error
-	if c.Scope, err = parseScope(fields["scope"]); err != nil {
-		return bridge.Claims{}, invalid("its scope is neither a string nor an array of strings")
-	}
-	if r.admin.matches(payload) {
-		c.Scope |= bridge.ScopeAdmin
-	}
-	return c, nil
+	return c.all
 }
 
-// times reads exp, nbf and iat. Leeway is for clocks that differ: it is given to
-// what begins, not to what ends.
-func (r rules) times(c *bridge.Claims, fields map[string]json.RawMessage, now time.Time) error {
-	exp, there, err := numericDate(fields["exp"])
-	if err != nil || !there {
-		return invalid("its exp is missing or not a time in seconds")
+// The getters of jwt.Claims.
+
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) {
+	return c.decoded().GetExpirationTime()
+}
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)  { return c.decoded().GetIssuedAt() }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.decoded().GetNotBefore() }
+func (c *claims) GetIssuer() (string, error)              { return c.decoded().GetIssuer() }
+func (c *claims) GetSubject() (string, error)             { return c.decoded().GetSubject() }
+
+// GetAudience is aud, or the configured claim where there is no aud at all: a token
+// for another audience stays one.
+func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
+	if _, there := c.decoded()["aud"]; there {
+		return c.all.GetAudience()
 	}
-	nbf, hasNbf, err := numericDate(fields["nbf"])
-	if err != nil {
-		return invalid("its nbf is not a time in seconds")
+	return jwt.MapClaims{"aud": c.rules.audience.in(c.all)}.GetAudience()
+}
+
+// kinds are claims that issuers write into tokens to keep their kinds apart
+// (RFC 8725 §3.12), and the values, in lower case, of an access token. A refresh,
+// ID or logout token is signed by the same key.
+var kinds = []struct {
+	claim  string
+	values []string
+	exact  bool // in lower case only
+}{
+	{"type", []string{"access"}, true},
+	{"token_type", []string{"access"}, true},
+	{"token_use", []string{"access"}, true},                       // AWS Cognito
+	{"typ", []string{"bearer", "access", "at+jwt", "jwt"}, false}, // Keycloak
+}
+
+// Validate checks what golang-jwt has no option for. golang-jwt calls it last.
+func (c *claims) Validate() error {
+	all := c.decoded()
+	if !bytes.HasPrefix(bytes.TrimLeft(c.raw, " \t\r\n"), []byte("{")) {
+		return invalid("its claims are not a JSON object")
 	}
-	iat, hasIat, err := numericDate(fields["iat"])
-	if err != nil {
-		return invalid("its iat is not a time in seconds")
+	for _, k := range kinds {
+		v, there := all[k.claim]
+		s, _ := v.(string)
+		if !k.exact {
+			s = strings.ToLower(s)
+		}
+		if there && !slices.Contains(k.values, s) {
+			return invalid("its " + k.claim + " is not that of an access token")
+		}
 	}
-	limit := now.Add(r.leeway)
+	var err error
+	if c.out.User, err = userID(c.rules.user.in(all)); err != nil {
+		return invalid("it names no user id")
+	}
+	if err := c.times(); err != nil {
+		return err
+	}
+	jti, text := all["jti"].(string)
 	switch {
-	case !now.Before(exp):
-		return ErrExpired
-	case hasNbf && nbf.After(limit):
-		return invalid("its nbf is in the future")
-	case hasIat && iat.After(limit):
-		return invalid("its iat is in the future")
+	case !text && all["jti"] != nil:
+		return invalid("its jti is not a string")
+	case len(jti) > MaxID || strings.IndexByte(jti, 0) >= 0:
+		return invalid("its jti could not be revoked: over 255 bytes, or with NUL")
 	}
-	c.ExpiresAt = exp
+	c.out.ID = jti
+	if c.out.Scope, err = c.rules.scopeOf(c.rules.scope.in(all)); err != nil {
+		return invalid("its scopes are neither a string nor an array of strings")
+	}
+	if c.rules.admin.matches(all) {
+		c.out.Scope |= bridge.ScopeAdmin
+	}
+	return nil
+}
+
+// userID reads a JSON string or number.
+func userID(v any) (u bridge.UserID, err error) {
+	switch v := v.(type) {
+	case string:
+		return bridge.ParseUserID(v)
+	case json.Number:
+		err = u.UnmarshalJSON([]byte(v))
+		return u, err
+	}
+	return "", errors.New("neither a string nor a number")
+}
+
+// times reads exp and iat, and checks what golang-jwt leaves open: that each time is
+// one in seconds, and how far away exp is.
+func (c *claims) times() error {
+	exp, hasExp, err := seconds(c.all["exp"])
+	_, _, err1 := seconds(c.all["nbf"])
+	iat, hasIat, err2 := seconds(c.all["iat"])
+	switch err = errors.Join(err, err1, err2); {
+	case err != nil || !hasExp:
+		return invalid("its exp is missing, or its exp, nbf or iat is not a time in seconds")
+	case c.rules.maxLife > 0 && exp.After(c.rules.now().Add(c.rules.maxLife).Add(c.rules.leeway)):
+		return invalid("its exp is further away than a token may live")
+	}
+	c.out.ExpiresAt = exp
 	if hasIat {
-		c.IssuedAt = iat
+		c.out.IssuedAt = iat
 	}
 	return nil
 }
@@ -104,12 +176,14 @@ func (r rules) times(c *bridge.Claims, fields map[string]json.RawMessage, now ti
 // milliseconds.
 const maxDate = 253402300799
 
-// numericDate reads seconds since 1970, with or without a fraction (RFC 7519 §2).
-func numericDate(b json.RawMessage) (t time.Time, there bool, err error) {
-	if len(b) == 0 || string(b) == "null" {
+// seconds reads seconds since 1970, with or without a fraction (RFC 7519 §2).
+// golang-jwt has whole seconds only, but a revocation has milliseconds.
+func seconds(v any) (t time.Time, there bool, err error) {
+	if v == nil {
 		return t, false, nil
 	}
-	s, err := strconv.ParseFloat(string(b), 64)
+	n, _ := v.(json.Number)
+	s, err := n.Float64()
 	if err != nil || !(s >= 0 && s <= maxDate) {
 		return t, false, errors.New("not a time in seconds")
 	}
@@ -117,44 +191,54 @@ func numericDate(b json.RawMessage) (t time.Time, there bool, err error) {
 	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true, nil
 }
 
-func isString(b json.RawMessage, want string) bool {
-	var s *string
-	return json.Unmarshal(b, &s) == nil && s != nil && *s == want
-}
-
-// stringOrList reads a string or an array of strings.
-func stringOrList(b json.RawMessage) ([]string, error) {
-	if len(b) == 0 || string(b) == "null" {
-		return nil, nil
-	}
-	var list []*string
-	if json.Unmarshal(b, &list) != nil {
-		var one string
-		err := json.Unmarshal(b, &one)
-		return []string{one}, err
-	}
-	out := make([]string, 0, len(list))
-	for _, s := range list {
-		if s == nil {
-			return nil, errors.New("null is not a string")
+// scopeOf reads the scope claim (RFC 8693 §4.2): names separated by blanks, or an
+// array of names. Unknown names mean nothing here. A mapped name may hold blanks
+// where it stands in an array.
+func (r *rules) scopeOf(v any) (s bridge.Scope, err error) {
+	var names []string
+	switch v := v.(type) {
+	case nil:
+	case string:
+		names = []string{v}
+	case []any:
+		for _, one := range v {
+			name, ok := one.(string)
+			if !ok {
+				return 0, errors.New("not a string")
+			}
+			names = append(names, name)
+			s |= r.scopes.scope(name)
 		}
-		out = append(out, *s)
+	default:
+		return 0, errors.New("neither a string nor an array")
 	}
-	return out, nil
-}
-
-// parseScope reads the scope claim (RFC 8693 §4.2): names separated by blanks,
-// or an array of names. Unknown names mean nothing here.
-func parseScope(b json.RawMessage) (bridge.Scope, error) {
-	names, err := stringOrList(b)
-	if err != nil {
-		return 0, err
-	}
-	var s bridge.Scope
 	for _, n := range names {
-		for _, name := range strings.Fields(n) {
-			s |= bridge.ParseScope(name)
+		for name := range strings.FieldsSeq(n) {
+			s |= r.scopes.scope(name)
 		}
 	}
 	return s, nil
+}
+
+// checkHeader returns the kid, "" where there is none. jku, x5u, jwk and x5c are not
+// read: they name keys, and keys come from the configuration only (RFC 8725 §3.10).
+func checkHeader(h map[string]any) (kid string, err error) {
+	if _, there := h["crit"]; there {
+		return "", invalid("its header asks for extensions (crit) that are not understood")
+	}
+	kid, text := h["kid"].(string)
+	if !text && h["kid"] != nil {
+		return "", invalid("its kid is not a string")
+	}
+	typ, text := h["typ"].(string)
+	if !text && h["typ"] != nil {
+		return "", invalid("its typ is not a string")
+	}
+	// Logout tokens, DPoP proofs and their like are signed by the same issuers
+	// and are no access tokens (RFC 8725 §3.11, RFC 9068 §2.1).
+	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
+	case "", "jwt", "at+jwt":
+		return kid, nil
+	}
+	return "", invalid("its typ is not that of an access token")
 }

@@ -24,6 +24,8 @@ func TestClaimsAreHeldToTheContract(t *testing.T) {
 		"no sub":                          {fmt.Sprintf(`{"exp":%d}`, in), token.ErrInvalid},
 		"an empty sub":                    {fmt.Sprintf(`{"sub":"","exp":%d}`, in), token.ErrInvalid},
 		"a sub with a slash":              {fmt.Sprintf(`{"sub":"7/8","exp":%d}`, in), token.ErrInvalid},
+		"a dot as sub":                    {fmt.Sprintf(`{"sub":".","exp":%d}`, in), token.ErrInvalid},
+		"two dots as sub":                 {fmt.Sprintf(`{"sub":"..","exp":%d}`, in), token.ErrInvalid},
 		"a wildcard as sub":               {fmt.Sprintf(`{"sub":"+","exp":%d}`, in), token.ErrInvalid},
 		"a sub of 129 characters":         {fmt.Sprintf(`{"sub":%q,"exp":%d}`, strings.Repeat("x", 129), in), token.ErrInvalid},
 		"a fraction as sub":               {fmt.Sprintf(`{"sub":1.5,"exp":%d}`, in), token.ErrInvalid},

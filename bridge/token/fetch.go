@@ -20,8 +20,8 @@ const (
 	keySetTimeout = 10 * time.Second
 )
 
-// CheckJWKSURL tells whether raw may be asked for keys: https, or http to a
-// loopback address, where nobody can change the answer on its way.
+// CheckJWKSURL fails unless keys may be fetched from raw: over https, or over http
+// from a loopback address, where no one else can change the response.
 func CheckJWKSURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -71,7 +71,7 @@ func keySetClient(c *http.Client) *http.Client {
 // fetchKeys asks for the set and returns the keys in it that may verify a
 // signature. A key it cannot read is left out, as RFC 7517 §5 asks; no usable
 // key at all is an error.
-func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]setKey, error) {
+func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]key, error) {
 	ctx, cancel := context.WithTimeout(ctx, keySetTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
@@ -101,14 +101,14 @@ func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]setKe
 	return parseKeySet(body)
 }
 
-func parseKeySet(body []byte) ([]setKey, error) {
+func parseKeySet(body []byte) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if json.Unmarshal(body, &set) != nil {
 		return nil, errors.New("the answer is not a key set")
 	}
-	var keys []setKey
+	var keys []key
 	for _, raw := range set.Keys {
 		if k, ok := parseSetKey(raw); ok {
 			keys = append(keys, k)
@@ -120,28 +120,35 @@ func parseKeySet(body []byte) ([]setKey, error) {
 	return keys, nil
 }
 
-// parseSetKey reads one key. Secret and private keys are not ok: published, they
-// are no longer fit to tell who signed.
-func parseSetKey(raw json.RawMessage) (setKey, bool) {
+// parseSetKey reads one key. Secret and private keys are not ok: once published,
+// they no longer prove who signed.
+func parseSetKey(raw json.RawMessage) (key, bool) {
 	var m jwkset.JWKMarshal
 	if json.Unmarshal(raw, &m) != nil {
-		return setKey{}, false
+		return key{}, false
 	}
 	if m.USE != "" && m.USE != jwkset.UseSig {
-		return setKey{}, false
+		return key{}, false
 	}
 	if len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
-		return setKey{}, false
+		return key{}, false
 	}
 	// The certificate (x5c) is not looked at: the set's URL is what is trusted.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{SkipAll: true})
 	if err != nil {
-		return setKey{}, false
+		return key{}, false
 	}
 	algs, err := algorithms(jwk.Key())
 	if err != nil {
-		return setKey{}, false
+		return key{}, false
 	}
-	return setKey{publicKey{algs, jwk.Key()}, m.KID, m.ALG.String()}, true
+	if m.ALG != "" {
+		if !slices.Contains(algs, m.ALG.String()) {
+			return key{}, false
+		}
+		algs = []string{m.ALG.String()}
+	}
+	k, err := newKey(m.KID, algs, jwk.Key())
+	return k, err == nil
 }

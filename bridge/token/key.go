@@ -10,22 +10,98 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
+
+	"github.com/falconalert/falconbridge/bridge"
 )
 
 // minRSA is the shortest RSA key in bits (RFC 7518 §3.3).
 const minRSA = 2048
 
+// maxSecrets bounds how many secrets verify a token, as each is tried in turn.
+const maxSecrets = 64
+
 var (
-	hmacAlgorithms = []string{"HS256", "HS384", "HS512"}
-	rsaAlgorithms  = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+	hmacAlgorithms   = []string{"HS256", "HS384", "HS512"}
+	rsaAlgorithms    = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+	publicAlgorithms = append([]string{"ES256", "ES384", "ES512", "EdDSA"}, rsaAlgorithms...)
 )
+
+// key is one key that verifies signatures.
+type key struct {
+	id         bridge.KeyID
+	kid        string   // "" where it has none: then no token is refused for its kid
+	algorithms []string // it may be used with
+	material   any      // as golang-jwt takes it
+}
+
+// idSeed makes ids that say nothing of the key and are worth nothing elsewhere.
+var idSeed = maphash.MakeSeed()
+
+// newKey returns a key with its id. Two keys have one id where they are the same
+// key under the same kid for the same algorithms.
+func newKey(kid string, algorithms []string, material any) (key, error) {
+	b, secret := material.([]byte)
+	if !secret {
+		var err error
+		if b, err = x509.MarshalPKIXPublicKey(material); err != nil {
+			return key{}, errors.New("a key that cannot be written down")
+		}
+	}
+	var h maphash.Hash
+	h.SetSeed(idSeed)
+	for _, part := range append([]string{string(b), kid}, algorithms...) {
+		maphash.WriteComparable(&h, part)
+	}
+	return key{bridge.KeyID(max(h.Sum64(), 1)), kid, algorithms, material}, nil
+}
+
+// keyring is a set of keys that does not change.
+type keyring struct {
+	keys []key
+	ids  map[bridge.KeyID]struct{}
+}
+
+func newKeyring(keys []key) *keyring {
+	r := &keyring{keys: keys, ids: make(map[bridge.KeyID]struct{}, len(keys))}
+	for _, k := range keys {
+		r.ids[k.id] = struct{}{}
+	}
+	return r
+}
+
+func (r *keyring) knows(id bridge.KeyID) bool {
+	_, ok := r.ids[id]
+	return ok
+}
+
+// algorithms are those that at least one key is for.
+func (r *keyring) algorithms() []string {
+	algs := []string{} // nil would mean all of them to golang-jwt
+	for _, k := range r.keys {
+		algs = append(algs, k.algorithms...)
+	}
+	slices.Sort(algs)
+	return slices.Compact(algs)
+}
+
+// fitting returns the keys that alg may be verified with.
+func fitting(keys []key, alg string) []key {
+	var fit []key
+	for _, k := range keys {
+		if slices.Contains(k.algorithms, alg) {
+			fit = append(fit, k)
+		}
+	}
+	return fit
+}
 
 // algorithms are those a public key may verify: what the key is decides, so that
 // a token cannot choose (RFC 8725 §3.1, §3.2). It fails for keys too weak to use.
-func algorithms(key any) ([]string, error) {
-	switch k := key.(type) {
+func algorithms(material any) ([]string, error) {
+	switch k := material.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
 			return nil, fmt.Errorf("an RSA key of %d bits, needs at least %d", k.N.BitLen(), minRSA)
@@ -44,10 +120,10 @@ func algorithms(key any) ([]string, error) {
 	case ed25519.PublicKey:
 		return []string{"EdDSA"}, nil
 	}
-	return nil, fmt.Errorf("a key of type %T, which no accepted algorithm uses", key)
+	return nil, fmt.Errorf("a key of type %T, which no accepted algorithm uses", material)
 }
 
-// CheckSecret tells whether secret is fit for HS256, HS384 and HS512.
+// CheckSecret fails where secret is not fit for HS256, HS384 and HS512.
 func CheckSecret(secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("%d bytes, needs at least %d", len(secret), MinSecret)
@@ -59,36 +135,52 @@ func CheckSecret(secret []byte) error {
 	return nil
 }
 
-// publicKey is one key and the algorithms it is for.
-type publicKey struct {
-	algorithms []string
-	key        any
+func parseSecrets(secrets [][]byte) ([]key, error) {
+	if len(secrets) > maxSecrets {
+		return nil, fmt.Errorf("%d secrets, at most %d are tried", len(secrets), maxSecrets)
+	}
+	keys := make([]key, 0, len(secrets))
+	for _, s := range secrets {
+		if err := CheckSecret(s); err != nil {
+			return nil, err
+		}
+		k, err := newKey("", hmacAlgorithms, slices.Clone(s))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
 }
 
-// CheckPublicKeys tells whether data holds one or more PEM blocks with usable
+// CheckPublicKeys fails unless data holds one or more PEM blocks with usable
 // public keys, and nothing else.
 func CheckPublicKeys(data []byte) error {
 	_, err := parsePublicKeys(data)
 	return err
 }
 
-func parsePublicKeys(data []byte) ([]publicKey, error) {
-	var keys []publicKey
+func parsePublicKeys(data []byte) ([]key, error) {
+	var keys []key
 	for len(bytes.TrimSpace(data)) > 0 {
 		block, rest := pem.Decode(data)
 		if block == nil {
 			return nil, errors.New("it holds text that is not a PEM block")
 		}
 		data = rest
-		key, err := parsePublicKey(block)
+		material, err := parsePublicKey(block)
 		if err != nil {
 			return nil, fmt.Errorf("PEM block %d: %w", len(keys)+1, err)
 		}
-		algs, err := algorithms(key)
+		algs, err := algorithms(material)
 		if err != nil {
 			return nil, fmt.Errorf("PEM block %d is %w", len(keys)+1, err)
 		}
-		keys = append(keys, publicKey{algs, key})
+		k, err := newKey("", algs, material)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block %d is %w", len(keys)+1, err)
+		}
+		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("it holds no PEM block")
@@ -112,15 +204,4 @@ func parsePublicKey(block *pem.Block) (any, error) {
 		return nil, errors.New("it is a private key: the public one is wanted here")
 	}
 	return nil, errors.New("it is neither a public key nor a certificate")
-}
-
-// fitting are the keys among all that alg may be verified with.
-func fitting(all []publicKey, alg string) []any {
-	var keys []any
-	for _, k := range all {
-		if slices.Contains(k.algorithms, alg) {
-			keys = append(keys, k.key)
-		}
-	}
-	return keys
 }

@@ -5,54 +5,50 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/falconalert/falconbridge/bridge"
 )
 
 const (
 	keySetRefresh = 5 * time.Minute
 	keySetRetry   = 30 * time.Second // after a failed refresh
 
-	// A token with an unknown kid makes the set be asked anew, at most this often
+	// A token with an unknown kid makes the set be fetched early, at most this often
 	// for all of them together, so that forged kids cannot be turned into load on
 	// the issuer (RFC 8725 §3.10). The verification waits no longer than that.
 	unknownKidEvery = 10 * time.Second
 	unknownKidWait  = 1500 * time.Millisecond
 )
 
-// setKey is one key of a set. alg and kid are "" where the set names none.
-type setKey struct {
-	publicKey
-	kid, alg string
-}
-
 // keySet is a JSON Web Key Set (RFC 7517) behind a URL: cached, refreshed, and
-// asked early for a kid it does not know. While a refresh fails, or answers
-// without a usable key, the former keys stay.
+// fetched early for a kid it does not know. While a refresh fails, or returns no
+// usable key, the former keys stay.
 //
-// One goroutine asks. A caller with an unknown kid only wakes it: who hangs up
-// early, with a forged kid, does not cancel the refresh that others wait for.
+// One goroutine fetches. A caller with an unknown kid only wakes it: one that hangs
+// up early, with a forged kid, does not cancel the refresh that others wait for.
 type keySet struct {
 	url    string
 	client *http.Client
 	every  time.Duration
 	tell   func(error)
 
-	keys    atomic.Pointer[[]setKey]
+	ring    atomic.Pointer[keyring]
 	unknown *rate.Limiter
 	ask     chan struct{}
 
 	mu     sync.Mutex
 	asking chan struct{} // closed at the end of the refresh that was asked for; nil: none
 	failed error         // of the last refresh
+	absent absentKids
 }
 
-// newKeySet asks once and keeps asking until ctx ends. It fails where the first
-// answer cannot be used.
+// newKeySet fetches once and keeps fetching until ctx ends. It fails where the first
+// response cannot be used.
 func newKeySet(ctx context.Context, o Options) (*keySet, error) {
 	u, err := url.Parse(o.JWKSURL)
 	if err != nil {
@@ -101,11 +97,19 @@ func (s *keySet) run(ctx context.Context) {
 	}
 }
 
-// refresh asks once, tells how it went and wakes who waits for it.
+// wake makes run fetch now, unless it is about to.
+func (s *keySet) wake() {
+	select {
+	case s.ask <- struct{}{}:
+	default:
+	}
+}
+
+// refresh fetches once, reports how it went and wakes the callers that wait for it.
 func (s *keySet) refresh(ctx context.Context) error {
 	keys, err := fetchKeys(ctx, s.client, s.url)
 	if err == nil {
-		s.keys.Store(&keys)
+		s.ring.Store(newKeyring(keys))
 	}
 	s.mu.Lock()
 	s.failed = err
@@ -120,49 +124,55 @@ func (s *keySet) refresh(ctx context.Context) error {
 	return err
 }
 
-// fitting are the keys of the set that alg may be verified with: those named by
-// kid, or all where the token names none. ErrUnavailable tells that the kid is
-// unknown and the set could not be asked about it now.
-func (s *keySet) fitting(ctx context.Context, h header) ([]any, error) {
-	keys, known := s.named(h)
-	if known {
-		return keys, nil
+func (s *keySet) knows(id bridge.KeyID) bool { return s.ring.Load().knows(id) }
+
+// fitting returns the keys of the set that alg may be verified with: those named by
+// kid, or all where kid is "". It fails with ErrUnavailable where kid is unknown and
+// the set could not be asked about it.
+func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
+	keys := s.named(kid)
+	if len(keys) == 0 && kid != "" {
+		if err := s.lookUp(ctx, kid); err != nil {
+			return nil, err
+		}
+		keys = s.named(kid)
 	}
-	err := s.askAgain(ctx)
-	keys, known = s.named(h)
-	if known {
-		return keys, nil
-	}
-	return nil, err
+	return fitting(keys, alg), nil
 }
 
-func (s *keySet) named(h header) (keys []any, known bool) {
-	for _, k := range *s.keys.Load() {
-		if h.Kid != nil && k.kid != *h.Kid {
-			continue
-		}
-		known = true
-		if slices.Contains(k.algorithms, h.Alg) && (k.alg == "" || k.alg == h.Alg) {
-			keys = append(keys, k.key)
+func (s *keySet) named(kid string) []key {
+	all := s.ring.Load().keys
+	if kid == "" {
+		return all
+	}
+	var keys []key
+	for _, k := range all {
+		if k.kid == kid {
+			keys = append(keys, k)
 		}
 	}
-	return keys, known || h.Kid == nil
+	return keys
 }
 
-// askAgain waits for a refresh, its own or the one under way. It fails with
-// ErrUnavailable where there was one just before, or where it failed.
-func (s *keySet) askAgain(ctx context.Context) error {
+// lookUp asks the issuer about a kid that is not in the set, and returns after the
+// next refresh. The issuer is not asked again about a kid
+// that it did not know a moment ago, nor within unknownKidEvery of the last such
+// question: then the set is as of that one, and the kid is unknown as well. A client
+// replaces its token for "unknown" only, never for ErrUnavailable, which is the
+// error where the last refresh failed.
+func (s *keySet) lookUp(ctx context.Context, kid string) error {
 	s.mu.Lock()
+	if s.absent.has(kid, time.Now()) {
+		s.mu.Unlock()
+		return nil
+	}
 	if s.asking == nil {
 		if !s.unknown.Allow() {
-			s.mu.Unlock()
-			return ErrUnavailable
+			defer s.mu.Unlock()
+			return s.judge()
 		}
 		s.asking = make(chan struct{})
-		select {
-		case s.ask <- struct{}{}:
-		default: // asked already
-		}
+		s.wake()
 	}
 	done := s.asking
 	s.mu.Unlock()
@@ -178,6 +188,14 @@ func (s *keySet) askAgain(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.failed == nil && len(s.named(kid)) == 0 {
+		s.absent.add(kid, time.Now())
+	}
+	return s.judge()
+}
+
+// judge reports whether the set is as of the last refresh. s.mu is locked.
+func (s *keySet) judge() error {
 	if s.failed != nil {
 		return ErrUnavailable
 	}

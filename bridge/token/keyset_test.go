@@ -97,7 +97,7 @@ func by(t *testing.T, key crypto.Signer, kid string) string {
 func fromSet(t *testing.T, i *issuer, change func(*token.Options)) *token.Verifier {
 	t.Helper()
 	return verifier(t, func(o *token.Options) {
-		o.Secret, o.JWKSURL = nil, i.url
+		o.Secrets, o.JWKSURL = nil, i.url
 		if change != nil {
 			change(o)
 		}
@@ -264,7 +264,7 @@ func TestRedirectOnLoopbackIsFollowed(t *testing.T) {
 	i := newIssuer(t, jwk(t, "a", k.ed.Public()))
 	front := httptest.NewServer(http.RedirectHandler(i.url, http.StatusFound))
 	defer front.Close()
-	v := verifier(t, func(o *token.Options) { o.Secret, o.JWKSURL = nil, front.URL })
+	v := verifier(t, func(o *token.Options) { o.Secrets, o.JWKSURL = nil, front.URL })
 	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -27,15 +28,18 @@ type SignerOptions struct {
 	KeyID         string // kid of the private key; "" writes none
 	Issuer        string // iss; "" writes none
 	Audience      string // aud; "" writes none
+	UserClaim     string // claim path that gets the user as well as sub; "" is none
+	ScopeClaim    string // claim path that gets the scopes, as an array; "" is scope, as a string
 	Topics        bridge.Topics
 	Now           func() time.Time // nil means time.Now
 }
 
 // Signer makes tokens.
 type Signer struct {
-	o      SignerOptions
-	method jwt.SigningMethod
-	key    any
+	o           SignerOptions
+	user, scope claimPath
+	method      jwt.SigningMethod
+	key         any
 }
 
 // NewSigner returns a Signer over o; it fails for keys a Verifier would refuse.
@@ -43,6 +47,12 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 	s := &Signer{o: o}
 	if s.o.Now == nil {
 		s.o.Now = time.Now
+	}
+	var errs [2]error
+	s.user, errs[0] = parsePath(cmp.Or(o.UserClaim, "sub"))
+	s.scope, errs[1] = parsePath(cmp.Or(o.ScopeClaim, "scope"))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
 	}
 	if (len(o.Secret) > 0) == (len(o.PrivateKeyPEM) > 0) {
 		return nil, errors.New("a signer needs a secret or a private key")
@@ -118,6 +128,7 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 	for _, e := range extra {
 		maps.Copy(claims, e)
 	}
+	s.user.put(claims, string(c.User))
 	claims["sub"] = string(c.User)
 	claims["type"] = "access"
 	claims["iat"] = c.IssuedAt.Unix()
@@ -125,8 +136,12 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 	claims["jti"] = c.ID
 	claims["acl"] = s.acl(c)
 	delete(claims, "scope")
-	if names := scopeNames(c.Scope); names != "" {
-		claims["scope"] = names
+	names := scopeNames(c.Scope)
+	switch {
+	case s.o.ScopeClaim != "":
+		s.scope.put(claims, names)
+	case len(names) > 0:
+		claims["scope"] = strings.Join(names, " ")
 	}
 	if s.o.Issuer != "" {
 		claims["iss"] = s.o.Issuer
@@ -145,14 +160,14 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 	return raw, nil
 }
 
-func scopeNames(s bridge.Scope) string {
-	var names []string
+func scopeNames(s bridge.Scope) []string {
+	names := []string{}
 	for _, n := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
 		if s&bridge.ParseScope(n) != 0 {
 			names = append(names, n)
 		}
 	}
-	return strings.Join(names, " ")
+	return names
 }
 
 // aclRule is one rule of the acl claim as EMQX 5.5 and later read it: a list,

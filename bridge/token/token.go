@@ -9,7 +9,6 @@ package token
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -22,8 +21,8 @@ var (
 	ErrExpired = errors.New("the token has expired")
 	ErrRevoked = errors.New("the token was revoked")
 	// ErrUnavailable: the token could not be judged, because the key set could
-	// not be asked. It is wrapped together with ErrInvalid.
-	ErrUnavailable = errors.New("the key set is away")
+	// not be fetched. It is wrapped together with ErrInvalid.
+	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
 // MaxSize is the longest token that is looked at, in bytes.
@@ -33,35 +32,65 @@ const MaxSize = 8 << 10
 // (RFC 7518 §3.2).
 const MinSecret = 32
 
-// Options sets up a Verifier. At least one of Secret, PublicKeyPEM and JWKSURL
+// MaxID is the longest jti, in bytes: a longer one could not be revoked.
+const MaxID = 255
+
+// Options sets up a Verifier. At least one of Secrets, PublicKeyPEM and JWKSURL
 // is required; several may be given.
 type Options struct {
-	Secret       []byte // HS256, HS384 and HS512; at least MinSecret bytes
-	PublicKeyPEM []byte // one or more PEM blocks: RS and PS (2048 bits or more), ES, EdDSA
-	JWKSURL      string // https, or http on loopback; RS, PS, ES and EdDSA
+	Secrets      [][]byte // HS256, HS384 and HS512; each at least MinSecret bytes, at most 64
+	PublicKeyPEM []byte   // one or more PEM blocks: RS and PS (2048 bits or more), ES, EdDSA
+	JWKSURL      string   // https, or http on loopback; RS, PS, ES and EdDSA
 
 	Issuer   string // required value of iss; "" asks for none
 	Audience string // required in aud; "" asks for none
 
-	// AdminWhen is a claim path and the value that means scope admin, e.g.
-	// "profile.role_id=1". A dot inside a claim's name is written `\.`; a claim
-	// that is an array counts where it holds the value.
+	// Claim paths, see [CheckClaim]; "" means the claim of RFC 7519 or RFC 8693.
+	AudienceClaim string // looked at only where the token has no aud
+	UserClaim     string // instead of sub
+	ScopeClaim    string // instead of scope
+
+	// ScopeMap gives scopes to other values of the scope claim, see [CheckScopeMap].
+	ScopeMap string
+
+	// AdminWhen is a claim path and the value that means scope admin, see
+	// [CheckAdminWhen].
 	AdminWhen string
+
+	// MaxLife is how far away exp may be when a token is first seen; 0 is no limit.
+	MaxLife time.Duration
 
 	// Revoked is asked at every Verify, also for tokens verified before, so it
 	// answers from memory. nil revokes none.
 	Revoked func(bridge.Claims) bool
 
-	// OnRefresh hears how each asking of JWKSURL fared: nil, or the error while
+	// OnRefresh hears how each refresh of the key set went: nil, or the error while
 	// the former keys stay. It is for metrics and logs, and must not block. The
 	// error names no token and not the URL.
 	OnRefresh func(error)
-	Refresh   time.Duration // between two askings of JWKSURL; 0 means 5m
+	Refresh   time.Duration // between two refreshes of the key set; 0 means 5m
 
 	Now        func() time.Time // nil means time.Now
-	Leeway     time.Duration    // for nbf and iat in the future; 0 means 30s
+	Leeway     time.Duration    // for nbf, iat and MaxLife, as clocks differ; 0 means 30s
 	HTTPClient *http.Client     // for JWKSURL; nil means one with a 10s timeout
 	CacheSize  int              // verified tokens kept, at most; 0 means 16384
 }
 
-func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
+// refusal is an ErrInvalid with its reason, and its cause where that is another
+// error of this package.
+type refusal struct {
+	why   string
+	cause error
+}
+
+func invalid(why string) error { return &refusal{why: why} }
+
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return ErrInvalid.Error() + ": " + r.why + ": " + r.cause.Error()
+	}
+	return ErrInvalid.Error() + ": " + r.why
+}
+
+func (r *refusal) Is(target error) bool { return target == ErrInvalid }
+func (r *refusal) Unwrap() error        { return r.cause }

@@ -77,7 +77,7 @@ func privatePEM(t testing.TB, key crypto.Signer) []byte {
 // verifier has the test secret and stands at noon, unless change says otherwise.
 func verifier(t testing.TB, change func(o *token.Options)) *token.Verifier {
 	t.Helper()
-	o := token.Options{Secret: secret, Now: func() time.Time { return noon }}
+	o := token.Options{Secrets: [][]byte{secret}, Now: func() time.Time { return noon }}
 	if change != nil {
 		change(&o)
 	}
@@ -114,7 +114,7 @@ func TestFalconAlertTokensWorkUnchanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := bridge.Claims{User: "1", Scope: bridge.ScopeAdmin, IssuedAt: noon, ExpiresAt: exp}
+	want := bridge.Claims{User: "1", Scope: bridge.ScopeAdmin, IssuedAt: noon, ExpiresAt: exp, Key: c.Key}
 	if c != want {
 		t.Errorf("claims are %+v, want %+v", c, want)
 	}
@@ -146,7 +146,7 @@ func TestEveryAlgorithmFromItsKey(t *testing.T) {
 		t.Run(tt.alg, func(t *testing.T) {
 			v := verifier(t, func(o *token.Options) {
 				if tt.pub != nil {
-					o.Secret, o.PublicKeyPEM = nil, publicPEM(t, tt.pub)
+					o.Secrets, o.PublicKeyPEM = nil, publicPEM(t, tt.pub)
 				}
 			})
 			claims := jwt.MapClaims{"sub": "7", "exp": noon.Add(time.Hour).Unix()}
@@ -163,7 +163,7 @@ func TestEveryAlgorithmFromItsKey(t *testing.T) {
 				if tt.pub != nil && bytes.Equal(pub, publicPEM(t, tt.pub)) {
 					continue
 				}
-				v := verifier(t, func(o *token.Options) { o.Secret, o.PublicKeyPEM = nil, pub })
+				v := verifier(t, func(o *token.Options) { o.Secrets, o.PublicKeyPEM = nil, pub })
 				if _, err := v.Verify(t.Context(), raw); !errors.Is(err, token.ErrInvalid) {
 					t.Errorf("a %T takes it: %v", other, err)
 				}
@@ -175,7 +175,7 @@ func TestEveryAlgorithmFromItsKey(t *testing.T) {
 func TestSeveralPublicKeysServeDuringARotation(t *testing.T) {
 	k := keys()
 	both := append(publicPEM(t, k.p256), publicPEM(t, k.ed)...)
-	v := verifier(t, func(o *token.Options) { o.Secret, o.PublicKeyPEM = nil, both })
+	v := verifier(t, func(o *token.Options) { o.Secrets, o.PublicKeyPEM = nil, both })
 	for _, key := range []crypto.Signer{k.p256, k.ed} {
 		s, err := token.NewSigner(token.SignerOptions{PrivateKeyPEM: privatePEM(t, key)})
 		if err != nil {
@@ -205,8 +205,8 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 		want string
 	}{
 		"no key at all":          {token.Options{}, "needs a secret"},
-		"a short secret":         {token.Options{Secret: secret[:31]}, "31 bytes"},
-		"a public key as secret": {token.Options{Secret: publicPEM(t, keys().ed)}, "PEM"},
+		"a short secret":         {token.Options{Secrets: [][]byte{secret[:31]}}, "31 bytes"},
+		"a public key as secret": {token.Options{Secrets: [][]byte{publicPEM(t, keys().ed)}}, "PEM"},
 		"a private key":          {token.Options{PublicKeyPEM: privatePEM(t, keys().ed)}, "private"},
 		"a weak RSA key":         {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: weak})}, "1024 bits"},
 		"a curve nobody accepts": {token.Options{PublicKeyPEM: publicPEM(t, p224)}, "curve"},
@@ -214,8 +214,8 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 		"blanks":                 {token.Options{PublicKeyPEM: []byte(" \n")}, "no PEM block"},
 		"a damaged key":          {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}})}, "block 1"},
 		"text after the key":     {token.Options{PublicKeyPEM: append(publicPEM(t, keys().ed), "hello"...)}, "not a PEM"},
-		"a path without value":   {token.Options{Secret: secret, AdminWhen: "role"}, "profile.role_id=1"},
-		"a path with a hole":     {token.Options{Secret: secret, AdminWhen: "a..b=1"}, "empty part"},
+		"a path without value":   {token.Options{Secrets: [][]byte{secret}, AdminWhen: "role"}, "profile.role_id=1"},
+		"a path with a hole":     {token.Options{Secrets: [][]byte{secret}, AdminWhen: "a..b=1"}, "empty part"},
 		"a key set over http":    {token.Options{JWKSURL: "http://issuer.example/keys"}, "use https"},
 		"a key set in a file":    {token.Options{JWKSURL: "file:///etc/passwd"}, "host"},
 		"a key set of no scheme": {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},

@@ -1,14 +1,13 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,48 +16,52 @@ import (
 )
 
 // Verifier judges tokens. Its methods may be called by many goroutines.
+//
+// golang-jwt takes a token apart, checks its signature, and then its times, issuer
+// and audience. What it has no option for is here: the size and the one spelling
+// of a token (Verify), its header (checkHeader), its kind, user and scopes
+// (claims.Validate), and which key is asked (judge).
 type Verifier struct {
-	secret  []byte
-	keys    []publicKey
-	set     *keySet
+	ring    atomic.Pointer[keyring] // the configured keys
+	set     *keySet                 // nil: none
 	rules   rules
 	revoked func(bridge.Claims) bool
 	now     func() time.Time
+	options []jwt.ParserOption
 	cache   *cache
 }
 
-// setLife is how long a token verified with a key of the set is taken from the
-// cache: what a key that its issuer withdrew may lag behind, beyond the refresh.
-const setLife = time.Minute
-
 // NewVerifier returns a Verifier over o. It fails for keys that may not be used,
-// and where JWKSURL does not answer. ctx ends the refreshing of the key set.
+// and where JWKSURL does not respond. ctx ends the refreshing of the key set.
 func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
-	v := &Verifier{secret: o.Secret, revoked: o.Revoked, now: o.Now}
-	if len(o.Secret) == 0 && len(o.PublicKeyPEM) == 0 && o.JWKSURL == "" {
+	v := &Verifier{revoked: o.Revoked, now: o.Now}
+	if len(o.Secrets) == 0 && len(o.PublicKeyPEM) == 0 && o.JWKSURL == "" {
 		return nil, errors.New("a verifier needs a secret, a public key or a key set")
 	}
-	if len(o.Secret) > 0 {
-		if err := CheckSecret(o.Secret); err != nil {
-			return nil, fmt.Errorf("the secret: %w", err)
-		}
-	}
-	var err error
-	if len(o.PublicKeyPEM) > 0 {
-		if v.keys, err = parsePublicKeys(o.PublicKeyPEM); err != nil {
-			return nil, fmt.Errorf("read the public keys: %w", err)
-		}
-	}
-	if v.rules, err = newRules(o); err != nil {
+	if err := v.SetKeys(o.Secrets, o.PublicKeyPEM); err != nil {
 		return nil, err
+	}
+	if v.now == nil {
+		v.now = time.Now
+	}
+	o.Leeway = cmp.Or(o.Leeway, 30*time.Second)
+	var err error
+	if v.rules, err = newRules(o, v.now); err != nil {
+		return nil, err
+	}
+	v.options = []jwt.ParserOption{
+		jwt.WithStrictDecoding(), jwt.WithTimeFunc(v.now), jwt.WithLeeway(o.Leeway), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
+	}
+	if o.Issuer != "" {
+		v.options = append(v.options, jwt.WithIssuer(o.Issuer))
+	}
+	if o.Audience != "" {
+		v.options = append(v.options, jwt.WithAudience(o.Audience))
 	}
 	if o.JWKSURL != "" {
 		if v.set, err = newKeySet(ctx, o); err != nil {
 			return nil, err
 		}
-	}
-	if v.now == nil {
-		v.now = time.Now
 	}
 	size := o.CacheSize
 	if size <= 0 {
@@ -68,6 +71,38 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	return v, nil
 }
 
+// SetKeys replaces the secrets and the public keys, not the key set. Tokens that only
+// a former key verifies are refused from now on. It fails, and changes nothing, where
+// one of the keys may not be used.
+func (v *Verifier) SetKeys(secrets [][]byte, publicPEM []byte) error {
+	keys, err := parseSecrets(secrets)
+	if err != nil {
+		return fmt.Errorf("the secret: %w", err)
+	}
+	if len(publicPEM) > 0 {
+		public, err := parsePublicKeys(publicPEM)
+		if err != nil {
+			return fmt.Errorf("read the public keys: %w", err)
+		}
+		keys = append(keys, public...)
+	}
+	v.ring.Store(newKeyring(keys))
+	return nil
+}
+
+// Refresh makes the key set be fetched soon; without one it does nothing.
+func (v *Verifier) Refresh() {
+	if v.set != nil {
+		v.set.wake()
+	}
+}
+
+// Knows reports whether the key is still among the configured ones, or in the key
+// set as of its last refresh.
+func (v *Verifier) Knows(id bridge.KeyID) bool {
+	return v.ring.Load().knows(id) || v.set != nil && v.set.knows(id)
+}
+
 // Verify returns what raw says of its bearer. It fails with ErrInvalid,
 // ErrExpired or ErrRevoked, wrapped with a reason that may be shown to the
 // bearer.
@@ -75,20 +110,19 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
 	}
-	now := v.now()
 	// The hash, not the token, is the key: a dump of memory or a slow comparison
 	// gives no token away.
 	sum := sha256.Sum256([]byte(raw))
-	c, known := v.cache.get(sum, now)
-	if !known {
+	c, known := v.cache.get(sum)
+	if !known || !v.Knows(c.Key) {
 		var err error
-		var until time.Time
-		if c, until, err = v.judge(ctx, raw, now); err != nil {
+		if c, err = v.judge(ctx, raw); err != nil {
 			return bridge.Claims{}, err
 		}
-		v.cache.put(sum, c, until)
+		v.cache.put(sum, c)
 	}
-	if c.Expired(now) {
+	// The leeway of golang-jwt is for exp as well. Ours is only for what begins.
+	if c.Expired(v.now()) {
 		return bridge.Claims{}, ErrExpired
 	}
 	if v.revoked != nil && v.revoked(c) {
@@ -97,118 +131,91 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	return c, nil
 }
 
-// judge checks the signature first and only then looks at the claims. until is
-// how long its answer holds.
-func (v *Verifier) judge(ctx context.Context, raw string, now time.Time) (c bridge.Claims, until time.Time, err error) {
-	head, rest, ok1 := strings.Cut(raw, ".")
-	body, sig, ok2 := strings.Cut(rest, ".")
-	if !ok1 || !ok2 || strings.Contains(sig, ".") {
-		return c, until, invalid("it is not three parts joined by dots")
+var errNoKey = invalid("no configured key made its signature")
+
+// judge tries the configured keys before the key set, which may have to be fetched.
+func (v *Verifier) judge(ctx context.Context, raw string) (bridge.Claims, error) {
+	if strings.ContainsAny(raw, "\r\n") { // which encoding/base64 skips, strict or not
+		return bridge.Claims{}, invalid("it has a line break")
 	}
-	h, err := parseHeader(head)
-	if err != nil {
-		return c, until, err
+	ring := v.ring.Load()
+	c, err := bridge.Claims{}, errNoKey
+	if len(ring.keys) > 0 {
+		c, err = v.parse(raw, ring.algorithms(), func(_, alg string) ([]key, error) { return fitting(ring.keys, alg), nil })
 	}
-	signature, err := decode(sig)
-	if err != nil {
-		return c, until, invalid("its signature is not base64url")
+	if v.set != nil && errors.Is(err, errNoKey) {
+		c, err = v.parse(raw, publicAlgorithms, func(kid, alg string) ([]key, error) { return v.set.fitting(ctx, kid, alg) })
 	}
-	fromSet, err := v.checkSignature(ctx, h, raw[:len(head)+1+len(body)], signature)
-	if err != nil {
-		return c, until, err
-	}
-	payload, err := decode(body)
-	if err != nil {
-		return c, until, invalid("its claims are not base64url")
-	}
-	c, err = v.rules.claims(payload, now)
-	until = c.ExpiresAt
-	if fromSet && now.Add(setLife).Before(until) {
-		until = now.Add(setLife)
-	}
-	return c, until, err
+	return c, err
 }
 
-// checkSignature looks for a configured key that made the signature. fromSet
-// tells that it came from the key set.
-func (v *Verifier) checkSignature(ctx context.Context, h header, signed string, sig []byte) (fromSet bool, err error) {
-	method := jwt.GetSigningMethod(h.Alg)
-	if slices.Contains(hmacAlgorithms, h.Alg) {
-		if len(v.secret) > 0 && method.Verify(signed, sig, v.secret) == nil {
-			return false, nil
+// parse checks the signature first and only then looks at the claims. find returns
+// the keys for a kid ("" where the token has none) and an algorithm.
+func (v *Verifier) parse(raw string, algorithms []string, find func(kid, alg string) ([]key, error)) (bridge.Claims, error) {
+	var keys []key
+	c := &claims{rules: &v.rules}
+	parser := jwt.NewParser(append(v.options[:len(v.options):len(v.options)], jwt.WithValidMethods(algorithms))...)
+	t, err := parser.ParseWithClaims(raw, c, func(t *jwt.Token) (any, error) {
+		kid, err := checkHeader(t.Header)
+		if err != nil {
+			return nil, err
 		}
-		return false, invalid("no configured key made its signature")
-	}
-	keys := fitting(v.keys, h.Alg)
-	for _, k := range keys {
-		if method.Verify(signed, sig, k) == nil {
-			return false, nil
+		if keys, err = find(kid, t.Method.Alg()); err != nil {
+			return nil, &refusal{"no known key has its kid", err}
 		}
-	}
-	if v.set == nil || !publicAlgorithm(h.Alg) {
-		return false, invalid("no configured key made its signature")
-	}
-	keys, err = v.set.fitting(ctx, h)
+		if len(keys) == 0 {
+			return nil, errNoKey
+		}
+		set := jwt.VerificationKeySet{}
+		for _, k := range keys {
+			set.Keys = append(set.Keys, k.material)
+		}
+		return set, nil
+	})
 	if err != nil {
-		return false, fmt.Errorf("%w: no known key has its kid: %w", ErrInvalid, err)
+		return bridge.Claims{}, reason(err)
 	}
-	for _, k := range keys {
-		if method.Verify(signed, sig, k) == nil {
-			return true, nil
+	c.out.Key = signedBy(t, keys)
+	return c.out, nil
+}
+
+// signedBy returns which of keys made the signature, as golang-jwt reports only that
+// one of them did.
+func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
+	last := len(keys) - 1
+	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
+	for _, k := range keys[:last] {
+		if t.Method.Verify(signed, t.Signature, k.material) == nil {
+			return k.id
 		}
 	}
-	return false, invalid("no configured key made its signature")
+	return keys[last].id
 }
 
-func publicAlgorithm(alg string) bool {
-	return slices.Contains(rsaAlgorithms, alg) || alg == "ES256" || alg == "ES384" || alg == "ES512" || alg == "EdDSA"
+// reasons are the errors of golang-jwt in words that hold nothing of the token. The
+// first that fits is given, so a token is expired only where nothing else is wrong.
+var reasons = []struct{ is, say error }{
+	{jwt.ErrTokenMalformed, invalid("it is not three parts of base64url and JSON joined by dots")},
+	{jwt.ErrTokenSignatureInvalid, errNoKey},
+	{jwt.ErrTokenUnverifiable, invalid("its header names no known algorithm")},
+	{jwt.ErrTokenInvalidIssuer, invalid("its iss is not the required one")},
+	{jwt.ErrTokenInvalidAudience, invalid("its aud does not hold the required one")},
+	{jwt.ErrTokenRequiredClaimMissing, invalid("its exp, or a required iss or aud, is missing")},
+	{jwt.ErrInvalidType, invalid("its exp, nbf, iat, iss or aud is of the wrong type")},
+	{jwt.ErrTokenNotValidYet, invalid("its nbf is in the future")},
+	{jwt.ErrTokenUsedBeforeIssued, invalid("its iat is in the future")},
+	{jwt.ErrTokenExpired, ErrExpired},
 }
 
-// header is what is read of a token's header. jku, x5u, jwk and x5c are not:
-// they name keys, and keys come from the configuration only (RFC 8725 §3.10).
-type header struct {
-	Alg string
-	Kid *string
-}
-
-func parseHeader(part string) (header, error) {
-	b, err := decode(part)
-	if err != nil {
-		return header{}, invalid("its header is not base64url")
+func reason(err error) error {
+	var own *refusal
+	if errors.As(err, &own) {
+		return own
 	}
-	// A map, because encoding/json would match a struct's fields in any case.
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(b, &fields) != nil {
-		return header{}, invalid("its header is not a JSON object")
+	for _, r := range reasons {
+		if errors.Is(err, r.is) {
+			return r.say
+		}
 	}
-	if _, there := fields["crit"]; there {
-		return header{}, invalid("its header asks for extensions (crit) that are not understood")
-	}
-	var h header
-	if json.Unmarshal(fields["alg"], &h.Alg) != nil || h.Alg == "" {
-		return header{}, invalid("its header names no algorithm")
-	}
-	if kid, there := fields["kid"]; there && json.Unmarshal(kid, &h.Kid) != nil {
-		return header{}, invalid("its kid is not a string")
-	}
-	var typ string
-	if t, there := fields["typ"]; there && json.Unmarshal(t, &typ) != nil {
-		return header{}, invalid("its typ is not a string")
-	}
-	// Logout tokens, DPoP proofs and their like are signed by the same issuers
-	// and are no access tokens (RFC 8725 §3.11, RFC 9068 §2.1).
-	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
-	case "", "jwt", "at+jwt":
-		return h, nil
-	}
-	return header{}, invalid("its typ is not that of an access token")
-}
-
-// decode reads base64url without padding (RFC 7515 §2), strictly: a token has one
-// spelling only.
-func decode(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") { // which encoding/base64 would skip
-		return nil, errors.New("line break")
-	}
-	return base64.RawURLEncoding.Strict().DecodeString(s)
+	return ErrInvalid
 }

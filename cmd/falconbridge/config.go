@@ -41,7 +41,7 @@ func (configCmd) Run(p *program) error {
 // effective are the names and values of all settings, secrets masked. Addresses
 // and storage are as they come out, the rest as given.
 func (s *settings) effective(c checked) [][2]string {
-	mode, key := "production", maskText(string(c.keys.secret))
+	mode, key := "production", maskText(s.JWTSecret+s.JWTSecretFile)
 	if c.keys.development {
 		mode, key = "development", masked+" (made at the start, kept in "+filepath.Join(s.DataDir, keyFile)+")"
 	}

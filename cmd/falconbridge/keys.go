@@ -18,7 +18,7 @@ const maxPEM = 1 << 20
 
 // keySettings are what tokens are verified and signed with.
 type keySettings struct {
-	secret      []byte
+	secrets     [][]byte // all verify, the first signs
 	publicPEM   []byte
 	privatePEM  []byte
 	jwksURL     string
@@ -33,7 +33,7 @@ func (s *settings) checkKeys(ps *problems) keySettings {
 	// A key that is given but bad must never lead to development mode.
 	k.development = s.JWTSecret == "" && s.JWTSecretFile == "" && s.JWTPublicKeyFile == "" && s.JWTJWKSURL == ""
 	if s.JWTSecret != "" || s.JWTSecretFile != "" {
-		k.secret = s.checkSecret(ps)
+		k.secrets = [][]byte{s.checkSecret(ps)}
 	}
 	if s.JWTPublicKeyFile != "" {
 		b, err := readFile(s.JWTPublicKeyFile, maxPEM)
@@ -94,14 +94,16 @@ func (k keySettings) signer(dataDir string, topics bridge.Topics, stderr io.Writ
 		if made {
 			_, _ = fmt.Fprintf(stderr, "falconbridge: made a new development key, %s; a server with another --data-dir does not know it\n", filepath.Join(dataDir, keyFile))
 		}
-		k.secret = key
+		k.secrets = [][]byte{key}
 	}
-	o := token.SignerOptions{Secret: k.secret, Issuer: k.issuer, Audience: k.audience, Topics: topics}
-	if len(k.secret) == 0 {
-		if len(k.privatePEM) == 0 {
-			return nil, errors.New("the configured keys can only verify: give --jwt-private-key-file, or a token of your issuer")
-		}
+	o := token.SignerOptions{Issuer: k.issuer, Audience: k.audience, Topics: topics}
+	switch {
+	case len(k.secrets) > 0:
+		o.Secret = k.secrets[0]
+	case len(k.privatePEM) > 0:
 		o.PrivateKeyPEM = k.privatePEM
+	default:
+		return nil, errors.New("the configured keys can only verify: give --jwt-private-key-file, or a token of your issuer")
 	}
 	return token.NewSigner(o)
 }

@@ -160,14 +160,16 @@ func (s *server) refused() (n int64) {
 
 func (s *server) startVerifier(ctx context.Context) (err error) {
 	if s.c.keys.development {
-		if s.c.keys.secret, _, err = developmentKey(s.c.dataDir); err != nil {
+		key, _, err := developmentKey(s.c.dataDir)
+		if err != nil {
 			return err
 		}
+		s.c.keys.secrets = [][]byte{key}
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	k := s.c.keys
 	s.verifier, err = token.NewVerifier(life, token.Options{
-		Secret: k.secret, PublicKeyPEM: k.publicPEM, JWKSURL: k.jwksURL,
+		Secrets: k.secrets, PublicKeyPEM: k.publicPEM, JWKSURL: k.jwksURL,
 		Issuer: k.issuer, Audience: k.audience, AdminWhen: k.adminWhen,
 		Revoked: s.hub.Revocations.Revoked, OnRefresh: s.metrics.refreshed,
 	})
@@ -175,6 +177,7 @@ func (s *server) startVerifier(ctx context.Context) (err error) {
 		cancel()
 		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and the address right?", err)
 	}
+	s.hub.Revocations.Keys(s.verifier.Knows)
 	s.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
 	return nil
 }

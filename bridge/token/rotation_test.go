@@ -1,0 +1,182 @@
+package token_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+var otherSecret = []byte("fedcba9876543210fedcba9876543210")
+
+func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
+	k := keys()
+	pub := publicPEM(t, k.p256)
+	var revocations bridge.Revocations
+	v := verifier(t, func(o *token.Options) {
+		o.Secrets, o.PublicKeyPEM, o.Revoked = [][]byte{otherSecret, secret}, pub, revocations.Revoked
+	})
+	revocations.Keys(v.Knows)
+	bySecret, byKey := access(""), by(t, k.p256, "")
+	verify := func(raw string) bridge.Claims {
+		t.Helper()
+		c, err := v.Verify(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old, public := verify(bySecret), verify(byKey)
+	if err := v.SetKeys([][]byte{otherSecret}, pub); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, v, bySecret)
+	verify(byKey)
+	if !revocations.Revoked(old) || revocations.Revoked(public) {
+		t.Error("a live connection of the gone key stays, or one of a kept key ends")
+	}
+	for name, bad := range map[string][][]byte{"a short one": {secret[:31]}, "a PEM": {pub}} {
+		if v.SetKeys(bad, pub) == nil {
+			t.Errorf("%s is a secret", name)
+		}
+	}
+	verify(byKey)
+	if err := v.SetKeys([][]byte{otherSecret, secret}, nil); err != nil {
+		t.Fatal(err)
+	}
+	verify(bySecret)
+	refused(t, v, byKey)
+	if revocations.Revoked(old) || !revocations.Revoked(public) {
+		t.Error("a key that came back is another one, or one that went stays")
+	}
+	if revocations.Revoked(bridge.Claims{User: "7"}) {
+		t.Error("claims of no token have lost their key")
+	}
+}
+
+// set is an issuer in memory, for a clock that does not run.
+type set struct {
+	keys  []map[string]any
+	down  bool
+	asked int
+}
+
+func (s *set) RoundTrip(*http.Request) (*http.Response, error) {
+	s.asked++
+	if s.down {
+		return nil, errors.New("connection refused")
+	}
+	b, err := json.Marshal(map[string]any{"keys": s.keys})
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(b))}, err
+}
+
+// inBubble runs f with a verifier over s, whose clock is that of the bubble.
+func inBubble(t *testing.T, s *set, f func(t *testing.T, v *token.Verifier)) {
+	synctest.Test(t, func(t *testing.T) {
+		v, err := token.NewVerifier(t.Context(), token.Options{JWKSURL: "https://issuer.example/keys", HTTPClient: &http.Client{Transport: s},
+			Now: func() time.Time { return noon }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(t, v)
+	})
+}
+
+func TestAnUnknownKidShortlyAfterARefreshIsInvalidNotUnavailable(t *testing.T) {
+	k := keys()
+	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
+	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
+		for n := range 3000 { // more than are remembered
+			_, err := v.Verify(t.Context(), by(t, k.ed, fmt.Sprint("forged-", n)))
+			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) {
+				t.Fatalf("forged kid %d: %v", n, err)
+			}
+		}
+		if s.asked != 2 {
+			t.Errorf("the issuer was asked %d times, want 2", s.asked)
+		}
+	})
+}
+
+func TestAKidThatARefreshDidNotFindStaysInvalidWhileTheIssuerIsDown(t *testing.T) {
+	k := keys()
+	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
+	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
+		judge := func(kid string, unavailable bool) {
+			t.Helper()
+			_, err := v.Verify(t.Context(), by(t, k.p256, kid))
+			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) != unavailable {
+				t.Errorf("kid %s: %v, want unavailable %v", kid, err, unavailable)
+			}
+		}
+		judge("forged", false)
+		s.down = true
+		time.Sleep(11 * time.Second)
+		judge("new", true)     // the issuer was asked in vain
+		judge("forged", false) // the issuer need not be asked
+		judge("newer", true)   // within 10 s of a refresh that failed
+		time.Sleep(20 * time.Second)
+		judge("forged", true) // forgotten: the issuer may know it by now
+		if s.asked != 4 {
+			t.Errorf("the issuer was asked %d times, want 4", s.asked)
+		}
+	})
+}
+
+// An issuer may sign with a key a moment before it publishes it.
+func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
+	k := keys()
+	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
+	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
+		refused(t, v, by(t, k.p256, "b"))
+		s.keys = append(s.keys, jwk(t, "b", k.p256.Public()))
+		refused(t, v, by(t, k.p256, "b"))
+		time.Sleep(31 * time.Second)
+		if _, err := v.Verify(t.Context(), by(t, k.p256, "b")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
+	k := keys()
+	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public()), jwk(t, "b", k.p256.Public())}}
+	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
+		var revocations bridge.Revocations
+		revocations.Keys(v.Knows)
+		raw := by(t, k.ed, "a")
+		c, err := v.Verify(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.down = true
+		time.Sleep(time.Hour)
+		if revocations.Revoked(c) {
+			t.Error("an issuer that is down ends connections")
+		}
+		s.down = false
+		s.keys = s.keys[1:]
+		v.Refresh()
+		synctest.Wait()
+		if !revocations.Revoked(c) {
+			t.Error("the connection stays")
+		}
+		refused(t, v, raw)
+
+		// The same key under another kid is another one: tokens name the old kid.
+		s.keys = append(s.keys, jwk(t, "c", k.ed.Public()))
+		v.Refresh()
+		synctest.Wait()
+		if !revocations.Revoked(c) {
+			t.Error("a key under another kid counts for the old one")
+		}
+	})
+}
