@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,17 +34,35 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
+// watchBus is a bus that counts the users its hub has connections or subscriptions
+// of.
+type watchBus struct {
+	deafBus
+	users atomic.Int64
+}
+
+func (b *watchBus) Watch(bridge.UserID)   { b.users.Add(1) }
+func (b *watchBus) Unwatch(bridge.UserID) { b.users.Add(-1) }
+
+// Each device subscribes to its own and to other topics while the next one takes it
+// over; a subscription that comes after the end must leave nothing in the hub.
 func TestReconnectStormUnderOneClientID(t *testing.T) {
-	w := newWorld(t, Options{MaxConnectionsPerUser: 2})
+	bus := &watchBus{}
+	w := newWorldHub(t, Options{MaxConnectionsPerUser: 2}, bridge.Options{Bus: bus})
 	at := place{"tcp", 5}
 	done := make(chan struct{}, 8)
-	for range cap(done) {
+	for i := range cap(done) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			for range 25 {
 				d := w.dial(at)
-				d.send(connect{id: "phone", token: "7", clean: true}.packet(5))
-				_, _ = d.next(patience)
+				d.send(connect{id: "phone", token: "1/notifications:read", clean: true}.packet(5))
+				if _, err := d.next(patience); err == nil {
+					_, _ = d.nc.Write(subscribe(5, 9, 1, nil, bridge.Topics{}.Status("1"), topic7, "users/+/reports/status"))
+				}
+				if i%2 == 0 {
+					_, _ = d.next(patience)
+				}
 				_ = d.nc.Close()
 			}
 		}()
@@ -51,7 +70,7 @@ func TestReconnectStormUnderOneClientID(t *testing.T) {
 	for range cap(done) {
 		<-done
 	}
-	w.eventually("all gone", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 })
+	w.eventually("all gone", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 && bus.users.Load() == 0 })
 	w.login(at, "phone", "7").alive()
 }
 
