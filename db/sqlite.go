@@ -25,6 +25,9 @@ func (d *DB) openSQLite(raw string) error {
 		return err
 	}
 	d.dialect, d.path = SQLite, path
+	if err := settled(path); err != nil {
+		return err
+	}
 	makePrivate(path)
 	open := func(n int, txlock, extra string) (*bun.DB, error) {
 		dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_txlock=" + txlock +

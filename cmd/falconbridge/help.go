@@ -1,7 +1,6 @@
 package main
 
 import (
-	"runtime/debug"
 	"slices"
 
 	"github.com/alecthomas/kong"
@@ -33,6 +32,8 @@ var groups = []kong.Group{
 // groupsOf tells which settings matter to a command; those not listed take all.
 var groupsOf = map[string][]string{
 	"migrate":     {"store"},
+	"backup":      {"store"},
+	"restore":     {"store"},
 	"import":      {"store"},
 	"token":       {"keys"},
 	"send":        {},
@@ -40,6 +41,7 @@ var groupsOf = map[string][]string{
 	"bench":       {},
 	"healthcheck": {},
 	"completion":  {},
+	"version":     {},
 }
 
 // printHelp leaves out the settings that do not matter to the command, although
@@ -55,28 +57,4 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 		}
 	}
 	return kong.DefaultHelpPrinter(o, ctx)
-}
-
-// release is set by the linker where the build knows more than Go does.
-var release string
-
-// version is the release, the module version or the commit the program was built
-// from.
-func version() string {
-	if release != "" {
-		return release
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return "devel"
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -19,4 +20,22 @@ func lockFile(f *os.File) error {
 		return nil
 	}
 	return err
+}
+
+// giveToOwner makes the file belong to whom its directory does, where root asks: root
+// restores, and the server runs as another user.
+func giveToOwner(name, dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if of, ok := info.Sys().(*syscall.Stat_t); ok {
+		if err := os.Chown(name, int(of.Uid), int(of.Gid)); err != nil {
+			return fmt.Errorf("give it to the directory's owner: %w", err)
+		}
+	}
+	return nil
 }

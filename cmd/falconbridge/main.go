@@ -27,6 +27,8 @@ type commands struct {
 
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Run the server; also what the program does without a command."`
 	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or tell what would be changed."`
+	Backup      backupCmd      `cmd:"" help:"Copy the SQLite database, which may be in use, to a new file."`
+	Restore     restoreCmd     `cmd:"" help:"Put a copy in place of the SQLite database, with no server running."`
 	Import      importCmd      `cmd:"" help:"Load an application's reports, settings and past notifications."`
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
@@ -34,10 +36,11 @@ type commands struct {
 	Bench       benchCmd       `cmd:"" help:"Load a running server and measure it."`
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
+	Version     versionCmd     `cmd:"" help:"Print release, commit and Go version."`
 	Completion  completionCmd  `cmd:"" help:"Print what makes a shell complete this program's command lines."`
 	Complete    completeCmd    `cmd:"" hidden:""`
 
-	Version kong.VersionFlag `env:"-" help:"Print the version."`
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print release, commit and Go version."`
 }
 
 // program is what a command runs with.
@@ -64,7 +67,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Name("falconbridge"),
 		kong.Description(about),
 		kong.Writers(stdout, stderr),
-		kong.Vars{"version": version()},
+		kong.Vars{"version": build()},
 		kong.ExplicitGroups(groups),
 		kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// documented returns the shell commands of docs/operations.md under a heading.
+func documented(t *testing.T, heading string) (blocks []string) {
+	t.Helper()
+	b, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(b), "\n## "+heading+"\n")
+	section, _, _ := strings.Cut(rest, "\n## ")
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, m[1])
+	}
+	if !found || len(blocks) == 0 {
+		t.Fatalf("docs/operations.md has no commands under %q", heading)
+	}
+	return blocks
+}
+
+// shell runs commands in dir as an operator of p would, whose settings stand in the
+// environment.
+func shell(t *testing.T, p *testserver.Program, dir, commands string) {
+	t.Helper()
+	bin := t.TempDir()
+	if err := os.Symlink(testserver.Binary(t), filepath.Join(bin, "falconbridge")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("bash", "-euc", commands)
+	cmd.Dir = dir
+	cmd.Env = append(testserver.Environ(with("FALCON_DATA_DIR", p.Dir)), "PATH="+bin+":"+os.Getenv("PATH"))
+	if out, errs, code := finish(t, cmd); code != 0 {
+		t.Fatalf("%s: exit %d, %s%s", commands, code, out, errs)
+	}
+}
+
+// The drill of docs/operations.md, with the commands it names: a backup under load, a
+// kill, the restore; devices go on, in a new epoch.
+func TestTheDocumentedRestoreWorks(t *testing.T) {
+	t.Parallel()
+	blocks := documented(t, "Backup and restore")
+	if len(blocks) != 2 {
+		t.Fatalf("the commands are %q; want backup and restore", blocks)
+	}
+	dir := t.TempDir()
+	p := testserver.NewProgram(t, production)
+	tail := begin(t, p.Command("tail", "--user=1", "--persistent", "--client-id=phone"))
+	tail.says(t, "subscribed")
+	notify(t, p.HTTP, "1", "before")
+	tail.json(t, 1)
+
+	writer := sign(t, "app", bridge.ScopeWrite)
+	ended, stop := make(chan int64, 1), make(chan struct{})
+	go func() { // other users' notifications
+		for i := int64(0); ; i++ {
+			select {
+			case <-stop:
+				ended <- i
+				return
+			default:
+			}
+			req, _ := http.NewRequest("POST", p.HTTP+"/notifications", strings.NewReader(fmt.Sprintf(`{"created_by":"u%d","title":"load","message":"M"}`, i%7)))
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Authorization", "Bearer "+writer)
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				_ = resp.Body.Close()
+			}
+		}
+	}()
+	shell(t, p, dir, blocks[0])
+	close(stop)
+	if n := <-ended; n == 0 {
+		t.Error("nothing was posted during the backup")
+	}
+	notify(t, p.HTTP, "1", "lost")
+	tail.json(t, 2)
+	user := caller{base: p.HTTP, token: sign(t, "1", 0)}
+	epoch := user.do(t, "GET", "/notifications", nil, 200, nil).Get("X-Epoch")
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(p.Dir, databaseFile+"-wal")); err != nil || info.Size() == 0 {
+		t.Fatalf("the kill left no WAL: %v", err)
+	}
+
+	shell(t, p, dir, blocks[1])
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var listed []item
+	after := user.do(t, "GET", "/notifications", nil, 200, &listed).Get("X-Epoch")
+	if len(listed) != 1 || listed[0].Title != "before" {
+		t.Errorf("the restored log has %v", listed)
+	}
+	if after == epoch || after == "" {
+		t.Errorf("the epoch was %q, is %q", epoch, after)
+	}
+	if seq := notify(t, p.HTTP, "1", "after"); seq != 2 {
+		t.Errorf("the next seq is %d, want 2", seq)
+	}
+	testserver.Eventually(t, 20*time.Second, func() error {
+		if !strings.Contains(tail.out.String(), `"after"`) {
+			return fmt.Errorf("the device got %s", tail.out.String())
+		}
+		return nil
+	})
+	if former, err := filepath.Glob(filepath.Join(p.Dir, databaseFile+".before-*")); err != nil || len(former) < 2 {
+		t.Errorf("the former database and its WAL: %v, %v", former, err)
+	}
+}
+
+func TestRestoreRefusesADatabaseInUse(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, errs, code := finish(t, p.Command("backup", copied)); code != 0 {
+		t.Fatalf("backup: exit %d, %s", code, errs)
+	}
+	notify(t, p.HTTP, "1", "after the backup")
+	refused := func(want string) {
+		t.Helper()
+		out, errs, code := finish(t, p.Command("restore", copied))
+		if code != exitFailed || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("restore beside the server: exit %d, %q %q, want %q", code, out, errs, want)
+		}
+	}
+	refused("another server runs on")
+	// As with a server of another version, an import, or sqlite3: no lock of ours.
+	if err := os.Remove(filepath.Join(p.Dir, databaseFile+".lock")); err != nil {
+		t.Fatal(err)
+	}
+	refused("a process has the database open")
+	if got := (caller{base: p.HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != 1 {
+		t.Errorf("the log has %v", got)
+	}
+}
+
+func TestBackupAndRestoreSendToPostgresOwnTools(t *testing.T) {
+	t.Parallel()
+	p := testserver.Prepare(t, with("DATABASE_URL", "postgres://falcon@127.0.0.1:1/falcon"))
+	for command, want := range map[string]string{"backup": "pg_dump", "restore": "pg_restore"} {
+		_, errs, code := finish(t, p.Command(command, filepath.Join(p.Dir, "copy.db")))
+		if code != exitFailed || !strings.HasPrefix(errs, "falconbridge: --database-url") || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit %d, %q", command, code, errs)
+		}
+	}
+	if files, err := os.ReadDir(p.Dir); err != nil || len(files) > 0 {
+		t.Errorf("they made %v, %v", files, err)
+	}
+}
+
+func TestABackupPastTheDisksEndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	notify(t, p.HTTP, "1", "stays")
+	dir := t.TempDir()
+	backup := p.Command("backup", filepath.Join(dir, "copy.db"))
+	// No file grows past 40 KiB: what a full disk looks like to SQLite.
+	limited := exec.Command("bash", append([]string{"-c", `ulimit -f 40; exec "$@"`, "bash"}, backup.Args...)...)
+	limited.Env = backup.Env
+	_, errs, code := finish(t, limited)
+	if code != exitFailed || !strings.Contains(errs, "falconbridge: backup: copy the database: some kind of disk I/O error") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("it left %v, %v", files, err)
+	}
+	notify(t, p.HTTP, "1", "goes on")
+}
+
+func TestBackupMakesNoDatabase(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := testserver.Prepare(t, production, "--data-dir="+filepath.Join(dir, "missing"))
+	_, errs, code := finish(t, p.Command("backup", filepath.Join(dir, "copy.db")))
+	if code != exitFailed || !strings.Contains(errs, "there is no database at") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Errorf("it made %v, %v", files, err)
+	}
+}
+
+// A new machine has nothing but the copy.
+func TestARestoreOnANewMachine(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	notify(t, p.HTTP, "1", "kept")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, errs, code := finish(t, p.Command("backup", copied)); code != 0 {
+		t.Fatalf("backup: exit %d, %s", code, errs)
+	}
+	n := testserver.Prepare(t, production, "--data-dir="+filepath.Join(t.TempDir(), "new"))
+	if _, errs, code := finish(t, n.Command("restore", copied)); code != 0 {
+		t.Fatalf("restore: exit %d, %s", code, errs)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if got := (caller{base: n.HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != 1 || !strings.Contains(got[0], "kept") {
+		t.Errorf("the log has %v", got)
+	}
+}
+
+func TestVersionNamesReleaseCommitAndGo(t *testing.T) {
+	t.Parallel()
+	p := testserver.Prepare(t, production)
+	out, errs, code := finish(t, p.Command("version"))
+	if code != 0 || !regexp.MustCompile(`^falconbridge \S+, commit \S+, go1\.\d+\S*\n$`).MatchString(out) {
+		t.Errorf("exit %d, %q %s", code, out, errs)
+	}
+	if flag, _, _ := finish(t, p.Command("--version")); flag != out {
+		t.Errorf("--version prints %q, version %q", flag, out)
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/falconalert/falconbridge/db"
+)
+
+type restoreCmd struct {
+	File string `arg:"" help:"A copy that backup made."`
+}
+
+func (restoreCmd) Help() string {
+	return `Example, with the server stopped:
+
+    falconbridge restore copy.db
+
+The former database stays next to the new one. Devices see a new epoch from the next start on.`
+}
+
+// Run puts a copy in place of the database. It holds the server's lock meanwhile, so
+// that none runs or starts.
+func (r restoreCmd) Run(p *program) (err error) {
+	c, err := p.sqlite("pg_restore or recovery to a point in time")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(r.File); err != nil {
+		return fmt.Errorf("restore: there is no file %s", r.File) // before anything is made
+	}
+	if c.databaseURL == "" {
+		if err := makeDataDir(c.dataDir, newLogger(p.err, c)); err != nil {
+			return err
+		}
+	}
+	lock, err := lockDatabase(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	ctx, stop := interrupted()
+	defer stop()
+	aside, err := db.Restore(ctx, c.sqliteFile(), r.File)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, name := range []string{c.sqliteFile(), c.sqliteFile() + ".lock"} {
+		if err := giveToOwner(name, filepath.Dir(name)); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	if aside != "" {
+		_, _ = fmt.Fprintln(p.err, "falconbridge: the former database is", aside)
+	}
+	_, err = fmt.Fprintln(p.out, c.sqliteFile())
+	return err
+}
