@@ -152,6 +152,75 @@ func (o *outcome) result() (bridge.Result, error) {
 	return bridge.Result{}, fmt.Errorf("append: %w: outcome %q", bridge.ErrUnavailable, o.what)
 }
 
+// appender runs batches in transactions of their own. It is one goroutine's, and
+// keeps its slices from batch to batch.
+type appender struct {
+	d *DB
+
+	cmds     []int // by draft: the number of its command
+	drafts   []*bridge.Draft
+	changers []int // by change
+	changes  []*bridge.StatusChange
+	keyed    []int // by key
+	keys     []*bridge.IdempotencyKey
+	rows     []appendedRow
+}
+
+func newAppender(d *DB) *appender {
+	// Not nil: an array that is nil is NULL, not empty.
+	return &appender{d: d, changers: []int{}, keyed: []int{}}
+}
+
+// run appends a batch in one transaction and adds one outcome a command to outs.
+// wait is how long each lock is waited for; dontWait: not at all. A batch that
+// failed and surely left nothing behind is repeated one command at a time, so that
+// the command at fault fails alone.
+func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outcome {
+	outs, err := a.once(batch, outs, wait)
+	if err == nil {
+		return outs
+	}
+	outs = outs[:0]
+	if len(batch) == 1 || locked(err) || !retryable(err) {
+		o := a.failure(err, wait)
+		for range batch {
+			outs = append(outs, o)
+		}
+		return outs
+	}
+	for i, w := range batch {
+		if w.left.Load() {
+			outs = append(outs, outcome{what: abandoned})
+			continue
+		}
+		if outs, err = a.once(batch[i:i+1], outs, wait); err != nil {
+			outs = append(outs[:i], a.failure(err, wait))
+		}
+	}
+	return outs
+}
+
+// failure is what err means for a command. A lock that did not come within wait
+// leaves it busy. A doubled value is nothing a caller could have sent: seqs and
+// keys are the log's own.
+func (a *appender) failure(err error, wait time.Duration) outcome {
+	switch {
+	case locked(err) && wait >= 0:
+		return outcome{what: busy}
+	case classify(err) == conflict:
+		a.d.outages.report("append", err)
+		return outcome{what: failed, err: fmt.Errorf("append: %w: %s", bridge.ErrUnavailable, cause(err))}
+	}
+	return outcome{what: failed, err: a.d.fail("append", err)}
+}
+
+func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
+	if a.d.dialect == SQLite {
+		return a.sqlite(batch, outs)
+	}
+	return a.postgres(batch, outs, wait)
+}
+
 // encodeAnswer is what falcon_keys keeps of an answer: [[id,seq,"user"],…].
 func encodeAnswer(ns []bridge.Notification) string {
 	var b strings.Builder

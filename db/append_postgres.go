@@ -2,191 +2,121 @@ package db
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// appender runs batches in transactions of their own. It is one goroutine's.
-type appender struct {
-	d    *DB
-	buf  []byte  // the statement's text
-	left []int   // what the plain way left over: its places in the batch,
-	rest []*call // and the commands
+// appendAll is written in SQL because one call is the point: one round trip and
+// one transaction for everything that waited, and plans that the connection keeps
+// (docs/decisions/0001-one-function-appends.md). TestAnAppendsPlanSurvivesGrowth
+// and TestFunctionsReadIndexRanges check those plans.
+const appendAll = "SELECT * FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+// appendedRow is a row of falcon_append's result; what the outcome does not need
+// is NULL, which scans as zero.
+type appendedRow struct {
+	Cmd     int
+	Ord     int // the draft, from 1 over all commands
+	Outcome verdict
+	ID      int64
+	Seq     int64
+	Muted   bool
+	Answer  string
 }
 
-func newAppender(d *DB) *appender { return &appender{d: d} }
-
-// run appends a batch in one transaction and adds one outcome a command to outs.
-// wait is how long each lock is waited for; dontWait: not at all. What the plain
-// way leaves over goes the other way, in a transaction of its own.
-func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outcome {
-	if !a.plainly(batch, wait) {
-		return a.apart(batch, outs, wait, a.once)
-	}
-	outs = a.apart(batch, outs, wait, a.plain)
-	a.left, a.rest = a.left[:0], a.rest[:0]
-	for i := range outs {
-		if outs[i].what == "" {
-			a.left, a.rest = append(a.left, i), append(a.rest, batch[i])
-		}
-	}
-	if len(a.rest) > 0 {
-		for i, o := range a.apart(a.rest, nil, wait, a.once) {
-			outs[a.left[i]] = o
-		}
-		clear(a.rest)
-	}
-	return outs
-}
-
-// attempt appends a batch in one transaction and adds its outcomes to outs.
-type attempt func(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error)
-
-// apart tries the batch. One that failed and surely left nothing behind is
-// repeated one command at a time, so that the command at fault fails alone.
-func (a *appender) apart(batch []*call, outs []outcome, wait time.Duration, try attempt) []outcome {
-	outs, err := try(batch, outs, wait)
-	if err == nil {
-		return outs
-	}
-	outs = outs[:0]
-	if len(batch) == 1 || locked(err) || !retryable(err) {
-		o := a.failure(err, wait)
-		for range batch {
-			outs = append(outs, o)
-		}
-		return outs
-	}
-	for i, w := range batch {
-		if w.left.Load() {
-			outs = append(outs, outcome{what: abandoned})
-			continue
-		}
-		if outs, err = a.once(batch[i:i+1], outs, wait); err != nil {
-			outs = append(outs[:i], a.failure(err, wait))
-		}
-	}
-	return outs
-}
-
-// failure is what err means for a command. A lock that did not come within wait
-// leaves it busy. A doubled value is nothing a caller could have sent: seqs and
-// keys are the log's own.
-func (a *appender) failure(err error, wait time.Duration) outcome {
-	switch {
-	case locked(err) && wait >= 0:
-		return outcome{what: busy}
-	case classify(err) == conflict:
-		a.d.outages.report("append", err)
-		return outcome{what: failed, err: fmt.Errorf("append: %w: %s", bridge.ErrUnavailable, cause(err))}
-	}
-	return outcome{what: failed, err: a.d.fail("append", err)}
-}
-
-func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
-	if a.d.dialect == SQLite {
-		return a.sqlite(batch, outs)
-	}
-	return a.postgres(batch, outs, wait)
-}
-
-// postgres calls falcon_append: one round trip, one transaction. When its answer
-// does not come, nobody knows whether it committed, so nothing here tries again
-// (database/sql does so only where not a byte of it was sent).
+// postgres calls falcon_append. When its answer does not come, nobody knows whether
+// it committed, so nothing here tries again (database/sql does so only where not a
+// byte of it was sent).
 func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), CallLimit)
 	defer cancel()
 	now := nowMillis()
-	a.write(batch, now, wait)
-	rows, err := a.d.log.DB.QueryContext(ctx, string(a.buf))
-	if err != nil {
+	a.collect(batch)
+	a.rows = a.rows[:0]
+	if err := a.d.log.NewRaw(appendAll, a.args(now, wait)...).Scan(ctx, &a.rows); err != nil {
 		return outs, err
 	}
-	defer func() { _ = rows.Close() }()
-
-	var drafts []*bridge.Draft
 	first := len(outs)
-	for _, w := range batch {
+	for range batch {
 		outs = append(outs, outcome{})
-		for i := range w.cmd.Drafts {
-			drafts = append(drafts, &w.cmd.Drafts[i])
-		}
 	}
-	for rows.Next() {
-		var cmd int
-		var what verdict
-		var ord, id, seq sql.NullInt64
-		var muted sql.NullBool
-		var answer sql.NullString
-		if err := rows.Scan(&cmd, &ord, &what, &id, &seq, &muted, &answer); err != nil {
-			return outs, err
-		}
-		o, w := &outs[first+cmd], batch[cmd]
-		switch what {
+	for i := range a.rows {
+		r := &a.rows[i]
+		o, w := &outs[first+r.Cmd], batch[r.Cmd]
+		switch r.Outcome {
 		case "report":
 			c := w.cmd.Change
 			o.report = &bridge.Report{ID: c.Report, Title: c.Title, User: c.User, Status: c.Status,
-				CreatedAt: moment(id.Int64), UpdatedAt: moment(seq.Int64)}
+				CreatedAt: moment(r.ID), UpdatedAt: moment(r.Seq)}
 		case appended:
 			if o.appended == nil {
 				o.appended = make([]bridge.Notification, 0, len(w.cmd.Drafts))
 			}
-			o.what = what
-			o.appended = append(o.appended, notificationOf(drafts[ord.Int64-1], id.Int64, bridge.Seq(seq.Int64), muted.Bool, now))
+			o.what = appended
+			o.appended = append(o.appended, notificationOf(a.drafts[r.Ord-1], r.ID, bridge.Seq(r.Seq), r.Muted, now))
 		default:
-			o.what, o.answer = what, answer.String
+			o.what, o.answer = r.Outcome, r.Answer
 		}
 	}
-	return outs, rows.Err()
+	return outs, nil
 }
 
-// write writes the call into a.buf. The arguments stand in the text: with
-// prepared statements pgdriver leaves a connection out of step after a timeout.
-// Planning the outer SELECT is cheap; the plans inside the function are kept.
-func (a *appender) write(batch []*call, now int64, wait time.Duration) {
-	b := append(a.buf[:0], "SELECT cmd, ord, outcome, id, seq, muted, answer FROM falcon_append("...)
-	b = appendNumbers(b, batch, func(cmd int, _ *bridge.Draft) int64 { return int64(cmd) })
-	b = appendDrafts(b, batch)
-
-	changes := func(of func([]byte, int, *bridge.StatusChange) []byte) {
-		b = append(b, '\'', '{')
-		for i, w := range batch {
-			if w.cmd.Change != nil {
-				b = append(of(b, i, w.cmd.Change), ',')
-			}
+// collect lists what the batch's commands bring, and the number of the command
+// that brings it.
+func (a *appender) collect(batch []*call) {
+	a.cmds, a.drafts = a.cmds[:0], a.drafts[:0]
+	a.changers, a.changes, a.keyed, a.keys = a.changers[:0], a.changes[:0], a.keyed[:0], a.keys[:0]
+	for i, w := range batch {
+		for j := range w.cmd.Drafts {
+			a.cmds, a.drafts = append(a.cmds, i), append(a.drafts, &w.cmd.Drafts[j])
 		}
-		b = endArray(b)
-	}
-	changes(func(b []byte, cmd int, _ *bridge.StatusChange) []byte { return strconv.AppendInt(b, int64(cmd), 10) })
-	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return strconv.AppendInt(b, s.Report, 10) })
-	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return strconv.AppendInt(b, int64(s.Status), 10) })
-	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return appendElement(b, s.Title) })
-	changes(func(b []byte, _ int, s *bridge.StatusChange) []byte { return appendElement(b, string(s.User)) })
-
-	keys := func(of func([]byte, int, *bridge.IdempotencyKey) []byte) {
-		b = append(b, '\'', '{')
-		for i, w := range batch {
-			if w.cmd.Key != nil {
-				b = append(of(b, i, w.cmd.Key), ',')
-			}
+		if c := w.cmd.Change; c != nil {
+			a.changers, a.changes = append(a.changers, i), append(a.changes, c)
 		}
-		b = endArray(b)
+		if k := w.cmd.Key; k != nil {
+			a.keyed, a.keys = append(a.keyed, i), append(a.keys, k)
+		}
 	}
-	keys(func(b []byte, cmd int, _ *bridge.IdempotencyKey) []byte { return strconv.AppendInt(b, int64(cmd), 10) })
-	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, string(k.Caller)) })
-	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, k.Key) })
-	keys(func(b []byte, _ int, k *bridge.IdempotencyKey) []byte { return appendElement(b, bodyHash(k)) })
+}
 
-	b = strconv.AppendInt(b, now, 10)
-	b = append(appendNode(append(b, ','), a.d.o.Node), ',')
-	if wait < 0 {
-		b = append(b, "NULL)"...)
-	} else {
-		b = append(strconv.AppendInt(b, max(1, wait.Milliseconds()), 10), ')')
+// args are the arguments of falcon_append for what collect found.
+func (a *appender) args(now int64, wait time.Duration) []any {
+	var node, lockWait any // NULL: no hint, no waiting
+	if a.d.o.Node != "" {
+		node = a.d.o.Node
 	}
-	a.buf = b
+	if wait >= 0 {
+		lockWait = max(1, wait.Milliseconds())
+	}
+	return []any{
+		pgdialect.Array(a.cmds),
+		array(a.drafts, func(n *bridge.Draft) string { return string(n.User) }),
+		array(a.drafts, func(n *bridge.Draft) string { return string(kindOf(n)) }),
+		array(a.drafts, func(n *bridge.Draft) string { return n.Title }),
+		array(a.drafts, func(n *bridge.Draft) string { return n.Message }),
+		array(a.drafts, func(n *bridge.Draft) int64 { return n.ReportID }),
+		array(a.drafts, func(n *bridge.Draft) int64 { return int64(n.StatusID) }),
+		array(a.drafts, func(n *bridge.Draft) string { return string(n.Data) }),
+		pgdialect.Array(a.changers),
+		array(a.changes, func(c *bridge.StatusChange) int64 { return c.Report }),
+		array(a.changes, func(c *bridge.StatusChange) int64 { return int64(c.Status) }),
+		array(a.changes, func(c *bridge.StatusChange) string { return c.Title }),
+		array(a.changes, func(c *bridge.StatusChange) string { return string(c.User) }),
+		pgdialect.Array(a.keyed),
+		array(a.keys, func(k *bridge.IdempotencyKey) string { return string(k.Caller) }),
+		array(a.keys, func(k *bridge.IdempotencyKey) string { return k.Key }),
+		array(a.keys, bodyHash),
+		now, node, lockWait,
+	}
+}
+
+// array is one column of rows, as an argument for unnest.
+func array[R any, V string | int64 | bool](rows []R, column func(R) V) *pgdialect.ArrayValue {
+	out := make([]V, len(rows))
+	for i, r := range rows {
+		out[i] = column(r)
+	}
+	return pgdialect.Array(out)
 }

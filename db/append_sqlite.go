@@ -5,44 +5,14 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
 func bodyHash(k *bridge.IdempotencyKey) string { return hex.EncodeToString(k.Body[:]) }
-
-// The statements of an append, each prepared once. They run in a loop: SQLite is
-// in the process, so a statement is a function call, not a round trip.
-const (
-	readReport = iota
-	setStatus
-	readKey
-	setKey
-	growInbox
-	addRow
-	liteCount
-)
-
-var liteSQL = [liteCount]string{
-	readReport: `SELECT title, user_id, status_id, created_at, updated_at FROM falcon_reports WHERE id = ?`,
-	setStatus:  `UPDATE falcon_reports SET status_id = ?, updated_at = ? WHERE id = ?`,
-	readKey:    `SELECT body, answer FROM falcon_keys WHERE caller = ? AND key = ? AND created_at > ?`,
-	setKey:     `INSERT OR REPLACE INTO falcon_keys (caller, key, body, answer, created_at) VALUES (?, ?, ?, ?, ?)`,
-	growInbox: `INSERT INTO falcon_inboxes (user_id, last_seq, total, unread) VALUES (?1, ?2, ?2, ?2)
-		ON CONFLICT (user_id) DO UPDATE SET last_seq = last_seq + ?2, total = total + ?2, unread = unread + ?2
-		RETURNING last_seq, review_enabled`,
-	addRow: `INSERT INTO falcon_notifications (user_id, seq, kind, title, message, created_at, report_id, status_id, data, muted)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-}
-
-func (a *appender) prepare(ctx context.Context) (s [liteCount]*sql.Stmt, err error) {
-	for i, text := range liteSQL {
-		if s[i], err = a.d.stmts.prepare(ctx, a.d.write.DB, text); err != nil {
-			return s, err
-		}
-	}
-	return s, nil
-}
 
 // sqlite appends a batch in one transaction. SQLite has one writer, so nothing
 // is ever busy or in flight; another process's lock is waited for at BEGIN
@@ -53,12 +23,7 @@ func (a *appender) prepare(ctx context.Context) (s [liteCount]*sql.Stmt, err err
 func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error) {
 	begin, cancel := context.WithTimeout(context.Background(), CallLimit)
 	defer cancel()
-	// Before the transaction takes the one connection there is.
-	prepared, err := a.prepare(begin)
-	if err != nil {
-		return outs, err
-	}
-	conn, err := a.d.write.DB.Conn(begin)
+	conn, err := a.d.write.Conn(begin)
 	if err != nil {
 		return outs, err
 	}
@@ -74,10 +39,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 			_ = tx.Rollback()
 		}
 	}()
-	t := liteTx{ctx: ctx, now: nowMillis(), of: make(map[bridge.UserID]*tail)}
-	for i, s := range prepared {
-		t.stmt[i] = tx.StmtContext(ctx, s)
-	}
+	t := liteTx{ctx: ctx, tx: tx, now: nowMillis(), of: make(map[bridge.UserID]*inbox)}
 	first := len(outs)
 	for _, w := range batch {
 		o, err := t.prepare(&w.cmd)
@@ -91,122 +53,161 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 			}
 		}
 	}
-	if err := t.reserve(); err != nil {
+	if err := t.store(batch, outs[first:]); err != nil {
 		return outs[:first], err
-	}
-	for i, w := range batch {
-		if o := &outs[first+i]; o.what == appended {
-			if err := t.store(&w.cmd, o); err != nil {
-				return outs[:first], err
-			}
-		}
 	}
 	return outs, tx.Commit()
 }
 
 // liteTx is one append transaction on SQLite.
 type liteTx struct {
-	ctx  context.Context
-	stmt [liteCount]*sql.Stmt
-	now  int64
-	of   map[bridge.UserID]*tail
-}
-
-// tail is the end of a user's log within the transaction.
-type tail struct {
-	n     int64 // rows that come
-	last  bridge.Seq
-	muted bool
+	ctx context.Context
+	tx  bun.Tx
+	now int64
+	of  map[bridge.UserID]*inbox // what each user's inbox grows by
 }
 
 func (t *liteTx) count(u bridge.UserID) {
-	if t.of[u] == nil {
-		t.of[u] = &tail{}
+	in := t.of[u]
+	if in == nil {
+		in = &inbox{UserID: u}
+		t.of[u] = in
 	}
-	t.of[u].n++
+	in.LastSeq, in.Total, in.Unread = in.LastSeq+1, in.Total+1, in.Unread+1
 }
 
 // prepare looks at the command's report and key; appended means go on.
-func (t *liteTx) prepare(cmd *bridge.Command) (outcome, error) {
-	o := outcome{what: appended}
+func (t *liteTx) prepare(cmd *bridge.Command) (o outcome, err error) {
+	o.what = appended
 	if c := cmd.Change; c != nil {
-		r := report{ID: c.Report}
-		err := t.stmt[readReport].QueryRowContext(t.ctx, c.Report).Scan(&r.Title, &r.UserID, &r.StatusID, &r.CreatedAt, &r.UpdatedAt)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			o.what = gone
-			return o, nil
-		case err != nil:
+		if err := t.change(c, &o); err != nil || o.what != appended {
 			return o, err
-		case r.Title != c.Title || r.UserID != c.User:
-			o.what = gone
-			return o, nil
-		case r.StatusID == c.Status:
-			o.what = same
-		default:
-			r.StatusID, r.UpdatedAt = c.Status, t.now
-		}
-		is := r.domain()
-		o.report = &is
-		if o.what == same {
-			return o, nil
 		}
 	}
-	if k := cmd.Key; k != nil {
-		var body string
-		err := t.stmt[readKey].QueryRowContext(t.ctx, string(k.Caller), k.Key, t.now-bridge.KeyTTL.Milliseconds()).Scan(&body, &o.answer)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return o, err
-		case body == bodyHash(k):
-			o.what = replayed
-		default:
-			o.what = reused
-		}
+	if cmd.Key == nil {
+		return o, nil
+	}
+	k := keyOf(cmd.Key)
+	err = t.tx.NewSelect().Model(&k).WherePK().Where("created_at > ?", t.now-bridge.KeyTTL.Milliseconds()).Scan(t.ctx)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return o, nil
+	case err != nil:
+		return o, err
+	case k.Body == bodyHash(cmd.Key):
+		o.what, o.answer = replayed, k.Answer
+	default:
+		o.what = reused
 	}
 	return o, nil
 }
 
-// reserve takes the seqs of every user at once.
-func (t *liteTx) reserve() error {
-	for u, e := range t.of {
-		var enabled bool
-		if err := t.stmt[growInbox].QueryRowContext(t.ctx, string(u), e.n).Scan(&e.last, &enabled); err != nil {
-			return err
-		}
-		e.last -= bridge.Seq(e.n)
-		e.muted = !enabled
+// change looks at the report that c changes. The change itself follows with the
+// rows, once the whole command is known to be stored.
+func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
+	r := report{ID: c.Report}
+	err := t.tx.NewSelect().Model(&r).WherePK().Scan(t.ctx)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		o.what = gone
+		return nil
+	case err != nil:
+		return err
+	case r.Title != c.Title || r.UserID != c.User:
+		o.what = gone
+		return nil
+	case r.StatusID == c.Status:
+		o.what = same
+	default:
+		r.StatusID, r.UpdatedAt = c.Status, t.now
+	}
+	is := r.domain()
+	o.report = &is
+	return nil
+}
+
+// grow takes the seqs of every user at once; afterwards of has each user's last
+// seq before this transaction, and setting.
+func (t *liteTx) grow() error {
+	by := slices.Collect(maps.Values(t.of))
+	var grown []inbox
+	err := t.tx.NewInsert().Model(&by).Column("user_id", "last_seq", "total", "unread").
+		On("CONFLICT (user_id) DO UPDATE").Set("last_seq = i.last_seq + excluded.last_seq").
+		Set("total = i.total + excluded.total").Set("unread = i.unread + excluded.unread").
+		Returning("user_id, last_seq, review_enabled").Scan(t.ctx, &grown)
+	if err != nil {
+		return err
+	}
+	for _, g := range grown {
+		in := t.of[g.UserID]
+		in.LastSeq, in.ReviewEnabled = g.LastSeq-in.LastSeq, g.ReviewEnabled
 	}
 	return nil
 }
 
-// store writes the command's rows.
-func (t *liteTx) store(cmd *bridge.Command, o *outcome) error {
-	o.appended = make([]bridge.Notification, 0, len(cmd.Drafts))
-	for i := range cmd.Drafts {
-		n := &cmd.Drafts[i]
-		e := t.of[n.User]
-		e.last++
-		res, err := t.stmt[addRow].ExecContext(t.ctx, string(n.User), int64(e.last), string(kindOf(n)), n.Title, n.Message, t.now,
-			n.ReportID, int64(n.StatusID), string(n.Data), e.muted)
-		if err != nil {
-			return err
-		}
-		id, err := res.LastInsertId()
-		if err != nil {
-			return err
-		}
-		o.appended = append(o.appended, notificationOf(n, id, e.last, e.muted, t.now))
+// store writes the rows of the commands whose outcome is appended: all inboxes in
+// one statement, all notifications in another.
+func (t *liteTx) store(batch []*call, outs []outcome) error {
+	if len(t.of) == 0 {
+		return nil
 	}
-	if c := cmd.Change; c != nil {
-		if _, err := t.stmt[setStatus].ExecContext(t.ctx, int64(c.Status), t.now, c.Report); err != nil {
-			return err
-		}
-	}
-	if k := cmd.Key; k != nil {
-		_, err := t.stmt[setKey].ExecContext(t.ctx, string(k.Caller), k.Key, bodyHash(k), encodeAnswer(o.appended), t.now)
+	if err := t.grow(); err != nil {
 		return err
 	}
+	var rows []notification
+	for i, w := range batch {
+		if outs[i].what != appended {
+			continue
+		}
+		for j := range w.cmd.Drafts {
+			n := &w.cmd.Drafts[j]
+			in := t.of[n.User]
+			in.LastSeq++
+			rows = append(rows, notification{UserID: n.User, Seq: in.LastSeq, Kind: kindOf(n), Title: n.Title, Message: n.Message,
+				CreatedAt: t.now, ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data), Muted: !in.ReviewEnabled})
+		}
+	}
+	res, err := t.tx.NewInsert().Model(&rows).Returning("NULL").Exec(t.ctx)
+	if err != nil {
+		return err
+	}
+	last, err := res.LastInsertId()
+	if err != nil {
+		return err
+	}
+	for i, w := range batch {
+		o := &outs[i]
+		if o.what != appended {
+			continue
+		}
+		o.appended = make([]bridge.Notification, len(w.cmd.Drafts))
+		for j := range w.cmd.Drafts {
+			// AUTOINCREMENT gives each row the id after the greatest one, and nothing
+			// else writes meanwhile: the ids of one statement are consecutive.
+			id := last - int64(len(rows)-1)
+			o.appended[j] = notificationOf(&w.cmd.Drafts[j], id, rows[0].Seq, rows[0].Muted, t.now)
+			rows = rows[1:]
+		}
+		if err := t.conclude(&w.cmd, o); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// conclude changes the command's report and keeps the answer under its key.
+func (t *liteTx) conclude(cmd *bridge.Command, o *outcome) error {
+	if c := cmd.Change; c != nil {
+		r := report{ID: c.Report, StatusID: c.Status, UpdatedAt: t.now}
+		if _, err := t.tx.NewUpdate().Model(&r).Column("status_id", "updated_at").WherePK().Exec(t.ctx); err != nil {
+			return err
+		}
+	}
+	if cmd.Key == nil {
+		return nil
+	}
+	k := keyOf(cmd.Key)
+	k.Body, k.Answer, k.CreatedAt = bodyHash(cmd.Key), encodeAnswer(o.appended), t.now
+	_, err := t.tx.NewInsert().Model(&k).On("CONFLICT (caller, key) DO UPDATE").Exec(t.ctx)
+	return err
 }

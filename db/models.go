@@ -82,6 +82,19 @@ func (r *report) domain() bridge.Report {
 		CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt)}
 }
 
+// key is a row of falcon_keys: what an idempotency key was used for.
+type key struct {
+	bun.BaseModel `bun:"table:falcon_keys,alias:k"`
+
+	Caller    bridge.UserID `bun:",pk"`
+	Key       string        `bun:",pk"`
+	Body      string        // SHA-256 of the body, hex
+	Answer    string        // see encodeAnswer
+	CreatedAt int64
+}
+
+func keyOf(k *bridge.IdempotencyKey) key { return key{Caller: k.Caller, Key: k.Key} }
+
 // session is a row of falcon_sessions.
 type session struct {
 	bun.BaseModel `bun:"table:falcon_sessions,alias:s"`

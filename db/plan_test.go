@@ -177,6 +177,10 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 	})
 }
 
+// appendMany appends one notification each to two users, as a batch of two commands.
+const appendMany = `SELECT * FROM falcon_append('{0,1}', '{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', ` +
+	`'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 'n1', NULL)`
+
 // The functions of Postgres keep their plans: one made on empty tables must serve
 // full ones. Counted in scans and rows of the tables.
 func TestFunctionsReadIndexRanges(t *testing.T) {
@@ -192,7 +196,7 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 		d.read.SetMaxOpenConns(1) // one connection, which keeps the plans
 		ctx := testContext(t)
 		calls := map[string]string{
-			"append plain":     `SELECT * FROM falcon_append_plain('{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', 1, 'n1')`,
+			"append many":      appendMany,
 			"open":             "SELECT * FROM falcon_open('u5', 'c0', 'n1', false, 1000, 32, 12000)",
 			"open a new one":   "SELECT * FROM falcon_open('u5', 'fresh', 'n1', false, 1000, 32, 12000)",
 			"open, not stored": "SELECT * FROM falcon_open('u5', 'none', 'n1', true, 0, 32, 12000)",
