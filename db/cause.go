@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 	"github.com/uptrace/bun/driver/pgdriver"
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -22,6 +23,10 @@ import (
 func cause(err error) string {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		return causeOfState(e.Field('C'), ownName.FindString(e.Field('M')))
+	}
+	connect, connecting := errors.AsType[*pgconnect.Error](err)
+	if connecting && connect.State != "" {
+		return causeOfState(connect.State, "")
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return causeOfSQLite(e.Code(), e.Error())
@@ -40,6 +45,8 @@ func cause(err error) string {
 	switch {
 	case isFlaw:
 		return string(flaw)
+	case connecting && connect.Untrusted():
+		return connect.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "no response within the call's deadline"
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

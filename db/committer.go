@@ -62,7 +62,7 @@ func newCommitter(d *DB) *committer {
 	c.work.L = &c.mu
 	c.timer = time.AfterFunc(time.Hour, c.hurry)
 	c.timer.Stop()
-	c.lanes.init()
+	c.lanes.init(max(1, d.waiters))
 	writers := 1
 	if d.dialect == Postgres {
 		writers = d.o.Writers

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 	"github.com/uptrace/bun/driver/pgdriver"
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -35,10 +36,19 @@ func fail(op string, err error) error {
 		bad.Add("body", "holds a value the database refuses")
 		return fmt.Errorf("%s: %w", op, bad.Err())
 	case fault:
-		return fmt.Errorf("%s: %w: %s", op, bridge.ErrUnavailable, cause(err))
+		return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, explained{cause(err), err})
 	}
 	return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, err)
 }
+
+// explained is a database's error, shown as its cause alone.
+type explained struct {
+	cause string
+	err   error
+}
+
+func (e explained) Error() string { return e.cause }
+func (e explained) Unwrap() error { return e.err }
 
 // fail is the same for one of d's connections, and logs the cause where the database
 // is what failed, see [outages]. Where the connection broke, its idle companions most
@@ -64,7 +74,7 @@ func (d *DB) purge() {
 	for _, p := range []struct {
 		db *sql.DB
 		n  int
-	}{{d.read.DB, d.o.Conns}, {d.log.DB, d.o.Writers + waiters}} {
+	}{{d.read.DB, d.reads}, {d.log.DB, d.appends}} {
 		p.db.SetMaxIdleConns(-1)
 		p.db.SetMaxIdleConns(p.n)
 	}
@@ -93,6 +103,9 @@ func classify(err error) class {
 	}
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		return classifyState(e)
+	}
+	if e, ok := errors.AsType[*pgconnect.Error](err); ok && e.State != "" {
+		return fault
 	}
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return classifySQLite(e.Code())
@@ -147,27 +160,11 @@ func broken(err error) bool {
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return true
 	}
-	_, connecting := errors.AsType[*connectError](err)
+	if e, ok := errors.AsType[*pgconnect.Error](err); ok {
+		return !strings.HasPrefix(e.State, "53") // too many connections say nothing of the others
+	}
 	_, op := errors.AsType[*net.OpError](err)
-	return connecting || op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
-}
-
-// turnedDown tells what to mend where Postgres will not let this user into this
-// database, however often it is asked; nil for every other error.
-func turnedDown(err error) error {
-	e, ok := errors.AsType[pgdriver.Error](err)
-	if !ok {
-		return nil
-	}
-	switch state := e.Field('C'); {
-	case state == "3D000":
-		return fmt.Errorf("there is no database of that name (SQLSTATE %s); create it, or correct the name", state)
-	case state == "28P01":
-		return fmt.Errorf("the user or the password is wrong (SQLSTATE %s)", state)
-	case strings.HasPrefix(state, "28"):
-		return fmt.Errorf("the server does not let this user in (SQLSTATE %s); look at the user, pg_hba.conf and sslmode", state)
-	}
-	return nil
+	return op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
 // retryable tells whether the whole batch surely left nothing behind, and one

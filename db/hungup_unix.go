@@ -10,7 +10,11 @@ import (
 // hungUp tells whether the peer closed c, or sent something nobody asked for,
 // without waiting and without taking a byte. It costs one system call.
 func hungUp(c net.Conn) bool {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+	for {
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		c = t.NetConn() // under TLS
 	}
 	s, ok := c.(syscall.Conn)

@@ -11,7 +11,7 @@ import (
 
 const (
 	// waiters is how many transactions may wait for other processes' locks at
-	// once, each on a connection of its own.
+	// once, each on a connection of its own where there are enough.
 	waiters = 4
 	// laneWait is how long one of them waits before the next lane has its turn.
 	laneWait = 250 * time.Millisecond
@@ -28,9 +28,9 @@ type lanes struct {
 	slots chan struct{}
 }
 
-func (l *lanes) init() {
+func (l *lanes) init(slots int) {
 	l.m = make(map[bridge.UserID][]*call)
-	l.slots = make(chan struct{}, waiters)
+	l.slots = make(chan struct{}, slots)
 }
 
 // park puts w, which was busy, into the lane of its first user.

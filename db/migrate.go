@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
-	"github.com/uptrace/bun/driver/pgdriver"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -34,21 +35,33 @@ type Migration struct {
 // Up applies the pending migrations and returns their names. Several nodes may
 // call it at once; a killed one leaves nothing that keeps the others out.
 func (d *DB) Up(ctx context.Context) ([]string, error) {
-	names, err := d.migrate(ctx, true)
-	if err != nil {
-		return nil, fmt.Errorf("migrate up: %w", err)
+	var names []string
+	pending, err := d.pending(ctx)
+	if err == nil && pending {
+		names, err = d.migrate(ctx, true)
 	}
-	return names, d.loadEpoch(ctx)
+	if err == nil {
+		err = d.loadEpoch(ctx)
+	}
+	return names, migrationError("up", err)
 }
 
 // Down takes the last group of migrations back, with the data in it, and returns
 // their names.
 func (d *DB) Down(ctx context.Context) ([]string, error) {
 	names, err := d.migrate(ctx, false)
-	if err != nil {
-		return nil, fmt.Errorf("migrate down: %w", err)
+	return names, migrationError("down", err)
+}
+
+// migrationError adds what to do to err, where no waiting cures it.
+func migrationError(way string, err error) error {
+	if why := permanent(err); why != nil {
+		err = why
 	}
-	return names, nil
+	if err != nil {
+		err = fmt.Errorf("migrate %s: %w", way, err)
+	}
+	return err
 }
 
 // Status lists all migrations, oldest first. It changes nothing.
@@ -167,37 +180,62 @@ func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 	if d.dialect == SQLite {
 		return d.write, func() {}, nil
 	}
-	conf, err := postgresConfig(d.o.URL)
-	if err != nil {
-		return nil, nil, err
-	}
-	conf.ReadTimeout, conf.WriteTimeout = time.Hour, time.Hour
-	db := bun.NewDB(sql.OpenDB(pgdriver.NewConnector(pgdriver.WithConfig(&conf))), pgdialect.New())
+	db := bun.NewDB(sql.OpenDB(d.server.Connector(pgconnect.Options{ReadTimeout: time.Hour, WriteTimeout: time.Hour})), pgdialect.New())
+	db.SetMaxOpenConns(2) // the lock's and the migration's
 	lock, err := db.Conn(ctx)
 	if err != nil {
 		_ = db.Close()
-		return nil, nil, fail("migrate", err)
+		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
 	unlock := func() {
 		_ = lock.Close()
 		_ = db.Close()
 	}
+	if err := d.lockMigrations(ctx, lock); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return db, unlock, nil
+}
+
+// lockMigrations takes the lock for the life of the connection, and waits at most
+// MigrateWait for another process that has it.
+func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, d.o.MigrateWait)
+	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
-	for {
+	news := time.NewTicker(migrationNews)
+	defer news.Stop()
+	for said := false; ; {
 		var mine bool
-		if err := lock.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?)", migrationLock).Scan(&mine); err != nil {
-			unlock()
-			return nil, nil, fail("lock the migrations", err)
+		var holder int64
+		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
+			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
+			"AND l.classid::bigint = ?0 >> 32 AND l.objid::bigint = ?0 & 4294967295 AND l.granted), 0)", int64(migrationLock)).Scan(&mine, &holder)
+		if err != nil {
+			return fmt.Errorf("lock the migrations: %w", err)
 		}
 		if mine {
-			return db, unlock, nil
+			return nil
+		}
+		if !said {
+			said = true
+			d.o.Logger.Info("waiting for another process that migrates", "component", "db", "backend", holder)
 		}
 		select {
 		case <-ctx.Done():
-			unlock()
-			return nil, nil, fail("wait for another node's migration", ctx.Err())
+			return fmt.Errorf("another process (backend %d of the server) has been migrating for longer than --start-timeout; wait for it, or end it", holder)
+		case <-news.C:
+			said = false
 		case <-poll.C:
 		}
 	}
+}
+
+// pending reports whether a migration is to be applied. It takes no lock: where
+// nothing is, a start waits for nobody.
+func (d *DB) pending(ctx context.Context) (bool, error) {
+	all, err := d.Status(ctx)
+	return slices.ContainsFunc(all, func(m Migration) bool { return m.AppliedAt.IsZero() }), err
 }

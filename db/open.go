@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 	"github.com/uptrace/bun"
 )
 
@@ -31,10 +32,8 @@ const (
 
 // Options says where the database is.
 type Options struct {
-	// URL is postgres://user:password@host:port/name?sslmode=…, sqlite:<path> or
-	// the path of a SQLite file, which is made where it does not exist.
-	// Without sslmode a Postgres on loopback or a socket is spoken to in the
-	// clear, any other over TLS with an unverified certificate.
+	// URL is postgres://… as libpq reads it, sqlite:<path> or the path of a SQLite
+	// file, which is made where it does not exist.
 	URL string
 
 	// Node names this node in the hints that ride in an append's transaction
@@ -47,8 +46,18 @@ type Options struct {
 	// which reach nearly all there is. SQLite has one writer.
 	Writers int
 
-	// Conns bounds the other connections to Postgres; 0 means 14.
-	Conns int
+	// MaxConns bounds the connections to Postgres, those of a bus over LISTEN
+	// included where Node is set; 0 means 20, and at least 4 are taken. Calls wait
+	// for one within their deadline.
+	MaxConns int
+
+	// PoolNews is how often Run looks whether connections to Postgres run short,
+	// and logs at most one line; 0 means 10 s.
+	PoolNews time.Duration
+
+	// MigrateWait is how long Up and Down wait for another process that migrates;
+	// 0 means 30 s.
+	MigrateWait time.Duration
 
 	// EpochEvery is how often Run looks whether the database was restored; 0
 	// means 5 s.
@@ -60,7 +69,9 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	o.Writers = cmp.Or(o.Writers, 2)
-	o.Conns = cmp.Or(o.Conns, 14)
+	o.MaxConns = cmp.Or(o.MaxConns, 20)
+	o.PoolNews = cmp.Or(o.PoolNews, 10*time.Second)
+	o.MigrateWait = cmp.Or(o.MigrateWait, 30*time.Second)
 	o.EpochEvery = cmp.Or(o.EpochEvery, 5*time.Second)
 	return o
 }
@@ -69,7 +80,11 @@ func (o Options) withDefaults() Options {
 type DB struct {
 	o       Options
 	dialect Dialect
-	path    string // of the SQLite file
+	path    string            // of the SQLite file
+	server  *pgconnect.Config // of Postgres
+
+	reads, appends, waiters int         // connections to Postgres, see share
+	short                   atomic.Bool // the server refused one more, see watchPools
 
 	read  *bun.DB // many connections
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
@@ -88,18 +103,17 @@ type DB struct {
 }
 
 // Open opens the database at o.URL and waits until it answers, bounded by ctx.
-// It does not migrate. It fails with bridge.ErrUnavailable where trying again may
-// help, and not so where Postgres turned the login down. Its errors name neither
-// user nor password.
+// It does not migrate. It fails with bridge.ErrUnavailable only where trying again
+// may help. Its errors name neither user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	d := &DB{o: o.withDefaults()}
+	d := &DB{o: o.withDefaults(), waiters: waiters}
 	d.outages = newOutages(d.o.Logger)
 	if o.URL == "" {
 		return nil, errors.New("the database URL is empty")
 	}
 	var err error
-	if strings.HasPrefix(o.URL, "postgres://") || strings.HasPrefix(o.URL, "postgresql://") {
-		err = d.openPostgres()
+	if pgconnect.Is(o.URL) {
+		err = d.openPostgres(ctx)
 	} else {
 		err = d.openSQLite(o.URL)
 	}
@@ -108,17 +122,27 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	if err := d.read.PingContext(ctx); err != nil {
 		_ = d.Close()
-		if why := turnedDown(err); why != nil {
-			return nil, fmt.Errorf("open the %s database: %w", d.dialect, why)
-		}
-		return nil, fmt.Errorf("open the %s database: %w", d.dialect, fail("ping", err))
+		return nil, d.openError("ping", err)
+	}
+	if err := d.ownSchema(ctx); err != nil {
+		_ = d.Close()
+		return nil, err
 	}
 	d.committer = newCommitter(d)
 	if err := d.loadEpoch(ctx); err != nil {
 		_ = d.Close()
-		return nil, err
+		return nil, d.openError("read the epoch", err)
 	}
 	return d, nil
+}
+
+// openError is err of a database that could not be opened: with what to do where
+// waiting does not help.
+func (d *DB) openError(op string, err error) error {
+	if why := permanent(err); why != nil {
+		return fmt.Errorf("open the %s database: %w", d.dialect, why)
+	}
+	return fmt.Errorf("open the %s database: %w", d.dialect, fail(op, err))
 }
 
 // sqlitePath gives the path in sqlite:<path>, sqlite://<path> or <path>.
@@ -152,8 +176,14 @@ func (d *DB) Ping(ctx context.Context) error {
 	return d.fail("ping", err)
 }
 
-// Run keeps the database's own things until ctx ends: it watches the epoch.
-func (d *DB) Run(ctx context.Context) error { return d.watchEpoch(ctx) }
+// Run keeps the database's own things until ctx ends: it watches the epoch,
+// and how short its connections are.
+func (d *DB) Run(ctx context.Context) error {
+	var watching sync.WaitGroup
+	watching.Go(func() { d.watchPools(ctx) })
+	defer watching.Wait()
+	return d.watchEpoch(ctx)
+}
 
 // Close ends the appends that wait and closes all connections.
 func (d *DB) Close() error {

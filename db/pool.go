@@ -1,6 +1,10 @@
 package db
 
-import "database/sql"
+import (
+	"context"
+	"database/sql"
+	"time"
+)
 
 // Pools are the figures of each pool of connections, by what it is for.
 func (d *DB) Pools() map[string]sql.DBStats {
@@ -12,4 +16,42 @@ func (d *DB) Pools() map[string]sql.DBStats {
 		pools["append"] = d.log.Stats()
 	}
 	return pools
+}
+
+// poolWait is for how long calls must have waited for a connection in an
+// interval, all together, to be logged: a wait of milliseconds in a burst is what
+// a pool is for.
+const poolWait = time.Second
+
+// watchPools logs, at most once an interval, that calls wait for connections,
+// and gives pools that the server cut short another chance.
+func (d *DB) watchPools(ctx context.Context) {
+	if d.dialect != Postgres {
+		return
+	}
+	t := time.NewTicker(d.o.PoolNews)
+	defer t.Stop()
+	var waited time.Duration
+	var calls int64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		read, log := d.read.Stats(), d.log.Stats()
+		now, n := read.WaitDuration+log.WaitDuration, read.WaitCount+log.WaitCount
+		refused := d.short.Swap(false)
+		switch open := read.OpenConnections + log.OpenConnections; {
+		case refused:
+			d.o.Logger.Warn("Postgres takes no more connections: calls wait for those there are; raise its limit, or lower --db-max-connections",
+				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
+			d.read.SetMaxOpenConns(d.reads)
+			d.log.SetMaxOpenConns(d.appends)
+		case now-waited >= poolWait:
+			d.o.Logger.Warn("calls wait for database connections; raise --db-max-connections",
+				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
+		}
+		waited, calls = now, n
+	}
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"time"
 
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/driver/pgdriver"
@@ -26,35 +24,76 @@ func (driverLog) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "pgdriver")
 }
 
+// busConns is how many connections the bus over LISTEN and NOTIFY keeps: one
+// hears, one sends.
+const busConns = 2
+
 // openPostgres opens two pools, so that reads never keep an append waiting for a
 // connection: one for the committer, one for all else.
-func (d *DB) openPostgres() error {
-	conf, err := postgresConfig(d.o.URL)
+func (d *DB) openPostgres(ctx context.Context) error {
+	conf, err := pgconnect.Parse(d.o.URL)
 	if err != nil {
-		return err
+		return fmt.Errorf("the database URL %w", err)
 	}
+	d.dialect, d.server = Postgres, conf
+	looking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	found, err := conf.Look(looking)
+	if err != nil {
+		return d.openError("ping", err)
+	}
+	if found.Plain {
+		d.o.Logger.Warn("the connection to Postgres is not encrypted; set up TLS on the server and write sslmode=verify-full, "+
+			"or sslmode=disable where the network is safe", "component", "db")
+	}
+	most := d.o.MaxConns
+	if found.Limit > 0 && found.Limit < most {
+		most = found.Limit
+		d.o.Logger.Warn("Postgres allows fewer connections than set", "component", "db", "setting", "--db-max-connections", "is", d.o.MaxConns, "allowed", most)
+	}
+	d.share(most)
 	// The server gives up first: a client that hangs up leaves a backend waiting
 	// for its lock otherwise, and then committing. lock_timeout covers row locks
 	// of an application; statement_timeout what else could hang.
-	conf.ConnParams = map[string]any{
-		"lock_timeout":                        "1600ms",
-		"statement_timeout":                   "2500ms",
-		"idle_in_transaction_session_timeout": "5000ms",
-		"jit":                                 "off",
-		// Ranges of an index are read in its order here, with a LIMIT; a bitmap
-		// would only be sorted again.
-		"enable_bitmapscan": "off",
+	limits := []pgconnect.Setting{
+		{Name: "lock_timeout", Value: "1600ms"},
+		{Name: "statement_timeout", Value: "2500ms"},
+		{Name: "idle_in_transaction_session_timeout", Value: "5000ms"},
 	}
-	d.dialect = Postgres
-	d.read = pool(conf, d.o.Conns)
+	d.read = d.pool(d.reads, limits)
 	d.write = d.read
-	d.log = pool(conf, d.o.Writers+waiters)
+	d.log = d.pool(d.appends, limits)
 	return nil
 }
 
-// pool opens a pool of at most n connections over conf.
-func pool(conf pgdriver.Config, n int) *bun.DB {
-	db := sql.OpenDB(connector{pgdriver.NewConnector(pgdriver.WithConfig(&conf))})
+// share divides at most n connections: those of the bus, the committer's, and
+// the rest, which gets most.
+func (d *DB) share(n int) {
+	if d.o.Node != "" {
+		n -= busConns
+	}
+	d.appends = min(max(1, n/3), d.o.Writers+waiters)
+	d.reads = max(1, n-d.appends)
+	if d.o.Writers > 1 {
+		d.o.Writers = max(1, min(d.o.Writers, d.appends-1))
+	}
+	d.waiters = max(1, d.appends-d.o.Writers)
+}
+
+// pool opens a pool of at most n connections.
+func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
+	var db *sql.DB
+	db = sql.OpenDB(d.server.Connector(pgconnect.Options{
+		Session: pgconnect.Session{Settings: settings},
+		Reset:   alive,
+		Short: func(open int) {
+			// A call then waits for one of those there are. See watchPools.
+			if open > 0 {
+				db.SetMaxOpenConns(open)
+			}
+			d.short.Store(true)
+		},
+	}))
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -62,66 +101,33 @@ func pool(conf pgdriver.Config, n int) *bun.DB {
 	return bun.NewDB(db, pgdialect.New())
 }
 
-// connector turns what the driver says when it cannot connect into a network
-// error, which [fail] knows.
-type connector struct{ *pgdriver.Connector }
-
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	cn, err := c.Connector.Connect(ctx)
-	if err == nil {
-		return cn, nil
-	}
-	if _, answered := errors.AsType[pgdriver.Error](err); answered {
-		return nil, err
-	}
-	return nil, &connectError{err}
-}
-
-type connectError struct{ err error }
-
-func (e *connectError) Error() string { return "connect: " + e.err.Error() }
-func (e *connectError) Unwrap() error { return e.err }
-
-func postgresConfig(raw string) (pgdriver.Config, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return pgdriver.Config{}, errors.New("the database URL cannot be read: write postgres://user:password@host:port/name")
-	}
-	q := u.Query()
-	if q.Get("sslmode") == "" && (loopback(u.Hostname()) || q.Get("host") != "") {
-		q.Set("sslmode", "disable")
-		u.RawQuery = q.Encode()
-	}
-	c, err := pgdriver.NewDriver().OpenConnector(u.String())
-	if err != nil {
-		// Not wrapped: the driver's error repeats the URL with its password.
-		return pgdriver.Config{}, errors.New("the database URL has an option that cannot be used, see sslmode and sslrootcert")
-	}
-	conf := *c.(*pgdriver.Connector).Config()
-	conf.AppName = "falconbridge"
-	conf.EnableTracing = false
-	conf.BufferSize = 32 << 10
-	conf.ReadTimeout = 3 * time.Second // what no shorter context bounds
-	conf.WriteTimeout = 3 * time.Second
-	conf.ResetSessionFunc = alive
-	dialer := net.Dialer{
-		Timeout:         CallLimit,
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
-	}
-	conf.Dialer = dialer.DialContext
-	return conf, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || host == "" || (ip != nil && ip.IsLoopback())
-}
-
 // alive is asked before a pooled connection is used again: one that the server
 // closed meanwhile is replaced instead of failing a call.
 func alive(_ context.Context, cn *pgdriver.Conn) error {
 	if hungUp(cn.Conn()) {
 		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// ownSchema fails where the tables that a statement would find are not in the
+// schema where a migration would make them: with search_path=staging,public, a
+// staging without tables of its own would use production's.
+func (d *DB) ownSchema(ctx context.Context) error {
+	if d.dialect != Postgres {
+		return nil
+	}
+	var found, own sql.NullString
+	err := d.read.QueryRowContext(ctx, "SELECT (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(?)), "+
+		"current_schema()", migrationTable).Scan(&found, &own)
+	switch {
+	case err != nil:
+		return d.openError("look at the schema", err)
+	case !own.Valid:
+		return fmt.Errorf("open the postgres database: there is no schema to make the tables in; create one, or correct search_path")
+	case found.Valid && found.String != own.String:
+		return fmt.Errorf("open the postgres database: the tables found are in schema %s, new ones would be made in %s; name one of them in search_path",
+			found.String, own.String)
 	}
 	return nil
 }

@@ -7,22 +7,22 @@
 // other hints go through a bounded queue and a second connection, many to one
 // transaction.
 //
-// LISTEN needs a session: behind PgBouncer in transaction mode this bus hears
-// nothing, and every notification waits for the sweep.
+// LISTEN needs a session, which a pooler in transaction mode does not keep;
+// package db refuses to start behind one.
 package postgres
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/uptrace/bun/driver/pgdriver"
-
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/bus"
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
 // channel is what falcon_append notifies.
@@ -43,9 +43,9 @@ type Options struct {
 
 // Bus implements [bridge.Bus].
 type Bus struct {
-	node  string
-	conf  pgdriver.Config
-	probe time.Duration
+	node   string
+	server *pgconnect.Config
+	probe  time.Duration
 
 	count    bus.Counters
 	queue    *bus.Queue
@@ -58,11 +58,11 @@ func New(o Options) (*Bus, error) {
 	if o.Node == "" {
 		return nil, errors.New("the Postgres bus needs the node's name")
 	}
-	conf, err := config(o.URL)
+	server, err := pgconnect.Parse(o.URL)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the database URL %w", err)
 	}
-	b := &Bus{node: o.Node, conf: conf, probe: cmp.Or(o.Probe, 5*time.Second)}
+	b := &Bus{node: o.Node, server: server, probe: cmp.Or(o.Probe, 5*time.Second)}
 	b.queue = bus.NewQueue(cmp.Or(o.Queue, 4096), &b.count)
 	b.sessions.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "bus")
 	b.sessions.Count = &b.count

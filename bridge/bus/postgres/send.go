@@ -2,10 +2,11 @@ package postgres
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/bus"
@@ -21,10 +22,10 @@ const (
 // transaction: NOTIFY takes a lock over all databases when it commits.
 func (b *Bus) send(ctx context.Context) {
 	var pause bus.Backoff
-	var conn *login
+	var conn *pgconn.PgConn
 	defer func() {
 		if conn != nil {
-			conn.Close()
+			hangUp(conn)
 		}
 	}()
 	for {
@@ -51,32 +52,32 @@ func (b *Bus) send(ctx context.Context) {
 
 // notify sends hints over *conn, connecting where there is none. After an error
 // there is none.
-func (b *Bus) notify(ctx context.Context, conn **login, hints []bridge.Hint) error {
+func (b *Bus) notify(ctx context.Context, conn **pgconn.PgConn, hints []bridge.Hint) error {
 	messages := bus.Encode(b.node, hints, maxPayload)
 	if len(messages) == 0 {
 		return nil
 	}
 	if *conn == nil {
-		c, err := b.dial(ctx)
+		c, err := b.dial(ctx, nil)
 		if err != nil {
 			return err
 		}
 		*conn = c
 	}
 	var query strings.Builder
-	args := make([]driver.NamedValue, len(messages))
+	args := make([][]byte, len(messages))
 	query.WriteString("SELECT ")
 	for i, m := range messages {
 		if i > 0 {
 			query.WriteString(", ")
 		}
 		fmt.Fprintf(&query, "pg_notify('%s', $%d)", channel, i+1)
-		args[i] = driver.NamedValue{Ordinal: i + 1, Value: string(m)}
+		args[i] = m
 	}
 	limited, cancel := context.WithTimeout(ctx, sendLimit)
 	defer cancel()
-	if _, err := (*conn).ExecContext(limited, query.String(), args); err != nil {
-		(*conn).Close()
+	if err := (*conn).ExecParams(limited, query.String(), args, nil, nil, nil).Read().Err; err != nil {
+		hangUp(*conn)
 		*conn = nil
 		return fmt.Errorf("notify: %w", err)
 	}

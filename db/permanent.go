@@ -1,0 +1,47 @@
+package db
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/falconalert/falconbridge/internal/pgconnect"
+)
+
+// permanent returns what to do about an error that no waiting cures: the server
+// is not one to use, it does not let this user in, or the user lacks rights or
+// tables. It is nil for every other error, which may pass.
+func permanent(err error) error {
+	if errors.Is(err, pgconnect.ErrUnfit) {
+		return err
+	}
+	connect, connecting := errors.AsType[*pgconnect.Error](err)
+	if connecting && connect.State == "" && connect.Untrusted() {
+		return fmt.Errorf("%w; look at the server's TLS and at sslmode, sslrootcert and channel_binding in the URL", connect)
+	}
+	state := pgconnect.State(err)
+	advice := advices[state]
+	if advice == "" && strings.HasPrefix(state, "28") {
+		advice = "the server does not let this user in; look at the user, pg_hba.conf and sslmode"
+	}
+	switch {
+	case advice == "":
+		return nil
+	case connecting && (state == "42704" || state == "22023"):
+		return fmt.Errorf("%s: %s (SQLSTATE %s)", advice, connect.Said, state)
+	}
+	return fmt.Errorf("%s (SQLSTATE %s)", advice, state)
+}
+
+// advices are what to do, by SQLSTATE (Postgres, appendix A).
+var advices = map[string]string{
+	"28P01": "the user or the password is wrong",
+	"3D000": "there is no database of that name; create it, or correct the name",
+	"3F000": "there is no schema to make the tables in; create it, or correct search_path",
+	"42501": "the user lacks a right: it needs to own the falcon_ tables, or CREATE on the schema to make them, and CONNECT on the database",
+	"42704": "the URL, or the role, sets what this server does not know",
+	"22023": "the URL, or the role, sets a value that this server refuses",
+	"42P01": "a table is missing though its migration was applied; restore the database, or look at search_path",
+	"42703": "a column is missing; the schema is of another version of falconbridge",
+	"42883": "a function is missing; the schema is of another version of falconbridge",
+}

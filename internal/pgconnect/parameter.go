@@ -1,0 +1,174 @@
+package pgconnect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// unsupported are parameters of libpq that would promise what this program does
+// not do. They are refused, with what to do.
+var unsupported = map[string]string{
+	"load_balance_hosts": "leave it out: the hosts are tried in order",
+	"oauth_client_id":    "use a password or a client certificate",
+	"oauth_issuer":       "use a password or a client certificate",
+	"replication":        "leave it out",
+	"requirepeer":        "leave it out, and protect the socket's directory",
+	"scram_client_key":   "use a password",
+	"scram_server_key":   "use a password",
+	"ssl":                "write sslmode",
+	"sslcrl":             "leave it out: revoked certificates are not looked up",
+	"sslcrldir":          "leave it out: revoked certificates are not looked up",
+	"sslkeylogfile":      "leave it out",
+}
+
+// harmless are the values with which a parameter of unsupported asks for
+// nothing.
+var harmless = map[string][]string{
+	"load_balance_hosts": {"disable"},
+	"replication":        {"false", "off", "no", "0"},
+}
+
+// ignored are parameters that change nothing here: what libpq needs for Kerberos
+// and compression, TCP timeouts where every call has a shorter one, and what
+// hosters and other clients add for themselves.
+var ignored = map[string]bool{
+	"gssdelegation": true, "gsslib": true, "sslcompression": true, "tcp_user_timeout": true,
+	"oauth_client_secret": true, "oauth_scope": true,
+
+	"pgbouncer": true, "supa": true, "workaround": true, "uselibpqcompat": true, // hosters
+	"connection_limit": true, "pool_timeout": true, "socket_timeout": true, "statement_cache_size": true, // Prisma
+}
+
+// sort takes the parameters that pgconn does not know: those of libpq, those of
+// hosters, and server settings, which are the rest. Only application_name and
+// options stay for the startup message: a pooler refuses others.
+func (c *Config) sort(params map[string]string) error {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	startup := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		value := params[name]
+		var err error
+		switch advice, refused := unsupported[name]; {
+		case ignored[name] || refused && slices.Contains(harmless[name], value):
+		case refused:
+			err = fmt.Errorf("cannot be used; %s", advice)
+		case name == "application_name", name == "options":
+			startup[name] = value
+		case name == "fallback_application_name":
+			if params["application_name"] == "" {
+				startup["application_name"] = value
+			}
+		case name == "gssencmode":
+			if value == "require" {
+				err = errors.New("cannot be used; encrypt with sslmode")
+			}
+		case name == "hostaddr":
+			err = c.addresses(value)
+		case strings.HasPrefix(name, "keepalives"):
+			err = keepAlive(&dialer.KeepAliveConfig, name, value)
+		case name == "ssl_min_protocol_version", name == "ssl_max_protocol_version":
+			err = c.tlsVersion(name, value)
+		case name == "client_encoding":
+			if v := strings.ToUpper(strings.ReplaceAll(value, "-", "")); v != "UTF8" && v != "AUTO" {
+				err = errors.New("cannot be used; falconbridge speaks UTF8")
+			}
+		case name == "schema":
+			c.settings = append(c.settings, Setting{"search_path", value})
+		case !isSetting(name):
+			err = errors.New("is no parameter")
+		default:
+			c.settings = append(c.settings, Setting{strings.ToLower(name), value})
+		}
+		if err != nil {
+			return fmt.Errorf("its parameter %s %w", name, err)
+		}
+	}
+	c.login.DialFunc = dialer.DialContext
+	c.login.RuntimeParams = startup
+	return nil
+}
+
+// isSetting reports whether name could be a setting's: letters, digits, _ and
+// the dot of an extension's.
+func isSetting(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+}
+
+func keepAlive(k *net.KeepAliveConfig, name, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 0 {
+		return errors.New("is not a whole number")
+	}
+	seconds := time.Duration(n) * time.Second
+	switch {
+	case name == "keepalives":
+		k.Enable = n != 0
+	case n == 0: // the default
+	case name == "keepalives_idle":
+		k.Idle = seconds
+	case name == "keepalives_interval":
+		k.Interval = seconds
+	case name == "keepalives_count":
+		k.Count = n
+	default:
+		return errors.New("is no parameter")
+	}
+	return nil
+}
+
+// addresses are where the hosts are, so that no name is looked up; their names
+// still count for certificates.
+func (c *Config) addresses(list string) error {
+	addrs := strings.Split(list, ",")
+	of := make(map[string]string)
+	i := -1
+	for _, h := range c.all() {
+		if i < 0 || i < len(addrs) && of[h.Host] == "" {
+			if i++; i >= len(addrs) {
+				break
+			}
+			of[h.Host] = addrs[i]
+		}
+	}
+	if len(of) != len(addrs) || len(addrs) != c.hosts {
+		return errors.New("has not one address for each host")
+	}
+	for _, a := range addrs {
+		if net.ParseIP(a) == nil {
+			return errors.New("is not a list of IP addresses")
+		}
+	}
+	c.login.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{of[host]}, nil }
+	return nil
+}
+
+func (c *Config) tlsVersion(name, value string) error {
+	version := map[string]uint16{"": 0, "TLSv1": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13}
+	v, known := version[value]
+	if !known {
+		return errors.New("is none of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3")
+	}
+	hosts := append([]*pgconn.FallbackConfig{{TLSConfig: c.login.TLSConfig}}, c.login.Fallbacks...)
+	for _, h := range hosts {
+		switch {
+		case h.TLSConfig == nil:
+		case name == "ssl_min_protocol_version":
+			h.TLSConfig.MinVersion = v
+		default:
+			h.TLSConfig.MaxVersion = v
+		}
+	}
+	return nil
+}
