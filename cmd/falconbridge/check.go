@@ -25,6 +25,8 @@ type checked struct {
 	bus         string   // auto, or a redis URL
 	relayURL    *url.URL // nil is none
 
+	dbMaxConnections int
+
 	keys    keySettings
 	origins bridge.Origins
 	topics  bridge.Topics

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge/relay"
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
 func (s *settings) checkStore(c *checked, ps *problems) {
@@ -41,20 +42,20 @@ func (s *settings) checkStore(c *checked, ps *problems) {
 	}
 }
 
-// checkDatabase wants postgres://… with a host, or sqlite:<path>.
+// checkDatabase wants a connection string of Postgres, or sqlite:<path>.
 func (s *settings) checkDatabase(c *checked, ps *problems) {
+	c.dbMaxConnections = read(ps, "db-max-connections", s.DBMaxConnections, parseCount, "write a number, 4 or more")
+	if c.dbMaxConnections > 0 && c.dbMaxConnections < 4 {
+		ps.add("db-max-connections", "is too few", "write 4 or more: one to read, one to append, two to listen and notify")
+	}
 	c.sqlite = c.databaseURL == "" || strings.HasPrefix(c.databaseURL, "sqlite:")
 	if c.sqlite {
 		return
 	}
-	u, err := url.Parse(c.databaseURL)
-	switch {
-	case err != nil:
-		ps.add("database-url", "is not a URL", "write postgres://user:password@host:5432/name, special characters percent-encoded")
-	case u.Scheme != "postgres" && u.Scheme != "postgresql":
+	if !pgconnect.Is(c.databaseURL) {
 		ps.add("database-url", "is not of Postgres", "write postgres://…, or leave it out for SQLite")
-	case u.Host == "" && u.Query().Get("host") == "":
-		ps.add("database-url", "names no host", "write postgres://user:password@host:5432/name")
+	} else if _, err := pgconnect.Parse(c.databaseURL); err != nil {
+		ps.add("database-url", err.Error(), "see docs/configuration.md#connecting-to-postgres")
 	}
 }
 

@@ -69,6 +69,7 @@ func (s *settings) effective(c checked) [][2]string {
 		{"trusted-proxies", s.TrustedProxies},
 		{"data-dir", s.DataDir},
 		{"database-url", database},
+		{"db-max-connections", s.DBMaxConnections},
 		{"auto-migrate", string(s.AutoMigrate)},
 		{"bus", maskURL(c.bus)},
 		{"relay-url", relay},

@@ -20,7 +20,7 @@ const databaseFile = "falconbridge.db"
 // openDatabase opens the configured database and waits until it answers, at most
 // --start-timeout: it may start at the same time as this program.
 func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger) (*db.DB, error) {
-	o := db.Options{URL: c.databaseURL, Node: node, Logger: log}
+	o := db.Options{URL: c.databaseURL, Node: node, Logger: log, MaxConns: c.dbMaxConnections, MigrateWait: c.startTimeout}
 	if o.URL == "" {
 		o.URL = c.sqliteFile()
 		if err := makeDataDir(c.dataDir, log); err != nil {

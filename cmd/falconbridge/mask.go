@@ -3,6 +3,8 @@ package main
 import (
 	"net/url"
 	"strings"
+
+	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
 const masked = "********"
@@ -22,6 +24,9 @@ func maskURL(s string) string {
 	if s == "" || s == busAuto {
 		return s
 	}
+	if pgconnect.Is(s) {
+		return maskPostgres(s)
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" && u.Opaque == "" {
 		return masked
@@ -33,7 +38,7 @@ func maskURL(s string) string {
 	if u.User != nil {
 		if _, has := u.User.Password(); has {
 			u.User = url.UserPassword(u.User.Username(), mark)
-		} else if !strings.HasPrefix(u.Scheme, "postgres") {
+		} else {
 			u.User = url.User(mark)
 		}
 	}
@@ -45,6 +50,33 @@ func maskURL(s string) string {
 	}
 	u.RawQuery, u.Fragment = q.Encode(), ""
 	return strings.ReplaceAll(u.String(), mark, masked)
+}
+
+// maskPostgres is maskURL for what net/url does not read: several hosts, or none.
+func maskPostgres(s string) string {
+	if _, err := pgconnect.Parse(s); err != nil {
+		return masked
+	}
+	s, query, found := strings.Cut(s, "?")
+	if at := strings.LastIndex(s, "@"); at > 0 {
+		if user, _, has := strings.Cut(s[:at], "://"); has {
+			name, _, password := strings.Cut(s[len(user)+3:at], ":")
+			if password {
+				name += ":" + masked
+			}
+			s = user + "://" + name + s[at:]
+		}
+	}
+	if !found {
+		return s
+	}
+	pairs := strings.Split(query, "&")
+	for i, p := range pairs {
+		if name, _, _ := strings.Cut(p, "="); soundsSecret(name) {
+			pairs[i] = name + "=" + masked
+		}
+	}
+	return s + "?" + strings.Join(pairs, "&")
 }
 
 func soundsSecret(name string) bool {

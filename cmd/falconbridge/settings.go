@@ -23,6 +23,8 @@ type settings struct {
 	RelayURL        string `name:"relay-url" group:"store" placeholder:"URL" help:"mqtt(s)://user:pass@host:port of an MQTT 5 broker to publish to as well."`
 	RelayURLFile    string `name:"relay-url-file" group:"store" placeholder:"FILE" help:"File that holds --relay-url."`
 
+	DBMaxConnections string `name:"db-max-connections" group:"store" default:"20" placeholder:"N" help:"Postgres connections of this process, all pools together; calls wait for one within their deadline. Default ${default}."`
+
 	JWTSecret         string `name:"jwt-secret" group:"keys" placeholder:"TEXT" help:"HS256/384/512 secret, at least 32 bytes."`
 	JWTSecretFile     string `name:"jwt-secret-file" group:"keys" placeholder:"FILE" help:"File that holds --jwt-secret."`
 	JWTPublicKeyFile  string `name:"jwt-public-key-file" group:"keys" placeholder:"FILE" help:"PEM public keys for RS/PS/ES/EdDSA."`

@@ -61,7 +61,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"a certificate without its key":     {[]string{"--tls-cert", pem.Cert}, "--tls-cert (FALCON_TLS_CERT): is given without --tls-key", "both"},
 		"a certificate that is none":        {[]string{"--tls-cert", file(t, "x"), "--tls-key", pem.Key}, "--tls-cert", "PEM"},
 		"a database of another make":        {[]string{"--database-url=mysql://u:p@h/d"}, "--database-url (FALCON_DATABASE_URL): is not of Postgres", "postgres://"},
-		"a database URL that is none":       {[]string{"--database-url=postgres://u:p%zz@h/d"}, "--database-url (FALCON_DATABASE_URL): is not a URL", "percent-encoded"},
+		"a database URL that is none":       {[]string{"--database-url=postgres://u:p%zz@h/d"}, "--database-url (FALCON_DATABASE_URL): is not a URL of Postgres", "percent-encoded"},
 		"SQLite and a bus of many nodes":    {[]string{"--bus=redis://127.0.0.1:6379"}, "--bus (FALCON_BUS): several nodes cannot share SQLite", "--database-url"},
 		"an unknown bus":                    {[]string{"--bus=kafka://k"}, "--bus (FALCON_BUS): is not a known bus", "redis://"},
 		"a relay that speaks HTTP":          {[]string{"--relay-url=http://b:1883"}, "--relay-url", "mqtt://"},

@@ -82,12 +82,12 @@ func Parse(raw string) (*Config, error) {
 func parseError(err error) error {
 	var bad *pgconn.ParseConfigError
 	if !errors.As(err, &bad) {
-		return errors.New("cannot be read")
+		return errors.New("is not a URL of Postgres")
 	}
 	text := bad.Error()
 	text = text[strings.LastIndex(text, "`: ")+len("`: "):]
 	if strings.HasPrefix(text, "failed to parse") || strings.Contains(text, "://") {
-		return errors.New("cannot be read: write postgres://user:password@host:5432/name, special characters percent-encoded")
+		return errors.New("is not a URL of Postgres: write postgres://user:password@host:5432/name, special characters percent-encoded")
 	}
 	return errors.New(text)
 }
