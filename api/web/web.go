@@ -4,7 +4,9 @@
 package web
 
 import (
+	"cmp"
 	"embed"
+	"encoding/json"
 	"html"
 	"io/fs"
 	"net/http"
@@ -24,13 +26,30 @@ var pages = map[string]string{
 	"/console": "console.html",
 }
 
-// Options tell the pages where things are.
+// Options are what the pages say of this server.
 type Options struct {
 	Topics bridge.Topics // names the topics the pages subscribe to; zero: without prefix
+	Locale bridge.Locale // language of the built-in texts that the server sends; empty: Spanish
 }
 
-// topicMark is what a page's source holds in the place of the topic.
-const topicMark = "users/{user}/reports/status"
+// Marks in a page's source, for what differs from server to server.
+const (
+	topicMark  = "users/{user}/reports/status"
+	statusMark = "{status texts}"
+)
+
+// statusTexts are title and message that a report's owner receives at each status,
+// with {title} in the place of the report's title, as JSON. The console shows them
+// before a status changes.
+func statusTexts(l bridge.Locale) string {
+	var texts [][2]string
+	for _, s := range []bridge.Status{bridge.Pending, bridge.Approved, bridge.Rejected} {
+		title, message := bridge.KindReportStatus.Text(cmp.Or(l, bridge.Spanish), bridge.Subject{ReportTitle: "{title}", Status: s})
+		texts = append(texts, [2]string{title, message})
+	}
+	b, _ := json.Marshal(texts) // strings always can be written
+	return string(b)
+}
 
 // Handler serves the pages of a server without a topic prefix.
 func Handler() http.Handler { return New(Options{}) }
@@ -38,11 +57,14 @@ func Handler() http.Handler { return New(Options{}) }
 // New serves the pages. Paths that are none are answered with 404, methods other
 // than GET and HEAD with 405.
 func New(o Options) http.Handler {
-	topic := html.EscapeString(o.Topics.Prefix + topicMark)
+	marks := strings.NewReplacer(
+		topicMark, html.EscapeString(o.Topics.Prefix+topicMark),
+		statusMark, html.EscapeString(statusTexts(o.Locale)),
+	)
 	served := make(handler)
 	each(func(name string, body []byte) {
 		if path.Ext(name) == ".html" {
-			body = []byte(strings.ReplaceAll(string(body), topicMark, topic))
+			body = []byte(marks.Replace(string(body)))
 		}
 		served["/assets/"+name] = newAsset(name, body)
 	})

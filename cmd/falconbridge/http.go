@@ -20,7 +20,7 @@ func (s *server) startHTTP(context.Context) error {
 	}
 	h, err := api.New(api.Options{
 		Service: s.service, Verifier: s.verifier, Origins: s.c.origins, Topics: s.c.topics, Locale: s.c.locale,
-		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.topics}),
+		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.topics, Locale: s.c.locale}),
 		Ready: s.ready, RequestRatePerUser: s.c.requestRate, RequestRatePerAddress: s.c.requestRatePerIP, SharedRate: rate,
 		TrustedProxies: s.c.proxies, Limited: s.metrics.limited, Version: version(), Logger: s.log,
 	})

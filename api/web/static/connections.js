@@ -7,7 +7,7 @@ const protocols = { 4: "3.1.1", 5: "5" };
 
 const columns = {
   userId: (c, pick) => h("button", { type: "button", class: "link strong", onclick: () => pick(String(c.user)) }, String(c.user)),
-  client: (c) => [h("code", { title: c.client_id }, c.client_id), c.persistent ? h("span", { class: "tag", title: t("persistentHint") }, t("persistent")) : null],
+  client: (c) => [h("code", { dir: "auto", title: c.client_id }, c.client_id), c.persistent ? h("span", { class: "tag", title: t("persistentHint") }, t("persistent")) : null],
   protocol: (c) => `MQTT ${protocols[c.protocol] ?? c.protocol}`,
   transport: (c) => c.transport,
   node: (c) => c.node,

@@ -33,7 +33,7 @@ class Board {
   constructor(token) {
     this.#token = token;
     this.#rest = new Rest(token);
-    const run = (act, done) => this.#run(act, done);
+    const run = (act, done, about) => this.#run(act, done, about);
     const pick = (user) => this.#person.open(user);
     this.#connections = new Connections(this.#rest, pick);
     this.#person = new Person(this.#rest, run);
@@ -106,13 +106,13 @@ class Board {
       {},
       h("time", { datetime: item.created_at }, timeOfDay(new Date(item.created_at))),
       h("button", { type: "button", class: "link strong", onclick: () => this.#person.open(user) }, user),
-      h("span", {}, item.title),
+      h("span", { dir: "auto" }, item.title),
     ));
     while (stream.children.length > shownLines) stream.lastChild.remove();
   }
 
-  /** Does what the operator asked for; done(answer) says that it is done. */
-  async #run(act, done) {
+  /** Does what the operator asked for; done(answer) says that it is done, about names to what. */
+  async #run(act, done, about) {
     try {
       const answer = await act();
       if (done) {
@@ -122,7 +122,7 @@ class Board {
     } catch (error) {
       if (error.status === undefined) throw error;
       if (error.status === 401) this.#end();
-      else tellFailure(error);
+      else tellFailure(error, about);
     }
   }
 

@@ -1,7 +1,7 @@
 // The list of notifications, grouped by local day. Elements are kept from one
 // drawing to the next, so that focus and scroll position stay where they are.
 
-import { $, arrange, h, icon, setText, show } from "./dom.js";
+import { arrange, h, icon, setText, show } from "./dom.js";
 import { dayName, dayOf, fullTime, t, timeOfDay } from "./i18n.js";
 
 const statusIcons = { 1: "clock", 2: "check", 3: "cross" };
@@ -87,7 +87,7 @@ export class List {
   #build(item) {
     const at = new Date(item.created_at);
     const known = t(`status${item.status_id}`);
-    const title = h("h3", { class: "title", id: `title-${item.seq}` }, item.title);
+    const title = h("h3", { class: "title", dir: "auto", id: `title-${item.seq}` }, item.title);
     const mark = h("span", { class: "unseen" }, t("unreadMark"));
     const read = h("button", { type: "button", class: "link", "aria-describedby": title.id, onclick: () => this.#on.read(item.seq) }, t("markRead"));
     const remove = h(
@@ -104,7 +104,7 @@ export class List {
         "div",
         { class: "body" },
         h("div", { class: "line-1" }, mark, title, h("time", { datetime: item.created_at, title: fullTime(at) }, timeOfDay(at))),
-        h("p", { class: "message" }, item.message),
+        h("p", { class: "message", dir: "auto" }, item.message),
         h("div", { class: "line-3" }, known ? h("span", { class: "chip" }, known) : null, h("span", { class: "acts" }, read, remove)),
       ),
     );
@@ -142,22 +142,4 @@ export class List {
     else return;
     e.preventDefault();
   }
-}
-
-/** Asks before something is deleted for good. */
-export function confirmRemoval(title) {
-  const dialog = $("confirm");
-  setText($("confirm-what"), title);
-  dialog.returnValue = "";
-  $("confirm-yes").onclick = () => dialog.close("yes");
-  $("confirm-no").onclick = () => dialog.close("");
-  dialog.showModal();
-  return new Promise((done) => {
-    const closed = () => {
-      if (dialog.open) return; // the event comes late: it tells of the question before this one
-      dialog.removeEventListener("close", closed);
-      done(dialog.returnValue === "yes");
-    };
-    dialog.addEventListener("close", closed);
-  });
 }

@@ -1,9 +1,10 @@
 // The inbox page: welcome or inbox, and what the user does there.
 
+import { confirm } from "./confirm.js";
 import { $, setText, show } from "./dom.js";
 import { number, startLanguages, t } from "./i18n.js";
 import { Inbox } from "./inbox.js";
-import { List, confirmRemoval } from "./list.js";
+import { List } from "./list.js";
 import { Rest } from "./rest.js";
 import { drawSignIn, flawOf, signIn, signOut } from "./signin.js";
 import { announce, tellFailure, toast } from "./toast.js";
@@ -17,7 +18,8 @@ let fresh = new Set();
 const list = new List($("days"), {
   read: (seq) => run(() => inbox.read(seq)),
   remove: async (seq) => {
-    if (!(await confirmRemoval(inbox.items.get(seq)?.title ?? ""))) return;
+    const what = inbox.items.get(seq)?.title ?? "";
+    if (!(await confirm({ title: t("removeTitle"), what, text: t("removeText"), yes: t("remove") }))) return;
     const next = list.neighbour(seq);
     await run(() => inbox.remove(seq), t("removed"));
     (next?.isConnected ? next : $("main")).focus();

@@ -1,6 +1,7 @@
 // One user: their history and deliveries, their connections, and what an operator may
 // do to them.
 
+import { confirm } from "./confirm.js";
 import { $, h, show } from "./dom.js";
 import { connectionTable } from "./connections.js";
 import { fullTime, since, t } from "./i18n.js";
@@ -10,12 +11,13 @@ const page = 20;
 export class Person {
   #rest;
   #run;
-  #user = null;
+  #user = null; // the one shown
+  #openings = 0; // how many were asked for: only the last one is shown
   #history = [];
   #more = false;
   #connections = [];
 
-  /** run(act, done) does something and tells how it went. */
+  /** run(act, done, about) does something to a user and says how it went. */
   constructor(rest, run) {
     this.#rest = rest;
     this.#run = run;
@@ -23,30 +25,34 @@ export class Person {
       e.preventDefault();
       if ($("who").value.trim()) this.open($("who").value.trim());
     };
+    // The actions are for the user who is named: not for a former one, while another is typed.
+    $("who").oninput = () => $("who").value.trim() !== this.#user && this.#close();
   }
 
-  get user() {
-    return this.#user;
-  }
-
+  /** Shows a user. Whoever was shown before goes at once, also where this one cannot be read. */
   async open(user) {
     $("who").value = user;
+    if (user !== this.#user) this.#close();
+    const opening = ++this.#openings;
     await this.#run(async () => {
       const [first, live] = await Promise.all([
         this.#rest.list({ user, limit: page }),
         this.#rest.page("admin/connections", { user, limit: 50 }),
       ]);
+      if (opening !== this.#openings) return; // another one was asked for meanwhile
       this.#user = user;
       this.#history = first.items;
       this.#more = first.more;
       this.#connections = live.items;
       this.draw();
       $("person-title").scrollIntoView({ block: "nearest" });
-    });
+    }, null, t("user", user));
   }
 
-  refresh() {
-    return this.#user === null ? undefined : this.open(this.#user);
+  #close() {
+    this.#openings++;
+    this.#user = null;
+    this.draw();
   }
 
   /** A notification of this user came live. */
@@ -60,26 +66,27 @@ export class Person {
 
   draw() {
     const root = $("person");
-    if (this.#user === null) return root.replaceChildren(h("p", { class: "none" }, t("personHint")));
+    const user = this.#user;
+    if (user === null) return root.replaceChildren(h("p", { class: "none" }, t("personHint")));
     root.replaceChildren(
       h(
         "div",
         { class: "person" },
-        h("div", {}, h("h3", {}, t("history")), this.#list()),
-        h("div", {}, h("h3", {}, t("sendTest")), this.#form(), h("h3", {}, t("actions")), this.#actions(), h("h3", {}, t("devices")), this.#devices()),
+        h("div", {}, h("h3", {}, t("history", user)), this.#list(user)),
+        h("div", {}, h("h3", {}, t("sendTest", user)), this.#form(user), h("h3", {}, t("actions", user)), this.#actions(user), h("h3", {}, t("devices", user)), this.#devices()),
       ),
     );
   }
 
-  #list() {
+  #list(user) {
     if (this.#history.length === 0) return h("p", { class: "none" }, t("noHistory"));
     const list = h("ol", { class: "history" }, this.#history.map((item) => this.#row(item)));
     const more = h("button", { type: "button", class: "quiet", onclick: () => this.#run(async () => {
-      const next = await this.#rest.list({ user: this.#user, limit: page, before: this.#history.at(-1).seq });
+      const next = await this.#rest.list({ user, limit: page, before: this.#history.at(-1).seq });
       this.#history.push(...next.items);
       list.append(...next.items.map((item) => this.#row(item)));
       show(more, next.more);
-    }) }, t("older"));
+    }, null, t("user", user)) }, t("older"));
     show(more, this.#more);
     return h("div", {}, list, more);
   }
@@ -95,7 +102,7 @@ export class Person {
       answer.replaceChildren(...devices.map((d) => h(
         "li",
         { class: d.acknowledged ? "good" : "wait" },
-        h("code", {}, d.client_id),
+        h("code", { dir: "auto" }, d.client_id),
         ` ${t(d.acknowledged ? "acknowledged" : "notAcknowledged")}`,
       )));
       if (devices.length === 0) answer.append(h("li", {}, t("noDevices")));
@@ -106,7 +113,7 @@ export class Person {
       "li",
       {},
       h("span", { class: "seq" }, `#${item.seq}`),
-      h("div", {}, h("strong", {}, item.title), h("p", {}, item.message), h(
+      h("div", {}, h("strong", { dir: "auto" }, item.title), h("p", { dir: "auto" }, item.message), h(
         "p",
         { class: "hint" },
         h("time", { datetime: item.created_at, title: fullTime(new Date(item.created_at)) }, since(item.created_at)),
@@ -121,48 +128,41 @@ export class Person {
     return connectionTable(this.#connections, ["client", "transport", "connectedFor"]);
   }
 
-  #form() {
-    const title = h("input", { id: "test-title", maxlength: "255", required: true });
-    const message = h("textarea", { id: "test-message", rows: "2", maxlength: "4000", required: true });
+  #form(user) {
+    const title = h("input", { id: "test-title", dir: "auto", maxlength: "255", required: true });
+    const message = h("textarea", { id: "test-message", dir: "auto", rows: "2", maxlength: "4000", required: true });
     title.value = t("testTitle");
     message.value = t("testMessage");
-    const form = h(
+    return h(
       "form",
       { class: "stack", onsubmit: (e) => {
         e.preventDefault();
-        this.#run(() => this.#rest.send("POST", "notifications", {
-          title: title.value, message: message.value, created_by: this.#user,
-        }), (made) => t("sentAs", made.seq));
+        this.#run(
+          () => this.#rest.send("POST", "notifications", { title: title.value, message: message.value, created_by: user }),
+          (made) => t("sentAs", user, made.seq),
+          t("user", user),
+        );
       } },
       h("label", { for: title.id }, t("title")), title,
       h("label", { for: message.id }, t("message")), message,
-      h("button", { type: "submit", class: "primary" }, t("send")),
+      h("button", { type: "submit", class: "primary" }, t("send", user)),
     );
-    return form;
   }
 
-  #actions() {
-    const path = encodeURIComponent(this.#user);
-    const button = (name, act) => h("button", { type: "button", class: "danger", onclick: () => this.#ask(name, act) }, t(name));
+  #actions(user) {
+    const button = (name, act) => h("button", { type: "button", class: "danger", onclick: () => this.#ask(user, name, act) }, t(name, user));
     return h(
       "div",
       { class: "row" },
-      button("disconnect", () => this.#rest.send("DELETE", `admin/users/${path}/connections`)),
-      button("revoke", () => this.#rest.send("POST", "admin/revocations", { user: this.#user })),
+      button("disconnect", () => this.#rest.send("DELETE", `admin/users/${encodeURIComponent(user)}/connections`)),
+      button("revoke", () => this.#rest.send("POST", "admin/revocations", { user })),
     );
   }
 
   /** Asks first: both interrupt somebody. */
-  #ask(name, act) {
-    const dialog = $("confirm");
-    $("confirm-title").textContent = t(`${name}Title`, this.#user);
-    $("confirm-text").textContent = t(`${name}Text`);
-    $("confirm-yes").textContent = t(name);
-    $("confirm-yes").onclick = () => {
-      dialog.close();
-      this.#run(act, () => t(`${name}Done`)).then(() => this.refresh());
-    };
-    $("confirm-no").onclick = () => dialog.close();
-    dialog.showModal();
+  async #ask(user, name, act) {
+    if (!(await confirm({ title: t(`${name}Title`, user), text: t(`${name}Text`), yes: t(name, user) }))) return;
+    await this.#run(act, () => t(`${name}Done`, user), t("user", user));
+    if (this.#user === user) await this.open(user);
   }
 }

@@ -1,9 +1,12 @@
 // The reports and their status.
 
+import { confirm } from "./confirm.js";
 import { $, h } from "./dom.js";
 import { fullTime, since, t } from "./i18n.js";
 
 const statuses = [1, 2, 3];
+/** Title and message that the server sends at each status, with {title} where the report's stands. */
+const texts = JSON.parse(document.querySelector('meta[name="falcon-status-texts"]').content);
 
 export class Reports {
   #rest;
@@ -50,27 +53,43 @@ export class Reports {
       { class: `status-${report.status_id}`, "aria-label": t("statusOf", report.title) },
       statuses.map((id) => h("option", { value: id, selected: id === report.status_id }, t(`status${id}`))),
     );
-    choice.onchange = () => this.#run(async () => {
-      choice.disabled = true;
-      try {
-        const changed = await this.#rest.send("PUT", `admin/reports/${report.id}/status`, { status_id: Number(choice.value) });
-        report.status_id = changed.status_id;
-        report.updated_at = changed.updated_at;
-        return changed.notification;
-      } finally {
-        choice.disabled = false;
-        choice.value = String(report.status_id); // what holds, also after a refusal
-        choice.className = `status-${report.status_id}`;
-      }
-    }, (told) => (told ? t("ownerTold", told.seq) : t("sameStatus")));
+    choice.onchange = () => this.#change(report, choice);
     return h(
       "tr",
       {},
       h("td", {}, String(report.id)),
-      h("td", { class: "text" }, report.title),
+      h("td", { class: "text", dir: "auto" }, report.title),
       h("td", {}, h("button", { type: "button", class: "link strong", onclick: () => this.#pick(String(report.created_by)) }, String(report.created_by))),
       h("td", { title: fullTime(new Date(report.updated_at)) }, since(report.updated_at)),
       h("td", {}, choice),
     );
+  }
+
+  /** Asks before a status changes: its reporter is notified, and an arrow key is enough to choose. */
+  async #change(report, choice) {
+    const status = Number(choice.value);
+    const owner = String(report.created_by);
+    const [title, message] = texts[status - 1].map((text) => text.replaceAll("{title}", () => report.title));
+    const agreed = await confirm({
+      title: t("statusTitle", report.id, t(`status${status}`)),
+      what: `${title}\n${message}`,
+      text: t("statusText", owner),
+      yes: t("statusYes", owner),
+    });
+    if (agreed) {
+      await this.#run(async () => {
+        choice.disabled = true;
+        try {
+          const changed = await this.#rest.send("PUT", `admin/reports/${report.id}/status`, { status_id: status });
+          report.status_id = changed.status_id;
+          report.updated_at = changed.updated_at;
+          return changed.notification;
+        } finally {
+          choice.disabled = false;
+        }
+      }, (told) => (told ? t("ownerTold", report.id, owner, told.seq) : t("sameStatus", report.id)), t("report", report.id));
+    }
+    choice.value = String(report.status_id); // what it is, also after a refusal
+    choice.className = `status-${report.status_id}`;
   }
 }

@@ -14,7 +14,7 @@ export function toast(title, text = "", { kind = "news", act } = {}) {
     clearTimeout(timer);
     node.remove();
   };
-  const words = [h("strong", {}, title), text ? h("span", {}, text) : null];
+  const words = [h("strong", { dir: "auto" }, title), text ? h("span", { dir: "auto" }, text) : null];
   const node = h(
     "div",
     { class: `toast ${kind}` },
@@ -42,9 +42,10 @@ export function announce(text) {
   requestAnimationFrame(() => (node.textContent = text)); // the same words twice are said twice
 }
 
-/** Tells why something did not work. */
-export function tellFailure(error) {
-  if (error.status === 429) toast(t("failedBusy", error.retryAfter || 1), "", { kind: "fault" });
-  else if (error.status === 0 || error.status === 503) toast(t("failedAway"), "", { kind: "fault" });
-  else toast(t("failed"), error.detail ?? "", { kind: "fault" });
+/** Explains why something did not work; about names what it was done to. */
+export function tellFailure(error, about = "") {
+  const fault = (title, detail = "") => toast(title, [about, detail].filter(Boolean).join(": "), { kind: "fault" });
+  if (error.status === 429) fault(t("failedBusy", error.retryAfter || 1));
+  else if (error.status === 0 || error.status === 503) fault(t("failedAway"));
+  else fault(t("failed"), error.detail);
 }
