@@ -88,7 +88,11 @@ curves: packages ## what grows with what, and a storm: points and charts into do
 	go test -run '^$$' -bench 'Devices|Growth|Payload|Nodes|Storm' -benchtime 1x -timeout 90m ./bench -args -bench.curves=$(CURDIR)/docs/performance $(BENCHARGS)
 	go run ./bench/chart docs/performance
 
+CENTRIFUGO ?= v6.9.1
+
 .PHONY: peers
-peers: ## build the peer that needs npm, where there is one
+peers: ## build the peers: Nest needs npm, Centrifugo takes some minutes the first time
 	@if command -v npm >/dev/null; then cd bench/peers/nest && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && npm run --silent build; \
 	else echo "npm is not installed: the Nest peer is left out (apt-get install nodejs npm)"; fi
+	@cd bench/peers/insert && go build -o dist/insert . && { [ -x dist/centrifugo ] || \
+	GOBIN=$(CURDIR)/bench/peers/insert/dist go install github.com/centrifugal/centrifugo/v6@$(CENTRIFUGO); }

@@ -56,7 +56,7 @@ func BenchmarkPeers(b *testing.B) {
 	r := &result{When: time.Now(), Load: loadAverage()}
 	pgb := newPgbench(b, pg)
 	all := func() []peer {
-		return []peer{falconbridge(b, s, pg.URL), nest(b, s, pg.URL), bare(b, s), mosquitto(b, s)}
+		return []peer{falconbridge(b, s, pg.URL), nest(b, s, pg.URL), insertThenPublish(b, s, pg.URL), bare(b, s), mosquitto(b, s)}
 	}
 	b.ResetTimer()
 	peers := all()

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -117,6 +118,36 @@ func nest(b *testing.B, s *token.Signer, database string) peer {
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	pid, stop := run(b, addr, []string{fmt.Sprintf("PORT=%d", port), "DATABASE_URL=" + database, "JWT_SECRET=" + secret, "NODE_ENV=production"}, node, script)
 	p.target, p.stop = target(b, s, "http://"+addr+"/notifications", "sio://"+addr, pid), stop
+	return p
+}
+
+// insertThenPublish starts Centrifugo and the service that inserts each notification
+// and then has Centrifugo publish it. The reported memory and CPU are Centrifugo's
+// where connections are measured, and the sum of both where posts are.
+func insertThenPublish(b *testing.B, s *token.Signer, database string) peer {
+	b.Helper()
+	p := peer{name: "insert, then Centrifugo"}
+	service, errService := filepath.Abs("peers/insert/dist/insert")
+	centrifugo, errCentrifugo := filepath.Abs("peers/insert/dist/centrifugo")
+	for _, path := range []string{service, centrifugo} {
+		if _, err := os.Stat(path); errors.Join(errService, errCentrifugo, err) != nil {
+			b.Logf("%s is left out: run make peers first", p.name)
+			return p
+		}
+	}
+	const key = "the publisher's key"
+	port := testserver.FreePort(b)
+	live := fmt.Sprintf("127.0.0.1:%d", port)
+	pid, stopCentrifugo := run(b, live, []string{
+		"CENTRIFUGO_HTTP_SERVER_ADDRESS=127.0.0.1", fmt.Sprintf("CENTRIFUGO_HTTP_SERVER_PORT=%d", port),
+		"CENTRIFUGO_CLIENT_TOKEN_HMAC_SECRET_KEY=" + secret, "CENTRIFUGO_HTTP_API_KEY=" + key,
+		"CENTRIFUGO_CHANNEL_WITHOUT_NAMESPACE_ALLOW_USER_LIMITED_CHANNELS=true", "CENTRIFUGO_LOG_LEVEL=error",
+	}, centrifugo)
+	addr := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(b))
+	pidService, stopService := run(b, addr, []string{"DATABASE_URL=" + database, "JWT_SECRET=" + secret, "CENTRIFUGO=http://" + live, "CENTRIFUGO_KEY=" + key}, service, addr)
+	p.target = target(b, s, "http://"+addr+"/notifications", "centrifugo://"+live, pid)
+	p.target.Helpers = []int{pidService}
+	p.stop = func() error { return errors.Join(stopService(), stopCentrifugo()) }
 	return p
 }
 

@@ -45,8 +45,11 @@ func (d *device) connect() error {
 	if err != nil {
 		return err
 	}
-	if d.t.Devices.Scheme == "sio" {
+	switch d.t.Devices.Scheme {
+	case "sio":
 		return d.connectSocketIO(token)
+	case "centrifugo":
+		return d.connectCentrifugo(token)
 	}
 	if err := d.open(); err != nil {
 		return err
@@ -90,8 +93,11 @@ func (d *device) open() error {
 
 // subscribe subscribes to the device's own topic.
 func (d *device) subscribe() error {
-	if d.t.Devices.Scheme == "sio" {
+	switch d.t.Devices.Scheme {
+	case "sio":
 		return nil // the server joins the device to its user's room
+	case "centrifugo":
+		return d.subscribeCentrifugo()
 	}
 	_ = d.nc.SetDeadline(time.Now().Add(dialTimeout))
 	if _, err := d.rw.Write(appendSubscribe(nil, d.t.Topic(user(d.user)))); err != nil {
@@ -161,8 +167,11 @@ func (d *device) flush() error {
 // ends; nil where close ended it.
 func (d *device) receive(got func(m message)) error {
 	read := d.nextMessage
-	if d.t.Devices.Scheme == "sio" {
+	switch d.t.Devices.Scheme {
+	case "sio":
 		read = d.nextEvent
+	case "centrifugo":
+		read = d.nextPublication
 	}
 	for {
 		m, err := read()
@@ -219,7 +228,7 @@ func (d *device) close() {
 	d.wmu.Lock()
 	d.closing = true
 	_ = d.nc.SetWriteDeadline(time.Now().Add(time.Second))
-	if d.t.Devices.Scheme != "sio" {
+	if s := d.t.Devices.Scheme; s != "sio" && s != "centrifugo" {
 		_, _ = d.rw.Write(disconnect)
 	}
 	d.wmu.Unlock()

@@ -17,8 +17,8 @@ type Target struct {
 	// Posts is where notifications are posted: the whole URL of the call, http or
 	// https. With the scheme mqtt they are published there instead.
 	Posts *url.URL
-	// Devices is where devices connect: mqtt, mqtts, ws or wss; sio is Socket.IO
-	// over a WebSocket.
+	// Devices is where devices connect: mqtt, mqtts, ws or wss; sio is Socket.IO and
+	// centrifugo is Centrifugo's protocol, both over a WebSocket.
 	Devices *url.URL
 
 	PostTLS, DeviceTLS *tls.Config // nil: the system's
@@ -26,7 +26,8 @@ type Target struct {
 	Topic     func(user string) string
 	Token     func(user string) (string, error) // of a device
 	PostToken func() (string, error)
-	PID       int // of the server, to read what it uses from /proc; 0: unknown
+	PID       int   // of the server, to read what it uses from /proc; 0: unknown
+	Helpers   []int // of other processes that serve posts; their CPU time is added
 	// Addresses is from how many addresses of loopback a server there is connected
 	// to, in turn, as devices come from many in life; 0: from one.
 	Addresses int
@@ -95,7 +96,7 @@ func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	return tls.Client(nc, c), nil
 }
 
-var ports = map[string]string{"http": "80", "https": "443", "mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "sio": "80"}
+var ports = map[string]string{"http": "80", "https": "443", "mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "sio": "80", "centrifugo": "80"}
 
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {

@@ -38,19 +38,29 @@ func UsageOf(pid int) (u Usage, err error) {
 	return u, nil
 }
 
-// meter watches the server's process and this one while a load lasts.
+// meter watches the server's processes and this one while a load lasts.
 type meter struct {
-	pid         int
-	server, own Usage
+	pids        []int
+	server, own time.Duration
 }
 
 func (t *Target) meter() meter {
-	m := meter{pid: t.PID}
-	m.own, _ = UsageOf(os.Getpid())
-	if m.pid != 0 {
-		m.server, _ = UsageOf(m.pid)
+	m := meter{own: cpuOf(os.Getpid())}
+	if t.PID != 0 {
+		m.pids = append([]int{t.PID}, t.Helpers...)
 	}
+	m.server = cpuOf(m.pids...)
 	return m
+}
+
+// cpuOf is what the processes spent since their starts; one that is gone counts 0.
+func cpuOf(pids ...int) (sum time.Duration) {
+	for _, pid := range pids {
+		if u, err := UsageOf(pid); err == nil {
+			sum += u.CPU
+		}
+	}
+	return sum
 }
 
 // Cost is CPU time per unit of work, in microseconds.
@@ -64,16 +74,10 @@ func (m meter) per(n uint64) (c Cost) {
 	if n == 0 {
 		return c
 	}
-	share := func(pid int, before Usage) float64 {
-		now, err := UsageOf(pid)
-		if err != nil {
-			return 0
-		}
-		return float64((now.CPU-before.CPU)/time.Microsecond) / float64(n)
+	share := func(now, before time.Duration) float64 {
+		return float64((now-before)/time.Microsecond) / float64(n)
 	}
-	c.Generator = share(os.Getpid(), m.own)
-	if m.pid != 0 {
-		c.Server = share(m.pid, m.server)
-	}
+	c.Generator = share(cpuOf(os.Getpid()), m.own)
+	c.Server = max(0, share(cpuOf(m.pids...), m.server))
 	return c
 }
