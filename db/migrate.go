@@ -66,6 +66,19 @@ func migrationError(way string, err error) error {
 
 // Status lists all migrations, oldest first. It changes nothing.
 func (d *DB) Status(ctx context.Context) ([]Migration, error) {
+	list, err := d.migrations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Migration, len(list))
+	for i, m := range list {
+		out[i] = Migration{Name: m.String(), AppliedAt: m.MigratedAt}
+	}
+	return out, nil
+}
+
+// migrations are all that there are, oldest first, with when they were applied.
+func (d *DB) migrations(ctx context.Context) (migrate.MigrationSlice, error) {
 	ms, err := discover(d.dialect)
 	if err != nil {
 		return nil, err
@@ -84,11 +97,7 @@ func (d *DB) Status(ctx context.Context) ([]Migration, error) {
 			return nil, fail("migration status", err)
 		}
 	}
-	out := make([]Migration, len(list))
-	for i, m := range list {
-		out[i] = Migration{Name: m.String(), AppliedAt: m.MigratedAt}
-	}
-	return out, nil
+	return list, nil
 }
 
 func discover(of Dialect) (*migrate.Migrations, error) {

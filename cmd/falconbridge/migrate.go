@@ -14,6 +14,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
 )
 
@@ -34,7 +35,8 @@ func (migrateCmd) Help() string {
 type (
 	migrateUp   struct{}
 	migrateDown struct {
-		Yes bool `env:"-" help:"Do not ask first, as a terminal would be."`
+		Yes   bool `env:"-" help:"Do not ask first."`
+		Force bool `env:"-" help:"Do it while a server runs on the database."`
 	}
 	migrateStatus struct{}
 )
@@ -48,7 +50,9 @@ func (migrateUp) Help() string {
 
 // Help shows how it is called.
 func (migrateDown) Help() string {
-	return `Example, on a copy of the data:
+	return `It lists what goes, and asks; without a terminal it needs --yes.
+
+Example, on a copy of the data:
 
     falconbridge migrate down --data-dir ./copy`
 }
@@ -68,22 +72,67 @@ func (migrateUp) Run(p *program) error {
 	})
 }
 
-// Run takes the last group back. Whoever sits at a terminal is asked first.
+// Run takes the last group back, after it listed what goes and somebody agreed.
 func (m migrateDown) Run(p *program) error {
 	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
-		if !m.Yes && isatty.IsTerminal(os.Stdin.Fd()) {
+		names, tables, err := d.DownPlan(ctx)
+		if err != nil || len(names) == 0 {
+			return p.report(nil, "", err)
+		}
+		if !m.Force {
+			unlock, err := p.unused(ctx, d)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+		}
+		_, _ = fmt.Fprintf(p.err, "This takes back %s, and drops\n", strings.Join(names, ", "))
+		for _, t := range tables {
+			_, _ = fmt.Fprintf(p.err, "  %s\n", t)
+		}
+		if !m.Yes {
 			if err := confirm(os.Stdin, p.err); err != nil {
 				return err
 			}
 		}
-		names, err := d.Down(ctx)
+		names, err = d.Down(ctx)
 		return p.report(names, "taken back", err)
 	})
 }
 
-// confirm asks before data goes, and fails where the answer is not yes.
-func confirm(in io.Reader, out io.Writer) error {
-	_, _ = fmt.Fprint(out, "This takes the last group of migrations back, with the data in it. Type yes to go on: ")
+// unused fails while a server runs on the database, and on SQLite keeps one from
+// starting until unlock is called.
+func (p *program) unused(ctx context.Context, d *db.DB) (unlock func(), err error) {
+	unlock = func() {}
+	if d.Dialect() == db.SQLite {
+		var c checked
+		var ps problems
+		p.settings.checkStore(&c, &ps)
+		lock, err := lockDatabase(c)
+		if err != nil {
+			return nil, fmt.Errorf("%w; or insist with --force", err)
+		}
+		return func() { _ = lock.Close() }, nil
+	}
+	nodes, err := d.Nodes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; to go on without knowing, use --force", err)
+	}
+	if len(nodes) > 0 {
+		n := nodes[0]
+		return nil, fmt.Errorf("the node %s is alive (last seen %s); stop all nodes, wait %v where one was killed, or insist with --force",
+			n.Node, n.BeatAt.Format(time.RFC3339), bridge.NodeTimeout)
+	}
+	return unlock, nil
+}
+
+// confirm asks the person at the terminal, and fails where there is none or the
+// response is not yes.
+func confirm(in *os.File, out io.Writer) error {
+	if !isatty.IsTerminal(in.Fd()) {
+		return errors.New("nothing was changed: there is no terminal to ask at; agree with --yes")
+	}
+	_, _ = fmt.Fprint(out, "Type yes to go on: ")
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the answer: %w", err)

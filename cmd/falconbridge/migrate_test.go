@@ -22,9 +22,9 @@ func TestMigrateGoesUpAndDown(t *testing.T) {
 			if code, err := p.Wait(waitLimit); err != nil || code != 1 || !strings.Contains(p.Log(), "migrate up") {
 				t.Fatalf("serve with pending migrations: exit %d, %v, %s", code, err, p.Log())
 			}
-			migrate := func(what, want string) {
+			migrate := func(what, want string, flags ...string) {
 				t.Helper()
-				if out, errs, code := finish(t, p.Command("migrate", what)); code != 0 || !strings.Contains(out, want) {
+				if out, errs, code := finish(t, p.Command(append([]string{"migrate", what}, flags...)...)); code != 0 || !strings.Contains(out, want) {
 					t.Fatalf("migrate %s: exit %d, %s%s; want %q", what, code, out, errs, want)
 				}
 			}
@@ -38,8 +38,9 @@ func TestMigrateGoesUpAndDown(t *testing.T) {
 			if err := p.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			migrate("down", "taken back")
+			migrate("down", "taken back", "--yes")
 			migrate("status", "pending")
+			migrate("down", "nothing to do")
 		})
 	}
 }
@@ -98,6 +99,48 @@ func TestToLookMakesNoDatabase(t *testing.T) {
 			}
 			if files, err := os.ReadDir(p.Dir); err != nil || len(files) > 0 {
 				t.Errorf("it left %v, %v", files, err)
+			}
+		})
+	}
+}
+
+func TestMigrateDownDropsNothingUnasked(t *testing.T) {
+	t.Parallel()
+	for name, env := range databases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := testserver.NewProgram(t, env(t))
+			notify(t, p.HTTP, "1", "stays")
+			down := func(want string, flags ...string) {
+				t.Helper()
+				out, errs, code := finish(t, p.Command(append([]string{"migrate", "down"}, flags...)...))
+				if code != exitFailed || out != "" || !strings.Contains(errs, want) {
+					t.Errorf("migrate down %v: exit %d, %q %q; want %q", flags, code, out, errs, want)
+				}
+			}
+			down("insist with --force")
+			down("insist with --force", "--yes")
+			down("agree with --yes", "--force")
+			if got := (caller{base: p.HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != 1 {
+				t.Errorf("the log has %v", got)
+			}
+			if err := p.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			down("falcon_notifications (rows: 1)")
+			down("agree with --yes")
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if got := (caller{base: p.HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != 1 {
+				t.Errorf("after the start the log has %v", got)
+			}
+			out, errs, code := finish(t, p.Command("migrate", "down", "--yes", "--force"))
+			if code != 0 || !strings.Contains(out, "_log taken back") {
+				t.Errorf("with both flags: exit %d, %s%s", code, out, errs)
+			}
+			if err := p.Kill(); err != nil { // it cannot drain: its tables are gone
+				t.Fatal(err)
 			}
 		})
 	}
