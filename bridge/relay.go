@@ -25,4 +25,9 @@ type RelayStore interface {
 	// after p other than by a new notification: muted, unmuted, deleted from,
 	// erased. The order is commit-safe, as that of [Feed].
 	Touched(ctx context.Context, p Position, limit int) ([]UserID, Position, error)
+
+	// LatestAt returns what is retained for each of users as far as the feed has
+	// been read up to p: their latest notification that is not after p. Users who
+	// are muted or have none left are not in the result.
+	LatestAt(ctx context.Context, users []UserID, p Position) ([]Notification, error)
 }

@@ -16,11 +16,12 @@ import (
 func TestHotQueriesReadOneIndexRange(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		fill(t, d)
-		since, changed, retained := feedSQLite, changedSQLite, retainedSQLite
-		args, more := []any{5, 900, 10}, []any{990}
+		since, changed, retained, latestAt := feedSQLite, changedSQLite, retainedSQLite, latestAtSQLite
+		some := bun.List([]string{"u5", "u6"})
+		args, more, at := []any{5, 900, 10}, []any{990}, []any{990, some}
 		if d.dialect == Postgres {
-			since, changed, retained = feedPostgres, changedPostgres, retainedPostgres
-			args, more = []any{"1", 5, "9999999", 10}, []any{"9999999", 0}
+			since, changed, retained, latestAt = feedPostgres, changedPostgres, retainedPostgres, latestAtPostgres
+			args, more, at = []any{"1", 5, "9999999", 10}, []any{"9999999", 0}, []any{"9999999", 0, some}
 		}
 		for name, q := range map[string]struct {
 			query string
@@ -30,10 +31,11 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 			"after":    {queryAfter, []any{"u5", 10, "u5", 32}, false},
 			"head":     {queryHead, []any{"u5"}, false},
 			"skip":     {querySkip, []any{"u5", 10, "u5", 1000}, false},
-			"starts":   {queryStarts, []any{10, 1000, bun.List([]string{"u5", "u6"})}, false},
+			"starts":   {queryStarts, []any{10, 1000, some}, false},
 			"since":    {since, args, false},
 			"changed":  {changed, more, true}, // groups what is new by user
 			"retained": {retained, []any{"u5", 100}, false},
+			"latestAt": {latestAt, at, false},
 		} {
 			plan := explain(t, d, q.query, q.args...)
 			if regexp.MustCompile(`(?m)Seq Scan|^\s*SCAN [a-z]+\s*$`).MatchString(plan) {

@@ -128,3 +128,35 @@ func (d *DB) forget(ctx context.Context, upTo position) error {
 	_, err := d.write.ExecContext(ctx, "DELETE FROM falcon_touched WHERE id <= ?", upTo.id)
 	return err
 }
+
+// These walk the users' rows down from the newest, past those that lie after the
+// position, which are few.
+const (
+	latestAtPostgres = "SELECT " + notificationColumns + " FROM falcon_inboxes i CROSS JOIN LATERAL " +
+		"(SELECT l.* FROM falcon_notifications l WHERE l.user_id = i.user_id AND (l.xid, l.id) <= (?::xid8, ?) ORDER BY l.seq DESC LIMIT 1) n " +
+		"WHERE i.user_id IN (?) AND i.review_enabled"
+	latestAtSQLite = "SELECT " + notificationColumns + " FROM falcon_inboxes i JOIN falcon_notifications n ON n.user_id = i.user_id " +
+		"AND n.seq = (SELECT l.seq FROM falcon_notifications l WHERE l.user_id = i.user_id AND l.id <= ? ORDER BY l.seq DESC LIMIT 1) " +
+		"WHERE i.user_id IN (?) AND i.review_enabled"
+)
+
+// LatestAt implements bridge.RelayStore. A position of another epoch counts as "",
+// as it does in Since.
+func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Position) ([]bridge.Notification, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	at, ok, err := d.position(p)
+	if err != nil || !ok || len(users) == 0 {
+		return nil, err
+	}
+	query, args := latestAtSQLite, []any{at.id}
+	if d.dialect == Postgres {
+		query, args = latestAtPostgres, []any{xid8(at.xid), at.id}
+	}
+	rows, err := d.read.QueryContext(ctx, query, append(args, bun.List(users))...)
+	if err != nil {
+		return nil, d.fail("read what is retained", err)
+	}
+	out, err := collect(rows)
+	return out, d.fail("read what is retained", err)
+}

@@ -101,3 +101,39 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsRetainedStaysBehindThePosition(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		u, v := fresh(), fresh()
+		seed(t, d, v, 1)
+		ns := seed(t, d, u, 2)
+		pos, err := d.Now(ctx)
+		must(t, err)
+		seed(t, d, u, 2)
+		end, err := d.Now(ctx)
+		must(t, err)
+		want := func(p bridge.Position, of bridge.UserID, want ...bridge.Seq) {
+			t.Helper()
+			got, err := d.LatestAt(ctx, []bridge.UserID{of, "nobody"}, p)
+			if err != nil || !slices.Equal(seqsOf(got), append([]bridge.Seq{}, want...)) {
+				t.Errorf("at %s %s has %v, %v; want %v", p, of, seqsOf(got), err, want)
+			}
+		}
+		want(pos, u, 2)
+		want(pos, v, 1)
+		want(end, u, 4)
+		must(t, d.Delete(ctx, u, ns[1].ID))
+		want(pos, u, 1)
+		must(t, d.Delete(ctx, u, ns[0].ID))
+		want(pos, u)
+		want(end, u, 4)
+		want("", u)
+		want("another/0:99", u)
+		must(t, d.SetSettings(ctx, v, bridge.Settings{}))
+		want(pos, v)
+		if got, err := d.LatestAt(ctx, nil, end); err != nil || len(got) > 0 {
+			t.Errorf("for no users: %v, %v", got, err)
+		}
+	})
+}

@@ -31,6 +31,23 @@ type book struct {
 func (b *book) add(u bridge.UserID, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.append(u, n)
+}
+
+// addAndDelete appends n and deletes the one with that seq, in one transaction.
+func (b *book) addAndDelete(u bridge.UserID, n int, seq bridge.Seq) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.append(u, n)
+	for i := range b.rows {
+		if b.rows[i].User == u && b.rows[i].Seq == seq {
+			b.rows[i].Muted = true // leaves the positions of the others
+		}
+	}
+	b.touched = append(b.touched, u)
+}
+
+func (b *book) append(u bridge.UserID, n int) {
 	for range n {
 		seq := bridge.Seq(1)
 		for _, r := range b.rows {
@@ -79,13 +96,21 @@ func (b *book) latest(u bridge.UserID) *bridge.Notification {
 	return nil
 }
 
-func (b *book) Head(_ context.Context, u bridge.UserID) (bridge.Head, error) {
+func (b *book) LatestAt(_ context.Context, users []bridge.UserID, p bridge.Position) (out []bridge.Notification, err error) {
 	leave, err := b.enter()
 	if err != nil {
-		return bridge.Head{}, err
+		return nil, err
 	}
 	defer leave()
-	return bridge.Head{Latest: b.latest(u)}, nil
+	for _, u := range users {
+		for _, r := range slices.Backward(b.rows[:from(p)]) {
+			if r.User == u && !r.Muted {
+				out = append(out, r)
+				break
+			}
+		}
+	}
+	return out, nil
 }
 
 func (b *book) Now(context.Context) (bridge.Position, error) {

@@ -25,11 +25,10 @@ import (
 // ClientID is the one client id all nodes use at the external broker.
 const ClientID = "falconbridge-relay"
 
-// Options sets up a Relay. URL, Node, Log, Feed and Store are required.
+// Options sets up a Relay. URL, Node, Feed and Store are required.
 type Options struct {
 	URL      *url.URL // mqtt(s)://user:pass@host:port
 	Node     string
-	Log      bridge.Log
 	Feed     bridge.Feed
 	Store    bridge.RelayStore
 	Topics   bridge.Topics

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -86,11 +87,17 @@ func (d *device) of(u bridge.UserID) []string {
 // called.
 func run(t *testing.T, server, node string, b *book) (stop func()) {
 	t.Helper()
+	return runWith(t, server, b, relay.Options{Node: node})
+}
+
+func runWith(t *testing.T, server string, b *book, o relay.Options) (stop func()) {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := relay.New(relay.Options{URL: u, Node: node, Log: b, Feed: b, Store: b, Lease: 2 * time.Second, Poll: 20 * time.Millisecond})
+	o.URL, o.Feed, o.Store, o.Lease, o.Poll = u, b, b, 2*time.Second, 20*time.Millisecond
+	r, err := relay.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,13 +138,16 @@ func (d *device) eventually(t *testing.T, u bridge.UserID, want string, ok func(
 	})
 }
 
-// complete tells whether seqs 1 to n all came, each no earlier than the one
-// before it did for the first time.
+// complete reports whether a device that drops repeats by seq has 1 to n, none
+// skipped.
 func complete(n int) func([]string) bool {
 	return func(got []string) bool {
 		next := 1
 		for _, w := range got {
-			if w == fmt.Sprint(next) {
+			switch seq, err := strconv.Atoi(w); {
+			case err == nil && seq > next:
+				return false
+			case err == nil && seq == next:
 				next++
 			}
 		}
@@ -188,6 +198,39 @@ func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {
 	d.eventually(t, "7", "a clear last", last(""))
 	late := subscribe(t, server.URL)
 	late.eventually(t, "7", "nothing", func(got []string) bool { return len(got) == 0 })
+}
+
+// A backlog waits when one of the user's older notifications is deleted, by hand or
+// because it is past its retention. Published out of order, the newest would have
+// the device drop those before it as repeats.
+func TestADeleteDoesNotOvertakeTheBacklog(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	runWith(t, server.URL, b, relay.Options{Node: "a", Batch: 1})
+	begun(t, b)
+	b.add("7", 2)
+	d.eventually(t, "7", "1 2", complete(2))
+	for seq := range bridge.Seq(2) {
+		b.addAndDelete("7", 20, seq+1)
+	}
+	d.eventually(t, "7", "1 to 42", complete(42))
+}
+
+func TestADeleteRetainsTheLatestThatIsLeft(t *testing.T) {
+	server := testserver.NewMosquitto(t, open)
+	d := subscribe(t, server.URL)
+	b := &book{}
+	run(t, server.URL, "a", b)
+	begun(t, b)
+	b.add("7", 3)
+	d.eventually(t, "7", "1 to 3", complete(3))
+	b.addAndDelete("7", 0, 3)
+	d.eventually(t, "7", "2 last", last("2"))
+	b.addAndDelete("7", 0, 2)
+	d.eventually(t, "7", "1 last", last("1"))
+	b.addAndDelete("7", 0, 1)
+	d.eventually(t, "7", "a clear last", last(""))
 }
 
 func TestTheExternalBrokerIsKilledAndComesBack(t *testing.T) {

@@ -113,18 +113,27 @@ func (t *term) begin(ctx context.Context) error {
 	return t.save(ctx)
 }
 
-// round publishes one batch of everything there is; busy tells that more may
-// follow. Mutes and deletes come last: what a batch published of a notification
-// that was deleted meanwhile is then cleared again.
+// round publishes one batch of everything there is; busy reports that more may
+// follow. What a batch published of a notification that was deleted meanwhile is
+// cleared after it. Mutes and deletes are read before the feed, so that where the
+// relay has no backlog, what is retained after them is not ahead of the feed.
 func (t *term) round(ctx context.Context) (busy bool, err error) {
-	for _, step := range []func(context.Context) (bool, error){t.walk, t.follow, t.clear} {
-		more, err := step(ctx)
-		if err != nil {
-			return false, err
-		}
-		busy = busy || more
+	walking, err := t.walk(ctx)
+	if err != nil {
+		return false, err
 	}
-	return busy, nil
+	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
+	defer cancel()
+	users, touched, err := t.r.o.Store.Touched(q, t.at.Touched, t.r.o.Batch)
+	if err != nil {
+		return false, fmt.Errorf("read mutes and deletes: %w", err)
+	}
+	following, err := t.follow(ctx)
+	if err != nil {
+		return false, err
+	}
+	clearing, err := t.clear(ctx, users, touched)
+	return walking || following || clearing, err
 }
 
 // walk publishes the retained messages that were there before the relay.
@@ -142,12 +151,15 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 		t.at.Walked = true
 		return false, t.save(ctx)
 	}
-	// A user's newer notification may be published already: it is asked anew.
 	users := make([]bridge.UserID, len(items))
 	for i := range items {
 		users[i] = items[i].User
 	}
-	if err := t.refresh(ctx, users); err != nil {
+	// A user's newer notification may be published already, or be yet to come.
+	if items, err = t.latest(ctx, users); err != nil {
+		return false, err
+	}
+	if err := t.publish(ctx, messages(items)); err != nil {
 		return false, err
 	}
 	t.at.Walk = string(users[len(users)-1])
@@ -166,14 +178,10 @@ func (t *term) follow(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	if len(items) > 0 {
-		ms := make([]message, len(items))
-		for i := range items {
-			ms[i] = message{user: items[i].User, item: &items[i]}
-		}
-		if err := t.publish(ctx, ms); err != nil {
+		if err := t.publish(ctx, messages(items)); err != nil {
 			return false, err
 		}
-		t.r.stats.published.Add(int64(len(ms)))
+		t.r.stats.published.Add(int64(len(items)))
 	}
 	t.at.Log = pos
 	if len(items) == 0 { // only the position moved: it is saved with the next batch
@@ -182,43 +190,58 @@ func (t *term) follow(ctx context.Context) (more bool, err error) {
 	return true, t.save(ctx)
 }
 
-// clear follows mutes and deletes.
-func (t *term) clear(ctx context.Context) (more bool, err error) {
-	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
-	defer cancel()
-	users, pos, err := t.r.o.Store.Touched(q, t.at.Touched, t.r.o.Batch)
-	if err != nil {
-		return false, fmt.Errorf("read mutes and deletes: %w", err)
-	}
+// clear follows mutes and deletes: users were touched, up to the position touched.
+func (t *term) clear(ctx context.Context, users []bridge.UserID, touched bridge.Position) (more bool, err error) {
+	t.at.Touched = touched
 	if len(users) == 0 {
-		t.at.Touched = pos
 		return false, nil
 	}
 	if err := t.refresh(ctx, users); err != nil {
 		return false, err
 	}
 	t.r.stats.cleared.Add(int64(len(users)))
-	t.at.Touched = pos
 	return true, t.save(ctx)
 }
 
-// refresh publishes what is retained for users now, and clears where nothing is
-// (MQTT 5 §3.3.1.3: an empty payload).
+func messages(items []bridge.Notification) []message {
+	ms := make([]message, len(items))
+	for i := range items {
+		ms[i] = message{user: items[i].User, item: &items[i]}
+	}
+	return ms
+}
+
+// latest reads what is retained for users. It goes no further than the feed was
+// followed: a device that drops repeats by seq would take what comes after a newer
+// notification for one, and lose it.
+func (t *term) latest(ctx context.Context, users []bridge.UserID) ([]bridge.Notification, error) {
+	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
+	defer cancel()
+	items, err := t.r.o.Store.LatestAt(q, users, t.at.Log)
+	if err != nil {
+		return nil, fmt.Errorf("read what is retained for %d users: %w", len(users), err)
+	}
+	return items, nil
+}
+
+// refresh publishes what is retained for users, and clears where nothing is (MQTT 5
+// §3.3.1.3: an empty payload).
 func (t *term) refresh(ctx context.Context, users []bridge.UserID) error {
+	items, err := t.latest(ctx, users)
+	if err != nil {
+		return err
+	}
+	latest := make(map[bridge.UserID]*bridge.Notification, len(items))
+	for i := range items {
+		latest[items[i].User] = &items[i]
+	}
 	ms := make([]message, 0, len(users))
 	seen := make(map[bridge.UserID]bool, len(users))
 	for _, u := range users {
-		if seen[u] {
-			continue
+		if !seen[u] {
+			ms = append(ms, message{user: u, item: latest[u]})
 		}
 		seen[u] = true
-		q, cancel := context.WithTimeout(ctx, t.r.o.Query)
-		head, err := t.r.o.Log.Head(q, u)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("read what is retained for %s: %w", u, err)
-		}
-		ms = append(ms, message{user: u, item: head.Latest})
 	}
 	return t.publish(ctx, ms)
 }

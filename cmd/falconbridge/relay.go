@@ -15,7 +15,7 @@ func (s *server) makeRelay(context.Context) (err error) {
 		return nil
 	}
 	s.relay, err = relay.New(relay.Options{
-		URL: s.c.relayURL, Node: s.node, Log: s.db, Feed: s.db, Store: s.db,
+		URL: s.c.relayURL, Node: s.node, Feed: s.db, Store: s.db,
 		Topics: s.c.topics, Epoch: s.db.Epoch, Logger: s.log,
 	})
 	if err != nil {
