@@ -20,8 +20,8 @@ import (
 // minRSA is the shortest RSA key in bits (RFC 7518 §3.3).
 const minRSA = 2048
 
-// maxSecrets bounds how many secrets verify a token, as each is tried in turn.
-const maxSecrets = 64
+// MaxSecrets is how many secrets a Verifier takes, as each is tried in turn.
+const MaxSecrets = 64
 
 var (
 	hmacAlgorithms   = []string{"HS256", "HS384", "HS512"}
@@ -136,8 +136,8 @@ func CheckSecret(secret []byte) error {
 }
 
 func parseSecrets(secrets [][]byte) ([]key, error) {
-	if len(secrets) > maxSecrets {
-		return nil, fmt.Errorf("%d secrets, at most %d are tried", len(secrets), maxSecrets)
+	if len(secrets) > MaxSecrets {
+		return nil, fmt.Errorf("%d secrets, at most %d are tried", len(secrets), MaxSecrets)
 	}
 	keys := make([]key, 0, len(secrets))
 	for _, s := range secrets {

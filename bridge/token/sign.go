@@ -23,13 +23,14 @@ import (
 // SignerOptions sets up a Signer. Exactly one of Secret and PrivateKeyPEM is
 // required.
 type SignerOptions struct {
-	Secret        []byte // signs HS256; at least MinSecret bytes
-	PrivateKeyPEM []byte // signs RS256, ES256/384/512 or EdDSA, as the key is
-	KeyID         string // kid of the private key; "" writes none
-	Issuer        string // iss; "" writes none
-	Audience      string // aud; "" writes none
-	UserClaim     string // claim path that gets the user as well as sub; "" is none
-	ScopeClaim    string // claim path that gets the scopes, as an array; "" is scope, as a string
+	Secret        []byte        // signs HS256; at least MinSecret bytes
+	PrivateKeyPEM []byte        // signs RS256, ES256/384/512 or EdDSA, as the key is
+	KeyID         string        // kid of the private key; "" writes none
+	Issuer        string        // iss; "" writes none
+	Audience      string        // aud; "" writes none
+	UserClaim     string        // claim path that gets the user as well as sub; "" is none
+	ScopeClaim    string        // claim path that gets the scopes, as an array; "" is scope, as a string
+	MaxLife       time.Duration // an expiry further away is brought to it; 0 is no limit
 	Topics        bridge.Topics
 	Now           func() time.Time // nil means time.Now
 }
@@ -109,7 +110,7 @@ func parsePrivateKey(data []byte) (crypto.Signer, error) {
 
 // Sign writes a token of c: sub, exp, iat (now, where c has none), jti (drawn,
 // where c has none), type "access", scope, the configured iss and aud, and acl.
-// ExpiresAt is required. Each extra's claims are added; they cannot replace one
+// ExpiresAt is required. The user stands in UserClaim as well. Each extra's claims are added; they cannot replace one
 // of these.
 func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) {
 	if _, err := bridge.ParseUserID(string(c.User)); err != nil {
@@ -118,8 +119,12 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 	if c.ExpiresAt.IsZero() {
 		return "", errors.New("sign a token: it needs an expiry")
 	}
+	now := s.o.Now()
+	if most := now.Add(s.o.MaxLife); s.o.MaxLife > 0 && c.ExpiresAt.After(most) {
+		c.ExpiresAt = most
+	}
 	if c.IssuedAt.IsZero() {
-		c.IssuedAt = s.o.Now()
+		c.IssuedAt = now
 	}
 	if c.ID == "" {
 		c.ID = rand.Text()

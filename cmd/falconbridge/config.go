@@ -42,6 +42,9 @@ func (configCmd) Run(p *program) error {
 // and storage are as they come out, the rest as given.
 func (s *settings) effective(c checked) [][2]string {
 	mode, key := "production", maskText(s.JWTSecret+s.JWTSecretFile)
+	if n := len(c.keys.secrets); n > 1 {
+		key += fmt.Sprintf(" (%d secrets, the first signs)", n)
+	}
 	if c.keys.development {
 		mode, key = "development", masked+" (made at the start, kept in "+filepath.Join(s.DataDir, keyFile)+")"
 	}
@@ -79,7 +82,12 @@ func (s *settings) effective(c checked) [][2]string {
 		{"jwt-jwks-url", maskURL(s.JWTJWKSURL)},
 		{"jwt-issuer", s.JWTIssuer},
 		{"jwt-audience", s.JWTAudience},
+		{"jwt-audience-claim", s.JWTAudienceClaim},
+		{"jwt-user-claim", s.JWTUserClaim},
+		{"jwt-scope-claim", s.JWTScopeClaim},
+		{"jwt-scope-map", s.JWTScopeMap},
 		{"jwt-admin-when", s.JWTAdminWhen},
+		{"max-token-life", s.MaxTokenLife},
 		{"cors-origins", origins},
 		{"topic-prefix", s.TopicPrefix},
 		{"max-connections", s.MaxConnections},

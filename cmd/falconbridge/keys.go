@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/token"
@@ -16,27 +17,36 @@ import (
 // maxPEM bounds what is read of a PEM file, in bytes.
 const maxPEM = 1 << 20
 
+// anyAudience is the value of --jwt-audience that accepts every one.
+const anyAudience = "any"
+
 // keySettings are what tokens are verified and signed with.
 type keySettings struct {
 	secrets     [][]byte // all verify, the first signs
+	secretFile  string   // where the secrets come from; "" is no file
 	publicPEM   []byte
+	publicFile  string
 	privatePEM  []byte
 	jwksURL     string
 	issuer      string
-	audience    string
-	adminWhen   string
-	development bool // no key is configured: the development key is the secret
+	audience    string // "": every one
+	claims      claimSettings
+	maxLife     time.Duration // 0: no limit
+	development bool          // no key is configured: the development key is the secret
+}
+
+// claimSettings say where a token holds what; "" is the usual claim.
+type claimSettings struct {
+	audience, user, scope, scopeMap, adminWhen string
 }
 
 func (s *settings) checkKeys(ps *problems) keySettings {
-	k := keySettings{jwksURL: s.JWTJWKSURL, issuer: s.JWTIssuer, audience: s.JWTAudience, adminWhen: s.JWTAdminWhen}
+	k := keySettings{jwksURL: s.JWTJWKSURL, issuer: s.JWTIssuer, publicFile: s.JWTPublicKeyFile}
 	// A key that is given but bad must never lead to development mode.
 	k.development = s.JWTSecret == "" && s.JWTSecretFile == "" && s.JWTPublicKeyFile == "" && s.JWTJWKSURL == ""
-	if s.JWTSecret != "" || s.JWTSecretFile != "" {
-		k.secrets = [][]byte{s.checkSecret(ps)}
-	}
-	if s.JWTPublicKeyFile != "" {
-		b, err := readFile(s.JWTPublicKeyFile, maxPEM)
+	s.checkSecrets(&k, ps)
+	if k.publicFile != "" {
+		b, err := readFile(k.publicFile, maxPEM)
 		if err == nil {
 			err = token.CheckPublicKeys(b)
 		}
@@ -56,35 +66,86 @@ func (s *settings) checkKeys(ps *problems) keySettings {
 		k.privatePEM = b
 	}
 	if k.jwksURL != "" {
-		if err := token.CheckJWKSURL(k.jwksURL); err != nil {
+		switch err := token.CheckJWKSURL(k.jwksURL); {
+		case err != nil:
 			ps.add("jwt-jwks-url", err.Error(), "write https://issuer.example/.well-known/jwks.json")
+		case s.JWTAudience == "":
+			// The issuer signs tokens for its other applications with the same keys.
+			ps.add("jwt-audience", "is required together with --jwt-jwks-url", "write what your tokens have in aud, or "+anyAudience+" to let in tokens for other applications, too")
 		}
 	}
-	if err := token.CheckAdminWhen(k.adminWhen); k.adminWhen != "" && err != nil {
-		ps.add("jwt-admin-when", "is not a claim and its value", "write it like profile.role_id=1")
-	}
+	s.checkClaims(&k, ps)
+	k.maxLife = read(ps, "max-token-life", s.MaxTokenLife, parseTime, "write 1h or 30d, or 0 for no limit")
 	return k
 }
 
-func (s *settings) checkSecret(ps *problems) []byte {
-	before := len(*ps)
-	secret := []byte(s.secret(ps, "jwt-secret", s.JWTSecret, s.JWTSecretFile))
-	if len(*ps) > before {
-		return nil
+func (s *settings) checkSecrets(k *keySettings, ps *problems) {
+	const mend = "make one with: openssl rand -base64 48"
+	fromFile, ok := s.fromFile(ps, "jwt-secret", s.JWTSecret, s.JWTSecretFile)
+	switch {
+	case !ok:
+	case fromFile:
+		k.secretFile = s.JWTSecretFile
+		b, err := readFile(k.secretFile, maxSecretFile)
+		if err != nil {
+			ps.add("jwt-secret-file", err.Error(), "name a file that this user can read")
+			return
+		}
+		if k.secrets, err = parseSecrets(b); err != nil {
+			ps.add("jwt-secret-file", err.Error(), "write the secret into it, one a line where there are several; "+mend)
+		}
+	case s.JWTSecret != "":
+		k.secrets = [][]byte{[]byte(s.JWTSecret)}
+		if err := token.CheckSecret(k.secrets[0]); err != nil {
+			ps.add("jwt-secret", err.Error(), mend)
+		}
 	}
-	name := "jwt-secret"
-	if s.JWTSecret == "" || s.typed["jwt-secret-file"] && !s.typed[name] {
-		name = "jwt-secret-file"
+}
+
+func (s *settings) checkClaims(k *keySettings, ps *problems) {
+	const mend = `write a name like scp, or a path like realm_access.roles; a dot inside a name is written \.`
+	path := func(setting, value, usual string) string {
+		if err := token.CheckClaim(value); err != nil {
+			ps.add(setting, "is not a claim", mend)
+		}
+		if value == usual {
+			return ""
+		}
+		return value
 	}
-	if err := token.CheckSecret(secret); err != nil {
-		ps.add(name, err.Error(), "make one with: openssl rand -base64 48")
+	if s.JWTAudience != anyAudience {
+		k.audience = s.JWTAudience
 	}
-	return secret
+	k.claims = claimSettings{
+		audience: path("jwt-audience-claim", s.JWTAudienceClaim, "aud"),
+		user:     path("jwt-user-claim", s.JWTUserClaim, "sub"),
+		scope:    path("jwt-scope-claim", s.JWTScopeClaim, "scope"),
+		scopeMap: s.JWTScopeMap, adminWhen: s.JWTAdminWhen,
+	}
+	if k.claims.audience != "" && k.audience == "" {
+		ps.add("jwt-audience-claim", "means nothing without --jwt-audience", "set both")
+	}
+	if err := token.CheckScopeMap(k.claims.scopeMap); err != nil {
+		ps.add("jwt-scope-map", err.Error(), "write it like editor=notifications:write,boss=admin")
+	}
+	if err := token.CheckAdminWhen(k.claims.adminWhen); err != nil {
+		ps.add("jwt-admin-when", "is not a claim and its value", "write it like profile.role_id=1")
+	}
+}
+
+// verifierOptions are what a server verifies with.
+func (k keySettings) verifierOptions() token.Options {
+	return token.Options{
+		Secrets: k.secrets, PublicKeyPEM: k.publicPEM, JWKSURL: k.jwksURL,
+		Issuer: k.issuer, Audience: k.audience, AudienceClaim: k.claims.audience,
+		UserClaim: k.claims.user, ScopeClaim: k.claims.scope, ScopeMap: k.claims.scopeMap, AdminWhen: k.claims.adminWhen,
+		MaxLife: k.maxLife,
+	}
 }
 
 // signer signs as the server would accept it. In development mode it makes the
-// development key where there is none yet, and tells so on stderr: in the wrong folder
-// a running server does not know it.
+// development key where there is none yet, and says so on stderr: a server that runs
+// in another folder does not know it.
 func (k keySettings) signer(dataDir string, topics bridge.Topics, stderr io.Writer) (*token.Signer, error) {
 	if k.development {
 		key, made, err := developmentKey(dataDir)
@@ -96,7 +157,10 @@ func (k keySettings) signer(dataDir string, topics bridge.Topics, stderr io.Writ
 		}
 		k.secrets = [][]byte{key}
 	}
-	o := token.SignerOptions{Issuer: k.issuer, Audience: k.audience, Topics: topics}
+	o := token.SignerOptions{
+		Issuer: k.issuer, Audience: k.audience, Topics: topics,
+		UserClaim: k.claims.user, ScopeClaim: k.claims.scope, MaxLife: k.maxLife,
+	}
 	switch {
 	case len(k.secrets) > 0:
 		o.Secret = k.secrets[0]

@@ -1,32 +1,53 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/falconalert/falconbridge/bridge/token"
 )
 
 // maxSecretFile bounds what is read of a file that holds one secret, in bytes.
 const maxSecretFile = 64 << 10
 
-// secret resolves a value that may stand in a file instead. Where one of both was
-// typed, it beats the other from the environment. Blanks and line ends around
-// what a file holds are not part of it.
-func (s *settings) secret(ps *problems, name, value, file string) string {
+// fromFile decides between a value and the file that may hold it instead: what was
+// typed beats what the environment has. It is not ok, and a problem, where both were
+// given alike.
+func (s *settings) fromFile(ps *problems, name, value, file string) (fromFile, ok bool) {
 	twin := name + "-file"
-	switch {
-	case file == "":
-		return value
-	case value != "" && s.typed[name] == s.typed[twin]:
+	if file != "" && value != "" && s.typed[name] == s.typed[twin] {
 		ps.add(name, "is given together with --"+twin, "give one of both")
+		return false, false
+	}
+	return file != "" && (value == "" || s.typed[twin]), true
+}
+
+// secret resolves a value that may stand in a file instead. Blanks and line ends
+// around what a file holds are not part of it.
+func (s *settings) secret(ps *problems, name, value, file string) string {
+	fromFile, ok := s.fromFile(ps, name, value, file)
+	if !ok {
 		return ""
-	case value != "" && s.typed[name]:
+	}
+	if !fromFile {
 		return value
 	}
+	twin := name + "-file"
 	b, err := readFile(file, maxSecretFile)
 	if err != nil {
 		ps.add(twin, err.Error(), "name a file that this user can read")
+		return ""
+	}
+	if err := checkMark(b); err != nil {
+		ps.add(twin, err.Error(), "save it as UTF-8 without one")
 		return ""
 	}
 	text := strings.TrimSpace(string(b))
@@ -34,6 +55,83 @@ func (s *settings) secret(ps *problems, name, value, file string) string {
 		ps.add(twin, "the file is empty", "write the secret into it")
 	}
 	return text
+}
+
+// parseSecrets takes a file that is no text as one secret, every byte of it: trimmed,
+// a random key that ends in 0x0a or 0x20 would be another one. In a text a line ends
+// with LF or CRLF; blanks are part of the secret. Its errors hold none of it.
+func parseSecrets(b []byte) (secrets [][]byte, err error) {
+	if err := checkMark(b); err != nil {
+		return nil, err
+	}
+	if !isText(b) || bytes.Contains(b, []byte("-----BEGIN ")) {
+		return [][]byte{b}, token.CheckSecret(b)
+	}
+	number, breaks := 0, bytes.Count(bytes.TrimSpace(b), []byte("\n"))
+	for line := range bytes.Lines(b) {
+		number++
+		line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		secret, err := decodeSecret(line)
+		if err == nil {
+			err = token.CheckSecret(secret)
+		}
+		if err != nil && breaks > 0 {
+			err = fmt.Errorf("line %d: %w", number, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		secrets = append(secrets, secret)
+	}
+	switch {
+	case len(secrets) == 0:
+		return nil, errors.New("the file is empty")
+	case len(secrets) > token.MaxSecrets:
+		return nil, fmt.Errorf("holds %d secrets, at most %d are tried", len(secrets), token.MaxSecrets)
+	}
+	return secrets, nil
+}
+
+// decodeSecret reads base64:… in either alphabet, with or without padding, and
+// hex:…; anything else is the secret itself.
+func decodeSecret(line []byte) ([]byte, error) {
+	if text, ok := bytes.CutPrefix(line, []byte("hex:")); ok {
+		secret, err := hex.DecodeString(string(bytes.TrimSpace(text)))
+		if err != nil {
+			return nil, errors.New("is not hexadecimal")
+		}
+		return secret, nil
+	}
+	if text, ok := bytes.CutPrefix(line, []byte("base64:")); ok {
+		plain := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(string(bytes.TrimSpace(text)), "="))
+		secret, err := base64.RawStdEncoding.DecodeString(plain)
+		if err != nil {
+			return nil, errors.New("is not base64")
+		}
+		return secret, nil
+	}
+	return line, nil
+}
+
+func isText(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
+		return unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n'
+	})
+}
+
+// checkMark fails for text with a byte order mark, which editors on Windows write in
+// front of it unseen.
+func checkMark(b []byte) error {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) && isText(b):
+		return errors.New("begins with a byte order mark (BOM)")
+	case (bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))) && bytes.Count(b, []byte{0}) >= len(b)/2-1:
+		return errors.New("is UTF-16 text with a byte order mark (BOM)")
+	}
+	return nil
 }
 
 // readFile reads a file of at most limit bytes. Its error is fit for a line that

@@ -26,13 +26,18 @@ type settings struct {
 	DBMaxConnections string `name:"db-max-connections" group:"store" default:"20" placeholder:"N" help:"Postgres connections of this process, all pools together; calls wait for one within their deadline. Default ${default}."`
 
 	JWTSecret         string `name:"jwt-secret" group:"keys" placeholder:"TEXT" help:"HS256/384/512 secret, at least 32 bytes."`
-	JWTSecretFile     string `name:"jwt-secret-file" group:"keys" placeholder:"FILE" help:"File that holds --jwt-secret."`
-	JWTPublicKeyFile  string `name:"jwt-public-key-file" group:"keys" placeholder:"FILE" help:"PEM public keys for RS/PS/ES/EdDSA."`
+	JWTSecretFile     string `name:"jwt-secret-file" group:"keys" placeholder:"FILE" help:"File with one secret a line, or one binary secret: the first signs, all verify; base64:… and hex:… are read. Read again on SIGHUP and within 30 s of a change."`
+	JWTPublicKeyFile  string `name:"jwt-public-key-file" group:"keys" placeholder:"FILE" help:"PEM public keys for RS/PS/ES/EdDSA. Read again on SIGHUP and within 30 s of a change."`
 	JWTPrivateKeyFile string `name:"jwt-private-key-file" group:"keys" placeholder:"FILE" help:"PEM private key, only to sign tokens with on the command line."`
 	JWTJWKSURL        string `name:"jwt-jwks-url" group:"keys" placeholder:"URL" help:"Key set; https, or http on loopback."`
 	JWTIssuer         string `name:"jwt-issuer" group:"keys" placeholder:"TEXT" help:"Required value of iss."`
-	JWTAudience       string `name:"jwt-audience" group:"keys" placeholder:"TEXT" help:"Required value in aud."`
+	JWTAudience       string `name:"jwt-audience" group:"keys" placeholder:"TEXT" help:"Required value in aud; with --jwt-jwks-url it must be given. any accepts every one."`
+	JWTAudienceClaim  string `name:"jwt-audience-claim" group:"keys" default:"aud" placeholder:"CLAIM" help:"Claim that counts where a token has no aud, e.g. client_id for AWS Cognito. Default ${default}."`
+	JWTUserClaim      string `name:"jwt-user-claim" group:"keys" default:"sub" placeholder:"CLAIM" help:"Claim that is the user id. Default ${default}."`
+	JWTScopeClaim     string `name:"jwt-scope-claim" group:"keys" default:"scope" placeholder:"CLAIM" help:"Claim that holds the scopes, e.g. scp, permissions, realm_access.roles. Default ${default}."`
+	JWTScopeMap       string `name:"jwt-scope-map" group:"keys" placeholder:"LIST" help:"Scopes of roles, e.g. editor=notifications:write,boss=admin."`
 	JWTAdminWhen      string `name:"jwt-admin-when" group:"keys" placeholder:"CLAIM=VALUE" help:"Claim that means scope admin, e.g. profile.role_id=1."`
+	MaxTokenLife      string `name:"max-token-life" group:"keys" default:"0" placeholder:"TIME" help:"Longest time until exp; a token that lives longer is refused. 0 is no limit. Default ${default}."`
 
 	CORSOrigins string `name:"cors-origins" group:"limits" placeholder:"LIST" help:"Allowed browser origins, comma-separated, for REST and WebSocket, such as https://app.example, https://*.app.example or capacitor://localhost. Default: the same origin only."`
 	TopicPrefix string `name:"topic-prefix" group:"limits" placeholder:"TEXT" help:"Put before every topic, e.g. staging/."`

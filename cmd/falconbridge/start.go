@@ -167,18 +167,18 @@ func (s *server) startVerifier(ctx context.Context) (err error) {
 		s.c.keys.secrets = [][]byte{key}
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	k := s.c.keys
-	s.verifier, err = token.NewVerifier(life, token.Options{
-		Secrets: k.secrets, PublicKeyPEM: k.publicPEM, JWKSURL: k.jwksURL,
-		Issuer: k.issuer, Audience: k.audience, AdminWhen: k.adminWhen,
-		Revoked: s.hub.Revocations.Revoked, OnRefresh: s.metrics.refreshed,
-	})
+	o := s.c.keys.verifierOptions()
+	o.Revoked, o.OnRefresh = s.hub.Revocations.Revoked, s.metrics.refreshed
+	s.verifier, err = token.NewVerifier(life, o)
 	if err != nil {
 		cancel()
 		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and the address right?", err)
 	}
 	s.hub.Revocations.Keys(s.verifier.Knows)
 	s.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
+	if !s.c.keys.development { // a closed terminal shall end the development mode
+		s.spawn("keys", time.Second, watchKeys(s.c.keys, s.verifier, s.log))
+	}
 	return nil
 }
 

@@ -37,6 +37,9 @@ func (t tokenCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	if most := keys.maxLife; most > 0 && time.Until(claims.ExpiresAt) > most {
+		return fmt.Errorf("--ttl: is longer than --max-token-life (%s)", p.settings.MaxTokenLife)
+	}
 	raw, err := signer.Sign(claims)
 	if err != nil {
 		return err

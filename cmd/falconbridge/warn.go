@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"net"
 	"net/url"
@@ -26,6 +27,10 @@ func warn(p *program, c checked, log *slog.Logger) {
 	if c.proxies.Everybody() {
 		log.Warn("every client may say where it comes from, because of --trusted-proxies")
 	}
+	if p.settings.JWTAudience == anyAudience {
+		log.Warn("tokens that were issued for other applications get in, because of --jwt-audience=any")
+	}
+	warnSecrets(p.settings, c.keys, log)
 	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
 		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
 	}
@@ -43,6 +48,18 @@ func warn(p *program, c checked, log *slog.Logger) {
 	}
 	if c.keys.development {
 		log.Warn("development mode: no --jwt-* key is configured; every listener is on loopback only")
+	}
+}
+
+// warnSecrets names secrets that may be meant otherwise.
+func warnSecrets(s *settings, k keySettings, log *slog.Logger) {
+	if k.secretFile == "" && (strings.HasPrefix(s.JWTSecret, "base64:") || strings.HasPrefix(s.JWTSecret, "hex:")) {
+		log.Warn("the secret is taken as it is written, base64: or hex: included; write it into a --jwt-secret-file to have it decoded", "setting", "jwt-secret")
+	}
+	for _, secret := range k.secrets {
+		if isText(secret) && len(bytes.TrimSpace(secret)) < len(secret) {
+			log.Warn("a secret begins or ends with a blank, which is part of it", "setting", "jwt-secret")
+		}
 	}
 }
 

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge/token"
+)
+
+// keysEvery is how often the key files are read. A change counts once two readings
+// agree, so within 10 s: the file may be half-written, and half a secret would end
+// every connection.
+const keysEvery = 5 * time.Second
+
+// keyFiles keeps a verifier's keys as its files are. What cannot be used leaves the
+// former keys in place.
+type keyFiles struct {
+	k        keySettings
+	verifier *token.Verifier
+	log      *slog.Logger
+
+	secrets, public watched
+	told            string // the fault that was logged last
+}
+
+// watched is one file: what is in use, and what the last reading found.
+type watched struct{ used, read []byte }
+
+// watchKeys returns what looks after the key files and obeys SIGHUP, which counts
+// from now on: it makes the files be read, and the key set be fetched, at once.
+func watchKeys(k keySettings, v *token.Verifier, log *slog.Logger) func(context.Context) error {
+	f := &keyFiles{k: k, verifier: v, log: log.With("component", "keys")}
+	f.look(true)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return func(ctx context.Context) error {
+		defer signal.Stop(hup)
+		t := time.NewTicker(keysEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				f.look(false)
+			case <-hup:
+				f.log.Info("reading the keys again, as SIGHUP asks")
+				v.Refresh()
+				f.look(true)
+			}
+		}
+	}
+}
+
+// look reads the files and replaces the keys where they changed: at once, or when
+// the reading before found the same.
+func (f *keyFiles) look(atOnce bool) {
+	secrets, err := f.secrets.look(f.k.secretFile, maxSecretFile)
+	if err != nil {
+		f.complain("jwt-secret-file", err)
+		return
+	}
+	public, err := f.public.look(f.k.publicFile, maxPEM)
+	if err != nil {
+		f.complain("jwt-public-key-file", err)
+		return
+	}
+	if secrets == unchanged && public == unchanged {
+		f.told = ""
+		return
+	}
+	if !atOnce && (secrets == changing || public == changing) {
+		return
+	}
+	next := f.k
+	if f.k.secretFile != "" {
+		if next.secrets, err = parseSecrets(f.secrets.read); err != nil {
+			f.complain("jwt-secret-file", err)
+			return
+		}
+	}
+	if f.k.publicFile != "" {
+		next.publicPEM = f.public.read
+	}
+	if err := f.verifier.SetKeys(next.secrets, next.publicPEM); err != nil {
+		f.complain("jwt-public-key-file", err)
+		return
+	}
+	first := f.secrets.used == nil && f.public.used == nil
+	f.secrets.used, f.public.used, f.told = f.secrets.read, f.public.read, ""
+	if !first {
+		f.log.Info("the keys were replaced; connections whose key is gone end", "secrets", len(next.secrets))
+	}
+}
+
+// complain logs a fault once.
+func (f *keyFiles) complain(setting string, err error) {
+	if line := setting + err.Error(); line != f.told {
+		f.told = line
+		f.log.Warn("the key file cannot be used, the former keys stay", "setting", setting, "error", err)
+	}
+}
+
+// change is how a file compares to what is in use, and to the reading before.
+type change int
+
+const (
+	unchanged change = iota
+	changing         // new since the reading before
+	changed
+)
+
+func (f *watched) look(name string, limit int64) (change, error) {
+	if name == "" {
+		return unchanged, nil
+	}
+	b, err := readFile(name, limit)
+	if err != nil {
+		return unchanged, err
+	}
+	same := bytes.Equal(b, f.read)
+	f.read = b
+	switch {
+	case bytes.Equal(b, f.used):
+		return unchanged, nil
+	case same:
+		return changed, nil
+	}
+	return changing, nil
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const newSecret = "a new secret of more than 32 bytes, for rotations"
+
+// connected is a device that shows what it is told, once it is subscribed.
+func connected(t *testing.T, p *testserver.Program, raw string) *process {
+	t.Helper()
+	cmd := p.Command("tail", "--token", raw)
+	device := begin(t, cmd)
+	device.says(t, "subscribed")
+	return device
+}
+
+// answers fails unless a GET gives that status.
+func answers(c caller, path string, status int) error {
+	req, err := http.NewRequest(http.MethodGet, c.base+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != status {
+		return fmt.Errorf("GET %s: %d, %w; want %d", path, resp.StatusCode, err, status)
+	}
+	return nil
+}
+
+func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
+	t.Parallel()
+	name := file(t, testSecret+"\n")
+	p := testserver.NewProgram(t, map[string]string{"FALCON_JWT_SECRET_FILE": name})
+	old := sign(t, "1", 0)
+	device := connected(t, p, old)
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	user := caller{base: p.HTTP, token: old}
+	admin := func() caller {
+		out, errs, code := finish(t, p.Command("token", "--user=9", "--scope=admin"))
+		if code != 0 {
+			t.Fatalf("token: exit %d, %s", code, errs)
+		}
+		return caller{base: p.HTTP, token: strings.TrimSpace(out)}
+	}
+
+	// First the new one signs and both verify, then the old one goes.
+	write(newSecret + "\n" + testSecret + "\n")
+	testserver.Eventually(t, 20*time.Second, func() error { return answers(admin(), "/admin/stats", http.StatusOK) })
+	user.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
+	write(newSecret)
+	device.says(t, "the token has expired or was revoked")
+	testserver.Eventually(t, 20*time.Second, func() error { return answers(user, "/notifications", http.StatusUnauthorized) })
+
+	// What cannot be used changes nothing.
+	write("short")
+	testserver.Eventually(t, 20*time.Second, func() error {
+		if !strings.Contains(p.Log(), "the former keys stay") {
+			return errors.New("no complaint")
+		}
+		return nil
+	})
+	write(newSecret)
+	admin().do(t, "GET", "/admin/stats", nil, http.StatusOK, nil)
+	if strings.Contains(p.Log(), newSecret) || strings.Contains(p.Log(), testSecret) {
+		t.Error("the log holds a secret")
+	}
+}
+
+func TestAKeyThatLeftTheSetEndsItsConnections(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(kid string, key ed25519.PublicKey) map[string]any {
+		k, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]any{"keys": []any{k.Marshal()}}
+	}
+	var keys atomic.Value
+	keys.Store(set("a", public))
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(keys.Load()) }))
+	defer issuer.Close()
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := token.NewSigner(token.SignerOptions{PrivateKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), KeyID: "a", Audience: "falcon"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := signer.Sign(bridge.Claims{User: "1", ExpiresAt: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testserver.NewProgram(t, map[string]string{"FALCON_JWT_JWKS_URL": issuer.URL, "FALCON_JWT_AUDIENCE": "falcon"})
+	device := connected(t, p, raw)
+	keys.Store(set("b", other))
+	if err := p.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	device.says(t, "the token has expired or was revoked")
+	caller{base: p.HTTP, token: raw}.do(t, "GET", "/notifications", nil, http.StatusUnauthorized, nil)
+}
+
+// A file that is read while it is written holds half a secret, which may be long
+// enough. It counts when two readings agree.
+func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "secret")
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(testSecret)
+	v, err := token.NewVerifier(t.Context(), token.Options{Secrets: [][]byte{[]byte(testSecret)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := v.Verify(t.Context(), sign(t, "1", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	f := &keyFiles{k: keySettings{secrets: [][]byte{[]byte(testSecret)}, secretFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
+	f.look(true)
+	for _, half := range []string{newSecret[:32], newSecret[:40], "", newSecret} {
+		write(half)
+		f.look(false)
+		if !v.Knows(c.Key) {
+			t.Fatalf("%q counts after one reading", half)
+		}
+	}
+	f.look(false)
+	if v.Knows(c.Key) {
+		t.Error("the new secret does not count after two readings")
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	for range 5 {
+		f.look(false)
+	}
+	if got := strings.Count(log.String(), "the former keys stay"); got != 1 {
+		t.Errorf("a missing file is logged %d times: %s", got, log.String())
+	}
+}
