@@ -31,7 +31,7 @@ func TestDrain(t *testing.T) {
 		for range devices {
 			last = <-ended
 		}
-		if last < 300*time.Millisecond {
+		if last < 4*drainGap {
 			t.Errorf("all ended within %v: not staggered", last)
 		}
 		silent.expectEnd(0)

@@ -24,12 +24,19 @@ func (s *server) startAdmin(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.serveHTTP("admin", l, &http.Server{
+	srv := &http.Server{
 		Handler:           namedByAddress(s.c.admin, s.adminHandler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.With("component", "admin").Handler(), slog.LevelDebug),
-	}, time.Second)
+	}
+	s.serveHTTP("admin", l, srv)
+	s.undo.add("admin", time.Second, func(ctx context.Context) error {
+		if err := srv.Shutdown(ctx); err != nil {
+			return srv.Close() // somebody still takes a profile
+		}
+		return nil
+	})
 	return nil
 }
 

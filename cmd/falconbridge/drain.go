@@ -4,15 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
-// drain stops in the order that loses nothing: not ready any more, requests in
-// flight answered, devices sent away, cursors flushed and the cluster left, the
-// database closed. Each step has a deadline of its own.
+// The whole drain takes at most --drain-delay, --drain-time and drainRest, whatever
+// clients do: process managers kill what takes longer. Of drainRest, clientsRest is for
+// requests and devices to end after --drain-time, so that a short one cuts nothing off
+// that ends by itself.
+const (
+	drainRest   = 5 * time.Second
+	clientsRest = 2 * time.Second
+)
+
+// drain stops in the order that loses nothing: not ready any more, requests in flight
+// answered while devices are disconnected, cursors flushed and the cluster left, the
+// database closed.
 func (s *server) drain() error {
 	s.draining.Store(true)
-	return s.undo.run()
+	return within(context.Background(), s.c.drainDelay+s.c.drainTime+drainRest-heedWithin, s.undo.run)
+}
+
+// release ends what clients have here: srv takes no more requests and answers those in
+// flight, and devices are disconnected, both at once. What clients keep open until ctx
+// ends is closed.
+func (s *server) release(ctx context.Context, srv *http.Server) error {
+	devices := make(chan error, 1)
+	go func() { devices <- s.broker.Drain(ctx, s.c.drainTime) }()
+	err := srv.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("requests were cut: %w", errors.Join(err, srv.Close()))
+	}
+	if err = errors.Join(err, <-devices); err != nil { // no fault of this program
+		s.log.Warn("clients were cut off at the end of the drain", "error", err)
+	}
+	return nil
 }
 
 // unready gives load balancers the time to hear of it.

@@ -37,7 +37,8 @@ func (s *server) startHTTP(context.Context) error {
 	}
 	srv := api.Server(s.metrics.watch(h), api.Timeouts{}, s.log)
 	api.Connections{Trusted: s.c.proxies, Limited: s.metrics.limited}.Bound(srv)
-	s.serveHTTP("HTTP", ln, srv, 10*time.Second)
+	s.serveHTTP("HTTP", ln, srv)
+	s.undo.add("clients", s.c.drainTime+clientsRest, func(ctx context.Context) error { return s.release(ctx, srv) })
 	return nil
 }
 
@@ -56,8 +57,8 @@ func (s *server) sharedRate() (api.SharedRate, error) {
 	return r, nil
 }
 
-// serveHTTP serves until the teardown, which lets requests in flight finish.
-func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server, limit time.Duration) {
+// serveHTTP serves until srv is shut down.
+func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server) {
 	go func() {
 		if err := srv.Serve(l); err != nil && !isClosed(err) {
 			select {
@@ -66,11 +67,4 @@ func (s *server) serveHTTP(name string, l net.Listener, srv *http.Server, limit 
 			}
 		}
 	}()
-	s.undo.add(name, limit, func(ctx context.Context) error {
-		if err := srv.Shutdown(ctx); err != nil {
-			_ = srv.Close()
-			return err
-		}
-		return nil
-	})
 }

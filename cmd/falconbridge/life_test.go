@@ -53,7 +53,7 @@ func TestAKilledServerStillKnowsTheLatest(t *testing.T) {
 // and ends with exit code 0.
 func TestADrainLosesNothing(t *testing.T) {
 	t.Parallel()
-	p := testserver.NewProgram(t, production, "--drain-delay=1s")
+	p := testserver.NewProgram(t, production, "--drain-delay=3s")
 	device := subscribe(t, p, "mqttv5", "1", "device")
 	notify(t, p.HTTP, "1", "before")
 	device.json(t, 1)

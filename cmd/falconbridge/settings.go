@@ -55,7 +55,7 @@ type settings struct {
 	Retention    string `name:"retention" group:"other" default:"0" placeholder:"TIME" help:"Age after which notifications are deleted, e.g. 90d; 0 keeps them. Default ${default}."`
 	StartTimeout string `name:"start-timeout" group:"other" default:"30s" placeholder:"TIME" help:"How long to wait for the database at the start. Default ${default}."`
 	DrainDelay   string `name:"drain-delay" group:"other" default:"0s" placeholder:"TIME" help:"Between not ready and the end of listening, for load balancers. Default ${default}."`
-	DrainTime    string `name:"drain-time" group:"other" default:"10s" placeholder:"TIME" help:"Over which devices are sent away at the end. Default ${default}."`
+	DrainTime    string `name:"drain-time" group:"other" default:"10s" placeholder:"TIME" help:"At most over which devices are disconnected at the end, and how long requests in flight are waited for. Default ${default}."`
 	Locale       string `name:"locale" group:"other" default:"es" placeholder:"CODE" help:"Language of built-in texts: es, en. Default ${default}."`
 	LogLevel     string `name:"log-level" group:"other" default:"info" placeholder:"LEVEL" help:"debug, info, warn, error. Default ${default}."`
 	LogFormat    string `name:"log-format" group:"other" default:"text" placeholder:"FORMAT" help:"text, or json for machines. Default ${default}."`

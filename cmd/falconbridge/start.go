@@ -56,7 +56,7 @@ func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (*se
 		s.startRelay, s.startBroker, s.startHTTP, s.welcome,
 	} {
 		if err := part(ctx); err != nil {
-			_ = s.undo.run() // the first failure is the one that counts
+			_ = s.undo.run(context.Background()) // the first failure is the one that counts
 			return nil, err
 		}
 	}
@@ -193,9 +193,7 @@ func (s *server) startBroker(context.Context) (err error) {
 		return err
 	}
 	s.live.Store(s.broker)
-	s.undo.add("devices", s.c.drainTime+5*time.Second, func(ctx context.Context) error {
-		return s.broker.Drain(ctx, s.c.drainTime)
-	})
+	s.undo.add("broker", clientsRest, func(context.Context) error { return s.broker.Close() }) // drained by then, see release
 	for _, l := range []struct{ setting, addr, kind string }{
 		{"mqtt-addr", s.c.mqtt, "tcp"}, {"mqtts-addr", s.c.mqtts, "tls"},
 	} {

@@ -126,7 +126,7 @@ func TestATeardownThatHangsKeepsNobodyBack(t *testing.T) {
 	td.add("first", time.Second, func(context.Context) error { order = append(order, "first"); return nil })
 	td.add("hanging", 10*time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 	td.add("last", time.Second, func(context.Context) error { order = append(order, "last"); return nil })
-	err := td.run()
+	err := td.run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "stop the hanging") {
 		t.Errorf("error %v", err)
 	}
