@@ -209,6 +209,8 @@ func secured(next http.Handler) http.Handler {
 		frame    = []string{"DENY"}
 		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
 		noStore  = []string{"no-store"}
+		// For this host alone: other names of the domain are not this server's to decide.
+		transport = []string{"max-age=31536000"}
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -217,6 +219,9 @@ func secured(next http.Handler) http.Handler {
 		h["X-Frame-Options"] = frame
 		h["Content-Security-Policy"] = policy
 		h["Cache-Control"] = noStore
+		if r.TLS != nil {
+			h["Strict-Transport-Security"] = transport
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -3,10 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -87,6 +89,25 @@ func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
 	}
 	if got := e.call("GET /notifications", tokenFor(t, "1"), "").Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control %q", got)
+	}
+}
+
+// Without it, whoever sits between could keep a browser on HTTP and read its token.
+func TestABrowserThatCameOverHTTPSStaysThere(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	for _, at := range []string{"GET /notifications", "GET /healthz", "GET /none", "GET /docs", "GET /", "POST /notifications"} {
+		method, path, _ := strings.Cut(at, " ")
+		for secure, want := range map[bool]string{true: "max-age=31536000", false: ""} {
+			r := httptest.NewRequest(method, path, http.NoBody)
+			if secure {
+				r.TLS = &tls.ConnectionState{}
+			}
+			w := httptest.NewRecorder()
+			e.handler.ServeHTTP(w, r)
+			if got := w.Header().Get("Strict-Transport-Security"); got != want {
+				t.Errorf("%s, over TLS: %v: Strict-Transport-Security %q, want %q", at, secure, got, want)
+			}
+		}
 	}
 }
 

@@ -204,6 +204,60 @@ func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
 	b.until("the revoked token ends the session", `document.getElementById("fault").textContent.includes("does not accept")`)
 }
 
+// Anybody can send a link with a token of their own, and whoever follows it would act,
+// read and report in the sender's inbox.
+func TestALinkWithATokenDoesNotReplaceTheSignedInUserUnasked(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	own, again, others := p.token("--user", "1"), p.token("--user", "1", "--ttl", "2h"), p.token("--user", "7")
+	b := newTab(t, 390, "en")
+	b.open(p.url + "/#token=" + own)
+	b.until("user 1 is live", isLive)
+	const asks = `document.getElementById("confirm").open && document.getElementById("confirm-title").textContent === "Switch to user 7?" && document.getElementById("confirm-text").textContent.includes("user 1")`
+	shown := func(user string) {
+		t.Helper()
+		b.until("user "+user+" is signed in", `document.getElementById("user").textContent === "User `+user+`" && !document.getElementById("confirm").open`)
+	}
+	follow := func(token string) {
+		t.Helper()
+		run[string](b, fmt.Sprintf(`location.hash = "token=%s"`, token))
+		b.until("the token left the address bar", `!location.href.includes("token")`)
+	}
+
+	follow(others)
+	b.until("a link in the same tab asks first", asks)
+	b.accessible("the question")
+	b.click("#confirm-no")
+	shown("1")
+
+	// The same, where the page is loaded by the link.
+	b.open("about:blank")
+	b.open(p.url + "/#token=" + others)
+	b.until("a link that loads the page asks first", asks)
+	b.do(chromedp.KeyEvent(kb.Escape))
+	shown("1")
+	if kept := run[string](b, `sessionStorage.getItem("falconbridge.token")`); kept != own {
+		t.Error("the link's token is kept")
+	}
+
+	follow("nonsense")
+	b.until("a link that is no good signs nobody out", `document.querySelector(".toast.fault")?.textContent.includes("still signed in as user 1")`)
+	shown("1")
+	follow(again)
+	b.until("a newer token of the same user is taken", fmt.Sprintf(`sessionStorage.getItem("falconbridge.token") === %q`, again))
+
+	// A question that a link replaces counts as refused.
+	p.notify("Keep", "me")
+	b.until("it arrives", newest+` === "Keep"`)
+	b.click(".bin")
+	b.until("the page asks whether to delete", `document.getElementById("confirm").open`)
+	follow(others)
+	b.until("the link asks instead", asks)
+	b.click("#confirm-yes")
+	shown("7")
+	p.counts(1, 1)
+}
+
 // TestThePolicyHoldsInTheBrowser proves what connect-src 'self' covers: the
 // WebSocket to the page's own host, which every other test uses, and no other.
 func TestThePolicyHoldsInTheBrowser(t *testing.T) {

@@ -37,6 +37,9 @@ func warn(p *program, c checked, log *slog.Logger) {
 	if risk := databaseRisk(c.databaseURL); !c.sqlite && risk != "" {
 		log.Warn(risk, "setting", "database-url")
 	}
+	if c.plaintext() {
+		log.Warn("devices may still send their tokens unencrypted, to --mqtt-addr; write --mqtt-addr=off, or a loopback address", "addr", c.mqtt)
+	}
 	switch {
 	case c.tlsClientCA != "" && c.mqtt != "":
 		log.Warn("devices without a certificate still get in at --mqtt-addr and over WebSocket: --tls-client-ca guards --mqtts-addr only")
@@ -61,6 +64,13 @@ func warnSecrets(s *settings, k keySettings, log *slog.Logger) {
 			log.Warn("a secret begins or ends with a blank, which is part of it", "setting", "jwt-secret")
 		}
 	}
+}
+
+// plaintext reports whether MQTT without TLS is open to other machines although MQTT
+// over TLS is offered. Without the latter a proxy may do TLS, which is not seen here.
+func (c checked) plaintext() bool {
+	host, _, err := net.SplitHostPort(c.mqtt)
+	return c.mqtts != "" && err == nil && !isLoopback(host)
 }
 
 // shown names the flags that were typed and hold a secret.

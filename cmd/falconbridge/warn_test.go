@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -112,5 +114,28 @@ func TestOpenWaysPastTheClientAuthorityAreTold(t *testing.T) {
 		"--tls-client-ca="+file(t, newAuthority(t).pem))
 	if !strings.Contains(p.Log(), "devices without a certificate still get in at --mqtt-addr and over WebSocket") {
 		t.Errorf("no warning: %s", p.Log())
+	}
+}
+
+func TestAPlaintextListenerNextToTLSIsWarnedAbout(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mqtt, mqtts string
+		want        bool
+	}{
+		"both, on all addresses":  {":1883", ":8883", true},
+		"both, on one address":    {"192.0.2.7:1883", "192.0.2.7:8883", true},
+		"plaintext on loopback":   {"127.0.0.1:1883", ":8883", false},
+		"plaintext on localhost":  {"localhost:1883", ":8883", false},
+		"TLS alone":               {"", ":8883", false},
+		"plaintext alone":         {":1883", "", false},
+		"WebSocket alone":         {"", "", false},
+		"plaintext on IPv6's ::":  {"[::]:1883", ":8883", true},
+		"plaintext on IPv6's ::1": {"[::1]:1883", ":8883", false},
+	} {
+		var out bytes.Buffer
+		warn(&program{settings: &settings{}}, checked{mqtt: tt.mqtt, mqtts: tt.mqtts, sqlite: true}, slog.New(slog.NewTextHandler(&out, nil)))
+		if got := strings.Contains(out.String(), "unencrypted, to --mqtt-addr"); got != tt.want {
+			t.Errorf("%s: warned %v, want %v: %s", name, got, tt.want, out.String())
+		}
 	}
 }

@@ -2,27 +2,30 @@
 
 import { $, setText, show } from "./dom.js";
 
+let settle = null; // answers the question that is open
+
 /**
  * Asks, and resolves to whether the answer was yes. title and text are the page's own
- * words; what, where given, is what users wrote, or what will be sent to them.
+ * words; what, where given, is what users wrote, or what will be sent to them. A
+ * question that another one replaces counts as answered with no.
  */
 export function confirm({ title, what = "", text, yes }) {
   const dialog = $("confirm");
+  settle?.(false);
   setText($("confirm-title"), title);
   setText($("confirm-what"), what);
   show($("confirm-what"), what !== "");
   setText($("confirm-text"), text);
   setText($("confirm-yes"), yes);
-  dialog.returnValue = "";
-  $("confirm-yes").onclick = () => dialog.close("yes");
-  $("confirm-no").onclick = () => dialog.close("");
-  dialog.showModal();
   return new Promise((done) => {
-    const closed = () => {
-      if (dialog.open) return; // the event comes late: it belongs to the question before this one
-      dialog.removeEventListener("close", closed);
-      done(dialog.returnValue === "yes");
+    settle = (agreed) => {
+      settle = null;
+      dialog.close(); // gives the focus back, before whoever asked goes on
+      done(agreed);
     };
-    dialog.addEventListener("close", closed);
+    $("confirm-yes").onclick = () => settle?.(true);
+    $("confirm-no").onclick = () => settle?.(false);
+    dialog.oncancel = () => settle?.(false); // Escape
+    dialog.showModal();
   });
 }

@@ -17,23 +17,27 @@ export function takeFromAddress() {
   return token.trim() || null;
 }
 
-// Storage may be switched off; the token then lives as long as the page.
+let held = null; // where storage is switched off, the token lives as long as the page
+
 export function stored() {
   try {
-    return sessionStorage.getItem(key);
+    return sessionStorage.getItem(key) ?? held;
   } catch {
-    return null;
+    return held;
   }
 }
 
 export function store(token) {
+  held = token;
   try {
     if (token === null) sessionStorage.removeItem(key);
     else sessionStorage.setItem(key, token);
   } catch {
-    // See stored.
+    // See held.
   }
 }
+
+const userID = /^[A-Za-z0-9._:@|-]{1,128}$/; // the contract's; anything else could pass for words of the page
 
 /**
  * What the token says: {user, expires (ms), scopes}. Null where it is none. This
@@ -45,7 +49,7 @@ export function read(token) {
     const bytes = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
     const claims = JSON.parse(new TextDecoder().decode(bytes));
     const user = claims.sub;
-    if (typeof user !== "string" && typeof user !== "number") return null;
+    if ((typeof user !== "string" && typeof user !== "number") || !userID.test(user)) return null;
     const scopes = Array.isArray(claims.scope) ? claims.scope : String(claims.scope ?? "").split(" ");
     return { user: String(user), expires: claims.exp * 1000, scopes: scopes.filter(Boolean) };
   } catch {
