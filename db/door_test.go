@@ -39,6 +39,8 @@ func TestTheSQLDoorHoldsToTheRulesOfTheAPI(t *testing.T) {
 	for name, call := range map[string]string{
 		"no user":           "falcon_notify(NULL, 't', 'm')",
 		"a user with #":     "falcon_notify('#', 't', 'm')",
+		"a dot as user":     "falcon_notify('.', 't', 'm')",
+		"two dots as user":  "falcon_notify('..', 't', 'm')",
 		"a long user":       "falcon_notify(repeat('a', 129), 't', 'm')",
 		"an empty title":    "falcon_notify('u', ' ', 'm')",
 		"a long title":      "falcon_notify('u', repeat('é', 256), 'm')",
@@ -54,10 +56,11 @@ func TestTheSQLDoorHoldsToTheRulesOfTheAPI(t *testing.T) {
 			t.Errorf("%s: %v, want SQLSTATE 22023", name, err)
 		}
 	}
+	exec(t, d, "SELECT falcon_notify('...', 't', 'm')")
 	exec(t, d, "SELECT falcon_notify('u', repeat('é', 255), repeat('é', 4000))")
 	exec(t, d, `SELECT falcon_notify('u', 't', 'm', 'message', (repeat('{"a":', 32) || '1' || repeat('}', 32))::jsonb)`)
 	exec(t, d, `SELECT falcon_notify('u', 't', 'm', 'message', '{"a": [{"b": []}], "c": {}}')`)
-	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != 3 {
+	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != 4 {
 		t.Errorf("%d rows", n)
 	}
 }

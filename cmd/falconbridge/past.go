@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,11 @@ type past struct {
 // reports[3].title, and never by what it holds.
 func readPast(r io.Reader, now time.Time, asRead bool) (*past, error) {
 	p := &past{now: now, asRead: asRead, ids: make(map[string]string)}
-	lines := &lineCounter{r: r}
+	text := bufio.NewReader(r)
+	if start, _ := text.Peek(3); hasMark(start) {
+		return nil, errors.New("the file begins with a byte order mark (BOM): save it as UTF-8 without one")
+	}
+	lines := &lineCounter{r: text}
 	dec := json.NewDecoder(lines)
 	if err := p.decode(dec); err != nil {
 		offset := dec.InputOffset()

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/db"
 )
 
-const wantUser = "is not a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -"
+const wantUser = "is not a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, but neither . nor .."
 
 func (p *past) report(e entry) {
 	r := db.PastReport{At: e.at}

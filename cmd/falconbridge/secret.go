@@ -122,14 +122,17 @@ func isText(b []byte) bool {
 	})
 }
 
-// checkMark fails for text with a byte order mark, which editors on Windows write in
-// front of it unseen.
+// hasMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
+// Editors on Windows write one in front of a text, unseen.
+func hasMark(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))
+}
+
+// checkMark fails for text with a byte order mark. A binary secret may begin with
+// the same bytes; of UTF-16, every other byte is zero.
 func checkMark(b []byte) error {
-	switch {
-	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) && isText(b):
+	if hasMark(b) && (isText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
 		return errors.New("begins with a byte order mark (BOM)")
-	case (bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))) && bytes.Count(b, []byte{0}) >= len(b)/2-1:
-		return errors.New("is UTF-16 text with a byte order mark (BOM)")
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"a role that maps to nothing":       {[]string{"--jwt-secret", testSecret, "--jwt-scope-map=editor=write"}, "--jwt-scope-map (FALCON_JWT_SCOPE_MAP): \"write\" is no scope", "boss=admin"},
 		"a token life without a unit":       {[]string{"--jwt-secret", testSecret, "--max-token-life=3600"}, "--max-token-life (FALCON_MAX_TOKEN_LIFE): is not a time", "1h"},
 		"a secret with a BOM":               {[]string{"--jwt-secret-file", file(t, "\xef\xbb\xbf"+testSecret)}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): begins with a byte order mark", "openssl"},
-		"a secret in UTF-16":                {[]string{"--jwt-secret-file", file(t, "\xff\xfea\x00b\x00c\x00d\x00e\x00f\x00g\x00h\x00a\x00b\x00c\x00d\x00e\x00f\x00g\x00h\x00")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): is UTF-16", "openssl"},
+		"a secret in UTF-16":                {[]string{"--jwt-secret-file", file(t, "\xff\xfea\x00b\x00c\x00d\x00e\x00f\x00g\x00h\x00a\x00b\x00c\x00d\x00e\x00f\x00g\x00h\x00")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): begins with a byte order mark", "openssl"},
 		"a URL with a BOM":                  {[]string{"--bus-file", file(t, "\xef\xbb\xbfredis://r")}, "--bus-file (FALCON_BUS_FILE): begins with a byte order mark", "UTF-8"},
 		"a short secret among several":      {[]string{"--jwt-secret-file", file(t, testSecret+"\n\nshort\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): line 3: 5 bytes", "one a line"},
 		"an unknown bus":                    {[]string{"--bus=kafka://k"}, "--bus (FALCON_BUS): is not a known bus", "redis://"},
