@@ -41,6 +41,9 @@ func (d *DB) Up(ctx context.Context) ([]string, error) {
 		names, err = d.migrate(ctx, true)
 	}
 	if err == nil {
+		err = d.Complete(ctx)
+	}
+	if err == nil {
 		err = d.loadEpoch(ctx)
 	}
 	return names, migrationError("up", err)
@@ -216,13 +219,13 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	defer poll.Stop()
 	news := time.NewTicker(migrationNews)
 	defer news.Stop()
+	var holder int64
 	for said := false; ; {
 		var mine bool
-		var holder int64
 		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
 			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
 			"AND l.classid::bigint = ?0 >> 32 AND l.objid::bigint = ?0 & 4294967295 AND l.granted), 0)", int64(migrationLock)).Scan(&mine, &holder)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("lock the migrations: %w", err)
 		}
 		if mine {

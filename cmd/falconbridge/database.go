@@ -96,7 +96,7 @@ func migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
 	if pending > 0 {
 		return fmt.Errorf("--auto-migrate (FALCON_AUTO_MIGRATE): is off and %d migrations are pending; run: falconbridge migrate up", pending)
 	}
-	return nil
+	return d.Complete(ctx)
 }
 
 func pendingMigrations(ctx context.Context, d *db.DB) (int, error) {

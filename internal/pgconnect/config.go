@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/xdg-go/stringprep"
 )
 
 // connectTimeout bounds connecting and logging in to one host, unless
@@ -32,6 +33,7 @@ type Config struct {
 	login    *pgconn.Config
 	settings []Setting // the connection string's server settings, by name
 	hosts    int
+	prepared string // the password after SASLprep, where that changes it; else ""
 }
 
 // Setting is a server setting, with its value as postgresql.conf has it.
@@ -55,12 +57,17 @@ func Parse(raw string) (*Config, error) {
 		return nil, parseError(err)
 	}
 	c := &Config{login: login, hosts: 1}
-	last := login.Host
-	for _, f := range login.Fallbacks {
-		if f.Host != last {
+	// pgconn prepares passwords by RFC 8265, which folds less than the SASLprep
+	// that the server stored the password with.
+	if p, err := stringprep.SASLprep.Prepare(login.Password); err == nil && p != login.Password {
+		c.prepared = p
+	}
+	last := c.all()[0]
+	for _, h := range c.all() {
+		if h.Host != last.Host || h.Port != last.Port {
 			c.hosts++
 		}
-		last = f.Host
+		last = h
 	}
 	if err := c.session(raw); err != nil {
 		return nil, err

@@ -150,6 +150,18 @@ func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 		login.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { s.Notified(n.Channel, n.Payload) }
 	}
 	login.RuntimeParams["application_name"] = name
+	if c.prepared != "" {
+		// SCRAM wants the prepared password, older methods the one that was typed.
+		prepared := login.Copy()
+		prepared.Password = c.prepared
+		pg, err := pgconn.ConnectConfig(ctx, prepared)
+		if err == nil {
+			return pg, nil
+		}
+		if err := connectError(err); State(err) != wrongPassword {
+			return nil, err
+		}
+	}
 	pg, err := pgconn.ConnectConfig(ctx, login)
 	if err != nil {
 		return nil, connectError(err)

@@ -9,9 +9,12 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-// tooMany is the SQLSTATE of a connection over the server's, the database's or
-// the role's limit.
-const tooMany = "53300"
+// SQLSTATEs (Postgres, appendix A): a connection over the server's, the
+// database's or the role's limit, and a wrong password.
+const (
+	tooMany       = "53300"
+	wrongPassword = "28P01"
+)
 
 // Error is why no connection could be made. Its text names neither user nor
 // password.
@@ -56,7 +59,7 @@ func (e *Error) Untrusted() bool {
 		return true
 	}
 	text := e.err.Error()
-	for _, s := range []string{"server refused TLS connection", "x509: ", "remote error: tls: ", "channel binding", "require_auth",
+	for _, s := range []string{"server refused TLS connection", "x509: ", "remote error: tls: ", "tls: no supported versions", "channel binding", "require_auth",
 		"sslcertmode", "GSSAPI"} {
 		if strings.Contains(text, s) {
 			return true

@@ -52,6 +52,13 @@ func (c *Config) Look(ctx context.Context) (s Server, err error) {
 	return s, nil
 }
 
+// errPooled is what pooled fails with.
+var errPooled = fmt.Errorf("%w: a pooler stands before it that keeps no sessions (pool_mode=transaction or statement); "+
+	"set pool_mode=session for this database, or name the server itself, often on port 5432", ErrUnfit)
+
+// protocolViolation is PgBouncer's SQLSTATE for a transaction in statement mode.
+const protocolViolation = "08P01"
+
 // pooled fails where a pooler hands one server connection to several clients in
 // turn, as PgBouncer does in transaction mode. Settings, locks and LISTEN of a
 // session would then be another client's. It shows where two connections that
@@ -73,7 +80,9 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 		// b keeps its server connection in a transaction, most likely the one that
 		// a has just left.
 		other, err := one(ctx, b, "BEGIN; "+backend)
-		if err != nil {
+		if State(err) == protocolViolation {
+			return errPooled
+		} else if err != nil {
 			return err
 		}
 		shared := other == mine
@@ -91,8 +100,7 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 			first = mine
 		}
 		if shared || mine != first {
-			return fmt.Errorf("%w: a pooler in transaction mode stands before it (pool_mode=transaction); "+
-				"set pool_mode=session for this database, or name the server itself, often on port 5432", ErrUnfit)
+			return errPooled
 		}
 	}
 	return nil

@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// Server is a running Redis or mosquitto.
+// Server is a running Redis, mosquitto or PgBouncer.
 type Server struct {
 	URL  string
 	Addr string
 
-	dir  string
-	args []string
-	run  *process
+	dir      string
+	args     []string
+	asNobody bool
+	run      *process
 }
 
 // NewRedis starts a Redis that ends with the test.
@@ -63,7 +64,7 @@ func (s *Server) begin(t testing.TB) {
 
 // Start starts the stopped server on its former port.
 func (s *Server) Start() error {
-	p, err := spawn(s.dir, false, s.args[0], s.args[1:]...)
+	p, err := spawn(s.dir, s.asNobody, s.args[0], s.args[1:]...)
 	if err != nil {
 		return err
 	}

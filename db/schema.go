@@ -1,0 +1,37 @@
+package db
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// tables are those that the migrations make, besides their own.
+var tables = []string{"falcon_connections", "falcon_imports", "falcon_inboxes", "falcon_keys", "falcon_meta", "falcon_nodes", "falcon_notifications",
+	"falcon_orders", "falcon_relay", "falcon_reports", "falcon_revocations", "falcon_sessions", "falcon_touched"}
+
+// Complete fails where a table is missing though all migrations were applied, as
+// after a restore of a part of the database. No waiting brings it back.
+func (d *DB) Complete(ctx context.Context) error {
+	names := "'" + strings.Join(tables, "', '") + "'"
+	query := "SELECT count(*), coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'table' AND name IN (" + names + ")"
+	if d.dialect == Postgres {
+		query = "SELECT count(*), coalesce(string_agg(relname, ','), '') FROM pg_class WHERE relnamespace = current_schema()::regnamespace " +
+			"AND relkind IN ('r', 'p') AND relname IN (" + names + ")"
+	}
+	var n int
+	var found string
+	if err := d.read.QueryRowContext(ctx, query).Scan(&n, &found); err != nil {
+		return d.openError("look for the tables", err)
+	}
+	if n == len(tables) {
+		return nil
+	}
+	var missing []string
+	for _, name := range tables {
+		if !strings.Contains(","+found+",", ","+name+",") {
+			missing = append(missing, name)
+		}
+	}
+	return fmt.Errorf("the %s database lacks %s, though all migrations were applied; restore a backup", d.dialect, strings.Join(missing, ", "))
+}

@@ -1,0 +1,182 @@
+package pgconnect_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/falconalert/falconbridge/internal/pgconnect"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// connect asks the server behind url for one value, over pgdriver.
+func connect(t *testing.T, url, query string) (value string, err error) {
+	t.Helper()
+	c, err := pgconnect.Parse(url)
+	if err != nil {
+		t.Fatalf("%s: %v", url, err)
+	}
+	db := sql.OpenDB(c.Connector(pgconnect.Options{}))
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = db.QueryRowContext(ctx, query).Scan(&value)
+	return value, err
+}
+
+// answers fails the test unless url answers query with want.
+func answers(t *testing.T, what, url, query, want string) {
+	t.Helper()
+	if got, err := connect(t, url, query); err != nil || got != want {
+		t.Errorf("%s: %q, %v; want %q", what, got, err, want)
+	}
+}
+
+// refuses fails the test unless url is refused for good, with a word of why.
+func refuses(t *testing.T, what, url, word string) {
+	t.Helper()
+	_, err := connect(t, url, "SELECT ''")
+	var e *pgconnect.Error
+	if !errors.As(err, &e) || e.State == "" && !e.Untrusted() || !strings.Contains(err.Error()+e.Said, word) {
+		t.Errorf("%s: %v; want it refused with %q", what, err, word)
+	}
+	if err != nil && (strings.Contains(err.Error(), "falcon") || strings.Contains(err.Error(), "geheim")) {
+		t.Errorf("%s: the error names user or password: %v", what, err)
+	}
+}
+
+func exec(t *testing.T, url string, queries ...string) {
+	t.Helper()
+	db := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	defer db.Close()
+	for _, q := range queries {
+		if _, err := db.ExecContext(t.Context(), q); err != nil {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+}
+
+const encrypted = "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+
+func TestWithoutTLSOnTheServerPreferFallsBackAndRequireDoesNot(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	at := fmt.Sprintf("postgres://falcon:geheim@127.0.0.1:%d/falcon", s.Port)
+	for _, mode := range []string{"", "?sslmode=prefer", "?sslmode=allow", "?sslmode=disable"} {
+		answers(t, "plain"+mode, at+mode, encrypted, "false")
+	}
+	for _, mode := range []string{"require", "verify-full"} {
+		refuses(t, mode, at+"?sslmode="+mode, "refused TLS")
+	}
+	refuses(t, "channel binding without TLS", at+"?sslmode=disable&channel_binding=require", "channel binding")
+}
+
+func TestEverySSLModeDoesWhatLibpqSays(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	files := s.Secure(t)
+	exec(t, s.URL, "CREATE ROLE only_tls LOGIN", "CREATE ROLE only_plain LOGIN", "CREATE ROLE localhost LOGIN",
+		"CREATE ROLE scram LOGIN PASSWORD 'geheim'")
+	s.Reconfigure(t, "hostssl all localhost all cert\nhost all scram all scram-sha-256\nhostssl all only_tls all trust\nhostnossl all only_plain all trust\nhost all falcon all trust\n")
+	at := func(user, host, query string) string {
+		return fmt.Sprintf("postgres://%s@%s:%d/falcon?%s", user, host, s.Port, query)
+	}
+	own := "&sslrootcert=" + files.Cert
+	answers(t, "prefer takes TLS", at("falcon", "127.0.0.1", ""), encrypted, "true")
+	answers(t, "allow takes plain", at("falcon", "127.0.0.1", "sslmode=allow"), encrypted, "false")
+	answers(t, "allow falls back to TLS", at("only_tls", "127.0.0.1", "sslmode=allow"), encrypted, "true")
+	answers(t, "prefer falls back to plain", at("only_plain", "127.0.0.1", "sslmode=prefer"), encrypted, "false")
+	answers(t, "require looks at no certificate", at("falcon", "127.0.0.1", "sslmode=require"), encrypted, "true")
+	answers(t, "verify-ca", at("falcon", "127.0.0.1", "sslmode=verify-ca"+own), encrypted, "true")
+	answers(t, "verify-full", at("falcon", "localhost", "sslmode=verify-full"+own), encrypted, "true")
+	answers(t, "a client certificate", at("localhost", "localhost", "sslmode=verify-full&sslcert="+files.Cert+"&sslkey="+files.Key+own), encrypted, "true")
+	answers(t, "channel binding", at("scram:geheim", "localhost", "sslmode=require&channel_binding=require"), encrypted, "true")
+	answers(t, "hostaddr", at("falcon", "localhost", "sslmode=verify-full&hostaddr=127.0.0.1"+own), encrypted, "true")
+
+	other := "&sslrootcert=" + testserver.Certificate(t).Cert
+	refuses(t, "another authority", at("falcon", "localhost", "sslmode=verify-ca"+other), "x509")
+	refuses(t, "require with an authority verifies", at("falcon", "localhost", "sslmode=require"+other), "x509")
+	refuses(t, "another name", at("falcon", "ip6-localhost", "sslmode=verify-full&hostaddr=127.0.0.1"+own), "x509")
+	refuses(t, "no client certificate", at("localhost", "localhost", "sslmode=require"), "certificate")
+	refuses(t, "too old TLS", at("falcon", "localhost", "sslmode=require&ssl_max_protocol_version=TLSv1"), "tls")
+}
+
+// A password is prepared as RFC 4013 says: the server stores what CREATE ROLE
+// made of it, and a client that sends it as it is does not get in.
+func TestAPasswordThatSASLprepChangesWorks(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	exec(t, s.URL, "CREATE ROLE scram LOGIN PASSWORD U&'I\\00ADX \\FB01'")
+	exec(t, s.URL, "CREATE ROLE plain LOGIN PASSWORD U&'I\\00ADX \\FB01'")
+	s.Reconfigure(t, "host all scram all scram-sha-256\nhost all plain all password\nhost all falcon all trust\n")
+	at := fmt.Sprintf("@127.0.0.1:%d/falcon", s.Port)
+	answers(t, "as it was set", "postgres://scram:I%C2%ADX%20%EF%AC%81"+at, "SELECT 'in'", "in")
+	answers(t, "as it is stored", "postgres://scram:IX%20fi"+at, "SELECT 'in'", "in")
+	answers(t, "sent as it is", "postgres://plain:I%C2%ADX%20%EF%AC%81"+at, "SELECT 'in'", "in")
+	refuses(t, "another one", "postgres://scram:IX"+at, "SQLSTATE 28P01")
+}
+
+func TestASocketIsNamedByParameters(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	s.Reconfigure(t, "local all all trust\nhost all falcon all trust\n")
+	url := fmt.Sprintf("postgres:///falcon?host=%s&port=%d&user=falcon&application_name=mine", s.Dir(), s.Port)
+	answers(t, "a socket", url, "SELECT coalesce(host(client_addr), 'socket') || ' ' || application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()", "socket mine")
+}
+
+func TestHostsAreTriedInOrderUntilThePrimary(t *testing.T) {
+	primary, standby := testserver.NewPostgres(t), testserver.NewPostgres(t)
+	standby.Demote(t)
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deaf.Close() })
+	hosts := func(ports ...int) string {
+		var list []string
+		for _, p := range ports {
+			list = append(list, fmt.Sprintf("127.0.0.1:%d", p))
+		}
+		return "postgres://falcon@" + strings.Join(list, ",") + "/falcon"
+	}
+	const port = "SELECT current_setting('port')"
+	want := fmt.Sprint(primary.Port)
+	answers(t, "past a dead one", hosts(1, primary.Port), port, want)
+	answers(t, "past a deaf one", hosts(deaf.Addr().(*net.TCPAddr).Port, primary.Port), port, want)
+	for _, attrs := range []string{"", "?target_session_attrs=any", "?target_session_attrs=primary", "?target_session_attrs=read-write"} {
+		answers(t, "past a standby"+attrs, hosts(standby.Port, primary.Port)+attrs, port, want)
+	}
+	// A role that reads by default does not make its server a standby.
+	exec(t, primary.URL, "ALTER ROLE falcon SET default_transaction_read_only = on")
+	answers(t, "a role that reads", hosts(standby.Port, primary.Port), port, want)
+}
+
+func TestServerSettingsAndOptionsAreThoseOfThePsqlURL(t *testing.T) {
+	url := testserver.Postgres(t)
+	answers(t, "options", url+"&options=-c%20work_mem%3D9MB", "SELECT current_setting('work_mem')", "9MB")
+	answers(t, "a setting", url+"&work_mem=9MB", "SELECT current_setting('work_mem')", "9MB")
+	answers(t, "a list", url+"&search_path=a,%20%22B%22", "SELECT array_to_string(current_schemas(true), ' ') || current_setting('search_path')", `pg_cataloga, "B"`)
+	answers(t, "another's default", url+"&synchronous_commit=off", "SELECT current_setting('synchronous_commit')", "off")
+	refuses(t, "an unknown one", url+"&often=1", "often")
+	refuses(t, "a value that is none", url+"&work_mem=much", "work_mem")
+	refuses(t, "SQL in a value", url+"&often=%27%29%3B%20DROP%20TABLE%20x%3B--%5C", "often")
+}
+
+func TestAConnectionThatIsRefusedIsClosed(t *testing.T) {
+	s := testserver.NewPostgres(t)
+	for range 20 {
+		if _, err := connect(t, s.URL+"&often=1", "SELECT ''"); err == nil {
+			t.Fatal("an unknown setting was taken")
+		}
+	}
+	testserver.Eventually(t, 5*time.Second, func() error {
+		n, err := connect(t, s.URL, "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'client backend'")
+		if err != nil || n != "1" {
+			return fmt.Errorf("%s connections are open, %w", n, err)
+		}
+		return nil
+	})
+}
