@@ -1,13 +1,3 @@
-// Package broker serves MQTT 3.1.1 and 5 over TCP, TLS and WebSocket.
-//
-// mochi-mqtt is the broker: it answers every packet of a device, and asks its one
-// hook, hook in mochi.go, who may log in and subscribe. Before it stand the walls:
-// our listeners give it a connection, conn, from which it reads nothing but packets
-// that passed them (wall.go, strict.go). Sessions and delivery are the hub's.
-//
-// One goroutine a connection waits for packets in a shallow frame, so that its
-// stack stays small; what needs a deep one runs beside it for that packet only.
-// A message reaches its device by [bridge.Link] only, see link.go.
 package broker
 
 import (
@@ -114,7 +104,7 @@ type Broker struct {
 	count counters
 	begun time.Time
 	mochi *mqtt.Server
-	ids   atomic.Uint64 // of mochi's clients
+	ids   atomic.Uint64 // for mochi's client ids
 
 	logins, subscribes *semaphore
 	shut               func() // ends the waiting for them

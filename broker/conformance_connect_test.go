@@ -78,6 +78,8 @@ func TestProtocolNamesAndLevels(t *testing.T) {
 			switch {
 			case protocol == "MQTT" && (level == 4 || level == 5), level == 0:
 				continue // known, or no level at all
+			case level == 0x83, level == 0x84: // mosquitto's bridges, which fall back then
+				want = "20 02 00 01"
 			case level == 3: // MQTT 3.1 reads the CONNACK of 3.1.1 ([MQTT-3.1.2-2])
 				want = "20 02 00 01"
 			}

@@ -15,8 +15,8 @@ import (
 )
 
 // conn is one device's connection: the [net.Conn] that mochi serves, and the
-// [bridge.Link] that the hub drives. What mochi reads from it are whole packets that
-// passed the walls (see wall.go); the writing side belongs to whoever holds wmu.
+// [bridge.Link] that the hub drives. What mochi reads from it is one checked packet at
+// a time (see wall.go); the writing side belongs to whoever holds wmu.
 // There is one for every idle device: each field is paid for 100,000 times.
 type conn struct {
 	b      *Broker
@@ -30,7 +30,8 @@ type conn struct {
 	buf    []byte // received, from r to w not yet handled
 	r, w   int
 	small  [256]byte     // what buf is while little arrives
-	passed []byte        // of a packet under way, what mochi has not read yet
+	unread []byte        // of the packet under way, what mochi has not read yet
+	end    error         // of the stream: what ended reading, once all that was received is handled
 	armed  time.Time     // when the read deadline was last set
 	late   bool          // the read deadline is that of a packet under way
 	due    time.Duration // see pace
@@ -41,9 +42,9 @@ type conn struct {
 	session *bridge.Conn
 	version byte // 4 (3.1.1) or 5; 0 before CONNECT
 
-	login  *login  // until CONNACK
-	answer *answer // until SUBACK or UNSUBACK
-	cause  error   // what ended the reading
+	login *login // until CONNACK
+	ack   *ack   // until SUBACK or UNSUBACK
+	cause error  // what ended the connection
 
 	ending atomic.Bool // nothing more is read or sent
 	closed atomic.Bool
@@ -94,19 +95,19 @@ func (c *conn) sendLocked(b []byte, op byte, timeout time.Duration) error {
 	return err
 }
 
-// Read gives mochi the packet it is to decode.
+// Read gives mochi the packet it is to decode, and no more.
 func (c *conn) Read(p []byte) (int, error) {
-	if len(c.passed) == 0 {
+	if len(c.unread) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p, c.passed)
-	c.passed = c.passed[n:]
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
 	return n, nil
 }
 
-// Write is mochi's, a packet at a time. Nothing precedes a CONNACK, and nothing
-// follows a DISCONNECT. In the same breath as a granting CONNACK the connection
-// counts as logged in: from then on it can be told why it ends.
+// Write is called by mochi with one packet at a time. Nothing precedes a CONNACK, and
+// nothing follows a DISCONNECT. With a granting CONNACK the connection counts as
+// logged in, under the same lock: from then on a DISCONNECT may be written.
 func (c *conn) Write(p []byte) (int, error) {
 	f := frames.get()
 	defer frames.put(f)
@@ -128,8 +129,8 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close is mochi's: it is done with the device. The socket is closed by run, once
-// the device had the time to read the last packet.
+// Close is called by mochi when it stops the client. The socket is closed by run,
+// after the device had the time to read the last packet.
 func (c *conn) Close() error {
 	c.ending.Store(true)
 	return c.nc.SetReadDeadline(time.Unix(1, 0))
@@ -151,7 +152,7 @@ func (c *conn) close() {
 	}
 }
 
-// drop closes the socket without the farewell of TLS, which could block.
+// drop closes the socket without TLS's close_notify, which could block.
 func (c *conn) drop() {
 	c.ending.Store(true)
 	if !c.closed.Swap(true) {
@@ -159,25 +160,24 @@ func (c *conn) drop() {
 	}
 }
 
-// End tells the device why, if its version can be told, and makes its goroutine
-// close the connection.
+// End writes a DISCONNECT with the reason, where the version has one, and ends the
+// connection. It does not wait.
 func (c *conn) End(r bridge.EndReason) {
 	code, reason := farewell(r)
 	go func() {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
-		_ = c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
+		_ = c.guard(func() error {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
+			return c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
+		})
 	}()
 }
 
-// endWithin is how long a blocked write may still hold up the farewell.
+// endWithin is how long a blocked write may still delay the last packet.
 const endWithin = time.Second
 
-// fail ends the connection for err, which an MQTT 5 device is told. It is for the
-// connection's own goroutine.
+// fail ends the connection for err, with the DISCONNECT that MQTT 5 has for it. It is
+// called by the connection's own goroutine.
 func (c *conn) fail(err error) {
-	if c.cause != nil {
-		return
-	}
 	c.cause = err
 	if l, ok := c.limitOf(err); ok {
 		c.b.count.limited[l].Add(1)
@@ -192,7 +192,7 @@ func (c *conn) fail(err error) {
 	}
 }
 
-// tell notes the code that the device ends with.
+// tell records the code that the connection ends with.
 func (c *conn) tell(code byte) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()

@@ -27,6 +27,12 @@ type device struct {
 	closed  int    // status of the WebSocket's close frame
 }
 
+// newDevice speaks MQTT 5 over nc.
+func newDevice(t testing.TB, nc net.Conn) *device {
+	t.Cleanup(func() { _ = nc.Close() })
+	return &device{t: t, nc: nc, r: bufio.NewReader(nc), version: 5}
+}
+
 func (w *world) dial(at place) *device { return w.dialBehind(at, nil) }
 
 // dialBehind sends a proxy's header first, in front of TLS.

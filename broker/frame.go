@@ -68,21 +68,24 @@ type wsReader struct {
 	control []byte
 }
 
-// read fills p with MQTT bytes, at least one. Pings are answered on the way. io.EOF
-// tells that the client closed the WebSocket.
+// read fills p with MQTT bytes. Like an [io.Reader] it may return some together with
+// the error that follows them; io.EOF where the client closed the WebSocket.
 func (w *wsReader) read(c *conn, p []byte) (int, error) {
 	for {
 		var n int
-		var err error
+		var end error
 		if len(w.early) > 0 {
 			n = copy(p, w.early)
 			if w.early = w.early[n:]; len(w.early) == 0 {
 				w.early = nil
 			}
-		} else if n, err = c.nc.Read(p); n == 0 && err != nil {
-			return 0, err
+		} else {
+			n, end = c.nc.Read(p)
 		}
-		out, err := w.feed(p[:n], c.pong)
+		out, err := w.feed(p[:n], c.handleFrame)
+		if err == nil {
+			err = end
+		}
 		if out > 0 || err != nil {
 			return out, err
 		}
@@ -90,8 +93,8 @@ func (w *wsReader) read(c *conn, p []byte) (int, error) {
 }
 
 // feed takes the frames in b off, in place: it returns how many payload bytes stand
-// at the start of b. pong answers a ping.
-func (w *wsReader) feed(b []byte, pong func([]byte) error) (out int, err error) {
+// at the start of b. Each ping, pong and empty frame is given to handle.
+func (w *wsReader) feed(b []byte, handle func(op byte, payload []byte) error) (out int, err error) {
 	for in := 0; in < len(b); {
 		if !w.inPayload() {
 			w.head[w.headLen] = b[in]
@@ -115,7 +118,7 @@ func (w *wsReader) feed(b []byte, pong func([]byte) error) (out int, err error) 
 			out += copy(b[out:], b[in:in+n])
 		}
 		if in += n; w.at == w.size {
-			if err := w.finish(pong); err != nil {
+			if err := w.finish(handle); err != nil {
 				return out, err
 			}
 		}
@@ -193,14 +196,14 @@ func (w *wsReader) header() error {
 }
 
 // finish handles the frame whose last byte has come.
-func (w *wsReader) finish(pong func([]byte) error) error {
-	op, control := w.op, w.control
+func (w *wsReader) finish(handle func(op byte, payload []byte) error) error {
+	op, size, control := w.op, w.size, w.control
 	w.headLen, w.at, w.size, w.control = 0, 0, 0, nil
-	switch op {
-	case wsPing:
-		return pong(control)
-	case wsClosing:
+	switch {
+	case op == wsClosing:
 		return closing(control)
+	case op > wsClosing, size == 0:
+		return handle(op, control)
 	}
 	return nil
 }
@@ -246,10 +249,14 @@ func wsFrame(b []byte, op byte) []byte {
 	return b[at:]
 }
 
-// pong answers a ping (RFC 6455 §5.5.2).
-func (c *conn) pong(payload []byte) error {
+// handleFrame counts a frame without MQTT bytes like a packet, and answers a ping (RFC
+// 6455 §5.5.2). A pong is unsolicited: this server sends no pings.
+func (c *conn) handleFrame(op byte, payload []byte) error {
 	if !c.pace() {
 		return errFlood
+	}
+	if op != wsPing {
+		return nil
 	}
 	f := frames.get()
 	defer frames.put(f)
@@ -262,9 +269,11 @@ func (c *conn) pong(payload []byte) error {
 	return c.sendLocked(f.b, wsPong, c.b.o.WriteTimeout)
 }
 
-// wsClose writes the close frame that answers the client's, or tells what err was.
-// wmu is held.
+// wsClose writes the close frame that answers the client's, or whose status says what
+// err was.
 func (c *conn) wsClose(err error) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
 	status := wsNormal
 	var f *wsFault
 	switch {

@@ -7,8 +7,21 @@ import (
 	"time"
 )
 
-// FuzzDevice holds the walls and mochi's server together: whatever a device sends,
-// before its login or after, nothing panics and the connection comes to its end.
+// halves is a connection of two pipes, so that each side can end its direction alone.
+type halves struct {
+	net.Conn // what is read from
+	out      net.Conn
+}
+
+func (h *halves) Write(b []byte) (int, error)        { return h.out.Write(b) }
+func (h *halves) SetWriteDeadline(t time.Time) error { return h.out.SetWriteDeadline(t) }
+func (h *halves) Close() error {
+	_ = h.out.Close()
+	return h.Conn.Close()
+}
+
+// FuzzDevice runs the whole broker over a pipe: whatever a device sends, before its
+// login or after, nothing panics, the connection comes to its end, and mochi forgets it.
 func FuzzDevice(f *testing.F) {
 	for _, p := range corpus() {
 		f.Add(false, true, p)
@@ -21,25 +34,86 @@ func FuzzDevice(f *testing.F) {
 		if five {
 			version = 5
 		}
-		here, there := net.Pipe()
-		if !w.broker.start(newConn(w.broker, there, "tcp", "")) {
-			t.Skip()
-		}
 		if !first {
 			stream = append(connect{id: "d", token: "7", clean: true}.packet(version), stream...)
 		}
+		in, toServer := net.Pipe()
+		fromServer, out := net.Pipe()
+		if !w.broker.start(newConn(w.broker, &halves{in, out}, "tcp", "")) {
+			t.Fatal("the connection was not taken in")
+		}
 		go func() {
-			_, _ = here.Write(stream)
-			_, _ = here.Write([]byte{0xE0, 0})
-			time.Sleep(time.Millisecond)
-			_ = here.Close()
+			_, _ = toServer.Write(stream)
+			_ = toServer.Close()
 		}()
-		_, _ = io.Copy(io.Discard, here)
+		_, _ = io.Copy(io.Discard, fromServer)
 		if n := w.broker.Stats().Panics; n != 0 {
 			t.Fatalf("% X made something panic", stream)
 		}
 		if n := w.broker.mochi.Clients.Len(); n > 64 {
-			t.Fatalf("mochi holds %d clients", n)
+			t.Fatalf("mochi has %d clients", n)
 		}
 	})
 }
+
+// FuzzProcess sends what passes the wall through mochi's decoder and server: nothing
+// panics, each request is answered once, and what ends the connection has a code.
+func FuzzProcess(f *testing.F) {
+	for _, p := range corpus() {
+		f.Add(false, p)
+		f.Add(true, p)
+	}
+	w := newWorld(f, Options{MaxConnectionsPerUser: 1 << 20})
+	var conns [2]*conn // of each version, until a packet ends it
+	f.Fuzz(func(t *testing.T, five bool, p []byte) {
+		n, err := packetLen(p, w.broker.o.MaxPacketSize)
+		if err != nil || n == 0 || n > len(p) {
+			return
+		}
+		p = p[:n]
+		i, version := 0, byte(4)
+		if five {
+			i, version = 1, 5
+		}
+		if _, err := strict(version, p); err != nil {
+			return
+		}
+		c := conns[i]
+		if c == nil || c.ending.Load() {
+			c = newConn(w.broker, &written{}, "tcp", "")
+			c.version = version
+			if err := c.handshake(connect{id: "d", token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(version)); err != nil {
+				t.Fatal(err)
+			}
+			conns[i] = c
+		}
+		c.nc.(*written).b = nil
+		if forMochi, err := c.acknowledge(p); !forMochi || err != nil {
+			return
+		}
+		err = c.process(p)
+		if code, _ := codeOf(err); err != nil && code < codeUnspecified {
+			t.Fatalf("% X ends the connection without a code: %v", p, err)
+		}
+		answer := map[byte]byte{0x80: 0x90, 0xA0: 0xB0, 0xC0: 0xD0}[p[0]&0xF0]
+		if b := c.nc.(*written).b; err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
+			t.Fatalf("% X is answered with % X", p, b)
+		}
+	})
+}
+
+// written is a connection that keeps what is written.
+type written struct {
+	net.TCPConn
+	b []byte
+}
+
+func (w *written) Write(b []byte) (int, error) {
+	w.b = append(w.b, b...)
+	return len(b), nil
+}
+
+func (*written) Close() error                     { return nil }
+func (*written) SetReadDeadline(time.Time) error  { return nil }
+func (*written) SetWriteDeadline(time.Time) error { return nil }
+func (*written) RemoteAddr() net.Addr             { return &net.TCPAddr{} }

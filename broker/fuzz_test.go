@@ -139,7 +139,7 @@ func FuzzFrames(f *testing.F) {
 // unframe feeds stream in pieces of n bytes.
 func unframe(stream []byte, n int) (out, pongs []byte, end error) {
 	var w wsReader
-	pong := func(b []byte) error {
+	pong := func(_ byte, b []byte) error {
 		pongs = append(pongs, b...)
 		return nil
 	}

@@ -30,32 +30,32 @@ type login struct {
 
 func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 
-// greeting is what mochi serves for a CONNECT. It ends after the CONNACK: the loop
-// that follows would keep two goroutines and 16 KiB of stack for every idle device.
-type greeting struct{ *conn }
+// handshaking is the connection as mochi's EstablishConnection serves it: for mochi it
+// ends after the CONNECT. The loop that would follow costs two goroutines and 16 KiB
+// of stack for every idle device.
+type handshaking struct{ *conn }
 
-func (greeting) Close() error { return nil } // the connection goes on
+func (handshaking) Close() error { return nil } // the connection goes on
 
-// greet has mochi answer CONNECT. What it learned lives on in c.client, for which
-// conn.serve hands it the packets that come after.
-func (c *conn) greet(p []byte) error {
-	c.client = c.b.mochi.NewClient(c, c.kind, "", false)
-	c.passed = p
-	err := c.b.mochi.EstablishConnection(c.kind, greeting{c})
-	if c.login != nil { // it did not come to OnSessionEstablished
+// handshake has mochi answer the CONNECT p. The client it makes ends with it; c.client,
+// made from it by adopt, stands for the device in what follows.
+func (c *conn) handshake(p []byte) error {
+	c.unread = p
+	err := c.b.mochi.EstablishConnection(c.kind, handshaking{c})
+	if c.login != nil { // OnSessionEstablished was not reached
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	c.b.mochi.Clients.Add(c.client)
 	return nil
 }
 
-// adopt makes c.client what mochi made of the CONNECT, without the memory of the
-// packet, whose strings point into it: the token among them.
-func (c *conn) adopt(greeted *mqtt.Client) {
-	props := greeted.Properties.Props
-	c.client.ID = greeted.ID
-	c.client.State.Keepalive = greeted.State.Keepalive
-	c.client.State.Inflight.ResetReceiveQuota(receiveMaximum) // 0 refuses every PUBLISH, and by a code of its own
+// adopt makes c.client from what mochi learned from the CONNECT. It copies fields one
+// by one: strings of a decoded packet, the token's among them, keep its whole buffer.
+func (c *conn) adopt(cl *mqtt.Client) {
+	props := cl.Properties.Props
+	c.client = c.b.mochi.NewClient(c, c.kind, cl.ID, false)
+	c.client.State.Keepalive = cl.State.Keepalive
+	c.client.State.Inflight.ResetReceiveQuota(receiveMaximum) // it is 0, with which a PUBLISH ends with 0x93
 	c.client.Properties = mqtt.ClientProperties{ProtocolVersion: c.version, Props: packets.Properties{
 		SessionExpiryInterval:  min(props.SessionExpiryInterval, uint32(c.b.o.SessionTTL.Seconds())),
 		MaximumPacketSize:      props.MaximumPacketSize,
@@ -67,7 +67,7 @@ func (c *conn) adopt(greeted *mqtt.Client) {
 	}
 }
 
-// enter finds out who the device is and opens its session, or notes why not.
+// enter checks the login and opens the session, or records the refusal.
 func (c *conn) enter(pk *packets.Packet) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
@@ -88,7 +88,7 @@ func (c *conn) enter(pk *packets.Packet) {
 	c.login.refusal = refused
 }
 
-// ask tells what the device wants, and whether it may.
+// ask checks the login, cheap checks first, and returns what the device asks for.
 func (c *conn) ask(ctx context.Context, pk *packets.Packet) (bridge.ConnectRequest, refusal) {
 	var no bridge.ConnectRequest
 	if !c.b.gate.rate(c.from) {
@@ -147,7 +147,7 @@ func (c *conn) open(r bridge.ConnectRequest) refusal {
 	return refusal{}
 }
 
-// connack makes mochi's CONNACK ours.
+// connack completes mochi's CONNACK, or turns it into the refusal.
 func (c *conn) connack(pk packets.Packet) packets.Packet {
 	r := c.login.refusal
 	if r == (refusal{}) {
@@ -162,12 +162,16 @@ func (c *conn) connack(pk packets.Packet) packets.Packet {
 	if c.version != 5 {
 		var ok bool
 		if pk.ReasonCode, ok = r.v3(); !ok {
-			pk.FixedHeader.Type = packets.Reserved // the version has none for it: mochi drops it
+			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has no code for it; mochi does not write a reserved type
 		}
 	}
 	pk.Properties = packets.Properties{ReasonString: fitting(r.reason, pk.Mods.MaxSize)}
 	return pk
 }
+
+// bridgeBit is set by mosquitto's bridges in the protocol level that they try first,
+// 0x83 or 0x84. Refused in the form of that version they try again without it.
+const bridgeBit = 0x80
 
 // refuseFault answers a CONNECT that is no good, p being as much of it as came, in
 // mochi's place, which never sees it. A 3.1.1 device gets no CONNACK
@@ -181,7 +185,7 @@ func (c *conn) refuseFault(p []byte, f *fault) {
 	switch {
 	case version == 0:
 		return
-	case f.code == codeVersion && version == 3: // MQTT 3.1, whose CONNACK is that of 3.1.1
+	case f.code == codeVersion && (version == 3 || version == 3|bridgeBit || version == 4|bridgeBit): // MQTT 3.1 has the CONNACK of 3.1.1
 		p = []byte{packets.Connack << 4, 2, 0, 1}
 	case f.code == codeVersion, version >= 5:
 		p = []byte{packets.Connack << 4, 3, 0, f.code, 0}

@@ -105,10 +105,12 @@ func TestWhoMayLogIn(t *testing.T) {
 
 func TestUnsupportedVersions(t *testing.T) {
 	for name, tt := range map[string]struct{ send, want string }{
-		"MQTT 3.1": {"10 'MQIsdp' 03 02 0000 'a'", "20 02 00 01"},
-		"MQTT 2":   {"10 'MQTT' 02 02 0000 'a'", "20 03 00 84 00"},
-		"MQTT 6":   {"10 'MQTT' 06 02 0000 00 'a'", "20 03 00 84 00"},
-		"no MQTT":  {"10 'AMQP' 05 02 0000 00 'a'", ""},
+		"MQTT 3.1":                     {"10 'MQIsdp' 03 02 0000 'a'", "20 02 00 01"},
+		"a bridge of mosquitto, 3.1.1": {"10 'MQTT' 84 02 0000 'a'", "20 02 00 01"},
+		"a bridge of mosquitto, 3.1":   {"10 'MQIsdp' 83 02 0000 'a'", "20 02 00 01"},
+		"MQTT 2":                       {"10 'MQTT' 02 02 0000 'a'", "20 03 00 84 00"},
+		"MQTT 6":                       {"10 'MQTT' 06 02 0000 00 'a'", "20 03 00 84 00"},
+		"no MQTT":                      {"10 'AMQP' 05 02 0000 00 'a'", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newWorld(t, Options{}).dial(place{"tcp", 4})

@@ -46,7 +46,8 @@ func packetLen(b []byte, limit int) (int, error) {
 }
 
 // next blocks until a whole packet has arrived, and returns it. The bytes are
-// valid until the next call.
+// valid until the next call. What was received before the end of the stream, or with
+// it, is returned before its error: a DISCONNECT may come in one read with the close.
 func (c *conn) next(limit int) ([]byte, error) {
 	for {
 		b := c.buf[c.r:c.w]
@@ -65,6 +66,9 @@ func (c *conn) next(limit int) ([]byte, error) {
 			c.late = false
 			return b[:n], nil
 		}
+		if c.end != nil {
+			return nil, c.end
+		}
 		c.room(n)
 		if c.session != nil {
 			if err := c.arm(c.w > c.r); err != nil {
@@ -74,9 +78,7 @@ func (c *conn) next(limit int) ([]byte, error) {
 		m, err := c.fill(c.buf[c.w:])
 		c.w += m
 		c.b.count.bytesIn.Add(int64(m))
-		if err != nil {
-			return nil, err
-		}
+		c.end = err
 	}
 }
 

@@ -34,7 +34,7 @@ func TestAPanicEndsOneConnectionAndTellsNothing(t *testing.T) {
 		if n := w.broker.Stats().Panics; n != want {
 			t.Errorf("%d panics counted, want %d", n, want)
 		}
-		if text := log.String(); !strings.Contains(text, "made the decoder panic") || strings.Contains(text, "Geheimnis") {
+		if text := log.String(); !strings.Contains(text, "made the engine panic") || strings.Contains(text, "Geheimnis") {
 			t.Errorf("the log: %s", text)
 		}
 	})

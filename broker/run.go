@@ -43,119 +43,121 @@ func (c *conn) run() {
 	defer c.b.gate.gone(c)
 	defer c.close()
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
-	err := c.arrive()
-	var hello []byte
-	if err == nil {
-		hello, err = c.first()
+	err := c.guard(c.talk)
+	for _, step := range []func() error{func() error { c.fail(err); return nil }, c.leaveSession, c.leaveBroker, c.linger} {
+		_ = c.guard(step) // the others follow whatever becomes of it
 	}
+}
+
+// talk is the connection from its first byte to its last.
+func (c *conn) talk() error {
+	if err := c.arrive(); err != nil {
+		return err
+	}
+	p, err := c.first()
 	if err == nil {
-		err = c.beside(func() error { return c.greet(hello) })
+		err = c.isolate(func() error { return c.handshake(p) })
 	}
 	for err == nil && !c.ending.Load() {
 		err = c.serve()
 	}
-	c.fail(err)
-	c.finish()
+	return err
 }
 
 // arrive is what comes before the first byte of MQTT.
 func (c *conn) arrive() error {
 	if c.behind {
-		if err := c.beside(c.introduce); err != nil {
+		if err := c.isolate(c.introduce); err != nil {
 			return err
 		}
 	}
 	if t, ok := c.nc.(*tls.Conn); ok {
-		return c.beside(t.Handshake)
+		return c.isolate(t.Handshake)
 	}
 	return nil
 }
 
-// serve has mochi handle the next packet that passes the walls.
+// serve has mochi process the next packet that passes the wall.
 func (c *conn) serve() error {
 	p, err := c.pass()
 	if err != nil {
 		return err
 	}
-	return c.beside(func() error {
-		pk, err := c.decode(p)
-		if err != nil {
-			return err
-		}
-		return c.b.mochi.InjectPacket(c.client, pk)
-	})
+	return c.isolate(func() error { return c.process(p) })
 }
 
-// decode has mochi read one packet.
-func (c *conn) decode(p []byte) (pk packets.Packet, err error) {
-	c.passed = p
+// process has mochi decode and process one packet.
+func (c *conn) process(p []byte) error {
+	c.unread = p
 	fh := new(packets.FixedHeader)
-	if err = c.client.ReadFixedHeader(fh); err == nil {
-		pk, err = c.client.ReadPacket(fh)
+	if err := c.client.ReadFixedHeader(fh); err != nil {
+		return err
 	}
-	return pk, err
+	pk, err := c.client.ReadPacket(fh)
+	if err != nil {
+		return err
+	}
+	return c.b.mochi.InjectPacket(c.client, pk)
 }
 
-// errPanic stands for a panic in the decoder: strict should have refused the packet.
-var errPanic = &fault{codeMalformed, "the packet is malformed"}
-
-// beside runs f on a goroutine of its own and waits: mochi needs a deep stack, which
-// an idle connection would keep. A panic ends the connection only.
-func (c *conn) beside(f func() error) (err error) {
+// isolate runs f on a goroutine of its own and waits for it: f needs a deep stack,
+// which the connection's goroutine would keep.
+func (c *conn) isolate(f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				err = c.panicked(p)
-			}
-		}()
-		err = f()
+		err = c.guard(f)
 	}()
 	<-done
 	return err
 }
 
-// panicked counts a panic; its text may quote the packet.
-func (c *conn) panicked(p any) error {
-	c.b.count.panics.Add(1)
-	what := fmt.Sprintf("%T", p)
-	if re, ok := p.(runtime.Error); ok {
-		what = re.Error()
-	}
-	c.b.log.Warn("a packet made the decoder panic", "panic", what, "remote", c.remote)
-	return errPanic
+// errPanic ends a connection one of whose packets made something panic: strict should
+// have refused it.
+var errPanic = &fault{codeMalformed, "the packet is malformed"}
+
+// guard runs f. A panic ends this connection, not the process; it is counted, and
+// logged without its text, which may quote the packet.
+func (c *conn) guard(f func() error) (err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		c.b.count.panics.Add(1)
+		what := fmt.Sprintf("%T", p)
+		if re, ok := p.(runtime.Error); ok {
+			what = re.Error()
+		}
+		c.b.log.Warn("a packet made the engine panic", "panic", what, "remote", c.remote)
+		err = errPanic
+	}()
+	return f()
 }
 
-// finish ends the session and lingers: closing a socket with unread bytes resets it,
-// and the peer would never see the last packet.
-func (c *conn) finish() {
-	if c.session != nil {
-		if c.version == 5 { // a DISCONNECT may have changed it
-			c.session.SetExpiry(seconds(c.client.Properties.Props.SessionExpiryInterval))
-		}
-		c.session.Close()
+// leaveSession closes the session, with the expiry that a DISCONNECT may have changed.
+func (c *conn) leaveSession() error {
+	if c.session == nil {
+		return nil
 	}
+	if c.version == 5 {
+		c.session.SetExpiry(seconds(c.client.Properties.Props.SessionExpiryInterval))
+	}
+	c.session.Close()
+	return nil
+}
+
+// leaveBroker makes mochi and the limits forget the connection.
+func (c *conn) leaveBroker() error {
+	defer c.b.gate.dismiss(c)
 	if c.client != nil {
 		c.b.mochi.Clients.Delete(c.client.ID)
 	}
-	c.b.gate.dismiss(c)
-	if c.closed.Load() {
-		return
-	}
-	c.wmu.Lock()
-	c.ending.Store(true)
-	if c.ws != nil {
-		c.wsClose(c.cause)
-	}
-	c.wmu.Unlock()
-	if c.b.gate.part(c) {
-		c.linger()
-	}
+	return nil
 }
 
-// codeOf is the DISCONNECT for what ended the reading; code 0 where the device or
-// the network did. What is wrong with a packet is told by its code alone.
+// codeOf returns the DISCONNECT for what ended the connection; code 0 where the device
+// or the network did. A faulty packet gets its code alone, without a reason.
 func codeOf(err error) (code byte, reason string) {
 	var f *fault
 	var r *refusal
@@ -173,16 +175,26 @@ func codeOf(err error) (code byte, reason string) {
 	return 0, ""
 }
 
-// linger waits for the peer to close, within Options.Linger.
-func (c *conn) linger() {
+// linger closes the writing side, and waits for the peer to do so within
+// Options.Linger: closing a socket with unread bytes resets it, and the peer would
+// never see the last packet.
+func (c *conn) linger() error {
+	if c.closed.Load() {
+		return nil
+	}
+	c.ending.Store(true)
+	if c.ws != nil {
+		c.wsClose(c.cause)
+	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
+	if !ok || !c.b.gate.part(c) || half.CloseWrite() != nil {
+		return nil
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.Linger))
 	for range 256 { // enough of what the peer sent before it read that this is the end
 		if _, err := c.nc.Read(c.small[:]); err != nil {
-			return
+			break
 		}
 	}
+	return nil
 }

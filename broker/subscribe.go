@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,14 +12,11 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// answer is what SUBACK or UNSUBACK will say.
-type answer struct {
-	codes   []byte
-	granted []string
-	reason  string
+// ack is the SUBACK or UNSUBACK under way.
+type ack struct {
+	codes  []byte // one a filter
+	reason string
 }
-
-func (a *answer) grants(filter string) bool { return slices.Contains(a.granted, filter) }
 
 // errCongested refuses a SUBSCRIBE that waited too long for the database.
 var errCongested = errors.New("too many devices connect at once")
@@ -28,14 +24,11 @@ var errCongested = errors.New("too many devices connect at once")
 // subscribe stores the subscriptions of one packet, in one transaction however many
 // filters there are. A filter is granted once its subscription is on disk, and nothing is sent for it before the SUBACK. Filters of
 // one packet come to what they would one after another ([MQTT-3.8.4-4]).
-func (c *conn) subscribe(pk *packets.Packet) *answer {
-	a := &answer{codes: make([]byte, len(pk.Filters))}
+func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 	errs := c.store(pk)
 	for i, f := range pk.Filters {
 		err := errs[i]
 		switch {
-		case err == nil:
-			a.granted = append(a.granted, f.Filter)
 		case errors.Is(err, errSince), errors.Is(err, errCongested):
 			a.reason = err.Error()
 		case errors.Is(err, bridge.ErrTooMany):
@@ -43,7 +36,6 @@ func (c *conn) subscribe(pk *packets.Packet) *answer {
 		}
 		a.codes[i] = c.subackCode(err, f.Qos)
 	}
-	return a
 }
 
 // store subscribes to the filters of pk and returns an error for each.
@@ -147,20 +139,19 @@ func (c *conn) refuseFilters(p []byte, n int) error {
 	return c.send(f.b)
 }
 
-func (c *conn) unsubscribe(pk *packets.Packet) (*answer, error) {
+func (c *conn) unsubscribe(pk *packets.Packet, a *ack) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
-	a := &answer{codes: make([]byte, len(pk.Filters))}
 	for i, f := range pk.Filters {
 		existed, err := c.session.Unsubscribe(ctx, f.Filter)
 		switch {
 		case err != nil && c.version != 5:
-			return a, errUnsubscribe
+			return errUnsubscribe
 		case err != nil:
 			a.codes[i] = codeImplementation
 		case !existed:
 			a.codes[i] = codeNoSubscription
 		}
 	}
-	return a, nil
+	return nil
 }

@@ -13,37 +13,35 @@ import (
 // refused. As each is answered before the next is read, none can exceed it.
 const receiveMaximum = 16
 
-// newServer returns mochi's server with h as its one hook: two would be OR-ed.
+// newServer returns mochi's server with h as its one hook: where there are two, one
+// that allows is enough.
 //
-// Its Serve is not called: that is for $SYS topics, retained messages and expired
-// sessions, each found by copying a table of all clients every second. See conn.greet
-// for what is.
-func newServer(o *Options, h *hook) (*mqtt.Server, error) {
+// Serve is not called. It publishes $SYS topics and expires sessions and retained
+// messages, which are not used, and copies the table of clients every second to do so.
+func newServer(o *Options, h mqtt.Hook) (*mqtt.Server, error) {
 	c := mqtt.NewDefaultServerCapabilities()
 	c.MaximumQos = 1
 	c.ReceiveMaximum = receiveMaximum
 	c.MaximumSessionExpiryInterval = uint32(o.SessionTTL.Seconds())
 	c.TopicAliasMaximum = 0
-	c.MaximumClientWritesPending = 0 // its queue: messages do not go through it, see conn.Send
+	c.MaximumClientWritesPending = 0 // no queue: messages do not go through it, see conn.Send
 	c.SharedSubAvailable, c.WildcardSubAvailable, c.RetainAvailable = 0, 0, 1
 	s := mqtt.New(&mqtt.Options{
 		Capabilities:            c,
-		ClientNetReadBufferSize: 16,                            // the least there is: whole packets come from conn.Read
+		ClientNetReadBufferSize: 16,                            // bufio's minimum: conn.Read has the whole packet
 		Logger:                  slog.New(slog.DiscardHandler), // it logs packets, passwords included
 	})
 	if err := s.AddHook(h, nil); err != nil {
 		return nil, fmt.Errorf("add the hook: %w", err)
 	}
-	h.server = s
 	return s, nil
 }
 
-// hook is what mochi asks and tells. It runs on the goroutine of the packet, but for
-// OnPacketEncode, which may run on any.
+// hook is what mochi asks. The package comment has the order. It runs on the
+// goroutine of the packet, but for OnPacketEncode of a DISCONNECT.
 type hook struct {
 	mqtt.HookBase
-	b      *Broker
-	server *mqtt.Server
+	b *Broker
 }
 
 func (h *hook) ID() string { return "falconbridge" }
@@ -51,18 +49,19 @@ func (h *hook) ID() string { return "falconbridge" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnPacketRead, mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished,
-		mqtt.OnACLCheck, mqtt.OnSubscribe, mqtt.OnUnsubscribe, mqtt.OnAuthPacket, mqtt.OnPacketEncode, mqtt.OnPacketProcessed:
+		mqtt.OnACLCheck, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnAuthPacket, mqtt.OnPacketEncode, mqtt.OnPacketProcessed:
 		return true
 	}
 	return false
 }
 
-// of is the connection of cl.
+// of returns the connection of cl. State is kept there and never looked up by client
+// id: mochi may call for an older connection after a newer one has begun.
 func of(cl *mqtt.Client) *conn { return cl.Net.Conn.(interface{ self() *conn }).self() }
 
-// OnPacketRead sees a packet before mochi does. A CONNECT loses what mochi would do
-// by itself and wrongly: sessions are taken over by the client id alone, wills skip
-// the ACL, and an empty password is refused.
+// OnPacketRead sees a packet before mochi does, and takes from a CONNECT what mochi
+// would act on by itself: sessions are taken over by the client id alone, whoever the
+// user is, wills skip the ACL, and an empty password is refused.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
@@ -71,7 +70,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		pk.Connect.WillFlag, pk.Connect.WillRetain = false, false
 		pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
 	case packets.Publish:
-		pk.TopicName = "-" // whatever it is, the ACL refuses; mochi would not answer some at all
+		pk.TopicName = "-" // OnACLCheck refuses any topic; a PUBLISH to $SYS would get no PUBACK
 	}
 	return pk, nil
 }
@@ -86,8 +85,8 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	return nil
 }
 
-// OnConnectAuthenticate lets a device in whose token is good, and opens its session:
-// it is on disk before CONNACK promises it.
+// OnConnectAuthenticate checks the token and opens the session: it is on disk before
+// CONNACK promises it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := of(cl)
 	c.adopt(cl)
@@ -95,6 +94,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	return c.login.refusal == refusal{}
 }
 
+// OnSessionEstablished starts delivery, now that the CONNACK is written.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := of(cl)
 	c.login = nil
@@ -102,41 +102,45 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.session.Resume()
 }
 
-// OnACLCheck: a device may receive what the hub granted it, and publish nothing.
+// OnACLCheck reports whether the token allows a device to receive a topic. No device
+// may publish.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
-	a := of(cl).answer
-	return !write && a != nil && a.grants(topic)
+	return !write && of(cl).session.May(topic)
 }
 
-func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+// OnSubscribed stores the subscriptions. codes are those of the SUBACK, which is
+// written when it returns.
+func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	c := of(cl)
-	c.answer = c.subscribe(&pk)
-	return pk
+	c.ack = &ack{codes: codes}
+	c.subscribe(&pk, c.ack)
 }
 
+// OnUnsubscribe removes the subscriptions.
 func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := of(cl)
-	var err error
-	if c.answer, err = c.unsubscribe(&pk); err != nil {
-		cl.Stop(err) // mochi finds it closed, and answers nothing
+	c.ack = &ack{codes: make([]byte, len(pk.Filters))}
+	if err := c.unsubscribe(&pk, c.ack); err != nil {
+		cl.Stop(err) // mochi writes no UNSUBACK to a client that is stopped
 	}
 	return pk
 }
 
-// OnPacketProcessed starts delivery once the SUBACK is written. It is the hub's: what
-// mochi notes of a subscription, 3 KiB, is let go.
+// OnPacketProcessed starts delivery once the SUBACK is written. mochi's own record of
+// the subscription, 3 KiB in its tree of topics, is dropped: delivery is the hub's.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
 	c := of(cl)
-	if pk.FixedHeader.Type == packets.Subscribe {
-		h.server.UnsubscribeClient(cl)
-		cl.State.Subscriptions = mqtt.NewSubscriptions()
+	c.ack = nil
+	if pk.FixedHeader.Type != packets.Subscribe {
+		return
 	}
-	if c.answer != nil && err == nil {
-		for _, filter := range c.answer.granted {
-			c.session.Activate(filter)
+	h.b.mochi.UnsubscribeClient(cl)
+	cl.State.Subscriptions = mqtt.NewSubscriptions()
+	for _, f := range pk.Filters {
+		if err == nil {
+			c.session.Activate(f.Filter) // without effect where it was refused
 		}
 	}
-	c.answer = nil
 }
 
 // OnAuthPacket renews the token (§4.12.1).
@@ -149,8 +153,8 @@ func (h *hook) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		Properties: packets.Properties{AuthenticationMethod: authMethod}})
 }
 
-// OnPacketEncode corrects what mochi answers. Properties of its own are left out: it
-// repeats those of the request.
+// OnPacketEncode corrects what mochi is about to write: codes that it does not know,
+// and properties, which it copies from the request.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := of(cl)
 	reason := ""
@@ -163,10 +167,10 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			reason = pk.Properties.ReasonString
 		}
 		if cl.Properties.ProtocolVersion != 5 {
-			pk.FixedHeader.Type = packets.Reserved // 3.1.1 knows none from a server: mochi drops it
+			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has none from a server; mochi does not write a reserved type
 		}
 	case packets.Suback, packets.Unsuback:
-		pk.ReasonCodes, reason = c.answer.codes, c.answer.reason
+		pk.ReasonCodes, reason = c.ack.codes, c.ack.reason
 	case packets.Pubrel, packets.Pubcomp:
 		pk.ReasonCode = codeSuccess // the device may have begun it with another server ([MQTT-4.3.3-11])
 	case packets.Auth:
@@ -176,8 +180,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	return pk
 }
 
-// fitting is the reason string where a packet of at most limit bytes has room for
-// it, 0 meaning no limit (MQTT 5 §3.1.2.11.4).
+// fitting returns the reason string where a packet of at most limit bytes has room
+// for it; 0 means no limit (MQTT 5 §3.1.2.11.4).
 func fitting(reason string, limit uint32) string {
 	if limit > 0 && uint32(len(reason)+16) > limit {
 		return ""

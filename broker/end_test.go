@@ -1,0 +1,159 @@
+package broker
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// together is a connection whose writes leave in one segment, when flush is called.
+type together struct {
+	net.Conn
+	held  []byte
+	holds bool
+}
+
+func (c *together) Write(b []byte) (int, error) {
+	if !c.holds {
+		return c.Conn.Write(b)
+	}
+	c.held = append(c.held, b...)
+	return len(b), nil
+}
+
+// A DISCONNECT or PUBACK may come in the read that brings the end: behind it in the same
+// segment as the Close frame, or before TLS's close_notify.
+func TestPacketsThatArriveWithTheEndCount(t *testing.T) {
+	disconnect := []byte{0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0} // the session ends now
+	for name, end := range map[string]func(t *testing.T, d *device, p []byte){
+		"before a Close frame": func(_ *testing.T, d *device, p []byte) {
+			d.raw(append(clientFrame(0x82, p), clientFrame(0x88, nil)...))
+		},
+		"before a Close frame, unmasked by a key of zeros": func(t *testing.T, d *device, p []byte) {
+			frame := append([]byte{0x82, 0x80 | byte(len(p)), 0, 0, 0, 0}, p...)
+			d.raw(append(frame, 0x88, 0x80, 0, 0, 0, 0))
+		},
+		"before close_notify of TLS 1.2": func(t *testing.T, d *device, p []byte) {
+			s := d.nc.(*tls.Conn)
+			raw := s.NetConn().(*together)
+			raw.holds = true
+			d.raw(p)
+			if err := s.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			raw.holds = false
+			_ = raw.SetWriteDeadline(time.Time{}) // CloseWrite let it pass
+			if _, err := raw.Write(raw.held); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Options{})
+			connect := func() (d *device, present bool) {
+				if name == "before close_notify of TLS 1.2" {
+					nc, err := net.Dial("tcp", w.tls)
+					if err != nil {
+						t.Fatal(err)
+					}
+					d = newDevice(t, tls.Client(&together{Conn: nc}, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}))
+				} else {
+					d = w.dial(place{"ws", 5})
+				}
+				d.send(connect{id: "a", token: "7", props: []byte{0x11, 0, 0, 0x0E, 0x10}}.packet(5))
+				return d, d.expectConnack(0)[2] == 1
+			}
+			d, _ := connect()
+			d.subscribe(1, []byte{1}, topic7)
+			w.notify("7", "one")
+			m := d.expectMessage()
+			end(t, d, []byte{0x40, 2, byte(m.id >> 8), byte(m.id)})
+			w.eventually("gone", func(s Stats) bool { return s.Connections == 0 })
+
+			d, present := connect()
+			if !present {
+				t.Fatal("the session is gone")
+			}
+			d.alive() // "one" is not sent again
+			end(t, d, disconnect)
+			w.eventually("gone", func(s Stats) bool { return s.Connections == 0 })
+			if _, present := connect(); present {
+				t.Error("the session outlives a DISCONNECT that ended it")
+			}
+		})
+	}
+}
+
+// faulty is a connection after whose login something panics.
+type faulty struct {
+	net.Conn
+	onRead, onClose func()
+}
+
+func (c *faulty) Read(b []byte) (int, error) {
+	if c.onRead != nil {
+		c.onRead()
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *faulty) CloseWrite() error {
+	if c.onClose != nil {
+		c.onClose()
+	}
+	return nil
+}
+
+// Whatever panics, wherever a connection is, ends that connection alone and leaves
+// nothing of it behind.
+func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
+	w := newWorld(t, Options{})
+	other := w.login(place{"tcp", 5}, "other", "8")
+	for name, arrange := range map[string]func(nc *faulty, c *conn){
+		"while it waits for a packet": func(nc *faulty, c *conn) { nc.onRead = func() { nc.onRead = nil; panic("reading") } },
+		"while its session closes": func(nc *faulty, c *conn) {
+			nc.onRead = func() {
+				nc.onRead = nil
+				c.session.Close()
+				c.session = &bridge.Conn{} // without a hub
+			}
+		},
+		"while it lingers": func(nc *faulty, c *conn) { nc.onClose = func() { panic("closing") } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := net.Pipe()
+			nc := &faulty{Conn: there}
+			c := newConn(w.broker, nc, "tcp", "")
+			before := w.broker.Stats().Panics
+			nc.onRead = func() {
+				if c.session != nil {
+					nc.onRead = nil
+					arrange(nc, c)
+					if nc.onRead != nil {
+						nc.onRead()
+					}
+				}
+			}
+			if !w.broker.start(c) {
+				t.Fatal("not taken in")
+			}
+			d := newDevice(t, here)
+			d.send(connect{id: "a", token: "7", clean: true}.packet(5))
+			d.expectConnack(0)
+			_ = here.SetReadDeadline(time.Now().Add(patience))
+			go func() { _, _ = here.Write([]byte{0xE0, 0}) }()
+			_, _ = io.Copy(io.Discard, here)
+			w.eventually("all gone but the other", func(s Stats) bool {
+				return s.Connections == 1 && s.Pending == 0 && s.Panics == before+1
+			})
+			if n := w.broker.mochi.Clients.Len(); n != 1 {
+				t.Errorf("mochi has %d clients", n)
+			}
+			other.alive()
+		})
+	}
+}
