@@ -73,14 +73,15 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.window = min(c.window, r.ReceiveMaximum)
 	}
 	if s.Present && s.Subscribed != nil {
+		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
+		c.own.sub = *s.Subscribed
+		c.own.sent, c.own.dupUpTo, c.own.behind = s.Sent, s.Sent, true
 		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
 		if err != nil {
 			c.abandon()
 			return nil, false, fmt.Errorf("find where the replay starts: %w", err)
 		}
-		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
-		c.own.sub = *s.Subscribed
-		c.own.pos, c.own.sent, c.own.dupUpTo, c.own.behind = start, s.Sent, s.Sent, true
+		c.own.pos = start
 		c.jump(start)
 	}
 	c.register()

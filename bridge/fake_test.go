@@ -21,6 +21,7 @@ type memLog struct {
 	gen      int64
 	id       int64 // of the last row
 	away     bool
+	noSkip   bool          // Skip fails
 	pace     time.Duration // how long a read by a pump takes
 	age      time.Duration // of new rows: the time from their call to their commit
 	reads    int
@@ -132,6 +133,9 @@ func (l *memLog) Skip(_ context.Context, u UserID, after Seq, limit int) (Seq, e
 		return 0, err
 	}
 	defer leave()
+	if l.noSkip {
+		return 0, ErrUnavailable
+	}
 	all := l.deliverable(u, after)
 	if len(all) <= limit {
 		return after, nil

@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,5 +103,26 @@ func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
 		if got := l.reasons(); len(got) > 0 {
 			t.Errorf("ended with %v", got)
 		}
+	})
+}
+
+// The database fails between the session's opening and the start of its replay: the
+// session goes back as it was, and with it what was sent before.
+func TestAConnectThatFailsForgetsNothingOfWhatWasSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		w.notify("7", "a", "b")
+		w.expect(l, "1 2")
+		c.Close()
+		w.log.noSkip = true
+		if _, _, err := w.hub.Connect(context.Background(), persistent("7"), &fakeLink{}); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("connected: %v", err)
+		}
+		synctest.Wait() // the session is given back
+		w.log.noSkip = false
+		_, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d 2d")
 	})
 }
