@@ -63,8 +63,21 @@ func (a *api) readBody(r *http.Request, limit int64, optional bool) (*buffer, er
 	case err != nil:
 	case len(b.bytes) == 0 && !optional:
 		err = &problem{kind: malformed, detail: "the body is empty"}
+	default:
+		err = checkMark(b.bytes)
 	}
 	return b, err
+}
+
+// checkMark names a byte order mark, which no tool shows and RFC 8259 §8.1 forbids.
+func checkMark(body []byte) error {
+	switch {
+	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):
+		return &problem{kind: malformed, detail: "the body begins with a byte order mark (BOM); send it without one"}
+	case bytes.HasPrefix(body, []byte("\xff\xfe")), bytes.HasPrefix(body, []byte("\xfe\xff")):
+		return &problem{kind: malformed, detail: "the body is in UTF-16, with a byte order mark (BOM); send UTF-8 without one"}
+	}
+	return nil
 }
 
 // fill reads all of body, which has length bytes, or an unknown number where

@@ -74,7 +74,7 @@ func (s *settings) checkTLS(c *checked, ps *problems) {
 		return
 	}
 	for _, f := range [][2]string{{"tls-cert", s.TLSCert}, {"tls-key", s.TLSKey}} {
-		if _, err := readFile(f[1], maxPEM); err != nil {
+		if _, err := readText(f[1], maxPEM); err != nil {
 			ps.add(f[0], err.Error(), "name a PEM file that this user can read")
 			return
 		}
@@ -91,7 +91,7 @@ func (s *settings) checkClientCA(c *checked, ps *problems) {
 		return
 	}
 	const mend = "name a PEM file with the certificates that sign the devices'"
-	b, err := readFile(s.TLSClientCA, maxPEM)
+	b, err := readText(s.TLSClientCA, maxPEM)
 	switch {
 	case c.mqtts == "":
 		ps.add("tls-client-ca", "is for MQTT over TLS, which is off", "give --mqtts-addr, or leave it out")

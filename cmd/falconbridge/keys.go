@@ -46,7 +46,7 @@ func (s *settings) checkKeys(ps *problems) keySettings {
 	k.development = s.JWTSecret == "" && s.JWTSecretFile == "" && s.JWTPublicKeyFile == "" && s.JWTJWKSURL == ""
 	s.checkSecrets(&k, ps)
 	if k.publicFile != "" {
-		b, err := readFile(k.publicFile, maxPEM)
+		b, err := readText(k.publicFile, maxPEM)
 		if err == nil {
 			err = token.CheckPublicKeys(b)
 		}
@@ -56,7 +56,7 @@ func (s *settings) checkKeys(ps *problems) keySettings {
 		k.publicPEM = b
 	}
 	if s.JWTPrivateKeyFile != "" {
-		b, err := readFile(s.JWTPrivateKeyFile, maxPEM)
+		b, err := readText(s.JWTPrivateKeyFile, maxPEM)
 		if err == nil {
 			_, err = token.NewSigner(token.SignerOptions{PrivateKeyPEM: b})
 		}

@@ -137,6 +137,16 @@ func checkMark(b []byte) error {
 	return nil
 }
 
+// readText is readFile for text, and fails for one with a byte order mark. In a PEM file
+// the mark would hide the first block.
+func readText(name string, limit int64) ([]byte, error) {
+	b, err := readFile(name, limit)
+	if err == nil {
+		err = checkMark(b)
+	}
+	return b, err
+}
+
 // readFile reads a file of at most limit bytes. Its error is fit for a line that
 // names the setting.
 func readFile(name string, limit int64) ([]byte, error) {
