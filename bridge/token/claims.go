@@ -117,6 +117,9 @@ func (c *claims) Validate() error {
 			return invalid("its " + k.claim + " is not that of an access token")
 		}
 	}
+	if isEvent(all["events"]) {
+		return invalid("it is a security event or logout token")
+	}
 	var err error
 	if c.out.User, err = userID(c.rules.user.in(all)); err != nil {
 		return invalid("it names no user id")
@@ -139,6 +142,19 @@ func (c *claims) Validate() error {
 		c.out.Scope |= bridge.ScopeAdmin
 	}
 	return nil
+}
+
+// isEvent reports whether the claim events is that of a security event token, such as
+// a logout token, which need not bear a typ: an object whose names are URIs
+// (RFC 8417 §2.2).
+func isEvent(v any) bool {
+	events, _ := v.(map[string]any)
+	for name := range events {
+		if strings.Contains(name, ":") {
+			return true
+		}
+	}
+	return false
 }
 
 // userID reads a JSON string or number.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,12 +65,22 @@ func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
 
 // set is an issuer in memory, for a clock that does not run.
 type set struct {
+	mu    sync.Mutex
 	keys  []map[string]any
 	down  bool
 	asked int
 }
 
+// change runs f between two requests.
+func (s *set) change(f func(s *set)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
 func (s *set) RoundTrip(*http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked++
 	if s.down {
 		return nil, errors.New("connection refused")
@@ -118,7 +129,7 @@ func TestAKidThatARefreshDidNotFindStaysInvalidWhileTheIssuerIsDown(t *testing.T
 			}
 		}
 		judge("forged", false)
-		s.down = true
+		s.change(func(s *set) { s.down = true })
 		time.Sleep(11 * time.Second)
 		judge("new", true)     // the issuer was asked in vain
 		judge("forged", false) // the issuer need not be asked
@@ -137,7 +148,7 @@ func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
 		refused(t, v, by(t, k.p256, "b"))
-		s.keys = append(s.keys, jwk(t, "b", k.p256.Public()))
+		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "b", k.p256.Public())) })
 		refused(t, v, by(t, k.p256, "b"))
 		time.Sleep(31 * time.Second)
 		if _, err := v.Verify(t.Context(), by(t, k.p256, "b")); err != nil {
@@ -157,13 +168,12 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.down = true
+		s.change(func(s *set) { s.down = true })
 		time.Sleep(time.Hour)
 		if revocations.Revoked(c) {
 			t.Error("an issuer that is down ends connections")
 		}
-		s.down = false
-		s.keys = s.keys[1:]
+		s.change(func(s *set) { s.down, s.keys = false, s.keys[1:] })
 		v.Refresh()
 		synctest.Wait()
 		if !revocations.Revoked(c) {
@@ -172,7 +182,7 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 		refused(t, v, raw)
 
 		// The same key under another kid is another one: tokens name the old kid.
-		s.keys = append(s.keys, jwk(t, "c", k.ed.Public()))
+		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "c", k.ed.Public())) })
 		v.Refresh()
 		synctest.Wait()
 		if !revocations.Revoked(c) {

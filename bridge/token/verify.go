@@ -22,13 +22,20 @@ import (
 // of a token (Verify), its header (checkHeader), its kind, user and scopes
 // (claims.Validate), and which key is asked (judge).
 type Verifier struct {
-	ring    atomic.Pointer[keyring] // the configured keys
-	set     *keySet                 // nil: none
+	fixed   atomic.Pointer[fixedKeys]
+	set     *keySet // nil: none
+	ofSet   *jwt.Parser
 	rules   rules
 	revoked func(bridge.Claims) bool
 	now     func() time.Time
 	options []jwt.ParserOption
 	cache   *cache
+}
+
+// fixedKeys are the configured keys, and a parser for their algorithms.
+type fixedKeys struct {
+	*keyring
+	parser *jwt.Parser
 }
 
 // NewVerifier returns a Verifier over o. It fails for keys that may not be used,
@@ -37,9 +44,6 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	v := &Verifier{revoked: o.Revoked, now: o.Now}
 	if len(o.Secrets) == 0 && len(o.PublicKeyPEM) == 0 && o.JWKSURL == "" {
 		return nil, errors.New("a verifier needs a secret, a public key or a key set")
-	}
-	if err := v.SetKeys(o.Secrets, o.PublicKeyPEM); err != nil {
-		return nil, err
 	}
 	if v.now == nil {
 		v.now = time.Now
@@ -58,10 +62,14 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	if o.Audience != "" {
 		v.options = append(v.options, jwt.WithAudience(o.Audience))
 	}
+	if err := v.SetKeys(o.Secrets, o.PublicKeyPEM); err != nil {
+		return nil, err
+	}
 	if o.JWKSURL != "" {
 		if v.set, err = newKeySet(ctx, o); err != nil {
 			return nil, err
 		}
+		v.ofSet = v.newParser(publicAlgorithms)
 	}
 	size := o.CacheSize
 	if size <= 0 {
@@ -86,8 +94,13 @@ func (v *Verifier) SetKeys(secrets [][]byte, publicPEM []byte) error {
 		}
 		keys = append(keys, public...)
 	}
-	v.ring.Store(newKeyring(keys))
+	ring := newKeyring(keys)
+	v.fixed.Store(&fixedKeys{ring, v.newParser(ring.algorithms())})
 	return nil
+}
+
+func (v *Verifier) newParser(algorithms []string) *jwt.Parser {
+	return jwt.NewParser(append(v.options[:len(v.options):len(v.options)], jwt.WithValidMethods(algorithms))...)
 }
 
 // Refresh makes the key set be fetched soon; without one it does nothing.
@@ -100,7 +113,7 @@ func (v *Verifier) Refresh() {
 // Knows reports whether the key is still among the configured ones, or in the key
 // set as of its last refresh.
 func (v *Verifier) Knows(id bridge.KeyID) bool {
-	return v.ring.Load().knows(id) || v.set != nil && v.set.knows(id)
+	return v.fixed.Load().knows(id) || v.set != nil && v.set.knows(id)
 }
 
 // Verify returns what raw says of its bearer. It fails with ErrInvalid,
@@ -138,23 +151,22 @@ func (v *Verifier) judge(ctx context.Context, raw string) (bridge.Claims, error)
 	if strings.ContainsAny(raw, "\r\n") { // which encoding/base64 skips, strict or not
 		return bridge.Claims{}, invalid("it has a line break")
 	}
-	ring := v.ring.Load()
+	fixed := v.fixed.Load()
 	c, err := bridge.Claims{}, errNoKey
-	if len(ring.keys) > 0 {
-		c, err = v.parse(raw, ring.algorithms(), func(_, alg string) ([]key, error) { return fitting(ring.keys, alg), nil })
+	if len(fixed.keys) > 0 {
+		c, err = v.parse(raw, fixed.parser, func(_, alg string) ([]key, error) { return fitting(fixed.keys, alg), nil })
 	}
 	if v.set != nil && errors.Is(err, errNoKey) {
-		c, err = v.parse(raw, publicAlgorithms, func(kid, alg string) ([]key, error) { return v.set.fitting(ctx, kid, alg) })
+		c, err = v.parse(raw, v.ofSet, func(kid, alg string) ([]key, error) { return v.set.fitting(ctx, kid, alg) })
 	}
 	return c, err
 }
 
 // parse checks the signature first and only then looks at the claims. find returns
 // the keys for a kid ("" where the token has none) and an algorithm.
-func (v *Verifier) parse(raw string, algorithms []string, find func(kid, alg string) ([]key, error)) (bridge.Claims, error) {
+func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg string) ([]key, error)) (bridge.Claims, error) {
 	var keys []key
 	c := &claims{rules: &v.rules}
-	parser := jwt.NewParser(append(v.options[:len(v.options):len(v.options)], jwt.WithValidMethods(algorithms))...)
 	t, err := parser.ParseWithClaims(raw, c, func(t *jwt.Token) (any, error) {
 		kid, err := checkHeader(t.Header)
 		if err != nil {
