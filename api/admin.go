@@ -3,34 +3,26 @@ package api
 import (
 	"context"
 	"encoding/base64"
-	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func (a *api) eraseUser(ctx context.Context, c *call) error {
-	u := c.user()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	if err := a.o.Service.Erase(ctx, u); err != nil {
-		return err
-	}
-	return c.done()
+// byUser names the user a call is about.
+type byUser struct {
+	User bridge.UserID `path:"id" doc:"The user's id."`
 }
 
-func (a *api) endConnections(ctx context.Context, c *call) error {
-	u := c.user()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	if err := a.o.Service.EndConnections(ctx, u); err != nil {
-		return err
-	}
-	return c.done()
+func (a *api) eraseUser(ctx context.Context, in *byUser) (*struct{}, error) {
+	return nil, a.o.Service.Erase(ctx, in.User)
+}
+
+func (a *api) endConnections(ctx context.Context, in *byUser) (*struct{}, error) {
+	return nil, a.o.Service.EndConnections(ctx, in.User)
 }
 
 // connectionBody is one live connection.
@@ -45,26 +37,44 @@ type connectionBody struct {
 	Since      stamp         `json:"since"`
 }
 
-func (a *api) listConnections(ctx context.Context, c *call) error {
-	if _, err := c.values(); err != nil {
-		return err
+type connectionsQuery struct {
+	Limit int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	User  bridge.UserID `query:"user" doc:"Only this user's."`
+	After string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
+
+	after bridge.Device
+}
+
+// Resolve reads the cursor.
+func (q *connectionsQuery) Resolve(huma.Context) []error {
+	var err error
+	if q.After != "" {
+		q.after, err = readCursor(q.After)
 	}
-	q := bridge.ConnectionQuery{User: c.queryUser("user"), After: c.afterDevice(), Limit: int(limitParam.read(c))}
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	page, more, err := a.o.Service.Connections(ctx, q)
 	if err != nil {
-		return err
+		return []error{err}
 	}
-	bodies := make([]connectionBody, len(page))
+	return nil
+}
+
+type connectionsOutput struct {
+	Link string           `header:"Link"`
+	Body []connectionBody `nullable:"false"`
+}
+
+func (a *api) listConnections(ctx context.Context, in *connectionsQuery) (*connectionsOutput, error) {
+	page, more, err := a.o.Service.Connections(ctx, bridge.ConnectionQuery{User: in.User, After: in.after, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := &connectionsOutput{Body: make([]connectionBody, len(page))}
 	for i, n := range page {
-		bodies[i] = connectionBody{n.Device.User, n.Device.ClientID, n.Node, n.Protocol, n.Transport, n.Remote, n.Persistent, stamp(n.Since)}
+		out.Body[i] = connectionBody{n.Device.User, n.Device.ClientID, n.Node, n.Protocol, n.Transport, n.Remote, n.Persistent, stamp(n.Since)}
 	}
 	if more && len(page) > 0 {
-		c.next("after", deviceCursor(page[len(page)-1].Device))
+		out.Link = exchangeOf(ctx).next("after", deviceCursor(page[len(page)-1].Device))
 	}
-	return c.json(http.StatusOK, bodies)
+	return out, nil
 }
 
 // deviceCursor writes a device so that it fits a query: client ids may hold
@@ -73,49 +83,36 @@ func deviceCursor(d bridge.Device) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(string(d.User) + "/" + d.ClientID))
 }
 
-// afterDevice reads the query's after.
-func (c *call) afterDevice() bridge.Device {
-	s, sent := c.query["after"]
-	if !sent {
-		return bridge.Device{}
-	}
-	b, err := base64.RawURLEncoding.DecodeString(s[0])
+// readCursor reads what deviceCursor wrote.
+func readCursor(s string) (bridge.Device, error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
 	user, client, found := strings.Cut(string(b), "/")
 	u, bad := bridge.ParseUserID(user)
 	if err != nil || bad != nil || !found || len(client) > 256 || !utf8.Valid(b) || strings.IndexByte(client, 0) >= 0 {
-		c.bad.Add("query.after", "is taken from a Link header")
+		return bridge.Device{}, &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "is taken from a Link header"}}}
 	}
-	return bridge.Device{User: u, ClientID: client}
+	return bridge.Device{User: u, ClientID: client}, nil
 }
 
 // clockSkew is how far before may lie in the future, as for iat.
 const clockSkew = 30 * time.Second
 
-// readRevocation reads the body of POST /admin/revocations: {user, before?} or {jti}.
-func readRevocation(body []byte, now time.Time) (bridge.Revocation, error) {
-	var v bridge.Revocation
-	var before string
-	err := readObject(body, func(f *field) error {
-		switch string(f.name) {
-		case "user":
-			return f.user(&v.User)
-		case "jti":
-			return f.text(&v.ID)
-		case "before":
-			return f.text(&before)
-		}
-		return f.skip()
-	})
-	if err != nil {
-		return v, err
-	}
+// newRevocation is what POST /admin/revocations reads: {user, before?} or {jti}.
+type newRevocation struct {
+	User   bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
+	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: tokens issued before then, or without iat. Left out: now."`
+	JTI    string        `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
+}
+
+func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
+	v := bridge.Revocation{User: n.User, ID: n.JTI}
 	var bad bridge.InvalidError
 	switch {
 	case v.User == "" && v.ID == "":
 		bad.Add("body.user", "is required, or jti")
 	case v.User != "" && v.ID != "":
 		bad.Add("body.jti", "is not used together with user")
-	case v.ID != "" && before != "":
+	case v.ID != "" && n.Before != "":
 		bad.Add("body.before", "is not used together with jti")
 	}
 	if len(v.ID) > 255 || strings.IndexByte(v.ID, 0) >= 0 {
@@ -124,8 +121,8 @@ func readRevocation(body []byte, now time.Time) (bridge.Revocation, error) {
 	if v.User != "" {
 		v.Before = now.UTC().Truncate(time.Millisecond)
 	}
-	if before != "" {
-		t, err := time.Parse(time.RFC3339, before)
+	if n.Before != "" {
+		t, err := time.Parse(time.RFC3339, n.Before)
 		switch {
 		case err != nil:
 			bad.Add("body.before", "is a time as in RFC 3339")
@@ -137,22 +134,29 @@ func readRevocation(body []byte, now time.Time) (bridge.Revocation, error) {
 	return v, bad.Err()
 }
 
-func (a *api) revoke(ctx context.Context, c *call) error {
-	v, err := readRevocation(c.body, time.Now())
-	if err != nil {
-		return err
-	}
-	if err := a.o.Service.Revoke(ctx, v); err != nil {
-		return err
-	}
-	body := revocationBody{JTI: v.ID}
-	if v.User != "" {
-		before := stamp(v.Before)
-		body.User, body.Before = &v.User, &before
-	}
-	return c.json(http.StatusCreated, body)
+type revokeInput struct {
+	Body sent[newRevocation]
 }
 
+type revokeOutput struct{ Body revocationBody }
+
+func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error) {
+	v, err := in.Body.Value.revocation(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := a.o.Service.Revoke(ctx, v); err != nil {
+		return nil, err
+	}
+	out := &revokeOutput{revocationBody{JTI: v.ID}}
+	if v.User != "" {
+		before := stamp(v.Before)
+		out.Body.User, out.Body.Before = &v.User, &before
+	}
+	return out, nil
+}
+
+// revocationBody is what was revoked.
 type revocationBody struct {
 	User   *bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
 	Before *stamp         `json:"before,omitempty" doc:"With user: tokens issued before then, or without iat. Left out: now."`
@@ -184,10 +188,12 @@ type nodeBody struct {
 	Refused     int64  `json:"refused"`
 }
 
-func (a *api) stats(ctx context.Context, c *call) error {
+type statsOutput struct{ Body statsBody }
+
+func (a *api) stats(ctx context.Context, _ *struct{}) (*statsOutput, error) {
 	nodes, err := a.o.Service.Nodes(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := statsBody{Version: a.o.Version, Epoch: a.o.Service.Epoch(), Nodes: make([]nodeBody, len(nodes))}
 	for i, n := range nodes {
@@ -200,5 +206,5 @@ func (a *api) stats(ctx context.Context, c *call) error {
 		s.Oversize += f.Oversize
 		s.Refused += f.Refused
 	}
-	return c.json(http.StatusOK, s)
+	return &statsOutput{s}, nil
 }

@@ -33,9 +33,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(raw)
 }
 
-// identify returns what the request's token says of its bearer.
-func (a *api) identify(r *http.Request) (bridge.Claims, error) {
-	raw := bearer(r)
+// identify returns what raw, the token of r, says of its bearer.
+func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 	if raw == "" {
 		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the Authorization header holds no bearer token", authenticate: realm}
 	}

@@ -2,11 +2,11 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -87,20 +87,25 @@ func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
 		"a struct": bridge.Notification{Title: "geheim-title", Message: "geheim-message"},
 	} {
 		var log bytes.Buffer
-		a := newAPI(Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}.withDefaults())
-		secret := httptest.NewRequest(http.MethodGet, "/geheim?token=geheim", nil)
-		secret.Header.Set("Authorization", "Bearer geheim")
-		w := answered{httptest.NewRecorder(), t}
-		func() {
-			defer a.recover(w, secret)
-			panic(value)
-		}()
-		w.problem(http.StatusInternalServerError)
+		e := bare(t, func(o *Options) {
+			o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			o.Service = bridge.NewService(bridge.ServiceOptions{Log: panicking{value: value}, Hub: bridge.NewHub(bridge.Options{Log: &memLog{}}), Bus: silentBus{}})
+		})
+		a := e.call("POST /notifications", tokenFor(t, "service", "notifications:write"), `{"title":"geheim","message":"geheim","created_by":"geheim"}`)
+		a.problem(http.StatusInternalServerError)
 		if !strings.Contains(log.String(), "a handler panicked") {
 			t.Errorf("%s: nothing is logged", name)
 		}
-		if all := log.String() + w.Body.String(); strings.Contains(all, "geheim") {
+		if all := log.String() + a.Body.String(); strings.Contains(all, "geheim") {
 			t.Errorf("%s: told on:\n%s", name, all)
 		}
 	}
 }
+
+// panicking is a log that panics with value.
+type panicking struct {
+	bridge.Log
+	value any
+}
+
+func (p panicking) Append(context.Context, bridge.Command) (bridge.Result, error) { panic(p.value) }

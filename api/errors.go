@@ -3,11 +3,12 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/token"
@@ -109,10 +110,6 @@ func problemOf(err error) *problem {
 	if errors.As(err, &bad) {
 		return &problem{kind: invalid, detail: sentence(bad.Fields), faults: bad.Fields}
 	}
-	var syntax *syntaxError
-	if errors.As(err, &syntax) {
-		return &problem{kind: malformed, detail: syntax.Error()}
-	}
 	for _, e := range errorKinds {
 		if errors.Is(err, e.err) {
 			return &problem{kind: e.kind}
@@ -140,39 +137,100 @@ func sentence(faults []bridge.FieldError) string {
 // problemBody is the body of application/problem+json. It never holds a value
 // that was sent.
 type problemBody struct {
-	Type   string      `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
-	Title  string      `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
-	Status int         `json:"status" example:"422" doc:"The HTTP status."`
-	Detail string      `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
-	Errors []fieldBody `json:"errors,omitempty" nullable:"false" doc:"Each field that is not valid."`
+	Type   string         `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
+	Title  string         `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
+	Status int            `json:"status" example:"422" doc:"The HTTP status."`
+	Detail string         `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
+	Errors []fieldProblem `json:"errors,omitempty" nullable:"false" doc:"Each field that is not valid."`
 }
 
-type fieldBody struct {
+type fieldProblem struct {
 	Location string `json:"location" example:"body.title" doc:"Where: body.…, query.…, path.… or header.…"`
 	Message  string `json:"message" example:"is required" doc:"What is wrong with it."`
 }
 
-// write answers with p.
-func (p *problem) write(w http.ResponseWriter) {
-	body := problemBody{Type: p.kind.ref(), Title: p.kind.title, Status: p.kind.status, Detail: p.Error()}
+// Error, GetStatus and ContentType make a problemBody huma's StatusError.
+func (b *problemBody) Error() string             { return b.Detail }
+func (b *problemBody) GetStatus() int            { return b.Status }
+func (b *problemBody) ContentType(string) string { return problemType }
+
+func (p *problem) body() *problemBody {
+	b := &problemBody{Type: p.kind.ref(), Title: p.kind.title, Status: p.kind.status, Detail: p.Error()}
 	for _, f := range p.faults {
-		body.Errors = append(body.Errors, fieldBody(f))
+		b.Errors = append(b.Errors, fieldProblem(f))
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(body) // strings and an integer cannot fail
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
+	return b
+}
+
+// headers sets what goes with p.
+func (p *problem) headers(h http.Header) {
+	h.Set("Content-Type", problemType)
 	if p.authenticate != "" {
 		h.Set("WWW-Authenticate", p.authenticate)
 	}
 	if retry := max(p.retry, p.kind.retry); retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(retry))
 	}
+}
+
+// write answers with p where no operation of huma's does.
+func (p *problem) write(w http.ResponseWriter) {
+	var b bytes.Buffer
+	_ = strictJSON.Marshal(&b, p.body()) // strings and an integer cannot fail
+	h := w.Header()
+	p.headers(h)
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(p.kind.status)
 	_, _ = w.Write(b.Bytes()) // the caller may have gone
+}
+
+// huma makes every error response by these two functions: of a fault it found
+// itself, of a resolver's and of a handler's.
+func init() {
+	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError { return problemOfHuma(status, errs).body() }
+	huma.NewErrorWithContext = func(hc huma.Context, status int, _ string, errs ...error) huma.StatusError {
+		p := problemOfHuma(status, errs)
+		if x, ok := hc.(*exchange); ok {
+			p.headers(x.w.Header())
+			x.note(p, errors.Join(errs...))
+		}
+		return p.body()
+	}
+}
+
+// problemOfHuma joins what is wrong with a request. Faults of parameters come
+// alone: the request is refused before its body counts. huma's messages never hold
+// a value.
+func problemOfHuma(status int, errs []error) *problem {
+	var params, body bridge.InvalidError
+	var whole *problem // of the body or the handler, in which no field stands out
+	for _, err := range errs {
+		var one *huma.ErrorDetail
+		var many *bridge.InvalidError
+		switch {
+		case errors.As(err, &one):
+			params.Add(one.Location, one.Message)
+		case !errors.As(err, &many):
+			whole = problemOf(err)
+		case strings.HasPrefix(many.Fields[0].Location, "body"):
+			body.Fields = append(body.Fields, many.Fields...)
+		default:
+			params.Fields = append(params.Fields, many.Fields...)
+		}
+	}
+	switch {
+	case len(params.Fields) > 0:
+		return problemOf(&params)
+	case whole != nil:
+		return whole
+	case len(body.Fields) > 0:
+		return problemOf(&body)
+	case status == http.StatusBadRequest:
+		return &problem{kind: malformed, detail: "the body is empty"}
+	case status == http.StatusRequestEntityTooLarge:
+		return &problem{kind: tooLarge}
+	}
+	return &problem{kind: internal}
 }
 
 // problemPage explains a kind to whoever follows a problem's type.

@@ -2,24 +2,23 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 )
 
 // alive answers as long as the process does.
-func (a *api) alive(_ context.Context, c *call) error {
-	return c.json(http.StatusOK, healthBody{"ok"})
+func (a *api) alive(context.Context, *struct{}) (*healthOutput, error) {
+	return &healthOutput{healthBody{"ok"}}, nil
 }
 
 // ready answers 503 while the database or the bus is away, and during a drain:
 // a load balancer then sends nobody here. Why, only the log and the metrics say:
 // anyone may ask.
-func (a *api) ready(ctx context.Context, c *call) error {
+func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	if err := a.readiness.now(ctx); err != nil {
-		return &problem{kind: unavailable, detail: "the node is not ready"}
+		return nil, &problem{kind: unavailable, detail: "the node is not ready"}
 	}
-	return c.json(http.StatusOK, healthBody{"ready"})
+	return &healthOutput{healthBody{"ready"}}, nil
 }
 
 // readyFor is how long an answer of the database and the bus stands for all.
@@ -85,3 +84,5 @@ func (r *readiness) current() *verdict {
 type healthBody struct {
 	Status string `json:"status" enum:"ok,ready" example:"ok"`
 }
+
+type healthOutput struct{ Body healthBody }

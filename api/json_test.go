@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"reflect"
+	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -12,16 +12,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// strict tells whether the reader takes b as one JSON text.
-func strict(b []byte) error {
-	r := &reader{b: b}
-	if err := r.skip(); err != nil {
-		return err
-	}
-	return r.end()
-}
+// member is a body whose unknown field x has the value text.
+func member(text string) []byte { return []byte(`{"x":` + text + `}`) }
 
-func TestReaderIsAsStrictAsItSays(t *testing.T) {
+func TestBodiesAreReadStrictly(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string
 		ok   bool
@@ -29,14 +23,18 @@ func TestReaderIsAsStrictAsItSays(t *testing.T) {
 		"an object":                     {` {"a" : [1, -0.5e+3 , true,false,null,"x"] } `, true},
 		"a surrogate pair":              {`"\ud83d\ude00"`, true},
 		"all escapes":                   {`"\"\\\/\b\f\n\r\t\u00e9"`, true},
-		"32 levels":                     {strings.Repeat("[", 32) + strings.Repeat("]", 32), true},
+		"31 levels below the body":      {strings.Repeat("[", 31) + strings.Repeat("]", 31), true},
+		"brackets in a string":          {`"` + strings.Repeat("[", 100) + `\"{"`, true},
+		"brackets side by side":         {"[" + strings.Repeat("[],", 100) + "[]]", true},
 		"13 names":                      {`{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"10":0,"11":0,"12":0,"13":0}`, true},
 		"the same name in two objects":  {`{"a":{"a":0}}`, true},
 		"the empty name":                {`{"":0}`, true},
-		"33 levels":                     {strings.Repeat("[", 33) + strings.Repeat("]", 33), false},
+		"32 levels below the body":      {strings.Repeat("[", 32) + strings.Repeat("]", 32), false},
 		"a name twice":                  {`{"a":0,"a":0}`, false},
+		"a name twice by escape":        {`{"a":0,"\u0061":0}`, false},
 		"a name twice, after 12 others": {`{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"10":0,"11":0,"12":0,"13":0,"13":0}`, false},
 		"an early name twice":           {`{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0,"10":0,"11":0,"12":0,"13":0,"1":0}`, false},
+		"an unknown name twice":         {`0,"x":0`, false},
 		"nothing":                       {``, false},
 		"a lone minus":                  {`-`, false},
 		"a plus":                        {`+1`, false},
@@ -66,58 +64,102 @@ func TestReaderIsAsStrictAsItSays(t *testing.T) {
 		"another word":                  {`True`, false},
 		"a no-break space":              {"\u00a01", false},
 		"two values":                    {`1 1`, false},
+		"a second body":                 {`1} {`, false},
 	} {
-		if err := strict([]byte(tt.text)); (err == nil) != tt.ok {
+		err := decode(member(tt.text), &newNotification{})
+		var p *problem
+		if (err == nil) != tt.ok || err != nil && (!errors.As(err, &p) || p.kind != malformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestReaderMarksHugeNumbers(t *testing.T) {
-	for text, huge := range map[string]bool{
-		"1": false, "1e308": false, "1e309": true, "-1e400": true, "1e-400": false, "0.1": false,
-		strings.Repeat("9", 309): true, strings.Repeat("9", 308): false,
+// Every name of an object is remembered to find one that appears twice.
+func TestAnObjectOfEndlessFieldsIsRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"1000 fields":                {members(1000, "%d"), true},
+		"1001 fields":                {members(1001, "%d"), false},
+		"1001 in an object of 1":     {`{"a":` + members(1001, "%d") + `}`, false},
+		"1001 after a short one":     {`[` + members(1, "%d") + `,` + members(1001, "%d") + `]`, false},
+		"two objects of 1000":        {`[` + members(1000, "%d") + `,` + members(1000, "%d") + `]`, true},
+		"1001 colons in a string":    {`"` + strings.Repeat(":", 1001) + `"`, true},
+		"1001 after a quoted escape": {`{"\\":"\"","b":` + members(1001, "%d") + `}`, false},
 	} {
-		r := &reader{b: []byte(text)}
-		if err := r.skip(); err != nil || r.huge != huge {
-			t.Errorf("%.20s: huge %v, %v", text, r.huge, err)
+		var bad *bridge.InvalidError
+		err := decode(member(tt.text), &newNotification{})
+		if (err == nil) != tt.ok || err != nil && (!errors.As(err, &bad) || bad.Fields[0].Location != "body") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// FuzzReader holds the reader to encoding/json: what it accepts, that accepts,
-// too, and every string has the same content.
-func FuzzReader(f *testing.F) {
+func TestDataIsMeasuredWithoutItsWhiteSpace(t *testing.T) {
+	for text, want := range map[string]struct {
+		size int
+		huge bool
+	}{
+		`{}`: {2, false}, " { \"a b\" : [ 1 ,\t2 ] }\r\n": {13, false}, `{"\" ":-1e308}`: {14, false}, `{"a":1e309}`: {11, true},
+		`{"a":[-1e400]}`: {14, true}, `{"a":1e-400}`: {12, false}, `{"1e400":"1e400"}`: {17, false},
+		`[` + strings.Repeat("9", 309) + `]`: {311, true}, `[` + strings.Repeat("9", 308) + `]`: {310, false},
+	} {
+		if size, huge := measure([]byte(text)); size != want.size || huge != want.huge {
+			t.Errorf("%.30s: %d, %v, want %+v", text, size, huge, want)
+		}
+	}
+}
+
+// What an application puts into data is listed as it is delivered: the same bytes.
+func TestDataIsListedAsItWasSent(t *testing.T) {
+	e := newEdge(t, sqlite(t))
+	const data = `{"x":"\u00e1<\/é","n":1.50}`
+	e.call("POST /notifications", tokenFor(t, "s", "notifications:write"), draft(`"data":`+data)).want(http.StatusCreated)
+	if got := e.call("GET /notifications", tokenFor(t, "1"), "").want(http.StatusOK).Body.String(); !strings.Contains(got, `"data":`+data+`}`) {
+		t.Errorf("listed as %s", got)
+	}
+}
+
+// FuzzDecode compares what is read with encoding/json: what decode accepts, that
+// accepts, too, and title and data have the same content.
+func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
-		`{"title":"t","message":"m","created_by":1}`, `"\ud83d\ude00\u00e9\n"`, `[1,-2.5e+3,{"a":{}},[],true,null]`,
-		`{"a":1,"\u0061":2}`, "\"\xff\"", `-0`, `{"":"\\u0000"}`,
+		`{"title":"t","message":"m","created_by":1}`, `{"title":"\ud83d\ude00\u00e9\n"}`, `{"data":{"a":[1,-2.5e+3,{"a":{}},[],true,null]}}`,
+		`{"a":1,"\u0061":2}`, "{\"title\":\"\xff\"}", `{"report_id":-0}`, `{"":"\\u0000"}`, `{"t\u0069tle":"x","Title":"y"}`, `{"status_id":2,"kind":null}`, `[]`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
-		err := strict(b)
+		var n newNotification
+		err := decode(b, &n)
 		if !bytes.Equal(before, b) {
-			t.Fatal("the reader changed what it read")
+			t.Fatal("the decoder changed what it read")
 		}
-		if err != nil {
-			var syntax *syntaxError
-			if !errors.As(err, &syntax) || syntax.at < 0 || syntax.at > len(b) {
-				t.Fatalf("not a syntax error: %v", err)
+		var bad *bridge.InvalidError
+		var p *problem
+		switch {
+		case errors.As(err, &bad):
+			if !json.Valid(b) {
+				t.Fatalf("a fault of %q, which is no JSON: %v", b, err)
 			}
 			return
+		case errors.As(err, &p) && p.kind == malformed:
+			return
+		case err != nil:
+			t.Fatalf("neither malformed nor invalid: %v", err)
 		}
-		if !json.Valid(b) || !utf8.Valid(b) {
+		var fields map[string]json.RawMessage
+		if !utf8.Valid(b) || json.Unmarshal(b, &fields) != nil {
 			t.Fatalf("accepted %q", b)
 		}
-		r := &reader{b: b}
-		if r.peek() != '"' {
-			return
+		var title string
+		if raw, ok := fields["title"]; ok && json.Unmarshal(raw, &title) != nil || title != n.Title {
+			t.Fatalf("%q: title %q, want %q", b, n.Title, title)
 		}
-		got, err := r.text()
-		var want string
-		if err != nil || json.Unmarshal(b, &want) != nil || string(got) != want {
-			t.Fatalf("%q reads as %q, want %q (%v)", b, got, want, err)
+		if raw := fields["data"]; len(n.Data) > 0 && !bytes.Equal(bytes.TrimSpace(raw), n.Data) {
+			t.Fatalf("%q: data %q, want %q", b, n.Data, raw)
 		}
 	})
 }
@@ -135,52 +177,31 @@ func FuzzBodies(f *testing.F) {
 	f.Add([]byte(`{"title":"t","message":"m","created_by":"bob","kind":"message","report_id":5,"status_id":1,"data":{"a":[1]}}`))
 	f.Add([]byte(`{"notifications":[{"title":"t","message":"m","created_by":1}],"up_to":4,"is_review_enabled":true}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := readDraft(b)
-		if err == nil {
-			sameDraft(t, b, d)
-		}
-		if drafts, err := readBatch(b); err == nil && len(drafts) > bridge.MaxBatch {
-			t.Fatalf("a batch of %d", len(drafts))
-		}
-		if r, err := readReport(b); err == nil && (r.ID < 0 || r.Status < 0 || r.Status > bridge.Rejected) {
-			t.Fatalf("a report %+v", r)
-		}
-		if _, err := readSettings(b); err == nil && !bytes.Contains(b, []byte("is")) && !bytes.Contains(b, []byte(`\u`)) {
-			t.Fatal("settings without the name")
-		}
-		for _, err := range []error{err} {
-			if err != nil && problemOf(err).kind == internal {
-				t.Fatalf("an unknown error: %v", err)
+		var (
+			draft    newNotification
+			batch    newNotifications
+			report   newReport
+			settings settingsPatch
+			status   newStatusBody
+			revoked  newRevocation
+			read     readUpToBody
+		)
+		for _, v := range []any{&draft, &batch, &report, &settings, &status, &revoked, &read} {
+			if err := decode(b, v); err != nil && problemOf(err).kind == internal {
+				t.Fatalf("%T: an unknown error: %v", v, err)
 			}
 		}
-	})
-}
-
-// sameDraft compares d with what encoding/json finds in b.
-func sameDraft(t *testing.T, b []byte, d bridge.Draft) {
-	t.Helper()
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatalf("accepted %q: %v", b, err)
-	}
-	text := func(name string) (s string) {
-		if raw, ok := all[name]; ok && json.Unmarshal(raw, &s) != nil {
-			t.Fatalf("accepted %q as %s", raw, name)
+		if len(batch.Notifications) > bridge.MaxBatch {
+			t.Fatalf("a batch of %d", len(batch.Notifications))
 		}
-		return s
-	}
-	if d.Title != text("title") || d.Message != text("message") || string(d.Kind) != text("kind") {
-		t.Fatalf("%q reads as %+v", b, d)
-	}
-	var want any
-	if raw, ok := all["data"]; ok && json.Unmarshal(raw, &want) != nil {
-		t.Fatalf("accepted %q as data", raw)
-	}
-	var got any
-	if len(d.Data) > 0 && json.Unmarshal(d.Data, &got) != nil {
-		t.Fatalf("data %q", d.Data)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Fatalf("data %v, want %v", got, want)
-	}
+		if report.ID < 0 || report.Status < 0 || report.Status > bridge.Rejected || status.Status > bridge.Rejected {
+			t.Fatalf("a report %+v, a status %d", report, status.Status)
+		}
+		if read.UpTo != nil && *read.UpTo < 0 {
+			t.Fatalf("read up to %d", *read.UpTo)
+		}
+		if settings.ReviewEnabled != nil && !bytes.Contains(b, []byte("is")) && !bytes.Contains(b, []byte(`\u`)) {
+			t.Fatal("settings without the name")
+		}
+	})
 }

@@ -93,6 +93,12 @@ func (l *limiter[K]) take(ctx context.Context, key K) (wait time.Duration) {
 	return wait
 }
 
+// wait returns after how long key's bucket on this node holds a token; it takes none.
+func (l *limiter[K]) wait(key K) time.Duration {
+	missing := 1 - l.bucket(key).TokensAt(time.Now())
+	return time.Duration(max(0, missing) / float64(l.rate) * float64(time.Second))
+}
+
 func (l *limiter[K]) bucket(key K) *rate.Limiter {
 	s := &l.shards[maphash.Comparable(l.seed, key)%limitShards]
 	s.mu.Lock()
@@ -109,6 +115,40 @@ func (l *limiter[K]) bucket(key K) *rate.Limiter {
 	}
 	s.young[key] = b
 	return b
+}
+
+// recent remembers some of the strings that were added last, at least recentKept,
+// by a keyed hash.
+type recent struct {
+	seed       maphash.Seed
+	mu         sync.Mutex
+	young, old map[uint64]struct{}
+}
+
+// recentKept bounds a generation: there are fewer back ends than that.
+const recentKept = 1024
+
+func newRecent() *recent { return &recent{seed: maphash.MakeSeed(), young: make(map[uint64]struct{})} }
+
+func (r *recent) has(s string) bool {
+	key := maphash.String(r.seed, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.young[key]; ok {
+		return true
+	}
+	_, ok := r.old[key]
+	return ok
+}
+
+func (r *recent) add(s string) {
+	key := maphash.String(r.seed, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.young) >= recentKept {
+		r.old, r.young = r.young, make(map[uint64]struct{})
+	}
+	r.young[key] = struct{}{}
 }
 
 // limited is the answer to who has to wait.

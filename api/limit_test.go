@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,51 @@ func TestAnAddressThatAsksTooOftenWaits(t *testing.T) {
 	}
 	e.call("GET /settings", "x", "").problem(http.StatusTooManyRequests)
 	e.call("GET /settings", tokenFor(t, "1"), "").problem(http.StatusTooManyRequests)
+}
+
+// counting counts the tokens that are verified.
+type counting struct {
+	Verifier
+	n atomic.Int64
+}
+
+func (c *counting) Verify(ctx context.Context, raw string) (bridge.Claims, error) {
+	c.n.Add(1)
+	return c.Verifier.Verify(ctx, raw)
+}
+
+// The rate of an address is checked before the signature, which costs far more. A
+// back end behind the same address goes on.
+func TestAFloodOfBadTokensCostsNoSignatures(t *testing.T) {
+	verifier := &counting{Verifier: testVerifier(t)}
+	e := bare(t, func(o *Options) { o.RequestRatePerAddress, o.Verifier = 0.001, verifier })
+	service, late := tokenFor(t, "s", "notifications:write"), tokenFor(t, "late", "notifications:write")
+	const n = `{"title":"t","message":"m","created_by":1}`
+	e.call("POST /notifications", service, n).want(http.StatusCreated)
+	e.call("GET /settings", "x", "").problem(http.StatusUnauthorized)
+	before := verifier.n.Load()
+	for i := range 100 {
+		p := e.call("GET /settings", "x"+strconv.Itoa(i), "")
+		p.problem(http.StatusTooManyRequests)
+		if p.Header().Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	e.call("POST /notifications", late, n).problem(http.StatusTooManyRequests)
+	if verified := verifier.n.Load() - before; verified != 0 {
+		t.Errorf("%d tokens of an address without a rate left were verified", verified)
+	}
+	e.call("POST /notifications", service, n).want(http.StatusCreated)
+}
+
+func TestRecentStringsAreBounded(t *testing.T) {
+	r := newRecent()
+	for i := range 10 * recentKept {
+		r.add(strconv.Itoa(i))
+	}
+	if !r.has(strconv.Itoa(10*recentKept-1)) || !r.has(strconv.Itoa(9*recentKept+1)) || r.has("0") || len(r.young)+len(r.old) > 2*recentKept {
+		t.Errorf("keeps %d and %d", len(r.young), len(r.old))
+	}
 }
 
 func TestABucketFillsAgain(t *testing.T) {

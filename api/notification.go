@@ -2,113 +2,63 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"net/http"
 	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func (p place) String() string {
-	if p == root {
-		return "body"
-	}
-	return fmt.Sprintf("body.notifications[%d]", int(p))
+// newNotification is what POST /notifications reads.
+type newNotification struct {
+	Title    string        `json:"title" minLength:"1" maxLength:"255" example:"Mantenimiento programado"`
+	Message  string        `json:"message" minLength:"1" maxLength:"4000" example:"El servicio estará en pausa esta noche."`
+	User     bridge.UserID `json:"created_by" doc:"The recipient; the name is inherited."`
+	Kind     string        `json:"kind,omitempty" enum:"message,report.status" default:"message"`
+	ReportID positive      `json:"report_id,omitempty"`
+	StatusID bridge.Status `json:"status_id,omitempty"`
+	Data     object        `json:"data,omitempty" doc:"Anything for the device, up to 4 KiB of compact JSON."`
 }
 
-func (p place) field(name string) string { return p.String() + "." + name }
-
-// draft reads one member of a notification that is to be created.
-func (f *field) draft(d *bridge.Draft) error {
-	switch string(f.name) {
-	case "title":
-		return f.text(&d.Title)
-	case "message":
-		return f.text(&d.Message)
-	case "created_by":
-		return f.user(&d.User)
-	case "kind":
-		var kind string
-		err := f.text(&kind)
-		d.Kind = bridge.Kind(kind)
-		return err
-	case "report_id":
-		return f.integer(1, maxSafeInteger, &d.ReportID, positive)
-	case "status_id":
-		return f.status(&d.StatusID)
-	case "data":
-		return f.data(d)
-	}
-	return f.skip()
+func (n *newNotification) draft() bridge.Draft {
+	return bridge.Draft{User: n.User, Kind: bridge.Kind(n.Kind), Title: n.Title, Message: n.Message,
+		ReportID: int64(n.ReportID), StatusID: n.StatusID, Data: []byte(n.Data)}
 }
 
-const (
-	maxSafeInteger = 1<<53 - 1
-	positive       = "is a positive integer up to 2^53-1"
-)
-
-// status reads a report's status.
-func (f *field) status(to *bridge.Status) error {
-	n := int64(*to)
-	err := f.integer(int64(bridge.Pending), int64(bridge.Rejected), &n, "is 1, 2 or 3")
-	*to = bridge.Status(n)
+// check is for a body that has faults already: a good one is checked by the service.
+func (n *newNotification) check() error {
+	_, err := n.draft().Check("body")
 	return err
 }
 
-func (f *field) data(d *bridge.Draft) error {
-	if c := f.peek(); c != '{' {
-		if f.null() {
-			return nil
-		}
-		return f.refuse("is a JSON object")
-	}
-	f.huge = false
-	raw, err := f.raw()
-	if err == nil && f.huge {
-		f.fault("holds a number beyond the range of a double")
-	}
-	d.Data = raw
-	return err
+type createInput struct {
+	Body sent[newNotification]
 }
 
-// readDraft reads the body of POST /notifications.
-func readDraft(body []byte) (d bridge.Draft, err error) {
-	err = readObject(body, func(f *field) error { return f.draft(&d) })
-	if err != nil {
-		_, further := d.Check("body")
-		err = also(err, further)
-	}
-	return d, err
+// createdBody is what POST /notifications returns.
+type createdBody struct {
+	Message string     `json:"message" example:"Notificación creada correctamente"`
+	ID      int64      `json:"id" example:"27"`
+	Seq     bridge.Seq `json:"seq" example:"3"`
+}
+
+type createOutput struct {
+	Replayed string `header:"Idempotency-Replayed"`
+	Body     createdBody
 }
 
 // createNotification is the hot path.
-func (a *api) createNotification(ctx context.Context, c *call) error {
-	key, err := c.idempotencyKey()
+func (a *api) createNotification(ctx context.Context, in *createInput) (*createOutput, error) {
+	res, err := a.o.Service.Notify(ctx, in.Body.Value.draft(), exchangeOf(ctx).idempotencyKey())
 	if err != nil {
-		return err
-	}
-	d, err := readDraft(c.body)
-	if err != nil {
-		return err
-	}
-	res, err := a.o.Service.Notify(ctx, d, key)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(res.Appended) != 1 {
-		return fmt.Errorf("one draft gave %d notifications", len(res.Appended))
+		return nil, fmt.Errorf("one draft gave %d notifications", len(res.Appended))
 	}
 	n := &res.Appended[0]
-	b := append(make([]byte, 0, 128), `{"message":"`...)
-	b = append(b, a.created...)
-	b = append(b, `","id":`...)
-	b = strconv.AppendInt(b, n.ID, 10)
-	b = append(b, `,"seq":`...)
-	b = strconv.AppendInt(b, int64(n.Seq), 10)
-	b = append(b, '}')
-	c.replayed(res)
-	return c.reply(http.StatusCreated, b)
+	return &createOutput{replayed(res), createdBody{a.created, n.ID, n.Seq}}, nil
 }
 
 // createdText is what POST /notifications answers in words; Spanish is what the
@@ -120,126 +70,242 @@ func createdText(l bridge.Locale) string {
 	return "Notificación creada correctamente"
 }
 
-// idempotencyKey reads the header Idempotency-Key, nil where there is none. The
-// body counts together with the path: a key of one call is none of another.
-func (c *call) idempotencyKey() (*bridge.IdempotencyKey, error) {
-	h, sent := c.r.Header["Idempotency-Key"]
-	if !sent {
-		return nil, nil
-	}
-	if len(h) != 1 || !visible(h[0]) {
-		c.bad.Add("header.Idempotency-Key", fmt.Sprintf("has 1 to %d visible ASCII characters, and is sent once", bridge.MaxKey))
-		return nil, c.bad.Err()
-	}
-	sum := sha256.New()
-	sum.Write([]byte(c.r.URL.Path + "\x00"))
-	sum.Write(c.body)
-	key := &bridge.IdempotencyKey{Caller: c.claims.User, Key: h[0]}
-	sum.Sum(key.Body[:0])
-	return key, nil
-}
-
-func visible(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return len(s) >= 1 && len(s) <= bridge.MaxKey
-}
-
-// replayed marks an answer that came from the idempotency key.
-func (c *call) replayed(res bridge.Result) {
+// replayed marks a response that came from the idempotency key.
+func replayed(res bridge.Result) string {
 	if res.Replayed {
-		c.w.Header()["Idempotency-Replayed"] = []string{"true"}
+		return "true"
 	}
+	return ""
 }
 
-func (a *api) countNotifications(ctx context.Context, c *call) error {
-	n, err := a.o.Service.Count(ctx, c.claims.User)
+// newNotifications is what POST /notifications/batch reads.
+type newNotifications struct {
+	Notifications []newNotification `json:"notifications" minItems:"1" maxItems:"1000" nullable:"false"`
+}
+
+type batchInput struct {
+	Body sent[newNotifications]
+}
+
+type createdBatchBody struct {
+	Notifications []createdEntryBody `json:"notifications" nullable:"false" doc:"In the order of the request."`
+}
+
+type createdEntryBody struct {
+	ID   int64         `json:"id" example:"27"`
+	Seq  bridge.Seq    `json:"seq" example:"3"`
+	User bridge.UserID `json:"created_by"`
+}
+
+type batchOutput struct {
+	Replayed string `header:"Idempotency-Replayed"`
+	Body     createdBatchBody
+}
+
+func (a *api) createNotifications(ctx context.Context, in *batchInput) (*batchOutput, error) {
+	entries := in.Body.Value.Notifications
+	drafts := make([]bridge.Draft, len(entries))
+	for i := range entries {
+		drafts[i] = entries[i].draft()
+	}
+	res, err := a.o.Service.NotifyAll(ctx, drafts, exchangeOf(ctx).idempotencyKey())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.json(http.StatusOK, n)
+	out := &batchOutput{Replayed: replayed(res)}
+	out.Body.Notifications = make([]createdEntryBody, len(res.Appended))
+	for i := range res.Appended {
+		n := &res.Appended[i]
+		out.Body.Notifications[i] = createdEntryBody{n.ID, n.Seq, n.User}
+	}
+	return out, nil
 }
 
-func (a *api) readNotification(ctx context.Context, c *call) error {
-	id := c.id()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	unread, err := a.o.Service.Read(ctx, c.claims.User, id)
+type countBody struct {
+	Total  int64      `json:"total" example:"12"`
+	Unread int64      `json:"unread" example:"3"`
+	Last   bridge.Seq `json:"last_seq" example:"12" doc:"The highest seq given, also while muted."`
+}
+
+type countOutput struct{ Body countBody }
+
+func (a *api) countNotifications(ctx context.Context, _ *struct{}) (*countOutput, error) {
+	n, err := a.o.Service.Count(ctx, caller(ctx).User)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.json(http.StatusOK, unreadBody{unread})
+	return &countOutput{countBody{n.Total, n.Unread, n.Last}}, nil
 }
 
-// readNotifications marks all, or those up to up_to. An up_to of 0 is what a
-// client sends that has seen none: it marks none.
-func (a *api) readNotifications(ctx context.Context, c *call) error {
-	upTo := int64(-1)
-	if len(c.body) > 0 {
-		err := readObject(c.body, func(f *field) error {
-			if f.is("up_to") {
-				return f.integer(0, maxSafeInteger, &upTo, "is an integer from 0 to 2^53-1")
-			}
-			return f.skip()
-		})
+// byID names a notification or a report.
+type byID struct {
+	ID int64 `path:"id" minimum:"1" doc:"The id of the thing."`
+}
+
+type unreadBody struct {
+	Unread int64 `json:"unread" example:"2" doc:"How many stay unread."`
+}
+
+type unreadOutput struct{ Body unreadBody }
+
+func (a *api) readNotification(ctx context.Context, in *byID) (*unreadOutput, error) {
+	unread, err := a.o.Service.Read(ctx, caller(ctx).User, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &unreadOutput{unreadBody{unread}}, nil
+}
+
+// readUpToBody has no up_to where all are to be marked; 0 is what a client sends
+// that has seen none.
+type readUpToBody struct {
+	UpTo *upTo `json:"up_to,omitempty" doc:"Mark those up to this seq; left out: all."`
+}
+
+type readInput struct {
+	Body sent[readUpToBody]
+}
+
+func (a *api) readNotifications(ctx context.Context, in *readInput) (*unreadOutput, error) {
+	u, to := caller(ctx).User, in.Body.Value.UpTo
+	if to != nil && *to == 0 { // which for the service means all
+		n, err := a.o.Service.Count(ctx, u)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		return &unreadOutput{unreadBody{n.Unread}}, nil
 	}
-	if upTo == 0 {
-		n, err := a.o.Service.Count(ctx, c.claims.User)
-		if err != nil {
-			return err
-		}
-		return c.json(http.StatusOK, unreadBody{n.Unread})
+	var seq bridge.Seq
+	if to != nil {
+		seq = bridge.Seq(*to)
 	}
-	unread, err := a.o.Service.ReadUpTo(ctx, c.claims.User, bridge.Seq(max(upTo, 0)))
+	unread, err := a.o.Service.ReadUpTo(ctx, u, seq)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.json(http.StatusOK, unreadBody{unread})
+	return &unreadOutput{unreadBody{unread}}, nil
 }
 
 // deleteNotification removes an own notification; an admin, anybody's.
-func (a *api) deleteNotification(ctx context.Context, c *call) error {
-	id := c.id()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	owner := c.claims.User
-	if c.claims.Has(bridge.ScopeAdmin) {
-		n, err := a.o.Service.Find(ctx, id)
+func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, error) {
+	claims := caller(ctx)
+	owner := claims.User
+	if claims.Has(bridge.ScopeAdmin) {
+		n, err := a.o.Service.Find(ctx, in.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		owner = n.User
 	}
-	if err := a.o.Service.Delete(ctx, owner, id); err != nil {
-		return err
-	}
-	return c.done()
+	return nil, a.o.Service.Delete(ctx, owner, in.ID)
 }
 
-// listDeliveries tells which devices have a notification.
-func (a *api) listDeliveries(ctx context.Context, c *call) error {
-	id := c.id()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	n, err := a.o.Service.Find(ctx, id)
+type deliveryBody struct {
+	ClientID     string `json:"client_id" example:"pixel-8"`
+	Acknowledged bool   `json:"acknowledged"`
+}
+
+type deliveriesOutput struct {
+	Body []deliveryBody `nullable:"false"`
+}
+
+// listDeliveries returns which devices have a notification.
+func (a *api) listDeliveries(ctx context.Context, in *byID) (*deliveriesOutput, error) {
+	n, err := a.o.Service.Find(ctx, in.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ds, err := a.o.Service.Deliveries(ctx, n)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if ds == nil {
-		ds = []bridge.Delivery{}
+	out := &deliveriesOutput{make([]deliveryBody, len(ds))}
+	for i, d := range ds {
+		out.Body[i] = deliveryBody{d.ClientID, d.Acknowledged}
 	}
-	return c.json(http.StatusOK, ds)
+	return out, nil
+}
+
+// PageQuery selects a page of a history. It is exported only to be embedded: huma
+// passes over unexported structs.
+type PageQuery struct {
+	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only seqs below this one. Not together with \u0060after\u0060."`
+	After  int64 `query:"after" minimum:"0" maximum:"9007199254740991" doc:"Only seqs above this one, and then oldest first."`
+	Unread bool  `query:"unread" doc:"Only unread ones."`
+
+	forward bool
+}
+
+// Resolve checks what tags cannot say: an after of 0 is not one left out, and a
+// boolean is true, false, 1 or 0, where strconv knows eight more spellings.
+func (q *PageQuery) Resolve(hc huma.Context) []error {
+	var bad bridge.InvalidError
+	query := hc.(*exchange).query
+	q.forward = query.Has("after")
+	if q.forward && query.Has("before") {
+		bad.Add("query.before", "is not used together with after")
+	}
+	switch query.Get("unread") {
+	case "t", "T", "TRUE", "True", "f", "F", "FALSE", "False":
+		bad.Add("query.unread", "is true or false")
+	}
+	if len(bad.Fields) > 0 {
+		return []error{&bad}
+	}
+	return nil
+}
+
+// otherPage selects a page of another user's history.
+type otherPage struct {
+	User bridge.UserID `path:"id" doc:"The user's id."`
+	PageQuery
+}
+
+type pageOutput struct {
+	Link   string `header:"Link"`
+	Last   int64  `header:"X-Last-Seq"`
+	Unread int64  `header:"X-Unread-Count"`
+	Epoch  string `header:"X-Epoch"`
+	Body   items
+}
+
+// items are written as they are: the same bytes ride in the MQTT payload.
+type items []bridge.Notification
+
+func (p items) appendJSON(b []byte) []byte {
+	b = append(b, '[')
+	for i := range p {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, p[i].Item()...)
+	}
+	return append(b, ']')
+}
+
+func (a *api) listOwn(ctx context.Context, in *PageQuery) (*pageOutput, error) {
+	return a.list(ctx, caller(ctx).User, in)
+}
+
+func (a *api) listOther(ctx context.Context, in *otherPage) (*pageOutput, error) {
+	return a.list(ctx, in.User, &in.PageQuery)
+}
+
+// list returns a page of u's history.
+func (a *api) list(ctx context.Context, u bridge.UserID, in *PageQuery) (*pageOutput, error) {
+	page, err := a.o.Service.List(ctx, bridge.Query{User: u, Limit: in.Limit, Unread: in.Unread,
+		Before: bridge.Seq(in.Before), After: bridge.Seq(in.After), Forward: in.forward})
+	if err != nil {
+		return nil, err
+	}
+	out := &pageOutput{Last: int64(page.Count.Last), Unread: page.Count.Unread, Epoch: a.o.Service.Epoch(), Body: page.Items}
+	if page.More && len(page.Items) > 0 {
+		cursor := "before"
+		if in.forward {
+			cursor = "after"
+		}
+		out.Link = exchangeOf(ctx).next(cursor, strconv.FormatInt(int64(page.Items[len(page.Items)-1].Seq), 10))
+	}
+	return out, nil
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -10,23 +9,6 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 )
-
-// doc starts an operation; at is its method and path.
-func doc(at, id, tag, summary, about string) huma.Operation {
-	method, path, _ := strings.Cut(at, " ")
-	return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Description: about}
-}
-
-// answer is what an operation answers when all is well.
-type answer struct {
-	status  int
-	body    reflect.Type // nil: none
-	headers []string
-}
-
-func userQuery(name, about string) *huma.Param {
-	return &huma.Param{Name: name, In: "query", Description: about, Schema: userSchema{}.Schema(nil)}
-}
 
 const security = "bearer"
 
@@ -128,90 +110,90 @@ const problemType = "application/problem+json"
 func (k *kind) example() *huma.Example {
 	b := problemBody{Type: k.ref(), Title: k.title, Status: k.status, Detail: k.title}
 	if k == invalid {
-		b.Errors = []fieldBody{{"body.title", "is required"}}
+		b.Errors = []fieldProblem{{"body.title", "is required"}}
 		b.Detail = "body.title: is required"
 	}
 	return &huma.Example{Summary: k.title, Value: b}
 }
 
-// describeRoute completes the operation of rt in d.
-func describeRoute(rt *route, d *huma.OpenAPI) {
-	op, registry := &rt.op, d.Components.Schemas
-	registry.Schema(reflect.TypeFor[problemBody](), true, "")
-	if !rt.open {
+// documented is an API whose operations get into the document with what their
+// rule says: who may call them, and which problems they may return.
+type documented struct{ huma.API }
+
+// DocumentOperation is called by huma.Register once it knows the parameters, the
+// body and the response of op.
+func (d *documented) DocumentOperation(op *huma.Operation) {
+	rule := op.Metadata[ruleKey].(*rule)
+	for _, p := range op.Parameters {
+		rule.query = rule.query || p.In == "query"
+		p.Explode = nil // none is a list
+		if p.Schema.Description = ""; p.Schema.OneOf != nil {
+			p.Schema.Description = userSchema{}.Schema(nil).Description
+		}
+	}
+	if op.RequestBody != nil {
+		op.RequestBody.Required = !rule.optional
+	}
+	if !rule.open {
 		op.Security = []map[string][]string{{security: {}}}
 		who := "Needs a token."
-		if rt.scope != 0 {
-			who = "Needs the scope `" + scopeName(rt.scope) + "`."
-			if rt.scope != bridge.ScopeAdmin {
-				who = "Needs the scope `" + scopeName(rt.scope) + "` or `admin`."
+		if rule.scope != 0 {
+			who = "Needs the scope `" + scopeName(rule.scope) + "`."
+			if rule.scope != bridge.ScopeAdmin {
+				who = "Needs the scope `" + scopeName(rule.scope) + "` or `admin`."
 			}
 		}
 		op.Description = strings.TrimSpace(op.Description + "\n\n" + who)
 	}
-	op.Parameters = rt.parameters()
-	if rt.request != nil {
-		op.RequestBody = &huma.RequestBody{Required: !rt.optional, Content: map[string]*huma.MediaType{
-			"application/json": {Schema: registry.Schema(rt.request, true, "")},
-		}}
+	known := d.OpenAPI().Components.Headers
+	for _, r := range op.Responses {
+		for name := range r.Headers {
+			if _, ok := known[name]; ok {
+				r.Headers[name] = &huma.Header{Ref: "#/components/headers/" + name}
+			}
+		}
 	}
-	ok := &huma.Response{Description: http.StatusText(rt.answer.status), Headers: headerRefs(rt.answer.headers...)}
-	if rt.answer.body != nil {
-		ok.Content = map[string]*huma.MediaType{"application/json": {Schema: arrays(registry.Schema(rt.answer.body, true, ""))}}
-	}
-	if s, ok := registry.Map()["ReportStatus"]; ok { // a pointer to a struct, which huma takes for never null
-		s.Properties["notification"] = &huma.Schema{Description: "Null where the report had the status already.",
-			OneOf: []*huma.Schema{{Ref: "#/components/schemas/Appended"}, {Type: "null"}}}
-	}
-	op.Responses = map[string]*huma.Response{strconv.Itoa(rt.answer.status): ok}
-	for _, status := range rt.errors() {
+	delete(op.Responses, "default")
+	for _, status := range rule.problems(op) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(status)}
 	}
+	d.OpenAPI().AddOperation(op)
 }
 
-func (rt *route) parameters() []*huma.Param {
-	ps := rt.query
-	if strings.Contains(rt.op.Path, "{id}") {
-		one := 1.0
-		p := &huma.Param{Name: "id", In: "path", Required: true, Description: "The id of the thing.", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: &one}}
-		if rt.users {
-			p.Description, p.Schema = "The user's id.", userSchema{}.Schema(nil)
-		}
-		ps = append([]*huma.Param{p}, ps...)
-	}
-	if rt.keyed {
-		one, most := 1, bridge.MaxKey
-		ps = append(ps, &huma.Param{Name: "Idempotency-Key", In: "header",
-			Description: "Names this request for 24 hours: a repeat gets the first answer, another body 422, and 409 while the first is in flight.",
-			Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: "^[!-~]+$"}})
-	}
-	return ps
-}
-
-// errors are the statuses of the problems rt may answer with.
-func (rt *route) errors() []int {
+// problems are the statuses of the problems that op may return.
+func (r *rule) problems(op *huma.Operation) []int {
 	list := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusTooManyRequests}
-	if !rt.open {
+	if !r.open {
 		list = append(list, http.StatusUnauthorized)
 	}
-	if rt.scope != 0 || len(rt.query) > 2 && rt.op.Path == "/reports" {
+	if r.scope != 0 || r.forbids {
 		list = append(list, http.StatusForbidden)
 	}
-	if strings.Contains(rt.op.Path, "{id}") {
-		if !rt.users {
-			list = append(list, http.StatusNotFound)
+	for _, p := range op.Parameters {
+		switch p.In {
+		case "path":
+			list = append(list, http.StatusUnprocessableEntity)
+			if p.Schema.Type == huma.TypeInteger { // a user is never unknown
+				list = append(list, http.StatusNotFound)
+			}
+		case "query":
+			list = append(list, http.StatusBadRequest, http.StatusUnprocessableEntity)
 		}
-		list = append(list, http.StatusUnprocessableEntity)
 	}
-	if len(rt.query) > 0 {
-		list = append(list, http.StatusBadRequest, http.StatusUnprocessableEntity)
-	}
-	if rt.maxBody > 0 {
+	if r.maxBody > 0 {
 		list = append(list, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
 			http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
 	}
-	if rt.keyed || rt.conflicts {
+	if r.keyed || r.conflicts {
 		list = append(list, http.StatusConflict)
 	}
 	return list
+}
+
+// keyParameter is the header of the operations that a caller may repeat.
+func keyParameter() *huma.Param {
+	one, most := 1, bridge.MaxKey
+	return &huma.Param{Name: "Idempotency-Key", In: "header",
+		Description: "Names this request for 24 hours: a repeat gets the first answer, another body 422, and 409 while the first is in flight.",
+		Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: "^[!-~]+$"}}
 }

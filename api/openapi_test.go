@@ -121,7 +121,7 @@ func TestSchemasMatchWhatIsWrittenByHand(t *testing.T) {
 	if err := json.Unmarshal(n.Item(), &item); err != nil {
 		t.Fatal(err)
 	}
-	sameNames(t, item, itemBody{})
+	sameNames(t, item, notificationBody{})
 
 	var count map[string]any
 	b, err := json.Marshal(bridge.Count{})
@@ -183,7 +183,7 @@ func TestAsyncAPIHasTheNamesOfTheContract(t *testing.T) {
 			t.Errorf("user property %s is missing", name)
 		}
 	}
-	item := reflect.TypeFor[itemBody]()
+	item := reflect.TypeFor[notificationBody]()
 	for i := range item.NumField() {
 		name, _, _ := strings.Cut(item.Field(i).Tag.Get("json"), ",")
 		if d.Components.Schemas["notification"].Properties[name] == nil {

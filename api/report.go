@@ -3,8 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
@@ -24,131 +25,136 @@ func newReportBody(r bridge.Report) ReportBody {
 	return ReportBody{r.ID, r.Title, r.User, r.Status, stamp(r.CreatedAt), stamp(r.UpdatedAt)}
 }
 
-// readReport reads the body of POST /reports.
-func readReport(body []byte) (r bridge.NewReport, err error) {
-	err = readObject(body, func(f *field) error {
-		switch string(f.name) {
-		case "id":
-			return f.integer(1, maxSafeInteger, &r.ID, positive)
-		case "title":
-			return f.text(&r.Title)
-		case "created_by":
-			return f.user(&r.User)
-		case "status_id":
-			return f.status(&r.Status)
-		}
-		return f.skip()
-	})
-	if err != nil {
-		_, further := r.Check()
-		err = also(err, further)
-	}
-	return r, err
+// newReport is what POST /reports reads.
+type newReport struct {
+	ID     positive      `json:"id,omitempty" doc:"The application's own id; left out: one is given."`
+	Title  string        `json:"title" minLength:"1" maxLength:"255" example:"Página de phishing detectada"`
+	User   bridge.UserID `json:"created_by" doc:"Who made the report, and is told of its status."`
+	Status bridge.Status `json:"status_id,omitempty"`
 }
 
-func (a *api) createReport(ctx context.Context, c *call) error {
-	draft, err := readReport(c.body)
+func (r *newReport) draft() bridge.NewReport {
+	return bridge.NewReport{ID: int64(r.ID), Title: r.Title, User: r.User, Status: r.Status}
+}
+
+// check is for a body that has faults already: a good one is checked by the service.
+func (r *newReport) check() error {
+	_, err := r.draft().Check()
+	return err
+}
+
+type newReportInput struct {
+	Body sent[newReport]
+}
+
+type reportIDBody struct {
+	ID int64 `json:"reportId" example:"2"`
+}
+
+type newReportOutput struct {
+	Location string `header:"Location"`
+	Body     reportIDBody
+}
+
+func (a *api) createReport(ctx context.Context, in *newReportInput) (*newReportOutput, error) {
+	r, err := a.o.Service.AddReport(ctx, in.Body.Value.draft())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := a.o.Service.AddReport(ctx, draft)
-	if err != nil {
-		return err
-	}
-	c.w.Header().Set("Location", "reports/"+strconv.FormatInt(r.ID, 10))
-	return c.json(http.StatusCreated, reportIDBody{r.ID})
+	return &newReportOutput{"reports/" + strconv.FormatInt(r.ID, 10), reportIDBody{r.ID}}, nil
+}
+
+type reportsQuery struct {
+	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	Before int64         `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only ids below this one."`
+	User   bridge.UserID `query:"created_by" doc:"Only those of this user. Another user's needs scope \u0060reports:write\u0060."`
+}
+
+type reportsOutput struct {
+	Link string       `header:"Link"`
+	Body []ReportBody `nullable:"false"`
 }
 
 // listReports lists the caller's own reports; with reports:write everybody's, or
 // those of created_by.
-func (a *api) listReports(ctx context.Context, c *call) error {
-	if _, err := c.values(); err != nil {
-		return err
-	}
-	q := bridge.ReportQuery{Before: beforeID.read(c), Limit: int(limitParam.read(c)), User: c.queryUser("created_by")}
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	if !c.claims.Has(bridge.ScopeReports) {
-		if q.User != "" && q.User != c.claims.User {
-			return lacking("reports:write")
+func (a *api) listReports(ctx context.Context, in *reportsQuery) (*reportsOutput, error) {
+	q := bridge.ReportQuery{Before: in.Before, Limit: in.Limit, User: in.User}
+	if claims := caller(ctx); !claims.Has(bridge.ScopeReports) {
+		if q.User != "" && q.User != claims.User {
+			return nil, lacking("reports:write")
 		}
-		q.User = c.claims.User
+		q.User = claims.User
 	}
 	list, more, err := a.o.Service.ListReports(ctx, q)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	bodies := make([]ReportBody, len(list))
+	out := &reportsOutput{Body: make([]ReportBody, len(list))}
 	for i, r := range list {
-		bodies[i] = newReportBody(r)
+		out.Body[i] = newReportBody(r)
 	}
 	if more && len(list) > 0 {
-		c.next("before", strconv.FormatInt(list[len(list)-1].ID, 10))
+		out.Link = exchangeOf(ctx).next("before", strconv.FormatInt(list[len(list)-1].ID, 10))
 	}
-	return c.json(http.StatusOK, bodies)
+	return out, nil
 }
 
-// queryUser reads a user id of the query, "" where there is none.
-func (c *call) queryUser(name string) bridge.UserID {
-	s, sent := c.query[name]
-	if !sent {
-		return ""
-	}
-	u, err := bridge.ParseUserID(s[0])
+type reportOutput struct{ Body ReportBody }
+
+// getReport answers somebody else as if the report did not exist.
+func (a *api) getReport(ctx context.Context, in *byID) (*reportOutput, error) {
+	r, err := a.o.Service.Report(ctx, in.ID)
 	if err != nil {
-		c.bad.Add("query."+name, err.Error())
+		return nil, err
 	}
-	return u
+	if claims := caller(ctx); r.User != claims.User && !claims.Has(bridge.ScopeReports) {
+		return nil, bridge.ErrNotFound
+	}
+	return &reportOutput{newReportBody(r)}, nil
 }
 
-// getReport answers a stranger as if the report did not exist.
-func (a *api) getReport(ctx context.Context, c *call) error {
-	id := c.id()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	r, err := a.o.Service.Report(ctx, id)
-	if err != nil {
-		return err
-	}
-	if r.User != c.claims.User && !c.claims.Has(bridge.ScopeReports) {
-		return bridge.ErrNotFound
-	}
-	return c.json(http.StatusOK, newReportBody(r))
+type newStatusBody struct {
+	Status bridge.Status `json:"status_id"`
 }
 
-// statusBody answers a status change: the report as it is now, and the
+type newStatusInput struct {
+	ID   int64 `path:"id" minimum:"1" doc:"The id of the thing."`
+	Body sent[newStatusBody]
+}
+
+type appendedBody struct {
+	ID  int64      `json:"id" example:"27"`
+	Seq bridge.Seq `json:"seq" example:"3"`
+}
+
+// reportStatusBody is the report as it is after a change of status, and the
 // notification that told its owner, null where the status was the same.
-type statusBody struct {
+type reportStatusBody struct {
 	ReportBody
 	Notification *appendedBody `json:"notification" doc:"Null where the report had the status already."`
 }
 
-func (a *api) setStatus(ctx context.Context, c *call) error {
-	id := c.id()
-	if err := c.bad.Err(); err != nil {
-		return err
-	}
-	var to bridge.Status
-	if err := readObject(c.body, func(f *field) error {
-		if f.is("status_id") {
-			return f.status(&to)
-		}
-		return f.skip()
-	}); err != nil {
-		return err
-	}
-	res, err := a.o.Service.SetStatus(ctx, id, to)
+// TransformSchema says of the notification that it may be null, which huma does not
+// assume of a struct.
+func (reportStatusBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	n := s.Properties["notification"]
+	s.Properties["notification"] = &huma.Schema{Description: n.Description, OneOf: []*huma.Schema{{Ref: n.Ref}, {Type: "null"}}}
+	return s
+}
+
+type newStatusOutput struct{ Body reportStatusBody }
+
+func (a *api) setReportStatus(ctx context.Context, in *newStatusInput) (*newStatusOutput, error) {
+	res, err := a.o.Service.SetStatus(ctx, in.ID, in.Body.Value.Status)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if res.Report == nil {
-		return fmt.Errorf("the change of report %d returned no report", id)
+		return nil, fmt.Errorf("the change of report %d returned no report", in.ID)
 	}
-	body := statusBody{ReportBody: newReportBody(*res.Report)}
+	out := &newStatusOutput{reportStatusBody{ReportBody: newReportBody(*res.Report)}}
 	if len(res.Appended) > 0 {
-		body.Notification = &appendedBody{res.Appended[0].ID, res.Appended[0].Seq}
+		out.Body.Notification = &appendedBody{res.Appended[0].ID, res.Appended[0].Seq}
 	}
-	return c.json(http.StatusOK, body)
+	return out, nil
 }

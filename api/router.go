@@ -1,6 +1,7 @@
 // Package api is the REST edge: it reads HTTP, checks rights, calls the domain's
-// service, and writes JSON. One file holds one noun; the table of all operations
-// is in routes.go, the way every request takes in route.go.
+// service, and writes JSON. One file holds one noun: the types of its requests and
+// responses, which huma reads, writes and documents, and its handlers. The table of
+// all operations is in routes.go, what every request passes before in operation.go.
 package api
 
 import (
@@ -74,10 +75,10 @@ type api struct {
 	o         Options
 	mux       *http.ServeMux
 	huma      huma.API
-	hot       *route // POST /notifications
-	created   string // what it answers in words
+	created   string // what POST /notifications answers in words
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
+	backEnds  *recent // tokens of scope notifications:write
 	// probes are limited apart, and by each node alone: devices that share an
 	// address with a load balancer must not make it take the node for dead.
 	probes    *limiter[netip.Addr]
@@ -106,19 +107,20 @@ func newAPI(o Options) *api {
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
+		backEnds:  newRecent(),
 		readiness: readiness{ask: o.Ready, wait: o.Query},
 	}
 	a.bodies.limit = o.MaxBodies
-	config := huma.Config{OpenAPI: newDocument(o.Version)}
-	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
-	a.huma = humago.New(a.mux, config)
-	for _, rt := range a.routes() {
-		rt.wait = cmp.Or(rt.wait, o.Query)
-		a.add(rt)
-		if rt.op.OperationID == "createNotification" {
-			a.hot = rt
-		}
+	config := huma.Config{
+		OpenAPI:       newDocument(o.Version),
+		Formats:       map[string]huma.Format{"application/json": strictJSON, problemType: strictJSON},
+		DefaultFormat: "application/json",
 	}
+	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
+	a.huma = &documented{humago.New(a.mux, config)}
+	a.registerInbox()
+	a.registerBackEnd()
+	a.registerAdmin()
 	a.mux.HandleFunc("GET /problems/{name}", a.metered(problemPage))
 	return a
 }
@@ -126,11 +128,6 @@ func newAPI(o Options) *api {
 // ServeHTTP finds the route. What no route takes goes to the pages, except below
 // the paths of the API, where nothing else will ever be.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost && r.URL.Path == "/notifications" {
-		r.Pattern = "POST /notifications" // what the mux would find, without the search
-		a.serve(a.hot, w, r)
-		return
-	}
 	if redirected(r.URL.EscapedPath()) {
 		a.metered(func(w http.ResponseWriter, _ *http.Request) { (&problem{kind: notFound}).write(w) })(w, r)
 		return

@@ -3,18 +3,57 @@ package api
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// The types below give bodies their schemas. Those that are only read or written
-// by hand, for speed or strictness, exist for the document alone; a test holds
-// them to the bytes.
+// The types of fields that are read by rules of their own, see decoder, and how
+// huma is to describe them.
+type (
+	positive int64  // 1 to 2^53-1; 0: left out
+	upTo     int64  // 0 to 2^53-1
+	onOff    bool   // 0, 1, true or false
+	object   []byte // a JSON object as it stands; nil: left out
+	stamp    time.Time
+)
 
-// itemBody is a notification as REST and MQTT carry it, see bridge.Notification.Item.
-type itemBody struct {
+func bounded(low, high float64) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &low, Maximum: &high}
+}
+
+// Schema describes a positive to huma.
+func (positive) Schema(huma.Registry) *huma.Schema { return bounded(1, maxSafeInteger) }
+
+// Schema describes an upTo to huma.
+func (upTo) Schema(huma.Registry) *huma.Schema { return bounded(0, maxSafeInteger) }
+
+// Schema describes an onOff to huma.
+func (onOff) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeInteger, Enum: []any{0, 1}}, {Type: huma.TypeBoolean}}, Examples: []any{0}}
+}
+
+// Schema describes an object to huma.
+func (object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{}}
+}
+
+// MarshalJSON writes a stamp as items do: RFC 3339 in UTC with milliseconds.
+func (s stamp) MarshalJSON() ([]byte, error) {
+	return time.Time(s).UTC().AppendFormat(nil, `"2006-01-02T15:04:05.000Z"`), nil
+}
+
+// Schema describes a stamp to huma.
+func (stamp) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "UTC, with milliseconds.", Examples: []any{"2025-10-24T02:21:32.000Z"}}
+}
+
+// notificationBody is a notification as REST and MQTT carry it. It is written by
+// bridge.Notification.Item and exists for the document alone; a test compares both.
+type notificationBody struct {
 	ID        int64          `json:"id" example:"27" doc:"Unique over all users."`
 	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted or missed."`
 	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status."`
@@ -28,91 +67,19 @@ type itemBody struct {
 	Data      map[string]any `json:"data,omitempty" doc:"What the application added, up to 4 KiB."`
 }
 
-// draftBody is what POST /notifications reads.
-type draftBody struct {
-	Title    string         `json:"title" minLength:"1" maxLength:"255" example:"Mantenimiento programado"`
-	Message  string         `json:"message" minLength:"1" maxLength:"4000" example:"El servicio estará en pausa esta noche."`
-	User     bridge.UserID  `json:"created_by" doc:"The recipient; the name is inherited."`
-	Kind     string         `json:"kind,omitempty" enum:"message,report.status" default:"message"`
-	ReportID int64          `json:"report_id,omitempty" minimum:"1" maximum:"9007199254740991"`
-	StatusID bridge.Status  `json:"status_id,omitempty"`
-	Data     map[string]any `json:"data,omitempty" doc:"Anything for the device, up to 4 KiB of compact JSON."`
-}
-
-type batchBody struct {
-	Notifications []draftBody `json:"notifications" minItems:"1" maxItems:"1000" nullable:"false"`
-}
-
-// createdBody is what POST /notifications answers.
-type createdBody struct {
-	Message string     `json:"message" example:"Notificación creada correctamente"`
-	ID      int64      `json:"id" example:"27"`
-	Seq     bridge.Seq `json:"seq" example:"3"`
-}
-
-type batchCreatedBody struct {
-	Notifications []batchEntryBody `json:"notifications" nullable:"false" doc:"In the order of the request."`
-}
-
-type batchEntryBody struct {
-	ID   int64         `json:"id" example:"27"`
-	Seq  bridge.Seq    `json:"seq" example:"3"`
-	User bridge.UserID `json:"created_by"`
-}
-
-type appendedBody struct {
-	ID  int64      `json:"id" example:"27"`
-	Seq bridge.Seq `json:"seq" example:"3"`
-}
-
-type countBody struct {
-	Total  int64      `json:"total" example:"12"`
-	Unread int64      `json:"unread" example:"3"`
-	Last   bridge.Seq `json:"last_seq" example:"12" doc:"The highest seq given, also while muted."`
-}
-
-type unreadBody struct {
-	Unread int64 `json:"unread" example:"2" doc:"How many stay unread."`
-}
-
-type readBodySchema struct {
-	UpTo bridge.Seq `json:"up_to,omitempty" minimum:"0" doc:"Mark those up to this seq; left out: all."`
-}
-
-type settingsPatch struct {
-	ReviewEnabled switchSchema `json:"is_review_enabled" doc:"0 or 1; booleans are read too."`
-}
-
-type newReportSchema struct {
-	ID     int64         `json:"id,omitempty" minimum:"1" maximum:"9007199254740991" doc:"The application's own id; left out: one is given."`
-	Title  string        `json:"title" minLength:"1" maxLength:"255" example:"Página de phishing detectada"`
-	User   bridge.UserID `json:"created_by" doc:"Who made the report, and is told of its status."`
-	Status bridge.Status `json:"status_id,omitempty"`
-}
-
-type reportIDBody struct {
-	ID int64 `json:"reportId" example:"2"`
-}
-
-type newStatusSchema struct {
-	Status bridge.Status `json:"status_id"`
-}
-
-type deliveryBody struct {
-	ClientID     string `json:"client_id" example:"pixel-8"`
-	Acknowledged bool   `json:"acknowledged"`
+// Schema describes items to huma.
+func (items) Schema(r huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeArray, Items: r.Schema(reflect.TypeFor[notificationBody](), true, "")}
 }
 
 // userPattern is what bridge.ParseUserID allows, "." and ".." left out, in the
 // syntax that Go's regexp and ECMA 262 share.
 const userPattern = `^(\.{0,2}[A-Za-z0-9_:@|-]|\.{3})[A-Za-z0-9._:@|-]*$`
 
-// userSchema, statusSchema: how huma is to describe types of the domain, which
-// does not know huma.
+// How huma is to describe types of the domain, which does not know huma.
 type (
 	userSchema   struct{}
 	statusSchema struct{}
-	switchSchema struct{}
 	maybeStamp   struct{}
 )
 
@@ -132,64 +99,19 @@ func (statusSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeInteger, Enum: []any{1, 2, 3}, Description: "1 Pendiente, 2 Aprobado, 3 Rechazado.", Examples: []any{2}}
 }
 
-func (switchSchema) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeInteger, Enum: []any{0, 1}}, {Type: huma.TypeBoolean}}, Examples: []any{0}}
-}
-
 func (maybeStamp) Schema(r huma.Registry) *huma.Schema {
 	s := stamp{}.Schema(r)
 	s.Nullable = true
 	return s
 }
 
-// arrays says of a top-level array that it is never null, which huma assumes of
-// slices.
-func arrays(s *huma.Schema) *huma.Schema {
-	s.Nullable = false
-	return s
-}
-
-// newRegistry names a schema after its Go type, without the Body or Schema that
-// tells it from the domain's.
+// newRegistry names a schema after its Go type, without the Body that tells it
+// from the domain's.
 func newRegistry() huma.Registry {
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
-		for t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		if name, ok := schemaNames[t]; ok {
-			return name
-		}
-		return huma.DefaultSchemaNamer(t, hint)
+		return strings.TrimSuffix(huma.DefaultSchemaNamer(t, hint), "Body")
 	})
 	r.RegisterTypeAlias(reflect.TypeFor[bridge.UserID](), reflect.TypeFor[userSchema]())
 	r.RegisterTypeAlias(reflect.TypeFor[bridge.Status](), reflect.TypeFor[statusSchema]())
 	return r
-}
-
-var schemaNames = map[reflect.Type]string{
-	reflect.TypeFor[itemBody]():         "Notification",
-	reflect.TypeFor[draftBody]():        "NewNotification",
-	reflect.TypeFor[batchBody]():        "NewNotifications",
-	reflect.TypeFor[createdBody]():      "Created",
-	reflect.TypeFor[batchCreatedBody](): "CreatedBatch",
-	reflect.TypeFor[batchEntryBody]():   "CreatedEntry",
-	reflect.TypeFor[appendedBody]():     "Appended",
-	reflect.TypeFor[countBody]():        "Count",
-	reflect.TypeFor[unreadBody]():       "Unread",
-	reflect.TypeFor[readBodySchema]():   "ReadUpTo",
-	reflect.TypeFor[settingsBody]():     "Settings",
-	reflect.TypeFor[settingsPatch]():    "SettingsPatch",
-	reflect.TypeFor[ReportBody]():       "Report",
-	reflect.TypeFor[newReportSchema]():  "NewReport",
-	reflect.TypeFor[reportIDBody]():     "ReportID",
-	reflect.TypeFor[newStatusSchema]():  "NewStatus",
-	reflect.TypeFor[statusBody]():       "ReportStatus",
-	reflect.TypeFor[deliveryBody]():     "Delivery",
-	reflect.TypeFor[connectionBody]():   "Connection",
-	reflect.TypeFor[revocationBody]():   "Revocation",
-	reflect.TypeFor[statsBody]():        "Stats",
-	reflect.TypeFor[nodeBody]():         "Node",
-	reflect.TypeFor[healthBody]():       "Health",
-	reflect.TypeFor[problemBody]():      "Problem",
-	reflect.TypeFor[fieldBody]():        "FieldProblem",
 }

@@ -2,9 +2,7 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -184,24 +182,4 @@ func TestSlowlorisIsCut(t *testing.T) {
 		tick.Stop()
 	}
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
-}
-
-func TestBuffersGoFromRequestToRequestWithoutTraces(t *testing.T) {
-	for _, sizes := range [][]int{{1, 5000, 3, 70_000, 2}, {0, 2048, 2047, 2049}} {
-		for _, n := range sizes {
-			for _, length := range []int64{int64(n), -1} {
-				b := buffers.Get().(*buffer)
-				want := bytes.Repeat([]byte{byte(n)}, n)
-				b.of = &budget{limit: 1 << 20}
-				if err := b.fill(bytes.NewReader(want), length, 1<<20); err != nil || !bytes.Equal(b.bytes, want) {
-					t.Errorf("%d bytes, announced %d: %d read, %v", n, length, len(b.bytes), err)
-				}
-				b.release()
-			}
-		}
-	}
-	b := &buffer{of: &budget{limit: 1 << 20}}
-	if err := b.fill(strings.NewReader("12345"), -1, 4); problemOf(err).kind != tooLarge {
-		t.Error(fmt.Sprint("a body over the limit: ", err))
-	}
 }

@@ -1,0 +1,240 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// decoder reads the types of fields that bodies have. A value of another type is
+// noted as a fault and passed, so that decoding goes on to the next field. It goes
+// from request to request, since its functions are found by type once.
+type decoder struct {
+	bad     bridge.InvalidError
+	options json.Options
+}
+
+var decoders = sync.Pool{New: func() any {
+	d := &decoder{}
+	d.options = json.WithUnmarshalers(json.JoinUnmarshalers(
+		json.UnmarshalFromFunc(d.text),
+		json.UnmarshalFromFunc(d.user),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *positive) error {
+			return d.integer(dec, 1, maxSafeInteger, (*int64)(to), "is a positive integer up to 2^53-1")
+		}),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *upTo) error {
+			return d.integer(dec, 0, maxSafeInteger, (*int64)(to), "is an integer from 0 to 2^53-1")
+		}),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *bridge.Status) error {
+			n := int64(*to)
+			err := d.integer(dec, int64(bridge.Pending), int64(bridge.Rejected), &n, "is 1, 2 or 3")
+			*to = bridge.Status(n)
+			return err
+		}),
+		json.UnmarshalFromFunc(d.onOff),
+		json.UnmarshalFromFunc(d.object),
+		json.UnmarshalFromFunc(d.entries),
+	))
+	return d
+}}
+
+// errEnough ends decoding where the rest cannot matter.
+var errEnough = errors.New("enough faults")
+
+// fault notes what the value that dec comes to should be.
+func (d *decoder) fault(dec *jsontext.Decoder, is string) {
+	if len(d.bad.Fields) < maxFaults {
+		d.bad.Add(location(dec.StackPointer()), is)
+	}
+}
+
+// refuse notes what the value should be, and passes it.
+func (d *decoder) refuse(dec *jsontext.Decoder, is string) error {
+	d.fault(dec, is)
+	return dec.SkipValue()
+}
+
+// location writes p, which names fields of ours only, as problems do.
+func location(p jsontext.Pointer) string {
+	var b strings.Builder
+	b.WriteString("body")
+	for token := range p.Tokens() {
+		if _, err := strconv.Atoi(token); err == nil {
+			b.WriteString("[" + token + "]")
+		} else {
+			b.WriteString("." + token)
+		}
+	}
+	return b.String()
+}
+
+func (d *decoder) text(dec *jsontext.Decoder, to *string) error {
+	switch dec.PeekKind() {
+	case '"':
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		if bytes.IndexByte(raw, '\\') < 0 { // as it stands, and far faster
+			*to = string(raw[1 : len(raw)-1])
+			return nil
+		}
+		text, err := jsontext.AppendUnquote(nil, raw)
+		*to = string(text)
+		return err
+	case 'n':
+		return dec.SkipValue()
+	}
+	return d.refuse(dec, "is a string")
+}
+
+func (d *decoder) user(dec *jsontext.Decoder, to *bridge.UserID) error {
+	switch dec.PeekKind() {
+	case '"', '0':
+		at := dec.StackPointer
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		if err := to.UnmarshalJSON(raw); err != nil && len(d.bad.Fields) < maxFaults {
+			d.bad.Add(location(at()), err.Error())
+		}
+		return nil
+	case 'n':
+		return dec.SkipValue()
+	}
+	return d.refuse(dec, "is a string or an integer")
+}
+
+// integer reads a whole number from low to high, written as one: 1.0 and 1e2 are
+// refused, since readers in other languages disagree on them.
+func (d *decoder) integer(dec *jsontext.Decoder, low, high int64, to *int64, is string) error {
+	switch dec.PeekKind() {
+	case '0':
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || n < low || n > high {
+			d.fault(dec, is)
+			return nil
+		}
+		*to = n
+		return nil
+	case 'n':
+		return dec.SkipValue()
+	}
+	return d.refuse(dec, is)
+}
+
+// onOff reads a switch: 0, 1, true or false.
+func (d *decoder) onOff(dec *jsontext.Decoder, to *onOff) error {
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	switch string(raw) {
+	case "1", "true":
+		*to = true
+	case "0", "false":
+		*to = false
+	default:
+		d.fault(dec, "is 0, 1, true or false")
+	}
+	return nil
+}
+
+// object keeps a JSON object as it stands.
+func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
+	switch dec.PeekKind() {
+	case '{':
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		switch size, huge := measure(raw); {
+		case huge:
+			d.fault(dec, "holds a number beyond the range of a double")
+		case size > bridge.MaxData: // as the service would say, once it had copied all of it
+			d.fault(dec, fmt.Sprintf("has at most %d bytes, not %d", bridge.MaxData, size))
+		default:
+			*to = object(bytes.Clone(raw))
+		}
+		return nil
+	case 'n':
+		return dec.SkipValue()
+	}
+	return d.refuse(dec, "is a JSON object")
+}
+
+// measure returns how long raw, which is valid JSON, is without white space, and
+// whether a number of it is beyond the range of a float64, which is what devices
+// read it into.
+func measure(raw []byte) (size int, huge bool) {
+	for i := 0; i < len(raw); {
+		start := i
+		switch c := raw[i]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			i++
+			continue
+		case c == '"':
+			for i++; raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+			i++
+		case c == '-' || '0' <= c && c <= '9':
+			for i < len(raw) && strings.IndexByte("+-.0123456789Ee", raw[i]) >= 0 {
+				i++
+			}
+			_, err := strconv.ParseFloat(string(raw[start:i]), 64)
+			huge = huge || err != nil
+		default:
+			i++
+		}
+		size += i - start
+	}
+	return size, huge
+}
+
+// entries reads the drafts of a batch. It stops at the first entry too many: a
+// body may hold a million empty ones.
+func (d *decoder) entries(dec *jsontext.Decoder, to *[]newNotification) error {
+	if dec.PeekKind() != '[' {
+		return d.refuse(dec, "is an array")
+	}
+	at := location(dec.StackPointer())
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for i := 0; ; i++ {
+		switch k := dec.PeekKind(); {
+		case k == ']':
+			_, err := dec.ReadToken()
+			return err
+		case i == bridge.MaxBatch:
+			d.bad.Add(at, "has 1 to "+strconv.Itoa(bridge.MaxBatch)+" entries")
+			return errEnough
+		case k != '{':
+			if err := dec.SkipValue(); err != nil {
+				return err
+			}
+			d.fault(dec, "is a JSON object")
+		default:
+			*to = append(*to, newNotification{})
+			if err := json.UnmarshalDecode(dec, &(*to)[len(*to)-1]); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// exchange is one request and its response as huma sees them: huma's own context
+// of net/http, with a body whose memory is counted and a response that is written
+// once it is complete. A handler reaches its exchange through [exchangeOf].
+type exchange struct {
+	humaContext
+	api    *api
+	r      *http.Request
+	w      http.ResponseWriter
+	ctx    context.Context
+	claims bridge.Claims
+	query  url.Values // nil: the operation reads none
+	body   body
+	key    *bridge.IdempotencyKey // nil: none was sent
+
+	status int
+	out    *bytes.Buffer
+}
+
+// humaContext is embedded under a name that leaves Context to the method.
+type humaContext = huma.Context
+
+// exchangeKey is where a context holds its exchange.
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
+
+// caller is what the request's token says of its bearer.
+func caller(ctx context.Context) bridge.Claims { return exchangeOf(ctx).claims }
+
+// maxKept is the largest response buffer that goes to the next request, in bytes.
+const maxKept = 64 << 10
+
+var outs = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (a *api) newExchange(hc huma.Context) *exchange {
+	r, w := humago.Unwrap(hc)
+	return &exchange{humaContext: hc, api: a, r: r, w: w, ctx: r.Context(), out: outs.Get().(*bytes.Buffer)}
+}
+
+func (x *exchange) Context() context.Context { return x.ctx }
+
+// within bounds what the handler may take.
+func (x *exchange) within(d time.Duration) context.CancelFunc {
+	ctx, cancel := context.WithTimeout(x.ctx, d)
+	x.ctx = context.WithValue(ctx, exchangeKey{}, x)
+	return cancel
+}
+
+// Query returns the first value of a parameter. huma takes an empty value for a
+// parameter left out and lets strconv read a plus as a sign; both are refused, so
+// a blank, which no parameter allows, is put in their place.
+func (x *exchange) Query(name string) string {
+	vs, sent := x.query[name]
+	if !sent {
+		return ""
+	}
+	if vs[0] == "" || vs[0][0] == '+' {
+		return " "
+	}
+	return vs[0]
+}
+
+// SetReadDeadline leaves the deadline to net/http, which bounds headers and body
+// of every request, see [Timeouts]: huma would replace it.
+func (x *exchange) SetReadDeadline(time.Time) error { return nil }
+
+func (x *exchange) BodyReader() io.Reader { return &x.body }
+func (x *exchange) BodyWriter() io.Writer { return x.out }
+func (x *exchange) Status() int           { return x.status }
+func (x *exchange) SetStatus(code int)    { x.status = code }
+
+// fail answers with err, before huma reads anything of the request.
+func (x *exchange) fail(err error) {
+	p := problemOf(err)
+	x.note(p, err)
+	x.respond(p)
+}
+
+func (x *exchange) respond(p *problem) {
+	x.status = p.kind.status
+	p.headers(x.w.Header())
+	_ = strictJSON.Marshal(x.out, p.body()) // strings and an integer cannot fail
+}
+
+// note reports p to the metrics and, where it is the server's own fault, to the log.
+func (x *exchange) note(p *problem, err error) {
+	if limit := p.limitHit(); limit != "" {
+		x.api.hit(limit)
+	}
+	if p.kind == internal {
+		x.api.o.Logger.Error("a request failed", "operation", x.Operation().OperationID, "user", x.claims.User, "error", err)
+	}
+}
+
+// finish writes the response; where the handler panicked, a 500 in its place.
+func (x *exchange) finish() {
+	if v := recover(); v != nil {
+		x.out.Reset()
+		x.api.recovered(x.r, v)
+		x.respond(&problem{kind: internal})
+	}
+	x.body.release()
+	h := x.w.Header()
+	if x.status != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.Itoa(x.out.Len())}
+	}
+	x.w.WriteHeader(x.status)
+	_, _ = x.w.Write(x.out.Bytes()) // the caller may have gone
+	if x.out.Cap() <= maxKept {
+		x.out.Reset()
+		outs.Put(x.out)
+	}
+}
+
+// recovered logs a panic. It may carry what was sent: only its type is logged.
+func (a *api) recovered(r *http.Request, v any) {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v) // net/http closes the connection
+	}
+	a.o.Logger.Error("a handler panicked", "path", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+}
+
+// next is the Link header (RFC 8288) to the page after this one: the same query,
+// with cursor moved. The reference is relative to the request's own address, which
+// also behind a proxy that serves the API below a path is the client's.
+func (x *exchange) next(cursor, to string) string {
+	q := url.Values{cursor: {to}}
+	for _, kept := range []string{"limit", "unread", "user", "created_by"} {
+		if s := x.query[kept]; len(s) > 0 {
+			q.Set(kept, s[0])
+		}
+	}
+	return "<?" + q.Encode() + `>; rel="next"`
+}
+
+// firstBody is how many bytes of each body are not counted: connections bound
+// those, and so a small request finds room while large ones hold all of it.
+const firstBody = 4 << 10
+
+// body reads a request's body for huma, which keeps it in memory until it is
+// decoded. Memory follows the bytes that came, not those announced, and what is
+// past the first 4 KiB is taken from the budget of all bodies.
+type body struct {
+	r     io.Reader
+	of    *budget
+	read  int64
+	taken int64     // of the budget
+	sum   hash.Hash // nil: nobody asks for a digest
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	if b.sum != nil {
+		_, _ = b.sum.Write(p[:n]) // a hash never fails
+	}
+	// huma's buffer doubles as bytes arrive.
+	if b.read > max(firstBody, b.taken) {
+		more := max(2*b.read, 2*firstBody) - b.taken
+		if !b.of.take(more) {
+			return n, &problem{kind: unavailable, detail: "the node reads as many large bodies as it can hold", limit: LimitBodies}
+		}
+		b.taken += more
+	}
+	if err != nil && err != io.EOF {
+		err = bodyError(err)
+	}
+	return n, err
+}
+
+// release gives back what the body took.
+func (b *body) release() {
+	if b.taken > 0 {
+		b.of.give(b.taken)
+		b.taken = 0
+	}
+}

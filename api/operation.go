@@ -1,0 +1,181 @@
+package api
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// rule is what an operation asks of a request before huma reads it.
+type rule struct {
+	open     bool          // anyone may call it, without a token
+	probe    bool          // open, and asked by load balancers
+	scope    bridge.Scope  // needed beyond a valid token; 0: none
+	maxBody  int64         // longest body, in bytes; 0: none is read
+	optional bool          // the body may be left out
+	keyed    bool          // it reads an Idempotency-Key
+	wait     time.Duration // longest wait for the database; 0 means Options.Query
+
+	status    int  // of the response when all is well; 0 means 200, or 204 without a body
+	conflicts bool // it may return 409
+	forbids   bool // it may return 403 by what the request asks for, whatever its scope
+
+	query bool // it has parameters in the query; set when it is registered
+}
+
+// Tags group the operations in the document.
+const (
+	tagInbox  = "Inbox"
+	tagCreate = "Create"
+	tagReport = "Reports"
+	tagAdmin  = "Operators"
+	tagHealth = "Health"
+)
+
+// operation describes one operation to huma.Register; at is its method and path.
+// The checks of r run before huma reads parameters and body: a caller without the
+// right to make a call learns nothing of how its request was.
+func (a *api) operation(at, id, tag, summary, about string, r rule) huma.Operation {
+	method, path, _ := strings.Cut(at, " ")
+	op := huma.Operation{
+		Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Description: about,
+		DefaultStatus: r.status, Metadata: map[string]any{ruleKey: &r},
+		SkipValidateBody: true,          // see sent
+		MaxBodyBytes:     r.maxBody + 1, // huma refuses a body that is as long
+	}
+	if r.keyed {
+		op.Parameters = append(op.Parameters, keyParameter())
+	}
+	r.wait = cmp.Or(r.wait, a.o.Query)
+	op.Middlewares = huma.Middlewares{a.guard(&r)}
+	return op
+}
+
+// ruleKey is where an operation's Metadata holds its *rule.
+const ruleKey = "rule"
+
+// guard is the middleware of every operation: rate, token, scope, then type and
+// size of the body, and only then huma.
+func (a *api) guard(rule *rule) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		x := a.newExchange(hc)
+		defer x.finish()
+		if err := a.enter(rule, x); err != nil {
+			x.fail(err)
+			return
+		}
+		defer x.within(rule.wait)()
+		next(x)
+	}
+}
+
+func (a *api) enter(rule *rule, x *exchange) error {
+	var err error
+	switch {
+	case rule.probe:
+		err = a.pass(a.probes, x.r)
+	case rule.open:
+		err = a.pass(a.byAddress, x.r)
+	default:
+		x.claims, err = a.admit(rule.scope, x.r)
+	}
+	if err != nil {
+		return err
+	}
+	if rule.query {
+		// A query that is not well-formed is not read in part.
+		if x.query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
+			return &problem{kind: malformed, detail: "the query is not well-formed"}
+		}
+	}
+	if rule.maxBody == 0 {
+		return nil
+	}
+	if err := checkBody(x.r, rule); err != nil {
+		return err
+	}
+	x.body = body{r: x.r.Body, of: &a.bodies}
+	if rule.keyed {
+		return x.readKey()
+	}
+	return nil
+}
+
+// admit checks who calls, how often, and whether they may. A signature costs up to
+// a hundred times what the rest of a refusal does, so an address that has used up
+// its rate is refused before its token is verified. A back end of the application,
+// which posts for everybody, is trusted and by nature frequent: it is held to no
+// rate, also where it shares its address with others, once its token was verified.
+func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) {
+	raw := bearer(r)
+	if a.byAddress != nil && !a.backEnds.has(raw) {
+		if wait := a.byAddress.wait(hostOf(remote(r))); wait > 0 {
+			return bridge.Claims{}, limited(wait, LimitRequestsPerAddress)
+		}
+	}
+	claims, err := a.identify(r, raw)
+	if err != nil {
+		if wait := a.addressWait(r); wait > 0 {
+			return claims, limited(wait, LimitRequestsPerAddress)
+		}
+		return claims, err
+	}
+	if claims.Has(bridge.ScopeWrite) {
+		a.backEnds.add(raw)
+	} else {
+		if wait := a.byUser.take(r.Context(), claims.User); wait > 0 {
+			return claims, limited(wait, LimitRequestsPerUser)
+		}
+		if wait := a.addressWait(r); wait > 0 {
+			return claims, limited(wait, LimitRequestsPerAddress)
+		}
+	}
+	if !claims.Has(scope) {
+		return claims, lacking(scopeName(scope))
+	}
+	return claims, nil
+}
+
+// readKey reads the header Idempotency-Key, where there is one. The body counts
+// together with the path: a key of one call is none of another. Its digest is
+// complete once huma has read the body, see [exchange.idempotencyKey].
+func (x *exchange) readKey() error {
+	h, sent := x.r.Header["Idempotency-Key"]
+	if !sent {
+		return nil
+	}
+	if len(h) != 1 || !visible(h[0]) {
+		var bad bridge.InvalidError
+		bad.Add("header.Idempotency-Key", fmt.Sprintf("has 1 to %d visible ASCII characters, and is sent once", bridge.MaxKey))
+		return bad.Err()
+	}
+	x.key = &bridge.IdempotencyKey{Caller: x.claims.User, Key: h[0]}
+	x.body.sum = sha256.New()
+	x.body.sum.Write([]byte(x.r.URL.Path + "\x00"))
+	return nil
+}
+
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= bridge.MaxKey
+}
+
+// idempotencyKey is the key of a request whose body was read, nil where none was sent.
+func (x *exchange) idempotencyKey() *bridge.IdempotencyKey {
+	if x.key != nil {
+		x.body.sum.Sum(x.key.Body[:0])
+	}
+	return x.key
+}
