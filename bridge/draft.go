@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -60,40 +59,4 @@ func checkText(bad *InvalidError, at, s string, limit int) {
 	case strings.IndexByte(s, 0) >= 0:
 		bad.Add(at, "holds a NUL character")
 	}
-}
-
-func compactObject(raw json.RawMessage) (json.RawMessage, error) {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
-		return nil, nil
-	}
-	if raw[0] != '{' {
-		return nil, fmt.Errorf("is a JSON object")
-	}
-	var out bytes.Buffer
-	if err := json.Compact(&out, raw); err != nil {
-		return nil, fmt.Errorf("is not valid JSON")
-	}
-	if out.Len() > MaxData {
-		return nil, fmt.Errorf("has at most %d bytes, not %d", MaxData, out.Len())
-	}
-	if holdsNUL(out.Bytes()) {
-		return nil, fmt.Errorf("holds a NUL character")
-	}
-	return out.Bytes(), nil
-}
-
-// holdsNUL tells whether JSON text has the escape \u0000, which Postgres cannot
-// store; a backslash that is itself escaped begins none.
-func holdsNUL(b []byte) bool {
-	for i := 0; i+1 < len(b); i++ {
-		if b[i] != '\\' {
-			continue
-		}
-		if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
-			return true
-		}
-		i++ // the escaped character
-	}
-	return false
 }

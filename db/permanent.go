@@ -38,7 +38,7 @@ var advices = map[string]string{
 	"28P01": "the user or the password is wrong",
 	"3D000": "there is no database of that name; create it, or correct the name",
 	"3F000": "there is no schema to make the tables in; create it, or correct search_path",
-	"42501": "the user lacks a right: it needs to own the falcon_ tables, or CREATE on the schema to make them, and CONNECT on the database",
+	"42501": "the user lacks a right: it needs those of docs/operations.md on the falcon_ tables, sequences and functions, or CREATE on the schema to make them",
 	"42704": "the URL, or the role, sets what this server does not know",
 	"22023": "the URL, or the role, sets a value that this server refuses",
 	"42P01": "a table is missing though its migration was applied; restore the database, or look at search_path",

@@ -1,0 +1,30 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/falconalert/falconbridge/bridge/drafttest"
+)
+
+// One table for every way in, see db's test of the same cases.
+func TestTheAPITakesWhatTheSQLDoorTakes(t *testing.T) {
+	each(t, func(t *testing.T, e *edge) {
+		service := tokenFor(t, "s", "notifications:write")
+		for name, c := range drafttest.Cases() {
+			body := map[string]any{"created_by": c.User, "title": c.Title, "message": c.Message, "kind": c.Kind}
+			if c.Data != "" {
+				body["data"] = json.RawMessage(c.Data)
+			}
+			b, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := e.call("POST /notifications", service, string(b)).Code
+			if c.Good && got != http.StatusCreated || !c.Good && got != http.StatusUnprocessableEntity && got != http.StatusBadRequest {
+				t.Errorf("%s: %d, want it taken: %v", name, got, c.Good)
+			}
+		}
+	})
+}

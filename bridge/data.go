@@ -1,0 +1,66 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// maxDataDepth is how many levels of objects and arrays data may have: with the
+// object that carries it, they are the 32 that a body may have.
+const maxDataDepth = 31
+
+// compactObject checks the data of a notification and returns it without blanks.
+func compactObject(raw json.RawMessage) (json.RawMessage, error) {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+		return nil, nil
+	}
+	if raw[0] != '{' {
+		return nil, errors.New("is a JSON object")
+	}
+	var out bytes.Buffer
+	if err := json.Compact(&out, raw); err != nil {
+		return nil, errors.New("is not valid JSON")
+	}
+	if out.Len() > MaxData {
+		return nil, fmt.Errorf("has at most %d bytes, not %d", MaxData, out.Len())
+	}
+	return out.Bytes(), checkData(out.Bytes())
+}
+
+// checkData refuses what not every database and every reader can carry, in valid
+// compact JSON: deep nesting, the escape \u0000, which Postgres cannot store, and
+// numbers beyond a double, which JavaScript reads as Infinity.
+func checkData(b []byte) error {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '{' || c == '[':
+			if depth++; depth > maxDataDepth {
+				return fmt.Errorf("nests at most %d levels", maxDataDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		case c == '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] != '\\' {
+					continue
+				}
+				if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
+					return errors.New("holds a NUL character")
+				}
+				i++ // the escaped character
+			}
+		case c == '-' || '0' <= c && c <= '9':
+			n := bytes.IndexAny(b[i:], ",]}") // an object ends after it
+			if _, err := strconv.ParseFloat(string(b[i:i+n]), 64); err != nil {
+				return errors.New("holds a number beyond the range of a double")
+			}
+			i += n - 1
+		}
+	}
+	return nil
+}
