@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -39,7 +37,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 			_ = tx.Rollback()
 		}
 	}()
-	t := liteTx{ctx: ctx, tx: tx, now: nowMillis(), of: make(map[bridge.UserID]*inbox)}
+	t := liteTx{ctx: ctx, tx: tx, now: nowMillis(), of: growth{}}
 	first := len(outs)
 	for _, w := range batch {
 		o, err := t.prepare(&w.cmd)
@@ -49,7 +47,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 		outs = append(outs, o)
 		if o.what == appended {
 			for i := range w.cmd.Drafts {
-				t.count(w.cmd.Drafts[i].User)
+				t.of.add(w.cmd.Drafts[i].User, true)
 			}
 		}
 	}
@@ -59,21 +57,18 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 	return outs, tx.Commit()
 }
 
+// rowOf is the row that draft becomes, but for its times and whether it is muted.
+func rowOf(n *bridge.Draft, seq bridge.Seq) notification {
+	return notification{UserID: n.User, Seq: seq, Kind: kindOf(n), Title: n.Title, Message: n.Message,
+		ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data)}
+}
+
 // liteTx is one append transaction on SQLite.
 type liteTx struct {
 	ctx context.Context
 	tx  bun.Tx
 	now int64
-	of  map[bridge.UserID]*inbox // what each user's inbox grows by
-}
-
-func (t *liteTx) count(u bridge.UserID) {
-	in := t.of[u]
-	if in == nil {
-		in = &inbox{UserID: u}
-		t.of[u] = in
-	}
-	in.LastSeq, in.Total, in.Unread = in.LastSeq+1, in.Total+1, in.Unread+1
+	of  growth
 }
 
 // prepare looks at the command's report and key; appended means go on.
@@ -126,32 +121,13 @@ func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
 	return nil
 }
 
-// grow takes the seqs of every user at once; afterwards of has each user's last
-// seq before this transaction, and setting.
-func (t *liteTx) grow() error {
-	by := slices.Collect(maps.Values(t.of))
-	var grown []inbox
-	err := t.tx.NewInsert().Model(&by).Column("user_id", "last_seq", "total", "unread").
-		On("CONFLICT (user_id) DO UPDATE").Set("last_seq = i.last_seq + excluded.last_seq").
-		Set("total = i.total + excluded.total").Set("unread = i.unread + excluded.unread").
-		Returning("user_id, last_seq, review_enabled").Scan(t.ctx, &grown)
-	if err != nil {
-		return err
-	}
-	for _, g := range grown {
-		in := t.of[g.UserID]
-		in.LastSeq, in.ReviewEnabled = g.LastSeq-in.LastSeq, g.ReviewEnabled
-	}
-	return nil
-}
-
 // store writes the rows of the commands whose outcome is appended: all inboxes in
 // one statement, all notifications in another.
 func (t *liteTx) store(batch []*call, outs []outcome) error {
 	if len(t.of) == 0 {
 		return nil
 	}
-	if err := t.grow(); err != nil {
+	if err := t.of.grow(t.ctx, t.tx); err != nil {
 		return err
 	}
 	var rows []notification
@@ -161,10 +137,9 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 		}
 		for j := range w.cmd.Drafts {
 			n := &w.cmd.Drafts[j]
-			in := t.of[n.User]
-			in.LastSeq++
-			rows = append(rows, notification{UserID: n.User, Seq: in.LastSeq, Kind: kindOf(n), Title: n.Title, Message: n.Message,
-				CreatedAt: t.now, ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data), Muted: !in.ReviewEnabled})
+			row := rowOf(n, t.of.next(n.User))
+			row.CreatedAt, row.Muted = t.now, !t.of[n.User].ReviewEnabled
+			rows = append(rows, row)
 		}
 	}
 	res, err := t.tx.NewInsert().Model(&rows).Returning("NULL").Exec(t.ctx)

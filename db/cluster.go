@@ -21,15 +21,6 @@ const (
 	orderLife    = 10 * time.Minute
 )
 
-// skipLocked ends a SELECT that locks what it finds and leaves out what another
-// transaction holds.
-func (d *DB) skipLocked() string {
-	if d.dialect == Postgres {
-		return " FOR UPDATE SKIP LOCKED"
-	}
-	return ""
-}
-
 // Beat says that node lives and how it fares, and removes orders that are over.
 func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 	ctx, cancel := bound(ctx)
@@ -38,15 +29,21 @@ func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 	if err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
-	_, err = d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at, figures) VALUES (?, "+d.clock()+", "+d.clock()+", ?) "+
-		"ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, figures = excluded.figures, "+
-		"started_at = CASE WHEN falcon_nodes.started_at = 0 THEN excluded.started_at ELSE falcon_nodes.started_at END", node, string(figures))
+	_, err = d.write.NewInsert().Model(newNode(node, string(figures))).Value("started_at", "?", d.clock()).Value("beat_at", "?", d.clock()).
+		On("CONFLICT (id) DO UPDATE").Set("beat_at = excluded.beat_at").Set("figures = excluded.figures").
+		Set("started_at = CASE WHEN o.started_at = 0 THEN excluded.started_at ELSE o.started_at END").Exec(ctx)
 	if err != nil {
 		return d.fail("beat", err)
 	}
-	_, err = d.write.ExecContext(ctx, "WITH x AS MATERIALIZED (SELECT id FROM falcon_orders WHERE at < "+d.clock()+" - ? LIMIT 1000"+
-		d.skipLocked()+") DELETE FROM falcon_orders WHERE id IN (SELECT id FROM x)", orderLife.Milliseconds())
+	_, err = d.remove(ctx, "id", d.write.NewSelect().Model((*order)(nil)).Where("at < ? - ?", d.clock(), orderLife.Milliseconds()), 1000)
 	return d.fail("remove old orders", err)
+}
+
+func newNode(id, figures string) *node { return &node{ID: id, Figures: figures} }
+
+// living finds the nodes that live.
+func (d *DB) living() *bun.SelectQuery {
+	return d.read.NewSelect().Model((*node)(nil)).Where("beat_at > ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds())
 }
 
 // Leave removes node, its connections and the orders for it. A session that is
@@ -58,17 +55,18 @@ func (d *DB) Leave(ctx context.Context, node string) error {
 		if err := d.disconnectAll(ctx, tx, node); err != nil {
 			return err
 		}
-		for _, from := range []string{"DELETE FROM falcon_orders WHERE node = ?", "DELETE FROM falcon_nodes WHERE id = ?"} {
-			if _, err := tx.ExecContext(ctx, from, node); err != nil {
-				return err
-			}
+		if _, err := tx.NewDelete().Model((*order)(nil)).Where("node = ?", node).Exec(ctx); err != nil {
+			return err
+		}
+		if _, err := tx.NewDelete().Model(newNode(node, "")).WherePK().Exec(ctx); err != nil {
+			return err
 		}
 		if d.dialect == Postgres { // one at a time with falcon_register
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(1704)"); err != nil {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, "DELETE FROM falcon_connections WHERE node = ?", node)
+		_, err := tx.NewDelete().Model((*connection)(nil)).Where("node = ?", node).Exec(ctx)
 		return err
 	}))
 }
@@ -76,13 +74,11 @@ func (d *DB) Leave(ctx context.Context, node string) error {
 // disconnectAll closes the sessions that node left open; what was sent to them is
 // unknown. Locks are taken in the order of Advance.
 func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
-	lock := ""
-	if d.dialect == Postgres {
-		lock = " FOR UPDATE"
-	}
-	_, err := tx.ExecContext(ctx, "WITH x AS MATERIALIZED (SELECT user_id, client_id FROM falcon_sessions WHERE node = ? AND node <> '' "+
-		"ORDER BY user_id, client_id"+lock+") UPDATE falcon_sessions SET node = '', used_at = "+d.clock()+", expires_at = "+d.clock()+" + expiry_ms "+
-		"WHERE node = ? AND (user_id, client_id) IN (SELECT user_id, client_id FROM x)", node, node)
+	open := d.lockRows(tx.NewSelect().Model((*session)(nil)).Column("user_id", "client_id").Where("s.node = ?", node).
+		Where("s.node <> ''").Order("s.user_id", "s.client_id"), "UPDATE")
+	_, err := tx.NewUpdate().WithQuery(bun.NewWithQuery("x", open).Materialized()).Model((*session)(nil)).
+		Set("node = ''").Set("used_at = ?", d.clock()).Set("expires_at = ? + expiry_ms", d.clock()).
+		Where("node = ?", node).Where("(user_id, client_id) IN (SELECT user_id, client_id FROM x)").Exec(ctx)
 	return err
 }
 
@@ -90,22 +86,24 @@ func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
 func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	const insert = "INSERT INTO falcon_orders (user_id, client_id, generation, reason, at) VALUES (?, ?, "
-	if o.Before != 0 || d.dialect == Postgres {
-		gen := "?"
-		if o.Before == 0 {
-			gen = "nextval('falcon_generation') + ?"
+	leave := func(ctx context.Context, tx bun.IDB, before int64) error {
+		row := order{UserID: o.User, ClientID: o.ClientID, Generation: before, Reason: o.Reason}
+		q := tx.NewInsert().Model(&row).Value("at", "?", d.clock())
+		if before == 0 {
+			q.Value("generation", "nextval('falcon_generation')")
 		}
-		_, err := d.write.ExecContext(ctx, insert+gen+", ?, "+d.clock()+")", o.User, o.ClientID, o.Before, o.Reason)
-		return d.fail("order an end", err)
+		_, err := q.Exec(ctx)
+		return err
+	}
+	if o.Before != 0 || d.dialect == Postgres {
+		return d.fail("order an end", leave(ctx, d.write, o.Before))
 	}
 	committed := func() {}
 	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
 		if o.Before, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, insert+"?, ?, "+d.clock()+")", o.User, o.ClientID, o.Before, o.Reason)
-		return err
+		return leave(ctx, tx, o.Before)
 	})
 	if err == nil {
 		committed()
@@ -126,95 +124,77 @@ func (d *DB) Poll(ctx context.Context, node string, since time.Time) (bridge.Vie
 	if err != nil {
 		return bridge.View{}, d.fail("poll orders", err)
 	}
-	rows, err := d.rows(ctx, "SELECT jti, user_id, before_at FROM falcon_revocations WHERE at > ?", from)
-	if err != nil {
+	var rows []revocation
+	if err := d.read.NewSelect().Model(&rows).Where("at > ?", from).Scan(ctx); err != nil {
 		return bridge.View{}, d.fail("poll revocations", err)
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var r bridge.Revocation
-		var before int64
-		if err := rows.Scan(&r.ID, &r.User, &before); err != nil {
-			return bridge.View{}, d.fail("poll revocations", err)
-		}
-		r.Before = moment(before)
-		v.Revocations = append(v.Revocations, r)
-	}
-	if err := rows.Err(); err != nil {
-		return bridge.View{}, d.fail("poll revocations", err)
-	}
+	v.Revocations = domains(rows, (*revocation).domain)
 	if len(seen) > 0 {
 		// What stays now goes with the next poll, or with its age.
-		_, _ = d.write.ExecContext(ctx, "DELETE FROM falcon_orders WHERE id IN (?)", bun.List(seen))
+		_, _ = d.write.NewDelete().Model((*order)(nil)).Where("id IN (?)", bun.List(seen)).Exec(ctx)
 	}
 	return v, nil
+}
+
+// polledOrder is the database's clock, and an order or a row of zeros.
+type polledOrder struct {
+	order `bun:",extend"`
+
+	Now int64 `bun:",scanonly"`
 }
 
 // orders reads the orders for node, the broadcast ones stored after from, and the
 // database's clock; seen are the directed ones that an earlier poll returned.
 func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (v bridge.View, seen []int64, err error) {
-	rows, err := d.rows(ctx, "SELECT t.now, coalesce(o.id, 0), coalesce(o.node, ''), coalesce(o.user_id, ''), coalesce(o.client_id, ''), "+
-		"coalesce(o.generation, 0), coalesce(o.reason, 0), coalesce(o.at, 0) FROM (SELECT "+d.clock()+" AS now) t "+
-		"LEFT JOIN falcon_orders o ON o.node = ? OR o.node = '' AND o.at > ?", node, from)
-	if err != nil {
-		return v, nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var now, id, at int64
-		var of string
-		var o bridge.Order
-		if err := rows.Scan(&now, &id, &of, &o.User, &o.ClientID, &o.Before, &o.Reason, &at); err != nil {
-			return v, nil, err
-		}
-		v.At = moment(now)
-		if id == 0 {
+	var rows []polledOrder
+	err = d.read.NewSelect().Model(&rows).ModelTableExpr("(SELECT ? AS now) AS t", d.clock()).
+		Join("LEFT JOIN falcon_orders AS o ON o.node = ? OR o.node = '' AND o.at > ?", node, from).
+		ColumnExpr("t.now").ColumnExpr("?TableColumns").Scan(ctx)
+	for _, o := range rows {
+		v.At = moment(o.Now)
+		if o.ID == 0 {
 			continue
 		}
-		v.Orders = append(v.Orders, o)
-		if of == node && at <= seenAt {
-			seen = append(seen, id)
+		v.Orders = append(v.Orders, bridge.Order{User: o.UserID, ClientID: o.ClientID, Before: o.Generation, Reason: o.Reason})
+		if o.Node == node && o.At <= seenAt {
+			seen = append(seen, o.ID)
 		}
 	}
-	return v, seen, rows.Err()
+	return v, seen, err
 }
 
-// Revoke stores r. Of two revocations of one user the later time holds.
+// Revoke stores r. Of two revocations of one user the later time counts.
 func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	before := int64(0)
+	row := revocation{Jti: r.ID, UserID: r.User}
 	if r.User != "" {
-		before = millis(r.Before)
+		row.BeforeAt = millis(r.Before)
 	}
-	_, err := d.write.ExecContext(ctx, "INSERT INTO falcon_revocations (jti, user_id, before_at, at) VALUES (?, ?, ?, "+d.clock()+") "+
-		"ON CONFLICT (jti, user_id) DO UPDATE SET at = excluded.at, before_at = "+
-		"CASE WHEN excluded.before_at > falcon_revocations.before_at THEN excluded.before_at ELSE falcon_revocations.before_at END",
-		r.ID, r.User, before)
+	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT (jti, user_id) DO UPDATE").Set("at = excluded.at").
+		Set("before_at = CASE WHEN excluded.before_at > v.before_at THEN excluded.before_at ELSE v.before_at END").Exec(ctx)
 	return d.fail("revoke", err)
+}
+
+// domain is r as package bridge knows it.
+func (r *revocation) domain() bridge.Revocation {
+	return bridge.Revocation{ID: r.Jti, User: r.UserID, Before: moment(r.BeforeAt)}
 }
 
 // Nodes returns the nodes that live, by name.
 func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows, err := d.rows(ctx, "SELECT id, started_at, beat_at, figures FROM falcon_nodes WHERE started_at > 0 AND beat_at > "+
-		d.clock()+" - ? ORDER BY id", bridge.NodeTimeout.Milliseconds())
-	if err != nil {
+	var rows []node
+	if err := d.living().Where("started_at > 0").Order("id").Scan(ctx, &rows); err != nil {
 		return nil, d.fail("list nodes", err)
 	}
-	defer func() { _ = rows.Close() }()
-	out := []bridge.NodeInfo{}
-	for rows.Next() {
-		var n node
-		if err := rows.Scan(&n.ID, &n.StartedAt, &n.BeatAt, &n.Figures); err != nil {
-			return nil, d.fail("list nodes", err)
-		}
-		info := bridge.NodeInfo{Node: n.ID, StartedAt: moment(n.StartedAt), BeatAt: moment(n.BeatAt)}
-		if err := json.Unmarshal([]byte(n.Figures), &info.Figures); err != nil {
+	out := make([]bridge.NodeInfo, len(rows))
+	for i, n := range rows {
+		out[i] = bridge.NodeInfo{Node: n.ID, StartedAt: moment(n.StartedAt), BeatAt: moment(n.BeatAt)}
+		if err := json.Unmarshal([]byte(n.Figures), &out[i].Figures); err != nil {
 			return nil, fmt.Errorf("list nodes: figures: %w", err)
 		}
-		out = append(out, info)
 	}
-	return out, d.fail("list nodes", rows.Err())
+	return out, nil
 }

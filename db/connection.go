@@ -37,7 +37,8 @@ func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.
 	return nil
 }
 
-// registerSome is one call of falcon_register, or one transaction on SQLite.
+// registerSome is one call of falcon_register, because whoever registers keeps the
+// other nodes waiting for as long; or one transaction on SQLite.
 func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	if len(opened)+len(closed) == 0 {
 		return nil
@@ -45,70 +46,56 @@ func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bri
 	if d.dialect == SQLite {
 		return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.register(ctx, tx, node, opened, closed) })
 	}
-	args := append([]any{node}, columns(len(opened),
-		func(i int) string { return string(opened[i].Device.User) },
-		func(i int) string { return opened[i].Device.ClientID },
-		func(i int) int64 { return opened[i].Generation },
-		func(i int) int64 { return int64(opened[i].Protocol) },
-		func(i int) string { return opened[i].Transport },
-		func(i int) string { return opened[i].Remote },
-		func(i int) bool { return opened[i].Persistent },
-		func(i int) int64 { return millis(opened[i].Since) },
-	)...)
-	args = append(args, columns(len(closed),
-		func(i int) string { return string(closed[i].Device.User) },
-		func(i int) string { return closed[i].Device.ClientID },
-		func(i int) int64 { return closed[i].Generation },
-	)...)
-	_, err := d.write.ExecContext(ctx, "SELECT falcon_register(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", append(args, bridge.EndTakenOver)...)
+	_, err := d.write.ExecContext(ctx, "SELECT falcon_register(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", node,
+		array(opened, func(c bridge.Connection) string { return string(c.Device.User) }),
+		array(opened, func(c bridge.Connection) string { return c.Device.ClientID }),
+		array(opened, func(c bridge.Connection) int64 { return c.Generation }),
+		array(opened, func(c bridge.Connection) int64 { return int64(c.Protocol) }),
+		array(opened, func(c bridge.Connection) string { return c.Transport }),
+		array(opened, func(c bridge.Connection) string { return c.Remote }),
+		array(opened, func(c bridge.Connection) bool { return c.Persistent }),
+		array(opened, func(c bridge.Connection) int64 { return millis(c.Since) }),
+		array(closed, func(c bridge.Connection) string { return string(c.Device.User) }),
+		array(closed, func(c bridge.Connection) string { return c.Device.ClientID }),
+		array(closed, func(c bridge.Connection) int64 { return c.Generation }),
+		bridge.EndTakenOver)
 	return err
 }
 
 // register is falcon_register for SQLite.
 func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, closed []bridge.Connection) error {
-	find, err := tx.PrepareContext(ctx, "SELECT generation, node FROM falcon_connections WHERE user_id = ? AND client_id = ?")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = find.Close() }()
-	put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO falcon_connections "+
-		"(user_id, client_id, generation, node, protocol, transport, remote, persistent, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = put.Close() }()
 	gone := make(map[bridge.Device]int64, len(closed))
 	for _, c := range closed {
 		gone[c.Device] = max(gone[c.Device], c.Generation)
 	}
-	for _, c := range opened {
-		var gen int64
-		var at string
-		err := find.QueryRowContext(ctx, string(c.Device.User), c.Device.ClientID).Scan(&gen, &at)
+	for _, o := range opened {
+		c := connectionOf(node, o)
+		known := connection{UserID: c.UserID, ClientID: c.ClientID}
+		err := tx.NewSelect().Model(&known).WherePK().Scan(ctx)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			err = nil
-		case err == nil && gen == c.Generation && at == node:
+		case err != nil:
+		case known.Generation == c.Generation && known.Node == node:
 			continue
-		case err == nil && gen > c.Generation:
-			if err := d.orderTakeover(ctx, tx, node, c.Device, gen); err != nil {
+		case known.Generation > c.Generation: // this one comes too late
+			if err := d.orderTakeover(ctx, tx, node, o.Device, known.Generation); err != nil {
 				return err
 			}
 			continue
-		case err == nil && gen < c.Generation && gone[c.Device] != gen:
-			err = d.orderTakeover(ctx, tx, at, c.Device, c.Generation)
+		case known.Generation < c.Generation && gone[o.Device] != known.Generation:
+			err = d.orderTakeover(ctx, tx, known.Node, o.Device, c.Generation)
 		}
 		if err == nil {
-			_, err = put.ExecContext(ctx, string(c.Device.User), c.Device.ClientID, c.Generation, node, int64(c.Protocol), c.Transport,
-				c.Remote, c.Persistent, millis(c.Since))
+			_, err = tx.NewInsert().Model(&c).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	for _, c := range closed {
-		if _, err := tx.ExecContext(ctx, "DELETE FROM falcon_connections WHERE user_id = ? AND client_id = ? AND generation = ?",
-			c.Device.User, c.Device.ClientID, c.Generation); err != nil {
+	for _, o := range closed {
+		c := connectionOf(node, o)
+		if _, err := tx.NewDelete().Model(&c).WherePK().Where("generation = ?", c.Generation).Exec(ctx); err != nil {
 			return err
 		}
 	}
@@ -116,9 +103,21 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, close
 }
 
 func (d *DB) orderTakeover(ctx context.Context, tx bun.Tx, node string, dev bridge.Device, before int64) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO falcon_orders (node, user_id, client_id, generation, reason, at) VALUES (?, ?, ?, ?, ?, "+d.clock()+")",
-		node, dev.User, dev.ClientID, before, bridge.EndTakenOver)
+	o := order{Node: node, UserID: dev.User, ClientID: dev.ClientID, Generation: before, Reason: bridge.EndTakenOver}
+	_, err := tx.NewInsert().Model(&o).Value("at", "?", d.clock()).Exec(ctx)
 	return err
+}
+
+// connectionOf is the row of c, which is open on node.
+func connectionOf(node string, c bridge.Connection) connection {
+	return connection{UserID: c.Device.User, ClientID: c.Device.ClientID, Generation: c.Generation, Node: node, Protocol: c.Protocol,
+		Transport: c.Transport, Remote: c.Remote, Persistent: c.Persistent, Since: millis(c.Since)}
+}
+
+// domain is c as package bridge knows it.
+func (c *connection) domain() bridge.Connection {
+	return bridge.Connection{Device: bridge.Device{User: c.UserID, ClientID: c.ClientID}, Generation: c.Generation, Node: c.Node,
+		Protocol: c.Protocol, Transport: c.Transport, Remote: c.Remote, Persistent: c.Persistent, Since: moment(c.Since)}
 }
 
 // Connections returns a page of the live connections of nodes that live, by user
@@ -127,33 +126,15 @@ func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) (page []
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	limit := pageSize(q.Limit)
-	query, args := "SELECT c.user_id, c.client_id, c.generation, c.node, c.protocol, c.transport, c.remote, c.persistent, c.since "+
-		"FROM falcon_connections c WHERE (c.user_id, c.client_id) > (?, ?)", []any{q.After.User, q.After.ClientID}
+	var rows []connection
+	find := d.read.NewSelect().Model(&rows).Where("(c.user_id, c.client_id) > (?, ?)", q.After.User, q.After.ClientID).
+		Where("c.node IN (?)", d.living().Column("id")).Order("c.user_id", "c.client_id").Limit(int64(limit + 1))
 	if q.User != "" {
-		query, args = query+" AND c.user_id = ?", append(args, q.User)
+		find.Where("c.user_id = ?", q.User)
 	}
-	rows, err := d.rows(ctx, query+" AND c.node IN (SELECT o.id FROM falcon_nodes o WHERE o.beat_at > "+d.clock()+" - ?) "+
-		"ORDER BY c.user_id, c.client_id LIMIT ?", append(args, bridge.NodeTimeout.Milliseconds(), limit+1)...)
-	if err != nil {
+	if err := find.Scan(ctx); err != nil {
 		return nil, false, d.fail("list connections", err)
 	}
-	defer func() { _ = rows.Close() }()
-	page = []bridge.Connection{}
-	for rows.Next() {
-		var c bridge.Connection
-		var since int64
-		if err := rows.Scan(&c.Device.User, &c.Device.ClientID, &c.Generation, &c.Node, &c.Protocol, &c.Transport, &c.Remote,
-			&c.Persistent, &since); err != nil {
-			return nil, false, d.fail("list connections", err)
-		}
-		c.Since = moment(since)
-		page = append(page, c)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, false, d.fail("list connections", err)
-	}
-	if len(page) > limit {
-		return page[:limit], true, nil
-	}
-	return page, false, nil
+	page, more = cut(rows, limit, (*connection).domain)
+	return page, more, nil
 }

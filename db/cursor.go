@@ -5,10 +5,10 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// advanceSQLite is falcon_advance for one cursor, but for sessions that end.
+// advanceSQLite is falcon_advance for one cursor, but for sessions that end. It is
+// one statement, so that the hot write of SQLite reads no row it does not change.
 const advanceSQLite = `
 UPDATE falcon_sessions AS s SET
 	from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, min(a.leap, a.last)) ELSE s.from_seq END,
@@ -23,11 +23,9 @@ FROM (SELECT a.*, (SELECT coalesce(max(i.last_seq), 0) FROM falcon_inboxes i WHE
 	FROM (SELECT ? AS u, ? AS c, ? AS g, ? AS acked, ? AS sent, ? AS leap, ? AS closed, ? AS expiry) a) a
 WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g`
 
-const endSQLite = "DELETE FROM falcon_sessions WHERE user_id = ? AND client_id = ? AND generation = ?"
-
 // Advance moves many cursors, and closes the sessions whose connection ended, see
-// bridge.Sessions. On Postgres it is one statement, on SQLite prepared ones in one
-// transaction.
+// bridge.Sessions. On Postgres it is one call of falcon_advance, because the locks
+// of many cursors must be taken in one order; on SQLite one transaction.
 func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if len(as) == 0 {
 		return nil
@@ -37,36 +35,26 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if d.dialect == SQLite {
 		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return advance(ctx, tx, as) }))
 	}
-	_, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)", columns(len(as),
-		func(i int) string { return string(as[i].Device.User) },
-		func(i int) string { return as[i].Device.ClientID },
-		func(i int) int64 { return as[i].Generation },
-		func(i int) int64 { return int64(as[i].Acked) },
-		func(i int) int64 { return int64(as[i].Sent) },
-		func(i int) int64 { return int64(as[i].From) },
-		func(i int) bool { return as[i].Closed },
-		func(i int) int64 { return as[i].Expiry.Milliseconds() },
-	)...)
+	_, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)",
+		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
+		array(as, func(a bridge.Advance) string { return a.Device.ClientID }),
+		array(as, func(a bridge.Advance) int64 { return a.Generation }),
+		array(as, func(a bridge.Advance) int64 { return int64(a.Acked) }),
+		array(as, func(a bridge.Advance) int64 { return int64(a.Sent) }),
+		array(as, func(a bridge.Advance) int64 { return int64(a.From) }),
+		array(as, func(a bridge.Advance) bool { return a.Closed }),
+		array(as, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }))
 	return d.fail("advance cursors", err)
 }
 
-func advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
-	move, err := tx.PrepareContext(ctx, advanceSQLite)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = move.Close() }()
-	end, err := tx.PrepareContext(ctx, endSQLite)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = end.Close() }()
+// advance is falcon_advance for SQLite.
+func advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) (err error) {
 	for _, a := range as {
-		user, client := string(a.Device.User), a.Device.ClientID
+		s := session{UserID: a.Device.User, ClientID: a.Device.ClientID}
 		if a.Closed && a.Expiry == 0 {
-			_, err = end.ExecContext(ctx, user, client, a.Generation)
+			_, err = tx.NewDelete().Model(&s).WherePK().Where("generation = ?", a.Generation).Exec(ctx)
 		} else {
-			_, err = move.ExecContext(ctx, user, client, a.Generation, int64(a.Acked), int64(a.Sent), int64(a.From),
+			_, err = tx.ExecContext(ctx, advanceSQLite, a.Device.User, a.Device.ClientID, a.Generation, a.Acked, a.Sent, a.From,
 				a.Closed, a.Expiry.Milliseconds())
 		}
 		if err != nil {
@@ -74,28 +62,4 @@ func advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
 		}
 	}
 	return nil
-}
-
-// columns turns n rows into arrays for unnest, one a function of the row's number.
-func columns(n int, of ...any) []any {
-	out := make([]any, len(of))
-	for i, f := range of {
-		switch f := f.(type) {
-		case func(int) string:
-			out[i] = pgdialect.Array(column(n, f))
-		case func(int) int64:
-			out[i] = pgdialect.Array(column(n, f))
-		case func(int) bool:
-			out[i] = pgdialect.Array(column(n, f))
-		}
-	}
-	return out
-}
-
-func column[T any](n int, f func(int) T) []T {
-	out := make([]T, n)
-	for i := range out {
-		out[i] = f(i)
-	}
-	return out
 }

@@ -278,7 +278,7 @@ func testAdvanceClosed(t *testing.T, d *DB) {
 	s := open(t, d, phone)
 	_, _, err := d.Subscribe(testContext(t), phone, s.Generation, bridge.Subscription{}, seqPtr(0))
 	must(t, err)
-	begun := number(t, d, "SELECT "+d.clock())
+	begun := number(t, d, "SELECT "+string(d.clock()))
 	advanceTo(t, d, bridge.Advance{Device: phone, Generation: s.Generation, Acked: 2, Sent: 99, Closed: true, Expiry: time.Minute})
 	if _, acked, sent := cursor(t, d, phone); acked != 2 || sent != 4 {
 		t.Errorf("acknowledged %d, sent %d", acked, sent)

@@ -6,29 +6,22 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Deliveries tells of the sessions of n's user whether they acknowledged n. One
+// Deliveries returns for each session of n's user whether it acknowledged n. One
 // that skipped n is left out: n is at or before from_seq (a first subscription, a
 // jump), was muted, or came while the device was not subscribed.
 func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.Delivery, error) {
-	out := []bridge.Delivery{}
 	if n.Muted {
-		return out, nil
+		return []bridge.Delivery{}, nil
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows, err := d.rows(ctx, "SELECT s.client_id, s.acked_seq >= ? FROM falcon_sessions s LEFT JOIN falcon_nodes n ON n.id = s.node "+
-		"WHERE s.user_id = ? AND s.from_seq < ? AND (s.subscribed OR s.acked_seq >= ?) AND "+d.kept()+" ORDER BY s.client_id",
-		n.Seq, n.User, n.Seq, n.Seq)
+	var rows []session
+	err := withHost(d.read.NewSelect().Model(&rows)).Where("s.user_id = ?", n.User).Where("s.from_seq < ?", n.Seq).
+		Where("s.subscribed OR s.acked_seq >= ?", n.Seq).Where("?", d.kept()).Order("s.client_id").Scan(ctx)
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var v bridge.Delivery
-		if err := rows.Scan(&v.ClientID, &v.Acknowledged); err != nil {
-			return nil, d.fail("list deliveries", err)
-		}
-		out = append(out, v)
-	}
-	return out, d.fail("list deliveries", rows.Err())
+	return domains(rows, func(s *session) bridge.Delivery {
+		return bridge.Delivery{ClientID: s.ClientID, Acknowledged: s.AckedSeq >= n.Seq}
+	}), nil
 }

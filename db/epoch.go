@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -108,8 +107,8 @@ func (d *DB) leaveEpoch() {
 	}
 }
 
-// meta is what falcon_meta says of the epoch, after the tick was raised.
-type meta struct {
+// life is what falcon_meta says of the epoch, after the tick was raised.
+type life struct {
 	epoch, mark string
 	tick        int64
 }
@@ -128,7 +127,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 			return fmt.Errorf("read the epoch file: %w", err)
 		}
 	}
-	var m meta
+	var m life
 	var last int64
 	var reason string
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -176,7 +175,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 }
 
 // wentBack tells whether this process saw a later tick of the same epoch.
-func (d *DB) wentBack(m meta) bool {
+func (d *DB) wentBack(m life) bool {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
 	return m.epoch == d.epoch.name && m.tick <= d.epoch.tick
@@ -184,32 +183,21 @@ func (d *DB) wentBack(m meta) bool {
 
 // readMeta raises the tick, which also makes processes look one after the other,
 // and reads the rest.
-func readMeta(ctx context.Context, tx bun.Tx) (m meta, err error) {
-	var tick string
-	if err := tx.QueryRowContext(ctx, "INSERT INTO falcon_meta AS m (key, value) VALUES ('tick', '1') "+
-		"ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(m.value AS bigint) + 1 AS text) RETURNING value").Scan(&tick); err != nil {
+func readMeta(ctx context.Context, tx bun.Tx) (m life, err error) {
+	if err := tx.NewInsert().Model(&meta{Key: "tick", Value: "1"}).On("CONFLICT (key) DO UPDATE").
+		Set("value = CAST(CAST(m.value AS bigint) + 1 AS text)").Returning("value").Scan(ctx, &m.tick); err != nil {
 		return m, err
 	}
-	if m.tick, err = strconv.ParseInt(tick, 10, 64); err != nil {
-		return m, err
-	}
-	rows, err := tx.QueryContext(ctx, "SELECT key, value FROM falcon_meta WHERE key IN ('epoch', 'mark')")
-	if err != nil {
-		return m, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var key, value string
-		if err := rows.Scan(&key, &value); err != nil {
-			return m, err
-		}
-		if key == "epoch" {
-			m.epoch = value
+	var rows []meta
+	err = tx.NewSelect().Model(&rows).Where("key IN ('epoch', 'mark')").Scan(ctx)
+	for _, row := range rows {
+		if row.Key == "epoch" {
+			m.epoch = row.Value
 		} else {
-			m.mark = value
+			m.mark = row.Value
 		}
 	}
-	return m, rows.Err()
+	return m, err
 }
 
 func newEpoch() string {
@@ -225,7 +213,7 @@ const generationLeap = 1 << 32
 // beginEpoch stores m and makes what the log's former life left behind safe: no
 // cursor stands in the future, no live connection moves one (generation 0
 // matches none), and no feed position hides a row.
-func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m meta) error {
+func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life) error {
 	leap := "UPDATE falcon_meta SET value = CAST(CAST(value AS bigint) + ?0 AS text) WHERE key = 'generation'"
 	least := "min"
 	if d.dialect == Postgres {

@@ -26,14 +26,14 @@ func (d *DB) Erase(ctx context.Context, u bridge.UserID) error {
 		if err := d.lockAll(ctx, tx, u); err != nil {
 			return err
 		}
-		for _, from := range []string{
-			"DELETE FROM falcon_reports WHERE user_id = ?",
-			"DELETE FROM falcon_keys WHERE caller = ?",
-			"DELETE FROM falcon_sessions WHERE user_id = ?",
-			"DELETE FROM falcon_notifications WHERE user_id = ?",
-			"DELETE FROM falcon_inboxes WHERE user_id = ?",
+		for _, q := range []*bun.DeleteQuery{
+			tx.NewDelete().Model((*report)(nil)).Where("user_id = ?", u),
+			tx.NewDelete().Model((*key)(nil)).Where("caller = ?", u),
+			tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", u),
+			tx.NewDelete().Model((*notification)(nil)).Where("user_id = ?", u),
+			tx.NewDelete().Model((*inbox)(nil)).Where("user_id = ?", u),
 		} {
-			if _, err := tx.ExecContext(ctx, from, u); err != nil {
+			if _, err := q.Exec(ctx); err != nil {
 				return err
 			}
 		}
@@ -48,14 +48,16 @@ func (d *DB) lockAll(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if d.dialect != Postgres {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, "SELECT id FROM falcon_reports WHERE user_id = ? ORDER BY id FOR UPDATE", u); err != nil {
+	lock := func(model any, column string) (int64, error) {
+		return affected(tx.NewSelect().Model(model).Column(column).Where("user_id = ?", u).Order(column).For("UPDATE").Exec(ctx))
+	}
+	if _, err := lock((*report)(nil), "id"); err != nil {
 		return err
 	}
-	const lockInbox = "SELECT user_id FROM falcon_inboxes WHERE user_id = ? FOR UPDATE"
-	n, err := affected(tx.ExecContext(ctx, lockInbox, u))
+	n, err := lock((*inbox)(nil), "user_id")
 	if err == nil && n == 0 {
 		if err = d.lockUser(ctx, tx, u, inboxLock); err == nil {
-			_, err = tx.ExecContext(ctx, lockInbox, u)
+			_, err = lock((*inbox)(nil), "user_id")
 		}
 	}
 	if err != nil {
@@ -64,6 +66,6 @@ func (d *DB) lockAll(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "SELECT client_id FROM falcon_sessions WHERE user_id = ? ORDER BY client_id FOR UPDATE", u)
+	_, err = lock((*session)(nil), "client_id")
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
 // The order over all users.
@@ -60,14 +61,10 @@ func (d *DB) opaque(p position) bridge.Position {
 // horizon is where the order ends for now: below it nothing is missing.
 func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	if d.dialect == Postgres {
-		var xmin string
-		if err := d.row(ctx, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text").Scan(&xmin); err != nil {
-			return p, err
-		}
-		p.xid, err = strconv.ParseUint(xmin, 10, 64)
+		err = d.read.NewSelect().ColumnExpr("pg_snapshot_xmin(pg_current_snapshot())").Scan(ctx, &p.xid)
 		return p, err
 	}
-	err = d.row(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'").Scan(&p.id)
+	p.id, err = lastID(ctx, d.read)
 	return p, err
 }
 
@@ -83,24 +80,40 @@ func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 	return d.opaque(p), nil
 }
 
-const (
-	// The inbox is asked for as a scalar: as EXISTS Postgres joins it, and may read all
-	// inboxes for that.
-	deliverable = " AND NOT n.muted AND (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = n.user_id)"
+// fedNotification is a row of the feed. Only Postgres has the column xid.
+type fedNotification struct {
+	notification `bun:",extend"`
 
-	feedPostgres = "SELECT " + notificationColumns + ", n.xid::text FROM falcon_notifications n " +
-		"WHERE (n.xid, n.id) > (?::xid8, ?) AND n.xid < ?::xid8" + deliverable + " ORDER BY n.xid, n.id LIMIT ?"
-	feedSQLite = "SELECT " + notificationColumns + ", '0' FROM falcon_notifications n " +
-		"WHERE n.id > ? AND n.id <= ?" + deliverable + " ORDER BY n.id LIMIT ?"
+	Xid uint64 `bun:",scanonly"`
+}
 
-	// Once a user suffices here. SQLite would read all notifications by user for such
-	// groups.
-	changedPostgres = "SELECT c.user_id, c.seq FROM (SELECT n.user_id, max(n.seq) AS seq FROM falcon_notifications n " +
-		"WHERE (n.xid, n.id) > (?::xid8, ?) AND NOT n.muted GROUP BY n.user_id) c " +
-		"WHERE (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = c.user_id)"
-	changedSQLite = "SELECT n.user_id, max(n.seq) FROM falcon_notifications n " +
-		"WHERE n.id > ?" + deliverable + " GROUP BY n.user_id"
-)
+// deliverable leaves out what its user does not see. The inbox is asked for as a
+// scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
+const deliverable = "NOT n.muted AND (SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
+
+// feed finds at most limit rows behind from and before end, in the feed's order:
+// a range of falcon_notifications_feed, or of SQLite's primary key.
+func (d *DB) feed(rows *[]fedNotification, from, end position, limit int) *bun.SelectQuery {
+	q := d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").Where(deliverable).Limit(int64(limit))
+	if d.dialect == Postgres {
+		return q.ColumnExpr("n.xid").Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).
+			Where("n.xid < ?::xid8", xid8(end.xid)).Order("n.xid", "n.id")
+	}
+	return q.Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
+}
+
+// news finds the users with notifications behind from, and the last seq of each.
+// Postgres asks for the inbox once a user; SQLite would read all notifications by
+// user for such groups.
+func (d *DB) news(from position) *bun.SelectQuery {
+	q := d.read.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("max(n.seq) AS seq").Group("n.user_id")
+	if d.dialect == SQLite {
+		return q.Where("n.id > ?", from.id).Where(deliverable)
+	}
+	q.Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).Where("NOT n.muted")
+	return d.read.NewSelect().ColumnExpr("c.user_id, c.seq").TableExpr("(?) AS c", q).
+		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = c.user_id)")
+}
 
 // Since implements bridge.Feed. A position of another epoch counts as "", the
 // beginning: what the restored log holds is news.
@@ -118,36 +131,16 @@ func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) ([]bridge.
 	if err != nil {
 		return nil, p, d.fail("read the feed", err)
 	}
-	query, args := feedSQLite, []any{from.id, end.id, limit}
-	if d.dialect == Postgres {
-		query, args = feedPostgres, []any{xid8(from.xid), from.id, xid8(end.xid), limit}
-	}
-	rows, err := d.rows(ctx, query, args...)
-	if err != nil {
+	var rows []fedNotification
+	if err := d.feed(&rows, from, end, limit).Scan(ctx); err != nil {
 		return nil, p, d.fail("read the feed", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var out []bridge.Notification
-	var xid string
-	for rows.Next() {
-		n, err := scanNotification(rows, &xid)
-		if err != nil {
-			return nil, p, d.fail("read the feed", err)
-		}
-		out = append(out, n)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, p, d.fail("read the feed", err)
-	}
-	if len(out) == limit { // there may be more before the horizon
-		end.id = out[limit-1].ID
-		if end.xid, err = strconv.ParseUint(xid, 10, 64); err != nil {
-			return nil, p, fmt.Errorf("read the feed: %w", err)
-		}
+	if len(rows) == limit { // there may be more before the horizon
+		end = position{rows[limit-1].Xid, rows[limit-1].ID}
 	} else if ok && before(end, from) {
 		end = from // the horizon stood behind p's last row
 	}
-	return out, d.opaque(end), nil
+	return domains(rows, func(n *fedNotification) bridge.Notification { return n.domain() }), d.opaque(end), nil
 }
 
 func before(a, b position) bool { return a.xid < b.xid || a.xid == b.xid && a.id < b.id }
@@ -172,53 +165,37 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position) ([]bridge.Change, b
 	if !ok {
 		return nil, d.opaque(end), nil
 	}
-	query, args := changedSQLite, []any{from.id}
-	if d.dialect == Postgres {
-		query, args = changedPostgres, []any{xid8(from.xid), from.id}
-	}
-	rows, err := d.rows(ctx, query, args...)
-	if err != nil {
+	var rows []notification
+	if err := d.news(from).Scan(ctx, &rows); err != nil {
 		return nil, p, d.fail("look what changed", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var out []bridge.Change
-	for rows.Next() {
-		var c bridge.Change
-		if err := rows.Scan(&c.User, &c.Last); err != nil {
-			return nil, p, d.fail("look what changed", err)
-		}
-		out = append(out, c)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, p, d.fail("look what changed", err)
-	}
-	return out, d.opaque(end), nil
+	return domains(rows, func(n *notification) bridge.Change { return bridge.Change{User: n.UserID, Last: n.Seq} }), d.opaque(end), nil
 }
 
-// These walk the inboxes by their primary key and take the last row of each from
-// the index (user_id, seq). SQLite has no LATERAL; given a subquery instead,
-// Postgres would join the whole tables.
-const (
-	retainedPostgres = "SELECT " + notificationColumns + " FROM falcon_inboxes i CROSS JOIN LATERAL " +
-		"(SELECT l.* FROM falcon_notifications l WHERE l.user_id = i.user_id ORDER BY l.seq DESC LIMIT 1) n " +
-		"WHERE i.user_id > ? AND i.review_enabled ORDER BY i.user_id LIMIT ?"
-	retainedSQLite = "SELECT " + notificationColumns + " FROM falcon_inboxes i JOIN falcon_notifications n ON n.user_id = i.user_id " +
-		"AND n.seq = (SELECT max(l.seq) FROM falcon_notifications l WHERE l.user_id = i.user_id) " +
-		"WHERE i.user_id > ? AND i.review_enabled ORDER BY i.user_id LIMIT ?"
-)
+// latests finds the newest row of each inbox, of those that last selects, where it
+// is listed; i is the inbox. It takes the row from the index (user_id, seq). SQLite
+// has no LATERAL; given a subquery instead, Postgres would join the whole tables.
+func (d *DB) latests(last *bun.SelectQuery) *bun.SelectQuery {
+	last.Model((*notification)(nil)).Where("n.user_id = i.user_id").Order("n.seq DESC").Limit(1)
+	q := d.read.NewSelect()
+	if d.dialect == Postgres {
+		q.ColumnExpr("n.*").TableExpr("falcon_inboxes AS i").Join("CROSS JOIN LATERAL (?) AS n", last)
+	} else {
+		q.Model((*notification)(nil)).Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").Where("n.seq = (?)", last.Column("seq"))
+	}
+	return q.Where("i.review_enabled")
+}
+
+// retainedQuery walks the inboxes by their primary key.
+func (d *DB) retainedQuery(after bridge.UserID, limit int) *bun.SelectQuery {
+	return d.latests(d.read.NewSelect()).Where("i.user_id > ?", after).Order("i.user_id").Limit(int64(limit))
+}
 
 // Retained implements bridge.Feed.
 func (d *DB) Retained(ctx context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	query := retainedSQLite
-	if d.dialect == Postgres {
-		query = retainedPostgres
-	}
-	rows, err := d.rows(ctx, query, string(after), limit)
-	if err != nil {
-		return nil, d.fail("read the retained messages", err)
-	}
-	out, err := collect(rows)
-	return out, d.fail("read the retained messages", err)
+	var rows []notification
+	err := d.retainedQuery(after, limit).Scan(ctx, &rows)
+	return domains(rows, (*notification).domain), d.fail("read the retained messages", err)
 }

@@ -77,7 +77,7 @@ func hold(t testing.TB, d *DB, u bridge.UserID) (release func()) {
 	t.Helper()
 	tx, err := d.log.BeginTx(testContext(t), nil)
 	must(t, err)
-	if _, err := tx.ExecContext(testContext(t), "SELECT 1 FROM falcon_inboxes WHERE user_id = ?"+d.forUpdate(), u); err != nil {
+	if _, err := d.lockRows(tx.NewSelect().Model(&inbox{UserID: u}).WherePK(), "NO KEY UPDATE").Exec(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	return func() {

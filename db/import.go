@@ -2,9 +2,9 @@ package db
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,82 +53,78 @@ const importLock = 1705
 // left as it is. Where an id belongs to another report nothing is stored, and a
 // *bridge.InvalidError names the entries.
 func (d *DB) ImportReports(ctx context.Context, rs []PastReport) (added int, err error) {
-	entries := make([]entry, len(rs))
-	var last int64
-	for i, r := range rs {
-		entries[i] = entry{Order: i, ID: strconv.FormatInt(r.ID, 10), Report: r.ID, User: string(r.User), Title: r.Title,
-			Status: r.Status, Created: millis(r.CreatedAt), Updated: millis(r.UpdatedAt)}
+	last := int64(1)
+	for _, r := range rs {
 		last = max(last, r.ID)
 	}
 	if err := d.followImported(ctx, last); err != nil {
 		return 0, err
 	}
-	err = d.importing(ctx, "import reports", "report", entries, func(ctx context.Context, tx bun.Tx, fresh []entry) error {
-		added = len(fresh)
-		rows, err := encodeEntries(fresh)
-		if err != nil {
+	id := func(r PastReport) string { return strconv.FormatInt(r.ID, 10) }
+	return importing(ctx, d, "import reports", "report", rs, id, func(ctx context.Context, tx bun.Tx, fresh []PastReport) error {
+		rows := make([]report, len(fresh))
+		ids := make([]int64, len(fresh))
+		for i, r := range fresh {
+			ids[i] = r.ID
+			rows[i] = report{ID: r.ID, UserID: r.User, Title: r.Title, StatusID: r.Status,
+				CreatedAt: millis(r.CreatedAt), UpdatedAt: millis(r.UpdatedAt)}
+		}
+		if _, err := tx.NewInsert().Model(&rows).On("CONFLICT (id) DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO falcon_reports (id, user_id, title, status_id, created_at, updated_at) "+
-			"SELECT e.report_id, e.user_id, e.title, e.status_id, e.created_at, e.updated_at FROM "+d.entries()+
-			" WHERE true ORDER BY e.o ON CONFLICT (id) DO NOTHING", rows); err != nil {
+		var there []report
+		if err := tx.NewSelect().Model(&there).Where("id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
 			return err
 		}
-		return d.foreign(ctx, tx, rs, rows)
+		return belonging(fresh, there)
 	})
-	return added, err
 }
 
 // followImported has the ids that reports are given from now on be greater than last.
 func (d *DB) followImported(ctx context.Context, last int64) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	return d.fail("import reports", d.followReports(ctx, max(last, 1)))
+	return d.fail("import reports", d.followReports(ctx, last))
 }
 
-// foreign fails where an id of rs belongs to a report that is not that of rs.
-func (d *DB) foreign(ctx context.Context, tx bun.Tx, rs []PastReport, entries string) error {
-	rows, err := tx.QueryContext(ctx, "SELECT e.o FROM "+d.entries()+" JOIN falcon_reports r ON r.id = e.report_id "+
-		"WHERE r.title <> e.title OR r.user_id <> e.user_id ORDER BY e.o", entries)
-	if err != nil {
-		return err
+// belonging fails where an id of rs belongs to a report that is not that of rs.
+func belonging(rs []PastReport, there []report) error {
+	by := make(map[int64]report, len(there))
+	for _, r := range there {
+		by[r.ID] = r
 	}
-	defer func() { _ = rows.Close() }()
 	var bad bridge.InvalidError
-	for rows.Next() {
-		var i int
-		if err := rows.Scan(&i); err != nil {
-			return err
+	for _, r := range rs {
+		if is := by[r.ID]; is.Title != r.Title || is.UserID != r.User {
+			bad.Add(r.At+".id", "belongs to a report with another title or owner already")
 		}
-		bad.Add(rs[i].At+".id", "belongs to a report with another title or owner already")
 	}
-	return errors.Join(rows.Err(), bad.Err())
+	return bad.Err()
 }
 
 // ImportSettings stores settings, at most MaxImport, one entry a user, and
 // returns how many were new.
 func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, err error) {
-	entries := make([]entry, len(ss))
-	for i, s := range ss {
-		entries[i] = entry{Order: i, ID: string(s.User), User: string(s.User), Enabled: s.Settings.ReviewEnabled}
-	}
-	err = d.importing(ctx, "import settings", "settings", entries, func(ctx context.Context, tx bun.Tx, fresh []entry) error {
-		added = len(fresh)
-		var need []entry // the others have the default without an inbox
-		for _, e := range fresh {
-			if !e.Enabled {
-				need = append(need, e)
-			}
+	id := func(s PastSettings) string { return string(s.User) }
+	return importing(ctx, d, "import settings", "settings", ss, id, func(ctx context.Context, tx bun.Tx, fresh []PastSettings) error {
+		var all []bridge.UserID
+		by := make(map[bool][]bridge.UserID) // their users, by the setting
+		for _, s := range fresh {
+			all = append(all, s.User)
+			by[s.Settings.ReviewEnabled] = append(by[s.Settings.ReviewEnabled], s.User)
 		}
-		rows, err := d.lockInboxes(ctx, tx, fresh, need)
-		if err != nil {
+		// Only who turned reviews off needs an inbox: the others have the default without.
+		if err := d.lockInboxes(ctx, tx, all, by[false]); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE falcon_inboxes AS i SET review_enabled = e.enabled FROM "+d.entries()+
-			" WHERE i.user_id = e.user_id AND i.review_enabled <> e.enabled", rows)
-		return err
+		for enabled, users := range by {
+			if _, err := tx.NewUpdate().Model((*inbox)(nil)).Set("review_enabled = ?", enabled).
+				Where("user_id IN (?)", bun.List(users)).Where("review_enabled <> ?", enabled).Exec(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return added, err
 }
 
 // ImportNotifications appends notifications, at most MaxImport, in their order,
@@ -136,164 +132,100 @@ func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, 
 // stored as muted ones are, so they are listed and counted, but no device gets
 // them as news. The latest is its user's retained message, as always.
 func (d *DB) ImportNotifications(ctx context.Context, ns []PastNotification) (added int, err error) {
-	entries := make([]entry, len(ns))
-	for i, n := range ns {
-		entries[i] = entry{Order: i, ID: strconv.FormatInt(n.ID, 10), Report: n.ReportID, User: string(n.User), Kind: kindOf(&n.Draft),
-			Title: n.Title, Message: n.Message, Status: n.StatusID, Created: millis(n.CreatedAt), Data: string(n.Data)}
-		if !n.ReadAt.IsZero() {
-			entries[i].Read = millis(n.ReadAt)
+	id := func(n PastNotification) string { return strconv.FormatInt(n.ID, 10) }
+	return importing(ctx, d, "import notifications", "notification", ns, id, d.appendPast)
+}
+
+// appendPast appends notifications. Seqs, ids and the feed's order are given as
+// falcon_append gives them.
+func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) error {
+	of := growth{}
+	for _, n := range ns {
+		of.add(n.User, n.ReadAt.IsZero())
+	}
+	users := slices.Collect(maps.Keys(of))
+	if err := d.lockInboxes(ctx, tx, users, users); err != nil {
+		return err
+	}
+	if err := of.grow(ctx, tx); err != nil {
+		return err
+	}
+	rows := make([]notification, len(ns))
+	for i := range ns {
+		rows[i] = rowOf(&ns[i].Draft, of.next(ns[i].User))
+		rows[i].CreatedAt, rows[i].Muted = millis(ns[i].CreatedAt), true
+		if !ns[i].ReadAt.IsZero() {
+			rows[i].ReadAt = millis(ns[i].ReadAt)
 		}
 	}
-	err = d.importing(ctx, "import notifications", "notification", entries, func(ctx context.Context, tx bun.Tx, fresh []entry) error {
-		added = len(fresh)
-		rows, err := d.lockInboxes(ctx, tx, fresh, fresh)
-		if err != nil {
+	insert := tx.NewInsert().Model(&rows).Returning("NULL")
+	if d.dialect == Postgres {
+		// One xid for all: at least this transaction's and those of the users' rows before.
+		var xid string
+		if err := tx.NewRaw("UPDATE falcon_inboxes SET last_xid = greatest(pg_current_xact_id(), (SELECT max(i.last_xid) FROM falcon_inboxes AS i "+
+			"WHERE i.user_id IN (?0))) WHERE user_id IN (?0) RETURNING last_xid::text", bun.List(users)).Scan(ctx, &xid); err != nil {
 			return err
 		}
-		return d.appendPast(ctx, tx, rows)
-	})
-	return added, err
-}
-
-// appendPast appends entries whose inboxes tx holds. Seqs, ids and the feed's
-// order are given as falcon_append gives them.
-func (d *DB) appendPast(ctx context.Context, tx bun.Tx, entries string) error {
-	column, xid, grow := "", "", ""
-	if d.dialect == Postgres {
-		column, xid = ", xid", ", greatest(i.last_xid, pg_current_xact_id())"
-		grow = ", last_xid = greatest(i.last_xid, pg_current_xact_id())"
+		insert.Value("xid", "?", xid)
 	}
-	for _, query := range []string{
-		"INSERT INTO falcon_notifications (user_id, seq, kind, title, message, created_at, read_at, report_id, status_id, data, muted" + column + ") " +
-			"SELECT e.user_id, i.last_seq + row_number() OVER (PARTITION BY e.user_id ORDER BY e.o), e.kind, e.title, e.message, " +
-			"e.created_at, e.read_at, e.report_id, e.status_id, e.data, true" + xid + " FROM " + d.entries() +
-			" JOIN falcon_inboxes i ON i.user_id = e.user_id ORDER BY e.o",
-		"UPDATE falcon_inboxes AS i SET last_seq = i.last_seq + s.n, total = i.total + s.n, unread = i.unread + s.unread" + grow +
-			" FROM (SELECT e.user_id, count(*) AS n, count(*) FILTER (WHERE e.read_at = 0) AS unread FROM " + d.entries() +
-			" GROUP BY e.user_id) s WHERE i.user_id = s.user_id",
-		// What the feed does not show may still be a new retained message for the relay.
-		"INSERT INTO falcon_touched (user_id) SELECT DISTINCT e.user_id FROM " + d.entries() + " WHERE EXISTS " +
-			"(SELECT 1 FROM falcon_relay r WHERE r.held_until > " + d.clock() + " - " + strconv.FormatInt(relayLife.Milliseconds(), 10) + ")",
-	} {
-		if _, err := tx.ExecContext(ctx, query, entries); err != nil {
-			return err
-		}
+	if _, err := insert.Exec(ctx); err != nil {
+		return err
 	}
-	return nil
+	return d.touch(ctx, tx, users)
 }
 
-// entry is what an import hands to the database, as a row of a JSON array.
-type entry struct {
-	Order   int           `json:"o"`
-	ID      string        `json:"id"` // in the other application
-	User    string        `json:"user_id"`
-	Kind    bridge.Kind   `json:"kind"`
-	Title   string        `json:"title"`
-	Message string        `json:"message"`
-	Created int64         `json:"created_at"`
-	Updated int64         `json:"updated_at"`
-	Read    int64         `json:"read_at"`
-	Report  int64         `json:"report_id"`
-	Status  bridge.Status `json:"status_id"`
-	Data    string        `json:"data"`
-	Enabled bool          `json:"enabled"`
-}
-
-func encodeEntries(es []entry) (string, error) {
-	b, err := json.Marshal(es)
-	return string(b), err
-}
-
-// entries is a table e of the rows in a JSON array, which is its one argument.
-func (d *DB) entries() string {
-	if d.dialect == Postgres {
-		return "json_to_recordset(?::json) AS e(o int, id text, user_id text, kind text, title text, message text, created_at bigint, " +
-			"updated_at bigint, read_at bigint, report_id bigint, status_id smallint, data text, enabled boolean)"
+// touch has a relay look at users: what the feed does not show may still be a new
+// retained message.
+func (d *DB) touch(ctx context.Context, tx bun.Tx, users []bridge.UserID) error {
+	relays, err := tx.NewSelect().Model((*relay)(nil)).Where("held_until > ? - ?", d.clock(), relayLife.Milliseconds()).Exists(ctx)
+	if err != nil || !relays {
+		return err
 	}
-	columns := ""
-	for _, c := range []string{"o", "id", "user_id", "kind", "title", "message", "created_at", "updated_at", "read_at", "report_id", "status_id", "data", "enabled"} {
-		columns += ", value->>'" + c + "' AS " + c
+	rows := make([]touched, len(users))
+	for i, u := range users {
+		rows[i].UserID = u
 	}
-	return "(SELECT " + columns[2:] + " FROM json_each(?)) AS e"
+	_, err = tx.NewInsert().Model(&rows).Returning("NULL").Exec(ctx)
+	return err
 }
 
-// importing runs f in a transaction on those entries that were not imported
-// before, and not at all where there is none.
-func (d *DB) importing(ctx context.Context, op, kind string, es []entry, f func(ctx context.Context, tx bun.Tx, fresh []entry) error) error {
-	if len(es) > MaxImport {
-		return fmt.Errorf("%s: at most %d at once, not %d", op, MaxImport, len(es))
+// importing runs f in a transaction on those of rows that were not imported
+// before, and returns how many these are; not at all where there is none.
+func importing[R any](ctx context.Context, d *DB, op, kind string, rows []R, id func(R) string,
+	f func(ctx context.Context, tx bun.Tx, fresh []R) error) (added int, err error) {
+	if len(rows) > MaxImport {
+		return 0, fmt.Errorf("%s: at most %d at once, not %d", op, MaxImport, len(rows))
+	}
+	if len(rows) == 0 {
+		return 0, nil
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	return d.fail(op, d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if d.dialect == Postgres {
 			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", importLock); err != nil {
 				return err
 			}
 		}
-		fresh, err := d.markImported(ctx, tx, kind, es)
-		if err != nil || len(fresh) == 0 {
+		marks := make([]imported, len(rows))
+		for i, r := range rows {
+			marks[i] = imported{Kind: kind, ID: id(r), At: nowMillis()}
+		}
+		var unknown []string
+		if err := tx.NewInsert().Model(&marks).On("CONFLICT DO NOTHING").Returning("id").Scan(ctx, &unknown); err != nil {
 			return err
 		}
+		var fresh []R
+		for _, r := range rows {
+			if i := slices.Index(unknown, id(r)); i >= 0 {
+				unknown = slices.Delete(unknown, i, i+1) // an id that comes twice counts once
+				fresh = append(fresh, r)
+			}
+		}
+		if added = len(fresh); added == 0 {
+			return nil
+		}
 		return f(ctx, tx, fresh)
-	}))
-}
-
-// markImported remembers es, and returns those it did not know.
-func (d *DB) markImported(ctx context.Context, tx bun.Tx, kind string, es []entry) (fresh []entry, err error) {
-	entries, err := encodeEntries(es)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := tx.QueryContext(ctx, "INSERT INTO falcon_imports (kind, id, at) SELECT ?, e.id, ? FROM "+d.entries()+
-		" WHERE true ON CONFLICT DO NOTHING RETURNING id", kind, nowMillis(), entries)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	marked := make(map[string]bool, len(es))
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		marked[id] = true
-	}
-	for _, e := range es {
-		if marked[e.ID] {
-			marked[e.ID] = false // an id that comes twice counts once
-			fresh = append(fresh, e)
-		}
-	}
-	return fresh, rows.Err()
-}
-
-// lockInboxes takes the locks of all inbox rows of es, after making those that
-// need lacks, and returns es for use in a statement. SQLite has one lock, which tx
-// holds.
-func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, es, need []entry) (rows string, err error) {
-	lack, err := encodeEntries(need)
-	if err != nil {
-		return "", err
-	}
-	if rows, err = encodeEntries(es); err != nil {
-		return "", err
-	}
-	lock := "SELECT i.user_id FROM falcon_inboxes i WHERE i.user_id IN (SELECT e.user_id FROM " + d.entries() + ") ORDER BY i.user_id" + d.forUpdate()
-	missing := "(SELECT DISTINCT e.user_id FROM " + d.entries() +
-		" WHERE NOT EXISTS (SELECT 1 FROM falcon_inboxes i WHERE i.user_id = e.user_id) ORDER BY e.user_id) AS m"
-	if d.dialect == Postgres {
-		if _, err := tx.ExecContext(ctx, lock, rows); err != nil {
-			return "", err
-		}
-		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(m.user_id, ?)) FROM "+missing, inboxLock, lack); err != nil {
-			return "", err
-		}
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO falcon_inboxes (user_id) SELECT m.user_id FROM "+missing+
-		" WHERE true ON CONFLICT DO NOTHING", lack)
-	if err == nil && d.dialect == Postgres {
-		_, err = tx.ExecContext(ctx, lock, rows) // with those that another transaction made meanwhile
-	}
-	return rows, err
+	})
+	return added, d.fail(op, err)
 }

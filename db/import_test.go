@@ -23,7 +23,7 @@ func past(u bridge.UserID, first int64, n int) []PastNotification {
 	return out
 }
 
-var imported = func() func() int64 { // ids of the other application that no test shares
+var pastID = func() func() int64 { // ids of the other application that no test shares
 	var mu sync.Mutex
 	next := int64(1)
 	return func() int64 { mu.Lock(); defer mu.Unlock(); next += 10_000; return next }
@@ -32,7 +32,7 @@ var imported = func() func() int64 { // ids of the other application that no tes
 func TestImportedNotificationsAreThePast(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
 		"they keep what they were, and are counted": func(t *testing.T, d *DB) {
-			ctx, u, id := testContext(t), fresh(), imported()
+			ctx, u, id := testContext(t), fresh(), pastID()
 			ns := past(u, id, 3)
 			ns[1].Kind, ns[1].ReportID, ns[1].StatusID, ns[1].Data = bridge.KindReportStatus, 5, bridge.Approved, []byte(`{"a":"b"}`)
 			ns[2].ReadAt = time.UnixMilli(1_700_000_100_000).UTC()
@@ -58,7 +58,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			seed(t, d, u, 2)
 			changed, err := d.Now(ctx)
 			must(t, err)
-			_, err = d.ImportNotifications(ctx, past(u, imported(), 4))
+			_, err = d.ImportNotifications(ctx, past(u, pastID(), 4))
 			must(t, err)
 			live := seed(t, d, u, 1)
 			if live[0].Seq != 7 || live[0].Muted {
@@ -77,7 +77,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 				}
 			}
 			u = fresh()
-			_, err = d.ImportNotifications(ctx, past(u, imported(), 2))
+			_, err = d.ImportNotifications(ctx, past(u, pastID(), 2))
 			must(t, err)
 			if head, err := d.Head(ctx, u); err != nil || head.Last != 2 || head.Latest == nil || head.Latest.Seq != 2 {
 				t.Errorf("head %+v, %v", head, err)
@@ -85,7 +85,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			exact(t, d, u)
 		},
 		"again they change nothing, whatever became of them": func(t *testing.T, d *DB) {
-			ctx, u, id := testContext(t), fresh(), imported()
+			ctx, u, id := testContext(t), fresh(), pastID()
 			ns := past(u, id, 3)
 			_, err := d.ImportNotifications(ctx, append(ns[:2:2], ns[0])) // one id twice
 			must(t, err)
@@ -104,13 +104,13 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			}
 		},
 		"too many at once are refused": func(t *testing.T, d *DB) {
-			if _, err := d.ImportNotifications(testContext(t), past(fresh(), imported(), MaxImport+1)); err == nil {
+			if _, err := d.ImportNotifications(testContext(t), past(fresh(), pastID(), MaxImport+1)); err == nil {
 				t.Error("no error")
 			}
 		},
 		"imports and appends together leave no hole": func(t *testing.T, d *DB) {
 			ctx, us := testContext(t), []bridge.UserID{fresh(), fresh(), fresh()}
-			same := imported()
+			same := pastID()
 			jobs := []func(i int) error{
 				func(i int) error { // two imports of one file
 					return second(d.ImportNotifications(ctx, mixed(us, same+int64(i)*10, false)))
@@ -166,7 +166,7 @@ func mixed(us []bridge.UserID, id int64, reverse bool) []PastNotification {
 func TestImportedReportsKeepTheirIDs(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
 		"and new ones come after them": func(t *testing.T, d *DB) {
-			ctx, u, id := testContext(t), fresh(), imported()
+			ctx, u, id := testContext(t), fresh(), pastID()
 			made := time.UnixMilli(1_700_000_000_000).UTC()
 			rs := []PastReport{
 				{NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Approved}, CreatedAt: made, UpdatedAt: made.Add(time.Hour)},
@@ -195,7 +195,7 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 			}
 		},
 		"and one that is there already stays, unless it is another": func(t *testing.T, d *DB) {
-			ctx, u, id := testContext(t), fresh(), imported()
+			ctx, u, id := testContext(t), fresh(), pastID()
 			newReport(t, d, bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Rejected})
 			now := time.Now()
 			uno := PastReport{At: "reports[0]", NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Pending}, CreatedAt: now, UpdatedAt: now}
@@ -257,7 +257,7 @@ func TestTheRelayHearsOfAnImport(t *testing.T) {
 		if _, held, err := d.LeaseRelay(ctx, "n", time.Minute); err != nil || !held {
 			t.Fatalf("lease: %v, %v", held, err)
 		}
-		_, err := d.ImportNotifications(ctx, past(u, imported(), 2))
+		_, err := d.ImportNotifications(ctx, past(u, pastID(), 2))
 		must(t, err)
 		testserver.Eventually(t, 10*time.Second, func() error { // on Postgres below the horizon of the whole cluster
 			users, _, err := d.Touched(ctx, "", 10)

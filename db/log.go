@@ -6,58 +6,54 @@ import (
 	"errors"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
-// The delivery side reads ranges of the unique index (user_id, seq). A mute is
-// looked up once a statement, in its snapshot: after the commit of a mute nothing
-// is returned.
-const (
-	listed = "(SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = ?)"
-
-	queryAfter = "SELECT " + notificationColumns + " FROM falcon_notifications n " +
-		"WHERE n.user_id = ? AND n.seq > ? AND NOT n.muted AND " + listed + " ORDER BY n.seq LIMIT ?"
-	queryHead = "SELECT i.last_seq, " + pageColumns + " FROM falcon_inboxes i " +
-		"LEFT JOIN falcon_notifications n ON i.review_enabled AND n.user_id = i.user_id " +
-		"AND n.seq = (SELECT max(l.seq) FROM falcon_notifications l WHERE l.user_id = i.user_id) WHERE i.user_id = ?"
-	querySkip = "SELECT n.seq FROM falcon_notifications n " +
-		"WHERE n.user_id = ? AND n.seq > ? AND NOT n.muted AND " + listed + " ORDER BY n.seq DESC LIMIT 1 OFFSET ?"
-)
+// undelivered finds what a device of u at after has still to get: a range of the
+// unique index (user_id, seq). The mute is looked up in the statement's own
+// snapshot: after the commit of a mute nothing is returned.
+func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
+	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").
+		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u)
+}
 
 // After implements bridge.Log.
 func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows, err := d.rows(ctx, queryAfter, string(u), int64(after), string(u), limit)
-	if err != nil {
-		return nil, d.fail("read the log", err)
-	}
-	out, err := collect(rows)
-	return out, d.fail("read the log", err)
+	var rows []notification
+	err := d.undelivered(u, after).Order("n.seq").Limit(int64(limit)).Scan(ctx, &rows)
+	return domains(rows, (*notification).domain), d.fail("read the log", err)
 }
 
-// collect reads rows of notificationColumns and closes them.
-func collect(rows *sql.Rows) (out []bridge.Notification, err error) {
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		n, err := scanNotification(rows)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, n)
-	}
-	return out, rows.Err()
+// withLatest joins an inbox with its retained message: the user's latest row, also
+// where it was appended muted, as unmuted everything is listed again. A muted user
+// has none.
+func withLatest(q *bun.SelectQuery) *bun.SelectQuery {
+	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq = "+
+		"(SELECT max(l.seq) FROM falcon_notifications AS l WHERE l.user_id = i.user_id)"))
 }
 
-// Head implements bridge.Log. The retained message is the user's latest row,
-// also where it was appended muted: unmuted, everything is listed again.
+// head is what a device of in's user begins with.
+func (i *inbox) head() bridge.Head {
+	h := bridge.Head{Last: i.LastSeq}
+	if i.Latest != nil {
+		latest := i.Latest.domain()
+		h.Latest = &latest
+	}
+	return h
+}
+
+// Head implements bridge.Log.
 func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	head, err := scanHead(d.row(ctx, queryHead, string(u)))
-	if errors.Is(err, sql.ErrNoRows) {
-		return bridge.Head{}, nil
+	in := inbox{UserID: u}
+	err := withLatest(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return bridge.Head{}, d.fail("read the head", err)
 	}
-	return head, d.fail("read the head", err)
+	return in.head(), nil
 }
 
 // Skip implements bridge.Log. Its OFFSET is at most the replay cap, within one
@@ -66,7 +62,7 @@ func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit 
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var s bridge.Seq
-	err := d.row(ctx, querySkip, string(u), int64(after), string(u), limit).Scan(&s)
+	err := d.undelivered(u, after).Column("seq").Order("n.seq DESC").Limit(1).Offset(int64(limit)).Scan(ctx, &s)
 	if errors.Is(err, sql.ErrNoRows) {
 		return after, nil
 	}

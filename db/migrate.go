@@ -192,7 +192,7 @@ func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 	if d.dialect == SQLite {
 		return d.write, func() {}, nil
 	}
-	db := bun.NewDB(sql.OpenDB(d.server.Connector(pgconnect.Options{ReadTimeout: time.Hour, WriteTimeout: time.Hour})), pgdialect.New())
+	db := d.hooked(bun.NewDB(sql.OpenDB(d.server.Connector(pgconnect.Options{ReadTimeout: time.Hour, WriteTimeout: time.Hour})), pgdialect.New()))
 	db.SetMaxOpenConns(2) // the lock's and the migration's
 	lock, err := db.Conn(ctx)
 	if err != nil {

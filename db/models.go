@@ -7,8 +7,12 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// notification is a row of falcon_notifications. Times are Unix milliseconds, 0
-// none. (Postgres has one column more, xid, which only the feed reads.)
+// The tables as Bun's models. Their fields are the columns, so a query names none
+// that a model has; what a database fills in by itself has no field. Times are Unix
+// milliseconds, 0 none.
+
+// notification is a row of falcon_notifications. Postgres has one column more, see
+// fedNotification.
 type notification struct {
 	bun.BaseModel `bun:"table:falcon_notifications,alias:n"`
 
@@ -26,14 +30,6 @@ type notification struct {
 	Muted     bool
 }
 
-// notificationColumns is what scanNotification reads, in its order.
-const notificationColumns = "n.id, n.user_id, n.seq, n.kind, n.title, n.message, n.created_at, n.read_at, n.report_id, n.status_id, n.data, n.muted"
-
-func (n *notification) dest() []any {
-	return []any{&n.ID, &n.UserID, &n.Seq, &n.Kind, &n.Title, &n.Message, &n.CreatedAt, &n.ReadAt,
-		&n.ReportID, &n.StatusID, &n.Data, &n.Muted}
-}
-
 // domain is n as package bridge knows it.
 func (n *notification) domain() bridge.Notification {
 	d := bridge.Notification{ID: n.ID, Seq: n.Seq, User: n.UserID, Kind: n.Kind, Title: n.Title, Message: n.Message,
@@ -42,15 +38,6 @@ func (n *notification) domain() bridge.Notification {
 		d.Data = json.RawMessage(n.Data)
 	}
 	return d
-}
-
-// scanNotification reads notificationColumns, and then extra, from one row.
-func scanNotification(s scanner, extra ...any) (bridge.Notification, error) {
-	var n notification
-	if err := s.Scan(append(n.dest(), extra...)...); err != nil {
-		return bridge.Notification{}, err
-	}
-	return n.domain(), nil
 }
 
 // inbox is a row of falcon_inboxes: the one row whose lock serializes a user.
@@ -62,6 +49,9 @@ type inbox struct {
 	Total         int64
 	Unread        int64
 	ReviewEnabled bool
+
+	// Latest is the retained message, see withLatest.
+	Latest *notification `bun:"rel:has-one,join:user_id=user_id"`
 }
 
 // report is a row of falcon_reports.
@@ -113,6 +103,25 @@ type session struct {
 	FromSeq    bridge.Seq
 	AckedSeq   bridge.Seq
 	SentSeq    bridge.Seq // -1: unknown, the connection is open or its node died
+
+	Host *node `bun:"rel:belongs-to,join:node=id"`
+}
+
+// connection is a row of falcon_connections.
+type connection struct {
+	bun.BaseModel `bun:"table:falcon_connections,alias:c"`
+
+	UserID     bridge.UserID `bun:",pk"`
+	ClientID   string        `bun:",pk"`
+	Generation int64
+	Node       string
+	Protocol   byte
+	Transport  string
+	Remote     string
+	Persistent bool
+	Since      int64
+
+	Host *node `bun:"rel:belongs-to,join:node=id"`
 }
 
 // node is a row of falcon_nodes.
@@ -120,7 +129,68 @@ type node struct {
 	bun.BaseModel `bun:"table:falcon_nodes,alias:o"`
 
 	ID        string `bun:",pk"`
-	StartedAt int64
+	StartedAt int64  // 0: it never beat, see deadNodes
 	BeatAt    int64
 	Figures   string // JSON
+}
+
+// order is a row of falcon_orders.
+type order struct {
+	bun.BaseModel `bun:"table:falcon_orders,alias:o"`
+
+	ID         int64  `bun:",pk,autoincrement"`
+	Node       string // "": every node
+	UserID     bridge.UserID
+	ClientID   string // "": all of the user's
+	Generation int64
+	Reason     bridge.EndReason
+	At         int64
+}
+
+// revocation is a row of falcon_revocations: of a token (Jti) or of a user.
+type revocation struct {
+	bun.BaseModel `bun:"table:falcon_revocations,alias:v"`
+
+	Jti      string        `bun:",pk"`
+	UserID   bridge.UserID `bun:",pk"`
+	BeforeAt int64         // with UserID: tokens issued before then
+	At       int64
+}
+
+// relay is the row of falcon_relay.
+type relay struct {
+	bun.BaseModel `bun:"table:falcon_relay,alias:r"`
+
+	ID        int    `bun:",pk"` // always 1
+	Node      string // who holds the lease; "": none
+	HeldUntil int64
+	State     string
+}
+
+// touched is a row of falcon_touched: a user whose retained message may have
+// changed other than by a new notification. Only Postgres has the column xid.
+type touched struct {
+	bun.BaseModel `bun:"table:falcon_touched,alias:t"`
+
+	ID     int64 `bun:",pk,autoincrement"`
+	UserID bridge.UserID
+	Xid    uint64 `bun:",scanonly"`
+}
+
+// imported is a row of falcon_imports: what was imported, by its id in the other
+// application.
+type imported struct {
+	bun.BaseModel `bun:"table:falcon_imports,alias:m"`
+
+	Kind string `bun:",pk"`
+	ID   string `bun:",pk"`
+	At   int64
+}
+
+// meta is a row of falcon_meta.
+type meta struct {
+	bun.BaseModel `bun:"table:falcon_meta,alias:m"`
+
+	Key   string `bun:",pk"`
+	Value string
 }

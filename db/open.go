@@ -42,6 +42,11 @@ type Options struct {
 
 	Logger *slog.Logger // nil: slog.Default()
 
+	// Hooks see every statement with its arguments, those of migrations included:
+	// bundebug prints them, bunotel traces them. What they see holds notifications
+	// and device names, so what prints them is for development.
+	Hooks []bun.QueryHook
+
 	// Writers is how many transactions append at once on Postgres; 0 means 2,
 	// which reach nearly all there is. SQLite has one writer.
 	Writers int
@@ -90,7 +95,6 @@ type DB struct {
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
 	log   *bun.DB // of the committer; SQLite: the same as write
 
-	stmts       statements
 	generations generations  // SQLite's, see session_sqlite.go
 	retained    atomic.Int64 // where the walk of Retain stands, an id
 	committer   *committer
@@ -145,6 +149,14 @@ func (d *DB) openError(op string, err error) error {
 	return fmt.Errorf("open the %s database: %w", d.dialect, fail(op, err))
 }
 
+// hooked attaches the query hooks to a pool.
+func (d *DB) hooked(pool *bun.DB) *bun.DB {
+	for _, h := range d.o.Hooks {
+		pool = pool.WithQueryHook(h)
+	}
+	return pool
+}
+
 // sqlitePath gives the path in sqlite:<path>, sqlite://<path> or <path>.
 func sqlitePath(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(s, "sqlite:"); ok {
@@ -168,8 +180,8 @@ func (d *DB) Ping(ctx context.Context) error {
 	defer cancel()
 	var epoch string
 	var newest int64
-	err := d.row(ctx, "SELECT value, coalesce((SELECT max(id) FROM falcon_notifications), 0) FROM falcon_meta WHERE key = 'epoch'").
-		Scan(&epoch, &newest)
+	err := d.read.NewSelect().Model((*meta)(nil)).Column("value").ColumnExpr("coalesce((SELECT max(id) FROM falcon_notifications), 0)").
+		Where("key = 'epoch'").Scan(ctx, &epoch, &newest)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = flaw("falcon_meta has no epoch")
 	}
@@ -192,7 +204,6 @@ func (d *DB) Close() error {
 			d.committer.close()
 		}
 		d.leaveEpoch()
-		d.stmts.close()
 		pools := []*bun.DB{d.read}
 		if d.write != d.read {
 			pools = append(pools, d.write)

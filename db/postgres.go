@@ -98,7 +98,7 @@ func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
 	db.SetMaxIdleConns(n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute) // a promoted standby or a new address is found by then
-	return bun.NewDB(db, pgdialect.New())
+	return d.hooked(bun.NewDB(db, pgdialect.New()))
 }
 
 // alive is asked before a pooled connection is used again: one that the server

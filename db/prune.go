@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -14,23 +13,24 @@ import (
 // merely cut off and comes back.
 const nodeGone = 10 * time.Minute
 
-// remove deletes at most limit rows of a table, those that find selects by key,
-// and leaves out those that another transaction holds. Where find is a range of
-// an index, so is this.
-func (d *DB) remove(ctx context.Context, table, key, find string, args ...any) (int, error) {
-	n, err := affected(d.write.ExecContext(ctx, fmt.Sprintf("WITH x AS MATERIALIZED (%s LIMIT ?%s) DELETE FROM %s WHERE (%s) IN (SELECT %s FROM x)",
-		find, d.skipLocked(), table, key, key), args...))
+// remove deletes at most limit of the rows that find selects, a query of their
+// model, by their key columns, and leaves out those that another transaction
+// holds. Where find is a range of an index, so is this.
+func (d *DB) remove(ctx context.Context, key string, find *bun.SelectQuery, limit int) (int, error) {
+	find = d.lockRows(find.ColumnExpr(key).Limit(int64(limit)), "UPDATE SKIP LOCKED")
+	n, err := affected(d.write.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model(find.GetModel()).
+		Where("(?) IN (SELECT * FROM x)", bun.Safe(key)).Exec(ctx))
 	return int(n), err
 }
 
 // ExpireSessions removes sessions past their expiry (falcon_sessions_expiry), then
-// those left open by dead nodes, whose expiry counts from the last beat, and tells
-// how many.
+// those left open by dead nodes, whose expiry counts from the last beat, and
+// returns how many.
 func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	n, err := d.remove(ctx, "falcon_sessions", "user_id, client_id",
-		"SELECT user_id, client_id FROM falcon_sessions WHERE expires_at > 0 AND expires_at <= "+d.clock()+" ORDER BY expires_at", limit)
+	n, err := d.remove(ctx, "user_id, client_id", d.write.NewSelect().Model((*session)(nil)).
+		Where("expires_at > 0").Where("expires_at <= ?", d.clock()).Order("expires_at"), limit)
 	if err != nil || n == limit {
 		return n, d.fail("expire sessions", err)
 	}
@@ -49,58 +49,48 @@ func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 
 // deadNode is a node that is silent for longer than bridge.NodeTimeout.
 type deadNode struct {
-	id      string
-	beatAt  int64
-	silence int64 // ms
+	node `bun:",extend"`
+
+	Silence int64 `bun:",scanonly"` // ms
 }
 
 // deadNodes lists the nodes that are silent, usually none. One that has sessions
 // and never beat is entered as if it did once, now.
-func (d *DB) deadNodes(ctx context.Context) (out []deadNode, err error) {
-	// The distinct nodes of open sessions, each found by one look into
-	// falcon_sessions_node.
+//
+// That statement is a loose scan, for which Bun has no words: the distinct nodes
+// of open sessions, each found by one look into falcon_sessions_node.
+func (d *DB) deadNodes(ctx context.Context) (dead []deadNode, err error) {
 	_, err = d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at) "+
 		"WITH RECURSIVE o(node) AS (SELECT min(s.node) FROM falcon_sessions s WHERE s.node <> '' UNION ALL "+
 		"SELECT (SELECT min(s.node) FROM falcon_sessions s WHERE s.node > o.node AND s.node <> '') FROM o WHERE o.node IS NOT NULL) "+
-		"SELECT o.node, 0, "+d.clock()+" FROM o WHERE o.node IS NOT NULL AND o.node NOT IN (SELECT id FROM falcon_nodes) "+
-		"ON CONFLICT (id) DO NOTHING")
+		"SELECT o.node, 0, ? FROM o WHERE o.node IS NOT NULL AND o.node NOT IN (SELECT id FROM falcon_nodes) "+
+		"ON CONFLICT (id) DO NOTHING", d.clock())
 	if err != nil {
 		return nil, err
 	}
-	rows, err := d.rows(ctx, "SELECT id, beat_at, "+d.clock()+" - beat_at FROM falcon_nodes WHERE beat_at <= "+d.clock()+" - ?",
-		bridge.NodeTimeout.Milliseconds())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var o deadNode
-		if err := rows.Scan(&o.id, &o.beatAt, &o.silence); err != nil {
-			return nil, err
-		}
-		out = append(out, o)
-	}
-	return out, rows.Err()
+	err = d.read.NewSelect().Model(&dead).ColumnExpr("?TableColumns").ColumnExpr("? - o.beat_at AS silence", d.clock()).
+		Where("o.beat_at <= ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds()).Scan(ctx)
+	return dead, err
 }
 
 // bury removes at most limit sessions that o left open and whose time is over, a
-// range of falcon_sessions_node, and tells how many. After nodeGone it removes
+// range of falcon_sessions_node, and returns how many. After nodeGone it removes
 // o's connections, too, and then o, but not while a session still counts from its
 // last beat. A node that beat again meanwhile keeps all.
 func (d *DB) bury(ctx context.Context, o deadNode, limit int) (int, error) {
-	const still = "EXISTS (SELECT 1 FROM falcon_nodes n WHERE n.id = ? AND n.beat_at = ?)"
-	n, err := d.remove(ctx, "falcon_sessions", "user_id, client_id", "SELECT s.user_id, s.client_id FROM falcon_sessions s "+
-		"WHERE s.node = ? AND s.node <> '' AND s.expiry_ms <= ? AND "+still, o.id, o.silence, o.id, o.beatAt, limit)
-	if err != nil || o.silence < nodeGone.Milliseconds() {
+	still := d.write.NewSelect().Model((*node)(nil)).Column("id").Where("o.id = ?", o.ID).Where("o.beat_at = ?", o.BeatAt)
+	sessions := d.write.NewSelect().Model((*session)(nil)).Where("s.node = ?", o.ID).Where("s.node <> ''")
+	connections := d.write.NewSelect().Model((*connection)(nil)).Where("c.node = ?", o.ID)
+	n, err := d.remove(ctx, "user_id, client_id",
+		sessions.Clone().Where("s.expiry_ms <= ?", o.Silence).Where("EXISTS (?)", still), limit)
+	if err != nil || o.Silence < nodeGone.Milliseconds() {
 		return n, err
 	}
-	if _, err := d.remove(ctx, "falcon_connections", "user_id, client_id", "SELECT c.user_id, c.client_id FROM falcon_connections c "+
-		"WHERE c.node = ? AND "+still, o.id, o.id, o.beatAt, limit); err != nil {
+	if _, err := d.remove(ctx, "user_id, client_id", connections.Clone().Where("EXISTS (?)", still), limit); err != nil {
 		return n, err
 	}
-	_, err = d.write.ExecContext(ctx, "DELETE FROM falcon_nodes WHERE id = ? AND beat_at = ? "+
-		"AND NOT EXISTS (SELECT 1 FROM falcon_sessions s WHERE s.node = ? AND s.node <> '') "+
-		"AND NOT EXISTS (SELECT 1 FROM falcon_connections c WHERE c.node = ?)", o.id, o.beatAt, o.id, o.id)
+	_, err = d.write.NewDelete().Model(&o.node).WherePK().Where("beat_at = ?", o.BeatAt).
+		Where("NOT EXISTS (?)", sessions).Where("NOT EXISTS (?)", connections).Exec(ctx)
 	return n, err
 }
 
@@ -108,8 +98,8 @@ func (d *DB) bury(ctx context.Context, o deadNode, limit int) (int, error) {
 func (d *DB) ExpireKeys(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	n, err := d.remove(ctx, "falcon_keys", "caller, key",
-		"SELECT caller, key FROM falcon_keys WHERE created_at <= "+d.clock()+" - ? ORDER BY created_at", bridge.KeyTTL.Milliseconds(), limit)
+	n, err := d.remove(ctx, "caller, key", d.write.NewSelect().Model((*key)(nil)).
+		Where("created_at <= ? - ?", d.clock(), bridge.KeyTTL.Milliseconds()).Order("created_at"), limit)
 	return n, d.fail("expire idempotency keys", err)
 }
 
@@ -132,8 +122,8 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 		if err != nil {
 			return n, d.fail("delete old notifications", err)
 		}
-		n += w.gone
-		if w.old == 0 {
+		n += w.Gone
+		if w.Old == 0 {
 			// Here end the old ones. A walk that found none is over; one that began
 			// further on has still to look at what it left out.
 			if d.retained.Swap(0) == 0 || n > 0 {
@@ -141,7 +131,7 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 			}
 			continue
 		}
-		d.retained.Store(w.last)
+		d.retained.Store(w.Last)
 		if n >= limit {
 			break
 		}
@@ -152,8 +142,8 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 // window is what one step of Retain saw: the last id, the old rows among limit
 // rows, and how many of these it deleted.
 type window struct {
-	last      int64
-	old, gone int
+	Last      int64
+	Old, Gone int
 }
 
 // retainPostgres is one statement, so it holds locks for no round trip. It never
@@ -174,27 +164,32 @@ WITH w AS MATERIALIZED (
 	FROM (SELECT user_id, count(*) AS total, count(*) FILTER (WHERE read_at = 0) AS unread FROM gone GROUP BY user_id) g
 	WHERE f.user_id = g.user_id
 )
-SELECT coalesce(max(w.id), 0), count(*) FILTER (WHERE w.old), (SELECT count(*) FROM gone) FROM w`
+SELECT coalesce(max(w.id), 0) AS last, count(*) FILTER (WHERE w.old) AS old, (SELECT count(*) FROM gone) AS gone FROM w`
 
 func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w window, err error) {
 	if d.dialect == Postgres {
-		err = d.row(ctx, retainPostgres, before, after, limit).Scan(&w.last, &w.old, &w.gone)
+		err = d.write.NewRaw(retainPostgres, before, after, limit).Scan(ctx, &w)
 		return w, err
 	}
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		err := tx.QueryRowContext(ctx, "SELECT coalesce(max(w.id), 0), count(*) FILTER (WHERE w.old) FROM "+
-			"(SELECT id, created_at < ? AS old FROM falcon_notifications WHERE id > ? ORDER BY id LIMIT ?) w", before, after, limit).Scan(&w.last, &w.old)
-		if err != nil || w.old == 0 {
+		rows := tx.NewSelect().Model((*notification)(nil)).Column("id").ColumnExpr("created_at < ? AS old", before).
+			Where("id > ?", after).Order("id").Limit(int64(limit))
+		err := tx.NewSelect().TableExpr("(?) AS w", rows).ColumnExpr("coalesce(max(w.id), 0) AS last").
+			ColumnExpr("count(*) FILTER (WHERE w.old) AS old").Scan(ctx, &w)
+		if err != nil || w.Old == 0 {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE falcon_inboxes AS f SET total = f.total - g.total, unread = f.unread - g.unread FROM "+
-			"(SELECT user_id, count(*) AS total, count(*) FILTER (WHERE read_at = 0) AS unread FROM falcon_notifications "+
-			"WHERE id > ? AND id <= ? AND created_at < ? GROUP BY user_id) g WHERE f.user_id = g.user_id", after, w.last, before)
-		if err != nil {
+		of := func(q bun.QueryBuilder) bun.QueryBuilder {
+			return q.Where("id > ?", after).Where("id <= ?", w.Last).Where("created_at < ?", before)
+		}
+		gone := tx.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("count(*) AS total").
+			ColumnExpr("count(*) FILTER (WHERE read_at = 0) AS unread").ApplyQueryBuilder(of).Group("user_id")
+		if _, err := tx.NewUpdate().Model((*inbox)(nil)).TableExpr("(?) AS g", gone).Set("total = i.total - g.total").
+			Set("unread = i.unread - g.unread").Where("g.user_id = i.user_id").Exec(ctx); err != nil {
 			return err
 		}
-		n, err := affected(tx.ExecContext(ctx, "DELETE FROM falcon_notifications WHERE id > ? AND id <= ? AND created_at < ?", after, w.last, before))
-		w.gone = int(n)
+		n, err := affected(tx.NewDelete().Model((*notification)(nil)).ApplyQueryBuilder(of).Exec(ctx))
+		w.Gone = int(n)
 		return err
 	})
 	return w, err

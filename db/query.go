@@ -1,107 +1,79 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"sync"
+	"fmt"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
-// rows runs a read written with ? for each argument. On Postgres Bun writes the
-// arguments into the text; pgdriver's prepared statements are not used: after a
-// timeout they leave the connection out of step in the pool. On SQLite the
-// statement is prepared once.
-func (d *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if d.dialect == Postgres {
-		return d.read.QueryContext(ctx, query, args...)
-	}
-	s, err := d.stmts.prepare(ctx, d.read.DB, query)
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(ctx, args...)
-}
+// Bun writes arguments into the text of a statement. That is wanted on Postgres:
+// pgdriver's prepared statements leave their connection out of step in the pool
+// after a timeout. So nothing is prepared, and query hooks see every statement
+// with its arguments.
+//
+// SQL is written out where Bun has no words for it, or where one set-based
+// statement is the point; each place says which.
 
-// row is rows for one row; its error comes with Scan.
-func (d *DB) row(ctx context.Context, query string, args ...any) scanner {
-	rows, err := d.rows(ctx, query, args...)
-	return &oneRow{rows, err}
-}
-
-type scanner interface{ Scan(dest ...any) error }
-
-type oneRow struct {
-	rows *sql.Rows
-	err  error
-}
-
-// Scan reads the first row, or fails with sql.ErrNoRows.
-func (r *oneRow) Scan(dest ...any) error {
-	if r.err != nil {
-		return r.err
-	}
-	defer func() { _ = r.rows.Close() }()
-	if !r.rows.Next() {
-		if err := r.rows.Err(); err != nil {
-			return err
-		}
-		return sql.ErrNoRows
-	}
-	if err := r.rows.Scan(dest...); err != nil {
-		return err
-	}
-	return r.rows.Close()
-}
-
-// inTx runs f in one write transaction. The locks of bridge's order hold:
-// reports, then inbox rows, sorted by user.
+// inTx runs f in one write transaction. Locks are taken in bridge's order: reports,
+// then inbox rows, sorted by user.
 func (d *DB) inTx(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
 	return d.write.RunInTx(ctx, nil, f)
 }
 
-// statements are prepared once for a pool; database/sql prepares them again on
-// each connection that needs them.
-type statements struct {
-	mu sync.Mutex
-	m  map[statementKey]*sql.Stmt
-}
-
-type statementKey struct {
-	db    *sql.DB
-	query string
-}
-
-func (s *statements) prepare(ctx context.Context, db *sql.DB, query string) (*sql.Stmt, error) {
-	k := statementKey{db, query}
-	s.mu.Lock()
-	stmt := s.m[k]
-	s.mu.Unlock()
-	if stmt != nil {
-		return stmt, nil
+// clock is the database's clock in Unix ms, as a scalar subquery so that an index
+// condition may use it: a volatile function is none.
+func (d *DB) clock() bun.Safe {
+	if d.dialect == Postgres {
+		return "(SELECT falcon_now())"
 	}
-	made, err := db.PrepareContext(ctx, query)
+	return "(SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER))"
+}
+
+// lockRows has q lock what it finds: lock is NO KEY UPDATE or UPDATE, with SKIP
+// LOCKED where nothing may wait. On SQLite the transaction holds the only write
+// lock already.
+func (d *DB) lockRows(q *bun.SelectQuery, lock string) *bun.SelectQuery {
+	if d.dialect == Postgres {
+		q.For(lock)
+	}
+	return q
+}
+
+// affected counts the rows a statement changed.
+func affected(r sql.Result, err error) (int64, error) {
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt := s.m[k]; stmt != nil {
-		_ = made.Close()
-		return stmt, nil
+	n, err := r.RowsAffected()
+	if err != nil {
+		return 0, fmt.Errorf("count the rows: %w", err)
 	}
-	if s.m == nil {
-		s.m = make(map[statementKey]*sql.Stmt)
-	}
-	s.m[k] = made
-	return made, nil
+	return n, nil
 }
 
-func (s *statements) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, stmt := range s.m {
-		_ = stmt.Close()
+// pageSize is limit within its bounds; 0 means bridge.DefaultPage.
+func pageSize(limit int) int {
+	return min(cmp.Or(max(limit, 0), bridge.DefaultPage), bridge.MaxPage)
+}
+
+// cut makes a page of at most limit rows. A row more was asked for, to see whether
+// there are any.
+func cut[R, T any](rows []R, limit int, domain func(*R) T) (page []T, more bool) {
+	if more = len(rows) > limit; more {
+		rows = rows[:limit]
 	}
-	s.m = nil
+	return domains(rows, domain), more
+}
+
+// domains are rows as package bridge knows them; never nil.
+func domains[R, T any](rows []R, domain func(*R) T) []T {
+	out := make([]T, len(rows))
+	for i := range rows {
+		out[i] = domain(&rows[i])
+	}
+	return out
 }

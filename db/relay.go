@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -21,17 +20,16 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	defer cancel()
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		// What lapsed too long ago is void: mutes and deletes were not noted.
-		if _, err := tx.ExecContext(ctx, "DELETE FROM falcon_touched WHERE EXISTS (SELECT 1 FROM falcon_relay WHERE held_until <= "+
-			d.clock()+" - ?)", relayLife.Milliseconds()); err != nil {
+		lapsed := tx.NewSelect().Model((*relay)(nil)).Column("id").Where("held_until <= ? - ?", d.clock(), relayLife.Milliseconds())
+		if _, err := tx.NewDelete().Model((*touched)(nil)).Where("EXISTS (?)", lapsed).Exec(ctx); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM falcon_relay WHERE held_until <= "+d.clock()+" - ?", relayLife.Milliseconds()); err != nil {
+		if _, err := tx.NewDelete().Model((*relay)(nil)).Where("id IN (?)", lapsed).Exec(ctx); err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "INSERT INTO falcon_relay AS r (id, node, held_until, state) VALUES (1, ?, "+d.clock()+" + ?, '') "+
-			"ON CONFLICT (id) DO UPDATE SET node = excluded.node, held_until = excluded.held_until "+
-			"WHERE r.node IN ('', excluded.node) OR r.held_until <= "+d.clock()+" RETURNING state",
-			node, ttl.Milliseconds()).Scan(&state)
+		return tx.NewInsert().Model(&relay{ID: 1, Node: node}).Value("held_until", "? + ?", d.clock(), ttl.Milliseconds()).
+			On("CONFLICT (id) DO UPDATE").Set("node = excluded.node").Set("held_until = excluded.held_until").
+			Where("r.node IN ('', excluded.node) OR r.held_until <= ?", d.clock()).Returning("state").Scan(ctx, &state)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
@@ -43,29 +41,18 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duration) (held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	res, err := d.write.ExecContext(ctx, "UPDATE falcon_relay SET state = ?, held_until = "+d.clock()+" + ? WHERE node = ?",
-		state, ttl.Milliseconds(), node)
-	if err != nil {
-		return false, d.fail("save the relay's place", err)
-	}
-	n, err := res.RowsAffected()
-	return n > 0, d.fail("save the relay's place", err)
+	n, err := affected(d.write.NewUpdate().Model((*relay)(nil)).Set("state = ?", state).
+		Set("held_until = ? + ?", d.clock(), ttl.Milliseconds()).Where("node = ?", node).Exec(ctx))
+	return n > 0, d.fail("save the relay's position", err)
 }
 
 // ReleaseRelay implements bridge.RelayStore.
 func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	_, err := d.write.ExecContext(ctx, "UPDATE falcon_relay SET node = '' WHERE node = ?", node)
+	_, err := d.write.NewUpdate().Model((*relay)(nil)).Set("node = ''").Where("node = ?", node).Exec(ctx)
 	return d.fail("release the relay's lease", err)
 }
-
-const (
-	touchedPostgres = "SELECT t.user_id, t.id, t.xid::text FROM falcon_touched t " +
-		"WHERE (t.xid, t.id) > (?::xid8, ?) AND t.xid < ?::xid8 ORDER BY t.xid, t.id LIMIT ?"
-	touchedSQLite = "SELECT t.user_id, t.id, '0' FROM falcon_touched t WHERE t.id > ? ORDER BY t.id LIMIT ?"
-	forgetTouched = "DELETE FROM falcon_touched WHERE (xid, id) <= (?::xid8, ?)"
-)
 
 // Touched implements bridge.RelayStore. What lies at or before p is removed: the
 // relay has stored that it followed it.
@@ -79,66 +66,46 @@ func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridg
 	if !ok {
 		from = position{}
 	}
-	query, args := touchedSQLite, []any{from.id, limit}
+	var rows []touched
+	find := d.read.NewSelect().Model(&rows).Limit(int64(limit))
+	forget := d.write.NewDelete().Model((*touched)(nil))
 	if d.dialect == Postgres {
 		end, err := d.horizon(ctx)
 		if err != nil {
 			return nil, p, d.fail("read mutes and deletes", err)
 		}
-		query, args = touchedPostgres, []any{xid8(from.xid), from.id, xid8(end.xid), limit}
+		find.ColumnExpr("?TableColumns, t.xid").Where("(t.xid, t.id) > (?::xid8, ?)", xid8(from.xid), from.id).
+			Where("t.xid < ?::xid8", xid8(end.xid)).Order("t.xid", "t.id")
+		forget.Where("(xid, id) <= (?::xid8, ?)", xid8(from.xid), from.id)
+	} else {
+		find.Where("t.id > ?", from.id).Order("t.id")
+		forget.Where("id <= ?", from.id)
 	}
-	users, last, err := d.touched(ctx, query, args)
-	if err != nil {
+	if err := find.Scan(ctx); err != nil {
 		return nil, p, d.fail("read mutes and deletes", err)
 	}
-	if len(users) == 0 {
+	if len(rows) == 0 {
 		return nil, p, nil
 	}
-	if err := d.forget(ctx, from); err != nil {
+	if _, err := forget.Exec(ctx); err != nil {
 		return nil, p, d.fail("forget what the relay followed", err)
 	}
-	return users, d.opaque(last), nil
+	last := rows[len(rows)-1]
+	users := domains(rows, func(t *touched) bridge.UserID { return t.UserID })
+	return users, d.opaque(position{last.Xid, last.ID}), nil
 }
 
-func (d *DB) touched(ctx context.Context, query string, args []any) (users []bridge.UserID, last position, err error) {
-	rows, err := d.rows(ctx, query, args...)
-	if err != nil {
-		return nil, last, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var u bridge.UserID
-		var xid string
-		if err := rows.Scan(&u, &last.id, &xid); err != nil {
-			return nil, last, err
-		}
-		if last.xid, err = strconv.ParseUint(xid, 10, 64); err != nil {
-			return nil, last, err
-		}
-		users = append(users, u)
-	}
-	return users, last, rows.Err()
-}
-
-func (d *DB) forget(ctx context.Context, upTo position) error {
+// latestAtQuery walks the users' rows down from the newest, past those that lie
+// after the position, which are few.
+func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery {
+	last := d.read.NewSelect()
 	if d.dialect == Postgres {
-		_, err := d.write.ExecContext(ctx, forgetTouched, xid8(upTo.xid), upTo.id)
-		return err
+		last.Where("(n.xid, n.id) <= (?::xid8, ?)", xid8(at.xid), at.id)
+	} else {
+		last.Where("n.id <= ?", at.id)
 	}
-	_, err := d.write.ExecContext(ctx, "DELETE FROM falcon_touched WHERE id <= ?", upTo.id)
-	return err
+	return d.latests(last).Where("i.user_id IN (?)", bun.List(users))
 }
-
-// These walk the users' rows down from the newest, past those that lie after the
-// position, which are few.
-const (
-	latestAtPostgres = "SELECT " + notificationColumns + " FROM falcon_inboxes i CROSS JOIN LATERAL " +
-		"(SELECT l.* FROM falcon_notifications l WHERE l.user_id = i.user_id AND (l.xid, l.id) <= (?::xid8, ?) ORDER BY l.seq DESC LIMIT 1) n " +
-		"WHERE i.user_id IN (?) AND i.review_enabled"
-	latestAtSQLite = "SELECT " + notificationColumns + " FROM falcon_inboxes i JOIN falcon_notifications n ON n.user_id = i.user_id " +
-		"AND n.seq = (SELECT l.seq FROM falcon_notifications l WHERE l.user_id = i.user_id AND l.id <= ? ORDER BY l.seq DESC LIMIT 1) " +
-		"WHERE i.user_id IN (?) AND i.review_enabled"
-)
 
 // LatestAt implements bridge.RelayStore. A position of another epoch counts as "",
 // as it does in Since.
@@ -149,14 +116,7 @@ func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Posit
 	if err != nil || !ok || len(users) == 0 {
 		return nil, err
 	}
-	query, args := latestAtSQLite, []any{at.id}
-	if d.dialect == Postgres {
-		query, args = latestAtPostgres, []any{xid8(at.xid), at.id}
-	}
-	rows, err := d.read.QueryContext(ctx, query, append(args, bun.List(users))...)
-	if err != nil {
-		return nil, d.fail("read what is retained", err)
-	}
-	out, err := collect(rows)
-	return out, d.fail("read what is retained", err)
+	var rows []notification
+	err = d.latestAtQuery(users, at).Scan(ctx, &rows)
+	return domains(rows, (*notification).domain), d.fail("read what is retained", err)
 }

@@ -2,29 +2,21 @@ package db
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
-const reportColumns = "id, user_id, title, status_id, created_at, updated_at"
+var _ bun.BeforeAppendModelHook = (*report)(nil)
 
-func (r *report) scan(s scanner) error {
-	return s.Scan(&r.ID, &r.UserID, &r.Title, &r.StatusID, &r.CreatedAt, &r.UpdatedAt)
+// BeforeAppendModel dates a new report. An imported one has its dates already.
+func (r *report) BeforeAppendModel(_ context.Context, q bun.Query) error {
+	if _, ok := q.(*bun.InsertQuery); ok && r.CreatedAt == 0 {
+		r.CreatedAt = nowMillis()
+		r.UpdatedAt = r.CreatedAt
+	}
+	return nil
 }
-
-const (
-	addReport = "INSERT INTO falcon_reports (user_id, title, status_id, created_at, updated_at) VALUES (?, ?, ?, ?, ?) " +
-		"ON CONFLICT (id) DO NOTHING RETURNING " + reportColumns
-	addReportAs = "INSERT INTO falcon_reports (user_id, title, status_id, created_at, updated_at, id) VALUES (?, ?, ?, ?, ?, ?) " +
-		"ON CONFLICT (id) DO NOTHING RETURNING " + reportColumns
-
-	// followReport moves Postgres's identity past an id that a caller gave. Two at
-	// once may move it back a little: an id it then gives is taken, and addReport
-	// tries the next one. SQLite's AUTOINCREMENT follows by itself.
-	followReport = "SELECT CASE WHEN last_value < ? THEN setval('falcon_reports_id_seq', ?) END FROM falcon_reports_id_seq"
-)
 
 // AddReport stores r; bridge.ErrConflict where the id is taken.
 func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, error) {
@@ -35,41 +27,38 @@ func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, 
 			return bridge.Report{}, d.fail("add a report", err)
 		}
 	}
-	now := nowMillis()
-	query, args := addReport, []any{r.User, r.Title, r.Status, now, now}
-	if r.ID != 0 {
-		query, args = addReportAs, append(args, r.ID)
-	}
 	for {
-		var row report
-		err := row.scan(d.write.QueryRowContext(ctx, query, args...))
-		if err == nil {
+		row := report{ID: r.ID, UserID: r.User, Title: r.Title, StatusID: r.Status}
+		n, err := affected(d.write.NewInsert().Model(&row).On("CONFLICT (id) DO NOTHING").Returning("id").Exec(ctx))
+		switch {
+		case err == nil && n > 0:
 			return row.domain(), nil
+		case err == nil && r.ID != 0:
+			err = bridge.ErrConflict
+		case err == nil: // the id that the database gave is one that a caller chose before
+			err = d.followReports(ctx, 0)
 		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return bridge.Report{}, d.fail("add a report", err)
-		}
-		if r.ID != 0 {
-			return bridge.Report{}, d.fail("add a report", bridge.ErrConflict)
-		}
-		if err := d.followReports(ctx, 0); err != nil {
+		if err != nil {
 			return bridge.Report{}, d.fail("add a report", err)
 		}
 	}
 }
 
 // followReports has the next id given be greater than id; 0 means than every one
-// there is.
+// there is. It moves Postgres's identity, which Bun has no words for; SQLite's
+// AUTOINCREMENT follows by itself. Two at once may move it back a little: an id it
+// then gives is taken, and AddReport tries the next one.
 func (d *DB) followReports(ctx context.Context, id int64) error {
 	if d.dialect != Postgres {
 		return nil
 	}
 	if id == 0 {
-		if err := d.row(ctx, "SELECT coalesce(max(id), 0) FROM falcon_reports").Scan(&id); err != nil {
+		if err := d.read.NewSelect().Model((*report)(nil)).ColumnExpr("coalesce(max(id), 0)").Scan(ctx, &id); err != nil {
 			return err
 		}
 	}
-	_, err := d.write.ExecContext(ctx, followReport, id, id)
+	_, err := d.write.ExecContext(ctx,
+		"SELECT CASE WHEN last_value < ?0 THEN setval('falcon_reports_id_seq', ?0) END FROM falcon_reports_id_seq", id)
 	return err
 }
 
@@ -77,8 +66,8 @@ func (d *DB) followReports(ctx context.Context, id int64) error {
 func (d *DB) Report(ctx context.Context, id int64) (bridge.Report, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	var r report
-	if err := r.scan(d.row(ctx, "SELECT "+reportColumns+" FROM falcon_reports WHERE id = ?", id)); err != nil {
+	r := report{ID: id}
+	if err := d.read.NewSelect().Model(&r).WherePK().Scan(ctx); err != nil {
 		return bridge.Report{}, d.fail("find a report", err)
 	}
 	return r.domain(), nil
@@ -90,31 +79,17 @@ func (d *DB) ListReports(ctx context.Context, q bridge.ReportQuery) (reports []b
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	limit := pageSize(q.Limit)
-	query, args := "SELECT "+reportColumns+" FROM falcon_reports WHERE id > 0", []any{}
+	var rows []report
+	find := d.read.NewSelect().Model(&rows).Order("r.id DESC").Limit(int64(limit + 1))
 	if q.User != "" {
-		query, args = query+" AND user_id = ?", append(args, q.User)
+		find.Where("r.user_id = ?", q.User)
 	}
 	if q.Before > 0 {
-		query, args = query+" AND id < ?", append(args, q.Before)
+		find.Where("r.id < ?", q.Before)
 	}
-	rows, err := d.rows(ctx, query+" ORDER BY id DESC LIMIT ?", append(args, limit+1)...)
-	if err != nil {
+	if err := find.Scan(ctx); err != nil {
 		return nil, false, d.fail("list reports", err)
 	}
-	defer func() { _ = rows.Close() }()
-	reports = []bridge.Report{}
-	for rows.Next() {
-		var r report
-		if err := r.scan(rows); err != nil {
-			return nil, false, d.fail("list reports", err)
-		}
-		reports = append(reports, r.domain())
-	}
-	if err := rows.Err(); err != nil {
-		return nil, false, d.fail("list reports", err)
-	}
-	if len(reports) > limit {
-		return reports[:limit], true, nil
-	}
-	return reports, false, nil
+	reports, more = cut(rows, limit, (*report).domain)
+	return reports, more, nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -33,8 +34,8 @@ func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, com
 		return g.next - 1, func() {}, nil
 	}
 	var end int64
-	err = tx.QueryRowContext(ctx, "UPDATE falcon_meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'generation' "+
-		"RETURNING CAST(value AS INTEGER)", generationBlock).Scan(&end)
+	err = tx.NewUpdate().Model((*meta)(nil)).Set("value = CAST(value AS INTEGER) + ?", generationBlock).
+		Where("m.key = 'generation'").Returning("value").Scan(ctx, &end)
 	if err != nil {
 		return 0, nil, fmt.Errorf("take generations: %w", err)
 	}
@@ -48,102 +49,111 @@ func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, com
 	}, nil
 }
 
-const sessionColumns = "s.generation, s.subscribed, s.qos, s.rap, s.sub_id, s.from_seq, s.acked_seq, s.sent_seq"
-
 // openSession is falcon_open for SQLite.
-func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s session, present bool, err error) {
+func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSession, err error) {
 	committed := func() {}
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		err := tx.QueryRowContext(ctx, "SELECT "+sessionColumns+", "+d.kept()+" FROM falcon_sessions s "+
-			"LEFT JOIN falcon_nodes n ON n.id = s.node WHERE s.user_id = ? AND s.client_id = ?", o.Device.User, o.Device.ClientID).
-			Scan(&s.Generation, &s.Subscribed, &s.Qos, &s.Rap, &s.SubID, &s.FromSeq, &s.AckedSeq, &s.SentSeq, &present)
+		found := session{UserID: o.Device.User, ClientID: o.Device.ClientID}
+		s = openedSession{session: found}
+		err := withHost(tx.NewSelect().Model(&s)).ColumnExpr("?TableColumns").ColumnExpr("? AS present", d.kept()).WherePK().Scan(ctx)
 		existed := err == nil
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if present = present && !o.Clean; !present {
-			s = session{}
+		if s.Present = s.Present && !o.Clean; !s.Present {
+			s.session = found
 		}
 		if s.Generation, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
 		switch {
-		case !present && o.Expiry == 0 && existed:
-			_, err = tx.ExecContext(ctx, "DELETE FROM falcon_sessions WHERE user_id = ? AND client_id = ?", o.Device.User, o.Device.ClientID)
+		case !s.Present && o.Expiry == 0 && existed:
+			_, err = tx.NewDelete().Model(&found).WherePK().Exec(ctx)
 			return err
-		case !present && o.Expiry == 0:
+		case !s.Present && o.Expiry == 0:
 			return nil
-		case present:
-			if err := s.bounded(ctx, tx, o.Device.User); err != nil {
+		case s.Present:
+			if err := s.bounded(ctx, tx); err != nil {
 				return err
 			}
 		}
-		return d.storeSession(ctx, tx, o, s, !existed)
+		return d.storeSession(ctx, tx, o, s.session, !existed)
 	})
 	if err == nil {
 		committed()
 	}
-	return s, present, err
+	return s, err
 }
 
 // bounded keeps the seqs of s within its user's log.
-func (s *session) bounded(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
-	var last bridge.Seq
-	err := tx.QueryRowContext(ctx, "SELECT last_seq FROM falcon_inboxes WHERE user_id = ?", u).Scan(&last)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+func (s *session) bounded(ctx context.Context, tx bun.Tx) error {
+	in := inbox{UserID: s.UserID}
+	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if s.SentSeq < 0 {
-		s.SentSeq = last
+		s.SentSeq = in.LastSeq
 	}
-	s.FromSeq, s.AckedSeq, s.SentSeq = min(s.FromSeq, last), min(s.AckedSeq, last), min(s.SentSeq, last)
+	s.FromSeq, s.AckedSeq, s.SentSeq = min(s.FromSeq, in.LastSeq), min(s.AckedSeq, in.LastSeq), min(s.SentSeq, in.LastSeq)
 	return nil
 }
 
 // storeSession writes s as open on o.Node. A new session may make the one unused
 // for longest go.
 func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, s session, isNew bool) error {
-	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO falcon_sessions "+
-		"(user_id, client_id, generation, node, expiry_ms, used_at, subscribed, qos, rap, sub_id, from_seq, acked_seq) "+
-		"VALUES (?, ?, ?, ?, ?, "+d.clock()+", ?, ?, ?, ?, ?, ?)", o.Device.User, o.Device.ClientID, s.Generation, o.Node,
-		o.Expiry.Milliseconds(), s.Subscribed, s.Qos, s.Rap, s.SubID, s.FromSeq, s.AckedSeq)
+	s.Node, s.ExpiryMs, s.ExpiresAt, s.SentSeq = o.Node, o.Expiry.Milliseconds(), 0, -1
+	_, err := tx.NewInsert().Model(&s).Value("used_at", "?", d.clock()).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx)
 	if err != nil || !isNew {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "DELETE FROM falcon_sessions WHERE user_id = ? AND client_id IN ("+
-		"SELECT s.client_id FROM falcon_sessions s LEFT JOIN falcon_nodes n ON n.id = s.node AND n.beat_at > "+d.clock()+" - ? "+
-		"WHERE s.user_id = ? AND s.client_id <> ? ORDER BY n.id IS NULL, s.used_at DESC, s.client_id LIMIT -1 OFFSET ?)",
-		o.Device.User, bridge.NodeTimeout.Milliseconds(), o.Device.User, o.Device.ClientID, bridge.MaxSessions-1)
+	// Those that stay are the bridge.MaxSessions - 1 used last, open ones first. SQLite
+	// has no OFFSET without a LIMIT.
+	surplus := tx.NewSelect().Model((*session)(nil)).Column("client_id").
+		Join("LEFT JOIN falcon_nodes AS n ON n.id = s.node AND n.beat_at > ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds()).
+		Where("s.user_id = ?", s.UserID).Where("s.client_id <> ?", s.ClientID).
+		OrderExpr("n.id IS NULL, s.used_at DESC, s.client_id").Limit(math.MaxInt64).Offset(bridge.MaxSessions - 1)
+	_, err = tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", s.UserID).Where("client_id IN (?)", surplus).Exec(ctx)
 	return err
 }
 
 // subscribeSession is falcon_subscribe for SQLite.
-func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error) {
+func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64, sub bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		var current bool
-		err := tx.QueryRowContext(ctx, "SELECT generation = ? FROM falcon_sessions WHERE user_id = ? AND client_id = ?",
-			gen, dev.User, dev.ClientID).Scan(&current)
-		if stale = !current; stale && (err == nil || errors.Is(err, sql.ErrNoRows)) {
+		s := session{UserID: dev.User, ClientID: dev.ClientID}
+		err := tx.NewSelect().Model(&s).WherePK().Where("s.generation = ?", gen).Scan(ctx)
+		if stale = errors.Is(err, sql.ErrNoRows); stale {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		head, err = scanHead(tx.QueryRowContext(ctx, "SELECT h.last_seq, "+pageColumns+" FROM "+
-			"(SELECT coalesce(max(last_seq), 0) AS last_seq, min(review_enabled) AS listed FROM falcon_inboxes WHERE user_id = ?) h "+
-			"LEFT JOIN (SELECT * FROM falcon_notifications WHERE user_id = ? ORDER BY seq DESC LIMIT 1) n ON h.listed", dev.User, dev.User))
-		if err != nil {
+		in := inbox{UserID: dev.User}
+		if err := withLatest(tx.NewSelect().Model(&in)).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		start, given := head.Last, since != nil
-		if given {
-			start = min(max(*since, 0), head.Last)
-		}
-		_, err = tx.ExecContext(ctx, "UPDATE falcon_sessions SET subscribed = ?, qos = ?, rap = ?, sub_id = ?, "+
-			"from_seq = CASE WHEN NOT subscribed THEN ? WHEN NOT ? THEN from_seq WHEN ? > acked_seq THEN ? ELSE min(from_seq, ?) END, "+
-			"acked_seq = CASE WHEN subscribed AND NOT ? THEN acked_seq ELSE ? END WHERE user_id = ? AND client_id = ?",
-			true, s.QoS, s.RetainAsPublished, s.ID, start, given, start, start, start, given, start, dev.User, dev.ClientID)
+		head = in.head()
+		s.subscribe(sub, head.Last, since)
+		_, err = tx.NewUpdate().Model(&s).Column("subscribed", "qos", "rap", "sub_id", "from_seq", "acked_seq").WherePK().Exec(ctx)
 		return err
 	})
 	return head, stale, err
+}
+
+// subscribe changes s as falcon_subscribe does: a first subscription and a leap
+// forward start at since or the end, a step back takes back what lies between.
+func (s *session) subscribe(sub bridge.Subscription, last bridge.Seq, since *bridge.Seq) {
+	start := last
+	if since != nil {
+		start = min(max(*since, 0), last)
+	}
+	switch {
+	case !s.Subscribed || since != nil && start > s.AckedSeq:
+		s.FromSeq = start
+	case since != nil:
+		s.FromSeq = min(s.FromSeq, start)
+	}
+	if !s.Subscribed || since != nil {
+		s.AckedSeq = start
+	}
+	s.Subscribed, s.Qos, s.Rap, s.SubID = true, sub.QoS, sub.RetainAsPublished, sub.ID
 }

@@ -22,7 +22,7 @@ type sidecar struct {
 // ahead tells whether the database went back: its tick (just raised) or its last
 // id is behind, or the file is of another life or missing where the database had
 // one: a copy put back without it.
-func (s *sidecar) ahead(m meta, last int64) bool {
+func (s *sidecar) ahead(m life, last int64) bool {
 	return s == nil || s.Epoch != m.epoch || m.tick <= s.Tick || last < s.Last
 }
 
@@ -59,7 +59,8 @@ func writeSidecar(path string, s sidecar) error {
 }
 
 // lastID is the highest id ever given to a notification.
-func lastID(ctx context.Context, tx bun.Tx) (id int64, err error) {
-	err = tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'").Scan(&id)
+func lastID(ctx context.Context, db bun.IDB) (id int64, err error) {
+	err = db.NewSelect().TableExpr("sqlite_sequence").ColumnExpr("coalesce(max(seq), 0)").
+		Where("name = 'falcon_notifications'").Scan(ctx, &id)
 	return id, err
 }

@@ -41,7 +41,7 @@ func (d *DB) openSQLite(raw string) error {
 		db.SetMaxIdleConns(n)
 		db.SetConnMaxLifetime(0)
 		db.SetConnMaxIdleTime(time.Duration(0))
-		return bun.NewDB(db, sqlitedialect.New()), nil
+		return d.hooked(bun.NewDB(db, sqlitedialect.New())), nil
 	}
 	if d.write, err = open(1, "immediate", "&_pragma=cache_size(-16000)"); err != nil {
 		return err

@@ -2,19 +2,27 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"math"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
-// queryStarts is queryHead with querySkip in it, for many users: two entries of the
-// unique index (user_id, seq) each.
-const queryStarts = "SELECT i.user_id, (SELECT l.seq FROM falcon_notifications l WHERE l.user_id = i.user_id AND l.seq > ? " +
-	"AND NOT l.muted AND i.review_enabled ORDER BY l.seq DESC LIMIT 1 OFFSET ?), i.last_seq, " + pageColumns + " FROM falcon_inboxes i " +
-	"LEFT JOIN falcon_notifications n ON i.review_enabled AND n.user_id = i.user_id " +
-	"AND n.seq = (SELECT max(l.seq) FROM falcon_notifications l WHERE l.user_id = i.user_id) WHERE i.user_id IN (?)"
+// startRow is where one user's subscription starts.
+type startRow struct {
+	inbox `bun:",extend"`
+
+	Skip *bridge.Seq `bun:",scanonly"` // nil: nothing is skipped
+}
+
+// startQuery is that of Head with that of Skip in it, for many users: two entries
+// of the unique index (user_id, seq) each.
+func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Seq, limit int) *bun.SelectQuery {
+	skip := d.read.NewSelect().TableExpr("falcon_notifications AS l").Column("l.seq").Where("l.user_id = i.user_id").
+		Where("l.seq > ?", after).Where("NOT l.muted").Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
+	return withLatest(d.read.NewSelect().Model(rows)).ColumnExpr("?TableColumns").ColumnExpr("(?) AS skip", skip).
+		Where("i.user_id IN (?)", bun.List(users))
+}
 
 // Starts implements bridge.Log. One SUBSCRIBE costs one statement, whatever the
 // number of its filters.
@@ -25,32 +33,17 @@ func (d *DB) Starts(ctx context.Context, users []bridge.UserID, since *bridge.Se
 	if since != nil {
 		after = *since
 	}
-	rows, err := d.read.QueryContext(ctx, queryStarts, after, limit, bun.List(users))
-	if err != nil {
+	var rows []startRow
+	if err := d.startQuery(&rows, users, after, limit).Scan(ctx); err != nil {
 		return nil, d.fail("find where subscriptions start", err)
 	}
-	defer func() { _ = rows.Close() }()
 	starts := make(map[bridge.UserID]bridge.Start, len(users))
-	for rows.Next() {
-		var u bridge.UserID
-		var skip sql.NullInt64
-		head, err := scanHead(prefixed{rows, []any{&u, &skip}})
-		if err != nil {
-			return nil, d.fail("find where subscriptions start", err)
+	for i := range rows {
+		start := bridge.Start{Head: rows[i].head(), After: min(max(after, 0), rows[i].LastSeq)}
+		if rows[i].Skip != nil {
+			start.After = *rows[i].Skip
 		}
-		start := bridge.Start{Head: head, After: min(max(after, 0), head.Last)}
-		if skip.Valid {
-			start.After = bridge.Seq(skip.Int64)
-		}
-		starts[u] = start
+		starts[rows[i].UserID] = start
 	}
-	return starts, d.fail("find where subscriptions start", rows.Err())
+	return starts, nil
 }
-
-// prefixed scans columns before those its caller asks for.
-type prefixed struct {
-	scanner
-	before []any
-}
-
-func (p prefixed) Scan(dest ...any) error { return p.scanner.Scan(append(p.before, dest...)...) }
