@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
@@ -9,30 +10,37 @@ import (
 	"io"
 	"net"
 	"net/netip"
+
+	"github.com/pires/go-proxyproto"
 )
 
-// The PROXY protocol, version 2 (haproxy.org, proxy-protocol.txt): what a trusted
-// proxy says about the connection it passes on, before the first byte of TLS or
-// MQTT. As its §2 demands there is no guessing: a trusted proxy must send the
-// header, and from anybody else it is a malformed first packet.
+// The PROXY protocol (haproxy.org, proxy-protocol.txt): what a trusted proxy says about
+// the connection it passes on, before the first byte of TLS or MQTT, in version 1
+// (a line of text, which is all that nginx sends) or 2. As its §2 demands there is no
+// guessing: a trusted proxy must send the header, and from any other peer it is a
+// malformed first packet.
+//
+// go-proxyproto reads the header. What stays here is what it has no form for: it reads
+// ahead, in a buffer that every idle connection would keep and TLS would not see, so
+// exactly the header's bytes are taken off the socket first; and checksums.
 
 const (
-	proxySignature = "\r\n\r\n\x00\r\nQUIT\n"
-	proxyFixed     = len(proxySignature) + 4
+	proxyText = "PROXY "
+	// shortestProxy is the shortest header, the text "PROXY UNKNOWN\r\n".
+	shortestProxy = 15
+	// longestProxyText is that of two full IPv6 addresses, with its CRLF (§2.1).
+	longestProxyText = 107
+	proxySignature   = "\r\n\r\n\x00\r\nQUIT\n"
+	proxyFixed       = len(proxySignature) + 4
 	// maxProxyHeader bounds what follows the fixed part, in bytes: two addresses
 	// and what proxies add of themselves.
 	maxProxyHeader = 2 << 10
 )
 
-// Values of the header's fields.
-const (
-	proxyLocal = 0x20 // version 2: the proxy's own connection, a health check
-	proxyOther = 0x21 // version 2: somebody else's
-	proxyNone  = 0x00 // family: the proxy does not tell
-	proxyTCP4  = 0x11
-	proxyTCP6  = 0x21
-	proxyCRC   = 0x03 // extension: CRC32c of the header
-)
+func init() {
+	// nginx writes the IPv4 address of a client that came by IPv4 into a TCP6 line.
+	proxyproto.V1AcceptIPv4InTCP6 = true
+}
 
 var errProxy = errors.New("the header of the PROXY protocol is malformed or missing")
 
@@ -72,70 +80,88 @@ var errCrowded = errors.New("too many sockets before login")
 // readProxy reads one header, and nothing behind it. The zero AddrPort stands for
 // the proxy itself.
 func readProxy(r io.Reader) (netip.AddrPort, error) {
-	fixed := make([]byte, proxyFixed)
-	if _, err := io.ReadFull(r, fixed); err != nil {
+	b, err := frameProxy(r)
+	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
-	n := int(binary.BigEndian.Uint16(fixed[14:]))
-	if string(fixed[:len(proxySignature)]) != proxySignature || n > maxProxyHeader {
+	if b[0] != proxyText[0] && b[12] == byte(proxyproto.PROXY) && b[13] == byte(proxyproto.UNSPEC) {
+		return netip.AddrPort{}, nil // a proxy that does not know; the library refuses it
+	}
+	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
+	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
-	rest := make([]byte, n)
-	if _, err := io.ReadFull(r, rest); err != nil {
+	if h.Command.IsLocal() { // what follows is to be ignored
+		return netip.AddrPort{}, nil
+	}
+	from, _, ok := h.TCPAddrs()
+	if !ok || h.Version == 2 && !checkExtensions(b, proxyFixed+addressesOf(h)) {
 		return netip.AddrPort{}, errProxy
 	}
-	return parseProxy(fixed, rest)
+	addr := from.AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), nil
 }
 
-func parseProxy(fixed, rest []byte) (netip.AddrPort, error) {
-	size := 0 // of one address
-	switch command, family := fixed[12], fixed[13]; {
-	case command == proxyLocal: // what follows is to be ignored
-		return netip.AddrPort{}, nil
-	case command != proxyOther:
-		return netip.AddrPort{}, errProxy
-	case family == proxyTCP4:
-		size = 4
-	case family == proxyTCP6:
-		size = 16
-	case family != proxyNone:
-		return netip.AddrPort{}, errProxy
+// frameProxy reads the bytes of one header.
+func frameProxy(r io.Reader) ([]byte, error) {
+	b := make([]byte, shortestProxy, longestProxyText)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
 	}
-	at := 0 // where the extensions begin
-	if size > 0 {
-		at = 2*size + 4
+	if string(b[:len(proxyText)]) == proxyText {
+		for b[len(b)-1] != '\n' {
+			if len(b) == longestProxyText {
+				return nil, errProxy
+			}
+			b = b[:len(b)+1]
+			if _, err := io.ReadFull(r, b[len(b)-1:]); err != nil {
+				return nil, err
+			}
+		}
+		return b, nil
 	}
-	if len(rest) < at || !proxyExtensions(fixed, rest, at) {
-		return netip.AddrPort{}, errProxy
+	b = b[:proxyFixed]
+	if _, err := io.ReadFull(r, b[shortestProxy:]); err != nil {
+		return nil, err
 	}
-	if size == 0 {
-		return netip.AddrPort{}, nil
+	n := int(binary.BigEndian.Uint16(b[proxyFixed-2:]))
+	if string(b[:len(proxySignature)]) != proxySignature || n > maxProxyHeader {
+		return nil, errProxy
 	}
-	addr, _ := netip.AddrFromSlice(rest[:size])
-	return netip.AddrPortFrom(addr.Unmap(), binary.BigEndian.Uint16(rest[2*size:])), nil
+	b = append(b, make([]byte, n)...)
+	_, err := io.ReadFull(r, b[proxyFixed:])
+	return b, err
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// proxyExtensions checks the framing of what follows the addresses at rest[at:],
-// and the checksum where there is one.
-func proxyExtensions(fixed, rest []byte, at int) bool {
-	for at < len(rest) {
-		if len(rest)-at < 3 {
+// addressesOf is how many bytes the addresses and ports of h take in version 2.
+func addressesOf(h *proxyproto.Header) int {
+	if h.TransportProtocol.IsIPv4() {
+		return 2*4 + 2*2
+	}
+	return 2*16 + 2*2
+}
+
+// checkExtensions reports whether what follows the addresses, at b[at:], is well framed
+// and, where it has a checksum (§2.2.3), b is what the proxy sent.
+func checkExtensions(b []byte, at int) bool {
+	for at < len(b) {
+		if len(b)-at < 3 {
 			return false
 		}
-		kind, n := rest[at], int(binary.BigEndian.Uint16(rest[at+1:]))
+		kind, n := proxyproto.PP2Type(b[at]), int(binary.BigEndian.Uint16(b[at+1:]))
 		value := at + 3
-		if len(rest)-value < n {
+		if len(b)-value < n {
 			return false
 		}
-		if kind == proxyCRC {
+		if kind == proxyproto.PP2_TYPE_CRC32C {
 			if n != 4 {
 				return false
 			}
-			blank := append(bytes.Clone(fixed), rest...)
-			clear(blank[len(fixed)+value : len(fixed)+value+4])
-			if binary.BigEndian.Uint32(rest[value:]) != crc32.Checksum(blank, castagnoli) {
+			blank := bytes.Clone(b) // the checksum is that of the header with zeros in its place
+			clear(blank[value : value+4])
+			if binary.BigEndian.Uint32(b[value:]) != crc32.Checksum(blank, castagnoli) {
 				return false
 			}
 		}

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/testserver"
@@ -19,20 +23,25 @@ var loopback = bridge.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
 // proxyHeader says that a connection comes from that address and port.
 func proxyHeader(from string, extensions ...byte) []byte {
 	a := netip.MustParseAddrPort(from)
-	family, to := byte(proxyTCP4), make([]byte, 4)
+	family, to := byte(proxyproto.TCPv4), make([]byte, 4)
 	if a.Addr().Is6() {
-		family, to = proxyTCP6, make([]byte, 16)
+		family, to = byte(proxyproto.TCPv6), make([]byte, 16)
 	}
 	rest := append(a.Addr().AsSlice(), to...)
 	rest = binary.BigEndian.AppendUint16(rest, a.Port())
 	rest = append(rest, 0x07, 0x5B)
-	return proxyPacket(proxyOther, family, append(rest, extensions...)...)
+	return proxyPacket(byte(proxyproto.PROXY), family, append(rest, extensions...)...)
 }
 
 func proxyPacket(command, family byte, rest ...byte) []byte {
 	b := append([]byte(proxySignature), command, family)
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(rest))), rest...)
 }
+
+// proxyLine is a header of version 1.
+func proxyLine(text string) []byte { return []byte("PROXY " + text + "\r\n") }
+
+const fullIPv6 = "2001:db8:1111:2222:3333:4444:5555:6666"
 
 // behindProxy runs a test where a trusted proxy stands in front.
 func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at place)) {
@@ -60,7 +69,7 @@ func (w *world) remotes() (all []string) {
 }
 
 func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
-	checksum := proxyHeader("198.51.100.9:4711", proxyCRC, 0, 4, 0, 0, 0, 0)
+	checksum := proxyHeader("198.51.100.9:4711", byte(proxyproto.PP2_TYPE_CRC32C), 0, 4, 0, 0, 0, 0)
 	binary.BigEndian.PutUint32(checksum[len(checksum)-4:], crc32.Checksum(checksum, castagnoli))
 	for name, tt := range map[string]struct {
 		header []byte
@@ -71,10 +80,17 @@ func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
 		"IPv4 in IPv6":                 {proxyHeader("[::ffff:198.51.100.9]:4711"), "198.51.100.9:4711"},
 		"with extensions":              {proxyHeader("198.51.100.9:4711", 0x02, 0, 1, 'h', 0x04, 0, 0), "198.51.100.9:4711"},
 		"with a checksum":              {checksum, "198.51.100.9:4711"},
-		"a health check":               {proxyPacket(proxyLocal, proxyNone), ""},
-		"a health check with a rest":   {proxyPacket(proxyLocal, proxyTCP4, 1, 2, 3), ""},
-		"a proxy that does not tell":   {proxyPacket(proxyOther, proxyNone), ""},
-		"the same, with an extension":  {proxyPacket(proxyOther, proxyNone, 0x04, 0, 1, 0), ""},
+		"a health check":               {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC)), ""},
+		"a health check with a rest":   {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.TCPv4), 1, 2, 3), ""},
+		"a proxy that does not tell":   {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC)), ""},
+		"the same, with an extension":  {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC), 0x04, 0, 1, 0), ""},
+		"version 1, IPv4":              {proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, IPv6":              {proxyLine("TCP6 2001:db8::9 2001:db8::1 4711 1883"), "[2001:db8::9]:4711"},
+		"version 1, the longest":       {proxyLine("TCP6 " + fullIPv6 + " " + fullIPv6 + " 65535 65535"), "[" + fullIPv6 + "]:65535"},
+		"version 1, IPv4 in IPv6":      {proxyLine("TCP6 ::ffff:198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, as nginx mixes":    {proxyLine("TCP6 198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, unknown":           {proxyLine("UNKNOWN"), ""},
+		"version 1, unknown and more":  {proxyLine("UNKNOWN ffff::1 ffff::2 65535 65535"), ""},
 		"one that names another proxy": {proxyHeader("127.0.0.9:1"), "127.0.0.9:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,23 +114,35 @@ func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
 func TestMalformedProxyHeaderIsRefused(t *testing.T) {
 	good := proxyHeader("198.51.100.9:4711")
 	version1 := append([]byte(proxySignature), 0x11)
-	wrong := proxyHeader("198.51.100.9:4711", proxyCRC, 0, 4, 1, 2, 3, 4)
+	wrong := proxyHeader("198.51.100.9:4711", byte(proxyproto.PP2_TYPE_CRC32C), 0, 4, 1, 2, 3, 4)
 	for name, header := range map[string][]byte{
 		"none at all":                   nil, // CONNECT, or a TLS handshake, instead
-		"the text of version 1":         []byte("PROXY TCP4 198.51.100.9 127.0.0.1 4711 1883\r\n"),
+		"text of no protocol":           proxyLine("UDP4 198.51.100.9 127.0.0.1 4711 1883"),
+		"text without a port":           proxyLine("TCP4 198.51.100.9 127.0.0.1 4711"),
+		"text with a word more":         proxyLine("TCP4 198.51.100.9 127.0.0.1 4711 1883 x"),
+		"text with two blanks":          proxyLine("TCP4  198.51.100.9 127.0.0.1 4711 1883"),
+		"text with a name":              proxyLine("TCP4 phone.example 127.0.0.1 4711 1883"),
+		"text with IPv6 called IPv4":    proxyLine("TCP4 2001:db8::9 127.0.0.1 4711 1883"),
+		"text with a port too high":     proxyLine("TCP4 198.51.100.9 127.0.0.1 65536 1883"),
+		"text with a signed port":       proxyLine("TCP4 198.51.100.9 127.0.0.1 +471 1883"),
+		"text with a leading zero":      proxyLine("TCP4 198.051.100.9 127.0.0.1 4711 1883"),
+		"text with a zone":              proxyLine("TCP6 fe80::1%eth0 ::1 4711 1883"),
+		"text that ends with LF":        []byte("PROXY TCP4 198.51.100.9 127.0.0.1 4711 1883\n"),
+		"text without an end":           []byte("PROXY TCP4 " + strings.Repeat("1", 200)),
+		"text in small letters":         []byte("proxy TCP4 198.51.100.9 127.0.0.1 4711 1883\r\n"),
 		"another signature":             append([]byte{'\r', '\n', '\r', '\n', 1}, good[5:]...),
 		"another version":               append(version1, good[13:]...),
-		"an unknown command":            proxyPacket(0x22, proxyTCP4, good[16:]...),
-		"UDP":                           proxyPacket(proxyOther, 0x12, good[16:]...),
-		"a Unix socket":                 proxyPacket(proxyOther, 0x31, make([]byte, 216)...),
-		"an unknown family":             proxyPacket(proxyOther, 0x41, good[16:]...),
-		"an address cut short":          proxyPacket(proxyOther, proxyTCP4, good[16:27]...),
-		"IPv4 called IPv6":              proxyPacket(proxyOther, proxyTCP6, good[16:]...),
+		"an unknown command":            proxyPacket(0x22, byte(proxyproto.TCPv4), good[16:]...),
+		"UDP":                           proxyPacket(byte(proxyproto.PROXY), 0x12, good[16:]...),
+		"a Unix socket":                 proxyPacket(byte(proxyproto.PROXY), 0x31, make([]byte, 216)...),
+		"an unknown family":             proxyPacket(byte(proxyproto.PROXY), 0x41, good[16:]...),
+		"an address cut short":          proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.TCPv4), good[16:27]...),
+		"IPv4 called IPv6":              proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.TCPv6), good[16:]...),
 		"an extension cut short":        proxyHeader("198.51.100.9:4711", 0x02, 0),
 		"an extension that is too long": proxyHeader("198.51.100.9:4711", 0x02, 0, 2, 'h'),
-		"a checksum of two bytes":       proxyHeader("198.51.100.9:4711", proxyCRC, 0, 2, 0, 0),
+		"a checksum of two bytes":       proxyHeader("198.51.100.9:4711", byte(proxyproto.PP2_TYPE_CRC32C), 0, 2, 0, 0),
 		"a wrong checksum":              wrong,
-		"a huge one":                    proxyPacket(proxyOther, proxyTCP4, make([]byte, 60_000)...),
+		"a huge one":                    proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.TCPv4), make([]byte, 60_000)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			behindProxy(t, Options{ConnectTimeout: time.Second}, func(t *testing.T, w *world, at place) {
@@ -135,6 +163,10 @@ func TestHalfAProxyHeaderIsCut(t *testing.T) {
 		whole := proxyHeader("198.51.100.9:4711")
 		for _, n := range []int{0, 1, 15, 16, len(whole) - 1} {
 			d := w.dialBehind(at, whole[:n])
+			d.closesWithin(patience)
+		}
+		for _, n := range []int{6, 20} {
+			d := w.dialBehind(at, proxyLine("TCP4 198.51.100.9 127.0.0.1 4711 1883")[:n])
 			d.closesWithin(patience)
 		}
 		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
@@ -207,11 +239,26 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 	})
 }
 
+// The order in which a text's bytes arrive does not matter.
+func TestAProxyHeaderMayComeInPieces(t *testing.T) {
+	for name, header := range map[string][]byte{
+		"version 1": proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "version 2": proxyHeader("198.51.100.9:4711"),
+	} {
+		r := bytes.NewReader(append(bytes.Clone(header), "what follows"...))
+		from, err := readProxy(iotest.OneByteReader(r))
+		if err != nil || from.String() != "198.51.100.9:4711" || r.Len() != len("what follows") {
+			t.Errorf("%s: %v, %v, %d bytes are left", name, from, err, r.Len())
+		}
+	}
+}
+
 func FuzzProxyHeader(f *testing.F) {
 	f.Add(proxyHeader("198.51.100.9:4711"))
-	f.Add(proxyHeader("[2001:db8::9]:4711", proxyCRC, 0, 4, 1, 2, 3, 4))
-	f.Add(proxyPacket(proxyLocal, proxyNone))
-	f.Add(proxyPacket(proxyOther, proxyNone, 4, 0, 1, 0))
+	f.Add(proxyHeader("[2001:db8::9]:4711", byte(proxyproto.PP2_TYPE_CRC32C), 0, 4, 1, 2, 3, 4))
+	f.Add(proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC)))
+	f.Add(proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC), 4, 0, 1, 0))
+	f.Add(proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"))
+	f.Add(proxyLine("UNKNOWN"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(append(bytes.Clone(b), "what follows"...))
 		from, err := readProxy(r)
@@ -221,7 +268,10 @@ func FuzzProxyHeader(f *testing.F) {
 			}
 			return
 		}
-		size := proxyFixed + int(binary.BigEndian.Uint16(b[14:]))
+		size := bytes.IndexByte(b, '\n') + 1
+		if b[0] != 'P' {
+			size = proxyFixed + int(binary.BigEndian.Uint16(b[14:]))
+		}
 		if left := r.Len(); left != len(b)+len("what follows")-size {
 			t.Errorf("%d bytes are left behind a header of %d in %d", left, size, len(b))
 		}

@@ -12,7 +12,7 @@ type settings struct {
 	TLSKey    string `name:"tls-key" group:"listen" placeholder:"FILE" help:"PEM private key of --tls-cert."`
 
 	TLSClientCA    string `name:"tls-client-ca" group:"listen" placeholder:"FILE" help:"PEM certificates; --mqtts-addr then takes only devices with a certificate of theirs."`
-	TrustedProxies string `name:"trusted-proxies" group:"listen" placeholder:"LIST" help:"Addresses and prefixes, comma-separated, whose PROXY protocol v2 header (MQTT) and X-Forwarded-For (HTTP) are believed."`
+	TrustedProxies string `name:"trusted-proxies" group:"listen" placeholder:"LIST" help:"Addresses and prefixes, comma-separated, whose PROXY protocol header (MQTT) and X-Forwarded-For (HTTP) are believed."`
 
 	DataDir         string `name:"data-dir" group:"store" default:"./data" placeholder:"DIR" help:"SQLite file and development key. Default ${default}."`
 	DatabaseURL     string `name:"database-url" group:"store" env:"FALCON_DATABASE_URL,DATABASE_URL" placeholder:"URL" help:"postgres://… for production. Default: SQLite in the data dir."`

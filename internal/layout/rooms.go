@@ -41,7 +41,7 @@ var Rules = []Rule{
 	{Except: []string{"cmd"}, Never: []string{Module + "/cmd"},
 		Reason: "only the program wires; nothing knows the program"},
 
-	{Except: []string{"broker"}, Never: []string{"github.com/mochi-mqtt"},
+	{Except: []string{"broker"}, Never: []string{"github.com/mochi-mqtt", "github.com/pires/go-proxyproto"},
 		Reason: "the engine and its traps are known in broker only"},
 	{Except: []string{"api"}, Never: []string{"github.com/danielgtaylor/huma"},
 		Reason: "HTTP shapes are known in api only"},
