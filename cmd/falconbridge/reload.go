@@ -119,6 +119,9 @@ func (f *watched) look(name string, limit int64) (change, error) {
 	if name == "" {
 		return unchanged, nil
 	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return unchanged, nil // a pipe, which was read to its end at the start
+	}
 	b, err := readFile(name, limit)
 	if err != nil {
 		return unchanged, err

@@ -27,10 +27,7 @@ func warn(p *program, c checked, log *slog.Logger) {
 	if c.proxies.Everybody() {
 		log.Warn("every client may say where it comes from, because of --trusted-proxies")
 	}
-	if p.settings.JWTAudience == anyAudience {
-		log.Warn("tokens that were issued for other applications get in, because of --jwt-audience=any")
-	}
-	warnSecrets(p.settings, c.keys, log)
+	warnKeys(p.settings, c.keys, log)
 	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
 		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
 	}
@@ -54,8 +51,11 @@ func warn(p *program, c checked, log *slog.Logger) {
 	}
 }
 
-// warnSecrets names secrets that may be meant otherwise.
-func warnSecrets(s *settings, k keySettings, log *slog.Logger) {
+// warnKeys names what decides on tokens and may not be meant.
+func warnKeys(s *settings, k keySettings, log *slog.Logger) {
+	if s.JWTAudience == anyAudience {
+		log.Warn("tokens that were issued for other applications get in, because of --jwt-audience=any")
+	}
 	if k.secretFile == "" && (strings.HasPrefix(s.JWTSecret, "base64:") || strings.HasPrefix(s.JWTSecret, "hex:")) {
 		log.Warn("the secret is taken as it is written, base64: or hex: included; write it into a --jwt-secret-file to have it decoded", "setting", "jwt-secret")
 	}

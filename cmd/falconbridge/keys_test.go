@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+// What the command line signs has to be what the server accepts.
+func TestTheCommandLineSignsWithTheConfiguredClaims(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, with("FALCON_JWT_USER_CLAIM", "user.id", "FALCON_JWT_SCOPE_CLAIM", "realm_access.roles",
+		"FALCON_JWT_AUDIENCE", "falcon", "FALCON_JWT_AUDIENCE_CLAIM", "client_id", "FALCON_MAX_TOKEN_LIFE", "10m"))
+	if _, errs, code := finish(t, p.Command("send", "--user=a@b.c", "--title=T", "--message=M")); code != 0 {
+		t.Errorf("send: exit %d, %s", code, errs)
+	}
+	out, errs, code := finish(t, p.Command("tail", "--user=a@b.c", "--count=1", "--since=0"))
+	if code != 0 || !strings.Contains(out, `"title":"T"`) {
+		t.Errorf("tail: exit %d, %s%s", code, out, errs)
+	}
+	out, errs, code = finish(t, p.Command("token", "--user=9", "--scope=admin", "--ttl=5m"))
+	if code != 0 {
+		t.Fatalf("token: exit %d, %s", code, errs)
+	}
+	caller{base: p.HTTP, token: strings.TrimSpace(out)}.do(t, http.MethodGet, "/admin/stats", nil, http.StatusOK, nil)
+	if _, errs, code = finish(t, p.Command("token", "--user=9", "--ttl=1h")); code == 0 || !strings.Contains(errs, "--max-token-life") {
+		t.Errorf("a token for an hour: exit %d, %s", code, errs)
+	}
+	// A token of the usual claims names nobody here.
+	caller{base: p.HTTP, token: sign(t, "a@b.c", 0)}.do(t, http.MethodGet, "/notifications", nil, http.StatusUnauthorized, nil)
+}
+
+func TestAnAudienceOfAnyIsNeverWrittenIntoAToken(t *testing.T) {
+	_, out, _ := invoke(t, with("FALCON_DATA_DIR", t.TempDir(), "FALCON_JWT_AUDIENCE", "any"), "token", "--user=1")
+	_, rest, _ := strings.Cut(out, ".")
+	part, _, _ := strings.Cut(rest, ".")
+	body, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil || !bytes.Contains(body, []byte(`"sub":"1"`)) || bytes.Contains(body, []byte(`"aud"`)) {
+		t.Errorf("claims %s, %v", body, err)
+	}
+}
+
+func TestKeySettingsThatMayNotBeMeantAreWarnedAbout(t *testing.T) {
+	for want, s := range map[string]settings{
+		"issued for other applications":    {JWTSecret: testSecret, JWTAudience: "any"},
+		"base64: or hex: included":         {JWTSecret: "base64:" + testSecret},
+		"begins or ends with a blank":      {JWTSecret: testSecret + " "},
+		"ends with a blank, which is part": {JWTSecretFile: file(t, newSecret+"\n "+testSecret+"\n")},
+		"":                                 {JWTSecretFile: file(t, "base64:"+strings.Repeat("AAAA", 20)+"\n"), JWTAudience: "falcon"},
+	} {
+		var log bytes.Buffer
+		s.JWTUserClaim, s.JWTScopeClaim, s.JWTAudienceClaim, s.MaxTokenLife = "sub", "scope", "aud", "0"
+		var ps problems
+		keys := s.checkKeys(&ps)
+		if err := ps.err(); err != nil {
+			t.Fatal(err)
+		}
+		warnKeys(&s, keys, slog.New(slog.NewTextHandler(&log, nil)))
+		if strings.Contains(log.String(), testSecret) || want == "" && log.Len() > 0 || !strings.Contains(log.String(), want) {
+			t.Errorf("want %q: %s", want, log.String())
+		}
+	}
+}
+
+// A pipe can be read once: `--jwt-secret-file <(vault read …)`.
+func TestASecretFromAPipeIsReadOnce(t *testing.T) {
+	t.Parallel()
+	name := t.TempDir() + "/pipe"
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(name, []byte(testSecret+"\n"), 0) }()
+	p := testserver.NewProgram(t, map[string]string{"FALCON_JWT_SECRET_FILE": name})
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	user := caller{base: p.HTTP, token: sign(t, "1", 0)}
+	user.do(t, http.MethodGet, "/notifications", nil, http.StatusOK, nil)
+	if strings.Contains(p.Log(), "cannot be used") {
+		t.Error("the pipe is read again")
+	}
+}
