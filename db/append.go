@@ -45,7 +45,7 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	c := calls.Get().(*call)
 	c.cmd = cmd
 	c.behindKey.Store(false)
-	c.timer.Reset(CallLimit)
+	c.timer.Reset(callLimit)
 	if !d.committer.enqueue(c) {
 		c.timer.Stop()
 		return bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable)

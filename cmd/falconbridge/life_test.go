@@ -115,9 +115,8 @@ func TestASecondSignalEndsTheProgramAtOnce(t *testing.T) {
 	if err := p.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
-	if _, err := p.Wait(10 * time.Second); err != nil || time.Since(begun) > 5*time.Second {
-		t.Errorf("after the second signal: %v, %v", err, time.Since(begun))
+	if _, err := p.Wait(waitLimit); err != nil { // half the drain's delay
+		t.Errorf("after the second signal: %v", err)
 	}
 }
 

