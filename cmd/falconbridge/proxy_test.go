@@ -87,7 +87,14 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 			t.Errorf("a login of %s: code %d, %v", address, code, err)
 		}
 	}
-	for _, missing := range [][]byte{connectPacket(4, "direct", sign(t, "2", 0)), append([]byte("PROXY TCP4 198.51.100.9 127.0.0.1 4711 1883\r\n"), connectPacket(4, "text", sign(t, "2", 0))...)} {
+	for address, want := range map[string]int{"198.51.100.14": 3, "198.51.100.8": 0} { // as nginx says it
+		nc := dial(t, p.MQTT)
+		write(t, nc, append([]byte("PROXY TCP4 "+address+" 127.0.0.1 4711 1883\r\n"), connectPacket(4, "text", sign(t, "2", 0))...))
+		if code, err := connack(nc); err != nil || code != want {
+			t.Errorf("a login of %s in version 1: code %d, %v", address, code, err)
+		}
+	}
+	for _, missing := range [][]byte{connectPacket(4, "direct", sign(t, "2", 0)), append([]byte("PROXY TCP4 phone.example 127.0.0.1 4711 1883\r\n"), connectPacket(4, "text", sign(t, "2", 0))...)} {
 		nc := dial(t, p.MQTT)
 		write(t, nc, missing)
 		if code, err := connack(nc); err == nil {
@@ -107,7 +114,7 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 	get("nobody", 400)
 	var text string
 	caller{base: p.Admin}.do(t, "GET", "/metrics", nil, 200, &text)
-	for _, want := range []string{`limit="connects_per_address"} 2`, `limit="proxy_header"} 2`, `limit="requests_per_address"} 2`, `limit="forwarded_header"} 1`, `limit="packet_rate"} 0`} {
+	for _, want := range []string{`limit="connects_per_address"} 3`, `limit="proxy_header"} 2`, `limit="requests_per_address"} 2`, `limit="forwarded_header"} 1`, `limit="packet_rate"} 0`} {
 		if !strings.Contains(text, "falconbridge_limited_total{"+want) {
 			t.Errorf("no falconbridge_limited_total{%s", want)
 		}
