@@ -31,7 +31,7 @@ var (
 
 // key is one key that verifies signatures.
 type key struct {
-	id         bridge.KeyID
+	hash       uint64   // of the key and its kid
 	kid        string   // "" where it has none: then no token is refused for its kid
 	algorithms []string // it may be used with
 	material   any      // as golang-jwt takes it
@@ -40,8 +40,6 @@ type key struct {
 // idSeed makes ids that say nothing of the key and are worth nothing elsewhere.
 var idSeed = maphash.MakeSeed()
 
-// newKey returns a key with its id. Two keys have one id where they are the same
-// key under the same kid for the same algorithms.
 func newKey(kid string, algorithms []string, material any) (key, error) {
 	b, secret := material.([]byte)
 	if !secret {
@@ -52,10 +50,20 @@ func newKey(kid string, algorithms []string, material any) (key, error) {
 	}
 	var h maphash.Hash
 	h.SetSeed(idSeed)
-	for _, part := range append([]string{string(b), kid}, algorithms...) {
-		maphash.WriteComparable(&h, part)
-	}
-	return key{bridge.KeyID(max(h.Sum64(), 1)), kid, algorithms, material}, nil
+	maphash.WriteComparable(&h, kid)
+	_, _ = h.Write(b)
+	return key{h.Sum64(), kid, algorithms, material}, nil
+}
+
+// id names the key as used with alg. A key that is published under another kid, or
+// not for alg any more, has gone for the tokens it signed; one whose set begins to
+// name its algorithm has not.
+func (k key) id(alg string) bridge.KeyID {
+	var h maphash.Hash
+	h.SetSeed(idSeed)
+	maphash.WriteComparable(&h, k.hash)
+	_, _ = h.WriteString(alg)
+	return bridge.KeyID(max(h.Sum64(), 1))
 }
 
 // keyring is a set of keys that does not change.
@@ -67,7 +75,9 @@ type keyring struct {
 func newKeyring(keys []key) *keyring {
 	r := &keyring{keys: keys, ids: make(map[bridge.KeyID]struct{}, len(keys))}
 	for _, k := range keys {
-		r.ids[k.id] = struct{}{}
+		for _, alg := range k.algorithms {
+			r.ids[k.id(alg)] = struct{}{}
+		}
 	}
 	return r
 }

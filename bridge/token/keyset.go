@@ -23,6 +23,10 @@ const (
 	// the issuer (RFC 8725 §3.10). The verification waits no longer than that.
 	unknownKidEvery = 10 * time.Second
 	unknownKidWait  = 1500 * time.Millisecond
+
+	// Each key that a token may be signed with is tried, forged ones included, and a
+	// set of 1 MiB has room for thousands.
+	maxTried = 16
 )
 
 // keySet is a JSON Web Key Set (RFC 7517) behind a URL: cached, refreshed, and
@@ -127,7 +131,7 @@ func (s *keySet) refresh(ctx context.Context) error {
 func (s *keySet) knows(id bridge.KeyID) bool { return s.ring.Load().knows(id) }
 
 // fitting returns the keys of the set that alg may be verified with: those named by
-// kid, or all where kid is "". It fails with ErrUnavailable where kid is unknown and
+// kid, or all where kid is "", but none where they are more than maxTried. It fails with ErrUnavailable where kid is unknown and
 // the set could not be asked about it.
 func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
 	keys := s.named(kid)
@@ -137,7 +141,11 @@ func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
 		}
 		keys = s.named(kid)
 	}
-	return fitting(keys, alg), nil
+	keys = fitting(keys, alg)
+	if len(keys) > maxTried {
+		return nil, nil
+	}
+	return keys, nil
 }
 
 func (s *keySet) named(kid string) []key {

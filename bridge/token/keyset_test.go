@@ -3,6 +3,8 @@ package token_test
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -141,6 +143,29 @@ func TestKeysThatAreNotForSignaturesAreLeftOut(t *testing.T) {
 				t.Errorf("the good key beside it: %v", err)
 			}
 		})
+	}
+}
+
+// Each key is tried for a token without a kid.
+func TestATokenWithoutKidIsNotTriedWithThousandsOfKeys(t *testing.T) {
+	k := keys()
+	for n, ok := range map[int]bool{16: true, 17: false, 2000: false} {
+		set := make([]map[string]any, n)
+		for i := range set {
+			public, _, err := ed25519.GenerateKey(rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set[i] = jwk(t, fmt.Sprint("k", i), public)
+		}
+		set[n-1] = jwk(t, "mine", k.ed.Public())
+		v := fromSet(t, newIssuer(t, set...), nil)
+		if _, err := v.Verify(t.Context(), by(t, k.ed, "mine")); err != nil {
+			t.Errorf("%d keys, with a kid: %v", n, err)
+		}
+		if _, err := v.Verify(t.Context(), by(t, k.ed, "")); ok != (err == nil) || !ok && !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("%d keys, without a kid: %v, want accepted %v", n, err, ok)
+		}
 	}
 }
 

@@ -180,6 +180,26 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 			t.Error("the connection stays")
 		}
 		refused(t, v, raw)
+		old := c.Key
+
+		// One whose set begins to name its algorithm has not gone.
+		raw = by(t, k.p256, "b")
+		if c, err = v.Verify(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		s.change(func(s *set) { s.keys[0]["alg"] = "ES256" })
+		v.Refresh()
+		synctest.Wait()
+		if revocations.Revoked(c) {
+			t.Error("a key that names its algorithm counts for another one")
+		}
+		s.change(func(s *set) { s.keys[0]["alg"] = "ECDH-ES"; s.keys = append(s.keys, jwk(t, "d", k.p384.Public())) })
+		v.Refresh()
+		synctest.Wait()
+		if !revocations.Revoked(c) {
+			t.Error("a key that is for encryption now still counts")
+		}
+		c.Key = old
 
 		// The same key under another kid is another one: tokens name the old kid.
 		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "c", k.ed.Public())) })

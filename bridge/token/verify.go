@@ -198,10 +198,10 @@ func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
 	for _, k := range keys[:last] {
 		if t.Method.Verify(signed, t.Signature, k.material) == nil {
-			return k.id
+			return k.id(t.Method.Alg())
 		}
 	}
-	return keys[last].id
+	return keys[last].id(t.Method.Alg())
 }
 
 // reasons are the errors of golang-jwt in words that hold nothing of the token. The
