@@ -1,11 +1,12 @@
-// Package examples holds what a newcomer copies. Its tests run those examples
-// that need nothing but the Debian packages of the other tests; the Node, Python
-// and React ones run in clients/js.
+// Package examples holds what a newcomer copies. Its tests run the examples that
+// need nothing but the Debian packages of the other tests; those that need npm run
+// in clients/js/e2e.
 package examples
 
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -137,6 +138,31 @@ func expect(t *testing.T, lines *bufio.Scanner, want string) {
 		}
 	}
 	t.Fatalf("%s did not arrive", want)
+}
+
+// The example builds its JSON itself: whatever text it is given has to arrive as it is.
+func TestCurlSendsAnyText(t *testing.T) {
+	p := start(t)
+	for _, text := range []string{
+		`Say "hi"`, `C:\new\table`, "two\nlines\n", "tab\tand \u0001 control", `{"a":1}, %s %d $(id) '`, "ñ – 你好 – مرحبا – 🎉", "\\", "@/etc/passwd", "-n",
+	} {
+		p.send(t, "", "1", text, text)
+		r, err := http.NewRequest(http.MethodGet, p.url+"/notifications?limit=1", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+p.token(t, "--user", "1"))
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var items []struct{ Title, Message string }
+		err = json.NewDecoder(a.Body).Decode(&items)
+		_ = a.Body.Close()
+		if err != nil || len(items) != 1 || items[0].Title != text || items[0].Message != text {
+			t.Errorf("%q arrived as %+v (%v)", text, items, err)
+		}
+	}
 }
 
 // TestTheBarePage serves the example as its comment says, with the vendored mqtt.js

@@ -158,3 +158,18 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 		return signer.Sign(fresh)
 	}, nil
 }
+
+// origin says, for a message about a refused token, which variable of the
+// environment it was taken from: people forget what they exported. It is "" where
+// the token was typed, or signed with the configured key.
+func (c client) origin(s *settings) string {
+	if s.typed["token"] || s.typed["token-file"] {
+		return ""
+	}
+	for _, given := range [][2]string{{"token-file", c.TokenFile}, {"token", c.Token}} {
+		if given[1] != "" {
+			return "; the token came from " + envName(given[0]) + " in the environment: unset it to have one signed with the configured key, or give another with --token"
+		}
+	}
+	return ""
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -136,6 +137,39 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 			got := lines(errs)
 			if code != 1 || out != "" || len(got) == 0 || !strings.Contains(got[len(got)-1], tt.want) || !strings.HasPrefix(got[len(got)-1], "falconbridge: ") {
 				t.Errorf("exit %d, %q %q; want 1 and %q", code, out, errs, tt.want)
+			}
+		})
+	}
+}
+
+// examples/README.md exports FALCON_TOKEN for the devices; the next send then presents
+// that token, which may not, instead of one it signs.
+func TestARefusedTokenOfTheEnvironmentIsNamed(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	kept := file(t, sign(t, "1", 0))
+	const named = "; the token came from "
+	for name, tt := range map[string]struct {
+		args, env []string
+		want      string
+	}{
+		"send":                   {[]string{"send", "--user=1", "--title=t", "--message=m"}, []string{"FALCON_TOKEN=" + sign(t, "1", 0)}, named + "FALCON_TOKEN in"},
+		"send, from a file":      {[]string{"send", "--user=1", "--title=t", "--message=m"}, []string{"FALCON_TOKEN_FILE=" + kept}, named + "FALCON_TOKEN_FILE in"},
+		"send, a bad one":        {[]string{"send", "--user=1", "--title=t", "--message=m"}, []string{"FALCON_TOKEN=" + sign(t, "1", 0) + "A"}, named + "FALCON_TOKEN in"},
+		"send, typed":            {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, []string{"FALCON_TOKEN=x"}, ""},
+		"send, not about rights": {[]string{"send", "--user=1", "--title=" + strings.Repeat("x", 256), "--message=m"}, []string{"FALCON_TOKEN=" + sign(t, "1", bridge.ScopeAdmin)}, ""},
+		"tail of another":        {[]string{"tail", "--user=2"}, []string{"FALCON_TOKEN=" + sign(t, "1", 0)}, named + "FALCON_TOKEN in"},
+		"tail with a bad one":    {[]string{"tail", "--user=1"}, []string{"FALCON_TOKEN=" + sign(t, "1", 0) + "A"}, named + "FALCON_TOKEN in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := p.Command(tt.args...)
+			cmd.Env = append(cmd.Env, tt.env...)
+			_, errs, code := finish(t, cmd)
+			if code != exitFailed || strings.Contains(errs, named) != (tt.want != "") || !strings.Contains(errs, tt.want) {
+				t.Errorf("exit %d, %s", code, errs)
+			}
+			if strings.Contains(errs, sign(t, "1", 0)[:20]) {
+				t.Error("the token is printed")
 			}
 		})
 	}

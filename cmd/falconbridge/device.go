@@ -24,7 +24,8 @@ type tail struct {
 	render     func(item []byte) ([]byte, error) // what is printed of an item
 	log        *slog.Logger
 	bearer     func() (string, error)
-	own        bool // bearer signs a fresh token each time
+	own        bool   // bearer signs a fresh token each time
+	origin     string // for the error of a refused token; see client.origin
 	topic      string
 	persistent bool
 	count      uint64 // notifications to print; 0: no end
@@ -80,7 +81,7 @@ func (t *tail) subscribe(m *autopaho.ConnectionManager, s *paho.Subscribe) {
 		cancel()
 		switch {
 		case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] == codeNotAuthorized:
-			t.end(errors.New("the token does not allow this user's notifications"))
+			t.end(errors.New("the token does not allow this user's notifications" + t.origin))
 			return
 		case err == nil:
 			t.log.Info("subscribed", "topic", t.topic)
@@ -163,7 +164,7 @@ func (t *tail) refused(err error) {
 		return
 	}
 	if c.ReasonCode == codeBadToken || c.ReasonCode == codeNotAuthorized {
-		t.end(fmt.Errorf("the server refused the token: %s", c.Reason))
+		t.end(fmt.Errorf("the server refused the token: %s%s", c.Reason, t.origin))
 		return
 	}
 	t.log.Warn("the server refuses connections, trying again", "code", c.ReasonCode, "reason", c.Reason)
@@ -179,7 +180,7 @@ func (t *tail) disconnected(d *paho.Disconnect) {
 	case d.ReasonCode == codeTakenOver:
 		t.end(errors.New("another device connected under the same client id"))
 	case d.ReasonCode == codeNotAuthorized && !t.own:
-		t.end(fmt.Errorf("the server ended the connection: %s", reason))
+		t.end(fmt.Errorf("the server ended the connection: %s%s", reason, t.origin))
 	default:
 		t.log.Info("the server ended the connection, connecting again", "code", d.ReasonCode, "reason", reason)
 	}

@@ -84,7 +84,11 @@ func (c sendCmd) Run(p *program) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusCreated {
-		return refused(resp.StatusCode, answer)
+		err := refused(resp.StatusCode, answer)
+		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+			err = fmt.Errorf("%w%s", err, c.origin(p.settings))
+		}
+		return err
 	}
 	if terminal(p.out) && !c.JSON {
 		return styleOf(p.out).sent(p.out, user, resp.Header.Get("Idempotency-Replayed") == "true", answer)

@@ -3,8 +3,12 @@
 import mqtt from "mqtt";
 
 const url = process.env.FALCON_MQTT_URL ?? "mqtt://127.0.0.1:1883";
-const token = process.env.FALCON_TOKEN;
-const user = JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;
+const token = process.env.FALCON_TOKEN ?? "";
+const user = userOf(token);
+if (user === undefined) {
+  console.error("FALCON_TOKEN: set it to a token of the user, such as falconbridge token --user 1 prints");
+  process.exit(1);
+}
 // Keep both on disk, together, and nothing is ever shown twice. A new epoch means that
 // the log was restored: its seqs are given again, so those known before mean nothing.
 let epoch = "";
@@ -16,6 +20,7 @@ const client = mqtt.connect(url, {
   clientId: process.env.FALCON_CLIENT ?? "example-node",
   username: "token",
   password: token,
+  reconnectOnConnackError: true, // 0x88 while the database is unavailable: without this, mqtt.js gives up
   clean: false, // keep our place …
   properties: { sessionExpiryInterval: 7 * 24 * 3600 }, // … for a week
 });
@@ -42,6 +47,17 @@ client.on("message", (_topic, payload, packet) => {
 });
 
 client.on("error", (error) => {
-  console.error(error.message); // a refused token ends up here
-  process.exitCode = 1;
+  console.error(error.message);
+  if (error.code !== 0x86 && error.code !== 0x87) return; // tried again
+  process.exitCode = 1; // the token is refused, and trying again would not help
+  client.end();
 });
+
+/** The user of a token, undefined where it is none. */
+function userOf(token) {
+  try {
+    return JSON.parse(Buffer.from(token.split(".")[1], "base64url")).sub;
+  } catch {
+    return undefined;
+  }
+}

@@ -12,9 +12,12 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-token = os.environ["FALCON_TOKEN"]
-part = token.split(".")[1]
-user = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
+token = os.environ.get("FALCON_TOKEN", "")
+try:
+    part = token.split(".")[1]
+    user = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
+except (IndexError, KeyError, ValueError):
+    sys.exit("FALCON_TOKEN: set it to a token of the user, such as falconbridge token --user 1 prints")
 # Keep both on disk, together, and nothing is ever shown twice. A new epoch means that
 # the log was restored: its seqs are given again, so those known before mean nothing.
 epoch = ""
@@ -25,7 +28,9 @@ latest = 0  # came with the retain flag
 def on_connect(client, _userdata, flags, reason, _properties):
     if reason != 0:
         print(f"refused: {reason}", file=sys.stderr)
-        client.disconnect()
+        # Only where the token is refused trying again would not help: 0x88 is the database, which comes back.
+        if reason.value in (0x86, 0x87):
+            client.disconnect()
         return
     # paho 1 gives a dict, paho 2 an object.
     present = flags["session present"] if isinstance(flags, dict) else flags.session_present
@@ -56,6 +61,7 @@ client = mqtt.Client(*version, client_id=os.environ.get("FALCON_CLIENT", "exampl
 client.username_pw_set("token", token)
 client.on_connect = on_connect
 client.on_message = on_message
+client.reconnect_delay_set(1, 30)
 
 keep = Properties(PacketTypes.CONNECT)
 keep.SessionExpiryInterval = 7 * 24 * 3600

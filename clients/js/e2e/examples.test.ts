@@ -1,73 +1,80 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { Program } from "./program.js";
+import { type Browser, chromium } from "playwright-core";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { Checkout, commands } from "./checkout.js";
+import { freePort, Program } from "./program.js";
 
-const examples = fileURLToPath(new URL("../../../examples", import.meta.url));
-const modules = fileURLToPath(new URL("../node_modules", import.meta.url));
 const program = new Program();
-const dir = mkdtempSync(join(tmpdir(), "falcon-examples-"));
-const running: Array<ChildProcessByStdio<null, Readable, null>> = [];
+const checkout = new Checkout();
+let port: number;
+let browser: Browser;
 
 beforeAll(async () => {
-  await program.build();
-  // As npm install would leave it.
-  cpSync(join(examples, "node"), dir, { recursive: true });
-  symlinkSync(modules, join(dir, "node_modules"));
-});
-
-afterEach(() => {
-  for (const child of running.splice(0)) child.kill("SIGKILL");
+  port = await freePort();
+  await program.build("--cors-origins", `http://localhost:${port}`);
+  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 });
 
 afterAll(async () => {
+  await browser?.close();
+  checkout.close();
   await program.close();
-  rmSync(dir, { recursive: true, force: true });
 });
 
-/** Starts an example and collects what it prints. */
-function listen(command: string, file: string): { lines: string[]; stop(): void } {
-  const child = spawn(command, [file], {
-    stdio: ["ignore", "pipe", "ignore"],
-    env: {
-      ...process.env,
-      FALCON_TOKEN: program.token("--user", "1"),
-      FALCON_MQTT_URL: `mqtt://127.0.0.1:${program.mqttPort}`,
-      FALCON_PORT: String(program.mqttPort),
-    },
-  });
-  running.push(child);
-  const lines: string[] = [];
-  let rest = "";
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    const parts = (rest + text).split("\n");
-    rest = parts.pop() ?? "";
-    lines.push(...parts);
-  });
-  return { lines, stop: () => void child.kill("SIGKILL") };
-}
+const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: 40_000, interval: 50 });
 
-const until = (f: () => void) => vi.waitFor(f, { timeout: 40_000, interval: 50 });
+const environment = () => ({
+  FALCON_TOKEN: program.token("--user", "1"),
+  FALCON_MQTT_URL: `mqtt://127.0.0.1:${program.mqttPort}`,
+  FALCON_PORT: String(program.mqttPort),
+  PATH: `/usr/bin:${process.env["PATH"]}`, // Debian's python3 has Debian's python3-paho-mqtt
+});
 
-// /usr/bin/python3 has Debian's python3-paho-mqtt.
 test.each([
-  ["node", "node", () => join(dir, "listen.mjs")],
-  ["python", "/usr/bin/python3", () => join(examples, "python/listen.py")],
-])("%s keeps its place", async (name, command, file) => {
+  ["node", () => commands("node")],
+  ["python", () => "python3 examples/python/listen.py"],
+])("%s keeps its place", async (name, script) => {
   await program.notify(`${name} before`);
-  const first = listen(command, file());
+  const first = checkout.begin(script(), environment());
   await until(() => expect(first.lines.at(-1)).toContain(`${name} before`));
   await program.notify(`${name} live`);
   await until(() => expect(first.lines.at(-1)).toContain(`${name} live`));
   first.stop();
   await program.notify(`${name} absent 1`);
   await program.notify(`${name} absent 2`);
-  const second = listen(command, file());
+  const second = checkout.begin(script(), environment());
   await until(() => expect(second.lines.map((l) => l.replace(/^#\d+ /, ""))).toEqual(
     expect.arrayContaining([`${name} absent 1`, `${name} absent 2`])));
   expect(second.lines.filter((l) => l.endsWith("absent 1"))).toHaveLength(1);
+});
+
+test("node without a token, or with what is none, says so", () => {
+  for (const given of [undefined, "", "nonsense"]) {
+    const { FALCON_TOKEN: _, ...env } = process.env;
+    const { status, stderr } = spawnSync("node", ["listen.mjs"], {
+      cwd: join(checkout.dir, "examples/node"), encoding: "utf8", env: given === undefined ? env : { ...env, FALCON_TOKEN: given },
+    });
+    expect([status, stderr.trim().split("\n").length]).toEqual([1, 1]);
+    expect(stderr).toContain("FALCON_TOKEN: set it to a token");
+  }
+});
+
+test("node with a refused token ends", () => {
+  const { status, stderr } = spawnSync("node", ["listen.mjs"], {
+    cwd: join(checkout.dir, "examples/node"), encoding: "utf8", timeout: 40_000,
+    env: { ...process.env, ...environment(), FALCON_TOKEN: `${program.token("--user", "1")}A` },
+  });
+  expect([status, stderr]).toEqual([1, expect.stringContaining("Connection refused: Bad User Name or Password")]);
+});
+
+test("the bare page shows history and what arrives", async () => {
+  checkout.begin(commands("page").replace("5500", String(port)));
+  await program.notify("page before");
+  const page = await browser.newPage();
+  await until(async () => void (await page.goto(`http://localhost:${port}/#url=${program.url}&token=${program.token("--user", "1")}`)));
+  const newest = () => page.locator("li").first().textContent();
+  await until(async () => expect([await page.textContent("#state"), await newest()]).toEqual(["live", "page before: m"]));
+  await program.notify("page live");
+  await until(async () => expect(await newest()).toBe("page live: m"));
 });

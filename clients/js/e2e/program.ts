@@ -3,11 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { root } from "./checkout.js";
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
-
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   return new Promise((done) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { port: number };
@@ -21,25 +19,25 @@ export class Program {
   readonly #dir = mkdtempSync(join(tmpdir(), "falcon-js-"));
   readonly #bin = join(this.#dir, "falconbridge");
   #process: ChildProcess | undefined;
-  #port = 0;
+  port = 0;
   mqttPort = 0;
   #args: string[] = [];
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return `http://127.0.0.1:${this.port}`;
   }
 
   async build(...args: string[]): Promise<void> {
     this.#args = args;
     execFileSync("go", ["build", "-o", this.#bin, "./cmd/falconbridge"], { cwd: root });
-    this.#port = await freePort();
+    this.port = await freePort();
     this.mqttPort = await freePort();
     await this.start();
   }
 
   async start(): Promise<void> {
     this.#process = spawn(this.#bin, [
-      "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.#port}`, "--mqtt-addr", `127.0.0.1:${this.mqttPort}`,
+      "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.port}`, "--mqtt-addr", `127.0.0.1:${this.mqttPort}`,
       "--admin-addr", `127.0.0.1:${await freePort()}`, ...this.#args,
     ], { stdio: "ignore" });
     for (let i = 0; i < 300; i++) {

@@ -17,7 +17,7 @@ function Inbox() {
       <button onClick={readAll}>Mark all read</button>
       <ul>
         {notifications.map((n) => (
-          <li key={n.id} onClick={() => read(n.id)} style={{ fontWeight: n.read_at ? "normal" : "bold" }}>
+          <li key={n.id} dir="auto" onClick={() => read(n.id)} style={{ fontWeight: n.read_at ? "normal" : "bold" }}>
             {n.title}: {n.message}
           </li>
         ))}
@@ -27,11 +27,15 @@ function Inbox() {
   );
 }
 
+const App = () => (
+  <NotificationsProvider url={given.get("url")} getToken={() => given.get("token")}>
+    <Bell />
+    <Inbox />
+  </NotificationsProvider>
+);
+
 createRoot(document.getElementById("root")).render(
   <StrictMode>
-    <NotificationsProvider url={given.get("url")} getToken={() => given.get("token")}>
-      <Bell />
-      <Inbox />
-    </NotificationsProvider>
+    {given.has("url") && given.has("token") ? <App /> : <p>Open it with #url=http://127.0.0.1:8080&amp;token=&lt;token&gt;</p>}
   </StrictMode>,
 );
