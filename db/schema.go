@@ -16,7 +16,7 @@ func (d *DB) Complete(ctx context.Context) error {
 	names := "'" + strings.Join(tables, "', '") + "'"
 	query := "SELECT count(*), coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'table' AND name IN (" + names + ")"
 	if d.dialect == Postgres {
-		query = "SELECT count(*), coalesce(string_agg(relname, ','), '') FROM pg_class WHERE relnamespace = current_schema()::regnamespace " +
+		query = "SELECT count(*), coalesce(string_agg(relname, ','), '') FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) " +
 			"AND relkind IN ('r', 'p') AND relname IN (" + names + ")"
 	}
 	var n int

@@ -101,6 +101,28 @@ func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
 	}
 }
 
+// Two environments may share a database, each with a schema of its own. A device
+// that connects to one must not end the other's connection of the same name.
+func TestATakeoverStaysInItsSchema(t *testing.T) {
+	url := testserver.Postgres(t)
+	if _, err := open(t, url).ExecContext(t.Context(), `CREATE SCHEMA "My staging"`); err != nil {
+		t.Fatal(err)
+	}
+	path := url + "&search_path=%22My%20staging%22"
+	store(t, path, "s1") // its tables
+	a, b := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
+	s1, s2 := bustest.Listen(t, join(t, path, "s1")), bustest.Listen(t, join(t, path, "s2"))
+	takeover := bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 9}
+	s1.Publish(takeover)
+	hears(t, s2, takeover)
+	// Postgres delivers in the order of commits: what was heard after it, came after it.
+	b.Publish(bridge.Hint{Type: bridge.HintEnd, User: "8"})
+	hears(t, a, bridge.Hint{Type: bridge.HintEnd, User: "8"})
+	if a.Heard(takeover) || b.Heard(takeover) {
+		t.Error("production's device is taken over by staging's")
+	}
+}
+
 // A batch for more users than a payload can name wakes everybody.
 func TestAppendForTooManyUsersWakesAll(t *testing.T) {
 	url := testserver.Postgres(t)

@@ -1,7 +1,8 @@
 // Package postgres is the bus over LISTEN and NOTIFY: nodes that share a
 // database need no other server.
 //
-// Every node listens on the channel falcon_hint with one connection. What is
+// Every node listens with one connection, on the channel falcon_hint and on one of
+// its schema. What is
 // appended is told by the database itself, in the inserting transaction (the SQL
 // function falcon_append), so [Bus.Publish] leaves [bridge.HintAppended] out; the
 // other hints go through a bounded queue and a second connection, many to one
@@ -25,8 +26,14 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// channel is what falcon_append notifies.
+// channel is what falcon_append notifies. Every schema of a database shares it,
+// which costs the others a look at their log.
 const channel = "falcon_hint"
+
+// ownChannel is SQL for the channel of the nodes' own hints, one for each schema:
+// a takeover in one environment must not end the same device's connection in
+// another that shares the database.
+const ownChannel = "'" + channel + "_' || (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
 // Options sets up a Bus.
 type Options struct {

@@ -36,17 +36,18 @@ func hangUp(pg *pgconn.PgConn) { _ = pg.Conn().Close() }
 // the answer to LISTEN, and after a timeout within a message reads on from the
 // middle of it.
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
-	pg, err := b.dial(ctx, func(name, payload string) {
-		if name == channel {
-			b.count.Received.Add(int64(bus.Deliver([]byte(payload), b.node, h)))
-		}
+	pg, err := b.dial(ctx, func(_, payload string) {
+		b.count.Received.Add(int64(bus.Deliver([]byte(payload), b.node, h)))
 	})
 	if err != nil {
 		return err
 	}
 	defer hangUp(pg)
 	if err := b.within(ctx, func(ctx context.Context) error {
-		_, err := pg.Exec(ctx, "LISTEN "+channel).ReadAll()
+		own, err := pg.Exec(ctx, "LISTEN "+channel+"; SELECT "+ownChannel).ReadAll()
+		if err == nil {
+			_, err = pg.Exec(ctx, "LISTEN "+string(own[1].Rows[0][0])).ReadAll()
+		}
 		return err
 	}); err != nil {
 		return fmt.Errorf("listen: %w", err)

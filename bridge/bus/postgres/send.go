@@ -71,7 +71,7 @@ func (b *Bus) notify(ctx context.Context, conn **pgconn.PgConn, hints []bridge.H
 		if i > 0 {
 			query.WriteString(", ")
 		}
-		fmt.Fprintf(&query, "pg_notify('%s', $%d)", channel, i+1)
+		fmt.Fprintf(&query, "pg_notify(%s, $%d)", ownChannel, i+1)
 		args[i] = m
 	}
 	limited, cancel := context.WithTimeout(ctx, sendLimit)
