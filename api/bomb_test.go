@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/falconalert/falconbridge/bridge"
 )
 
@@ -44,15 +46,15 @@ func TestJSONBombs(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		begun := time.Now()
+		begun := processorTime(t)
 		a := e.call(tt.at, service, tt.body)
-		took := time.Since(begun)
+		took := processorTime(t) - begun
 		runtime.ReadMemStats(&after)
 		if a.Code != tt.status {
 			t.Errorf("%s: status %d, want %d: %.200s", name, a.Code, tt.status, a.Body)
 		}
-		if took > time.Second {
-			t.Errorf("%s: took %v", name, took)
+		if took > 2*time.Second {
+			t.Errorf("%s: took %v of a processor", name, took)
 		}
 		// Of the ten, two are the buffer: it doubles as bytes arrive.
 		if cost := after.TotalAlloc - before.TotalAlloc; cost > uint64(10*len(tt.body)+1<<20) {
@@ -63,6 +65,17 @@ func TestJSONBombs(t *testing.T) {
 		}
 	}
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
+}
+
+// processorTime is what this process has used so far: unlike the clock it does not
+// count what other processes take.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // members is an object of n members, whose names are made of their number.
