@@ -100,7 +100,7 @@ const clockSkew = 30 * time.Second
 // newRevocation is what POST /admin/revocations reads: {user, before?} or {jti}.
 type newRevocation struct {
 	User   bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
-	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: tokens issued before then, or without iat. Left out: now."`
+	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
 	JTI    string        `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
 }
 
@@ -127,7 +127,7 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 		case err != nil:
 			bad.Add("body.before", "is a time as in RFC 3339")
 		case t.After(now.Add(clockSkew)): // would lock the user out of the future
-			bad.Add("body.before", "does not lie in the future")
+			bad.Add("body.before", "lies at most 30 s in the future")
 		}
 		v.Before = t.UTC().Truncate(time.Millisecond)
 	}
@@ -159,7 +159,7 @@ func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error
 // revocationBody is what was revoked.
 type revocationBody struct {
 	User   *bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
-	Before *stamp         `json:"before,omitempty" doc:"With user: tokens issued before then, or without iat. Left out: now."`
+	Before *stamp         `json:"before,omitempty" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
 	JTI    string         `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
 }
 

@@ -91,6 +91,15 @@ export type NewReport = {
   title: string;
 };
 
+export type NewRevocation = {
+  /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
+  before?: string;
+  /** One token, by its jti. */
+  jti?: string;
+  /** Whose tokens. */
+  user?: number | string;
+};
+
 export type NewStatus = {
   /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
   status_id: 1 | 2 | 3;
@@ -184,7 +193,7 @@ export type ReportStatus = {
 };
 
 export type Revocation = {
-  /** With user: tokens issued before then, or without iat. Left out: now. */
+  /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
   before?: string;
   /** One token, by its jti. */
   jti?: string;
