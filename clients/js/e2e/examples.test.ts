@@ -22,7 +22,8 @@ afterAll(async () => {
   await program.close();
 });
 
-const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: 40_000, interval: 50 });
+const patience = 120_000; // the commands begin with npm install
+const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: patience, interval: 50 });
 
 const environment = () => ({
   FALCON_TOKEN: program.token("--user", "1"),
@@ -47,7 +48,7 @@ test.each([
   await until(() => expect(second.lines.map((l) => l.replace(/^#\d+ /, ""))).toEqual(
     expect.arrayContaining([`${name} absent 1`, `${name} absent 2`])));
   expect(second.lines.filter((l) => l.endsWith("absent 1"))).toHaveLength(1);
-});
+}, 3 * patience);
 
 test("node without a token, or with what is none, says so", () => {
   for (const given of [undefined, "", "nonsense"]) {
@@ -77,4 +78,4 @@ test("the bare page shows history and what arrives", async () => {
   await until(async () => expect([await page.textContent("#state"), await newest()]).toEqual(["live", "page before: m"]));
   await program.notify("page live");
   await until(async () => expect(await newest()).toBe("page live: m"));
-});
+}, 3 * patience);
