@@ -49,12 +49,17 @@ func (c *conn) handshake(p []byte) error {
 	return nil
 }
 
+// noAliases is every client's: none is offered, and strict refuses those sent all the
+// same. It spares each connection two maps.
+var noAliases = mqtt.NewTopicAliases(0)
+
 // adopt makes c.client from what mochi learned from the CONNECT. It copies fields one
 // by one: strings of a decoded packet, the token's among them, keep its whole buffer.
 func (c *conn) adopt(cl *mqtt.Client) {
 	props := cl.Properties.Props
 	c.client = c.b.mochi.NewClient(c, c.kind, cl.ID, false)
 	c.client.State.Keepalive = cl.State.Keepalive
+	c.client.State.TopicAliases = noAliases
 	c.client.State.Inflight.ResetReceiveQuota(receiveMaximum) // it is 0, with which a PUBLISH ends with 0x93
 	c.client.Properties = mqtt.ClientProperties{ProtocolVersion: c.version, Props: packets.Properties{
 		SessionExpiryInterval:  min(props.SessionExpiryInterval, uint32(c.b.o.SessionTTL.Seconds())),

@@ -15,7 +15,7 @@ import (
 // mochiVersion is the version whose source the hook was written against.
 const mochiVersion = "v2.7.9"
 
-const mochiChanged = "\nThe hook relies on what mochi does between its calls: read the package comment and docs/decisions/0003, " +
+const mochiChanged = "\nThe hook relies on what mochi does between its calls: read the package comment and docs/decisions/0012, " +
 	"compare mochi's attachClient, processSubscribe and processUnsubscribe, then change this test."
 
 func TestMochiIsTheVersionThatTheHookWasWrittenFor(t *testing.T) {

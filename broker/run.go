@@ -38,19 +38,27 @@ func (b *Broker) start(c *conn) bool {
 }
 
 // run serves the connection until it ends, and cleans up after it whatever happens.
-func (c *conn) run() {
+//
+// Its frame, and those of what it calls to wait for a packet, are kept small: together
+// they must fit the smallest stack, 2 KiB, which an idle connection then keeps.
+// TestAnIdleConnectionKeepsTheSmallestStack checks it.
+func (c *conn) run() { c.finish(c.guard(c.talk)) }
+
+// finish cleans up after the connection. Each step follows whatever becomes of the
+// others.
+func (c *conn) finish(err error) {
 	defer c.b.live.Done()
 	defer c.b.gate.gone(c)
 	defer c.close()
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
-	err := c.guard(c.talk)
-	for _, step := range []func() error{func() error { c.fail(err); return nil }, c.leaveSession, c.leaveBroker, c.linger} {
-		_ = c.guard(step) // the others follow whatever becomes of it
+	fail := func() error { c.fail(err); return nil }
+	for _, step := range []func() error{fail, c.leaveSession, c.leaveBroker, c.linger} {
+		_ = c.guard(step)
 	}
 }
 
 // talk is the connection from its first byte to its last.
 func (c *conn) talk() error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
 	if err := c.arrive(); err != nil {
 		return err
 	}
