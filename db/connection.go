@@ -2,8 +2,7 @@ package db
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"maps"
 	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -62,50 +61,75 @@ func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bri
 	return err
 }
 
-// register is falcon_register for SQLite.
+// register is falcon_register for SQLite: a statement each for what is known, what
+// is new, the orders and what is gone, whatever the number of connections.
 func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, closed []bridge.Connection) error {
 	gone := make(map[bridge.Device]int64, len(closed))
 	for _, c := range closed {
 		gone[c.Device] = max(gone[c.Device], c.Generation)
 	}
+	known, err := knownConnections(ctx, tx, opened)
+	if err != nil {
+		return err
+	}
+	opens := make(map[bridge.Device]connection)
+	var takeovers []order
+	takeOver := func(node string, dev bridge.Device, before int64) {
+		takeovers = append(takeovers, order{Node: node, UserID: dev.User, ClientID: dev.ClientID, Generation: before, Reason: bridge.EndTakenOver})
+	}
 	for _, o := range opened {
-		c := connectionOf(node, o)
-		known := connection{UserID: c.UserID, ClientID: c.ClientID}
-		err := tx.NewSelect().Model(&known).WherePK().Scan(ctx)
+		was, there := known[o.Device]
 		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			err = nil
-		case err != nil:
-		case known.Generation == c.Generation && known.Node == node:
+		case there && was.Generation == o.Generation && was.Node == node:
 			continue
-		case known.Generation > c.Generation: // this one comes too late
-			if err := d.orderTakeover(ctx, tx, node, o.Device, known.Generation); err != nil {
-				return err
-			}
+		case there && was.Generation > o.Generation: // this one comes too late
+			takeOver(node, o.Device, was.Generation)
 			continue
-		case known.Generation < c.Generation && gone[o.Device] != known.Generation:
-			err = d.orderTakeover(ctx, tx, known.Node, o.Device, c.Generation)
+		case there && was.Generation < o.Generation && gone[o.Device] != was.Generation:
+			takeOver(was.Node, o.Device, o.Generation)
 		}
-		if err == nil {
-			_, err = tx.NewInsert().Model(&c).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx)
-		}
-		if err != nil {
+		known[o.Device] = connectionOf(node, o)
+		opens[o.Device] = known[o.Device]
+	}
+	if rows := slices.Collect(maps.Values(opens)); len(rows) > 0 {
+		if _, err := tx.NewInsert().Model(&rows).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx); err != nil {
 			return err
 		}
 	}
-	for _, o := range closed {
-		c := connectionOf(node, o)
-		if _, err := tx.NewDelete().Model(&c).WherePK().Where("generation = ?", c.Generation).Exec(ctx); err != nil {
+	if len(takeovers) > 0 {
+		if _, err := tx.NewInsert().Model(&takeovers).Value("at", "?", d.clock()).Returning("NULL").Exec(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	if len(closed) == 0 {
+		return nil
+	}
+	rows := make([]connection, len(closed))
+	for i, c := range closed {
+		rows[i] = connectionOf(node, c)
+	}
+	_, err = tx.NewDelete().With("closed", tx.NewValues(&rows)).Model((*connection)(nil)).
+		Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM closed)").Exec(ctx)
+	return err
 }
 
-func (d *DB) orderTakeover(ctx context.Context, tx bun.Tx, node string, dev bridge.Device, before int64) error {
-	o := order{Node: node, UserID: dev.User, ClientID: dev.ClientID, Generation: before, Reason: bridge.EndTakenOver}
-	_, err := tx.NewInsert().Model(&o).Value("at", "?", d.clock()).Exec(ctx)
-	return err
+// knownConnections finds what is registered of the devices of opened.
+func knownConnections(ctx context.Context, tx bun.Tx, opened []bridge.Connection) (map[bridge.Device]connection, error) {
+	known := make(map[bridge.Device]connection)
+	if len(opened) == 0 {
+		return known, nil
+	}
+	asked := make([]connection, len(opened))
+	for i, o := range opened {
+		asked[i] = connectionOf("", o)
+	}
+	var rows []connection
+	err := tx.NewSelect().With("opened", tx.NewValues(&asked)).Model(&rows).
+		Where("(c.user_id, c.client_id) IN (SELECT user_id, client_id FROM opened)").Scan(ctx)
+	for _, c := range rows {
+		known[bridge.Device{User: c.UserID, ClientID: c.ClientID}] = c
+	}
+	return known, err
 }
 
 // connectionOf is the row of c, which is open on node.

@@ -7,22 +7,6 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// advanceSQLite is falcon_advance for one cursor, but for sessions that end. It is
-// one statement, so that the hot write of SQLite reads no row it does not change.
-const advanceSQLite = `
-UPDATE falcon_sessions AS s SET
-	from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, min(a.leap, a.last)) ELSE s.from_seq END,
-	acked_seq = max(s.acked_seq, min(a.acked, a.last)),
-	sent_seq = CASE WHEN a.closed THEN min(a.sent, a.last) ELSE s.sent_seq END,
-	node = CASE WHEN a.closed THEN '' ELSE s.node END,
-	expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END,
-	expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END,
-	used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END
-FROM (SELECT a.*, (SELECT coalesce(max(i.last_seq), 0) FROM falcon_inboxes i WHERE i.user_id = a.u) AS last,
-	CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS at
-	FROM (SELECT ? AS u, ? AS c, ? AS g, ? AS acked, ? AS sent, ? AS leap, ? AS closed, ? AS expiry) a) a
-WHERE s.user_id = a.u AND s.client_id = a.c AND s.generation = a.g`
-
 // Advance moves many cursors, and closes the sessions whose connection ended, see
 // bridge.Sessions. On Postgres it is one call of falcon_advance, because the locks
 // of many cursors must be taken in one order; on SQLite one transaction.
@@ -33,7 +17,7 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	if d.dialect == SQLite {
-		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return advance(ctx, tx, as) }))
+		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, as) }))
 	}
 	_, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)",
 		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
@@ -47,19 +31,73 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	return d.fail("advance cursors", err)
 }
 
-// advance is falcon_advance for SQLite.
-func advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) (err error) {
+// move is a cursor that advances, for SQLite: a row of a common table expression.
+type move struct {
+	bun.BaseModel `bun:"table:moves,alias:m"`
+
+	UserID     bridge.UserID
+	ClientID   string
+	Generation int64
+	Acked      bridge.Seq
+	Sent       bridge.Seq
+	Leap       bridge.Seq
+	Closed     bool
+	Expiry     int64
+}
+
+// moves are as with one row a session's generation: the furthest of each value.
+func moves(as []bridge.Advance) (moved, ended []move) {
+	by := make(map[bridge.Device]map[int64]*move, len(as))
+	var order []*move
 	for _, a := range as {
-		s := session{UserID: a.Device.User, ClientID: a.Device.ClientID}
-		if a.Closed && a.Expiry == 0 {
-			_, err = tx.NewDelete().Model(&s).WherePK().Where("generation = ?", a.Generation).Exec(ctx)
-		} else {
-			_, err = tx.ExecContext(ctx, advanceSQLite, a.Device.User, a.Device.ClientID, a.Generation, a.Acked, a.Sent, a.From,
-				a.Closed, a.Expiry.Milliseconds())
+		m := by[a.Device][a.Generation]
+		if m == nil {
+			m = &move{UserID: a.Device.User, ClientID: a.Device.ClientID, Generation: a.Generation}
+			if by[a.Device] == nil {
+				by[a.Device] = make(map[int64]*move, 1)
+			}
+			by[a.Device][a.Generation] = m
+			order = append(order, m)
 		}
+		m.Acked, m.Sent, m.Leap = max(m.Acked, a.Acked), max(m.Sent, a.Sent), max(m.Leap, a.From)
+		m.Closed, m.Expiry = m.Closed || a.Closed, max(m.Expiry, a.Expiry.Milliseconds())
+	}
+	for _, m := range order {
+		if m.Closed && m.Expiry == 0 {
+			ended = append(ended, *m)
+		} else {
+			moved = append(moved, *m)
+		}
+	}
+	return moved, ended
+}
+
+// advance is falcon_advance for SQLite: one statement for the cursors that move and
+// one for the sessions that end. A statement each would parse them all while other
+// writers wait.
+func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
+	moved, ended := moves(as)
+	if len(moved) > 0 {
+		a := tx.NewSelect().TableExpr("moves AS m").ColumnExpr("m.*").ColumnExpr("coalesce(i.last_seq, 0) AS last").
+			ColumnExpr("? AS at", d.clock()).Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id")
+		_, err := tx.NewUpdate().With("moves", tx.NewValues(&moved)).Model((*session)(nil)).TableExpr("(?) AS a", a).
+			Set("from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, min(a.leap, a.last)) ELSE s.from_seq END").
+			Set("acked_seq = max(s.acked_seq, min(a.acked, a.last))").
+			Set("sent_seq = CASE WHEN a.closed THEN min(a.sent, a.last) ELSE s.sent_seq END").
+			Set("node = CASE WHEN a.closed THEN '' ELSE s.node END").
+			Set("expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END").
+			Set("expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END").
+			Set("used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END").
+			Where("s.user_id = a.user_id AND s.client_id = a.client_id AND s.generation = a.generation").
+			Where("a.closed OR a.leap > s.acked_seq OR a.acked > s.acked_seq").Exec(ctx)
 		if err != nil {
 			return err
 		}
+	}
+	if len(ended) > 0 {
+		_, err := tx.NewDelete().With("moves", tx.NewValues(&ended)).Model((*session)(nil)).
+			Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM moves)").Exec(ctx)
+		return err
 	}
 	return nil
 }

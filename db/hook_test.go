@@ -49,7 +49,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"List":        {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u"})) }, "falcon_inboxes"},
 				"Count":       {func(ctx context.Context) error { return second(d.Count(ctx, "u")) }, "falcon_inboxes"},
 				"Find":        {func(ctx context.Context) error { return second(d.Find(ctx, n[0].ID)) }, "falcon_notifications"},
-				"Read":        {func(ctx context.Context) error { return second(d.Read(ctx, "u", n[0].ID)) }, "UPDATE"},
+				"Read":        {func(ctx context.Context) error { return second(d.Read(ctx, "u", n[0].ID)) }, "read_at"},
 				"ReadUpTo":    {func(ctx context.Context) error { return second(d.ReadUpTo(ctx, "u", 2)) }, "UPDATE"},
 				"Delete":      {func(ctx context.Context) error { return d.Delete(ctx, "u", n[2].ID) }, "DELETE"},
 				"Settings":    {func(ctx context.Context) error { return second(d.Settings(ctx, "u")) }, "review_enabled"},

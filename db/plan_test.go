@@ -137,7 +137,11 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			}, false},
 			"unsubscribe": {func(ctx context.Context) error { return d.Unsubscribe(ctx, dev("u5", "c0"), gen) }, false},
 			"advance":     {func(ctx context.Context) error { return d.Advance(ctx, as) }, true},
-			"deliveries":  {func(ctx context.Context) error { return second(d.Deliveries(ctx, page.Items[0])) }, true},
+			"register": {func(ctx context.Context) error {
+				some := []bridge.Connection{{Device: dev("u5", "c0"), Generation: 40_000}, {Device: dev("u6", "c0"), Generation: 40_001}}
+				return d.Register(ctx, "n1", some, some[:1])
+			}, true},
+			"deliveries": {func(ctx context.Context) error { return second(d.Deliveries(ctx, page.Items[0])) }, true},
 			"a user's reports": {func(ctx context.Context) error {
 				_, _, err := d.ListReports(ctx, bridge.ReportQuery{User: "u5"})
 				return err
