@@ -99,7 +99,7 @@ type DB struct {
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
 	log   *bun.DB // of the committer; SQLite: the same as write
 
-	generations generations  // SQLite's, see session_sqlite.go
+	generations generations  // SQLite's, see session.go
 	retained    atomic.Int64 // where the walk of Retain stands, an id
 	committer   *committer
 	epoch       epoch
