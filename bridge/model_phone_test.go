@@ -219,15 +219,18 @@ func (p *phone) settle(t *rapid.T) {
 	}
 }
 
-// settled tells whether nothing more must come: everything did, or the window is
-// full.
+// settled reports whether nothing more must come: everything did, the window is
+// full, or what comes next is in flight from before.
 func (p *phone) settled() bool {
 	room := p.window - len(p.out) - len(p.due)
-	if p.wantCopy > 0 && room > 0 {
+	due := p.user.after(p.pos)
+	switch {
+	case room <= 0, p.subscribed && len(due) > 0 && slices.Contains(p.due, due[0]):
+		return true
+	case p.wantCopy > 0:
 		return false
 	}
-	due := p.user.after(p.pos)
-	return !p.subscribed || len(due) == 0 || room <= 0 || slices.Contains(p.due, due[0])
+	return !p.subscribed || len(due) == 0
 }
 
 // got holds one message against the model.

@@ -84,7 +84,7 @@ func (p *pump) forget() {
 	defer p.c.mu.Unlock()
 	p.forgets++
 	p.retainedAt = time.Time{}
-	p.cache, p.behind = nil, true
+	p.cache, p.behind, p.held = nil, true, false // the seq it waits for may be the one deleted
 	p.start()
 }
 

@@ -76,6 +76,52 @@ func TestSinceCountsWhatIsNotAcknowledgedYet(t *testing.T) {
 	}
 }
 
+// A replay waits for the acknowledgement of what is in flight, but not once that was
+// deleted.
+func TestAReplayGoesOnWhenWhatItWaitsForIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		w.notify("7", "a", "b")
+		w.expect(l, "1 2")
+		w.subscribe(c, qos1, 0)
+		w.expect(l, "")
+		w.log.delete("7", 1)
+		w.log.delete("7", 2)
+		w.notify("7", "c")
+		w.expect(l, "")
+		w.hub.Hint(Hint{Type: HintMuted, User: "7"})
+		w.expect(l, "3")
+	})
+}
+
+// The cursor of before is yet to be written when since takes it back.
+func TestACursorOfBeforeDoesNotUndoSince(t *testing.T) {
+	for name, unsubscribes := range map[string]bool{"subscribed again": false, "unsubscribed in between": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				c, l, _ := w.connect(persistent("7"))
+				w.subscribe(c, qos1)
+				w.notify("7", "a", "b")
+				c.all(w.expect(l, "1 2"))
+				if unsubscribes {
+					if _, err := c.Unsubscribe(context.Background(), w.hub.o.Topics.Status("7")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.subscribe(c, qos1, 0)
+				synctest.Wait()
+				time.Sleep(5 * time.Second) // cursors are written
+				c.Close()
+				_, l, _ = w.connect(persistent("7"))
+				w.expect(l, "1d 2d")
+			})
+		})
+	}
+}
+
 func TestAMessageOverThePacketSizeGivesItsRoomToTheOtherTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Sweep: time.Hour})

@@ -180,7 +180,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *Seq)
 	if err != nil {
 		return err
 	}
-	if s.existed && since != nil {
+	if since != nil {
 		// The cursor goes back: nothing that was acknowledged before may be
 		// written after.
 		var release func()
