@@ -103,7 +103,7 @@ var hostile = map[string]string{
 	"statement_timeout": "'3s'", "lock_timeout": "'3s'", "idle_in_transaction_session_timeout": "'3s'", "idle_session_timeout": "'3s'",
 	"enable_hashagg": "off", "enable_hashjoin": "off", "enable_indexonlyscan": "off", "enable_indexscan": "off", "enable_material": "off", "enable_mergejoin": "off",
 	"enable_nestloop": "off", "enable_seqscan": "off", "enable_sort": "off", "enable_incremental_sort": "off", "enable_memoize": "off", "enable_bitmapscan": "on",
-	"from_collapse_limit": "1", "join_collapse_limit": "1", "plan_cache_mode": "force_custom_plan", "jit": "on", "synchronous_commit": "off",
+	"geqo_threshold": "2", "from_collapse_limit": "1", "join_collapse_limit": "1", "plan_cache_mode": "force_custom_plan", "jit": "on", "synchronous_commit": "off",
 	"quote_all_identifiers": "on", "check_function_bodies": "off", "client_min_messages": "error", "lc_messages": "'C'",
 }
 

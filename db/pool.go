@@ -46,12 +46,19 @@ func (d *DB) watchPools(ctx context.Context) {
 		case refused:
 			d.o.Logger.Warn("Postgres takes no more connections: calls wait for those there are; raise its limit, or lower --db-max-connections",
 				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
-			d.read.SetMaxOpenConns(d.reads)
-			d.log.SetMaxOpenConns(d.appends)
+			allow(d.read.DB, d.reads)
+			allow(d.log.DB, d.appends)
 		case now-waited >= poolWait:
 			d.o.Logger.Warn("calls wait for database connections; raise --db-max-connections",
 				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
 		}
 		waited, calls = now, n
 	}
+}
+
+// allow lets a pool have n connections, busy or idle. A lower limit of busy ones
+// lowers that of idle ones, but a higher one does not raise it.
+func allow(db *sql.DB, n int) {
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
 }

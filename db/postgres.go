@@ -94,8 +94,7 @@ func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
 			d.short.Store(true)
 		},
 	}))
-	db.SetMaxOpenConns(n)
-	db.SetMaxIdleConns(n)
+	allow(db, n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute) // a promoted standby or a new address is found by then
 	return d.hooked(bun.NewDB(db, pgdialect.New()))

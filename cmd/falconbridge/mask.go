@@ -72,7 +72,8 @@ func maskPostgres(s string) string {
 	}
 	pairs := strings.Split(query, "&")
 	for i, p := range pairs {
-		if name, _, _ := strings.Cut(p, "="); soundsSecret(name) {
+		name, _, _ := strings.Cut(p, "=")
+		if plain, err := url.PathUnescape(name); err != nil || soundsSecret(plain) {
 			pairs[i] = name + "=" + masked
 		}
 	}

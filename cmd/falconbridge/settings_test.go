@@ -62,6 +62,11 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"a certificate that is none":        {[]string{"--tls-cert", file(t, "x"), "--tls-key", pem.Key}, "--tls-cert", "PEM"},
 		"a database of another make":        {[]string{"--database-url=mysql://u:p@h/d"}, "--database-url (FALCON_DATABASE_URL): is not of Postgres", "postgres://"},
 		"a database URL that is none":       {[]string{"--database-url=postgres://u:p%zz@h/d"}, "--database-url (FALCON_DATABASE_URL): is not a URL of Postgres", "percent-encoded"},
+		"a parameter that cannot be used":   {[]string{"--database-url=postgres://u:p@h/d?load_balance_hosts=random"}, "--database-url (FALCON_DATABASE_URL): its parameter load_balance_hosts cannot be used", "tried in order"},
+		"a standby as target":               {[]string{"--database-url=postgres://u:p@h/d?target_session_attrs=standby"}, "--database-url (FALCON_DATABASE_URL): target_session_attrs=standby cannot be used", "primary"},
+		"an sslmode that is none":           {[]string{"--database-url=postgres://u:p@h/d?sslmode=often"}, "--database-url (FALCON_DATABASE_URL): failed to configure TLS (sslmode is invalid)", "docs/configuration.md"},
+		"too few connections":               {[]string{"--db-max-connections=3"}, "--db-max-connections (FALCON_DB_MAX_CONNECTIONS): is too few", "write 4 or more"},
+		"connections that are no number":    {[]string{"--db-max-connections=many"}, "--db-max-connections (FALCON_DB_MAX_CONNECTIONS): is not a whole number", "4 or more"},
 		"SQLite and a bus of many nodes":    {[]string{"--bus=redis://127.0.0.1:6379"}, "--bus (FALCON_BUS): several nodes cannot share SQLite", "--database-url"},
 		"a key set without an audience":     {[]string{"--jwt-jwks-url=https://issuer.example/keys"}, "--jwt-audience (FALCON_JWT_AUDIENCE): is required together with --jwt-jwks-url", "or any"},
 		"an audience's claim without one":   {[]string{"--jwt-secret", testSecret, "--jwt-audience-claim=client_id"}, "--jwt-audience-claim (FALCON_JWT_AUDIENCE_CLAIM): means nothing without --jwt-audience", "both"},
@@ -144,6 +149,10 @@ func TestConfigShowsWhatIsEffective(t *testing.T) {
 			[]string{"database-url postgres://u:********@h/d?sslpassword=********"}},
 		"empty variables are not set": {map[string]string{"FALCON_LOCALE": "", "FALCON_HTTP_ADDR": "", "DATABASE_URL": ""}, nil,
 			[]string{"locale es", "http-addr 127.0.0.1:8080", "database-url SQLite in"}},
+		"several hosts are shown": {map[string]string{"DATABASE_URL": "postgres://u:geheim@a,b:5433/d?p%61ssword=geheim&search_path=x"}, []string{"--db-max-connections=8"},
+			[]string{"database-url postgres://u:********@a,b:5433/d?p%61ssword=********&search_path=x", "db-max-connections 8"}},
+		"a socket is shown": {map[string]string{"DATABASE_URL": "postgres:///d?host=/run/pg&user=u&password=geheim"}, nil,
+			[]string{"database-url postgres:///d?host=/run/pg&user=u&password=********"}},
 		"a relay's password is masked": {nil, []string{"--relay-url=mqtts://me:geheim@b:8883"}, []string{"relay-url mqtts://me:********@b:8883"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -134,11 +134,6 @@ func (c *Config) Local() bool {
 	})
 }
 
-// MayBePlain reports whether a connection without TLS is possible.
-func (c *Config) MayBePlain() bool {
-	return slices.ContainsFunc(c.all(), func(h pgconn.FallbackConfig) bool { return h.TLSConfig == nil })
-}
-
 func (c *Config) all() []pgconn.FallbackConfig {
 	all := []pgconn.FallbackConfig{{Host: c.login.Host, Port: c.login.Port, TLSConfig: c.login.TLSConfig}}
 	for _, f := range c.login.Fallbacks {

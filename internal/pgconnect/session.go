@@ -57,6 +57,7 @@ var fixed = []Setting{
 	{"enable_seqscan", "on"},
 	{"enable_sort", "on"},
 	{"enable_incremental_sort", "on"},
+	{"geqo_threshold", "12"},
 	{"from_collapse_limit", "8"},
 	{"join_collapse_limit", "8"},
 	{"plan_cache_mode", "auto"},

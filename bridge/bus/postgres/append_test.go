@@ -123,6 +123,17 @@ func TestATakeoverStaysInItsSchema(t *testing.T) {
 	}
 }
 
+func TestTheBusWorksThroughAPoolerInSessionMode(t *testing.T) {
+	p := testserver.NewPgBouncer(t, testserver.NewPostgres(t), "pool_mode=session", "default_pool_size=30")
+	store(t, p.URL, "a")
+	a, b := bustest.Listen(t, join(t, p.URL, "a")), bustest.Listen(t, join(t, p.URL, "b"))
+	a.Hears(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	if _, err := open(t, p.URL).ExecContext(t.Context(), "SELECT falcon_notify('42', 'title', 'message')"); err != nil {
+		t.Fatal(err)
+	}
+	hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
+}
+
 // A batch for more users than a payload can name wakes everybody.
 func TestAppendForTooManyUsersWakesAll(t *testing.T) {
 	url := testserver.Postgres(t)
