@@ -174,6 +174,34 @@ func TestWithoutMQTTTheInboxPolls(t *testing.T) {
 	b.until("and it arrives live", newest+` === "Quickly" && `+howMany+` === 2`)
 }
 
+// TestThePagesWorkBelowAProxysPath serves the program below /falcon/, which it never sees.
+func TestThePagesWorkBelowAProxysPath(t *testing.T) {
+	t.Parallel()
+	p := startProgram(t)
+	target, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(http.StripPrefix("/falcon", httputil.NewSingleHostReverseProxy(target)))
+	defer front.Close()
+	for i := range 26 { // one more than the console's first page
+		p.call("POST", "/reports", fmt.Sprintf(`{"id": %d, "title": "t", "created_by": 1}`, i+1))
+	}
+	p.notify("Below", "a path")
+
+	b := newTab(t, 390, "en")
+	b.open(front.URL + "/falcon/#token=" + p.token("--user", "1"))
+	b.until("the inbox is live", isLive)
+	b.until("history is shown", newest+` === "Below"`)
+	b.open(front.URL + "/falcon/console")
+	b.until("the console's form is shown", `!document.getElementById("welcome").hidden`)
+	b.write("#token", p.token("--user", "ops", "--scope", "admin")+"\r")
+	b.until("the console is live", isLive)
+	b.until("reports are listed", `document.querySelectorAll("#reports tbody tr").length === 25`)
+	b.click("#reports > .quiet")
+	b.until("the next page follows", `document.querySelectorAll("#reports tbody tr").length === 26`)
+}
+
 func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)

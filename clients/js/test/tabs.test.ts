@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Inbox } from "../src/index.js";
+import { joinTabs } from "../src/tabs.js";
 import { FakeServer, token } from "./server.js";
 
 type Held = () => Promise<void> | undefined;
@@ -139,4 +140,24 @@ test("a leader whose token is refused for good leaves the lead to another tab", 
   await until(() => expect(server.lives).toHaveLength(2));
   server.lives[1]!.connect();
   await until(() => expect(b.inbox.state).toBe("live"));
+});
+
+test("a tab that is looked at again asks for the leader at once, however rarely its timers ran", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval"] }); // a hidden tab's: they never fire here
+  const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  vi.stubGlobal("document", page);
+  navigator.locks.request("any", {}, () => new Promise<void>(() => {})).catch(() => {}); // a leader that stands still
+  const asked: string[] = [];
+  const others = new BroadcastChannel("tabs");
+  others.onmessage = ({ data }) => asked.push(data.type);
+  let leads = false;
+  const tabs = joinTabs("tabs", { lead: () => (leads = true), follow: () => {}, message: () => {} });
+  page.dispatchEvent(new Event("visibilitychange"));
+  await until(() => expect(asked).toEqual(["ask"]));
+  page.dispatchEvent(new Event("visibilitychange"));
+  page.dispatchEvent(new Event("visibilitychange"));
+  await until(() => expect([leads, asked]).toEqual([true, ["ask", "ask", "here"]]));
+  tabs.close();
+  others.close();
+  vi.useRealTimers();
 });
