@@ -285,31 +285,6 @@ func TestSubscribeUnderAnOutboundPacketID(t *testing.T) {
 	})
 }
 
-func TestKeepAlive(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
-		d := w.dial(at)
-		d.send(connect{id: "a", token: "7", clean: true, keepAlive: 1}.packet(at.version))
-		d.expectConnack(0)
-		begun := time.Now()
-		d.expectEnd(codeKeepAlive)
-		if took := time.Since(begun); took < 1500*time.Millisecond || took > 4*time.Second {
-			t.Errorf("a keepalive of 1 s ended the connection after %v", took)
-		}
-	})
-}
-
-func TestKeepAliveDoesNotOverflow(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
-		d := w.dial(at)
-		d.send(connect{id: "a", token: "7", clean: true, keepAlive: 65535}.packet(at.version)) // × 1.5 is past 16 bits
-		p := d.expectConnack(0)
-		if at.version == 5 && !bytes.Contains(p, []byte{0x13, 1200 >> 8, 1200 & 0xFF}) {
-			t.Errorf("CONNACK % X does not tell the Server Keep Alive", p)
-		}
-		d.alive()
-	})
-}
-
 func TestHalfSentPacketIsCut(t *testing.T) {
 	everywhere(t, Options{PacketTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
 		d := w.login(at, "a", "7")

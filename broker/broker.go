@@ -47,6 +47,7 @@ type Options struct {
 	QueueTimeout   time.Duration // longest wait for one of those; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
 	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
 	MaxKeepAlive   time.Duration // MQTT 5 clients are told to stay below; 0 means 20m
+	WSKeepAlive    time.Duration // the same over WebSocket, where proxies close what is silent for a minute; 0 means 50s
 	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
 }
 
@@ -67,6 +68,7 @@ func (o Options) withDefaults() Options {
 	o.QueueTimeout = cmp.Or(o.QueueTimeout, 10*time.Second)
 	o.SessionTTL = cmp.Or(o.SessionTTL, 168*time.Hour)
 	o.MaxKeepAlive = cmp.Or(o.MaxKeepAlive, 20*time.Minute)
+	o.WSKeepAlive = cmp.Or(o.WSKeepAlive, 50*time.Second)
 	o.Linger = cmp.Or(o.Linger, time.Second)
 	return o
 }
@@ -90,8 +92,10 @@ func (o Options) check() error {
 			return fmt.Errorf("broker: Options.%s is negative", name)
 		}
 	}
-	if o.MaxKeepAlive < time.Second || o.MaxKeepAlive > 65535*time.Second {
-		return errors.New("broker: Options.MaxKeepAlive is not within 1s and 65535s (MQTT 5 §3.1.2.10)")
+	for name, d := range map[string]time.Duration{"MaxKeepAlive": o.MaxKeepAlive, "WSKeepAlive": o.WSKeepAlive} {
+		if d < time.Second || d > 65535*time.Second {
+			return fmt.Errorf("broker: Options.%s is not within 1s and 65535s (MQTT 5 §3.1.2.10)", name)
+		}
 	}
 	return nil
 }

@@ -285,7 +285,7 @@ func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, transport := range []string{"tcp", "ws"} {
 		at := place{transport, 5}
-		small := connect{id: "a", token: "7", clean: true, keepAlive: 60, props: []byte{propMaxPacket, 0, 0, 0, 15}}
+		small := connect{id: "a", token: "7", clean: true, keepAlive: 50, props: []byte{propMaxPacket, 0, 0, 0, 15}}
 		d := w.loginAs(at, small) // its CONNACK has just that size
 		d.send(subscribe(5, 1, 1, sinceProperty("x"), topic7))
 		d.expect("90 04 00 01 00 83")

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -188,4 +191,77 @@ func TestSubscriptionsOfOneConnectionAreBounded(t *testing.T) {
 		}
 		d.alive()
 	})
+}
+
+// Frames without a byte of MQTT are not free.
+func TestFloodsOfEmptyFrames(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"ping":                         clientFrame(0x89, nil),
+		"pong":                         clientFrame(0x8A, []byte("unsolicited")),
+		"empty message":                clientFrame(0x82, nil),
+		"empty fragments of a message": append(clientFrame(0x02, nil), clientFrame(0x80, nil)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, Options{PacketRate: 10}) // 100 at once
+			d := w.login(place{"ws", 5}, "a", "7")
+			for range 20 {
+				d.raw(frame)
+			}
+			d.alive()
+			go func() {
+				for range 150 {
+					if _, err := d.nc.Write(frame); err != nil {
+						return
+					}
+				}
+			}()
+			if last := d.last(); len(last) < 3 || last[0] != 0xE0 || last[2] != codeTooFast {
+				t.Errorf("the last packet is % X, want DISCONNECT 0x96", last)
+			}
+		})
+	}
+}
+
+func TestTLSHandshakesOfAnAddressAreRated(t *testing.T) {
+	w := newWorld(t, Options{ConnectRatePerIP: 0.25}) // one handshake a second
+	refused := 0
+	for range 20 {
+		nc, err := net.Dial("tcp", w.tls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake() != nil {
+			refused++
+		}
+		_ = nc.Close()
+	}
+	if refused == 0 || refused == 20 {
+		t.Errorf("%d of 20 handshakes refused", refused)
+	}
+	w.eventually("counted", func(s Stats) bool { return s.Limited[LimitHandshakesPerAddress] == int64(refused) })
+	if w.broker.AllowHandshake("127.0.0.1:5") {
+		t.Error("an HTTPS listener has a rate of its own")
+	}
+	w.login(place{"tcp", 5}, "a", "7").alive()
+}
+
+func TestUpgradesOfAnAddressAreRated(t *testing.T) {
+	w := newWorld(t, Options{ConnectRatePerIP: 0.25}) // one upgrade a second
+	codes := map[int]int{}
+	for range 20 {
+		res, err := http.Get("http://" + w.ws + "/mqtt") // no WebSocket, which costs as much
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if codes[res.StatusCode]++; res.StatusCode == http.StatusTooManyRequests && res.Header.Get("Retry-After") == "" {
+			t.Error("429 without Retry-After")
+		}
+	}
+	if codes[http.StatusUpgradeRequired] == 0 || codes[http.StatusTooManyRequests] == 0 {
+		t.Errorf("answered with %v", codes)
+	}
+	if n := w.broker.Stats().Limited[LimitUpgradesPerAddress]; n != int64(codes[http.StatusTooManyRequests]) {
+		t.Errorf("%d are counted", n)
+	}
 }

@@ -17,6 +17,8 @@ type gate struct {
 	closed         bool               // nobody is let in any more
 	pending        lobby              // before login, or refused and not closed yet
 	parting        map[*conn]struct{} // logged out and not closed yet
+	handshakes     buckets[netip.Prefix]
+	upgrades       buckets[netip.Prefix]
 	connects       buckets[netip.Prefix]
 	connectsOfUser buckets[bridge.UserID]
 	users          map[bridge.UserID][]*conn
@@ -28,6 +30,8 @@ func (g *gate) init(o *Options) {
 	g.o = o
 	g.pending.init()
 	g.parting = make(map[*conn]struct{})
+	g.handshakes.perSecond = arrivals * o.ConnectRatePerIP
+	g.upgrades.perSecond = arrivals * o.ConnectRatePerIP
 	g.connects.perSecond = o.ConnectRatePerIP
 	g.connectsOfUser.perSecond = o.ConnectRatePerUser
 	g.users = make(map[bridge.UserID][]*conn)
@@ -135,6 +139,25 @@ func (g *gate) shut() (connected, others []*conn) {
 		others = append(others, c)
 	}
 	return connected, others
+}
+
+// arrivals is how many TLS handshakes, and how many WebSocket upgrades, an address may
+// begin for each CONNECT of [Options.ConnectRatePerIP]. It is more than one, so that a
+// device past the rate of CONNECTs is still told so.
+const arrivals = 4
+
+// rateHandshake reports whether the address may begin a TLS handshake now.
+func (g *gate) rateHandshake(a netip.Prefix) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.handshakes.take(a, time.Now())
+}
+
+// rateUpgrade reports whether the address may ask for a WebSocket now.
+func (g *gate) rateUpgrade(a netip.Prefix) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.upgrades.take(a, time.Now())
 }
 
 // rate tells whether the address may CONNECT now.

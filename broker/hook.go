@@ -79,6 +79,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 // asked for stands, 0 being none.
 func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	most := uint16(h.b.o.MaxKeepAlive.Seconds())
+	if of(cl).ws != nil {
+		most = min(most, uint16(h.b.o.WSKeepAlive.Seconds())) // nginx's proxy_read_timeout is 60 s
+	}
 	if k := cl.State.Keepalive; cl.Properties.ProtocolVersion == 5 && (k == 0 || k > most) {
 		cl.State.Keepalive, cl.State.ServerKeepalive = most, true
 	}

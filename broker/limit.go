@@ -16,6 +16,8 @@ const (
 	LimitConnections           Limit = iota // logged in, in all
 	LimitConnectionsPerUser                 // logged in, of one user
 	LimitConnectionsPerAddress              // logged in, from one address
+	LimitHandshakesPerAddress               // TLS handshakes a second
+	LimitUpgradesPerAddress                 // WebSocket upgrades a second, refused ones included
 	LimitConnectsPerAddress                 // CONNECTs a second
 	LimitConnectsPerUser                    // CONNECTs a second
 	LimitPending                            // sockets before login, in all and from one address
@@ -30,7 +32,7 @@ const (
 )
 
 var limitNames = [limits]string{
-	"connections", "connections_per_user", "connections_per_address", "connects_per_address", "connects_per_user",
+	"connections", "connections_per_user", "connections_per_address", "handshakes_per_address", "upgrades_per_address", "connects_per_address", "connects_per_user",
 	"sockets_before_login", "connect_time", "packet_time", "packet_size", "packet_rate", "filters", "subscriptions", "proxy_header",
 }
 
@@ -65,6 +67,8 @@ func (c *conn) limitOf(err error) (l Limit, ok bool) {
 		return LimitProxyHeader, true
 	case errors.Is(err, errCrowded):
 		return LimitPending, true
+	case errors.Is(err, errHandshakes):
+		return LimitHandshakesPerAddress, true
 	case c.ending.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
 		return 0, false
 	case c.session == nil:

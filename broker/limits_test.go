@@ -115,12 +115,13 @@ func TestRateMemoryIsBounded(t *testing.T) {
 func TestBadOptionsAreRefused(t *testing.T) {
 	w := newWorld(t, Options{})
 	for name, spoil := range map[string]func(o *Options){
-		"no hub":                   func(o *Options) { o.Hub = nil },
-		"no verifier":              func(o *Options) { o.Verifier = nil },
-		"a negative limit":         func(o *Options) { o.MaxPending = -1 },
-		"a negative time":          func(o *Options) { o.WriteTimeout = -time.Second },
-		"a negative rate":          func(o *Options) { o.ConnectRatePerIP = -0.5 },
-		"a keepalive past 16 bits": func(o *Options) { o.MaxKeepAlive = 20 * time.Hour },
+		"no hub":                     func(o *Options) { o.Hub = nil },
+		"no verifier":                func(o *Options) { o.Verifier = nil },
+		"a negative limit":           func(o *Options) { o.MaxPending = -1 },
+		"a negative time":            func(o *Options) { o.WriteTimeout = -time.Second },
+		"a negative rate":            func(o *Options) { o.ConnectRatePerIP = -0.5 },
+		"a keepalive past 16 bits":   func(o *Options) { o.MaxKeepAlive = 20 * time.Hour },
+		"a keepalive under a second": func(o *Options) { o.WSKeepAlive = time.Millisecond },
 	} {
 		o := Options{Hub: w.hub, Verifier: users{}}
 		spoil(&o)

@@ -79,10 +79,29 @@ func (c *conn) arrive() error {
 			return err
 		}
 	}
-	if t, ok := c.nc.(*tls.Conn); ok {
-		return c.isolate(t.Handshake)
+	t, ok := c.nc.(*tls.Conn)
+	switch {
+	case !ok:
+		return nil
+	case !c.b.gate.rateHandshake(c.from):
+		return errHandshakes
 	}
-	return nil
+	return c.isolate(t.Handshake)
+}
+
+// errHandshakes closes a connection before its TLS handshake, whose signature costs
+// more CPU than all else before the login.
+var errHandshakes = errors.New("too many TLS handshakes from this address")
+
+// AllowHandshake reports whether remote, a host with or without a port, may begin a
+// TLS handshake now. It counts one, for an HTTPS listener that serves
+// [Broker.WebSocket]; those of ServeTCP are counted by themselves.
+func (b *Broker) AllowHandshake(remote string) bool {
+	ok := b.gate.rateHandshake(address(remote))
+	if !ok {
+		b.count.limited[LimitHandshakesPerAddress].Add(1)
+	}
+	return ok
 }
 
 // serve has mochi process the next packet that passes the wall.

@@ -23,7 +23,11 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Sec-WebSocket-Version", "13")
 	}
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
+		b.count.limited[LimitUpgradesPerAddress].Add(1)
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "1")
 		b.count.turnedAway.Add(1)
 		b.count.limited[LimitPending].Add(1)
@@ -52,6 +56,9 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 // mayUpgrade returns 0, or the HTTP status that refuses the upgrade. No answer
 // repeats anything of the request.
 func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
+	if !b.gate.rateUpgrade(address(r.RemoteAddr)) {
+		return http.StatusTooManyRequests, "too many WebSockets are opened from this address"
+	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
 	switch {
 	case r.Method != http.MethodGet:
@@ -63,7 +70,10 @@ func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
 	case err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1:
 		return http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes of base64"
 	case !b.o.Origins.Allows(r.Header.Get("Origin"), r.Host):
-		return http.StatusForbidden, "this origin is not allowed"
+		if r.Host == "" {
+			return http.StatusForbidden, "this origin is not allowed: it is not in --cors-origins, and the request has no Host to compare it with"
+		}
+		return http.StatusForbidden, "this origin is not allowed: it is neither in --cors-origins nor the request's Host, which a proxy has to pass on"
 	case !lists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
 		return http.StatusBadRequest, "the subprotocol mqtt is required"
 	case b.gate.crowded(address(r.RemoteAddr)):

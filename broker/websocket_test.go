@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -230,4 +231,30 @@ func TestTheHandlerReturns(t *testing.T) {
 	d := w.login(place{"ws", 5}, "a", "7")
 	<-returned
 	d.alive()
+}
+
+// A proxy that does not pass Host on makes the same origin look like another.
+func TestAnOriginRefusedForItsHostSaysSo(t *testing.T) {
+	w := newWorld(t, Options{})
+	for name, tt := range map[string]struct{ host, want string }{
+		"no Host":           {"", "has no Host"},
+		"the proxy's own":   {"127.0.0.1:8080", "a proxy has to pass on"},
+		"the origin's Host": {"app.example", "101 Switching"},
+	} {
+		nc, err := net.Dial("tcp", w.ws)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = nc.Close() }()
+		_ = nc.SetDeadline(time.Now().Add(patience))
+		request := strings.Replace(upgradeRequest(tt.host), "Connection:", "Origin: https://app.example\r\nConnection:", 1)
+		if _, err := nc.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 4096)
+		n, _ := nc.Read(got)
+		if !strings.Contains(string(got[:n]), tt.want) {
+			t.Errorf("%s: %s", name, got[:n])
+		}
+	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/falconalert/falconbridge/api"
@@ -30,6 +32,7 @@ func (s *server) startHTTP(context.Context) error {
 	var secure *tls.Config
 	if s.cert != nil {
 		secure = s.cert.config("h2", "http/1.1")
+		secure.GetConfigForClient = s.rateHandshake
 	}
 	ln, err := s.listen("http-addr", s.c.http, secure)
 	if err != nil {
@@ -40,6 +43,20 @@ func (s *server) startHTTP(context.Context) error {
 	s.serveHTTP("HTTP", ln, srv)
 	s.undo.add("clients", s.c.drainTime+clientsRest, func(ctx context.Context) error { return s.release(ctx, srv) })
 	return nil
+}
+
+// rateHandshake refuses a TLS handshake past the rate of its address, when its first
+// message has come and before the signature is made. A trusted proxy stands for many
+// addresses, and is not rated.
+func (s *server) rateHandshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	remote := hello.Conn.RemoteAddr().String()
+	if p, err := netip.ParseAddrPort(remote); err == nil && s.c.proxies.Trusts(p.Addr().Unmap()) {
+		return nil, nil
+	}
+	if !s.broker.AllowHandshake(remote) {
+		return nil, errors.New("too many TLS handshakes from this address")
+	}
+	return nil, nil
 }
 
 // sharedRate is the rate that all nodes allow together, where Redis is the bus; nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -75,15 +76,16 @@ func (m *metrics) refreshed(err error) {
 	m.keySet.WithLabelValues(result).Inc()
 }
 
-// watch counts and times what next answers. WebSockets pass by: they last for
-// hours, and the broker counts them.
+// watch counts and times the responses of next. A WebSocket is counted as its
+// upgrade, with code 101, and not timed.
 func (m *metrics) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sw := &statusWriter{ResponseWriter: w}
 		if r.URL.Path == "/mqtt" {
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(sw, r)
+			m.requests.WithLabelValues(routeOf(r), strconv.Itoa(cmp.Or(sw.status, http.StatusSwitchingProtocols))).Inc()
 			return
 		}
-		sw := &statusWriter{ResponseWriter: w}
 		begun := time.Now()
 		next.ServeHTTP(sw, r)
 		route := routeOf(r)

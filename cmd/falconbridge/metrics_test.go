@@ -20,6 +20,7 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications/count", nil, 200, nil)
 	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/some/long/path/of/a/stranger", nil, 404, nil)
 	caller{base: p.HTTP}.do(t, "GET", "/", nil, 200, nil)
+	caller{base: p.HTTP}.do(t, "GET", "/mqtt", nil, 426, nil)
 
 	var text string
 	admin := caller{base: p.Admin}
@@ -34,6 +35,9 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 		`falconbridge_http_requests_total{code="200",route="GET /notifications/count"} 1`,
 		`falconbridge_http_requests_total{code="404",route="other"} 1`,
 		`falconbridge_http_requests_total{code="200",route="pages"} 1`,
+		`falconbridge_http_requests_total{code="426",route="GET /mqtt"} 1`,
+		`falconbridge_limited_total{limit="handshakes_per_address"} 0`,
+		`falconbridge_limited_total{limit="upgrades_per_address"} 0`,
 		`falconbridge_http_request_duration_seconds_count{route="POST /notifications"} 1`,
 		`falconbridge_ready{part="database"} 1`,
 		`falconbridge_ready{part="bus"} 1`,

@@ -69,6 +69,34 @@ func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {
 	}
 }
 
+// A handshake costs a signature, before any request can be refused.
+func TestTLSHandshakesOfOneAddressAreRated(t *testing.T) {
+	t.Parallel()
+	f := testserver.Certificate(t)
+	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
+	for setting, refused := range map[string]bool{"30/m": true, "off": false} {
+		p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key, "--connect-rate-per-ip="+setting)
+		for _, addr := range []string{mqtts, strings.TrimPrefix(p.HTTP, "http://")} {
+			failed := 0
+			for range 20 {
+				d := tls.Dialer{Config: trust(t, f)}
+				c, err := d.DialContext(t.Context(), "tcp", addr)
+				if err != nil {
+					failed++
+					continue
+				}
+				_ = c.Close()
+			}
+			if (failed > 0) != refused {
+				t.Errorf("--connect-rate-per-ip=%s: %s refuses %d of 20 handshakes", setting, addr, failed)
+			}
+		}
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAChangedCertificateIsServedWithoutARestart(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)

@@ -97,7 +97,7 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 	}
 	pause(ctx, i.Settle)
 	w.Held = t.resident()
-	i.keep(ctx, ds)
+	i.keep(ctx, ds, t.pingEvery())
 	closeAll(ds)
 	wg.Wait()
 	pause(ctx, i.Settle)
@@ -105,18 +105,24 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 	return w, nil
 }
 
-// pingEvery is how often a held connection says that it lives; half its keepalive.
-const pingEvery = 150 * time.Second
+// pingEvery is how often a held connection says that it lives: half its keepalive, which
+// over WebSocket is the Server Keep Alive of 50 s.
+func (t *Target) pingEvery() time.Duration {
+	if s := t.Devices.Scheme; s == "ws" || s == "wss" {
+		return 25 * time.Second
+	}
+	return 150 * time.Second
+}
 
 // keep holds the connections for the time that was asked for.
-func (i Idle) keep(ctx context.Context, ds []*device) {
+func (i Idle) keep(ctx context.Context, ds []*device, every time.Duration) {
 	end := time.Now().Add(i.Hold)
 	for ctx.Err() == nil {
 		left := time.Until(end)
 		if left <= 0 {
 			return
 		}
-		pause(ctx, min(left, pingEvery))
+		pause(ctx, min(left, every))
 		if time.Until(end) > 0 {
 			for _, d := range ds {
 				d.ping()
