@@ -85,3 +85,16 @@ func TestWhatCannotBeSupportedIsRefusedByNameWithoutThePassword(t *testing.T) {
 		}
 	}
 }
+
+// A plain connection is warned about where it leaves the machine.
+func TestOnlySocketsAndLoopbackAreLocal(t *testing.T) {
+	for url, want := range map[string]bool{
+		"postgres://u@127.0.0.1/d": true, "postgres://u@localhost/d": true, "postgres://u@[::1]/d": true, "postgres:///d?host=/run/pg&user=u": true,
+		"postgres://u@db/d": false, "postgres://u@10.0.0.1/d": false, "postgres://u@localhost,db/d": false,
+	} {
+		c, err := Parse(url)
+		if err != nil || c.Local() != want {
+			t.Errorf("%s: local %v, %v", url, !want, err)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (b *Bus) dial(ctx context.Context, notified func(channel, payload string)) 
 	defer cancel()
 	pg, err := b.server.Connect(ctx, pgconnect.Session{Part: "bus", Notified: notified})
 	if err != nil {
-		return nil, fmt.Errorf("Postgres: %w", err)
+		return nil, fmt.Errorf("dial the bus: %w", err)
 	}
 	return pg, nil
 }
