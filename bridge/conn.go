@@ -54,6 +54,7 @@ type Conn struct {
 // It fails with ErrUnavailable while the database is away.
 func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
 	r.Expiry = min(r.Expiry, h.o.SessionTTL)
+	epoch := h.o.Epoch()
 	h.endOlder(r.Device)
 	if err := h.flushDevice(ctx, r.Device); err != nil {
 		return nil, false, fmt.Errorf("flush the cursor of the former connection: %w", err)
@@ -85,6 +86,9 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.jump(start)
 	}
 	c.register()
+	if h.o.Epoch() != epoch { // the session may be of the former epoch, whose connections were ended before this one was known
+		c.end(EndEpoch)
+	}
 	if h.o.Bus != nil {
 		h.o.Bus.Publish(Hint{Type: HintTakeover, User: r.Device.User, ClientID: r.Device.ClientID, Gen: s.Generation, Node: h.o.Node})
 	}

@@ -285,30 +285,32 @@ func (l *memLog) Now(context.Context) (Position, error) {
 	return Position(strconv.Itoa(len(l.rows))), nil
 }
 
-func (l *memLog) Since(_ context.Context, p Position, limit int) ([]Notification, Position, error) {
+func (l *memLog) Since(_ context.Context, p Position, limit int) ([]Notification, Position, bool, error) {
 	l.read()
 	leave, err := l.enter()
 	if err != nil {
-		return nil, p, err
+		return nil, p, false, err
 	}
 	defer leave()
 	from, _ := strconv.Atoi(string(p))
 	to := min(from+limit, len(l.rows))
-	return slices.Clone(l.rows[from:to]), Position(strconv.Itoa(to)), nil
+	return slices.Clone(l.rows[from:to]), Position(strconv.Itoa(to)), to-from == limit, nil
 }
 
-func (l *memLog) Changed(_ context.Context, p Position) ([]Change, Position, error) {
+func (l *memLog) Changed(_ context.Context, p Position, limit int) ([]Change, Position, bool, error) {
 	leave, err := l.enter()
 	if err != nil {
-		return nil, p, err
+		return nil, p, false, err
 	}
 	defer leave()
 	from, _ := strconv.Atoi(string(p))
+	from = min(from, len(l.rows))
+	to := min(from+limit, len(l.rows))
 	var out []Change
-	for _, n := range l.rows[min(from, len(l.rows)):] {
+	for _, n := range l.rows[from:to] {
 		out = append(out, Change{n.User, n.Seq})
 	}
-	return out, Position(strconv.Itoa(len(l.rows))), nil
+	return out, Position(strconv.Itoa(to)), to-from == limit, nil
 }
 
 func (l *memLog) Retained(_ context.Context, after UserID, limit int) ([]Notification, error) {

@@ -14,14 +14,16 @@ type Feed interface {
 	// Now is the position of this moment.
 	Now(ctx context.Context) (Position, error)
 
-	// Since returns at most limit deliverable notifications that became visible
-	// after p, and the position behind them. No rows: nothing is new.
-	Since(ctx context.Context, p Position, limit int) ([]Notification, Position, error)
+	// Since reads at most limit notifications that became visible after p and returns
+	// those that are deliverable, and the position behind all it read. more reports
+	// that it stopped at limit; otherwise nothing else is new.
+	Since(ctx context.Context, p Position, limit int) (items []Notification, next Position, more bool, err error)
 
-	// Changed returns the users with deliverable notifications that became
-	// visible after p, each once with the last seq, and the position of this
-	// moment.
-	Changed(ctx context.Context, p Position) ([]Change, Position, error)
+	// Changed reads at most limit notifications that became visible after p, and about
+	// as many that it may have read before, and returns their users, each with the
+	// last seq, where one is deliverable. more reports that it stopped at limit. Its
+	// positions are its own: of Since and Now it takes those, Since takes none of its.
+	Changed(ctx context.Context, p Position, limit int) (changes []Change, next Position, more bool, err error)
 
 	// Retained returns the retained message of at most limit users with an id
 	// greater than after, ordered by user id.

@@ -52,12 +52,12 @@ func (s *stream) read(ctx context.Context, h *Hub, limit int) ([]Notification, e
 		}
 		return items, nil
 	}
-	items, pos, err := h.o.Feed.Since(ctx, s.pos, limit)
+	items, pos, more, err := h.o.Feed.Since(ctx, s.pos, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the feed: %w", err)
 	}
-	s.pos = pos
-	switch s.more = len(items) == limit; {
+	s.pos, s.more = pos, more
+	switch {
 	case !s.more:
 		s.caughtUp, s.endless = true, time.Time{}
 	case s.caughtUp && s.endless.IsZero():

@@ -59,36 +59,28 @@ func (h *Hub) every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
+// sweepStep is how many notifications a step of the sweep reads at most.
+const sweepStep = 5000
+
 // sweeper repairs lost hints: it asks which users' logs grew since it last
-// looked, and wakes them. After a failed read it looks again soon, and wakes the
+// looked, and wakes them. After a failed read it looks again soon, and then wakes the
 // pumps that wait for the database.
 func (h *Hub) sweeper(ctx context.Context) {
-	var pos Position
-	known := false
-	tick := time.NewTicker(h.o.Sweep)
+	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
-	retry := time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer retry.Stop()
-	for {
-		q, cancel := context.WithTimeout(ctx, h.o.Query)
-		if !known {
-			p, err := h.o.Feed.Now(q)
-			if pos = p; err == nil {
-				known = true
-				h.wakeAll(true) // what came before the first position
-			}
-		} else if changes, p, err := h.o.Feed.Changed(q, pos); err != nil {
-			h.failed.Store(true)
-		} else {
-			pos = p
-			for _, c := range changes {
-				h.Hint(Hint{Type: HintAppended, User: c.User, Seq: c.Last}) // no news to most pumps
-			}
+	var pos Position
+	for ctx.Err() == nil {
+		next, more, err := h.sweepOnce(ctx, pos)
+		if err == nil {
+			pos = next
 			if h.failed.Swap(false) {
 				h.wakeAll(false)
 			}
+			if more {
+				continue
+			}
 		}
-		cancel()
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
@@ -97,11 +89,32 @@ func (h *Hub) sweeper(ctx context.Context) {
 				wait = false
 			case <-h.sweep:
 				wait = false
-			case <-retry.C:
-				wait = known && !h.failed.Load()
+			case <-retry.C: // where this sweep failed, or a pump's read since
+				wait = pos != "" && !h.failed.Load()
 			}
 		}
 	}
+}
+
+// sweepOnce is one step of the sweep, from pos; "" is before the first one.
+func (h *Hub) sweepOnce(ctx context.Context, pos Position) (next Position, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
+	defer cancel()
+	if pos == "" {
+		if next, err = h.o.Feed.Now(ctx); err == nil {
+			h.wakeAll(true) // what came before the first position
+		}
+		return next, false, err
+	}
+	changes, next, more, err := h.o.Feed.Changed(ctx, pos, sweepStep)
+	if err != nil {
+		h.failed.Store(true)
+		return pos, false, err
+	}
+	for _, c := range changes {
+		h.Hint(Hint{Type: HintAppended, User: c.User, Seq: c.Last}) // no news to most pumps
+	}
+	return next, more, nil
 }
 
 // wakeAll starts the pumps that are behind; with force, every one.

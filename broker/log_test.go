@@ -184,12 +184,12 @@ func (l *memLog) Now(context.Context) (bridge.Position, error) {
 	return bridge.Position(strconv.Itoa(0)), nil
 }
 
-func (l *memLog) Since(_ context.Context, p bridge.Position, _ int) ([]bridge.Notification, bridge.Position, error) {
-	return nil, p, nil
+func (l *memLog) Since(_ context.Context, p bridge.Position, _ int) ([]bridge.Notification, bridge.Position, bool, error) {
+	return nil, p, false, nil
 }
 
-func (l *memLog) Changed(_ context.Context, p bridge.Position) ([]bridge.Change, bridge.Position, error) {
-	return nil, p, nil
+func (l *memLog) Changed(_ context.Context, p bridge.Position, _ int) ([]bridge.Change, bridge.Position, bool, error) {
+	return nil, p, false, nil
 }
 
 func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {

@@ -72,11 +72,20 @@ func moves(as []bridge.Advance) (moved, ended []move) {
 	return moved, ended
 }
 
-// advance is falcon_advance for SQLite: one statement for the cursors that move and
+// advance is falcon_advance for SQLite, also for connections of a former epoch: one statement for the cursors that move and
 // one for the sessions that end. A statement each would parse them all while other
 // writers wait.
 func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
 	moved, ended := moves(as)
+	floor, err := d.generationFloor(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for i := range moved {
+		if m := &moved[i]; m.Generation <= floor {
+			m.Acked, m.Leap, m.Sent = 0, 0, -1 // its cursor counts in a log that is gone
+		}
+	}
 	if len(moved) > 0 {
 		a := tx.NewSelect().TableExpr("moves AS m").ColumnExpr("m.*").ColumnExpr("coalesce(i.last_seq, 0) AS last").
 			ColumnExpr("? AS at", d.clock()).Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id")

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type epoch struct {
 	mu   sync.RWMutex
 	name string // "" until the schema is there
 	tick int64
+	edge position      // what lies below was appended before this epoch
 	wake chan struct{} // look at once
 	once sync.Once
 }
@@ -48,6 +50,13 @@ func (d *DB) Epoch() string {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
 	return d.epoch.name
+}
+
+// began returns the epoch's name, and the position where it began.
+func (e *epoch) began() (name string, edge position) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.name, e.edge
 }
 
 // watchEpoch looks every EpochEvery, and at once after a broken connection.
@@ -111,6 +120,7 @@ func (d *DB) leaveEpoch() {
 type life struct {
 	epoch, mark string
 	tick        int64
+	edge        position
 }
 
 // checkEpoch raises the tick and begins a new epoch where the log went back.
@@ -135,6 +145,9 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		if m, err = readMeta(ctx, tx); err != nil {
 			return err
 		}
+		if m.edge, err = d.readEdge(ctx, tx); err != nil {
+			return err
+		}
 		if d.dialect == SQLite {
 			if last, err = lastID(ctx, tx); err != nil {
 				return err
@@ -153,7 +166,11 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 			return nil
 		}
 		m.epoch, m.mark = newEpoch(), mark
-		return d.beginEpoch(ctx, tx, m)
+		if err := d.beginEpoch(ctx, tx, m); err != nil {
+			return err
+		}
+		m.edge, err = d.readEdge(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return d.fail("look at the epoch", err)
@@ -163,7 +180,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	}
 	d.epoch.mu.Lock()
 	if m.epoch != d.epoch.name || m.tick > d.epoch.tick {
-		d.epoch.name, d.epoch.tick = m.epoch, m.tick
+		d.epoch.name, d.epoch.tick, d.epoch.edge = m.epoch, m.tick, m.edge
 	}
 	d.epoch.mu.Unlock()
 	if d.dialect == SQLite {
@@ -200,6 +217,31 @@ func readMeta(ctx context.Context, tx bun.Tx) (m life, err error) {
 	return m, err
 }
 
+// readEdge reads where the current epoch began in the order over all users. A log that
+// was never restored has none.
+func (d *DB) readEdge(ctx context.Context, tx bun.Tx) (p position, err error) {
+	q := tx.NewSelect().TableExpr("falcon_epochs AS e").Order("e.number DESC").Limit(1)
+	if d.dialect == Postgres {
+		err = q.ColumnExpr("e.next_xid").Scan(ctx, &p.xid)
+	} else {
+		err = q.ColumnExpr("e.last_id").Scan(ctx, &p.id)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return p, err
+}
+
+// generationFloor is the highest generation of the former epochs; 0 where there are
+// none, as generations begin at 1.
+func (d *DB) generationFloor(ctx context.Context, tx bun.Tx) (floor int64, err error) {
+	err = tx.NewSelect().TableExpr("falcon_epochs AS e").Column("generation").Order("number DESC").Limit(1).Scan(ctx, &floor)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return floor, err
+}
+
 func newEpoch() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
@@ -210,46 +252,53 @@ func newEpoch() string {
 // restore every new connection must come after all that live.
 const generationLeap = 1 << 32
 
-// beginEpoch stores m and makes what the log's former life left behind safe: no
-// cursor stands in the future, no live connection moves one (generation 0
-// matches none), and no feed position hides a row.
+// beginEpoch stores m and where the former epochs end: everything that sessions,
+// notifications and positions say is read against that, so the work does not grow
+// with the data. A row of falcon_nodes is all that is touched of a node: sessions
+// that were open in the former epoch expire as if their connections ended now.
 func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life) error {
-	leap := "UPDATE falcon_meta SET value = CAST(CAST(value AS bigint) + ?0 AS text) WHERE key = 'generation'"
-	least := "min"
-	if d.dialect == Postgres {
-		leap = "SELECT setval('falcon_generation', nextval('falcon_generation') + ?0)"
-		least = "least"
-	}
-	last := "coalesce((SELECT i.last_seq FROM falcon_inboxes i WHERE i.user_id = falcon_sessions.user_id), 0)"
-	steps := []struct {
+	for _, s := range []struct {
 		query string
 		args  []any
 	}{
 		{"INSERT INTO falcon_meta (key, value) VALUES ('epoch', ?), ('mark', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
 			[]any{m.epoch, m.mark}},
-		{"UPDATE falcon_sessions SET generation = 0, node = '', sent_seq = -1, " +
-			"expires_at = CASE WHEN expires_at > 0 THEN expires_at ELSE ?0 + expiry_ms END, " +
-			"acked_seq = " + least + "(acked_seq, " + last + "), from_seq = " + least + "(from_seq, " + last + ")", []any{nowMillis()}},
-		{leap, []any{generationLeap}},
-	}
-	if d.dialect == Postgres {
-		// A dump restored into another cluster brings transaction ids that this
-		// one has not reached: the feed would not show those rows for long.
-		next := "pg_snapshot_xmax(pg_current_snapshot())"
-		steps = append([]struct {
-			query string
-			args  []any
-		}{{"SET LOCAL statement_timeout = 0", nil},
-			{"UPDATE falcon_notifications SET xid = '3' WHERE xid >= " + next, nil},
-			{"UPDATE falcon_inboxes SET last_xid = '3' WHERE last_xid >= " + next, nil}}, steps...)
-	}
-	for _, s := range steps {
+		{"UPDATE falcon_nodes SET beat_at = ?", []any{nowMillis()}},
+	} {
 		if _, err := tx.ExecContext(ctx, s.query, s.args...); err != nil {
 			return err
 		}
 	}
-	return nil
+	leap := "UPDATE falcon_meta SET value = CAST(CAST(value AS bigint) + ? AS text) WHERE key = 'generation' RETURNING CAST(value AS bigint)"
+	last, insert := lastIDSQLite, "INSERT INTO falcon_epochs (name, generation, last_id, begun_at) VALUES (?, ?, ?, ?)"
+	if d.dialect == Postgres {
+		leap = "SELECT setval('falcon_generation', nextval('falcon_generation') + ?)"
+		last, insert = lastIDPostgres, insertEpochPostgres
+	}
+	var generation, lastID int64
+	if err := tx.QueryRowContext(ctx, leap, generationLeap).Scan(&generation); err != nil {
+		return err
+	}
+	if err := tx.QueryRowContext(ctx, last).Scan(&lastID); err != nil {
+		return err
+	}
+	d.generations.leave(generation)
+	_, err := tx.ExecContext(ctx, insert, m.epoch, generation, lastID, nowMillis())
+	return err
 }
+
+// insertEpochPostgres takes its snapshot after the last id was read: whoever drew an
+// id up to that one had its xid by then, so that xid lies below next_xid.
+const insertEpochPostgres = "INSERT INTO falcon_epochs (name, generation, last_id, begun_at, next_xid) " +
+	"VALUES (?, ?, ?, ?, pg_snapshot_xmax(pg_current_snapshot()))"
+
+// The highest id that was given to a notification, whether or not it is still there.
+// A sequence that was left behind its table by a restore does not count.
+const (
+	lastIDSQLite   = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'"
+	lastIDPostgres = "SELECT greatest(coalesce(pg_sequence_last_value(pg_get_serial_sequence('falcon_notifications', 'id')::regclass), 0), " +
+		"(SELECT coalesce(max(id), 0) FROM falcon_notifications))"
+)
 
 // mark identifies the database's own life. On Postgres: the cluster, its
 // timeline (a recovery to a point in time or a promoted standby begins another),

@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -116,8 +118,9 @@ func TestARestoredSQLiteFileBeginsANewEpoch(t *testing.T) {
 // stands at seq.
 func storeSession(t *testing.T, d *DB, seq int) {
 	t.Helper()
+	exec(t, d, "INSERT INTO falcon_nodes (id, started_at, beat_at) VALUES ('n', 5, 5)") // as the backup has it
 	exec(t, d, "INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, used_at, subscribed, from_seq, acked_seq, sent_seq) "+
-		"VALUES ('u', 'c', 9, 'n', 1000, 5, ?, 0, ?, ?)", true, seq, seq)
+		"VALUES ('u', 'c', 9, 'n', 3600000, 5, ?, 0, ?, ?)", true, seq, seq)
 }
 
 func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
@@ -150,21 +153,25 @@ func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
 		}
-		if n := number(t, d, "SELECT acked_seq FROM falcon_sessions"); n != 3 {
-			t.Errorf("the cursor stands at %d, the log ends at 3", n)
+		mustAppend(t, d, one("u", "new"))
+		if n := number(t, d, "SELECT acked_seq FROM falcon_sessions"); n != 9 {
+			t.Errorf("a session was rewritten, it stands at %d", n)
 		}
-		if n := number(t, d, "SELECT count(*) FROM falcon_sessions WHERE generation = 0 AND node = '' AND expires_at > 0"); n != 1 {
-			t.Error("a live connection may still move the cursor")
+		must(t, d.Advance(testContext(t), []bridge.Advance{{Device: dev("u", "c"), Generation: 9, Acked: 4, Sent: 4, From: 4}}))
+		if n := number(t, d, "SELECT from_seq FROM falcon_sessions"); n != 0 {
+			t.Error("a connection of the former epoch moves the cursor")
 		}
+		s := openAs(t, d, bridge.OpenSession{Device: dev("u", "c"), Node: "n", Expiry: time.Hour})
+		if !s.Present || s.Acked != 3 {
+			t.Errorf("%+v, want the cursor at the end of the restored log, 3", s)
+		}
+		if got, _ := drain(t, d, p, 10); !slices.Equal(got, []string{"u4"}) {
+			t.Errorf("a position of the former epoch gives %v, want what was appended since", got)
+		}
+		_, p, _, err = d.Changed(testContext(t), p, 10)
+		must(t, err)
 		mustAppend(t, d, one("u", "t"))
-		if ns, _, err := d.Since(testContext(t), p, 10); err != nil || len(ns) != 4 {
-			t.Errorf("a position of the former epoch gives %d rows, want all 4: %v", len(ns), err)
-		}
-		if _, p, err = d.Changed(testContext(t), p); err != nil {
-			t.Fatal(err)
-		}
-		mustAppend(t, d, one("u", "t"))
-		if cs, _, err := d.Changed(testContext(t), p); err != nil || len(cs) != 1 || cs[0].Last != 5 {
+		if cs, _, _, err := d.Changed(testContext(t), p, 10); err != nil || len(cs) != 1 || cs[0].Last != 5 {
 			t.Errorf("the sweep found %v, %v", cs, err)
 		}
 	})
@@ -181,7 +188,14 @@ func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
 		t.Fatalf("the epoch is %s, was %s, %v", d.Epoch(), epoch, err)
 	}
 	mustAppend(t, d, one("u", "t"))
-	if got, _ := drain(t, d, "", 10); len(got) != 2 {
-		t.Errorf("the feed shows %v", got)
+	if got, _ := drain(t, d, "", 1); !slices.Equal(got, []string{"u2"}) {
+		t.Errorf("the feed shows %v, want only what is new", got)
+	}
+	if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE xid = '4611686018427387904'"); n != 1 {
+		t.Error("a notification was rewritten, or the next one took its xid")
+	}
+	ns, err := d.LatestAt(testContext(t), []bridge.UserID{"u"}, "")
+	if err != nil || len(ns) != 1 || ns[0].Seq != 1 {
+		t.Errorf("before the feed, the latest is %v, %v", ns, err)
 	}
 }

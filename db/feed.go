@@ -25,37 +25,56 @@ import (
 //
 // What a long transaction delays: while any transaction of the cluster that
 // wrote something stays open, Since shows nothing that began after it, so
-// operators' wildcard subscriptions and the relay wait. Changed looks above the
-// horizon and repeats itself instead, so the sweep does not wait; nor does
-// anything that reads one user's log.
+// operators' wildcard subscriptions and the relay wait. The sweep does not, see
+// sweep.go; nor does anything that reads one user's log.
+//
+// What a restore brings: a dump read into another cluster holds xids that mean
+// nothing here. They are known by lying at or above the first xid of an epoch whose
+// ids are higher, and such rows are no news, so the feed passes them over. A restored
+// standby or base backup goes on with the xids it had.
+//
+// A call reads at most limit rows, deliverable or not, so a long stretch of muted
+// rows is read in as many calls as it needs.
 
 // position is a bridge.Position: <epoch>/<xid>:<id>, on SQLite with xid 0. One of
-// another epoch means nothing here.
+// another epoch is bounded by where the current epoch began.
 type position struct {
 	xid uint64
 	id  int64
 }
 
-func (d *DB) position(p bridge.Position) (pos position, ok bool, err error) {
+func (d *DB) position(p bridge.Position) (pos position, err error) {
 	if p == "" {
-		return position{}, true, nil
+		return position{}, nil
 	}
 	life, rest, _ := strings.Cut(string(p), "/")
-	xid, id, found := strings.Cut(rest, ":")
-	if !found {
-		return pos, false, fmt.Errorf("%q is not a position of the feed", p)
+	if pos, err = parsePosition(rest); err != nil {
+		return pos, err
 	}
-	if pos.xid, err = strconv.ParseUint(xid, 10, 64); err != nil {
-		return pos, false, fmt.Errorf("a position of the feed: %w", err)
+	if name, edge := d.epoch.began(); life != name && before(edge, pos) {
+		pos = edge
 	}
-	if pos.id, err = strconv.ParseInt(id, 10, 64); err != nil {
-		return pos, false, fmt.Errorf("a position of the feed: %w", err)
-	}
-	return pos, life == d.Epoch(), nil
+	return pos, nil
 }
 
+func parsePosition(s string) (p position, err error) {
+	xid, id, found := strings.Cut(s, ":")
+	if !found {
+		return p, fmt.Errorf("%q is not a position of the feed", s)
+	}
+	if p.xid, err = strconv.ParseUint(xid, 10, 64); err != nil {
+		return p, fmt.Errorf("a position of the feed: %w", err)
+	}
+	if p.id, err = strconv.ParseInt(id, 10, 64); err != nil {
+		return p, fmt.Errorf("a position of the feed: %w", err)
+	}
+	return p, nil
+}
+
+func (p position) String() string { return fmt.Sprintf("%d:%d", p.xid, p.id) }
+
 func (d *DB) opaque(p position) bridge.Position {
-	return bridge.Position(fmt.Sprintf("%s/%d:%d", d.Epoch(), p.xid, p.id))
+	return bridge.Position(d.Epoch() + "/" + p.String())
 }
 
 // horizon is where the order ends for now: below it nothing is missing.
@@ -84,93 +103,62 @@ func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 type fedNotification struct {
 	notification `bun:",extend"`
 
-	Xid uint64 `bun:",scanonly"`
+	Xid     uint64 `bun:",scanonly"`
+	Deliver bool   `bun:",scanonly"` // its user sees it
 }
 
 // deliverable leaves out what its user does not see. The inbox is asked for as a
 // scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
 const deliverable = "NOT n.muted AND (SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
 
+// foreignRow selects rows that came with a dump of another cluster.
+const foreignRow = "EXISTS (SELECT FROM falcon_epochs AS e WHERE n.id <= e.last_id AND n.xid >= e.next_xid)"
+
 // feed finds at most limit rows behind from and before end, in the feed's order:
 // a range of falcon_notifications_feed, or of SQLite's primary key.
 func (d *DB) feed(rows *[]fedNotification, from, end position, limit int) *bun.SelectQuery {
-	q := d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").Where(deliverable).Limit(int64(limit))
+	q := d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").Limit(int64(limit))
 	if d.dialect == Postgres {
-		return q.ColumnExpr("n.xid").Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).
+		return q.ColumnExpr("n.xid").ColumnExpr(deliverable+" AND NOT "+foreignRow+" AS deliver").
+			Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).
 			Where("n.xid < ?::xid8", xid8(end.xid)).Order("n.xid", "n.id")
 	}
-	return q.Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
+	return q.ColumnExpr(deliverable+" AS deliver").Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
 }
 
-// news finds the users with notifications behind from, and the last seq of each.
-// Postgres asks for the inbox once a user; SQLite would read all notifications by
-// user for such groups.
-func (d *DB) news(from position) *bun.SelectQuery {
-	q := d.read.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("max(n.seq) AS seq").Group("n.user_id")
-	if d.dialect == SQLite {
-		return q.Where("n.id > ?", from.id).Where(deliverable)
-	}
-	q.Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).Where("NOT n.muted")
-	return d.read.NewSelect().ColumnExpr("c.user_id, c.seq").TableExpr("(?) AS c", q).
-		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = c.user_id)")
-}
-
-// Since implements bridge.Feed. A position of another epoch counts as "", the
-// beginning: what the restored log holds is news.
-func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, error) {
+// Since implements bridge.Feed.
+func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) (out []bridge.Notification, next bridge.Position, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	from, ok, err := d.position(p)
+	from, err := d.position(p)
 	if err != nil {
-		return nil, p, err
-	}
-	if !ok {
-		from = position{}
+		return nil, p, false, err
 	}
 	end, err := d.horizon(ctx)
 	if err != nil {
-		return nil, p, d.fail("read the feed", err)
+		return nil, p, false, d.fail("read the feed", err)
 	}
 	var rows []fedNotification
 	if err := d.feed(&rows, from, end, limit).Scan(ctx); err != nil {
-		return nil, p, d.fail("read the feed", err)
+		return nil, p, false, d.fail("read the feed", err)
 	}
-	if len(rows) == limit { // there may be more before the horizon
+	if more = len(rows) == limit; more { // there may be more before the horizon
 		end = position{rows[limit-1].Xid, rows[limit-1].ID}
-	} else if ok && before(end, from) {
+	} else if before(end, from) {
 		end = from // the horizon stood behind p's last row
 	}
-	return domains(rows, func(n *fedNotification) bridge.Notification { return n.domain() }), d.opaque(end), nil
+	for i := range rows {
+		if rows[i].Deliver {
+			out = append(out, rows[i].domain())
+		}
+	}
+	return out, d.opaque(end), more, nil
 }
 
 func before(a, b position) bool { return a.xid < b.xid || a.xid == b.xid && a.id < b.id }
 
 // xid8 is written as text: Bun has no unsigned literal, and xid8 no cast from bigint.
 func xid8(x uint64) string { return strconv.FormatUint(x, 10) }
-
-// Changed implements bridge.Feed. It may name users again whose rows are younger
-// than the oldest open transaction. A position of another epoch counts as now:
-// devices connect anew then, and read their logs.
-func (d *DB) Changed(ctx context.Context, p bridge.Position) ([]bridge.Change, bridge.Position, error) {
-	ctx, cancel := bound(ctx)
-	defer cancel()
-	from, ok, err := d.position(p)
-	if err != nil {
-		return nil, p, err
-	}
-	end, err := d.horizon(ctx) // before the rows: what commits between comes again
-	if err != nil {
-		return nil, p, d.fail("look what changed", err)
-	}
-	if !ok {
-		return nil, d.opaque(end), nil
-	}
-	var rows []notification
-	if err := d.news(from).Scan(ctx, &rows); err != nil {
-		return nil, p, d.fail("look what changed", err)
-	}
-	return domains(rows, func(n *notification) bridge.Change { return bridge.Change{User: n.UserID, Last: n.Seq} }), d.opaque(end), nil
-}
 
 // latests finds the newest row of each inbox, of those that last selects, where it
 // is listed; i is the inbox. It takes the row from the index (user_id, seq). SQLite

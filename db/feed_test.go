@@ -14,14 +14,17 @@ func drain(t *testing.T, d *DB, p bridge.Position, limit int) ([]string, bridge.
 	t.Helper()
 	var out []string
 	for {
-		ns, next, err := d.Since(testContext(t), p, limit)
+		ns, next, more, err := d.Since(testContext(t), p, limit)
 		if err != nil {
 			t.Fatalf("since: %v", err)
+		}
+		if len(ns) > limit {
+			t.Fatalf("%d rows at once, of at most %d", len(ns), limit)
 		}
 		for _, n := range ns {
 			out = append(out, fmt.Sprintf("%s%d", n.User, n.Seq))
 		}
-		if p = next; len(ns) == 0 {
+		if p = next; !more {
 			return out, p
 		}
 	}
@@ -53,11 +56,11 @@ func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
 		if !slices.Equal(got, []string{"a5"}) {
 			t.Errorf("since now: %v, want a5 only", got)
 		}
-		changes, _, err := d.Changed(testContext(t), now)
+		changes, _, _, err := d.Changed(testContext(t), now, 10)
 		if err != nil || !slices.Equal(changes, []bridge.Change{{User: "a", Last: 5}}) {
 			t.Errorf("changed: %v, %v", changes, err)
 		}
-		if changes, _, err = d.Changed(testContext(t), end); err != nil || len(changes) != 0 {
+		if changes, _, _, err = d.Changed(testContext(t), end, 10); err != nil || len(changes) != 0 {
 			t.Errorf("changed behind the end: %v, %v", changes, err)
 		}
 	})
@@ -102,7 +105,7 @@ func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
 	if got, _ := drain(t, d, p, 10); len(got) != 0 {
 		t.Errorf("while an older transaction is open the feed shows %v", got)
 	}
-	changes, _, err := d.Changed(ctx, p)
+	changes, _, _, err := d.Changed(ctx, p, 10)
 	if err != nil || len(changes) != 2 {
 		t.Errorf("the sweep must not wait for it: %v, %v", changes, err)
 	}
@@ -188,4 +191,64 @@ func TestHeadAndSkip(t *testing.T) {
 			t.Errorf("the head after the last row was deleted: %+v, %v", h, err)
 		}
 	})
+}
+
+// changedUsers follows the sweep from p, and fails where a call reads more than about
+// two steps of limit rows.
+func changedUsers(t *testing.T, d *DB, p bridge.Position, limit int) (users []bridge.UserID, next bridge.Position) {
+	t.Helper()
+	for more := true; more; {
+		var cs []bridge.Change
+		var err error
+		cs, p, more, err = d.Changed(testContext(t), p, limit)
+		must(t, err)
+		if len(cs) > 2*limit {
+			t.Fatalf("%d users from one call, steps have %d rows", len(cs), limit)
+		}
+		for _, c := range cs {
+			if !slices.Contains(users, c.User) {
+				users = append(users, c.User)
+			}
+		}
+	}
+	return users, p
+}
+
+// An idle transaction holds the horizon back. The sweep finds what others append all
+// the same, rereads a bounded number of rows a call, and finds what the transaction
+// itself appended once it has committed, however much was appended meanwhile.
+func TestTheSweepIsBoundedUnderALongTransaction(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	ctx := testContext(t)
+	mustAppend(t, d, one("late", "t"))
+	mustAppend(t, d, one("first", "t"))
+	p, err := d.Now(ctx)
+	must(t, err)
+	tx := idle(t, d, "SELECT falcon_notify('late', 'late', 'm')")
+	for i := range 25 {
+		mustAppend(t, d, one(bridge.UserID(fmt.Sprint("u", i)), "t"))
+	}
+	got, p := changedUsers(t, d, p, 10)
+	if len(got) != 25 {
+		t.Errorf("the sweep found %d of 25 users: %v", len(got), got)
+	}
+	mustAppend(t, d, one("first", "t"))
+	if got, p = changedUsers(t, d, p, 10); !slices.Contains(got, "first") {
+		t.Errorf("behind 25 rows above the horizon the sweep found %v", got)
+	}
+	must(t, tx.Commit())
+	for lap := 0; ; lap++ { // the laps behind the edge have 27 rows, in steps of 10
+		if got, p = changedUsers(t, d, p, 10); slices.Contains(got, "late") {
+			break
+		}
+		if lap > 6 {
+			t.Fatal("what a long transaction appended was never found")
+		}
+	}
+	for range 4 {
+		_, p = changedUsers(t, d, p, 10)
+	}
+	if got, _ = changedUsers(t, d, p, 10); len(got) != 0 {
+		t.Errorf("with nothing new the sweep still reads %v", got)
+	}
 }

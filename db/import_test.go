@@ -69,7 +69,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			if got := seqsOf(after); !slices.Equal(got, []bridge.Seq{7}) {
 				t.Errorf("delivered after 2: %v", got)
 			}
-			feed, _, err := d.Since(ctx, changed, 10)
+			feed, _, _, err := d.Since(ctx, changed, 10)
 			must(t, err)
 			for _, n := range feed {
 				if n.User == u && n.Seq != 7 {

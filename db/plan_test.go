@@ -159,7 +159,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 				return err
 			}, false},
 			"what changed": {func(ctx context.Context) error {
-				_, _, err := d.Changed(ctx, now)
+				_, _, _, err := d.Changed(ctx, now, 10)
 				return err
 			}, true},
 			"expire sessions": {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 10)) }, false},

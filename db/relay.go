@@ -59,12 +59,9 @@ func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	from, ok, err := d.position(p)
+	from, err := d.position(p)
 	if err != nil {
 		return nil, p, err
-	}
-	if !ok {
-		from = position{}
 	}
 	var rows []touched
 	find := d.read.NewSelect().Model(&rows).Limit(int64(limit))
@@ -100,20 +97,20 @@ func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridg
 func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery {
 	last := d.read.NewSelect()
 	if d.dialect == Postgres {
-		last.Where("(n.xid, n.id) <= (?::xid8, ?)", xid8(at.xid), at.id)
+		last.Where("((n.xid, n.id) <= (?::xid8, ?) OR "+foreignRow+")", xid8(at.xid), at.id)
 	} else {
 		last.Where("n.id <= ?", at.id)
 	}
 	return d.latests(last).Where("i.user_id IN (?)", bun.List(users))
 }
 
-// LatestAt implements bridge.RelayStore. A position of another epoch counts as "",
-// as it does in Since.
+// LatestAt implements bridge.RelayStore. Rows that came with a dump of another
+// cluster, see feed.go, lie before every position.
 func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Position) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	at, ok, err := d.position(p)
-	if err != nil || !ok || len(users) == 0 {
+	at, err := d.position(p)
+	if err != nil || len(users) == 0 {
 		return nil, err
 	}
 	var rows []notification

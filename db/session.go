@@ -146,6 +146,14 @@ func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, com
 	}, nil
 }
 
+// leave gives up the block at hand, as a new epoch began whose generations are higher
+// than floor. Its caller's transaction holds the write lock.
+func (g *generations) leave(floor int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next, g.end = floor, floor
+}
+
 // openSession is falcon_open for SQLite.
 func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSession, err error) {
 	committed := func() {}
@@ -160,6 +168,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 		if s.Present = s.Present && !o.Clean; !s.Present {
 			s.session = found
 		}
+		was := s.Generation
 		if s.Generation, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
@@ -170,7 +179,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 		case !s.Present && o.Expiry == 0:
 			return nil
 		case s.Present:
-			if err := s.bounded(ctx, tx); err != nil {
+			if err := s.bounded(ctx, tx, was); err != nil {
 				return err
 			}
 		}
@@ -182,8 +191,20 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 	return s, err
 }
 
-// bounded keeps the seqs of s within its user's log.
-func (s *session) bounded(ctx context.Context, tx bun.Tx) error {
+// bounded keeps the seqs of s, which was written under that generation, within its
+// user's log, see falcon_open for cursors of a former epoch.
+func (s *session) bounded(ctx context.Context, tx bun.Tx, generation int64) error {
+	var past bridge.Seq
+	err := tx.NewRaw("SELECT coalesce((SELECT n.seq FROM falcon_notifications n WHERE n.user_id = ?0 AND n.seq <= ?1 "+
+		"AND n.id <= e.last_id ORDER BY n.seq DESC LIMIT 1), 0) FROM falcon_epochs e "+
+		"WHERE e.number = (SELECT max(number) FROM falcon_epochs) AND ?2 <= e.generation AND e.last_id < (SELECT n.id FROM falcon_notifications n "+
+		"WHERE n.user_id = ?0 AND n.seq <= ?1 ORDER BY n.seq DESC LIMIT 1)", s.UserID, s.AckedSeq, generation).Scan(ctx, &past)
+	switch {
+	case err == nil:
+		s.AckedSeq, s.FromSeq = past, min(s.FromSeq, past)
+	case !errors.Is(err, sql.ErrNoRows):
+		return err
+	}
 	in := inbox{UserID: s.UserID}
 	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err

@@ -60,7 +60,6 @@ func writeSidecar(path string, s sidecar) error {
 
 // lastID is the highest id ever given to a notification.
 func lastID(ctx context.Context, db bun.IDB) (id int64, err error) {
-	err = db.NewSelect().TableExpr("sqlite_sequence").ColumnExpr("coalesce(max(seq), 0)").
-		Where("name = 'falcon_notifications'").Scan(ctx, &id)
+	err = db.NewRaw(lastIDSQLite).Scan(ctx, &id)
 	return id, err
 }

@@ -129,10 +129,10 @@ func from(p bridge.Position) int {
 	return n
 }
 
-func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, error) {
+func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, bool, error) {
 	leave, err := b.enter()
 	if err != nil {
-		return nil, p, err
+		return nil, p, false, err
 	}
 	defer leave()
 	to := min(from(p)+limit, len(b.rows))
@@ -142,7 +142,7 @@ func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.
 			out = append(out, r)
 		}
 	}
-	return out, at(to), nil
+	return out, at(to), to-from(p) == limit, nil
 }
 
 func (b *book) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {

@@ -19,9 +19,13 @@ type place struct {
 	Touched bridge.Position `json:"touched"` // every mute and delete before it is followed
 	Walk    string          `json:"walk"`    // a user id; retained messages of users up to here are published
 	Walked  bool            `json:"walked"`  // those of all users are
+	Epoch   string          `json:"epoch"`   // the positions are of; "" in a place from before it was stored
 }
 
-var errLost = errors.New("another node has the lease")
+var (
+	errLost  = errors.New("another node has the lease")
+	errEpoch = errors.New("the log was restored to an earlier point")
+)
 
 // term is the time from taking the lease to losing it or the connection.
 type term struct {
@@ -98,9 +102,16 @@ func (t *term) extend(begun time.Time) {
 }
 
 // begin fixes where a relay starts that never ran: at this moment, with the
-// retained messages that exist already.
+// retained messages that exist already. After a restore it goes on where the restored
+// log says that it was; what it published past that point is replaced by walking all
+// users once more, the newest notification of each.
 func (t *term) begin(ctx context.Context) error {
+	epoch := t.epoch()
 	if t.at.Log != "" {
+		if t.at.Epoch != "" && t.at.Epoch != epoch {
+			t.at.Walk, t.at.Walked = "", false
+		}
+		t.at.Epoch = epoch
 		return nil
 	}
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
@@ -109,8 +120,15 @@ func (t *term) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find where the relay starts: %w", err)
 	}
-	t.at = place{Log: now} // nothing was touched before the first lease
+	t.at = place{Log: now, Epoch: epoch} // nothing was touched before the first lease
 	return t.save(ctx)
+}
+
+func (t *term) epoch() string {
+	if t.r.o.Epoch == nil {
+		return ""
+	}
+	return t.r.o.Epoch()
 }
 
 // round publishes one batch of everything there is; busy reports that more may
@@ -118,6 +136,9 @@ func (t *term) begin(ctx context.Context) error {
 // cleared after it. Mutes and deletes are read before the feed, so that where the
 // relay has no backlog, what is retained after them is not ahead of the feed.
 func (t *term) round(ctx context.Context) (busy bool, err error) {
+	if t.epoch() != t.at.Epoch { // what this term knows is of a log that is gone
+		return false, errEpoch
+	}
 	walking, err := t.walk(ctx)
 	if err != nil {
 		return false, err
@@ -170,7 +191,7 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 func (t *term) follow(ctx context.Context) (more bool, err error) {
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
-	items, pos, err := t.r.o.Feed.Since(q, t.at.Log, t.r.o.Batch)
+	items, pos, more, err := t.r.o.Feed.Since(q, t.at.Log, t.r.o.Batch)
 	if err != nil {
 		return false, fmt.Errorf("read the feed: %w", err)
 	}
@@ -185,7 +206,7 @@ func (t *term) follow(ctx context.Context) (more bool, err error) {
 	}
 	t.at.Log = pos
 	if len(items) == 0 { // only the position moved: it is saved with the next batch
-		return false, nil
+		return more, nil
 	}
 	return true, t.save(ctx)
 }

@@ -134,7 +134,40 @@ func TestTheBusWorksThroughAPoolerInSessionMode(t *testing.T) {
 	hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
 }
 
-// A batch for more users than a payload can name wakes everybody.
+// The users of one commit may need more than the 8,000 bytes of a payload: then
+// there are several, and each node wakes the devices of these users, not all it has.
+func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
+	url := testserver.Postgres(t)
+	d := store(t, url, "a")
+	n := bustest.Listen(t, join(t, url, "b"))
+	users := make([]bridge.UserID, 400)
+	var one bridge.Command
+	errs := make(chan error, len(users))
+	for i := range users {
+		users[i] = bridge.UserID(fmt.Sprintf("%0128d", i))
+		draft := bridge.Draft{User: users[i], Kind: bridge.KindMessage, Title: "t", Message: "m"}
+		one.Drafts = append(one.Drafts, draft)
+		go func() { // many commands of one draft each
+			_, err := d.Append(t.Context(), bridge.Command{Drafts: []bridge.Draft{draft}})
+			errs <- err
+		}()
+	}
+	for range users {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.Append(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range users {
+		for seq := bridge.Seq(1); seq <= 2; seq++ {
+			hears(t, n, bridge.Hint{Type: bridge.HintAppended, User: u, Seq: seq})
+		}
+	}
+}
+
+// A node of the version before wakes everybody where a payload cannot name the users.
 func TestAppendForTooManyUsersWakesAll(t *testing.T) {
 	url := testserver.Postgres(t)
 	told := make(chan struct{}, 10)

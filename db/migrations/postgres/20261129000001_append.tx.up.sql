@@ -5,6 +5,26 @@
 -- falcon_append_plain is called by nodes of the version before, which run on while a
 -- cluster is restarted node by node. A migration of a later release drops it.
 --
+-- Each inbox keeps the greatest xid of its user's rows. A dump that was read into this
+-- cluster brings xids of another one, which this cluster may not reach for years; they
+-- mean nothing here and are passed over, so that the feed shows what is appended next
+-- (docs/decisions/0002-epoch.md). Nothing else can be at or above the end of a snapshot
+-- taken while the inbox is locked: whoever wrote the row has committed.
+CREATE FUNCTION falcon_own_xid(x xid8) RETURNS xid8 LANGUAGE sql VOLATILE
+RETURN CASE WHEN x < pg_snapshot_xmax(pg_current_snapshot()) THEN x ELSE '3'::xid8 END;
+REVOKE EXECUTE ON FUNCTION falcon_own_xid FROM PUBLIC;
+
+-- falcon_hint says to every node that the logs of some users grew: p_hints is a JSON array
+-- of [user, seq] without its brackets, each with a comma before it.
+CREATE FUNCTION falcon_hint(p_node text, p_hints text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF p_node IS NOT NULL AND p_hints <> '' THEN
+        PERFORM pg_notify('falcon_hint', '{"n":' || to_json(p_node) || ',"u":[' || substr(p_hints, 2) || ']}');
+    END IF;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION falcon_hint FROM PUBLIC;
+
 -- The rest is the function as the first migration made it: one round trip and one
 -- transaction for many commands. Drafts come as parallel arrays, each with the number
 -- of its command, from 0 and ascending; a command is stored whole or not at all. With
@@ -35,9 +55,9 @@ DECLARE
     a_id    bigint[];
     a_seq   bigint[];
     a_muted boolean[];
-    payload text;
     box     falcon_inboxes%ROWTYPE;
     own     xid8;
+    edge    xid8;
     owner   text;
     hints   text := '';
 BEGIN
@@ -54,7 +74,7 @@ BEGIN
             SELECT i.* INTO box FROM falcon_inboxes i WHERE i.user_id = p_user[1] FOR NO KEY UPDATE SKIP LOCKED;
         END IF;
         IF FOUND THEN
-            box.last_xid := greatest(box.last_xid, pg_current_xact_id());
+            box.last_xid := greatest(falcon_own_xid(box.last_xid), pg_current_xact_id());
             UPDATE falcon_inboxes i SET last_seq = i.last_seq + 1, total = i.total + 1, unread = i.unread + 1,
                 last_xid = box.last_xid WHERE i.user_id = p_user[1];
             cmd := p_cmd[1];
@@ -83,15 +103,18 @@ BEGIN
     -- The seq comes from what the lock read, the newest version of the row; the UPDATE
     -- finds that version, too, as the row is locked by its own transaction. A user
     -- without an inbox, or whose inbox another transaction holds, has no row in inbox:
-    -- those commands take the general way below.
+    -- those commands take the general way below. So do those whose inbox was written by
+    -- a transaction that this statement does not see, or by one of another cluster.
     IF p_wait IS NULL AND cardinality(p_cmd) > 1 AND p_cmd[cardinality(p_cmd)] = cardinality(p_cmd) - 1
             AND cardinality(c_cmd) = 0 AND cardinality(k_cmd) = 0 THEN
         own := pg_current_xact_id();
+        edge := pg_snapshot_xmax(pg_current_snapshot());
         outcome := 'appended';
         FOR cmd, ord, id, seq, muted, owner IN
             WITH inbox AS MATERIALIZED (
                 SELECT i.user_id, i.last_seq, NOT i.review_enabled AS muted, greatest(i.last_xid, own) AS xid
-                FROM falcon_inboxes i WHERE i.user_id = ANY (p_user) ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED
+                FROM falcon_inboxes i WHERE i.user_id = ANY (p_user) AND i.last_xid < edge
+                ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED
             ), d AS MATERIALIZED (
                 SELECT n.*, inbox.last_seq + row_number() OVER (PARTITION BY n.u ORDER BY n.o) AS seq, inbox.muted, inbox.xid
                 FROM unnest(p_cmd, p_user, p_kind, p_title, p_message, p_report, p_status, p_data)
@@ -113,11 +136,13 @@ BEGIN
             IF NOT muted THEN
                 hints := hints || ',[' || to_json(owner) || ',' || seq || ']';
             END IF;
+            IF octet_length(hints) > 7000 THEN -- a payload has less than 8000 bytes, an entry at most 300
+                PERFORM falcon_hint(p_node, hints);
+                hints := '';
+            END IF;
         END LOOP;
-        IF p_node IS NOT NULL AND hints <> '' THEN
-            PERFORM pg_notify('falcon_hint', '{"n":' || to_json(p_node)
-                || CASE WHEN octet_length(hints) > 7700 THEN ',"all":true}' ELSE ',"u":[' || substr(hints, 2) || ']}' END);
-        END IF;
+        PERFORM falcon_hint(p_node, hints);
+        hints := '';
         IF cardinality(left_out) = cardinality(p_cmd) THEN
             RETURN;
         END IF;
@@ -214,7 +239,7 @@ BEGIN
     WITH d AS MATERIALIZED (
         SELECT n.c, n.o, n.u, n.kind, n.title, n.message, n.report, n.status, n.data,
                i.last_seq + row_number() OVER (PARTITION BY n.u ORDER BY n.o) AS seq, NOT i.review_enabled AS muted,
-               greatest(i.last_xid, pg_current_xact_id()) AS xid
+               greatest(falcon_own_xid(i.last_xid), pg_current_xact_id()) AS xid
         FROM unnest(p_cmd, p_user, p_kind, p_title, p_message, p_report, p_status, p_data)
              WITH ORDINALITY AS n(c, u, kind, title, message, report, status, data, o)
         JOIN falcon_inboxes i ON i.user_id = n.u
@@ -226,7 +251,7 @@ BEGIN
         RETURNING f.id, f.user_id, f.seq
     ), upd AS (
         UPDATE falcon_inboxes i SET last_seq = i.last_seq + s.n, total = i.total + s.n, unread = i.unread + s.n,
-               last_xid = greatest(i.last_xid, pg_current_xact_id())
+               last_xid = greatest(falcon_own_xid(i.last_xid), pg_current_xact_id())
         FROM (SELECT d.u, count(*) AS n FROM d GROUP BY d.u) s WHERE i.user_id = s.u
     )
     SELECT array_agg(d.c), array_agg(d.o::int), array_agg(ins.id), array_agg(d.seq), array_agg(d.muted)
@@ -251,17 +276,15 @@ BEGIN
             ON CONFLICT (caller, key) DO UPDATE
                 SET body = excluded.body, answer = excluded.answer, created_at = excluded.created_at;
     END IF;
-    IF p_node IS NOT NULL THEN
-        SELECT json_build_object('n', p_node, 'u', json_agg(json_build_array(x.u, x.seq)))::text INTO payload
-            FROM (SELECT p_user[t.ord] AS u, max(t.seq) AS seq FROM unnest(a_ord, a_seq, a_muted) AS t(ord, seq, muted)
-                  WHERE NOT t.muted GROUP BY 1) x HAVING count(*) > 0;
-        IF octet_length(payload) > 7900 THEN
-            payload := json_build_object('n', p_node, 'all', true)::text;
+    FOR owner, seq IN SELECT p_user[t.ord], max(t.seq) FROM unnest(a_ord, a_seq, a_muted) AS t(ord, seq, muted)
+            WHERE NOT t.muted GROUP BY 1 LOOP
+        hints := hints || ',[' || to_json(owner) || ',' || seq || ']';
+        IF octet_length(hints) > 7000 THEN
+            PERFORM falcon_hint(p_node, hints);
+            hints := '';
         END IF;
-        IF payload IS NOT NULL THEN
-            PERFORM pg_notify('falcon_hint', payload); -- once a transaction, not once a row
-        END IF;
-    END IF;
+    END LOOP;
+    PERFORM falcon_hint(p_node, hints);
     RETURN QUERY SELECT t.cmd, t.ord, 'appended'::text, t.id, t.seq, t.muted, NULL::text
         FROM unnest(a_cmd, a_ord, a_id, a_seq, a_muted) AS t(cmd, ord, id, seq, muted) ORDER BY t.ord;
 END
