@@ -213,7 +213,9 @@ func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 // lockMigrations takes the lock for the life of the connection, and waits at most
 // MigrateWait for another process that has it.
 func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, d.o.MigrateWait)
+	// Not the query's context: its deadline would break the connection a moment before
+	// it is reported here.
+	waiting, cancel := context.WithTimeout(ctx, d.o.MigrateWait)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
@@ -225,7 +227,7 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
 			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
 			"AND l.classid::bigint = ?0 >> 32 AND l.objid::bigint = ?0 & 4294967295 AND l.granted), 0)", int64(migrationLock)).Scan(&mine, &holder)
-		if err != nil && ctx.Err() == nil {
+		if err != nil {
 			return fmt.Errorf("lock the migrations: %w", err)
 		}
 		if mine {
@@ -236,7 +238,7 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 			d.o.Logger.Info("waiting for another process that migrates", "component", "db", "backend", holder)
 		}
 		select {
-		case <-ctx.Done():
+		case <-waiting.Done():
 			return fmt.Errorf("another process (backend %d of the server) has been migrating for longer than --start-timeout; wait for it, or end it", holder)
 		case <-news.C:
 			said = false
