@@ -29,6 +29,7 @@ type Conn struct {
 	gen        int64
 	window     int // unacknowledged messages at once
 	persistent bool
+	shared     bool // see Session.Shared
 	request    *ConnectRequest
 	at         time.Time // when it connected
 
@@ -67,6 +68,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		hub: h, link: l, device: r.Device, gen: s.Generation, claims: r.Claims,
 		window: h.o.Window, expiry: r.Expiry, request: &r,
 		persistent: r.Expiry > 0 || s.Present,
+		shared:     s.Shared,
 		acked:      s.Acked,
 		at:         time.Now().UTC().Truncate(time.Millisecond),
 	}

@@ -38,6 +38,9 @@ func (c *Conn) place() Advance {
 		a.Sent = c.own.sent
 	}
 	a.Sent = max(a.Sent, a.Acked)
+	if c.shared { // what the former connection sent meanwhile is not known here
+		a.Sent = -1
+	}
 	return a
 }
 

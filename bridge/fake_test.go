@@ -191,7 +191,10 @@ func (l *memLog) Open(_ context.Context, o OpenSession) (Session, error) {
 		delete(l.sessions, o.Device)
 		s, ok = &memSession{}, false
 	}
-	s.Generation, s.Present, s.open = l.gen, ok, true
+	if s.Sent < 0 {
+		s.Sent = l.last[o.Device.User]
+	}
+	s.Generation, s.Present, s.Shared, s.open = l.gen, ok, s.open, true
 	if o.Expiry > 0 {
 		l.sessions[o.Device] = s
 	}
@@ -245,6 +248,7 @@ func (l *memLog) Advance(_ context.Context, as []Advance) error {
 			continue
 		}
 		s.Acked, s.Sent, s.From = max(s.Acked, a.Acked), a.Sent, max(s.From, a.From)
+		s.open = s.open && !a.Closed
 		if a.Closed && a.Expiry == 0 {
 			delete(l.sessions, a.Device)
 		}

@@ -172,3 +172,34 @@ func TestAConnectThatFailsForgetsNothingOfWhatWasSent(t *testing.T) {
 		w.expect(l, "1d 2d")
 	})
 }
+
+// A CONNECT that its device gave up is processed late, on another node, and takes
+// the session from the connection that the device has by now. That one goes on
+// sending until its node hears of it.
+func TestWhatWasSentAfterATakeoverElsewhereIsRepeatedWithDup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		other := NewHub(Options{Log: w.log, Sessions: w.log, Feed: w.log, Cluster: lone{}, Epoch: w.hub.o.Epoch})
+		late, _, err := other.Connect(context.Background(), persistent("7"), &fakeLink{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.notify("7", "a")
+		w.expect(l, "1")
+		late.Close()
+		if err := other.flush(context.Background(), false); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		c, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d")
+		w.notify("7", "b")
+		w.expect(l, "2")
+		c.Close()
+		w.notify("7", "c")
+		_, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d 2d 3")
+	})
+}

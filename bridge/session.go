@@ -42,6 +42,9 @@ type Session struct {
 	// Sent is up to where a former connection may have sent: resends up to here
 	// carry DUP.
 	Sent Seq
+	// Shared is true where the session was open: until its node hears of this Open,
+	// a former connection may go on sending, past Sent.
+	Shared bool
 }
 
 // Advance moves a session's cursor.
@@ -49,7 +52,7 @@ type Advance struct {
 	Device     Device
 	Generation int64
 	Acked      Seq // never moves backwards
-	Sent       Seq // what was handed to the connection so far
+	Sent       Seq // what was handed to the connection so far; -1: unknown, a Shared session
 	From       Seq // a jump (the replay cap): seqs up to here were never sent; 0: no jump
 	Closed     bool
 	Expiry     time.Duration // with Closed: how long the place is kept from now; 0 removes it

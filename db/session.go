@@ -17,6 +17,7 @@ type openedSession struct {
 	session `bun:",extend"`
 
 	Present bool `bun:",scanonly"`
+	Shared  bool `bun:",scanonly"`
 }
 
 // Open finds or makes the session of a device, see bridge.Sessions. On Postgres it
@@ -28,8 +29,10 @@ func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, er
 	var s openedSession
 	var err error
 	if d.dialect == Postgres {
-		err = d.write.NewRaw("SELECT o.gen AS generation, o.present, o.subscribed, o.qos, o.rap, o.sub_id, o.from_seq, o.acked_seq, o.sent_seq "+
-			"FROM falcon_open(?, ?, ?, ?, ?, ?, ?) AS o", o.Device.User, o.Device.ClientID, o.Node, o.Clean, o.Expiry.Milliseconds(),
+		err = d.write.NewRaw("SELECT o.gen AS generation, o.present, o.subscribed, o.qos, o.rap, o.sub_id, o.from_seq, o.acked_seq, o.sent_seq, "+
+			// The row as it was before the call, which is this statement's snapshot.
+			"coalesce((SELECT s.node <> '' FROM falcon_sessions s WHERE s.user_id = ? AND s.client_id = ?), false) AS shared "+
+			"FROM falcon_open(?, ?, ?, ?, ?, ?, ?) AS o", o.Device.User, o.Device.ClientID, o.Device.User, o.Device.ClientID, o.Node, o.Clean, o.Expiry.Milliseconds(),
 			bridge.MaxSessions, bridge.NodeTimeout.Milliseconds()).Scan(ctx, &s)
 	} else {
 		s, err = d.openSession(ctx, o)
@@ -46,7 +49,7 @@ func (s *openedSession) domain() bridge.Session {
 	if !s.Present {
 		return out
 	}
-	out.From, out.Acked, out.Sent = s.FromSeq, s.AckedSeq, s.SentSeq
+	out.From, out.Acked, out.Sent, out.Shared = s.FromSeq, s.AckedSeq, s.SentSeq, s.Shared
 	if s.Subscribed {
 		out.Subscribed = &bridge.Subscription{QoS: s.Qos, RetainAsPublished: s.Rap, ID: s.SubID}
 	}

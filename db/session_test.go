@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestSessions(t *testing.T) {
@@ -368,5 +369,25 @@ func TestSQLiteWritesNothingForAConnectionThatIsNotStored(t *testing.T) {
 	openAs(t, d, bridge.OpenSession{Device: dev("7", "stored"), Node: "n1", Expiry: time.Hour})
 	if version() == before {
 		t.Error("the version does not show a write")
+	}
+}
+
+// Only an open session may have another connection that sends.
+func TestASessionThatIsOpenElsewhereIsShared(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	u := fresh()
+	for i, want := range []bool{false, true, false} {
+		s, err := d.Open(testContext(t), bridge.OpenSession{Device: dev(u, "phone"), Node: fmt.Sprint("n", i), Expiry: time.Hour})
+		must(t, err)
+		if s.Shared != want {
+			t.Errorf("connection %d: shared %v, want %v", i, s.Shared, want)
+		}
+		if i == 1 {
+			must(t, d.Advance(testContext(t), []bridge.Advance{{Device: dev(u, "phone"), Generation: s.Generation, Sent: -1, Closed: true, Expiry: time.Hour}}))
+			seed(t, d, u, 3)
+		}
+		if i == 2 && s.Sent != 3 {
+			t.Errorf("may have been sent up to %d, want 3", s.Sent)
+		}
 	}
 }
