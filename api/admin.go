@@ -141,7 +141,11 @@ type revokeInput struct {
 type revokeOutput struct{ Body revocationBody }
 
 func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error) {
-	v, err := in.Body.Value.revocation(time.Now())
+	body, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	v, err := body.revocation(time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -76,19 +76,10 @@ func location(p jsontext.Pointer) string {
 	return b.String()
 }
 
-func (d *decoder) text(dec *jsontext.Decoder, to *string) error {
+func (d *decoder) text(dec *jsontext.Decoder, to *string) (err error) {
 	switch dec.PeekKind() {
 	case '"':
-		raw, err := dec.ReadValue()
-		if err != nil {
-			return err
-		}
-		if bytes.IndexByte(raw, '\\') < 0 { // as it stands, and far faster
-			*to = string(raw[1 : len(raw)-1])
-			return nil
-		}
-		text, err := jsontext.AppendUnquote(nil, raw)
-		*to = string(text)
+		*to, err = unquoted(dec)
 		return err
 	case 'n':
 		return dec.SkipValue()
@@ -96,22 +87,43 @@ func (d *decoder) text(dec *jsontext.Decoder, to *string) error {
 	return d.refuse(dec, "is a string")
 }
 
+// unquoted reads a string.
+func unquoted(dec *jsontext.Decoder) (string, error) {
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	if bytes.IndexByte(raw, '\\') < 0 { // as it stands, and far faster
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	text, err := jsontext.AppendUnquote(nil, raw)
+	return string(text), err
+}
+
 func (d *decoder) user(dec *jsontext.Decoder, to *bridge.UserID) error {
+	var bad error
 	switch dec.PeekKind() {
-	case '"', '0':
-		at := dec.StackPointer
+	case '"':
+		s, err := unquoted(dec)
+		if err != nil {
+			return err
+		}
+		*to, bad = bridge.ParseUserID(s)
+	case '0':
 		raw, err := dec.ReadValue()
 		if err != nil {
 			return err
 		}
-		if err := to.UnmarshalJSON(raw); err != nil && len(d.bad.Fields) < maxFaults {
-			d.bad.Add(location(at()), err.Error())
-		}
-		return nil
+		bad = to.UnmarshalJSON(raw)
 	case 'n':
 		return dec.SkipValue()
+	default:
+		return d.refuse(dec, "is a string or an integer")
 	}
-	return d.refuse(dec, "is a string or an integer")
+	if bad != nil {
+		d.fault(dec, bad.Error())
+	}
+	return nil
 }
 
 // integer reads a whole number from low to high, written as one: 1.0 and 1e2 are

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/token"
@@ -198,33 +199,29 @@ func init() {
 	}
 }
 
-// problemOfHuma joins what is wrong with a request. Faults of parameters come
-// alone: the request is refused before its body counts. huma's messages never hold
-// a value.
+// problemOfHuma is what is wrong with a request: faults of its parameters, which
+// huma collects, or the one error of its body or its handler. huma's messages never
+// hold a value.
 func problemOfHuma(status int, errs []error) *problem {
-	var params, body bridge.InvalidError
-	var whole *problem // of the body or the handler, in which no field stands out
+	var params bridge.InvalidError
 	for _, err := range errs {
 		var one *huma.ErrorDetail
 		var many *bridge.InvalidError
 		switch {
 		case errors.As(err, &one):
+			if one.Message == validation.MsgExpectedMatchExactlyOneSchema { // of parameters, user ids alone have two schemas
+				one.Message = "is not a user id"
+			}
 			params.Add(one.Location, one.Message)
-		case !errors.As(err, &many):
-			whole = problemOf(err)
-		case strings.HasPrefix(many.Fields[0].Location, "body"):
-			body.Fields = append(body.Fields, many.Fields...)
-		default:
+		case errors.As(err, &many):
 			params.Fields = append(params.Fields, many.Fields...)
+		default:
+			return problemOf(err)
 		}
 	}
 	switch {
 	case len(params.Fields) > 0:
 		return problemOf(&params)
-	case whole != nil:
-		return whole
-	case len(body.Fields) > 0:
-		return problemOf(&body)
 	case status == http.StatusBadRequest:
 		return &problem{kind: malformed, detail: "the body is empty"}
 	case status == http.StatusRequestEntityTooLarge:

@@ -50,15 +50,19 @@ type createOutput struct {
 
 // createNotification is the hot path.
 func (a *api) createNotification(ctx context.Context, in *createInput) (*createOutput, error) {
-	res, err := a.o.Service.Notify(ctx, in.Body.Value.draft(), exchangeOf(ctx).idempotencyKey())
+	n, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	res, err := a.o.Service.Notify(ctx, n.draft(), exchangeOf(ctx).idempotencyKey())
 	if err != nil {
 		return nil, err
 	}
 	if len(res.Appended) != 1 {
 		return nil, fmt.Errorf("one draft gave %d notifications", len(res.Appended))
 	}
-	n := &res.Appended[0]
-	return &createOutput{replayed(res), createdBody{a.created, n.ID, n.Seq}}, nil
+	made := &res.Appended[0]
+	return &createOutput{replayed(res), createdBody{a.created, made.ID, made.Seq}}, nil
 }
 
 // createdText is what POST /notifications answers in words; Spanish is what the
@@ -103,10 +107,13 @@ type batchOutput struct {
 }
 
 func (a *api) createNotifications(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	entries := in.Body.Value.Notifications
-	drafts := make([]bridge.Draft, len(entries))
-	for i := range entries {
-		drafts[i] = entries[i].draft()
+	batch, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	drafts := make([]bridge.Draft, len(batch.Notifications))
+	for i := range drafts {
+		drafts[i] = batch.Notifications[i].draft()
 	}
 	res, err := a.o.Service.NotifyAll(ctx, drafts, exchangeOf(ctx).idempotencyKey())
 	if err != nil {
@@ -167,7 +174,11 @@ type readInput struct {
 }
 
 func (a *api) readNotifications(ctx context.Context, in *readInput) (*unreadOutput, error) {
-	u, to := caller(ctx).User, in.Body.Value.UpTo
+	body, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	u, to := caller(ctx).User, body.UpTo
 	if to != nil && *to == 0 { // which for the service means all
 		n, err := a.o.Service.Count(ctx, u)
 		if err != nil {

@@ -116,7 +116,8 @@ func (a *api) enter(rule *rule, x *exchange) error {
 // rate, also where it shares its address with others, once its token was verified.
 func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) {
 	raw := bearer(r)
-	if a.byAddress != nil && !a.backEnds.has(raw) {
+	known := a.backEnds.has(raw)
+	if a.byAddress != nil && !known {
 		if wait := a.byAddress.wait(hostOf(remote(r))); wait > 0 {
 			return bridge.Claims{}, limited(wait, LimitRequestsPerAddress)
 		}
@@ -128,9 +129,10 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 		}
 		return claims, err
 	}
-	if claims.Has(bridge.ScopeWrite) {
+	switch backEnd := claims.Has(bridge.ScopeWrite); {
+	case backEnd && !known:
 		a.backEnds.add(raw)
-	} else {
+	case !backEnd:
 		if wait := a.byUser.take(r.Context(), claims.User); wait > 0 {
 			return claims, limited(wait, LimitRequestsPerUser)
 		}

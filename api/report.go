@@ -57,7 +57,11 @@ type newReportOutput struct {
 }
 
 func (a *api) createReport(ctx context.Context, in *newReportInput) (*newReportOutput, error) {
-	r, err := a.o.Service.AddReport(ctx, in.Body.Value.draft())
+	body, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	r, err := a.o.Service.AddReport(ctx, body.draft())
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +149,11 @@ func (reportStatusBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.S
 type newStatusOutput struct{ Body reportStatusBody }
 
 func (a *api) setReportStatus(ctx context.Context, in *newStatusInput) (*newStatusOutput, error) {
-	res, err := a.o.Service.SetStatus(ctx, in.ID, in.Body.Value.Status)
+	body, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	res, err := a.o.Service.SetStatus(ctx, in.ID, body.Status)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ type settingsInput struct {
 }
 
 func (a *api) patchSettings(ctx context.Context, in *settingsInput) (*settingsOutput, error) {
-	on := in.Body.Value.ReviewEnabled
+	patch, err := in.Body.get()
+	if err != nil {
+		return nil, err
+	}
+	on := patch.ReviewEnabled
 	if on == nil {
 		var bad bridge.InvalidError
 		bad.Add("body."+bridge.SettingReviewEnabled, "is required")
