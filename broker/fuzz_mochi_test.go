@@ -3,6 +3,7 @@ package broker
 import (
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -82,12 +83,12 @@ func FuzzProcess(f *testing.F) {
 		if c == nil || c.ending.Load() {
 			c = newConn(w.broker, &written{}, "tcp", "")
 			c.version = version
-			if err := c.handshake(connect{id: "d", token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(version)); err != nil {
+			if err := c.handshake(connect{id: string('0' + version), token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(version)); err != nil {
 				t.Fatal(err)
 			}
 			conns[i] = c
 		}
-		c.nc.(*written).b = nil
+		_ = c.nc.(*written).take()
 		if forMochi, err := c.acknowledge(p); !forMochi || err != nil {
 			return
 		}
@@ -96,7 +97,7 @@ func FuzzProcess(f *testing.F) {
 			t.Fatalf("% X ends the connection without a code: %v", p, err)
 		}
 		answer := map[byte]byte{0x80: 0x90, 0xA0: 0xB0, 0xC0: 0xD0}[p[0]&0xF0]
-		if b := c.nc.(*written).b; err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
+		if b := c.nc.(*written).take(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
 			t.Fatalf("% X is answered with % X", p, b)
 		}
 	})
@@ -105,12 +106,23 @@ func FuzzProcess(f *testing.F) {
 // written is a connection that keeps what is written.
 type written struct {
 	net.TCPConn
-	b []byte
+	mu sync.Mutex
+	b  []byte
 }
 
 func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.b = append(w.b, b...)
 	return len(b), nil
+}
+
+func (w *written) take() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := w.b
+	w.b = nil
+	return b
 }
 
 func (*written) Close() error                     { return nil }
