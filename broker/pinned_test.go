@@ -24,7 +24,10 @@ func TestMochiIsTheVersionThatTheHookWasWrittenFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := regexp.MustCompile(`mochi-mqtt/server/v2 (\S+)`).FindSubmatch(mod)
-	if m == nil || string(m[1]) != mochiVersion {
+	if m == nil {
+		t.Fatal("go.mod has no mochi-mqtt/server/v2")
+	}
+	if string(m[1]) != mochiVersion {
 		t.Errorf("go.mod has mochi %s, the hook was written for %s.%s", m[1], mochiVersion, mochiChanged)
 	}
 }
