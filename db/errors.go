@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -149,16 +150,26 @@ func classifySQLite(c int) class {
 	return fault
 }
 
-// broken tells whether err says that a connection is of no more use.
+// broken reports whether err says that the server is gone, or this connection to it
+// in a way that concerns the others. A call that ran out of time is no sign of that,
+// whether it waited for a connection, a lock or a slow statement: only its own
+// connection is closed, by the driver. Were the idle ones closed, too, a moment of
+// high load would be followed by one in which every call connects.
 func broken(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
-		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC" || e.Field('C') == "25006" // read-only: a demoted primary
+		switch e.Field('C') {
+		case "25006": // read-only: a demoted primary
+			return true
+		case "25P03", "57P05": // this connection was idle for too long
+			return false
+		}
+		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC"
 	}
-	if errors.Is(err, context.Canceled) {
-		return false
-	}
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-		return true
+	// ETIMEDOUT is none of these: the kernel gave the connection up.
+	for _, over := range []error{context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded} {
+		if errors.Is(err, over) {
+			return false
+		}
 	}
 	if e, ok := errors.AsType[*pgconnect.Error](err); ok {
 		return !strings.HasPrefix(e.State, "53") // too many connections say nothing of the others
