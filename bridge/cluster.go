@@ -64,8 +64,9 @@ type Cluster interface {
 	Leave(ctx context.Context, node string) error
 
 	// Register stores which connections opened and closed on node since the last
-	// call; of a call that fails a part may be stored, and it is to be repeated. Of
-	// one device only the row with the highest generation stays; for a lower one
+	// call, first what closed; no connection is in both lists. The caller keeps the
+	// lists short. Of a call that fails a part may be stored, and it is to be repeated.
+	// Of one device only the row with the highest generation stays; for a lower one
 	// on any node an order to end it is left.
 	Register(ctx context.Context, node string, opened, closed []Connection) error
 

@@ -32,6 +32,7 @@ type Conn struct {
 	shared     bool // see Session.Shared
 	request    *ConnectRequest
 	at         time.Time // when it connected
+	entered    entered   // of Hub.roll, under its lock
 
 	mu     sync.Mutex
 	claims Claims

@@ -31,6 +31,7 @@ type Options struct {
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s
 	Query      time.Duration // longest wait for the database; 0 means 2s
 	Reads      int           // reads of the log at once; 0 means 16
+	Step       int           // connections and revocations a call to the database carries at most; 0 means 1000
 	EndOver    time.Duration // over which all connections end after a restore, so that they come back spread; 0: at once
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
 
@@ -57,6 +58,7 @@ func (o Options) withDefaults() Options {
 	o.Flush = cmp.Or(o.Flush, time.Second)
 	o.Query = cmp.Or(o.Query, 2*time.Second)
 	o.Reads = cmp.Or(o.Reads, 16)
+	o.Step = cmp.Or(o.Step, 1000)
 	o.MaxLag = cmp.Or(o.MaxLag, time.Minute)
 	return o
 }

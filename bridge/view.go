@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -13,9 +12,8 @@ import (
 // is older than viewLife delivers nothing, because it may not know that it
 // should not.
 const (
-	pollEvery     = 2 * time.Second
-	viewLife      = 5 * time.Second
-	registerEvery = time.Second
+	pollEvery = 2 * time.Second
+	viewLife  = 5 * time.Second
 )
 
 // Poll learns the cluster's orders and revocations and obeys them. Call it once
@@ -125,89 +123,4 @@ func (h *Hub) poller(ctx context.Context) {
 		case <-h.pollNow:
 		}
 	}
-}
-
-// roll is what changed among this node's connections since it was last
-// registered.
-type roll struct {
-	mu     sync.Mutex
-	opened map[*Conn]struct{}
-	closed []Connection
-	all    bool // the others may have forgotten this node: register everything
-}
-
-func (r *roll) open(c *Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.opened == nil {
-		r.opened = make(map[*Conn]struct{})
-	}
-	r.opened[c] = struct{}{}
-}
-
-func (r *roll) close(c *Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.opened[c]; ok { // nobody ever heard of it
-		delete(r.opened, c)
-		return
-	}
-	r.closed = append(r.closed, c.info())
-}
-
-func (r *roll) again() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = true
-}
-
-// register tells the cluster which connections opened and closed here.
-func (h *Hub) register(ctx context.Context) error {
-	r := &h.roll
-	r.mu.Lock()
-	opened, closed, all := r.opened, r.closed, r.all
-	r.opened, r.closed, r.all = nil, nil, false
-	r.mu.Unlock()
-	if all {
-		opened = make(map[*Conn]struct{})
-		h.each(func(c *Conn) { opened[c] = struct{}{} })
-	}
-	if len(opened)+len(closed) == 0 {
-		return nil
-	}
-	list := make([]Connection, 0, len(opened))
-	for c := range opened {
-		list = append(list, c.info())
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
-	defer cancel()
-	err := h.o.Cluster.Register(ctx, h.o.Node, list, closed)
-	if err == nil {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.all = r.all || all
-	if r.opened == nil {
-		r.opened = make(map[*Conn]struct{}, len(opened))
-	}
-	for c := range opened {
-		r.opened[c] = struct{}{}
-	}
-	r.closed = append(closed, r.closed...)
-	return fmt.Errorf("register %d connections: %w", len(list), err)
-}
-
-func (h *Hub) registrar(ctx context.Context) {
-	h.every(ctx, registerEvery, func() {
-		if err := h.register(ctx); err != nil && ctx.Err() == nil {
-			h.o.Logger.Warn("the list of connections waits for the database", "error", err)
-		}
-	})
-}
-
-// info describes c to the cluster.
-func (c *Conn) info() Connection {
-	return Connection{Device: c.device, Generation: c.gen, Node: c.hub.o.Node, Protocol: c.request.Protocol,
-		Transport: c.request.Transport, Remote: c.request.Remote, Persistent: c.persistent, Since: c.at}
 }

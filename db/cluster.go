@@ -21,6 +21,9 @@ const (
 	orderLife    = 10 * time.Minute
 )
 
+// leaveStep is how many connections a statement of Leave removes at most.
+const leaveStep = 1000
+
 // Beat says that node lives and how it fares, and removes orders that are over.
 func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 	ctx, cancel := bound(ctx)
@@ -47,10 +50,18 @@ func (d *DB) living() *bun.SelectQuery {
 }
 
 // Leave removes node, its connections and the orders for it. A session that is
-// still open there counts as disconnected from now.
+// still open there counts as disconnected from now. The connections go in steps;
+// those that a failed call leaves go with the node once it is long gone, see bury.
 func (d *DB) Leave(ctx context.Context, node string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
+	for n := leaveStep; n == leaveStep; {
+		var err error
+		find := d.write.NewSelect().Model((*connection)(nil)).Where("c.node = ?", node)
+		if n, err = d.remove(ctx, "user_id, client_id", find, leaveStep); err != nil {
+			return d.fail("leave", err)
+		}
+	}
 	return d.fail("leave", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		if err := d.disconnectAll(ctx, tx, node); err != nil {
 			return err
@@ -58,15 +69,7 @@ func (d *DB) Leave(ctx context.Context, node string) error {
 		if _, err := tx.NewDelete().Model((*order)(nil)).Where("node = ?", node).Exec(ctx); err != nil {
 			return err
 		}
-		if _, err := tx.NewDelete().Model(newNode(node, "")).WherePK().Exec(ctx); err != nil {
-			return err
-		}
-		if d.dialect == Postgres { // one at a time with falcon_register
-			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(1704)"); err != nil {
-				return err
-			}
-		}
-		_, err := tx.NewDelete().Model((*connection)(nil)).Where("node = ?", node).Exec(ctx)
+		_, err := tx.NewDelete().Model(newNode(node, "")).WherePK().Exec(ctx)
 		return err
 	}))
 }

@@ -9,42 +9,34 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// registerChunk is how many connections one transaction registers, so that none
-// holds others up for long.
-const registerChunk = 1000
-
 // Register stores which connections opened and closed on node, and leaves orders
-// to end those that a newer connection of the same device replaces. A large call
-// is several transactions: where one fails, what came before it stays, and is
-// quickly passed over when the call is repeated.
+// to end those that a newer connection of the same device replaces. On Postgres the
+// lists are a transaction each, see falcon_register. On SQLite both are one, and the
+// only one that writes.
 func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	if len(opened)+len(closed) <= registerChunk {
-		return d.fail("register connections", d.registerSome(ctx, node, opened, closed))
+	if d.dialect == SQLite {
+		return d.fail("register connections", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+			if err := unregister(ctx, tx, node, closed); err != nil {
+				return err
+			}
+			return d.register(ctx, tx, node, opened)
+		}))
 	}
-	for some := range slices.Chunk(opened, registerChunk) {
-		if err := d.registerSome(ctx, node, some, nil); err != nil {
-			return d.fail("register connections", err)
+	if len(closed) > 0 {
+		if err := d.registerPostgres(ctx, node, nil, closed); err != nil {
+			return d.fail("register what closed", err)
 		}
 	}
-	for some := range slices.Chunk(closed, registerChunk) {
-		if err := d.registerSome(ctx, node, nil, some); err != nil {
-			return d.fail("register connections", err)
-		}
+	if len(opened) > 0 {
+		return d.fail("register what opened", d.registerPostgres(ctx, node, opened, nil))
 	}
 	return nil
 }
 
-// registerSome is one call of falcon_register, because whoever registers keeps the
-// other nodes waiting for as long; or one transaction on SQLite.
-func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bridge.Connection) error {
-	if len(opened)+len(closed) == 0 {
-		return nil
-	}
-	if d.dialect == SQLite {
-		return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.register(ctx, tx, node, opened, closed) })
-	}
+// registerPostgres is one call of falcon_register, with one of the lists.
+func (d *DB) registerPostgres(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	_, err := d.write.ExecContext(ctx, "SELECT falcon_register(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", node,
 		array(opened, func(c bridge.Connection) string { return string(c.Device.User) }),
 		array(opened, func(c bridge.Connection) string { return c.Device.ClientID }),
@@ -61,13 +53,23 @@ func (d *DB) registerSome(ctx context.Context, node string, opened, closed []bri
 	return err
 }
 
-// register is falcon_register for SQLite: a statement each for what is known, what
-// is new, the orders and what is gone, whatever the number of connections.
-func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, closed []bridge.Connection) error {
-	gone := make(map[bridge.Device]int64, len(closed))
-	for _, c := range closed {
-		gone[c.Device] = max(gone[c.Device], c.Generation)
+// unregister removes what closed, in one statement.
+func unregister(ctx context.Context, tx bun.Tx, node string, closed []bridge.Connection) error {
+	if len(closed) == 0 {
+		return nil
 	}
+	rows := make([]connection, len(closed))
+	for i, c := range closed {
+		rows[i] = connectionOf(node, c)
+	}
+	_, err := tx.NewDelete().With("closed", tx.NewValues(&rows)).Model((*connection)(nil)).
+		Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM closed)").Exec(ctx)
+	return err
+}
+
+// register stores what opened: a statement each for what is known, what is new and
+// the orders, whatever the number of connections.
+func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened []bridge.Connection) error {
 	known, err := knownConnections(ctx, tx, opened)
 	if err != nil {
 		return err
@@ -85,7 +87,7 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, close
 		case there && was.Generation > o.Generation: // this one comes too late
 			takeOver(node, o.Device, was.Generation)
 			continue
-		case there && was.Generation < o.Generation && gone[o.Device] != was.Generation:
+		case there && was.Generation < o.Generation:
 			takeOver(was.Node, o.Device, o.Generation)
 		}
 		known[o.Device] = connectionOf(node, o)
@@ -97,19 +99,8 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened, close
 		}
 	}
 	if len(takeovers) > 0 {
-		if _, err := tx.NewInsert().Model(&takeovers).Value("at", "?", d.clock()).Returning("NULL").Exec(ctx); err != nil {
-			return err
-		}
+		_, err = tx.NewInsert().Model(&takeovers).Value("at", "?", d.clock()).Returning("NULL").Exec(ctx)
 	}
-	if len(closed) == 0 {
-		return nil
-	}
-	rows := make([]connection, len(closed))
-	for i, c := range closed {
-		rows[i] = connectionOf(node, c)
-	}
-	_, err = tx.NewDelete().With("closed", tx.NewValues(&rows)).Model((*connection)(nil)).
-		Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM closed)").Exec(ctx)
 	return err
 }
 
