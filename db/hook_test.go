@@ -56,7 +56,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"Settings":    {func(ctx context.Context) error { return second(d.Settings(ctx, "u")) }, "review_enabled"},
 				"SetSettings": {func(ctx context.Context) error { return d.SetSettings(ctx, "new", muted) }, "'new'"},
 				"Since":       {func(ctx context.Context) error { return fourth(d.Since(ctx, now, 5)) }, "falcon_notifications"},
-				"Changed":     {func(ctx context.Context) error { return fourth(d.Changed(ctx, now, 5)) }, "falcon_notifications"},
+				"Changed":     {func(ctx context.Context) error { return fourth(d.Changed(ctx, now, 5)) }, "id"},
 				"Retained":    {func(ctx context.Context) error { return second(d.Retained(ctx, "", 5)) }, "falcon_inboxes"},
 				"ListReports": {func(ctx context.Context) error { return third(d.ListReports(ctx, bridge.ReportQuery{})) }, "falcon_reports"},
 				"Subscribe": {func(ctx context.Context) error {

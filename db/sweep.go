@@ -50,22 +50,11 @@ func (d *DB) opaqueSweep(s sweepPosition) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + s.edge.String() + "+" + s.lap.String() + "+" + s.next.String())
 }
 
-// Each row of a page counts, muted or not; the last row of the result is how many
-// rows were read, and where they end. Rows at or above the end of the snapshot came with a
-// dump of another cluster, see feed.go.
-const (
-	changedPostgres = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.muted, n.xid, n.id FROM falcon_notifications n " +
-		"WHERE (n.xid, n.id) > (?::xid8, ?) AND (n.xid, n.id) <= (?::xid8, ?) AND n.xid < pg_snapshot_xmax(pg_current_snapshot()) " +
-		"ORDER BY n.xid, n.id LIMIT ?) " +
-		"SELECT c.user_id, c.seq, '0' AS xid, 0 AS id FROM (SELECT p.user_id, max(p.seq) AS seq FROM page p WHERE NOT p.muted GROUP BY p.user_id) c " +
-		"WHERE (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = c.user_id) " +
-		"UNION ALL SELECT '', (SELECT count(*) FROM page), l.xid::text, l.id FROM (SELECT p.xid, p.id FROM page p ORDER BY p.xid DESC, p.id DESC LIMIT 1) l"
-	changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.muted, n.id FROM falcon_notifications n " +
-		"WHERE n.id > ? AND n.id <= ? ORDER BY n.id LIMIT ?) " +
-		"SELECT grown.user_id, grown.seq, '0' AS xid, 0 AS id FROM (SELECT page.user_id, max(page.seq) AS seq FROM page WHERE NOT page.muted GROUP BY page.user_id) grown " +
-		"WHERE (SELECT i.review_enabled FROM falcon_inboxes i WHERE i.user_id = grown.user_id) " +
-		"UNION ALL SELECT '', tail.n, '0', tail.id FROM (SELECT count(*) AS n, max(page.id) AS id FROM page) tail WHERE tail.n > 0"
-)
+// changedSQLite is falcon_changed for SQLite.
+const changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.muted, n.id FROM falcon_notifications n " +
+	"WHERE n.id > ?0 AND n.id <= ?1 ORDER BY n.id LIMIT ?2) " +
+	"SELECT page.user_id, max(page.seq) AS seq, '0' AS xid, 0 AS id FROM page WHERE NOT page.muted GROUP BY page.user_id " +
+	"UNION ALL SELECT '', tail.n = ?2, '0', tail.id FROM (SELECT count(*) AS n, max(page.id) AS id FROM page) tail WHERE tail.n > 0"
 
 // everything is behind every row.
 var everything = position{xid: 1<<63 - 1, id: 1<<63 - 1}
@@ -88,59 +77,66 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 		return nil, d.opaqueSweep(sweepPosition{horizon, horizon, horizon}), false, nil
 	}
 	edge := s.edge
-	ahead, last, read, err := d.changed(ctx, edge, everything, limit)
+	ahead, page, err := d.changed(ctx, edge, everything, limit)
 	if err != nil {
 		return nil, p, false, d.fail("look what changed", err)
 	}
-	if read > 0 {
-		s.edge = last
+	if page.found {
+		s.edge = page.end
 	}
-	if d.dialect == Postgres && read < limit {
+	if d.dialect == SQLite || page.full {
+		return ahead, d.opaqueSweep(s), page.full, nil
+	}
+	if before(s.lap, edge) {
 		var late []bridge.Change
-		if before(s.lap, edge) {
-			if late, last, read, err = d.changed(ctx, s.lap, edge, limit); err != nil {
-				return nil, p, false, d.fail("look what changed late", err)
-			}
-			s.lap = last
-		} else {
-			read = 0
+		if late, page, err = d.changed(ctx, s.lap, edge, limit); err != nil {
+			return nil, p, false, d.fail("look what changed late", err)
 		}
-		if read < limit { // the lap is over
-			s.lap, s.next = s.next, horizon
-		}
-		return append(ahead, late...), d.opaqueSweep(s), false, nil
+		ahead = append(ahead, late...)
 	}
-	return ahead, d.opaqueSweep(s), read == limit, nil
+	if page.full {
+		s.lap = page.end
+	} else { // the lap is over
+		s.lap, s.next = s.next, horizon
+	}
+	return ahead, d.opaqueSweep(s), false, nil
 }
 
-// changedRow is a user with new rows, or the end of the page: then User is "".
+// page is what was read of the feed.
+type page struct {
+	found bool     // there was something
+	full  bool     // there may be more
+	end   position // of the last row
+}
+
+// changedRow is a user with new rows, or the end of the page: then UserID is "".
 type changedRow struct {
 	UserID bridge.UserID
-	Seq    bridge.Seq // the last one; at the end of the page: how many rows it has
+	Seq    bridge.Seq // the last one; at the end of the page 1 where it is full
 	Xid    uint64
 	ID     int64
 }
 
 // changed reads at most limit rows after one position and up to another one, and
-// returns their users, how many rows it read and where they end.
-func (d *DB) changed(ctx context.Context, after, upTo position, limit int) (out []bridge.Change, last position, read int, err error) {
+// returns their users.
+func (d *DB) changed(ctx context.Context, after, upTo position, limit int) (out []bridge.Change, p page, err error) {
 	var rows []changedRow
 	if err := d.changedQuery(after, upTo, limit).Scan(ctx, &rows); err != nil {
-		return nil, last, 0, err
+		return nil, p, err
 	}
 	for _, r := range rows {
 		if r.UserID == "" {
-			last, read = position{r.Xid, r.ID}, int(r.Seq)
+			p = page{true, r.Seq == 1, position{r.Xid, r.ID}}
 		} else {
 			out = append(out, bridge.Change{User: r.UserID, Last: r.Seq})
 		}
 	}
-	return out, last, read, nil
+	return out, p, nil
 }
 
 func (d *DB) changedQuery(after, upTo position, limit int) *bun.RawQuery {
 	if d.dialect == Postgres {
-		return d.read.NewRaw(changedPostgres, xid8(after.xid), after.id, xid8(upTo.xid), upTo.id, limit)
+		return d.read.NewRaw("SELECT user_id, seq, xid, id FROM falcon_changed(?::xid8, ?, ?::xid8, ?, ?)", xid8(after.xid), after.id, xid8(upTo.xid), upTo.id, limit)
 	}
 	return d.read.NewRaw(changedSQLite, after.id, upTo.id, limit)
 }

@@ -105,4 +105,5 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION falcon_changed(xid8, bigint, xid8, bigint, int);
 DROP TABLE falcon_epochs;
