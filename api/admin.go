@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,8 +18,20 @@ type byUser struct {
 	User bridge.UserID `path:"id" doc:"The user's id."`
 }
 
-func (a *api) eraseUser(ctx context.Context, in *byUser) (*struct{}, error) {
-	return nil, a.o.Service.Erase(ctx, in.User)
+// statusOutput is a response without a body.
+type statusOutput struct{ Status int }
+
+func (a *api) eraseUser(ctx context.Context, in *byUser) (*statusOutput, error) {
+	done, err := a.o.Service.Erase(ctx, in.User)
+	return &statusOutput{statusOf(done, http.StatusNoContent)}, err
+}
+
+// statusOf is status where a change is done, and 202 where the server goes on with it.
+func statusOf(done bool, status int) int {
+	if done {
+		return status
+	}
+	return http.StatusAccepted
 }
 
 func (a *api) endConnections(ctx context.Context, in *byUser) (*struct{}, error) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -159,4 +160,21 @@ func TestDeliveriesNameTheDevices(t *testing.T) {
 			equal(`[{"client_id":"phone","acknowledged":true},{"client_id":"tablet","acknowledged":false}]`)
 		e.call("GET /notifications/1/deliveries", reader, "").want(http.StatusOK).equal(`[]`)
 	})
+}
+
+// unfinished is a history whose steps take longer than a call may.
+type unfinished struct{ bridge.History }
+
+func (unfinished) Erase(context.Context, bridge.UserID) (bool, error) { return false, nil }
+
+func (unfinished) ReadUpTo(context.Context, bridge.UserID, bridge.Seq) (int64, bool, error) {
+	return 380_000, false, nil
+}
+
+func TestWhatIsNotDoneYetIs202(t *testing.T) {
+	e := bare(t, func(o *Options) {
+		o.Service = bridge.NewService(bridge.ServiceOptions{History: unfinished{}, Hub: bridge.NewHub(bridge.Options{Log: &memLog{}}), Bus: silentBus{}})
+	})
+	e.call("DELETE /admin/users/42", tokenFor(t, "root", "admin"), "").want(http.StatusAccepted).equal("")
+	e.call("POST /notifications/read", tokenFor(t, "42"), "").want(http.StatusAccepted).equal(`{"unread":380000}`)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -173,7 +174,12 @@ type readInput struct {
 	Body sent[readUpToBody]
 }
 
-func (a *api) readNotifications(ctx context.Context, in *readInput) (*unreadOutput, error) {
+type readOutput struct {
+	Status int
+	Body   unreadBody
+}
+
+func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput, error) {
 	body, err := in.Body.get()
 	if err != nil {
 		return nil, err
@@ -184,17 +190,17 @@ func (a *api) readNotifications(ctx context.Context, in *readInput) (*unreadOutp
 		if err != nil {
 			return nil, err
 		}
-		return &unreadOutput{unreadBody{n.Unread}}, nil
+		return &readOutput{http.StatusOK, unreadBody{n.Unread}}, nil
 	}
 	var seq bridge.Seq
 	if to != nil {
 		seq = bridge.Seq(*to)
 	}
-	unread, err := a.o.Service.ReadUpTo(ctx, u, seq)
+	unread, done, err := a.o.Service.ReadUpTo(ctx, u, seq)
 	if err != nil {
 		return nil, err
 	}
-	return &unreadOutput{unreadBody{unread}}, nil
+	return &readOutput{statusOf(done, http.StatusOK), unreadBody{unread}}, nil
 }
 
 // deleteNotification removes an own notification; an admin, anybody's.

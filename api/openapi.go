@@ -154,6 +154,13 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 		}
 	}
 	delete(op.Responses, "default")
+	if rule.goesOn {
+		accepted := &huma.Response{Description: "Begun. The server goes on."}
+		if all := op.Responses["200"]; all != nil {
+			accepted.Content = all.Content
+		}
+		op.Responses["202"] = accepted
+	}
 	for _, status := range rule.problems(op) {
 		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(status)}
 	}

@@ -25,6 +25,7 @@ type rule struct {
 	wait     time.Duration // longest wait for the database; 0 means Options.Query
 
 	status    int  // of the response when all is well; 0 means 200, or 204 without a body
+	goesOn    bool // 202 where wait was too short and the server goes on, with the same body
 	conflicts bool // it may return 409
 	forbids   bool // it may return 403 by what the request asks for, whatever its scope
 

@@ -55,7 +55,7 @@ type Options struct {
 	MaxBatchBody int64         // of a batch; 0 means 4 MiB
 	MaxBodies    int64         // of all bodies over 4 KiB at one time; 0 means 128 MiB. Past it: 503
 	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the answer comes within 2
-	Erase        time.Duration // longest wait when a user is erased; 0 means 25 s
+	Steps        time.Duration // longest wait for what is done in steps, then 202; 0 means 25 s
 }
 
 func (o Options) withDefaults() Options {
@@ -66,7 +66,7 @@ func (o Options) withDefaults() Options {
 	o.MaxBatchBody = cmp.Or(o.MaxBatchBody, MaxBatchBody)
 	o.MaxBodies = cmp.Or(o.MaxBodies, 128<<20)
 	o.Query = cmp.Or(o.Query, 1900*time.Millisecond)
-	o.Erase = cmp.Or(o.Erase, 25*time.Second)
+	o.Steps = cmp.Or(o.Steps, 25*time.Second)
 	return o
 }
 

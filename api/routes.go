@@ -17,8 +17,8 @@ func (a *api) registerInbox() {
 		"`total` and `unread` are 0 while `is_review_enabled` is 0.",
 		rule{}), a.countNotifications)
 	huma.Register(a.huma, a.operation("POST /notifications/read", "readNotifications", tagInbox, "Mark notifications as read",
-		"All of them, or with a body those up to a seq.",
-		rule{maxBody: a.o.MaxBody, optional: true}), a.readNotifications)
+		"All of them, or with a body those up to a seq. 202 means that the server goes on marking, also across a restart; `unread` is what is left so far.",
+		rule{maxBody: a.o.MaxBody, optional: true, wait: a.o.Steps, goesOn: true}), a.readNotifications)
 	huma.Register(a.huma, a.operation("POST /notifications/{id}/read", "readNotification", tagInbox, "Mark one notification as read",
 		"Doing it twice is no error.",
 		rule{}), a.readNotification)
@@ -68,8 +68,9 @@ func (a *api) registerBackEnd() {
 // registerAdmin registers what operators do.
 func (a *api) registerAdmin() {
 	huma.Register(a.huma, a.operation("DELETE /admin/users/{id}", "eraseUser", tagAdmin, "Erase a user",
-		"Notifications, reports, sessions, settings: nothing stays. Connections end.",
-		rule{scope: bridge.ScopeAdmin, wait: a.o.Erase}), a.eraseUser)
+		"Notifications, reports, sessions, settings: nothing stays, and nothing is visible as soon as the response comes. Connections end. "+
+			"202 means that rows are still being deleted, also across a restart: call it again to learn when all are gone, with 204.",
+		rule{scope: bridge.ScopeAdmin, wait: a.o.Steps, goesOn: true}), a.eraseUser)
 	huma.Register(a.huma, a.operation("GET /admin/connections", "listConnections", tagAdmin, "Who is connected",
 		"On all nodes, ordered by user and client id.",
 		rule{scope: bridge.ScopeAdmin}), a.listConnections)

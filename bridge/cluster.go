@@ -101,4 +101,8 @@ type Pruner interface {
 	// Retain deletes notifications created before before, oldest first, and
 	// keeps their users' counts exact. Cursors behind them jump by themselves.
 	Retain(ctx context.Context, before time.Time, limit int) (int, error)
+
+	// Continue takes one step, of at most limit rows, of what [History] began and
+	// did not finish, of several users where there are, and returns how many steps.
+	Continue(ctx context.Context, limit int) (int, error)
 }

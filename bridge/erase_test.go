@@ -1,8 +1,11 @@
 package bridge_test
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,11 +52,57 @@ func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 			for want := range bridge.Seq(3) {
 				send(want + 1)
 			}
-			if err := e.service.Erase(e.ctx, "8"); err != nil {
+			if _, err := e.service.Erase(e.ctx, "8"); err != nil {
 				t.Fatal(err)
 			}
 			send(1)
 			send(2)
 		})
+	}
+}
+
+// A node died after the first step of a long change; any node's upkeep goes on.
+func TestUpkeepFinishesWhatADeadNodeBegan(t *testing.T) {
+	for name, url := range databases(t) {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, url)
+			for range 3 {
+				if _, err := e.service.Notify(e.ctx, bridge.Draft{User: "8", Title: "t", Message: "m"}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begin(t, e.ctx, url, "INSERT INTO falcon_tasks (kind, user_id, up_to, begun_at) VALUES ('read', '8', 2, 0)")
+			hub := bridge.NewHub(bridge.Options{Log: e.db, Sessions: e.db, Feed: e.db, Cluster: e.db, Pruner: e.db, Epoch: e.db.Epoch, Node: "other"})
+			ctx, cancel := context.WithCancel(e.ctx)
+			ended := make(chan error, 1)
+			go func() { ended <- hub.Run(ctx) }()
+			testserver.Eventually(t, patience, func() error {
+				if c, err := e.db.Count(e.ctx, "8"); err != nil || c.Unread != 1 {
+					return fmt.Errorf("%d unread, %v", c.Unread, err)
+				}
+				return nil
+			})
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// begin runs a statement on the database at url as another process.
+func begin(t *testing.T, ctx context.Context, url, statement string) {
+	t.Helper()
+	driver := "sqlite"
+	if strings.HasPrefix(url, "postgres") {
+		driver = "pg"
+	}
+	other, err := sql.Open(driver, strings.TrimPrefix(url, "sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := other.ExecContext(ctx, statement); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -127,8 +127,10 @@ type History interface {
 	// Read marks one notification of u as read and returns how many stay unread;
 	// ErrNotFound where u has no such notification. Doing it twice is no error.
 	Read(ctx context.Context, u UserID, id int64) (unread int64, err error)
-	// ReadUpTo marks all with Seq <= upTo; 0 means all.
-	ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, err error)
+	// ReadUpTo marks all with Seq <= upTo that there are now; 0 means all. Many are
+	// marked in steps: where ctx ends before the last one, done is false, unread is
+	// what was left then, and [Pruner.Continue] marks the rest.
+	ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error)
 
 	// Delete removes a notification of u from history, replay and the retained
 	// message; ErrNotFound.
@@ -138,9 +140,13 @@ type History interface {
 	SetSettings(ctx context.Context, u UserID, s Settings) error
 
 	// Erase removes everything of u: notifications, reports, sessions, settings,
-	// idempotency keys. Nothing stays, so the seqs of a user of the same id
-	// begin again at 1; ids do not.
-	Erase(ctx context.Context, u UserID) error
+	// idempotency keys. When it returns nil error nothing of that is visible any
+	// more. Rows are deleted in steps: where ctx ends before the last one, done is
+	// false, and [Pruner.Continue] deletes the rest. Nothing stays, so the seqs of a
+	// user of the same id begin again at 1, unless something was appended before the
+	// last step: then they go on. Ids never begin again. The user's connections are
+	// ordered to end, see [Cluster].
+	Erase(ctx context.Context, u UserID) (done bool, err error)
 
 	// Epoch names the life of the log: it changes when the database was restored
 	// to an earlier point. It answers from memory.

@@ -11,31 +11,32 @@ const (
 	pruneRest  = 50 * time.Millisecond // between statements: delivery goes first
 )
 
-// pruner removes what is over, in small statements with rests between them.
+// pruner removes what is over and finishes what was begun, in small statements with rests between them.
 func (h *Hub) pruner(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
 	}
 	h.every(ctx, pruneEvery, func() {
-		h.drainOff(ctx, "expired sessions", h.o.Pruner.ExpireSessions)
-		h.drainOff(ctx, "expired idempotency keys", h.o.Pruner.ExpireKeys)
+		h.drainOff(ctx, "finish what was begun", h.o.Pruner.Continue)
+		h.drainOff(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
+		h.drainOff(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
-			h.drainOff(ctx, "notifications past their retention", func(ctx context.Context, limit int) (int, error) {
+			h.drainOff(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.Retain(ctx, before, limit)
 			})
 		}
 	})
 }
 
-// drainOff calls remove until nothing is left.
-func (h *Hub) drainOff(ctx context.Context, what string, remove func(context.Context, int) (int, error)) {
+// drainOff calls step until nothing is left.
+func (h *Hub) drainOff(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
-		n, err := remove(q, pruneRows)
+		n, err := step(q, pruneRows)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			h.o.Logger.Warn("could not remove "+what, "error", err)
+			h.o.Logger.Warn("could not "+what, "error", err)
 		}
 		if err != nil || n == 0 {
 			return

@@ -169,8 +169,8 @@ func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
 	return s.o.History.Read(ctx, u, id)
 }
 
-// ReadUpTo marks all with Seq <= upTo as read, 0 meaning all.
-func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (int64, error) {
+// ReadUpTo marks all with Seq <= upTo as read, 0 meaning all, see [History].
+func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error) {
 	return s.o.History.ReadUpTo(ctx, u, upTo)
 }
 
@@ -197,13 +197,13 @@ func (s *Service) SetSettings(ctx context.Context, u UserID, to Settings) error 
 	return nil
 }
 
-// Erase removes everything of a user and ends the user's connections.
-func (s *Service) Erase(ctx context.Context, u UserID) error {
-	if err := s.o.History.Erase(ctx, u); err != nil {
-		return err
+// Erase removes everything of a user and ends the user's connections, see [History].
+func (s *Service) Erase(ctx context.Context, u UserID) (done bool, err error) {
+	if done, err = s.o.History.Erase(ctx, u); err == nil {
+		s.tell(Hint{Type: HintMuted, User: u})
+		s.tell(Hint{Type: HintEnd, User: u})
 	}
-	s.tell(Hint{Type: HintMuted, User: u})
-	return s.order(ctx, Order{User: u, Reason: EndErased})
+	return done, err
 }
 
 func (s *Service) order(ctx context.Context, o Order) error {

@@ -101,7 +101,7 @@ func (t *liteTx) prepare(cmd *bridge.Command) (o outcome, err error) {
 // rows, once the whole command is known to be stored.
 func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
 	r := report{ID: c.Report}
-	err := t.tx.NewSelect().Model(&r).WherePK().Scan(t.ctx)
+	err := unerased(t.tx.NewSelect().Model(&r)).WherePK().Scan(t.ctx)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		o.what = gone

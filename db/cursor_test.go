@@ -182,7 +182,7 @@ func testSubscribeHead(t *testing.T, d *DB) {
 	same("muted")
 	must(t, d.SetSettings(ctx, u, unmuted))
 	same("unmuted")
-	_, err := d.ReadUpTo(ctx, u, 2)
+	_, _, err := d.ReadUpTo(ctx, u, 2)
 	must(t, err)
 	for _, n := range ns {
 		must(t, d.Delete(ctx, u, n.ID))

@@ -2,70 +2,165 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
-// Erase removes everything of u in one transaction: reports, notifications,
-// sessions, the idempotency keys u called with, and the inbox row with the
-// settings. What is appended to u afterwards begins again at seq 1.
+// Erasing a user begins with one transaction after which nothing of the user is shown,
+// counted, replayed or delivered any more: what was in the log ends at the inbox's
+// erased_seq, the counts are 0, the sessions and the settings are gone, and reports
+// are hidden by the task. Then the rows are deleted in steps, reports first. They
+// need no lock of the inbox row, so what is appended meanwhile does not wait.
 //
-// Three things stay on purpose. Revocations of u's tokens, which would be good
-// again otherwise. For at most bridge.KeyTTL, other callers' idempotency keys,
-// whose answers name u's id, and the ids that an import brought: without them a
+// Seqs begin again at 1 once all is deleted. Where something was appended meanwhile
+// they go on after it instead, since a seq is never used twice while its row is there.
+//
+// Three things stay on purpose. Revocations of the user's tokens, which would be good
+// again otherwise. For at most bridge.KeyTTL, other callers' idempotency keys, whose
+// answers name the user's id, and the ids that an import brought: without them a
 // repeated request or import would bring back what was erased.
-//
-// Locks are taken in the order of the log: reports by id, the inbox row, then
-// keys; the lock of new sessions comes last, so that no session outlives u with a
-// cursor that would stand in the future of the seqs that begin again.
-func (d *DB) Erase(ctx context.Context, u bridge.UserID) error {
-	ctx, cancel := bound(ctx)
-	defer cancel()
-	return d.fail("erase a user", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := d.lockAll(ctx, tx, u); err != nil {
-			return err
-		}
-		for _, q := range []*bun.DeleteQuery{
-			tx.NewDelete().Model((*report)(nil)).Where("user_id = ?", u),
-			tx.NewDelete().Model((*key)(nil)).Where("caller = ?", u),
-			tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", u),
-			tx.NewDelete().Model((*notification)(nil)).Where("user_id = ?", u),
-			tx.NewDelete().Model((*inbox)(nil)).Where("user_id = ?", u),
-		} {
-			if _, err := q.Exec(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
+
+// endsLeft is the task's up_to once everything is deleted, and the connections that
+// opened meanwhile are still to end: their cursors may count in the former log.
+const endsLeft = -1
+
+// Erase implements bridge.History.
+func (d *DB) Erase(ctx context.Context, u bridge.UserID) (done bool, err error) {
+	if err := d.beginErase(ctx, u); err != nil {
+		return false, d.fail("erase a user", err)
+	}
+	// At once, and once more when the seqs begin again.
+	if err := d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}); err != nil {
+		return false, err
+	}
+	return d.drive(ctx, eraseTask, u, progress{}).done, nil
 }
 
-// lockAll takes the locks of Erase, in the order it states; SQLite has one for
-// all. A user without an inbox row is locked against one being made meanwhile,
-// whose rows would otherwise stay behind without it.
-func (d *DB) lockAll(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
-	if d.dialect != Postgres {
-		return nil
-	}
-	lock := func(model any, column string) (int64, error) {
-		return affected(tx.NewSelect().Model(model).Column(column).Where("user_id = ?", u).Order(column).For("UPDATE").Exec(ctx))
-	}
-	if _, err := lock((*report)(nil), "id"); err != nil {
+// beginErase hides everything of u. Of reports, whose change appends to the inbox, as
+// many as fit a step are deleted first, in the order of their locks.
+func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var last int64
+		if err := tx.NewSelect().Model((*report)(nil)).ColumnExpr("coalesce(max(id), 0)").Where("user_id = ?", u).Scan(ctx, &last); err != nil {
+			return err
+		}
+		if err := d.begin(ctx, tx, eraseTask, u, last); err != nil {
+			return err
+		}
+		if _, err := tx.NewDelete().Model(&task{Kind: readTask, UserID: u}).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+		if _, err := d.eraseReports(ctx, tx, u, last, d.stepRows); err != nil {
+			return err
+		}
+		in := inbox{UserID: u}
+		err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
+		if err == nil {
+			in.Total, in.Unread, in.ReviewEnabled, in.ErasedSeq = 0, 0, true, in.LastSeq
+			if _, err = tx.NewUpdate().Model(&in).Column("total", "unread", "review_enabled", "erased_seq").WherePK().Exec(ctx); err == nil {
+				err = d.touch(ctx, tx, []bridge.UserID{u})
+			}
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return d.eraseSessions(ctx, tx, u)
+	})
+}
+
+// eraseSessions deletes u's sessions, at most bridge.MaxSessions. No session is made
+// until tx ends, so none outlives u with a cursor in the future of the log.
+func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
+	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
 		return err
 	}
-	n, err := lock((*inbox)(nil), "user_id")
-	if err == nil && n == 0 {
-		if err = d.lockUser(ctx, tx, u, inboxLock); err == nil {
-			_, err = lock((*inbox)(nil), "user_id")
+	lock := d.lockRows(tx.NewSelect().Model((*session)(nil)).Column("client_id").Where("user_id = ?", u).Order("client_id"), "UPDATE")
+	if _, err := lock.Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", u).Exec(ctx)
+	return err
+}
+
+// eraseReports deletes at most limit of u's reports with an id up to last.
+func (d *DB) eraseReports(ctx context.Context, tx bun.Tx, u bridge.UserID, last int64, limit int) (int, error) {
+	find := tx.NewSelect().Model((*report)(nil)).Column("id").Where("r.user_id = ?", u).Where("r.id <= ?", last).Order("r.id").Limit(int64(limit))
+	n, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", d.lockRows(find, "UPDATE")).Materialized()).
+		Model((*report)(nil)).Where("id IN (SELECT id FROM x)").Exec(ctx))
+	return int(n), err
+}
+
+// eraseStep deletes at most limit rows: reports, then the idempotency keys that u
+// called with before, then notifications. Where none is left it ends the erasure.
+func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error {
+	n, err := d.eraseReports(ctx, tx, t.UserID, t.UpTo, limit)
+	if err != nil || n == limit {
+		return err
+	}
+	find := tx.NewSelect().Model((*key)(nil)).Column("key").Where("k.caller = ?", t.UserID).Where("k.created_at <= ?", t.BegunAt).Limit(int64(limit - n))
+	keys, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model((*key)(nil)).
+		Where("caller = ?", t.UserID).Where("key IN (SELECT key FROM x)").Exec(ctx))
+	if n += int(keys); err != nil || n == limit {
+		return err
+	}
+	in := inbox{UserID: t.UserID}
+	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	end, err := t.window(ctx, tx, "TRUE", in.ErasedSeq, limit-n)
+	if err != nil {
+		return err
+	}
+	rows, err := affected(tx.NewDelete().Model((*notification)(nil)).Where("user_id = ?", t.UserID).
+		Where("seq > ?", t.AtSeq).Where("seq <= ?", end).Exec(ctx))
+	if err != nil {
+		return err
+	}
+	if n += int(rows); n == 0 { // so no lock but that of the task is taken yet
+		if err := d.endErase(ctx, tx, t.UserID); err != nil {
+			return err
 		}
+		t.UpTo = endsLeft
+	}
+	t.AtSeq = max(t.AtSeq, end)
+	return t.moved(ctx, tx)
+}
+
+// endErase gives u's seqs back, or ends the former part of the log where it has grown.
+func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
+	in := inbox{UserID: u}
+	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
+	if in.LastSeq > in.ErasedSeq {
+		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").WherePK().Exec(ctx)
 		return err
 	}
-	_, err = lock((*session)(nil), "client_id")
+	if in.ReviewEnabled {
+		_, err = tx.NewDelete().Model(&in).WherePK().Exec(ctx)
+	} else { // chosen meanwhile
+		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").Set("last_seq = 0").WherePK().Exec(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return d.eraseSessions(ctx, tx, u)
+}
+
+// endErased orders the end of u's connections, and of the task.
+func (d *DB) endErased(ctx context.Context, u bridge.UserID) error {
+	if err := d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}); err != nil {
+		return err
+	}
+	_, err := d.write.NewDelete().Model(&task{Kind: eraseTask, UserID: u}).WherePK().Where("up_to = ?", endsLeft).Exec(ctx)
 	return err
 }

@@ -109,7 +109,7 @@ type fedNotification struct {
 
 // deliverable leaves out what its user does not see. The inbox is asked for as a
 // scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
-const deliverable = "NOT n.muted AND (SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
+const deliverable = "NOT n.muted AND (SELECT i.review_enabled AND n.seq > i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
 
 // foreignRow selects rows that came with a dump of another cluster.
 const foreignRow = "EXISTS (SELECT FROM falcon_epochs AS e WHERE n.id <= e.last_id AND n.xid >= e.next_xid)"
@@ -171,7 +171,7 @@ func (d *DB) latests(last *bun.SelectQuery) *bun.SelectQuery {
 	} else {
 		q.Model((*notification)(nil)).Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").Where("n.seq = (?)", last.Column("seq"))
 	}
-	return q.Where("i.review_enabled")
+	return q.Where("i.review_enabled").Where("n.seq > i.erased_seq")
 }
 
 // retainedQuery walks the inboxes by their primary key.

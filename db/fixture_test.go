@@ -1,6 +1,8 @@
 package db
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -61,8 +63,9 @@ func seqsOf(ns []bridge.Notification) []bridge.Seq {
 // exact compares u's counts with a recount of the rows.
 func exact(t testing.TB, d *DB, u bridge.UserID) {
 	t.Helper()
-	total := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u)
-	unread := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ? AND read_at = 0", u)
+	const listed = "SELECT count(*) FROM falcon_notifications n LEFT JOIN falcon_inboxes i USING (user_id) WHERE user_id = ? AND seq > coalesce(erased_seq, 0)"
+	total := number(t, d, listed, u)
+	unread := number(t, d, listed+" AND read_at = 0", u)
 	if got := number(t, d, "SELECT coalesce(max(total), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != total {
 		t.Errorf("user %s: the inbox says total %d, its rows are %d", u, got, total)
 	}
@@ -89,6 +92,15 @@ func hold(t testing.TB, d *DB, u bridge.UserID) (release func()) {
 			t.Errorf("release the inbox: %v", err)
 		}
 	}
+}
+
+// readUpTo marks notifications of u that fit one step as read.
+func readUpTo(ctx context.Context, d *DB, u bridge.UserID, upTo bridge.Seq) (unread int64, err error) {
+	unread, done, err := d.ReadUpTo(ctx, u, upTo)
+	if err == nil && !done {
+		err = errors.New("some are left")
+	}
+	return unread, err
 }
 
 // second is the error of a call with two results.

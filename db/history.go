@@ -38,7 +38,7 @@ type pageItem struct {
 // falcon_notifications_unread where only unread ones are asked for. A muted user
 // has counts and no rows.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
-	page := d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", q.User).Limit(int64(q.Limit + 1))
+	page := d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User)).Limit(int64(q.Limit + 1))
 	if q.Unread {
 		page.Where("n.read_at = 0")
 	}
@@ -108,7 +108,9 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	n := notification{ID: id}
-	if err := d.read.NewSelect().Model(&n).WherePK().Scan(ctx); err != nil {
+	err := d.read.NewSelect().Model(&n).WherePK().
+		Where("n.seq > (SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)").Scan(ctx)
+	if err != nil {
 		return bridge.Notification{}, d.fail("find a notification", err)
 	}
 	return n.domain(), nil
@@ -116,9 +118,9 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 
 // markRead marks the unread ones of in's notifications that where selects as read,
 // and counts them.
-func (i *inbox) markRead(ctx context.Context, tx bun.Tx, where string, arg any) error {
+func (i *inbox) markRead(ctx context.Context, tx bun.Tx, where string, args ...any) error {
 	n, err := affected(tx.NewUpdate().Model((*notification)(nil)).Set("read_at = ?", nowMillis()).
-		Where("user_id = ?", i.UserID).Where("read_at = 0").Where(where, arg).Exec(ctx))
+		Where("user_id = ?", i.UserID).Where("read_at = 0").Where(where, args...).Exec(ctx))
 	if err != nil {
 		return err
 	}
@@ -130,7 +132,7 @@ func (i *inbox) markRead(ctx context.Context, tx bun.Tx, where string, arg any) 
 func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64, err error) {
 	err = d.withInbox(ctx, "read a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		n := notification{ID: id}
-		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Scan(ctx)
+		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Scan(ctx)
 		if err == nil && n.ReadAt == 0 {
 			err = in.markRead(ctx, tx, "id = ?", id)
 		}
@@ -140,18 +142,35 @@ func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64,
 	return unread, err
 }
 
-// ReadUpTo marks all notifications of u with Seq <= upTo as read, 0 meaning all,
-// and returns how many stay unread.
-func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (unread int64, err error) {
+// ReadUpTo implements bridge.History. As many as fit one step are marked at once; more
+// are a task.
+func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (unread int64, done bool, err error) {
+	var last bridge.Seq
+	done = true
 	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
-		err := in.markRead(ctx, tx, "seq <= ?", cmp.Or(upTo, in.LastSeq))
+		last, unread = min(cmp.Or(upTo, in.LastSeq), in.LastSeq), in.count().Unread
+		if done = in.Unread <= int64(d.stepRows); !done {
+			return nil
+		}
+		err := in.markRead(ctx, tx, "seq > ? AND seq <= ?", in.ErasedSeq, last)
 		unread = in.count().Unread
 		return err
 	})
 	if errors.Is(err, bridge.ErrNotFound) {
-		return 0, nil // no inbox yet
+		return 0, true, nil // no inbox yet
 	}
-	return unread, err
+	if err != nil || done {
+		return unread, done, err
+	}
+	if err := d.begin(ctx, d.write, readTask, u, int64(last)); err != nil {
+		return unread, false, d.fail("read notifications", err)
+	}
+	p := d.drive(ctx, readTask, u, progress{unread: unread})
+	if !p.done {
+		return p.unread, false, nil
+	}
+	c, err := d.Count(ctx, u) // another node may have taken the last step
+	return c.Unread, true, err
 }
 
 // Delete removes a notification of u; bridge.ErrNotFound. Its seq is never used
@@ -159,7 +178,7 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 	return d.withInbox(ctx, "delete a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		n := notification{ID: id}
-		err := tx.NewDelete().Model(&n).WherePK().Where("user_id = ?", u).Returning("read_at").Scan(ctx)
+		err := tx.NewDelete().Model(&n).WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Returning("read_at").Scan(ctx)
 		switch {
 		case err != nil:
 			return err

@@ -75,7 +75,7 @@ func testAnUnknownUserHasAnEmptyInbox(t *testing.T, d *DB) {
 	if c, err := d.Count(ctx, "nobody"); err != nil || c != (bridge.Count{}) {
 		t.Errorf("count: %+v, %v", c, err)
 	}
-	if n, err := d.ReadUpTo(ctx, "nobody", 0); err != nil || n != 0 {
+	if n, _, err := d.ReadUpTo(ctx, "nobody", 0); err != nil || n != 0 {
 		t.Errorf("read all: %d, %v", n, err)
 	}
 	for name, err := range map[string]error{
@@ -117,11 +117,11 @@ func testReadAndDeleteKeepTheCounts(t *testing.T, d *DB) {
 	}{
 		{"read one", func() (int64, error) { return d.Read(ctx, u, ns[0].ID) }, 5},
 		{"read it again", func() (int64, error) { return d.Read(ctx, u, ns[0].ID) }, 5},
-		{"read up to 3", func() (int64, error) { return d.ReadUpTo(ctx, u, 3) }, 3},
-		{"read up to 3 again", func() (int64, error) { return d.ReadUpTo(ctx, u, 3) }, 3},
+		{"read up to 3", func() (int64, error) { return readUpTo(ctx, d, u, 3) }, 3},
+		{"read up to 3 again", func() (int64, error) { return readUpTo(ctx, d, u, 3) }, 3},
 		{"delete a read one", func() (int64, error) { return 3, d.Delete(ctx, u, ns[0].ID) }, 3},
 		{"delete an unread one", func() (int64, error) { return 2, d.Delete(ctx, u, ns[5].ID) }, 2},
-		{"read all", func() (int64, error) { return d.ReadUpTo(ctx, u, 0) }, 0},
+		{"read all", func() (int64, error) { return readUpTo(ctx, d, u, 0) }, 0},
 	}
 	for _, s := range steps {
 		n, err := s.do()
@@ -175,7 +175,7 @@ func testReadMarksTheTime(t *testing.T, d *DB) {
 	if first.ReadAt.Before(begun) || first.ReadAt.After(time.Now()) {
 		t.Errorf("read at %v", first.ReadAt)
 	}
-	_, err = d.ReadUpTo(ctx, u, 0)
+	_, _, err = d.ReadUpTo(ctx, u, 0)
 	must(t, err)
 	if again, err := d.Find(ctx, ns[0].ID); err != nil || !again.ReadAt.Equal(first.ReadAt) {
 		t.Errorf("a second read moved the time from %v to %v, %v", first.ReadAt, again.ReadAt, err)

@@ -51,7 +51,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"Count":       {func(ctx context.Context) error { return second(d.Count(ctx, "u")) }, "falcon_inboxes"},
 				"Find":        {func(ctx context.Context) error { return second(d.Find(ctx, n[0].ID)) }, "falcon_notifications"},
 				"Read":        {func(ctx context.Context) error { return second(d.Read(ctx, "u", n[0].ID)) }, "read_at"},
-				"ReadUpTo":    {func(ctx context.Context) error { return second(d.ReadUpTo(ctx, "u", 2)) }, "UPDATE"},
+				"ReadUpTo":    {func(ctx context.Context) error { return third(d.ReadUpTo(ctx, "u", 2)) }, "UPDATE"},
 				"Delete":      {func(ctx context.Context) error { return d.Delete(ctx, "u", n[2].ID) }, "DELETE"},
 				"Settings":    {func(ctx context.Context) error { return second(d.Settings(ctx, "u")) }, "review_enabled"},
 				"SetSettings": {func(ctx context.Context) error { return d.SetSettings(ctx, "new", muted) }, "'new'"},
@@ -83,7 +83,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"ExpireSessions":      {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 5)) }, "falcon_sessions"},
 				"ExpireKeys":          {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 5)) }, "falcon_keys"},
 				"Retain":              {func(ctx context.Context) error { return second(d.Retain(ctx, time.UnixMilli(1), 5)) }, "falcon_notifications"},
-				"Erase":               {func(ctx context.Context) error { return d.Erase(ctx, "nobody") }, "'nobody'"},
+				"Erase":               {func(ctx context.Context) error { return second(d.Erase(ctx, "nobody")) }, "'nobody'"},
 				"Leave":               {func(ctx context.Context) error { return d.Leave(ctx, "node2") }, "node2"},
 			} {
 				if asked := s.asked(t, tt.do); !strings.Contains(strings.Join(asked, "\n"), tt.sees) {

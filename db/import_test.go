@@ -98,7 +98,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			if c, err := d.Count(ctx, u); err != nil || c != (bridge.Count{Total: 2, Unread: 2, Last: 3}) {
 				t.Errorf("counts %+v, %v", c, err)
 			}
-			must(t, d.Erase(ctx, u))
+			must(t, second(d.Erase(ctx, u)))
 			if added, err := d.ImportNotifications(ctx, ns); err != nil || added != 0 {
 				t.Errorf("after the user was erased: added %d, %v", added, err)
 			}

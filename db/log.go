@@ -8,6 +8,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
 )
 
 // undelivered finds what a device of u at after has still to get: a range of the
@@ -15,7 +16,13 @@ import (
 // snapshot: after the commit of a mute nothing is returned.
 func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
 	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").
-		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u)
+		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u).Where("n.seq > (?)", erased(u))
+}
+
+// erased is the seq up to which u's rows are being erased, as a scalar subquery; it
+// has no row where u has no inbox, and so no notifications.
+func erased(u bridge.UserID) schema.QueryWithArgs {
+	return bun.SafeQuery("SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = ?", u)
 }
 
 // After implements bridge.Log.
@@ -31,7 +38,7 @@ func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit
 // where it was appended muted, as unmuted everything is listed again. A muted user
 // has none.
 func withLatest(q *bun.SelectQuery) *bun.SelectQuery {
-	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq = "+
+	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+
 		"(SELECT max(l.seq) FROM falcon_notifications AS l WHERE l.user_id = i.user_id)"))
 }
 
@@ -81,7 +88,7 @@ type startRow struct {
 // of the unique index (user_id, seq) each.
 func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Seq, limit int) *bun.SelectQuery {
 	skip := d.read.NewSelect().TableExpr("falcon_notifications AS l").Column("l.seq").Where("l.user_id = i.user_id").
-		Where("l.seq > ?", after).Where("NOT l.muted").Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
+		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
 	return withLatest(d.read.NewSelect().Model(rows)).ColumnExpr("?TableColumns").ColumnExpr("(?) AS skip", skip).
 		Where("i.user_id IN (?)", bun.List(users))
 }

@@ -49,6 +49,7 @@ type inbox struct {
 	Total         int64
 	Unread        int64
 	ReviewEnabled bool
+	ErasedSeq     bridge.Seq // rows up to it are being erased, see task.go; 0: none
 
 	// Latest is the retained message, see withLatest.
 	Latest *notification `bun:"rel:has-one,join:user_id=user_id"`
@@ -185,6 +186,17 @@ type imported struct {
 	Kind string `bun:",pk"`
 	ID   string `bun:",pk"`
 	At   int64
+}
+
+// task is a row of falcon_tasks: what is left to do of a user's rows, see task.go.
+type task struct {
+	bun.BaseModel `bun:"table:falcon_tasks,alias:t"`
+
+	Kind    string        `bun:",pk"` // readTask or eraseTask
+	UserID  bridge.UserID `bun:",pk"`
+	UpTo    int64         // readTask: the last seq; eraseTask: the last report's id, or endsLeft
+	AtSeq   bridge.Seq    // notifications up to it are done
+	BegunAt int64
 }
 
 // meta is a row of falcon_meta.

@@ -101,6 +101,7 @@ type DB struct {
 
 	generations generations  // SQLite's, see session.go
 	retained    atomic.Int64 // where the walk of Retain stands, an id
+	stepRows    int          // most rows a transaction of a task changes, see task.go
 	committer   *committer
 	epoch       epoch
 	purged      atomic.Int64 // Unix ms of the last purge, see errors.go
@@ -114,7 +115,7 @@ type DB struct {
 // It does not migrate. It fails with bridge.ErrUnavailable only where trying again
 // may help. Its errors name neither user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	d := &DB{o: o.withDefaults(), waiters: waiters}
+	d := &DB{o: o.withDefaults(), waiters: waiters, stepRows: stepRows}
 	d.outages = newOutages(d.o.Logger)
 	if o.URL == "" {
 		return nil, errors.New("the database URL is empty")

@@ -120,11 +120,11 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			"counts":     {func(ctx context.Context) error { return second(d.Count(ctx, "u5")) }, false},
 			"find":       {func(ctx context.Context) error { return second(d.Find(ctx, ids(2))) }, false},
 			"read one":   {func(ctx context.Context) error { return second(d.Read(ctx, "u5", ids(3))) }, false},
-			"read up to": {func(ctx context.Context) error { return second(d.ReadUpTo(ctx, "u5", 7)) }, false},
+			"read up to": {func(ctx context.Context) error { return second(readUpTo(ctx, d, "u5", 7)) }, false},
 			"delete":     {func(ctx context.Context) error { return d.Delete(ctx, "u5", ids(4)) }, false},
 			"settings":   {func(ctx context.Context) error { return second(d.Settings(ctx, "u5")) }, false},
 			"mute":       {func(ctx context.Context) error { return d.SetSettings(ctx, "u6", muted) }, false},
-			"erase":      {func(ctx context.Context) error { return d.Erase(ctx, "u7") }, true},
+			"erase":      {func(ctx context.Context) error { return second(d.Erase(ctx, "u7")) }, true},
 			"open": {func(ctx context.Context) error {
 				return second(d.Open(ctx, bridge.OpenSession{Device: dev("u8", "c0"), Expiry: time.Hour}))
 			}, false},

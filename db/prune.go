@@ -156,6 +156,7 @@ WITH w AS MATERIALIZED (
 	SELECT n.id, n.user_id, n.created_at < ? AS old FROM falcon_notifications n WHERE n.id > ? ORDER BY n.id LIMIT ?
 ), i AS MATERIALIZED (
 	SELECT i.user_id FROM falcon_inboxes i WHERE i.user_id IN (SELECT w.user_id FROM w WHERE w.old)
+	AND i.erased_seq = 0 -- an erasure counts its rows by itself
 	ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED
 ), gone AS (
 	DELETE FROM falcon_notifications n USING w, i WHERE w.old AND n.id = w.id AND i.user_id = w.user_id RETURNING n.user_id, n.read_at
@@ -180,7 +181,8 @@ func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w wind
 			return err
 		}
 		of := func(q bun.QueryBuilder) bun.QueryBuilder {
-			return q.Where("id > ?", after).Where("id <= ?", w.Last).Where("created_at < ?", before)
+			return q.Where("id > ?", after).Where("id <= ?", w.Last).Where("created_at < ?", before).
+				Where("user_id NOT IN (SELECT t.user_id FROM falcon_tasks AS t WHERE t.kind = ?)", eraseTask) // it counts its rows by itself
 		}
 		gone := tx.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("count(*) AS total").
 			ColumnExpr("count(*) FILTER (WHERE read_at = 0) AS unread").ApplyQueryBuilder(of).Group("user_id")

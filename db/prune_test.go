@@ -29,7 +29,7 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 		}
 		now := time.Now()
 		exec(t, d, "UPDATE falcon_notifications SET created_at = ? WHERE seq <= 20", now.Add(-time.Hour).UnixMilli())
-		_, err := d.ReadUpTo(ctx, u, 5)
+		_, _, err := d.ReadUpTo(ctx, u, 5)
 		must(t, err)
 		if n, err := d.Retain(ctx, now.Add(-2*time.Hour), 10); err != nil || n != 0 {
 			t.Errorf("before all of them: %d, %v", n, err)

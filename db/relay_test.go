@@ -89,7 +89,7 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 		pos = p
 		next()
 		add("3")
-		if err := d.Erase(ctx, "3"); err != nil {
+		if _, err := d.Erase(ctx, "3"); err != nil {
 			t.Fatal(err)
 		}
 		users, _, err = d.Touched(ctx, pos, 10)

@@ -62,12 +62,17 @@ func (d *DB) followReports(ctx context.Context, id int64) error {
 	return err
 }
 
+// unerased leaves out of reports those that are being erased, see task.go.
+func unerased(q *bun.SelectQuery) *bun.SelectQuery {
+	return q.Where("NOT EXISTS (SELECT 1 FROM falcon_tasks AS t WHERE t.kind = ? AND t.user_id = r.user_id AND t.up_to >= r.id)", eraseTask)
+}
+
 // Report returns one report; bridge.ErrNotFound.
 func (d *DB) Report(ctx context.Context, id int64) (bridge.Report, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	r := report{ID: id}
-	if err := d.read.NewSelect().Model(&r).WherePK().Scan(ctx); err != nil {
+	if err := unerased(d.read.NewSelect().Model(&r)).WherePK().Scan(ctx); err != nil {
 		return bridge.Report{}, d.fail("find a report", err)
 	}
 	return r.domain(), nil
@@ -80,7 +85,7 @@ func (d *DB) ListReports(ctx context.Context, q bridge.ReportQuery) (reports []b
 	defer cancel()
 	limit := pageSize(q.Limit)
 	var rows []report
-	find := d.read.NewSelect().Model(&rows).Order("r.id DESC").Limit(int64(limit + 1))
+	find := unerased(d.read.NewSelect().Model(&rows)).Order("r.id DESC").Limit(int64(limit + 1))
 	if q.User != "" {
 		find.Where("r.user_id = ?", q.User)
 	}

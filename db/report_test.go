@@ -169,7 +169,7 @@ func testReportErase(t *testing.T, d *DB) {
 	u := fresh()
 	gone := newReport(t, d, bridge.NewReport{Title: "T", User: u})
 	kept := newReport(t, d, bridge.NewReport{Title: "T", User: fresh()})
-	must(t, d.Erase(testContext(t), u))
+	must(t, second(d.Erase(testContext(t), u)))
 	if _, err := d.Report(testContext(t), gone.ID); !errors.Is(err, bridge.ErrNotFound) {
 		t.Errorf("the erased user's: %v", err)
 	}

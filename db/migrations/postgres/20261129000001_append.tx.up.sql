@@ -160,7 +160,9 @@ BEGIN
             ELSE
                 SELECT f.* INTO rep FROM falcon_reports f WHERE f.id = r.report FOR NO KEY UPDATE SKIP LOCKED;
             END IF;
-            IF FOUND AND rep.title = r.title AND rep.user_id = r.owner THEN
+            -- A report that is being erased, see falcon_tasks, is gone.
+            IF FOUND AND rep.title = r.title AND rep.user_id = r.owner AND NOT EXISTS (SELECT 1 FROM falcon_tasks t
+                    WHERE t.kind = 'erase' AND t.user_id = r.owner AND t.up_to >= r.report) THEN
                 cmd := r.cmd;
                 outcome := 'report';
                 id := rep.created_at;

@@ -1,0 +1,304 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+	"github.com/uptrace/bun"
+)
+
+// breaker is a hook that ends a context before the nth statement of a kind.
+type breaker struct {
+	of     string
+	left   atomic.Int64
+	cancel context.CancelFunc
+}
+
+func (b *breaker) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
+	if strings.HasPrefix(e.Query, b.of) || strings.HasPrefix(e.Query, "WITH") && strings.Contains(e.Query, b.of) {
+		if b.left.Add(-1) == 0 {
+			b.cancel()
+		}
+	}
+	return ctx
+}
+
+func (b *breaker) AfterQuery(context.Context, *bun.QueryEvent) {}
+
+// inSteps runs f on databases with steps of 10 rows. ctx ends before the nth statement
+// that begins with of; other opens the database again, as another node does.
+func inSteps(t *testing.T, of string, nth int64, f func(t *testing.T, ctx context.Context, d *DB, other func() *DB)) {
+	for name, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "falcon.db"), "Postgres": testserver.Postgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(testContext(t))
+			defer cancel()
+			b := &breaker{of: of, cancel: cancel}
+			b.left.Store(nth)
+			d := openTest(t, Options{URL: url, Hooks: []bun.QueryHook{b}})
+			d.stepRows = 10
+			f(t, ctx, d, func() *DB {
+				must(t, d.Close())
+				return openTest(t, Options{URL: url})
+			})
+		})
+	}
+}
+
+// finish takes steps until none is left, and calls between after each.
+func finish(t *testing.T, d *DB, between func()) (steps int) {
+	t.Helper()
+	for {
+		n, err := d.Continue(testContext(t), 10)
+		must(t, err)
+		between()
+		if steps += n; n == 0 {
+			break
+		}
+	}
+	if n := number(t, d, "SELECT count(*) FROM falcon_tasks"); n != 0 {
+		t.Errorf("%d tasks are left", n)
+	}
+	return steps
+}
+
+func TestReadingAllIsFinishedAfterAnInterruption(t *testing.T) {
+	inSteps(t, `UPDATE "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
+		u := fresh()
+		seed(t, d, u, 100)
+		unread, done, err := d.ReadUpTo(ctx, u, 0)
+		if err != nil || done || unread != 70 {
+			t.Fatalf("interrupted in the fourth step: %d unread, done %v, %v", unread, done, err)
+		}
+		exact(t, d, u)
+		d = other()
+		mustAppend(t, d, one(u, "while it goes on")) // is not to be marked
+		if steps := finish(t, d, func() { exact(t, d, u) }); steps != 7 {
+			t.Errorf("finished in %d steps", steps)
+		}
+		c, err := d.Count(testContext(t), u)
+		if want := (bridge.Count{Total: 101, Unread: 1, Last: 101}); err != nil || c != want {
+			t.Errorf("counts %+v, %v; want %+v", c, err, want)
+		}
+	})
+}
+
+func TestReadingAllOfManyIsDoneWhenTheCallReturns(t *testing.T) {
+	inSteps(t, "none", -1, func(t *testing.T, ctx context.Context, d *DB, _ func() *DB) {
+		u := fresh()
+		seed(t, d, u, 100)
+		if unread, done, err := d.ReadUpTo(ctx, u, 55); err != nil || !done || unread != 45 {
+			t.Errorf("up to 55: %d unread, done %v, %v", unread, done, err)
+		}
+		exact(t, d, u)
+		if unread, done, err := d.ReadUpTo(ctx, u, 0); err != nil || !done || unread != 0 {
+			t.Errorf("all: %d unread, done %v, %v", unread, done, err)
+		}
+		exact(t, d, u)
+		finish(t, d, func() {})
+	})
+}
+
+// manyOf gives u more of everything than fits a step.
+func manyOf(t *testing.T, d *DB, u bridge.UserID) (ns []bridge.Notification, reports []bridge.Report) {
+	t.Helper()
+	ctx := testContext(t)
+	for i := range 25 {
+		reports = append(reports, newReport(t, d, bridge.NewReport{Title: "T", User: u}))
+		_, err := d.Append(ctx, bridge.Command{Key: &bridge.IdempotencyKey{Caller: u, Key: fmt.Sprint(i)}, Drafts: []bridge.Draft{draft(fresh(), "by u")}})
+		must(t, err)
+	}
+	ns = seed(t, d, u, 100)
+	subscribe(t, d, dev(u, "phone"), open(t, d, dev(u, "phone")).Generation)
+	return ns, reports
+}
+
+// invisible fails where anything of what manyOf made is shown.
+func invisible(t *testing.T, d *DB, u bridge.UserID, ns []bridge.Notification, reports []bridge.Report, start bridge.Position, appended ...bridge.Seq) {
+	t.Helper()
+	ctx := testContext(t)
+	page, err := d.List(ctx, bridge.Query{User: u})
+	must(t, err)
+	if len(page.Items) != len(appended) || page.Count.Total != int64(len(appended)) || page.Count.Unread != page.Count.Total {
+		t.Errorf("listed: %d of %+v", len(page.Items), page.Count)
+	}
+	unread, err := d.List(ctx, bridge.Query{User: u, Unread: true, Forward: true})
+	must(t, err)
+	if got := seqs(t, d, u); len(unread.Items) != len(appended) || !slices.Equal(got, appended) {
+		t.Errorf("unread: %d; delivered: %v, want %v", len(unread.Items), got, appended)
+	}
+	starts, err := d.Starts(ctx, []bridge.UserID{u}, new(bridge.Seq), 1000)
+	must(t, err)
+	head, err := d.Head(ctx, u)
+	must(t, err)
+	again := subscribe(t, d, dev(u, "new"), open(t, d, dev(u, "new")).Generation)
+	at, err := d.LatestAt(ctx, []bridge.UserID{u}, now(t, d))
+	must(t, err)
+	for name, latest := range map[string]*bridge.Notification{"Head": head.Latest, "Starts": starts[u].Latest, "Subscribe": again.Latest} {
+		if (latest != nil) != (len(appended) > 0) {
+			t.Errorf("%s has the retained message %v", name, latest)
+		}
+	}
+	if len(at) != len(appended) {
+		t.Errorf("the relay retains %v", at)
+	}
+	fed, _, _, err := d.Since(ctx, start, 1000)
+	must(t, err)
+	for _, n := range fed {
+		if n.User == u && !slices.Contains(appended, n.Seq) {
+			t.Errorf("the feed has seq %d", n.Seq)
+		}
+	}
+	for _, n := range []bridge.Notification{ns[0], ns[99]} {
+		_, err1 := d.Find(ctx, n.ID)
+		_, err2 := d.Read(ctx, u, n.ID)
+		if err3 := d.Delete(ctx, u, n.ID); !errors.Is(err1, bridge.ErrNotFound) || !errors.Is(err2, bridge.ErrNotFound) || !errors.Is(err3, bridge.ErrNotFound) {
+			t.Errorf("seq %d: find %v, read %v, delete %v", n.Seq, err1, err2, err3)
+		}
+	}
+	listed, _, err := d.ListReports(ctx, bridge.ReportQuery{User: u})
+	must(t, err)
+	last := reports[24]
+	_, err1 := d.Report(ctx, last.ID)
+	_, err2 := d.Append(ctx, bridge.Command{Change: &bridge.StatusChange{Report: last.ID, Status: bridge.Approved, Title: last.Title, User: u},
+		Drafts: []bridge.Draft{draft(u, "T")}})
+	if len(listed) != 0 || !errors.Is(err1, bridge.ErrNotFound) || !errors.Is(err2, bridge.ErrNotFound) {
+		t.Errorf("reports: %d listed, find %v, change %v", len(listed), err1, err2)
+	}
+	exact(t, d, u)
+}
+
+// now is where the feed is.
+func now(t *testing.T, d *DB) bridge.Position {
+	t.Helper()
+	p, err := d.Now(testContext(t))
+	must(t, err)
+	return p
+}
+
+func TestAnErasureIsInvisibleAtOnceAndFinishedAfterAnInterruption(t *testing.T) {
+	for name, grows := range map[string]bool{"and the seqs begin again": false, "and what was appended meanwhile stays": true} {
+		t.Run(name, func(t *testing.T) {
+			inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
+				u, bystander := fresh(), fresh()
+				start := now(t, d)
+				ns, reports := manyOf(t, d, u)
+				seed(t, d, bystander, 3)
+				if done, err := d.Erase(ctx, u); err != nil || done {
+					t.Fatalf("interrupted in the fourth step: done %v, %v", done, err)
+				}
+				if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n <= 50 || n >= 100 {
+					t.Errorf("%d rows are left", n)
+				}
+				invisible(t, d, u, ns, reports, start)
+				var appended []bridge.Seq
+				if grows {
+					appended = append(appended, mustAppend(t, d, one(u, "meanwhile")).Appended[0].Seq)
+				}
+				d = other()
+				finish(t, d, func() { invisible(t, d, u, ns, reports, start, appended...) })
+				for table, column := range holding {
+					n := number(t, d, "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", u)
+					if n > 0 && table != "falcon_sessions" && !(grows && (table == "falcon_inboxes" || table == "falcon_notifications") && n == 1) {
+						t.Errorf("%s has %d rows of the erased user", table, n)
+					}
+				}
+				want := bridge.Seq(1)
+				if grows {
+					want = 102
+				}
+				if got := mustAppend(t, d, one(u, "after")).Appended[0].Seq; got != want {
+					t.Errorf("the next seq is %d, want %d", got, want)
+				}
+				exact(t, d, u)
+				exact(t, d, bystander)
+			})
+		})
+	}
+}
+
+// A device that connects while an erasure is under way gets a cursor of the former log.
+func TestTheEndOfAnErasureEndsWhatConnectedMeanwhile(t *testing.T) {
+	inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
+		u := fresh()
+		seed(t, d, u, 100)
+		_, err := d.Erase(ctx, u)
+		must(t, err)
+		s := open(t, d, dev(u, "phone"))
+		subscribe(t, d, dev(u, "phone"), s.Generation)
+		d = other()
+		finish(t, d, func() {})
+		v, err := d.Poll(testContext(t), "n1", time.Time{})
+		must(t, err)
+		if !slices.ContainsFunc(v.Orders, func(o bridge.Order) bool {
+			return o.User == u && o.Reason == bridge.EndErased && o.Before > s.Generation
+		}) {
+			t.Errorf("the orders are %+v, the connection's generation is %d", v.Orders, s.Generation)
+		}
+		if s := open(t, d, dev(u, "phone")); s.Present {
+			t.Errorf("the session outlived its log: %+v", s)
+		}
+	})
+}
+
+func TestErasingAgainWhileAnErasureIsUnderWayErasesWhatCameBetween(t *testing.T) {
+	inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, _ func() *DB) {
+		u := fresh()
+		seed(t, d, u, 100)
+		_, err := d.Erase(ctx, u)
+		must(t, err)
+		seed(t, d, u, 30)
+		if done, err := d.Erase(testContext(t), u); err != nil || !done {
+			t.Errorf("again: done %v, %v", done, err)
+		}
+		if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n != 0 {
+			t.Errorf("%d rows are left", n)
+		}
+		if got := mustAppend(t, d, one(u, "after")).Appended[0].Seq; got != 1 {
+			t.Errorf("the next seq is %d", got)
+		}
+	})
+}
+
+func TestRetentionDuringAnErasureKeepsCountsExact(t *testing.T) {
+	inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, _ func() *DB) {
+		u := fresh()
+		seed(t, d, u, 100)
+		_, err := d.Erase(ctx, u)
+		must(t, err)
+		seed(t, d, u, 20)
+		for range 20 {
+			_, err := d.Retain(testContext(t), time.Now().Add(time.Hour), 10)
+			must(t, err)
+			exact(t, d, u)
+		}
+		finish(t, d, func() { exact(t, d, u) })
+	})
+}
+
+// An erasure deletes rows that no one else sees, so appends need not wait for it, nor
+// it for them.
+func TestAnErasureUnderWayNeedsNoLockOfTheInbox(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	u, ctx := fresh(), testContext(t)
+	seed(t, d, u, 30)
+	d.stepRows = 10
+	must(t, d.beginErase(ctx, u))
+	release := hold(t, d, u)
+	defer release()
+	for want := int64(20); want >= 0; want -= 10 {
+		_, err := d.step(ctx, eraseTask, u, 10, false)
+		must(t, err)
+		if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n != want {
+			t.Errorf("%d rows are left, want %d", n, want)
+		}
+	}
+}
