@@ -90,11 +90,13 @@ func (d *DB) watchEpoch(ctx context.Context) error {
 	}
 }
 
-// loadEpoch reads the epoch at the start; without a schema there is none yet.
+// loadEpoch reads the epoch at the start. There is none yet without a schema, nor with
+// that of an earlier version: the migrations, which come next, load it again. It asks
+// for the table that came last of those that a look reads.
 func (d *DB) loadEpoch(ctx context.Context) error {
-	exists := "SELECT count(*) FROM sqlite_master WHERE name = 'falcon_meta'"
+	exists := "SELECT count(*) FROM sqlite_master WHERE name = 'falcon_epochs'"
 	if d.dialect == Postgres {
-		exists = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('falcon_meta')"
+		exists = "SELECT count(*) FROM pg_class WHERE oid = to_regclass('falcon_epochs')"
 	}
 	var n int
 	if err := d.read.QueryRowContext(ctx, exists).Scan(&n); err != nil {
@@ -127,7 +129,7 @@ type life struct {
 func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	mark, err := d.mark(ctx)
+	mark, last, err := d.mark(ctx)
 	if err != nil {
 		return d.fail("look at the epoch", err)
 	}
@@ -138,7 +140,6 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		}
 	}
 	var m life
-	var last int64
 	var reason string
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var err error
@@ -166,7 +167,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 			return nil
 		}
 		m.epoch, m.mark = newEpoch(), mark
-		if err := d.beginEpoch(ctx, tx, m); err != nil {
+		if err := d.beginEpoch(ctx, tx, m, last); err != nil {
 			return err
 		}
 		m.edge, err = d.readEdge(ctx, tx)
@@ -255,8 +256,9 @@ const generationLeap = 1 << 32
 // beginEpoch stores m and where the former epochs end: everything that sessions,
 // notifications and positions say is read against that, so the work does not grow
 // with the data. A row of falcon_nodes is all that is touched of a node: sessions
-// that were open in the former epoch expire as if their connections ended now.
-func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life) error {
+// that were open in the former epoch expire as if their connections ended now. last is
+// the highest id of the former epochs, read before tx got its xid.
+func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life, last int64) error {
 	for _, s := range []struct {
 		query string
 		args  []any
@@ -270,59 +272,57 @@ func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life) error {
 		}
 	}
 	leap := "UPDATE falcon_meta SET value = CAST(CAST(value AS bigint) + ? AS text) WHERE key = 'generation' RETURNING CAST(value AS bigint)"
-	last, insert := lastIDSQLite, "INSERT INTO falcon_epochs (name, generation, last_id, begun_at) VALUES (?, ?, ?, ?)"
+	insert := "INSERT INTO falcon_epochs (name, generation, last_id, begun_at) VALUES (?, ?, ?, ?)"
 	if d.dialect == Postgres {
 		leap = "SELECT setval('falcon_generation', nextval('falcon_generation') + ?)"
-		last, insert = lastIDPostgres, insertEpochPostgres
+		insert = insertEpochPostgres
 	}
-	var generation, lastID int64
+	var generation int64
 	if err := tx.QueryRowContext(ctx, leap, generationLeap).Scan(&generation); err != nil {
 		return err
 	}
-	if err := tx.QueryRowContext(ctx, last).Scan(&lastID); err != nil {
-		return err
-	}
 	d.generations.leave(generation)
-	_, err := tx.ExecContext(ctx, insert, m.epoch, generation, lastID, nowMillis())
+	_, err := tx.ExecContext(ctx, insert, m.epoch, generation, last, nowMillis())
 	return err
 }
 
-// insertEpochPostgres takes its snapshot after the last id was read: whoever drew an
-// id up to that one had its xid by then, so that xid lies below next_xid.
+// insertEpochPostgres has the xid of its own transaction as next_xid. Whoever drew an
+// id up to last_id had an xid by then, and this transaction got its own later, so
+// theirs are lower. The end of a snapshot would not do: it lies behind the last
+// transaction that has ended, and one that still runs may have a higher xid.
 const insertEpochPostgres = "INSERT INTO falcon_epochs (name, generation, last_id, begun_at, next_xid) " +
-	"VALUES (?, ?, ?, ?, pg_snapshot_xmax(pg_current_snapshot()))"
+	"VALUES (?, ?, ?, ?, pg_current_xact_id())"
 
 // The highest id that was given to a notification, whether or not it is still there.
 // A sequence that was left behind its table by a restore does not count.
 const (
 	lastIDSQLite   = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'"
-	lastIDPostgres = "SELECT greatest(coalesce(pg_sequence_last_value(pg_get_serial_sequence('falcon_notifications', 'id')::regclass), 0), " +
+	lastIDPostgres = "greatest(coalesce(pg_sequence_last_value(pg_get_serial_sequence('falcon_notifications', 'id')::regclass), 0), " +
 		"(SELECT coalesce(max(id), 0) FROM falcon_notifications))"
 )
 
 // mark identifies the database's own life. On Postgres: the cluster, its
 // timeline (a recovery to a point in time or a promoted standby begins another),
 // the database and the table (a dump read back makes them anew). What the role
-// may not ask is left out.
-func (d *DB) mark(ctx context.Context) (string, error) {
+// may not ask is left out. last is the highest id that was given to a notification; on
+// SQLite it is read in the transaction, as there is one writer.
+func (d *DB) mark(ctx context.Context) (mark string, last int64, err error) {
 	if d.dialect != Postgres {
-		return "sqlite", nil
+		return "sqlite", 0, nil
 	}
-	var mark string
 	const table = "(SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || 'falcon_notifications'::regclass::oid"
 	const line = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
-	var err error
 	for _, q := range []string{
 		"SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || " + line + " || '/' || " + table,
 		"SELECT " + line + " || '/' || " + table,
 		"SELECT " + table,
 	} {
-		err = d.read.QueryRowContext(ctx, q).Scan(&mark)
+		err = d.read.QueryRowContext(ctx, q+", "+lastIDPostgres).Scan(&mark, &last)
 		if err == nil || classify(err) != fault || !forbidden(err) {
-			return mark, err
+			break
 		}
 	}
-	return mark, err
+	return mark, last, err
 }
 
 // forbidden tells whether the role may not call a function, or the server has

@@ -199,3 +199,39 @@ func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
 		t.Errorf("before the feed, the latest is %v, %v", ns, err)
 	}
 }
+
+// A notification that is being appended while an epoch begins has an xid that is no
+// lower than the end of that transaction's snapshot. Taken for a row of another cluster,
+// it would reach neither an operator's subscription nor the relay.
+func TestANotificationAppendedWhileAnEpochBeginsIsInTheFeed(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	mustAppend(t, d, one("u", "t"))
+	exec(t, d, "INSERT INTO falcon_nodes (id, started_at, beat_at) VALUES ('n', 5, 5)")
+	exec(t, d, "UPDATE falcon_meta SET value = 'another cluster' WHERE key = 'mark'")
+	epoch := d.Epoch()
+
+	pause, err := d.write.BeginTx(testContext(t), nil) // the begin of the epoch waits for this row
+	must(t, err)
+	_, err = pause.ExecContext(testContext(t), "SELECT FROM falcon_nodes WHERE id = 'n' FOR UPDATE")
+	must(t, err)
+	begun := make(chan error, 1)
+	go func() { begun <- d.loadEpoch(testContext(t)) }()
+	testserver.Eventually(t, 5*time.Second, func() error {
+		if number(t, d, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 0 {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	})
+	app, err := d.write.BeginTx(testContext(t), nil)
+	must(t, err)
+	_, err = app.ExecContext(testContext(t), "SELECT falcon_notify('u', 'title', 'message')")
+	must(t, err)
+	must(t, pause.Rollback())
+	if err := <-begun; err != nil || d.Epoch() == epoch {
+		t.Fatalf("the epoch is %s, was %s, %v", d.Epoch(), epoch, err)
+	}
+	must(t, app.Commit())
+	if got, _ := drain(t, d, "", 10); !slices.Equal(got, []string{"u1", "u2"}) {
+		t.Errorf("the feed shows %v, want what was appended meanwhile, too", got)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/falconalert/falconbridge/internal/testserver"
+	"github.com/uptrace/bun/migrate"
 )
 
 func TestMigrationsGoUpDownAndUpAgain(t *testing.T) {
@@ -73,5 +74,52 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 				t.Errorf("%d nodes say they migrated, want 1", did)
 			}
 		})
+	}
+}
+
+// An upgrade starts on the schema that a former version left, which Open reads before
+// the migrations run.
+func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
+	for dialect, url := range map[Dialect]func() string{
+		SQLite:   func() string { return filepath.Join(t.TempDir(), "falcon.db") },
+		Postgres: func() string { return testserver.Postgres(t) },
+	} {
+		all, err := discover(dialect)
+		must(t, err)
+		for n, last := range all.Sorted() {
+			t.Run(string(dialect)+" from "+last.String(), func(t *testing.T) {
+				ctx, url := testContext(t), url()
+				former := migrate.NewMigrations()
+				for _, m := range all.Sorted()[:n+1] {
+					former.Add(m)
+				}
+				old, err := Open(ctx, Options{URL: url, Logger: quiet})
+				must(t, err)
+				m := migrate.NewMigrator(old.write, former, migrate.WithTableName(migrationTable), migrate.WithMarkAppliedOnSuccess(true))
+				must(t, m.Init(ctx))
+				_, err = m.Migrate(ctx)
+				must(t, err)
+				closeNow(t, old)
+
+				d := openTest(t, Options{URL: url})
+				if d.Epoch() == "" {
+					t.Error("there is no epoch")
+				}
+				mustAppend(t, d, one("u", "t"))
+				if n+1 == len(all.Sorted()) {
+					return
+				}
+				if down, err := d.Down(ctx); err != nil || len(down) != len(all.Sorted())-n-1 {
+					t.Fatalf("down took back %v, %v, want what the upgrade brought", down, err)
+				}
+				if _, err := d.Up(ctx); err != nil {
+					t.Fatalf("the upgrade after down: %v", err)
+				}
+				mustAppend(t, d, one("u", "t"))
+				if got := seqs(t, d, "u"); len(got) != 2 && n > 0 {
+					t.Errorf("%v are there, want both", got)
+				}
+			})
+		}
 	}
 }

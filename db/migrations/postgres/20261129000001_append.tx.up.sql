@@ -10,13 +10,13 @@
 -- mean nothing here and are passed over, so that the feed shows what is appended next
 -- (docs/decisions/0002-epoch.md). Nothing else can be at or above the end of a snapshot
 -- taken while the inbox is locked: whoever wrote the row has committed.
-CREATE FUNCTION falcon_own_xid(x xid8) RETURNS xid8 LANGUAGE sql VOLATILE
+CREATE OR REPLACE FUNCTION falcon_own_xid(x xid8) RETURNS xid8 LANGUAGE sql VOLATILE
 RETURN CASE WHEN x < pg_snapshot_xmax(pg_current_snapshot()) THEN x ELSE '3'::xid8 END;
 REVOKE EXECUTE ON FUNCTION falcon_own_xid FROM PUBLIC;
 
 -- falcon_hint says to every node that the logs of some users grew: p_hints is a JSON array
 -- of [user, seq] without its brackets, each with a comma before it.
-CREATE FUNCTION falcon_hint(p_node text, p_hints text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION falcon_hint(p_node text, p_hints text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF p_node IS NOT NULL AND p_hints <> '' THEN
         PERFORM pg_notify('falcon_hint', '{"n":' || to_json(p_node) || ',"u":[' || substr(p_hints, 2) || ']}');
