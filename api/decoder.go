@@ -135,12 +135,11 @@ func (d *decoder) integer(dec *jsontext.Decoder, low, high int64, to *int64, is 
 		if err != nil {
 			return err
 		}
-		n, err := strconv.ParseInt(string(raw), 10, 64)
-		if err != nil || n < low || n > high {
+		if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil && n >= low && n <= high {
+			*to = n
+		} else {
 			d.fault(dec, is)
-			return nil
 		}
-		*to = n
 		return nil
 	case 'n':
 		return dec.SkipValue()

@@ -184,7 +184,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		b.taken += more
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = bodyError(err)
 	}
 	return n, err

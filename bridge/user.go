@@ -32,7 +32,7 @@ func ParseUserID(s string) (UserID, error) {
 		}
 	}
 	if s == "." || s == ".." {
-		return "", fmt.Errorf("a user id is neither . nor ..")
+		return "", fmt.Errorf("the user ids . and .. are not allowed")
 	}
 	return UserID(s), nil
 }

@@ -214,13 +214,16 @@ func (c *conn) linger() error {
 		c.wsClose(c.cause)
 	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || !c.b.gate.part(c) || half.CloseWrite() != nil {
+	if !ok || !c.b.gate.part(c) {
 		return nil
+	}
+	if err := half.CloseWrite(); err != nil {
+		return err
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.Linger))
 	for range 256 { // enough of what the peer sent before it read that this is the end
 		if _, err := c.nc.Read(c.small[:]); err != nil {
-			break
+			return err
 		}
 	}
 	return nil

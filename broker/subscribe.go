@@ -113,7 +113,7 @@ var errFilters = &fault{codeQuota, "too many topic filters"}
 // the wire.
 func (c *conn) refuseFilters(p []byte, n int) error {
 	c.b.count.limited[LimitFilters].Add(1)
-	kind, code := byte(packets.Suback), byte(codeQuota)
+	kind, code := packets.Suback, byte(codeQuota)
 	if p[0]>>4 == packets.Unsubscribe {
 		kind, code = packets.Unsuback, codeImplementation
 	}

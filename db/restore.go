@@ -38,13 +38,13 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 		return "", err
 	}
 	part := path + ".restore.partial"
-	clear := func() { // a journal left by a kill would be played into the next copy
+	discard := func() { // a journal left by a kill would be played into the next copy
 		for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
 			_ = os.Remove(part + suffix)
 		}
 	}
-	clear()
-	defer clear()
+	discard()
+	defer discard()
 	if err := copyFrom(from, path, part); err != nil {
 		return "", err
 	}
@@ -70,8 +70,8 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 // realPath follows symbolic links, as SQLite does: WAL and index stand next to the file
 // itself.
 func realPath(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
 	}
 	return path
 }
