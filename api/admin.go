@@ -110,11 +110,12 @@ func readCursor(s string) (bridge.Device, error) {
 // clockSkew is how far before may lie in the future, as for iat.
 const clockSkew = 30 * time.Second
 
-// newRevocation is what POST /admin/revocations reads: {user, before?} or {jti}.
+// newRevocation is what POST /admin/revocations reads: {user, before?} or {jti, exp?}.
 type newRevocation struct {
 	User   bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
 	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
 	JTI    string        `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
+	Exp    instant       `json:"exp,omitzero" doc:"With jti: the token's exp, in seconds or as in RFC 3339. The revocation is forgotten after it. Left out: after --max-token-life, or never."`
 }
 
 func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
@@ -127,6 +128,16 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 		bad.Add("body.jti", "is not used together with user")
 	case v.ID != "" && n.Before != "":
 		bad.Add("body.before", "is not used together with jti")
+	}
+	if n.Exp != nil {
+		exp, _ := n.Exp.time()
+		switch {
+		case v.User != "":
+			bad.Add("body.exp", "is not used together with user")
+		case !exp.After(now): // mistaken: such a revocation would revoke nothing
+			bad.Add("body.exp", "lies in the future: a token that has expired needs no revocation")
+		}
+		v.Expires = exp
 	}
 	if len(v.ID) > 255 || strings.IndexByte(v.ID, 0) >= 0 {
 		bad.Add("body.jti", "has 1 to 255 bytes, without NUL")
@@ -165,7 +176,7 @@ func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error
 	if err := a.o.Service.Revoke(ctx, v); err != nil {
 		return nil, err
 	}
-	out := &revokeOutput{revocationBody{JTI: v.ID}}
+	out := &revokeOutput{revocationBody{JTI: v.ID, Exp: body.Exp}}
 	if v.User != "" {
 		before := stamp(v.Before)
 		out.Body.User, out.Body.Before = &v.User, &before
@@ -178,6 +189,7 @@ type revocationBody struct {
 	User   *bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
 	Before *stamp         `json:"before,omitempty" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
 	JTI    string         `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
+	Exp    instant        `json:"exp,omitzero" doc:"With jti: the token's exp, as it was sent. The revocation is forgotten after it. Left out: after --max-token-life, or never."`
 }
 
 // statsBody is how the cluster fares, as of each node's last beat.

@@ -58,7 +58,7 @@ func corpus() map[string][]request {
 		{at: "GET /reports/40"}, {at: "GET /reports/41"},
 		{at: "PUT /admin/reports/40/status", body: `{"status_id":2}`}, {at: "PUT /admin/reports/40/status", body: `{"status_id":2}`}, {at: "PUT /admin/reports/99/status", body: `{"status_id":2}`},
 		{at: "GET /admin/connections"}, {at: "GET /admin/connections?user=7&limit=3"}, {at: "DELETE /admin/users/7/connections"},
-		{at: "POST /admin/revocations", body: `{"jti":"a"}`}, {at: "POST /admin/revocations", body: `{"user":9,"before":"2025-01-01T00:00:00.1239Z"}`},
+		{at: "POST /admin/revocations", body: `{"jti":"a"}`}, {at: "POST /admin/revocations", body: `{"jti":"b","exp":4000000000.5}`}, {at: "POST /admin/revocations", body: `{"jti":"c","exp":"2096-10-02T09:06:40+02:00"}`}, {at: "POST /admin/revocations", body: `{"user":9,"before":"2025-01-01T00:00:00.1239Z"}`},
 		{at: "GET /admin/stats"}, {at: "DELETE /admin/users/8"}, {at: "GET /healthz"}, {at: "GET /readyz"},
 		{at: "HEAD /notifications"}, {at: "GET /no/such"}, {at: "GET /notifications/1/nothing"}, {at: "PUT /notifications"}, {at: "POST /healthz"},
 	}
@@ -91,7 +91,7 @@ func corpus() map[string][]request {
 		{at: "POST /reports", body: `{"id":"x","title":5,"created_by":{},"status_id":[]}`}, {at: "POST /reports", body: `{"title":5}`}, {at: "POST /reports", body: `{"id":1.5,"title":"t","created_by":1,"status_id":0}`},
 		{at: "GET /reports?created_by="}, {at: "GET /reports?created_by=%23&limit=x"}, {at: "GET /reports?before=0"}, {at: "GET /reports/0"},
 		{at: "PUT /admin/reports/x/status", body: `{`}, {at: "PUT /admin/reports/x/status", body: `{"status_id":9}`}, {at: "PUT /admin/reports/40/status", body: `{"status_id":null}`}, {at: "PUT /admin/reports/40/status"},
-		{at: "POST /admin/revocations", body: `{"user":5.5,"jti":7,"before":9}`}, {at: "POST /admin/revocations", body: `{"user":"#"}`}, {at: "POST /admin/revocations", body: `{"user":1,"before":"","jti":""}`}, {at: "POST /admin/revocations", body: `{"user":1,"jti":"x","before":"x"}`},
+		{at: "POST /admin/revocations", body: `{"user":5.5,"jti":7,"before":9}`}, {at: "POST /admin/revocations", body: `{"user":"#"}`}, {at: "POST /admin/revocations", body: `{"jti":"x","exp":true}`}, {at: "POST /admin/revocations", body: `{"jti":"x","exp":"x"}`}, {at: "POST /admin/revocations", body: `{"user":1,"before":"","jti":""}`}, {at: "POST /admin/revocations", body: `{"user":1,"jti":"x","before":"x"}`},
 		{at: "GET /admin/connections?after=&user=&limit="}, {at: "GET /admin/connections?after=bm9ib2R5"},
 		{at: "GET /admin/connections?%zz"}, {at: "GET /healthz?%zz"}, {at: "GET /settings?%zz"}, {at: "DELETE /notifications/0", body: "{"},
 	}

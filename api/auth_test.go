@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -133,7 +134,7 @@ func TestARefusedTokenIsToldWhy(t *testing.T) {
 	now := time.Now()
 	revoked := false
 	v, err := token.NewVerifier(t.Context(), token.Options{Secrets: [][]byte{testSecret}, Now: func() time.Time { return now },
-		Revoked: func(bridge.Claims) bool { return revoked }})
+		Revoked: func(context.Context, bridge.Claims) (bool, error) { return revoked, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

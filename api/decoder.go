@@ -41,6 +41,7 @@ var decoders = sync.Pool{New: func() any {
 		}),
 		json.UnmarshalFromFunc(d.onOff),
 		json.UnmarshalFromFunc(d.object),
+		json.UnmarshalFromFunc(d.instant),
 		json.UnmarshalFromFunc(d.entries),
 	))
 	return d
@@ -186,6 +187,25 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	}
 	return d.refuse(dec, "is a JSON object")
 }
+
+// instant keeps a time as it stands.
+func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
+	switch dec.PeekKind() {
+	case '"', '0':
+		raw, err := dec.ReadValue()
+		if _, ok := instant(raw).time(); err == nil && !ok {
+			d.fault(dec, isInstant)
+			return nil
+		}
+		*to = bytes.Clone(raw)
+		return err
+	case 'n':
+		return dec.SkipValue()
+	}
+	return d.refuse(dec, isInstant)
+}
+
+const isInstant = "is a time as in RFC 3339, or in seconds since 1970 as in the token"
 
 // measure returns how long raw, which is valid JSON, is without white space, and
 // whether a number of it is beyond the range of a float64, which is what devices

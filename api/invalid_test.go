@@ -146,6 +146,12 @@ var badOthers = map[string]bad{
 	"revoke jti before":     {"POST /admin/revocations", `{"jti":"a","before":"2025-01-01T00:00:00Z"}`, 422, "body.before"},
 	"revoke before words":   {"POST /admin/revocations", `{"user":1,"before":"yesterday"}`, 422, "body.before"},
 	"revoke the future":     {"POST /admin/revocations", `{"user":1,"before":"2999-01-01T00:00:00Z"}`, 422, "body.before"},
+	"revoke until before":   {"POST /admin/revocations", `{"jti":"a","exp":1600000000}`, 422, "body.exp"},
+	"revoke until words":    {"POST /admin/revocations", `{"jti":"a","exp":"tomorrow"}`, 422, "body.exp"},
+	"revoke until ms":       {"POST /admin/revocations", `{"jti":"a","exp":1764000000000}`, 422, "body.exp"},
+	"revoke until 1e999":    {"POST /admin/revocations", `{"jti":"a","exp":1e999}`, 422, "body.exp"},
+	"revoke until []":       {"POST /admin/revocations", `{"jti":"a","exp":[]}`, 422, "body.exp"},
+	"revoke a user until":   {"POST /admin/revocations", `{"user":1,"exp":4000000000}`, 422, "body.exp"},
 	"revoke a number":       {"POST /admin/revocations", `{"jti":5}`, 422, "body.jti"},
 	"revoke a long jti":     {"POST /admin/revocations", `{"jti":"` + strings.Repeat("j", 256) + `"}`, 422, "body.jti"},
 }

@@ -23,12 +23,12 @@ func TestARevocationMayReach30SecondsAhead(t *testing.T) {
 		e.call("POST /admin/revocations", admin, `{"user":"late","before":"`+before.Add(time.Minute).Format(time.RFC3339Nano)+`"}`).
 			problem(http.StatusUnprocessableEntity)
 
-		view, err := e.db.Poll(t.Context(), "n1", time.Time{})
+		stored, err := e.db.Revocations(t.Context(), bridge.Revocation{}, 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var known bridge.Revocations
-		known.Add(view.Revocations...)
+		known.Add(stored...)
 		for name, tt := range map[string]struct {
 			user   bridge.UserID
 			iat    time.Time
@@ -39,8 +39,32 @@ func TestARevocationMayReach30SecondsAhead(t *testing.T) {
 			"an iat 28 s ahead, revoked as of now":  {"now", before.Add(-time.Second), false},
 			"an iat ahead, a refused revocation":    {"late", before, false},
 		} {
-			if got := known.Revoked(bridge.Claims{User: tt.user, IssuedAt: tt.iat}); got != tt.revoke {
-				t.Errorf("%s: revoked %v", name, got)
+			if got, err := known.Revoked(t.Context(), bridge.Claims{User: tt.user, IssuedAt: tt.iat}); err != nil || got != tt.revoke {
+				t.Errorf("%s: revoked %v, %v", name, got, err)
+			}
+		}
+	})
+}
+
+func TestARevocationHasTheExpOfItsToken(t *testing.T) {
+	each(t, func(t *testing.T, e *edge) {
+		admin := tokenFor(t, "root", "admin")
+		for id, exp := range map[string]string{"seconds": "4000000000", "half": "4000000000.5", "text": `"2096-10-02T09:06:40+02:00"`} {
+			body := `{"jti":"` + id + `","exp":` + exp + `}`
+			e.call("POST /admin/revocations", admin, body).want(http.StatusCreated).equal(body)
+		}
+		e.call("POST /admin/revocations", admin, `{"jti":"none"}`).want(http.StatusCreated).equal(`{"jti":"none"}`)
+		stored, err := e.db.Revocations(t.Context(), bridge.Revocation{}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]time.Time{}
+		for _, r := range stored {
+			got[r.ID] = r.Expires
+		}
+		for id, want := range map[string]time.Time{"seconds": time.UnixMilli(4e12), "half": time.UnixMilli(4e12 + 500), "text": time.UnixMilli(4e12), "none": {}} {
+			if !got[id].Equal(want) {
+				t.Errorf("%s: stored %v, want %v", id, got[id], want)
 			}
 		}
 	})

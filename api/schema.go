@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +20,7 @@ type (
 	upTo     int64  // 0 to 2^53-1
 	onOff    bool   // 0, 1, true or false
 	object   []byte // a JSON object as it stands; nil: left out
+	instant  []byte // a time as in RFC 3339, or in seconds as in a token, as it stands; nil: left out
 	stamp    time.Time
 )
 
@@ -39,6 +42,30 @@ func (onOff) Schema(huma.Registry) *huma.Schema {
 // Schema describes an object to huma.
 func (object) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{}}
+}
+
+// Schema describes an instant to huma.
+func (instant) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		OneOf:    []*huma.Schema{{Type: huma.TypeNumber, Format: "double"}, {Type: huma.TypeString, Format: "date-time"}},
+		Examples: []any{1764000000},
+	}
+}
+
+// MarshalJSON writes an instant as it stands.
+func (i instant) MarshalJSON() ([]byte, error) { return i, nil }
+
+// time reads an instant, up to the end of the year 9999.
+func (i instant) time() (t time.Time, ok bool) {
+	if text, found := bytes.CutPrefix(i, []byte{'"'}); found {
+		t, err := time.Parse(time.RFC3339, string(bytes.TrimSuffix(text, []byte{'"'})))
+		return t.UTC(), err == nil
+	}
+	s, err := strconv.ParseFloat(string(i), 64)
+	if err != nil || s < 0 || s >= 253402300800 {
+		return t, false
+	}
+	return time.UnixMilli(int64(s * 1000)).UTC(), true
 }
 
 // MarshalJSON writes a stamp as items do: RFC 3339 in UTC with milliseconds.

@@ -48,9 +48,8 @@ type NodeInfo struct {
 
 // View is what a node learns from a poll.
 type View struct {
-	Orders      []Order
-	Revocations []Revocation
-	At          time.Time // the database's clock, for the next poll
+	Orders []Order
+	At     time.Time // the database's clock, for the next poll
 }
 
 // Cluster is what nodes know of each other through the database. Hints say the
@@ -70,9 +69,8 @@ type Cluster interface {
 	// on any node an order to end it is left.
 	Register(ctx context.Context, node string, opened, closed []Connection) error
 
-	// Poll returns the orders for node and the revocations that were stored
-	// after since, and for safety some of before; zero since: all revocations.
-	// Both may be applied twice.
+	// Poll returns the orders for node that were stored after since, and for safety
+	// some of before. They may be applied twice.
 	Poll(ctx context.Context, node string, since time.Time) (View, error)
 
 	// End leaves o for every node. o.Before 0 means every connection there is now.
@@ -86,6 +84,13 @@ type Cluster interface {
 
 	// Revoke stores r. A later revocation of the same user replaces an earlier one.
 	Revoke(ctx context.Context, r Revocation) error
+
+	// Revocations returns at most limit of them, ordered by At, ID and User, which
+	// sort behind after; zero: from the start.
+	Revocations(ctx context.Context, after Revocation, limit int) ([]Revocation, error)
+
+	// Revoked reports whether a stored revocation concerns a token with these claims.
+	Revoked(ctx context.Context, c Claims) (bool, error)
 }
 
 // Pruner removes what is over, at most limit rows a call, and tells how many. All
@@ -97,6 +102,11 @@ type Pruner interface {
 
 	// ExpireKeys removes idempotency keys older than KeyTTL.
 	ExpireKeys(ctx context.Context, limit int) (int, error)
+
+	// ExpireRevocations removes those of tokens that are not valid any more: their
+	// exp, or where it is unknown life after they were stored, is RevocationGrace ago.
+	// life 0: tokens may be valid for ever.
+	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
 	// Retain deletes notifications created before before, oldest first, and
 	// keeps their users' counts exact. Cursors behind them jump by themselves.

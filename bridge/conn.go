@@ -89,6 +89,10 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.jump(start)
 	}
 	c.register()
+	if err := c.recheck(ctx, r.Claims); err != nil {
+		c.Close()
+		return nil, false, fmt.Errorf("look the token's revocation up: %w", err)
+	}
 	if h.o.Epoch() != epoch { // the session may be of the former epoch, whose connections were ended before this one was known
 		c.end(EndEpoch)
 	}
@@ -107,10 +111,21 @@ func (c *Conn) abandon() {
 	}
 }
 
-// valid tells whether the token still is what it was at the login: neither
-// expired nor revoked. c.mu is held.
+// valid reports whether the token has neither expired nor lost its key. A revocation
+// ends the connection when it is learned, see Hub.learn. c.mu is held.
 func (c *Conn) valid(now time.Time) bool {
-	return !c.claims.Expired(now) && !c.hub.Revocations.Revoked(c.claims)
+	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
+}
+
+// recheck ends c where its token was revoked after it was verified. c is known to the
+// hub with these claims by now: a revocation that this look-up does not see yet will
+// be learned later, and then ends c.
+func (c *Conn) recheck(ctx context.Context, claims Claims) error {
+	revoked, err := c.hub.Revocations.Revoked(ctx, claims)
+	if revoked {
+		c.end(EndExpired)
+	}
+	return err
 }
 
 // endOlder ends what is connected here as the same device, before its session is
@@ -152,11 +167,6 @@ func (c *Conn) register() {
 	if stale {
 		c.end(EndTakenOver)
 	}
-	c.mu.Lock()
-	if !c.valid(time.Now()) { // revoked after the token was verified, before the poll could see c
-		c.endLocked(EndExpired)
-	}
-	c.mu.Unlock()
 	c.hub.figures.connections.Add(1)
 	c.hub.roll.open(c)
 }
@@ -235,8 +245,10 @@ func (c *Conn) inflight() int {
 }
 
 // Renew replaces the claims (MQTT 5 AUTH); the user must be the same.
-// Subscriptions the new claims do not allow end the connection.
-func (c *Conn) Renew(claims Claims) error {
+// Subscriptions the new claims do not allow end the connection. It fails with
+// ErrUnavailable where the database has to be asked and does not respond: the caller
+// ends the connection then.
+func (c *Conn) Renew(ctx context.Context, claims Claims) error {
 	if claims.User != c.device.User {
 		return fmt.Errorf("renew the token of another user: %w", ErrForbidden)
 	}
@@ -252,7 +264,7 @@ func (c *Conn) Renew(claims Claims) error {
 			c.end(EndExpired)
 		}
 	}
-	return nil
+	return c.recheck(ctx, claims)
 }
 
 // SetExpiry replaces the session expiry (DISCONNECT may carry one, MQTT 5 §3.14.2.2.2).

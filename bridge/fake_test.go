@@ -280,6 +280,8 @@ func (lone) Poll(_ context.Context, _ string, _ time.Time) (View, error) {
 	return View{At: time.Now()}, nil
 }
 
+func (lone) Revocations(context.Context, Revocation, int) ([]Revocation, error) { return nil, nil }
+
 func (l *memLog) Now(context.Context) (Position, error) {
 	leave, err := l.enter()
 	if err != nil {

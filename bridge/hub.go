@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"cmp"
 	"crypto/rand"
 	"log/slog"
@@ -31,6 +32,8 @@ type Options struct {
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s
 	Query      time.Duration // longest wait for the database; 0 means 2s
 	Reads      int           // reads of the log at once; 0 means 16
+	TokenLife  time.Duration // longest life of a token, after which its revocation is forgotten; 0: no limit
+	Held       int           // revocations kept in memory at most; 0 means 1<<20
 	Step       int           // connections and revocations a call to the database carries at most; 0 means 1000
 	EndOver    time.Duration // over which all connections end after a restore, so that they come back spread; 0: at once
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
@@ -59,6 +62,7 @@ func (o Options) withDefaults() Options {
 	o.Query = cmp.Or(o.Query, 2*time.Second)
 	o.Reads = cmp.Or(o.Reads, 16)
 	o.Step = cmp.Or(o.Step, 1000)
+	o.Held = cmp.Or(o.Held, 1<<20)
 	o.MaxLag = cmp.Or(o.MaxLag, time.Minute)
 	return o
 }
@@ -73,7 +77,7 @@ type Hub struct {
 	shards [64]shard
 	reads  chan struct{} // a place per concurrent read of the log
 
-	// Revocations are the cluster's, as of the last poll.
+	// Revocations are the cluster's, as of the last poll, see learn.
 	Revocations Revocations
 
 	streams streams       // operators' wildcard subscriptions
@@ -89,6 +93,9 @@ type Hub struct {
 		mu    sync.Mutex // one poll at a time
 		at    time.Time  // of the database, at the last poll
 		epoch string
+		known bool         // learn has ended a round
+		last  Revocation   // that was read, see learn
+		begun time.Time    // of the database, when learn began its round; zero: it is over
 		fresh atomic.Int64 // begin of the last poll, ns after started, plus one; 0: none yet
 	}
 	flushing sync.Mutex // one writer of cursors at a time
@@ -106,6 +113,8 @@ func NewHub(o Options) *Hub {
 		pollNow: make(chan struct{}, 1),
 		started: time.Now(),
 	}
+	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Held
+	h.Revocations.ask = func(ctx context.Context, c Claims) (bool, error) { return o.Cluster.Revoked(ctx, c) }
 	for i := range h.shards {
 		h.shards[i].users = make(map[UserID]*entry)
 		h.shards[i].cursors = make(map[Device]Advance)

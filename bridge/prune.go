@@ -17,9 +17,13 @@ func (h *Hub) pruner(ctx context.Context) {
 		return
 	}
 	h.every(ctx, pruneEvery, func() {
+		h.holdAll(ctx)
 		h.drainOff(ctx, "finish what was begun", h.o.Pruner.Continue)
 		h.drainOff(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
 		h.drainOff(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
+		h.drainOff(ctx, "remove revocations of tokens that are over", func(ctx context.Context, limit int) (int, error) {
+			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
+		})
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
 			h.drainOff(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {

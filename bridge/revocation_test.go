@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -32,4 +33,54 @@ func TestAKeyThatIsGoneEndsTheConnectionsItSigned(t *testing.T) {
 			}
 		}
 	})
+}
+
+// held is how many bytes the heap has more than it had before, once f has run.
+func held(f func()) int64 {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
+}
+
+// Memory is bounded, however many tokens are revoked, and is a small part of what
+// their names take.
+func TestAMillionRevocationsTakeLittleMemory(t *testing.T) {
+	const most = 64 << 20 // bytes
+	for name, n := range map[string]int{"a million": 1 << 20, "more than are held": 1<<20 + 1<<19} {
+		var r Revocations
+		r.bound = 1 << 20
+		if bytes := held(func() { fill(&r, n) }); bytes > most {
+			t.Errorf("%s take %d MiB", name, bytes>>20)
+		} else {
+			t.Logf("%s take %d MiB", name, bytes>>20)
+		}
+		runtime.KeepAlive(&r)
+	}
+}
+
+// fill adds n jtis as UUIDs are long, a page at a time.
+func fill(r *Revocations, n int) {
+	exp := time.Now().Add(time.Hour)
+	for i := 0; i < n; {
+		page := make([]Revocation, 0, 1000)
+		for ; i < n && len(page) < cap(page); i++ {
+			page = append(page, Revocation{ID: fmt.Sprintf("%036d", i), Expires: exp})
+		}
+		r.Add(page...)
+	}
+}
+
+func BenchmarkRevoked(b *testing.B) {
+	var r Revocations
+	fill(&r, 1<<20)
+	c := Claims{User: "7", ID: "another one"}
+	for b.Loop() {
+		if revoked, err := r.Revoked(b.Context(), c); revoked || err != nil {
+			b.Fatal(revoked, err)
+		}
+	}
 }

@@ -34,10 +34,10 @@ func TestRenewWithLessScopeEndsTheConnection(t *testing.T) {
 		claims := Claims{User: "op", Scope: ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}
 		c, l, _ := w.connect(ConnectRequest{Device: Device{"op", "x"}, Claims: claims})
 		w.subscribe(c, SubscribeRequest{Filter: "users/8/reports/status"})
-		if err := c.Renew(Claims{User: "8", ExpiresAt: claims.ExpiresAt}); !errors.Is(err, ErrForbidden) {
+		if err := c.Renew(t.Context(), Claims{User: "8", ExpiresAt: claims.ExpiresAt}); !errors.Is(err, ErrForbidden) {
 			t.Errorf("renewed as another user: %v", err)
 		}
-		if err := c.Renew(Claims{User: "op", ExpiresAt: claims.ExpiresAt}); err != nil {
+		if err := c.Renew(t.Context(), Claims{User: "op", ExpiresAt: claims.ExpiresAt}); err != nil {
 			t.Fatal(err)
 		}
 		w.notify("8", "secret")

@@ -132,7 +132,7 @@ func (h *Hub) wakeAll(force bool) {
 }
 
 // watcher ends connections that are silent past the acknowledgement deadline or
-// whose token has expired or was revoked. One pass over all, a few times a deadline, is cheaper
+// whose token has expired or has lost its key. One pass over all, a few times a deadline, is cheaper
 // than a timer a connection.
 func (h *Hub) watcher(ctx context.Context) {
 	h.every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
@@ -141,7 +141,7 @@ func (h *Hub) watcher(ctx context.Context) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			switch {
-			case !c.valid(now): // revoked, too: a poll may have come while the device logged in
+			case !c.valid(now):
 				c.endLocked(EndExpired)
 			case !c.since.IsZero() && now.Sub(c.since) > h.o.AckWait:
 				c.endLocked(EndSilent)

@@ -22,31 +22,25 @@ func (h *Hub) Poll(ctx context.Context) error {
 	h.view.mu.Lock()
 	defer h.view.mu.Unlock()
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
-	defer cancel()
-	v, err := h.o.Cluster.Poll(ctx, h.o.Node, h.view.at)
+	q, cancel := context.WithTimeout(ctx, h.o.Query)
+	v, err := h.o.Cluster.Poll(q, h.o.Node, h.view.at)
+	cancel()
 	if err != nil {
 		return fmt.Errorf("poll the cluster: %w", err)
 	}
 	h.view.at = v.At
-	news := h.Revocations.Add(v.Revocations...)
 	for _, o := range v.Orders {
 		h.obey(o)
 	}
 	epoch := h.o.Epoch()
 	restored := h.view.epoch != "" && h.view.epoch != epoch
 	h.view.epoch = epoch
-	if news {
-		h.each(func(c *Conn) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if h.Revocations.Revoked(c.claims) {
-				c.endLocked(EndExpired)
-			}
-		})
-	}
 	if restored {
 		h.endAll()
+		h.view.known, h.view.last, h.view.begun = false, Revocation{}, time.Time{} // the table is another one
+	}
+	if err := h.learn(ctx, v.At); err != nil {
+		return err
 	}
 	// Judged after the new view is stored: a pump that found the old one too old,
 	// even while this poll waited for the database, did so before now.

@@ -16,6 +16,7 @@ type peers struct {
 	view   View
 	away   bool
 	pace   time.Duration // how long a call takes
+	taken  []Revocation
 	opened []Connection
 	closed []Connection
 }
@@ -28,6 +29,21 @@ func (p *peers) Poll(context.Context, string, time.Time) (View, error) {
 		return View{}, ErrUnavailable
 	}
 	return p.view, nil
+}
+
+func (p *peers) Revocations(context.Context, Revocation, int) ([]Revocation, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return nil, ErrUnavailable
+	}
+	return p.taken, nil
+}
+
+func (p *peers) revoke(rs ...Revocation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken = append(p.taken, rs...)
 }
 
 func (p *peers) Register(_ context.Context, _ string, opened, closed []Connection) error {
@@ -131,7 +147,7 @@ func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
 				r.Claims = tt.claims
 				c, l, _ := w.connect(r)
 				w.subscribe(c, qos1)
-				p.set(false, View{Revocations: []Revocation{tt.r}})
+				p.revoke(tt.r)
 				time.Sleep(5 * time.Second)
 				w.notify("7", "after")
 				synctest.Wait()
@@ -258,7 +274,7 @@ func TestARevokedTokenDoesNotRenew(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		c, l, _ := w.connect(persistent("7"))
 		w.hub.Revocations.Add(Revocation{ID: "stolen"})
-		if err := c.Renew(Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+		if err := c.Renew(t.Context(), Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -204,6 +204,10 @@ func (lone) Leave(context.Context, string) error                { return nil }
 func (lone) Register(context.Context, string, []bridge.Connection, []bridge.Connection) error {
 	return nil
 }
+func (lone) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
+	return nil, nil
+}
+
 func (lone) Poll(context.Context, string, time.Time) (bridge.View, error) {
 	return bridge.View{At: time.Now()}, nil
 }

@@ -75,8 +75,11 @@ func (c *conn) renew(pk *packets.Packet) error {
 	case r != (refusal{}):
 		return &refusal{codeNotAuthorized, r.reason}
 	}
-	if err := c.session.Renew(claims); err != nil {
+	switch err := c.session.Renew(ctx, claims); {
+	case errors.Is(err, bridge.ErrForbidden):
 		return &refusal{codeNotAuthorized, "the token is another user's"}
+	case err != nil:
+		return &refusal{codeBusy, "the token cannot be checked now"}
 	}
 	return nil
 }

@@ -114,8 +114,7 @@ func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	return d.fail("order an end", err)
 }
 
-// Poll returns the orders for node and the revocations stored after since, and
-// those of orderOverlap before.
+// Poll returns the orders for node.
 func (d *DB) Poll(ctx context.Context, node string, since time.Time) (bridge.View, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -127,11 +126,6 @@ func (d *DB) Poll(ctx context.Context, node string, since time.Time) (bridge.Vie
 	if err != nil {
 		return bridge.View{}, d.fail("poll orders", err)
 	}
-	var rows []revocation
-	if err := d.read.NewSelect().Model(&rows).Where("at > ?", from).Scan(ctx); err != nil {
-		return bridge.View{}, d.fail("poll revocations", err)
-	}
-	v.Revocations = domains(rows, (*revocation).domain)
 	if len(seen) > 0 {
 		// What stays now goes with the next poll, or with its age.
 		_, _ = d.write.NewDelete().Model((*order)(nil)).Where("id IN (?)", bun.List(seen)).Exec(ctx)
@@ -164,24 +158,6 @@ func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (v bri
 		}
 	}
 	return v, seen, err
-}
-
-// Revoke stores r. Of two revocations of one user the later time counts.
-func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
-	ctx, cancel := bound(ctx)
-	defer cancel()
-	row := revocation{Jti: r.ID, UserID: r.User}
-	if r.User != "" {
-		row.BeforeAt = millis(r.Before)
-	}
-	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT (jti, user_id) DO UPDATE").Set("at = excluded.at").
-		Set("before_at = CASE WHEN excluded.before_at > v.before_at THEN excluded.before_at ELSE v.before_at END").Exec(ctx)
-	return d.fail("revoke", err)
-}
-
-// domain is r as package bridge knows it.
-func (r *revocation) domain() bridge.Revocation {
-	return bridge.Revocation{ID: r.Jti, User: r.UserID, Before: moment(r.BeforeAt)}
 }
 
 // Nodes returns the nodes that live, by name.

@@ -20,7 +20,6 @@ func TestCluster(t *testing.T) {
 		"an order without a generation ends all there are": testEndAll,
 		"directed orders are consumed by their node":       testDirectedOrders,
 		"old orders are removed":                           testOldOrders,
-		"revocations are polled":                           testRevoke,
 		"of two connections of a device the newer stays":   testTakeover,
 		"a takeover is found whoever registers first":      testTakeoverRace,
 		"what was opened and closed since":                 testOpenedClosed,
@@ -167,41 +166,6 @@ func testOldOrders(t *testing.T, d *DB) {
 	must(t, d.Beat(ctx, "n1", bridge.Figures{}))
 	if n := number(t, d, "SELECT count(*) FROM falcon_orders WHERE user_id = ?", u); n != 1 {
 		t.Errorf("%d orders left", n)
-	}
-}
-
-func testRevoke(t *testing.T, d *DB) {
-	u, ctx := fresh(), testContext(t)
-	of := func(since time.Time) (users []time.Time, ids int, at time.Time) {
-		v, err := d.Poll(ctx, "n1", since)
-		must(t, err)
-		for _, r := range v.Revocations {
-			if r.User == u && r.ID == "" {
-				users = append(users, r.Before)
-			} else if r.ID == string(u) && r.User == "" && r.Before.IsZero() {
-				ids++
-			}
-		}
-		return users, ids, v.At
-	}
-	_, _, begun := of(time.Time{})
-	first := time.UnixMilli(1764000000000).UTC()
-	later := first.Add(time.Hour)
-	for _, r := range []bridge.Revocation{{User: u, Before: first}, {ID: string(u)}, {ID: string(u)}, {User: u, Before: later}, {User: u, Before: first}} {
-		must(t, d.Revoke(ctx, r))
-	}
-	for name, since := range map[string]time.Time{"at the start": {}, "since before": begun} {
-		users, ids, _ := of(since)
-		if len(users) != 1 || !users[0].Equal(later) || ids != 1 {
-			t.Errorf("%s: %v, %d ids", name, users, ids)
-		}
-	}
-	exec(t, d, "UPDATE falcon_revocations SET at = at - ? WHERE user_id = ? OR jti = ?", 2*orderOverlap.Milliseconds(), u, u)
-	if users, ids, _ := of(begun); len(users)+ids != 0 {
-		t.Errorf("long known: %v, %d ids", users, ids)
-	}
-	if users, ids, _ := of(time.Time{}); len(users) != 1 || ids != 1 {
-		t.Errorf("for a new node: %v, %d ids", users, ids)
 	}
 }
 

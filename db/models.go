@@ -152,10 +152,11 @@ type order struct {
 type revocation struct {
 	bun.BaseModel `bun:"table:falcon_revocations,alias:v"`
 
-	Jti      string        `bun:",pk"`
-	UserID   bridge.UserID `bun:",pk"`
-	BeforeAt int64         // with UserID: tokens issued before then
-	At       int64
+	Jti       string        `bun:",pk"`
+	UserID    bridge.UserID `bun:",pk"`
+	BeforeAt  int64         // with UserID: tokens issued before then
+	ExpiresAt int64         // with Jti: exp of the token; 0: not given
+	At        int64
 }
 
 // relay is the row of falcon_relay.

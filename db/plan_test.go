@@ -59,6 +59,9 @@ func crowd(t *testing.T, d *DB) {
 		"INSERT INTO falcon_connections (user_id, client_id, generation, node, protocol, transport, remote, persistent, since) " +
 			rows + "'c' || (n / 1000), n, 'n1', 5, 'ws', 'r', n >= 0, 1 FROM c",
 		"INSERT INTO falcon_reports (user_id, title, status_id, created_at, updated_at) " + rows + "'T', 1, 1, 1 FROM c",
+		"INSERT INTO falcon_revocations (jti, user_id, expires_at, at) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT " +
+			"CASE WHEN n % 2 = 0 THEN 'r' || n ELSE '' END, CASE WHEN n % 2 = 0 THEN '' ELSE 'u' || n END, " +
+			"CASE WHEN n % 4 = 0 THEN n ELSE 0 END, n FROM c",
 		"INSERT INTO falcon_keys (caller, key, body, answer, created_at) " + rows + "'k' || n, 'b', '[]', " + string(d.clock()) + " FROM c",
 	} {
 		exec(t, d, q)
@@ -67,10 +70,10 @@ func crowd(t *testing.T, d *DB) {
 	analyze(t, d)
 }
 
-// big are the tables that grow with users, by the aliases they have; nodes, orders
-// and revocations are few.
-var big = regexp.MustCompile(`(?m)Seq Scan on falcon_(inboxes|notifications|sessions|connections|reports|keys)|` +
-	`^SCAN (falcon_(inboxes|notifications|sessions|connections|reports|keys)|[cfiklnrs]|latest|l)$`)
+// big are the tables that grow with users, by the aliases they have; nodes and orders
+// are few.
+var big = regexp.MustCompile(`(?m)Seq Scan on falcon_(inboxes|notifications|sessions|connections|reports|keys|revocations)|` +
+	`^SCAN (falcon_(inboxes|notifications|sessions|connections|reports|keys|revocations)|[cfiklnrsv]|latest|l)$`)
 
 var sorted = regexp.MustCompile(`(?m)^\s*(->  )?(Incremental )?Sort|USE TEMP B-TREE`)
 
@@ -162,9 +165,16 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 				_, _, _, err := d.Changed(ctx, now, 10)
 				return err
 			}, true},
-			"expire sessions": {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 10)) }, false},
-			"expire keys":     {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
-			"retain":          {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},
+			"expire sessions":    {func(ctx context.Context) error { return second(d.ExpireSessions(ctx, 10)) }, false},
+			"expire revocations": {func(ctx context.Context) error { return second(d.ExpireRevocations(ctx, time.Minute, 10)) }, false},
+			"read revocations": {func(ctx context.Context) error {
+				return second(d.Revocations(ctx, bridge.Revocation{ID: "r5", At: time.UnixMilli(5000)}, 10))
+			}, false},
+			"look a revocation up": {func(ctx context.Context) error {
+				return second(d.Revoked(ctx, bridge.Claims{ID: "r5", User: "u5", IssuedAt: time.UnixMilli(1)}))
+			}, false},
+			"expire keys": {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
+			"retain":      {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},
 		} {
 			for _, q := range s.asked(t, tt.do) {
 				plan := explain(t, d, q)

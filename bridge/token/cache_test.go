@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -82,7 +83,7 @@ func TestManyVerifyAtOnce(t *testing.T) {
 	var asked atomic.Int64
 	v := verifier(t, func(o *token.Options) {
 		o.CacheSize = 64
-		o.Revoked = func(bridge.Claims) bool { asked.Add(1); return false }
+		o.Revoked = func(context.Context, bridge.Claims) (bool, error) { asked.Add(1); return false, nil }
 	})
 	var wg sync.WaitGroup
 	for g := range 8 {

@@ -180,6 +180,9 @@ func (c *claims) times() error {
 		return invalid("its exp is missing, or its exp, nbf or iat is not a time in seconds")
 	case c.rules.maxLife > 0 && exp.After(c.rules.now().Add(c.rules.maxLife).Add(c.rules.leeway)):
 		return invalid("its exp is further away than a token may live")
+	case c.rules.maxLife > 0 && hasIat && exp.After(iat.Add(c.rules.maxLife).Add(c.rules.leeway)):
+		// One that is refused now would be accepted near its end, when its revocation is forgotten.
+		return invalid("its exp is further from its iat than a token may live")
 	}
 	c.out.ExpiresAt = exp
 	if hasIat {

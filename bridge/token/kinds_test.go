@@ -201,3 +201,22 @@ func TestClaimSettingsThatMeanNothingAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A revocation is forgotten when no token from before it can be valid: one whose exp
+// is too far away now may not come into its own near its end.
+func TestATokenDoesNotWaitUntilItsRevocationIsForgotten(t *testing.T) {
+	now := noon
+	v := verifier(t, func(o *token.Options) { o.MaxLife, o.Now = time.Hour, func() time.Time { return now } })
+	for life, ok := range map[time.Duration]bool{
+		time.Hour:                  true,
+		time.Hour + 30*time.Second: true, // the issuer's clocks may differ
+		time.Hour + 31*time.Second: false,
+		240 * time.Hour:            false,
+	} {
+		raw := hs256(plainHeader, fmt.Sprintf(`{"sub":"7","iat":%d,"exp":%d}`, noon.Unix(), noon.Unix()+int64(life/time.Second)), secret)
+		now = noon.Add(life - time.Minute)
+		if _, err := v.Verify(t.Context(), raw); ok != (err == nil) || !ok && !errors.Is(err, token.ErrInvalid) {
+			t.Errorf("a minute before the end of %s: %v", life, err)
+		}
+	}
+}

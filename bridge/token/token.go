@@ -8,6 +8,7 @@
 package token
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -57,12 +58,13 @@ type Options struct {
 	// [CheckAdminWhen].
 	AdminWhen string
 
-	// MaxLife is how far away exp may be when a token is first seen; 0 is no limit.
+	// MaxLife is how far away exp may be when a token is first seen, and from iat; 0 is
+	// no limit.
 	MaxLife time.Duration
 
 	// Revoked is asked at every Verify, also for tokens verified before, so it
-	// answers from memory. nil revokes none.
-	Revoked func(bridge.Claims) bool
+	// returns from memory what it can. nil revokes none.
+	Revoked func(context.Context, bridge.Claims) (bool, error)
 
 	// OnRefresh hears how each refresh of the key set went: nil, or the error while
 	// the former keys stay. It is for metrics and logs, and must not block. The

@@ -26,7 +26,7 @@ type Verifier struct {
 	set     *keySet // nil: none
 	ofSet   *jwt.Parser
 	rules   rules
-	revoked func(bridge.Claims) bool
+	revoked func(context.Context, bridge.Claims) (bool, error)
 	now     func() time.Time
 	options []jwt.ParserOption
 	cache   *cache
@@ -118,7 +118,7 @@ func (v *Verifier) Knows(id bridge.KeyID) bool {
 
 // Verify returns what raw says of its bearer. It fails with ErrInvalid,
 // ErrExpired or ErrRevoked, wrapped with a reason that may be shown to the
-// bearer.
+// bearer, or as Options.Revoked does.
 func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error) {
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
@@ -138,7 +138,13 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	if c.Expired(v.now()) {
 		return bridge.Claims{}, ErrExpired
 	}
-	if v.revoked != nil && v.revoked(c) {
+	if v.revoked == nil {
+		return c, nil
+	}
+	switch revoked, err := v.revoked(ctx, c); {
+	case err != nil:
+		return bridge.Claims{}, fmt.Errorf("look the token's revocation up: %w", err)
+	case revoked:
 		return bridge.Claims{}, ErrRevoked
 	}
 	return c, nil

@@ -133,7 +133,7 @@ func (s *server) startHub(ctx context.Context) error {
 	s.hub = bridge.NewHub(bridge.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
 		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
-		SessionTTL: s.c.sessionTTL, Retention: s.c.retention, EndOver: s.c.drainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
+		SessionTTL: s.c.sessionTTL, TokenLife: s.c.keys.maxLife, Retention: s.c.retention, EndOver: s.c.drainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
 		Log: s.db, History: s.db, Reports: s.db, Sessions: s.db, Cluster: s.db,

@@ -94,6 +94,8 @@ export type NewReport = {
 export type NewRevocation = {
   /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
   before?: string;
+  /** With jti: the token's exp, in seconds or as in RFC 3339. The revocation is forgotten after it. Left out: after --max-token-life, or never. */
+  exp?: number | string;
   /** One token, by its jti. */
   jti?: string;
   /** Whose tokens. */
@@ -195,6 +197,8 @@ export type ReportStatus = {
 export type Revocation = {
   /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
   before?: string;
+  /** With jti: the token's exp, as it was sent. The revocation is forgotten after it. Left out: after --max-token-life, or never. */
+  exp?: number | string;
   /** One token, by its jti. */
   jti?: string;
   /** Whose tokens. */

@@ -1,0 +1,7 @@
+-- A revocation is over when its token is: expires_at is the token's exp, 0 where it was not
+-- given. Then, and where it is of a user, it is over --max-token-life after it was stored.
+ALTER TABLE falcon_revocations ADD COLUMN expires_at bigint NOT NULL DEFAULT 0;
+DROP INDEX falcon_revocations_at;
+CREATE INDEX falcon_revocations_page ON falcon_revocations (at, jti, user_id);
+CREATE INDEX falcon_revocations_expiry ON falcon_revocations (expires_at) WHERE expires_at > 0;
+CREATE INDEX falcon_revocations_age ON falcon_revocations (at) WHERE expires_at = 0;

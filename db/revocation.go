@@ -1,0 +1,75 @@
+package db
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Revoke stores r. Of two revocations of one user the later time counts, and of two
+// of one token the later expiry; where one has none, there is none.
+func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	row := revocation{Jti: r.ID, UserID: r.User}
+	if r.User != "" {
+		row.BeforeAt = millis(r.Before)
+	}
+	if !r.Expires.IsZero() {
+		row.ExpiresAt = millis(r.Expires)
+	}
+	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT (jti, user_id) DO UPDATE").Set("at = excluded.at").
+		Set("before_at = CASE WHEN excluded.before_at > v.before_at THEN excluded.before_at ELSE v.before_at END").
+		Set("expires_at = CASE WHEN v.expires_at = 0 OR excluded.expires_at > 0 AND excluded.expires_at < v.expires_at " +
+			"THEN v.expires_at ELSE excluded.expires_at END").Exec(ctx)
+	return d.fail("revoke", err)
+}
+
+// Revocations returns a page of revocations in the order they were stored, a range
+// of falcon_revocations_page.
+func (d *DB) Revocations(ctx context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var rows []revocation
+	err := d.read.NewSelect().Model(&rows).Where("(v.at, v.jti, v.user_id) > (?, ?, ?)", millis(after.At), after.ID, after.User).
+		Order("v.at", "v.jti", "v.user_id").Limit(int64(limit)).Scan(ctx)
+	return domains(rows, (*revocation).domain), d.fail("read revocations", err)
+}
+
+// Revoked looks c up by its jti and by its user: two rows of the primary key.
+func (d *DB) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	issued := int64(math.MinInt64) // without a time of issue: before any
+	if !c.IssuedAt.IsZero() {
+		issued = millis(c.IssuedAt)
+	}
+	var found bool
+	err := d.read.NewRaw("SELECT EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = ? AND v.user_id = '') OR "+
+		"EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = '' AND v.user_id = ? AND v.before_at > ?)", c.ID, c.User, issued).Scan(ctx, &found)
+	return found, d.fail("look a revocation up", err)
+}
+
+// ExpireRevocations removes revocations of tokens that are over: by their exp
+// (falcon_revocations_expiry), then by the longest life of a token
+// (falcon_revocations_age).
+func (d *DB) ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	grace := bridge.RevocationGrace.Milliseconds()
+	n, err := d.remove(ctx, "jti, user_id", d.write.NewSelect().Model((*revocation)(nil)).
+		Where("expires_at > 0").Where("expires_at <= ? - ?", d.clock(), grace).Order("expires_at"), limit)
+	if err != nil || n == limit || life == 0 {
+		return n, d.fail("expire revocations", err)
+	}
+	old, err := d.remove(ctx, "jti, user_id", d.write.NewSelect().Model((*revocation)(nil)).
+		Where("expires_at = 0").Where("at <= ? - ?", d.clock(), grace+life.Milliseconds()).Order("at"), limit-n)
+	return n + old, d.fail("expire revocations", err)
+}
+
+// domain is r as package bridge knows it.
+func (r *revocation) domain() bridge.Revocation {
+	return bridge.Revocation{ID: r.Jti, User: r.UserID, Before: moment(r.BeforeAt), Expires: moment(r.ExpiresAt), At: moment(r.At)}
+}
