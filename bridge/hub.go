@@ -1,8 +1,8 @@
 package bridge
 
 import (
-	"context"
 	"cmp"
+	"context"
 	"crypto/rand"
 	"log/slog"
 	"sync"
