@@ -3,8 +3,11 @@ package testserver
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -100,4 +103,58 @@ func NewPgBouncer(t testing.TB, server *PostgresServer, settings ...string) *Ser
 	s.asNobody = true // it does not run as root
 	s.begin(t)
 	return s
+}
+
+// Standby starts a server that follows s, from a base backup, and ends with the test.
+func (s *PostgresServer) Standby(t testing.TB) *PostgresServer {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "falcon-postgres-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	port := FreePort(t)
+	follower := &PostgresServer{Port: port, bin: s.bin, dir: dir,
+		URL: fmt.Sprintf("postgres://falcon@127.0.0.1:%d/falcon?sslmode=disable", port)}
+	uid, gid, err := unprivileged()
+	if err == nil {
+		err = os.Chown(dir, uid, gid)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := exec.Command(filepath.Join(s.bin, "pg_basebackup"), "-D", filepath.Join(dir, "data"), "-h", "127.0.0.1",
+		"-p", strconv.Itoa(s.Port), "-U", "falcon", "-c", "fast", "-R")
+	backup.Dir = dir
+	if os.Getuid() == 0 {
+		backup.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	}
+	if out, err := backup.CombinedOutput(); err != nil {
+		t.Fatalf("pg_basebackup: %v: %s", err, out)
+	}
+	conf, err := os.ReadFile(filepath.Join(dir, "data", "postgresql.auto.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	follower.write(t, "postgresql.auto.conf", fmt.Appendf(conf, "port=%d\nunix_socket_directories='%s'\n", port, dir))
+	t.Cleanup(func() {
+		if follower.run != nil {
+			_ = follower.run.stop(syscall.SIGQUIT)
+		}
+	})
+	if err := follower.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return follower
+}
+
+// Promote makes the standby s the primary.
+func (s *PostgresServer) Promote(t testing.TB) {
+	t.Helper()
+	db := s.open("postgres")
+	defer func() { _ = db.Close() }()
+	var done bool
+	if err := db.QueryRowContext(t.Context(), "SELECT pg_promote(true, 30)").Scan(&done); err != nil || !done {
+		t.Fatalf("promote: %v, %v", done, err)
+	}
 }
