@@ -30,7 +30,7 @@ var errRestoring = errors.New("a restore of it was interrupted; run falconbridge
 // anything, or, where it is killed later, leaves a state that nobody opens and that the
 // next call completes first.
 func Restore(ctx context.Context, path, from string) (aside string, err error) {
-	path = realPath(path)
+	path = RealPath(path)
 	if err := inUse(path); err != nil {
 		return "", err
 	}
@@ -67,9 +67,9 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	return aside, finishRestore(path)
 }
 
-// realPath follows symbolic links, as SQLite does: WAL and index stand next to the file
+// RealPath follows symbolic links, as SQLite does: WAL and index stand next to the file
 // itself.
-func realPath(path string) string {
+func RealPath(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
 	}
@@ -78,7 +78,7 @@ func realPath(path string) string {
 
 // settled fails while a restore of the database at path is not finished.
 func settled(path string) error {
-	copies, err := interrupted(realPath(path))
+	copies, err := interrupted(RealPath(path))
 	if err == nil && len(copies) > 0 {
 		err = errRestoring
 	}
@@ -165,7 +165,8 @@ func copyFrom(from, path, part string) error {
 	if wal, err := os.Stat(from + "-wal"); err == nil && wal.Size() > 0 {
 		return fmt.Errorf("%s has a write-ahead log next to it (%s-wal), so it is not a whole copy; make one with falconbridge backup", from, from)
 	}
-	target, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// O_EXCL follows no link: root restores into a directory that the server's user can write.
+	target, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the backup: %w", err)
 	}

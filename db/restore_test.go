@@ -179,3 +179,19 @@ func TestARestoreFollowsASymbolicLink(t *testing.T) {
 		t.Errorf("the log has %v", got)
 	}
 }
+
+// Root restores into a directory that the server's user can write: a link in place of
+// the copy would have root overwrite any file.
+func TestARestoreDoesNotWriteThroughALink(t *testing.T) {
+	_, backup := backedUp(t)
+	dir := t.TempDir()
+	victim := file(t, dir, "victim", "of root")
+	part := filepath.Join(dir, "falcon.db.restore.partial")
+	must(t, os.Symlink(victim, part))
+	if err := copyFrom(backup, filepath.Join(dir, "falcon.db"), part); err == nil {
+		t.Error("it was written")
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "of root" {
+		t.Errorf("the file is %d bytes long now, %v", len(b), err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,5 +227,38 @@ func TestVersionNamesReleaseCommitAndGo(t *testing.T) {
 	}
 	if flag, _, _ := finish(t, p.Command("--version")); flag != out {
 		t.Errorf("--version prints %q, version %q", flag, out)
+	}
+}
+
+// The server's user can write the data directory, and so name a file of root's there.
+func TestARestoreByRootGivesNoOtherFileAway(t *testing.T) {
+	dir := t.TempDir()
+	p := testserver.NewProgram(t, production)
+	backup := filepath.Join(dir, "copy.db")
+	if _, errs, code := finish(t, p.Command("backup", backup)); code != 0 {
+		t.Fatalf("backup: exit %d, %s", code, errs)
+	}
+	data, victim := filepath.Join(dir, "data"), file(t, "of root")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(data, 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(victim, filepath.Join(data, databaseFile+".lock")); err != nil {
+		t.Fatal(err)
+	}
+	n := testserver.Prepare(t, production, "--data-dir="+data)
+	if _, errs, code := finish(t, n.Command("restore", backup)); code != 0 {
+		t.Fatalf("restore: exit %d, %s", code, errs)
+	}
+	info, err := os.Stat(victim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		t.Errorf("the file now belongs to %d", owner)
 	}
 }

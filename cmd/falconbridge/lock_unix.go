@@ -23,7 +23,8 @@ func lockFile(f *os.File) error {
 }
 
 // giveToOwner makes the file belong to whom its directory does, where root asks: root
-// restores, and the server runs as another user.
+// restores, and the server runs as another user. It follows no link, or that user could
+// be given any file of the system.
 func giveToOwner(name, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -33,7 +34,7 @@ func giveToOwner(name, dir string) error {
 		return err
 	}
 	if of, ok := info.Sys().(*syscall.Stat_t); ok {
-		if err := os.Chown(name, int(of.Uid), int(of.Gid)); err != nil {
+		if err := os.Lchown(name, int(of.Uid), int(of.Gid)); err != nil {
 			return fmt.Errorf("give it to the directory's owner: %w", err)
 		}
 	}

@@ -86,6 +86,10 @@ func (f *keyFiles) look(atOnce bool) {
 	}
 	if f.k.publicFile != "" {
 		next.publicPEM = f.public.read
+		if err := token.CheckPublicKeys(next.publicPEM); err != nil { // an empty file would be no key at all
+			f.complain("jwt-public-key-file", err)
+			return
+		}
 	}
 	if err := f.verifier.SetKeys(next.secrets, next.publicPEM); err != nil {
 		f.complain("jwt-public-key-file", err)

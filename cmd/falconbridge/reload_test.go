@@ -189,3 +189,34 @@ func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
 		t.Errorf("a missing file is logged %d times: %s", got, log.String())
 	}
 }
+
+// A file that is emptied, by a disk that is full or a redirection that fails, must not
+// end every connection and refuse every login.
+func TestAnEmptiedPublicKeyFileEndsNothing(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	name := file(t, string(key))
+	v, err := token.NewVerifier(t.Context(), token.Options{PublicKeyPEM: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	f := &keyFiles{k: keySettings{publicPEM: key, publicFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
+	f.look(true)
+	if err := os.Truncate(name, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.look(false)
+	f.look(false)
+	f.look(true) // SIGHUP
+	if strings.Contains(log.String(), "were replaced") || !strings.Contains(log.String(), "the former keys stay") {
+		t.Errorf("an empty file replaced the keys: %s", log.String())
+	}
+}

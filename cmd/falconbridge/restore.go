@@ -47,7 +47,7 @@ func (r restoreCmd) Run(p *program) (err error) {
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	for _, name := range []string{c.sqliteFile(), c.sqliteFile() + ".lock"} {
+	for _, name := range []string{db.RealPath(c.sqliteFile()), c.sqliteFile() + ".lock"} {
 		if err := giveToOwner(name, filepath.Dir(name)); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
