@@ -19,6 +19,9 @@ func bodyHash(k *bridge.IdempotencyKey) string { return hex.EncodeToString(k.Bod
 // The statements get a context that is never done: an interrupt could end the
 // transaction between two of them, and each takes microseconds.
 func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error) {
+	if err := a.d.inPlace(); err != nil {
+		return outs, err
+	}
 	begin, cancel := context.WithTimeout(context.Background(), callLimit)
 	defer cancel()
 	conn, err := a.d.write.Conn(begin)

@@ -130,5 +130,6 @@ func lasting(err error) bool {
 		}
 		return true
 	}
-	return false
+	_, isFlaw := errors.AsType[flaw](err)
+	return isFlaw
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,6 +91,7 @@ type DB struct {
 	o       Options
 	dialect Dialect
 	path    string            // of the SQLite file
+	file    os.FileInfo       // of the SQLite file as it was opened
 	server  *pgconnect.Config // of Postgres
 
 	reads, appends, waiters int         // connections to Postgres, see share
@@ -181,6 +183,9 @@ func (d *DB) Dialect() Dialect { return d.dialect }
 // Ping reads the epoch's row and the newest notification. That a server takes
 // connections says little: the tables may be missing, or the file corrupt.
 func (d *DB) Ping(ctx context.Context) error {
+	if err := d.inPlace(); err != nil {
+		return d.fail("ping", err)
+	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var epoch string

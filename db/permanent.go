@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/falconalert/falconbridge/internal/pgconnect"
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // permanent returns what to do about an error that no waiting cures: the server
@@ -14,6 +16,9 @@ import (
 func permanent(err error) error {
 	if errors.Is(err, pgconnect.ErrUnfit) {
 		return err
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return permanentSQLite(e)
 	}
 	connect, connecting := errors.AsType[*pgconnect.Error](err)
 	if connecting && connect.State == "" && connect.Untrusted() {
@@ -31,6 +36,17 @@ func permanent(err error) error {
 		return fmt.Errorf("%s: %s (SQLSTATE %s)", advice, connect.Said, state)
 	}
 	return fmt.Errorf("%s (SQLSTATE %s)", advice, state)
+}
+
+// permanentSQLite is permanent for a result code of SQLite.
+func permanentSQLite(e *sqlite.Error) error {
+	switch e.Code() & 0xff {
+	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
+		return errors.New(causeOfSQLite(e.Code(), e.Error()))
+	case lib.SQLITE_PERM, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN:
+		return fmt.Errorf("%s; this user must be able to write the file and its directory", causeOfSQLite(e.Code(), e.Error()))
+	}
+	return nil
 }
 
 // advices are what to do, by SQLSTATE (Postgres, appendix A).

@@ -21,6 +21,9 @@ import (
 // inTx runs f in one write transaction. Locks are taken in bridge's order: reports,
 // then inbox rows, sorted by user.
 func (d *DB) inTx(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
+	if err := d.inPlace(); err != nil {
+		return err
+	}
 	return d.write.RunInTx(ctx, nil, f)
 }
 

@@ -3,7 +3,9 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"time"
@@ -50,12 +52,33 @@ func (d *DB) openSQLite(raw string) error {
 	// The first connection makes the file and its WAL, which a reader cannot.
 	if err := d.write.PingContext(context.Background()); err != nil {
 		_ = d.write.Close()
-		return fmt.Errorf("open the SQLite file: %w", fail("ping", err))
+		return d.openError("ping", err)
 	}
-	if d.read, err = open(4, "deferred", "&_pragma=query_only(1)"); err != nil {
+	if d.file, err = os.Stat(path); err == nil {
+		d.read, err = open(4, "deferred", "&_pragma=query_only(1)")
+	}
+	if err != nil {
 		_ = d.write.Close()
 	}
 	return err
+}
+
+// errGone is what a database does whose file has left its path: the open one keeps
+// working and has no name, so all that it takes is lost with this process.
+const errGone = flaw("the SQLite file was deleted or replaced while in use: nothing more is stored; stop the server, then restore a backup, or start it with the file that is there")
+
+// inPlace fails with errGone where the SQLite file is no longer the one that was
+// opened. It is asked before each transaction that writes: one stat, next to the
+// fsync of the commit.
+func (d *DB) inPlace() error {
+	if d.dialect != SQLite {
+		return nil
+	}
+	switch now, err := os.Stat(d.path); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && !os.SameFile(d.file, now):
+		return errGone
+	}
+	return nil
 }
 
 // makePrivate makes the file for its owner alone where there is none; SQLite would
