@@ -177,6 +177,27 @@ func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
 	})
 }
 
+// An import into a dump goes on with the xids of this cluster: under those of the other
+// one the relay would not find what it retains.
+func TestAnImportIntoADumpIsBeforeTheFeedsEnd(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	mustAppend(t, d, one("u", "t"))
+	exec(t, d, "UPDATE falcon_notifications SET xid = '4611686018427387904'")
+	exec(t, d, "UPDATE falcon_inboxes SET last_xid = '4611686018427387904'")
+	exec(t, d, "UPDATE falcon_meta SET value = 'another cluster' WHERE key = 'mark'")
+	must(t, d.loadEpoch(testContext(t)))
+	past := PastNotification{ID: 1, Draft: bridge.Draft{User: "u", Title: "t", Message: "m"}, CreatedAt: time.Now()}
+	if n, err := d.ImportNotifications(testContext(t), []PastNotification{past}); err != nil || n != 1 {
+		t.Fatalf("imported %d, %v", n, err)
+	}
+	now, err := d.Now(testContext(t))
+	must(t, err)
+	ns, err := d.LatestAt(testContext(t), []bridge.UserID{"u"}, now)
+	if err != nil || len(ns) != 1 || ns[0].Seq != 2 {
+		t.Errorf("the latest is %v, %v, want the imported one", ns, err)
+	}
+}
+
 func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("u", "t"))

@@ -162,7 +162,7 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 	if d.dialect == Postgres {
 		// One xid for all: at least this transaction's and those of the users' rows before.
 		var xid string
-		if err := tx.NewRaw("UPDATE falcon_inboxes SET last_xid = greatest(pg_current_xact_id(), (SELECT max(i.last_xid) FROM falcon_inboxes AS i "+
+		if err := tx.NewRaw("UPDATE falcon_inboxes SET last_xid = greatest(pg_current_xact_id(), (SELECT max(falcon_own_xid(i.last_xid)) FROM falcon_inboxes AS i "+
 			"WHERE i.user_id IN (?0))) WHERE user_id IN (?0) RETURNING last_xid::text", bun.List(users)).Scan(ctx, &xid); err != nil {
 			return err
 		}
