@@ -20,7 +20,7 @@ type Revocation struct {
 }
 
 // RevocationGrace is how much longer than its token a revocation is kept: for the 30 s
-// that exp may be beyond the longest life, and for clocks that differ.
+// that exp may be beyond the longest life and Before may be ahead, and for clocks that differ.
 const RevocationGrace = 2 * time.Minute
 
 // over is when no token that r concerns is valid any more, on any node; zero:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ type listing struct {
 	peers
 	fail   map[int]bool // which calls fail, counted from 1
 	stored bool         // whether a failing call stored its lists all the same
+	during func()       // runs in each call, before it returns
 	calls  []int        // how many connections each carried
 	list   map[Connection]bool
 }
@@ -23,6 +25,9 @@ func (l *listing) Register(_ context.Context, _ string, opened, closed []Connect
 	defer l.mu.Unlock()
 	l.calls = append(l.calls, max(len(opened), len(closed)))
 	failed := l.fail[len(l.calls)]
+	if l.during != nil {
+		l.during()
+	}
 	if !failed || l.stored {
 		for _, c := range closed {
 			delete(l.list, c)
@@ -124,4 +129,19 @@ func TestAConnectionThatClosesAfterAFailedRegistrationIsNotListed(t *testing.T) 
 			})
 		})
 	}
+}
+
+func TestAConnectionThatClosesDuringAFailingRegistrationIsNotListed(t *testing.T) {
+	l := &listing{fail: map[int]bool{1: true}, stored: true}
+	inList(t, l, func(w *world) {
+		all := w.crowd(2)
+		l.mu.Lock()
+		l.during = sync.OnceFunc(all[0].Close)
+		l.mu.Unlock()
+		time.Sleep(2 * registerEvery)
+		synctest.Wait()
+		if calls, listed := l.seen(); len(calls) != 2 || listed != 1 {
+			t.Errorf("calls %v, %d listed", calls, listed)
+		}
+	})
 }
