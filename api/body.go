@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"mime"
 	"net"
 	"net/http"
@@ -27,7 +28,7 @@ func checkBody(r *http.Request, rule *rule) error {
 		return err
 	}
 	if r.ContentLength > rule.maxBody {
-		return &problem{kind: tooLarge}
+		return &problem{kind: tooLarge, detail: fmt.Sprintf("the body has more than %d bytes", rule.maxBody)}
 	}
 	// What was checked is all that huma has to know: it reads parameters of types
 	// in its own way.
@@ -49,7 +50,7 @@ func checkType(h http.Header) error {
 	}
 	media, params, err := mime.ParseMediaType(ct)
 	if err != nil || media != "application/json" {
-		return &problem{kind: unsupported}
+		return &problem{kind: unsupported, detail: "the Content-Type is not application/json"}
 	}
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
 		return &problem{kind: unsupported, detail: "the body is not in UTF-8"}

@@ -225,7 +225,7 @@ func problemOfHuma(status int, errs []error) *problem {
 	case status == http.StatusBadRequest:
 		return &problem{kind: malformed, detail: "the body is empty"}
 	case status == http.StatusRequestEntityTooLarge:
-		return &problem{kind: tooLarge}
+		return &problem{kind: tooLarge, detail: "the body has more bytes than this call takes"}
 	}
 	return &problem{kind: internal}
 }

@@ -140,7 +140,7 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 			t.Errorf("restore beside the server: exit %d, %q %q, want %q", code, out, errs, want)
 		}
 	}
-	refused("another server runs on")
+	refused("another server runs on " + filepath.Join(p.Dir, databaseFile) + "; stop it first\n")
 	// As with a server of another version, an import, or sqlite3: no lock of ours.
 	if err := os.Remove(filepath.Join(p.Dir, databaseFile+".lock")); err != nil {
 		t.Fatal(err)

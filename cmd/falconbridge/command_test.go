@@ -127,7 +127,7 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server answered 403"},
 		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title has at most 255 characters"},
 		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
-		"send to nobody listening":                 {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "connection refused"},
+		"send to nobody listening":                 {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
 		"healthcheck of nobody listening":          {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
 		"a token of an unknown scope":              {[]string{"token", "--user=1", "--scope=root"}, `--scope: "root" is unknown`},
 		"a token that never held":                  {[]string{"token", "--user=1", "--ttl=0s"}, "--ttl"},

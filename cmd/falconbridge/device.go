@@ -26,6 +26,7 @@ type tail struct {
 	bearer     func() (string, error)
 	own        bool   // bearer signs a fresh token each time
 	origin     string // for the error of a refused token; see client.origin
+	server     string // where it connects, for the log
 	topic      string
 	persistent bool
 	count      uint64 // notifications to print; 0: no end
@@ -160,7 +161,7 @@ func (a acknowledging) Ack(p *packets.Publish) error {
 func (t *tail) refused(err error) {
 	var c *autopaho.ConnackError
 	if !errors.As(err, &c) {
-		t.log.Warn("cannot connect, trying again", "error", cause(err))
+		t.log.Warn("cannot connect, trying again", "server", t.server, "error", cause(err))
 		return
 	}
 	if c.ReasonCode == codeBadToken || c.ReasonCode == codeNotAuthorized {

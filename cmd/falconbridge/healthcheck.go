@@ -31,7 +31,7 @@ func (h healthcheckCmd) Run(p *program) error {
 	}
 	resp, err := e.http(h.Timeout).Do(req)
 	if err != nil {
-		return fmt.Errorf("not ready: %w", cause(err))
+		return fmt.Errorf("not ready: no response from %s: %w", e.url.Host, cause(err))
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {

@@ -12,10 +12,11 @@ var errLocked = errors.New("it is locked")
 // lockDatabase keeps a second server off the SQLite file: the two would not wake each
 // other, and each would take the other's commits for a restore. The lock is the
 // kernel's, on an empty file beside the database, so it ends with the process however
-// that ends; the file stays. It fails where another server holds it.
+// that ends; the file stays. Where another server has the lock it fails, and advises
+// remedy.
 //
 // Commands that only pass by (migrate, import) take SQLite's own locks and not this one.
-func lockDatabase(c checked) (*os.File, error) {
+func lockDatabase(c checked, remedy string) (*os.File, error) {
 	name, setting := c.sqliteFile(), "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
 	if c.databaseURL == "" {
 		setting = "--data-dir (FALCON_DATA_DIR)"
@@ -30,7 +31,7 @@ func lockDatabase(c checked) (*os.File, error) {
 	if err := lockFile(f); err != nil {
 		_ = f.Close()
 		if errors.Is(err, errLocked) {
-			return nil, fmt.Errorf("%s: another server runs on %s; stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)", setting, name)
+			return nil, fmt.Errorf("%s: another server runs on %s; %s", setting, name, remedy)
 		}
 		return nil, fmt.Errorf("%s: lock the database: %w", setting, err)
 	}

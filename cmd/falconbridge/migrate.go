@@ -108,9 +108,9 @@ func (p *program) unused(ctx context.Context, d *db.DB) (unlock func(), err erro
 		var c checked
 		var ps problems
 		p.settings.checkStore(&c, &ps)
-		lock, err := lockDatabase(c)
+		lock, err := lockDatabase(c, "stop it, or insist with --force")
 		if err != nil {
-			return nil, fmt.Errorf("%w; or insist with --force", err)
+			return nil, err
 		}
 		return func() { _ = lock.Close() }, nil
 	}

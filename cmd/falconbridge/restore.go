@@ -36,7 +36,7 @@ func (r restoreCmd) Run(p *program) (err error) {
 			return err
 		}
 	}
-	lock, err := lockDatabase(c)
+	lock, err := lockDatabase(c, "stop it first")
 	if err != nil {
 		return err
 	}

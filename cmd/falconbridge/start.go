@@ -107,7 +107,7 @@ func (s *server) startDatabase(ctx context.Context) (err error) {
 		hints = "" // another bus tells: the database need not
 	}
 	if s.c.sqlite {
-		lock, err := lockDatabase(s.c)
+		lock, err := lockDatabase(s.c, "stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)")
 		if err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (c tailCmd) prepare(p *program) (cfg autopaho.ClientConfig, t *tail, err er
 	}
 	t = &tail{
 		out: p.out, render: jsonLine, log: clientLog(p.err), bearer: bearer,
-		topic: topics.Status(user), since: c.Since, persistent: c.Persistent, count: c.Count,
+		server: e.url.Host, topic: topics.Status(user), since: c.Since, persistent: c.Persistent, count: c.Count,
 		own: c.Token == "" && c.TokenFile == "", origin: c.origin(p.settings), broken: make(chan error, 1),
 	}
 	if terminal(p.out) && !c.JSON {
