@@ -128,9 +128,8 @@ func (c *committer) requeue(w *call) {
 // freeLocked tells whether writer id may take w now.
 func (c *committer) freeLocked(w *call, id int) bool {
 	if k := w.cmd.Key; k != nil {
-		_, taken := c.keys[keyName{k.Caller, k.Key}]
-		w.behindKey.Store(taken)
-		if taken {
+		if _, taken := c.keys[keyName{k.Caller, k.Key}]; taken {
+			w.behindKey.Store(true) // and it stays: time may run out in the middle of the next attempt
 			return false
 		}
 	}
