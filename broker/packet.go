@@ -75,10 +75,14 @@ func (c *conn) next(limit int) ([]byte, error) {
 				return nil, err
 			}
 		}
-		m, err := c.fill(c.buf[c.w:])
+		var m int
+		if c.ws != nil {
+			m, c.end = c.ws.read(c, c.buf[c.w:])
+		} else {
+			m, c.end = c.nc.Read(c.buf[c.w:])
+		}
 		c.w += m
 		c.b.count.bytesIn.Add(int64(m))
-		c.end = err
 	}
 }
 
@@ -133,12 +137,4 @@ func (c *conn) arm(within bool) error {
 // keepAlive is what was agreed on; 0: none.
 func (c *conn) keepAlive() time.Duration {
 	return time.Duration(c.client.State.Keepalive) * time.Second
-}
-
-// fill reads MQTT bytes as they come.
-func (c *conn) fill(p []byte) (int, error) {
-	if c.ws != nil {
-		return c.ws.read(c, p)
-	}
-	return c.nc.Read(p)
 }

@@ -66,8 +66,10 @@ func (c *conn) talk() error {
 	if err == nil {
 		err = c.isolate(func() error { return c.handshake(p) })
 	}
-	for err == nil && !c.ending.Load() {
-		err = c.serve()
+	for ended := c.ending.Load(); err == nil && !ended; {
+		if p, err = c.next(c.b.o.MaxPacketSize); err == nil {
+			ended, err = c.serve(p)
+		}
 	}
 	return err
 }
@@ -104,13 +106,14 @@ func (b *Broker) AllowHandshake(remote string) bool {
 	return ok
 }
 
-// serve has mochi process the next packet that passes the wall.
-func (c *conn) serve() error {
-	p, err := c.pass()
-	if err != nil {
-		return err
+// serve has mochi process a packet that passes the wall; ended reports that it was the
+// last.
+func (c *conn) serve(p []byte) (ended bool, err error) {
+	if passes, err := c.inspect(p); !passes || err != nil {
+		return false, err
 	}
-	return c.isolate(func() error { return c.process(p) })
+	err = c.isolate(func() error { return c.process(p) })
+	return c.ending.Load(), err
 }
 
 // process has mochi decode and process one packet.

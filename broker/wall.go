@@ -6,39 +6,29 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// pass waits for the next packet that is for mochi, which sees none that is malformed,
-// too large, too many or out of turn.
-func (c *conn) pass() ([]byte, error) {
-	for {
-		p, err := c.next(c.b.o.MaxPacketSize)
-		if err != nil {
-			return nil, err
+// inspect is the wall before mochi: it reports whether a packet is for mochi, which sees
+// none that is malformed, too large, too many or out of turn.
+func (c *conn) inspect(p []byte) (forMochi bool, err error) {
+	if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
+		if !c.session.Ack(packetID(p)) && !c.pace() {
+			return false, errFlood
 		}
-		if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
-			if !c.session.Ack(packetID(p)) && !c.pace() {
-				return nil, errFlood
-			}
-			continue
-		}
-		if p[0]>>4 != packets.Puback && !c.pace() {
-			return nil, errFlood
-		}
-		if p[0]>>4 == packets.Auth && c.version == 5 && c.client.Properties.Props.AuthenticationMethod == "" {
-			return nil, errNoAuth // [MQTT-4.12.0-6], whatever it holds
-		}
-		filters, err := strict(c.version, p)
-		if err == nil && filters > c.b.o.MaxFilters {
-			if err = c.refuseFilters(p, filters); err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		if forMochi, err := c.acknowledge(p); forMochi || err != nil {
-			return p, err
-		}
+		return false, nil
 	}
+	if p[0]>>4 != packets.Puback && !c.pace() {
+		return false, errFlood
+	}
+	if p[0]>>4 == packets.Auth && c.version == 5 && c.client.Properties.Props.AuthenticationMethod == "" {
+		return false, errNoAuth // [MQTT-4.12.0-6], whatever it holds
+	}
+	filters, err := strict(c.version, p)
+	if err == nil && filters > c.b.o.MaxFilters {
+		return false, c.refuseFilters(p, filters)
+	}
+	if err != nil {
+		return false, err
+	}
+	return c.acknowledge(p)
 }
 
 // first waits for a good CONNECT.
