@@ -5,13 +5,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./checkout.js";
 
+// Below the range that outgoing connections take their ports from: one of those could
+// take a port between this check and the server's start, and the server would not start.
+const firstPort = 10_000;
+const lastPort = 32_000;
+const given = new Set<number>();
+
+/** A port of loopback that nothing listens on now, each once a process. */
 export async function freePort(): Promise<number> {
-  return new Promise((done) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => done(port));
+  for (let tries = 0; tries < 1000; tries++) {
+    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort));
+    if (given.has(port)) continue;
+    given.add(port);
+    const free = await new Promise<boolean>((done) => {
+      const server = createServer().once("error", () => done(false));
+      server.listen(port, "127.0.0.1", () => server.close(() => done(true)));
     });
-  });
+    if (free) return port;
+  }
+  throw new Error("no port of loopback is free");
 }
 
 /** The real program, in development mode. */
