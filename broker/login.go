@@ -146,7 +146,7 @@ func (c *conn) open(r bridge.ConnectRequest) refusal {
 	if err != nil {
 		c.b.gate.dismiss(c)
 		c.b.log.Debug("a session could not be opened", "user", c.device.User, "error", err)
-		return refusal{codeUnavailable, "the database is away"}
+		return refusal{codeUnavailable, "the database is unavailable"}
 	}
 	c.session, c.login.present = session, present
 	return refusal{}

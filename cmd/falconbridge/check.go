@@ -55,35 +55,35 @@ func (s *settings) check() (c checked, ps problems) {
 
 func (s *settings) checkTopics(ps *problems) bridge.Topics {
 	p := s.TopicPrefix
-	const mend = "write something like staging/"
+	const remedy = "write something like staging/"
 	switch {
 	case strings.ContainsAny(p, "+#") || strings.ContainsFunc(p, unicode.IsControl) || !utf8.ValidString(p):
-		ps.add("topic-prefix", "has a character that no topic may have", mend)
+		ps.add("topic-prefix", "has a character that no topic may have", remedy)
 	case strings.HasPrefix(p, "$"):
-		ps.add("topic-prefix", "begins with $", mend)
+		ps.add("topic-prefix", "begins with $", remedy)
 	case len(p) > 512:
-		ps.add("topic-prefix", "has more than 512 bytes", mend)
+		ps.add("topic-prefix", "has more than 512 bytes", remedy)
 	}
 	return bridge.Topics{Prefix: p}
 }
 
 func (s *settings) checkTimes(c *checked, ps *problems) {
-	const mend = "write 30s, 12h or 7d"
-	c.sessionTTL = read(ps, "session-ttl", s.SessionTTL, parseTime, mend)
-	c.retention = read(ps, "retention", s.Retention, parseTime, mend)
-	c.startTimeout = read(ps, "start-timeout", s.StartTimeout, parseTime, mend)
-	c.drainDelay = read(ps, "drain-delay", s.DrainDelay, parseTime, mend)
-	c.drainTime = read(ps, "drain-time", s.DrainTime, parseTime, mend)
+	const remedy = "write 30s, 12h or 7d"
+	c.sessionTTL = read(ps, "session-ttl", s.SessionTTL, parseTime, remedy)
+	c.retention = read(ps, "retention", s.Retention, parseTime, remedy)
+	c.startTimeout = read(ps, "start-timeout", s.StartTimeout, parseTime, remedy)
+	c.drainDelay = read(ps, "drain-delay", s.DrainDelay, parseTime, remedy)
+	c.drainTime = read(ps, "drain-time", s.DrainTime, parseTime, remedy)
 	if d, err := parseTime(s.SessionTTL); err == nil && d < time.Second {
 		ps.add("session-ttl", "is under a second", "write 168h, or however long a device may be away")
 	}
 }
 
 // read parses one value, or notes what is wrong with it.
-func read[T any](ps *problems, name, value string, parse func(string) (T, error), mend string) T {
+func read[T any](ps *problems, name, value string, parse func(string) (T, error), remedy string) T {
 	v, err := parse(value)
 	if err != nil {
-		ps.add(name, err.Error(), mend)
+		ps.add(name, err.Error(), remedy)
 	}
 	return v
 }

@@ -30,22 +30,22 @@ func (s *settings) checkLimits(c *checked, ps *problems) {
 	if err != nil {
 		ps.add("trusted-proxies", err.Error(), "write a list like 10.0.0.0/8,192.0.2.7")
 	}
-	const mend = "write 50/s, 600/m or off"
+	const remedy = "write 50/s, 600/m or off"
 	c.maxConnections = read(ps, "max-connections", s.MaxConnections, parseCount, "write a number like 100000")
 	c.maxConnectionsPerUser = read(ps, "max-connections-per-user", s.MaxConnectionsPerUser, parseCount, "write a number like 16")
 	if s.MaxConnectionsPerIP != off {
 		c.maxConnectionsPerIP = read(ps, "max-connections-per-ip", s.MaxConnectionsPerIP, parseCount, "write a number like 1000, or off")
 	}
-	c.connectRate = read(ps, "connect-rate-per-ip", s.ConnectRatePerIP, parseRate, mend)
+	c.connectRate = read(ps, "connect-rate-per-ip", s.ConnectRatePerIP, parseRate, remedy)
 	c.connectRatePerUser = c.connectRate
 	if s.ConnectRatePerUser != "" {
-		c.connectRatePerUser = read(ps, "connect-rate-per-user", s.ConnectRatePerUser, parseRate, mend)
+		c.connectRatePerUser = read(ps, "connect-rate-per-user", s.ConnectRatePerUser, parseRate, remedy)
 	}
-	c.packetRate = read(ps, "packet-rate", s.PacketRate, parseRate, mend)
-	c.requestRate = read(ps, "request-rate-per-user", s.RequestRatePerUser, parseRate, mend)
+	c.packetRate = read(ps, "packet-rate", s.PacketRate, parseRate, remedy)
+	c.requestRate = read(ps, "request-rate-per-user", s.RequestRatePerUser, parseRate, remedy)
 	c.requestRatePerIP = requestsPerIP * c.requestRate
 	if s.RequestRatePerIP != "" {
-		c.requestRatePerIP = read(ps, "request-rate-per-ip", s.RequestRatePerIP, parseRate, mend)
+		c.requestRatePerIP = read(ps, "request-rate-per-ip", s.RequestRatePerIP, parseRate, remedy)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 func (s *settings) checkListeners(c *checked, ps *problems) {
-	const mend = "write host:port, :port or off"
+	const remedy = "write host:port, :port or off"
 	for _, l := range []struct {
 		name, value string
 		to          *string
@@ -17,7 +17,7 @@ func (s *settings) checkListeners(c *checked, ps *problems) {
 	} {
 		addr, err := parseAddr(l.value)
 		if err != nil {
-			ps.add(l.name, err.Error(), mend)
+			ps.add(l.name, err.Error(), remedy)
 		}
 		if c.keys.development {
 			addr = loopbackOnly(addr)
@@ -90,14 +90,14 @@ func (s *settings) checkClientCA(c *checked, ps *problems) {
 	if s.TLSClientCA == "" {
 		return
 	}
-	const mend = "name a PEM file with the certificates that sign the devices'"
+	const remedy = "name a PEM file with the certificates that sign the devices'"
 	b, err := readText(s.TLSClientCA, maxPEM)
 	switch {
 	case c.mqtts == "":
 		ps.add("tls-client-ca", "is for MQTT over TLS, which is off", "give --mqtts-addr, or leave it out")
 	case err != nil:
-		ps.add("tls-client-ca", err.Error(), mend)
+		ps.add("tls-client-ca", err.Error(), remedy)
 	case !x509.NewCertPool().AppendCertsFromPEM(b):
-		ps.add("tls-client-ca", "holds no certificate", mend)
+		ps.add("tls-client-ca", "holds no certificate", remedy)
 	}
 }

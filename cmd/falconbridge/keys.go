@@ -80,7 +80,7 @@ func (s *settings) checkKeys(ps *problems) keySettings {
 }
 
 func (s *settings) checkSecrets(k *keySettings, ps *problems) {
-	const mend = "make one with: openssl rand -base64 48"
+	const remedy = "make one with: openssl rand -base64 48"
 	fromFile, ok := s.fromFile(ps, "jwt-secret", s.JWTSecret, s.JWTSecretFile)
 	switch {
 	case !ok:
@@ -92,21 +92,21 @@ func (s *settings) checkSecrets(k *keySettings, ps *problems) {
 			return
 		}
 		if k.secrets, err = parseSecrets(b); err != nil {
-			ps.add("jwt-secret-file", err.Error(), "write the secret into it, one a line where there are several; "+mend)
+			ps.add("jwt-secret-file", err.Error(), "write the secret into it, one a line where there are several; "+remedy)
 		}
 	case s.JWTSecret != "":
 		k.secrets = [][]byte{[]byte(s.JWTSecret)}
 		if err := token.CheckSecret(k.secrets[0]); err != nil {
-			ps.add("jwt-secret", err.Error(), mend)
+			ps.add("jwt-secret", err.Error(), remedy)
 		}
 	}
 }
 
 func (s *settings) checkClaims(k *keySettings, ps *problems) {
-	const mend = `write a name like scp, or a path like realm_access.roles; a dot inside a name is written \.`
+	const remedy = `write a name like scp, or a path like realm_access.roles; a dot inside a name is written \.`
 	path := func(setting, value, usual string) string {
 		if err := token.CheckClaim(value); err != nil {
-			ps.add(setting, "is not a claim", mend)
+			ps.add(setting, "is not a claim", remedy)
 		}
 		if value == usual {
 			return ""
