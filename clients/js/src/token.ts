@@ -48,9 +48,11 @@ export class Schedule {
       if (!repeated) this.#offsets = [now - claims.issued, this.#offsets[0]];
       left += Math.min(...this.#offsets); // the clock's error: fresh tokens are all equally far from it
     }
-    // A minute before the end, or a tenth of what is left where that is less. At most a
-    // day, so that no timer overflows; the token is asked for again then.
-    const wait = Math.min(86_400_000, left - Math.min(60_000, left / 10));
+    // A minute before the end, or a tenth of what is left where that is less, but two
+    // seconds at least: iat is in whole seconds, so a token issued late in its second
+    // ends up to a second before exp − iat is over. At most a day, so that no timer
+    // overflows; the token is asked for again then.
+    const wait = Math.min(86_400_000, left - Math.min(60_000, Math.max(2_000, left / 10)));
     this.#fruitless = repeated || wait < floor ? this.#fruitless + 1 : 0;
     return Math.max(wait, this.backoff());
   }
