@@ -14,9 +14,6 @@ import (
 
 const root = "../.."
 
-// maxLines is how long a file may be. One that wants more is two thoughts.
-const maxLines = 400
-
 // files calls f for every file of the tree that people of this project wrote,
 // with its path from the root.
 func files(t *testing.T, f func(path string)) {
@@ -79,34 +76,6 @@ func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
 	if seen == 0 {
 		t.Fatal("no Go file was found")
 	}
-}
-
-func TestNoFileIsLongerThanOneThought(t *testing.T) {
-	source := map[string]bool{".go": true, ".sql": true, ".ts": true, ".tsx": true, ".js": true, ".mjs": true,
-		".css": true, ".html": true, ".py": true, ".sh": true}
-	seen := 0
-	files(t, func(path string) {
-		if !source[filepath.Ext(path)] || strings.HasSuffix(path, ".min.js") {
-			return
-		}
-		seen++
-		b, err := os.ReadFile(filepath.Join(root, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := bytes.Count(b, []byte("\n")); n > maxLines && !generated(b) {
-			t.Errorf("%s has %d lines; %d are the most", path, n, maxLines)
-		}
-	})
-	if seen == 0 {
-		t.Fatal("no source file was found")
-	}
-}
-
-// generated tells whether the first line says so, as go generate's convention is.
-func generated(b []byte) bool {
-	first, _, _ := bytes.Cut(b, []byte("\n"))
-	return bytes.Contains(first, []byte("Code generated")) && bytes.Contains(first, []byte("DO NOT EDIT"))
 }
 
 func TestTheLinterKnowsEveryForbiddenImport(t *testing.T) {
