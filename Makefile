@@ -62,7 +62,7 @@ HISTORIES ?= 2000
 .PHONY: soak
 soak: packages ## the crash, fault and model tests for longer, an hour or so
 	FALCON_SOAK=$(SOAK) go test -race -timeout 3h -count 1 ./internal/crashtest/
-	go test -race -timeout 3h -count 1 -run '^TestModel' ./bridge/ -rapid.checks=$(HISTORIES)
+	go test -race -timeout 3h -count 1 -run '^TestModel' ./bridge/delivery/ -rapid.checks=$(HISTORIES)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, FUZZTIME seconds in all

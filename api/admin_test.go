@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 func TestOperatorsSeeWhoIsConnected(t *testing.T) {
@@ -91,7 +92,7 @@ func TestOperatorsEndConnectionsAndRevoke(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var known bridge.Revocations
+		var known delivery.Revocations
 		known.Add(stored...)
 		for name, tt := range map[string]struct {
 			claims bridge.Claims
@@ -173,7 +174,7 @@ func (unfinished) ReadUpTo(context.Context, bridge.UserID, bridge.Seq) (int64, b
 
 func TestWhatIsNotDoneYetIs202(t *testing.T) {
 	e := bare(t, func(o *Options) {
-		o.Service = bridge.NewService(bridge.ServiceOptions{History: unfinished{}, Hub: bridge.NewHub(bridge.Options{Log: &memLog{}}), Bus: silentBus{}})
+		o.Service = bridge.NewService(bridge.ServiceOptions{History: unfinished{}, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}})
 	})
 	e.call("DELETE /admin/users/42", tokenFor(t, "root", "admin"), "").want(http.StatusAccepted).equal("")
 	e.call("POST /notifications/read", tokenFor(t, "42"), "").want(http.StatusAccepted).equal(`{"unread":380000}`)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // Bodies within the size limits that cost a careless reader far more than their
@@ -102,7 +103,7 @@ func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
 		var log bytes.Buffer
 		e := bare(t, func(o *Options) {
 			o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			o.Service = bridge.NewService(bridge.ServiceOptions{Log: panicking{value: value}, Hub: bridge.NewHub(bridge.Options{Log: &memLog{}}), Bus: silentBus{}})
+			o.Service = bridge.NewService(bridge.ServiceOptions{Log: panicking{value: value}, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}})
 		})
 		a := e.call("POST /notifications", tokenFor(t, "service", "notifications:write"), `{"title":"geheim","message":"geheim","created_by":"geheim"}`)
 		a.problem(http.StatusInternalServerError)
@@ -117,7 +118,6 @@ func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
 
 // panicking is a log that panics with value.
 type panicking struct {
-	bridge.Log
 	value any
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/db"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
@@ -47,9 +48,9 @@ func newEdge(t *testing.T, url string, change ...func(*Options)) *edge {
 	if _, err := d.Up(t.Context()); err != nil {
 		t.Fatalf("migrate: %v", err)
 	}
-	hub := bridge.NewHub(bridge.Options{Log: d, Sessions: d, Feed: d, Cluster: d, Bus: silentBus{}, Epoch: d.Epoch, Logger: quiet})
+	hub := delivery.NewHub(delivery.Options{Log: d, Sessions: d, Feed: d, Cluster: d, Bus: silentBus{}, Epoch: d.Epoch, Logger: quiet})
 	e := &edge{t: t, db: d, service: bridge.NewService(bridge.ServiceOptions{
-		Log: d, History: d, Reports: d, Sessions: d, Cluster: d, Hub: hub, Bus: silentBus{},
+		Log: d, History: d, Reports: d, Cluster: d, Hub: hub, Bus: silentBus{},
 	})}
 	o := Options{Service: e.service, Verifier: testVerifier(t), Logger: quiet, Version: "test"}
 	for _, c := range change {

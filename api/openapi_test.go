@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 var update = flag.Bool("update", false, "write testdata anew")
@@ -23,7 +24,7 @@ var update = flag.Bool("update", false, "write testdata anew")
 func bare(t *testing.T, change ...func(*Options)) *edge {
 	t.Helper()
 	log := &memLog{}
-	o := Options{Service: bridge.NewService(bridge.ServiceOptions{Log: log, Hub: bridge.NewHub(bridge.Options{Log: log}), Bus: silentBus{}}),
+	o := Options{Service: bridge.NewService(bridge.ServiceOptions{Log: log, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}}),
 		Verifier: testVerifier(t), Version: "test"}
 	for _, c := range change {
 		c(&o)

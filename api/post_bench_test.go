@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
 // memLog appends to nothing: what is left is the edge's own cost.
 type memLog struct {
-	bridge.Log
 	seq atomic.Int64
 }
 
@@ -73,7 +73,7 @@ func tokenFor(t testing.TB, u bridge.UserID, scopes ...string) string {
 func benchAPI(b *testing.B) http.Handler {
 	b.Helper()
 	log := &memLog{}
-	hub := bridge.NewHub(bridge.Options{Log: log})
+	hub := delivery.NewHub(delivery.Options{})
 	h, err := New(Options{
 		Service:            bridge.NewService(bridge.ServiceOptions{Log: log, Hub: hub, Bus: silentBus{}}),
 		Verifier:           testVerifier(b),

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // Tokens of an issuer whose clock is ahead have an iat in the future, and a
@@ -27,7 +28,7 @@ func TestARevocationMayReach30SecondsAhead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var known bridge.Revocations
+		var known delivery.Revocations
 		known.Add(stored...)
 		for name, tt := range map[string]struct {
 			user   bridge.UserID

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
@@ -196,7 +197,7 @@ func TestFailuresHaveTheirStatus(t *testing.T) {
 		logged.Reset()
 		e := bare(t, func(o *Options) {
 			log := &failing{err: tt.err}
-			o.Service = bridge.NewService(bridge.ServiceOptions{Log: log, Hub: bridge.NewHub(bridge.Options{Log: log}), Bus: silentBus{}})
+			o.Service = bridge.NewService(bridge.ServiceOptions{Log: log, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}})
 			o.Query = 20 * time.Millisecond
 			o.Logger = slog.New(slog.NewTextHandler(&logged, nil))
 		})

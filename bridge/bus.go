@@ -49,9 +49,14 @@ const HintLife = time.Second
 //
 // Ready is nil while the bus is connected.
 type Bus interface {
-	Publish(hints ...Hint)
+	Publisher
 	Run(ctx context.Context, h HintHandler) error
 	Ready() error
+}
+
+// Publisher sends hints to the other nodes; see [Bus].
+type Publisher interface {
+	Publish(hints ...Hint)
 }
 
 // HintHandler is woken by a bus.

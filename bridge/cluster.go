@@ -1,9 +1,6 @@
 package bridge
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // NodeTimeout is the silence after which a node counts as dead: its connections
 // leave the cluster's view, and its sessions count as disconnected since its
@@ -38,6 +35,23 @@ type Order struct {
 	Reason   EndReason
 }
 
+// EndReason is why the server ends a connection.
+type EndReason uint8
+
+// The reasons. broker maps each to its MQTT 5 reason code.
+const (
+	EndNone        EndReason = iota // the device or the network ended it
+	EndTakenOver                    // the same device connected again
+	EndExpired                      // the token expired or was revoked
+	EndSilent                       // no acknowledgement within the deadline
+	EndSlow                         // an operator's subscription fell behind
+	EndDrain                        // the node stops
+	EndAdmin                        // an operator ended it
+	EndErased                       // the user was erased
+	EndEpoch                        // the database was restored: cursors start anew
+	EndUnavailable                  // the server cannot keep the session
+)
+
 // NodeInfo is one node as its last beat describes it.
 type NodeInfo struct {
 	Node      string
@@ -46,73 +60,32 @@ type NodeInfo struct {
 	Figures   Figures
 }
 
+// Figures are the hub's counters since the start.
+type Figures struct {
+	Connections int64 // open now
+	Sent        int64 // messages handed to links
+	Acked       int64 // completed by PUBACK
+	Reads       int64 // reads of the log by pumps
+	Oversize    int64 // left out: over the device's Maximum Packet Size
+	Refused     int64 // CONNECTs that were refused
+}
+
+// Revocation takes back tokens: one by its jti, or a user's that were issued
+// before a time or do not say when. Exactly one of ID and User is set.
+type Revocation struct {
+	ID      string // jti
+	User    UserID
+	Before  time.Time // with User; UTC, millisecond precision
+	Expires time.Time // with ID: exp of the token; zero: not known
+	At      time.Time // when it was stored, by the database's clock; set by Cluster
+}
+
+// RevocationGrace is how much longer than its token a revocation is kept: for the 30 s
+// that exp may be beyond the longest life and Before may be ahead, and for clocks that differ.
+const RevocationGrace = 2 * time.Minute
+
 // View is what a node learns from a poll.
 type View struct {
 	Orders []Order
 	At     time.Time // the database's clock, for the next poll
-}
-
-// Cluster is what nodes know of each other through the database. Hints say the
-// same at once; this is what holds when they are lost. Every call may fail with
-// ErrUnavailable.
-type Cluster interface {
-	// Beat says that node lives and how it fares.
-	Beat(ctx context.Context, node string, f Figures) error
-
-	// Leave removes node with its connections, at the end of a drain.
-	Leave(ctx context.Context, node string) error
-
-	// Register stores which connections opened and closed on node since the last
-	// call, first what closed; no connection is in both lists. The caller keeps the
-	// lists short. Of a call that fails a part may be stored, and it is to be repeated.
-	// Of one device only the row with the highest generation stays; for a lower one
-	// on any node an order to end it is left.
-	Register(ctx context.Context, node string, opened, closed []Connection) error
-
-	// Poll returns the orders for node that were stored after since, and for safety
-	// some of before. They may be applied twice.
-	Poll(ctx context.Context, node string, since time.Time) (View, error)
-
-	// End leaves o for every node. o.Before 0 means every connection there is now.
-	End(ctx context.Context, o Order) error
-
-	// Connections returns a page of the live connections of nodes that live.
-	Connections(ctx context.Context, q ConnectionQuery) (page []Connection, more bool, err error)
-
-	// Nodes returns the nodes that live.
-	Nodes(ctx context.Context) ([]NodeInfo, error)
-
-	// Revoke stores r. A later revocation of the same user replaces an earlier one.
-	Revoke(ctx context.Context, r Revocation) error
-
-	// Revocations returns at most limit of them, ordered by At, ID and User, which
-	// sort behind after; zero: from the start.
-	Revocations(ctx context.Context, after Revocation, limit int) ([]Revocation, error)
-
-	// Revoked reports whether a stored revocation concerns a token with these claims.
-	Revoked(ctx context.Context, c Claims) (bool, error)
-}
-
-// Pruner removes what is over, at most limit rows a call, and tells how many. All
-// nodes may call it at once.
-type Pruner interface {
-	// ExpireSessions removes sessions past their expiry, those left open by a
-	// dead node counting from its last beat.
-	ExpireSessions(ctx context.Context, limit int) (int, error)
-
-	// ExpireKeys removes idempotency keys older than KeyTTL.
-	ExpireKeys(ctx context.Context, limit int) (int, error)
-
-	// ExpireRevocations removes those of tokens that are not valid any more: their
-	// exp, or where it is unknown life after they were stored, is RevocationGrace ago.
-	// life 0: tokens may be valid for ever.
-	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
-
-	// Retain deletes notifications created before before, oldest first, and
-	// keeps their users' counts exact. Cursors behind them jump by themselves.
-	Retain(ctx context.Context, before time.Time, limit int) (int, error)
-
-	// Continue takes one step, of at most limit rows, of what [History] began and
-	// did not finish, of several users where there are, and returns how many steps.
-	Continue(ctx context.Context, limit int) (int, error)
 }

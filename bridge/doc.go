@@ -1,13 +1,12 @@
-// Package bridge is the domain and the delivery engine of falconbridge.
+// Package bridge is the domain of falconbridge: users, notifications, kinds,
+// reports, topics and claims, and the [Service] that REST and other edges call.
 //
-// One sentence holds the design: the database is the log, a device is a cursor
-// into it, everything else is a wake-up. A notification is a row with a gapless
-// per-user [Seq]; a persistent device is a row with an acknowledged [Seq];
-// delivering is reading the rows after the cursor and writing as many as the
-// device's window allows. Live delivery, catch-up after a crash, a device that
-// changes node and a device that reads slowly are one code path: the pump.
+// The database is the log, a device is a cursor into it, everything else is a
+// wake-up. A notification is a row with a gapless per-user [Seq]; a persistent
+// device is a [Session] with an acknowledged Seq; a [Hint] wakes whoever may have
+// something to read. Package delivery is the engine that reads and sends.
 //
-// The package imports the standard library only. What it needs from outside is
-// stated as small interfaces beside their callers: [Log], [History], [Reports],
-// [Sessions], [Feed], [Bus] and [Link].
+// The package imports the standard library only. What the service needs from
+// outside is stated as small interfaces: [Log], [History], [Reports], [Cluster],
+// [Waker] and [Bus].
 package bridge

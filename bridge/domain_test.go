@@ -147,18 +147,6 @@ func TestTopicsKnowExactlyTwoShapes(t *testing.T) {
 	}
 }
 
-func TestPacketIDsFollowTheSeq(t *testing.T) {
-	for s, want := range map[Seq]uint16{1: 1, 2: 2, 49152: 49152, 49153: 1, 98304: 49152} {
-		if got := PacketID(s); got != want {
-			t.Errorf("seq %d has packet id %d, want %d", s, got, want)
-		}
-	}
-	w := window{seqs: []Seq{1, 2}}
-	if w.admits(49154) || !w.admits(49155) {
-		t.Error("two seqs in flight may share a packet id, or one that is free is refused")
-	}
-}
-
 func TestNULInDataIsRefusedAndItsTextIsNot(t *testing.T) {
 	for data, refused := range map[string]bool{
 		`{"a":"\\u0000"}`: false, `{"a":"\u0000"}`: true, `{"a":"\\\u0000"}`: true, `{"\u0000":1}`: true, `{"a":"\"u0000"}`: false,

@@ -37,7 +37,7 @@ type Result struct {
 	Replayed bool    // answered from the idempotency key
 }
 
-// Log is the append side and the delivery side of the notifications table.
+// Log is the append side of the notifications table.
 //
 // Append may be called by many goroutines; the implementation joins the commands
 // that wait while the previous transaction runs. It returns when the command is
@@ -50,24 +50,6 @@ type Result struct {
 // the command may or may not be on disk, whole.
 type Log interface {
 	Append(ctx context.Context, c Command) (Result, error)
-
-	// After returns at most limit deliverable notifications of u with Seq >
-	// after, oldest first: neither muted, nor deleted, and none at all while u
-	// is muted. An empty slice means u is up to date.
-	After(ctx context.Context, u UserID, after Seq, limit int) ([]Notification, error)
-
-	// Head returns where u's log ends, from one snapshot.
-	Head(ctx context.Context, u UserID) (Head, error)
-
-	// Skip returns where a replay of at most limit deliverable notifications
-	// after a cursor starts: after itself where no more are missed, else the seq
-	// before the newest limit ones.
-	Skip(ctx context.Context, u UserID, after Seq, limit int) (Seq, error)
-
-	// Starts returns where subscriptions to each of users start, in one statement:
-	// at the end of the log, or where since is not nil at the Skip of since, bounded
-	// by the end. A user without a log has no entry.
-	Starts(ctx context.Context, users []UserID, since *Seq, limit int) (map[UserID]Start, error)
 }
 
 // Start is where a subscription to a user's topic starts.
@@ -123,6 +105,11 @@ type History interface {
 
 	// Find returns one notification by id, muted or not; ErrNotFound.
 	Find(ctx context.Context, id int64) (Notification, error)
+
+	// Deliveries returns, for every session of the notification's user, whether it
+	// acknowledged the notification. Sessions that a jump, a mute or a first
+	// subscription carried past it are not listed.
+	Deliveries(ctx context.Context, n Notification) ([]Delivery, error)
 
 	// Read marks one notification of u as read and returns how many stay unread;
 	// ErrNotFound where u has no such notification. Doing it twice is no error.

@@ -16,14 +16,35 @@ type Service struct {
 
 // ServiceOptions wires a Service. Every field but Locale is required.
 type ServiceOptions struct {
-	Log      Log
-	History  History
-	Reports  Reports
-	Sessions Sessions
-	Cluster  Cluster
-	Hub      *Hub   // wakes this node's devices
-	Bus      Bus    // wakes other nodes
-	Locale   Locale // "" means Spanish
+	Log     Log
+	History History
+	Reports Reports
+	Cluster Cluster
+	Hub     Waker     // wakes this node's devices
+	Bus     Publisher // wakes other nodes
+	Locale  Locale    // "" means Spanish
+}
+
+// Cluster carries the service's orders to every node, and says what the nodes
+// registered. Nodes obey within seconds, even if the hint that announces an order
+// is lost. Every call may fail with ErrUnavailable.
+type Cluster interface {
+	// End leaves o for every node. o.Before 0 means every connection there is now.
+	End(ctx context.Context, o Order) error
+
+	// Revoke stores r. A later revocation of the same user replaces an earlier one.
+	Revoke(ctx context.Context, r Revocation) error
+
+	// Connections returns a page of the live connections of nodes that live.
+	Connections(ctx context.Context, q ConnectionQuery) (page []Connection, more bool, err error)
+
+	// Nodes returns the nodes that live.
+	Nodes(ctx context.Context) ([]NodeInfo, error)
+}
+
+// Waker wakes this node's devices that a hint concerns. It does not block.
+type Waker interface {
+	Hint(h Hint)
 }
 
 // NewService returns a Service over o.
@@ -244,7 +265,7 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 
 // Deliveries tells which devices acknowledged a notification.
 func (s *Service) Deliveries(ctx context.Context, n Notification) ([]Delivery, error) {
-	return s.o.Sessions.Deliveries(ctx, n)
+	return s.o.History.Deliveries(ctx, n)
 }
 
 // Epoch names the life of the log.

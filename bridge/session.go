@@ -1,9 +1,6 @@
 package bridge
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Device names one device of a user. Client ids of different users never meet.
 type Device struct {
@@ -56,39 +53,6 @@ type Advance struct {
 	From       Seq // a jump (the replay cap): seqs up to here were never sent; 0: no jump
 	Closed     bool
 	Expiry     time.Duration // with Closed: how long the place is kept from now; 0 removes it
-}
-
-// Sessions is where persistent devices are kept. A call returns when its change
-// is on disk, so that CONNACK and SUBACK may promise it. Every call may fail
-// with ErrUnavailable.
-type Sessions interface {
-	// Open finds or makes the session of a device, under a new generation. With
-	// Clean or without Expiry nothing is left in the store of what was before,
-	// and where Expiry is 0 nothing new is stored (Generation is then still
-	// greater than that of every earlier Open).
-	// Clean false with Expiry 0 resumes a stored session, which ends with the
-	// connection.
-	Open(ctx context.Context, o OpenSession) (Session, error)
-
-	// Subscribe stores s for the device and returns the user's head from the
-	// same snapshot. Where the device was not subscribed before, its cursor is
-	// set to head.Last, or to since where that is not nil (bounded by head.Last).
-	// Where it was, the cursor stays, unless since is given.
-	// stale is true, and nothing changed, where the generation is not the
-	// current one.
-	Subscribe(ctx context.Context, d Device, gen int64, s Subscription, since *Seq) (head Head, stale bool, err error)
-
-	// Unsubscribe clears the subscription.
-	Unsubscribe(ctx context.Context, d Device, gen int64) error
-
-	// Advance moves many cursors in one statement. Entries with an old
-	// generation, or a lower seq, change nothing.
-	Advance(ctx context.Context, as []Advance) error
-
-	// Deliveries tells of every session of the notification's user whether it
-	// acknowledged seq. Sessions that a jump, a mute or a first subscription
-	// carried past it are not listed.
-	Deliveries(ctx context.Context, n Notification) ([]Delivery, error)
 }
 
 // Delivery is one device's state for one notification.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // The attacks of strangers' phones and browsers, each by its name.
@@ -317,7 +318,7 @@ func TestReceiveMaximum(t *testing.T) {
 }
 
 func TestStalledReaderDelaysNobody(t *testing.T) {
-	w := newWorldHub(t, Options{WriteTimeout: 500 * time.Millisecond}, bridge.Options{})
+	w := newWorldHub(t, Options{WriteTimeout: 500 * time.Millisecond}, delivery.Options{})
 	at := place{"tcp", 5}
 	for i := range 4 { // they subscribe with QoS 0, and never read
 		d := w.login(at, fmt.Sprint("stalled", i), "7")

@@ -14,11 +14,12 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // Options sets up a Broker.
 type Options struct {
-	Hub      *bridge.Hub
+	Hub      *delivery.Hub
 	Verifier Verifier
 	Origins  bridge.Origins // browser origins the WebSocket upgrade accepts
 	Log      *slog.Logger   // nil means slog.Default

@@ -10,6 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // kept is the CONNECT of a device that keeps its place.
@@ -258,7 +259,7 @@ func TestNothingAfterTheEnd(t *testing.T) {
 // asked for that ([MQTT-3.1.2-23] [MQTT-4.1.0-2]).
 func TestExpiryAtTheEnd(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
-		w := newWorldHub(t, Options{SessionTTL: time.Hour}, bridge.Options{SessionTTL: time.Hour})
+		w := newWorldHub(t, Options{SessionTTL: time.Hour}, delivery.Options{SessionTTL: time.Hour})
 		at := place{transport, 5}
 		present := func(want byte, farewell ...byte) {
 			t.Helper()

@@ -12,10 +12,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // conn is one device's connection: the [net.Conn] that mochi serves, and the
-// [bridge.Link] that the hub drives. What mochi reads from it is one checked packet at
+// [delivery.Link] that the hub drives. What mochi reads from it is one checked packet at
 // a time (see wall.go); the writing side belongs to whoever holds wmu.
 // There is one for every idle device: each field is paid for 100,000 times.
 type conn struct {
@@ -39,7 +40,7 @@ type conn struct {
 	// Set by the login, and not changed after.
 	client  *mqtt.Client
 	device  bridge.Device
-	session *bridge.Conn
+	session *delivery.Conn
 	version byte // 4 (3.1.1) or 5; 0 before CONNECT
 
 	login *login // until CONNACK

@@ -34,7 +34,7 @@
 //	             finish                 the session closes, mochi forgets the client
 //
 // A message does not go through mochi: a pump of the hub calls [conn.Send], and the
-// device's PUBACK calls [bridge.Conn.Ack].
+// device's PUBACK calls [delivery.Conn.Ack].
 //
 // # Goroutines
 //

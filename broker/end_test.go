@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // together is a connection whose writes leave in one segment, when flush is called.
@@ -119,7 +119,7 @@ func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 			nc.onRead = func() {
 				nc.onRead = nil
 				c.session.Close()
-				c.session = &bridge.Conn{} // without a hub
+				c.session = &delivery.Conn{} // without a hub
 			}
 		},
 		"while it lingers": func(nc *faulty, c *conn) { nc.onClose = func() { panic("closing") } },

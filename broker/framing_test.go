@@ -9,7 +9,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // cutConn gives a stream in pieces.
@@ -51,7 +51,7 @@ func FuzzNext(f *testing.F) {
 		}
 		c := newConn(&Broker{}, &cutConn{stream: stream, piece: 1 + int(cut)*3}, "tcp", "")
 		c.b.o = c.b.o.withDefaults()
-		c.session, c.client = new(bridge.Conn), new(mqtt.Client) // logged in: any packet may come
+		c.session, c.client = new(delivery.Conn), new(mqtt.Client) // logged in: any packet may come
 		if framed {
 			c.ws = &wsReader{}
 		}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // frame is a buffer for outgoing packets, with headroom at its start.
@@ -36,9 +36,9 @@ func (p *framePool) put(f *frame) {
 }
 
 // Send writes ms in order, in one write unless they exceed maxFrame; see
-// [bridge.Link]. It does not go through mochi, whose client lock and copies it
+// [delivery.Link]. It does not go through mochi, whose client lock and copies it
 // spares.
-func (c *conn) Send(ms []bridge.Message) error {
+func (c *conn) Send(ms []delivery.Message) error {
 	f := frames.get()
 	defer frames.put(f)
 	limit := int(c.client.Properties.Props.MaximumPacketSize)
@@ -70,7 +70,7 @@ func (c *conn) Send(ms []bridge.Message) error {
 const contentType = "application/json"
 
 // appendPublish appends the PUBLISH of m (§3.3).
-func appendPublish(b []byte, version byte, m *bridge.Message) []byte {
+func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 	item := m.Item()
 	props := 0
 	size := 2 + len(m.Topic) + len(item)

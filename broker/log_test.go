@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // memLog is the log in memory, for tests of what happens on the wire. The rules of
@@ -197,7 +198,7 @@ func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]
 }
 
 // lone is a cluster of one node: nobody else leaves orders.
-type lone struct{ bridge.Cluster }
+type lone struct{ delivery.Cluster }
 
 func (lone) Beat(context.Context, string, bridge.Figures) error { return nil }
 func (lone) Leave(context.Context, string) error                { return nil }

@@ -12,6 +12,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // maxClientID is the longest client id, in bytes.
@@ -94,8 +95,8 @@ func (c *conn) enter(pk *packets.Packet) {
 }
 
 // ask checks the login, cheap checks first, and returns what the device asks for.
-func (c *conn) ask(ctx context.Context, pk *packets.Packet) (bridge.ConnectRequest, refusal) {
-	var no bridge.ConnectRequest
+func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectRequest, refusal) {
+	var no delivery.ConnectRequest
 	if !c.b.gate.rate(c.from) {
 		return no, tooOftenFromAddress
 	}
@@ -127,14 +128,14 @@ func (c *conn) ask(ctx context.Context, pk *packets.Packet) (bridge.ConnectReque
 	if c.version != 5 && !pk.Connect.Clean {
 		expiry = c.b.o.SessionTTL
 	}
-	return bridge.ConnectRequest{
+	return delivery.ConnectRequest{
 		Device: c.device, Claims: claims, Clean: pk.Connect.Clean, Expiry: expiry,
 		ReceiveMaximum: int(pk.Properties.ReceiveMaximum), Protocol: c.version, Transport: c.kind, Remote: c.remote,
 	}, refusal{}
 }
 
 // open opens the session, once the database has room for one more.
-func (c *conn) open(r bridge.ConnectRequest) refusal {
+func (c *conn) open(r delivery.ConnectRequest) refusal {
 	if !c.b.logins.acquire(c.device.User) {
 		c.b.gate.dismiss(c)
 		return tooManyAtOnce

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 const topic7 = "users/7/reports/status"
@@ -287,7 +287,7 @@ func TestAuthRenewsInPlace(t *testing.T) {
 }
 
 func TestRenewalOutlivesTheFirstToken(t *testing.T) {
-	w := newWorldHub(t, Options{}, bridge.Options{AckWait: 100 * time.Millisecond})
+	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond})
 	d := w.dial(place{"tcp", 5})
 	d.send(connect{id: "a", clean: true, props: append([]byte{propAuthMethod, 0, 3}, "jwt\x16\x00\x05brief"...)}.packet(5))
 	d.expectConnack(0)

@@ -10,6 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 // ack is the SUBACK or UNSUBACK under way.
@@ -56,9 +57,9 @@ func (c *conn) store(pk *packets.Packet) []error {
 	defer c.b.subscribes.release()
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
-	rs := make([]bridge.SubscribeRequest, len(pk.Filters))
+	rs := make([]delivery.SubscribeRequest, len(pk.Filters))
 	for i, f := range pk.Filters {
-		rs[i] = bridge.SubscribeRequest{
+		rs[i] = delivery.SubscribeRequest{
 			Filter:         strings.Clone(f.Filter), // or it would hold on to the whole packet
 			Subscription:   bridge.Subscription{QoS: min(f.Qos, 1), RetainAsPublished: f.RetainAsPublished, ID: f.Identifier},
 			RetainHandling: f.RetainHandling,

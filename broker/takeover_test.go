@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
 func TestTakeover(t *testing.T) {
@@ -48,7 +49,7 @@ func (b *watchBus) Unwatch(bridge.UserID) { b.users.Add(-1) }
 // over; a subscription that comes after the end must leave nothing in the hub.
 func TestReconnectStormUnderOneClientID(t *testing.T) {
 	bus := &watchBus{}
-	w := newWorldHub(t, Options{MaxConnectionsPerUser: 2}, bridge.Options{Bus: bus})
+	w := newWorldHub(t, Options{MaxConnectionsPerUser: 2}, delivery.Options{Bus: bus})
 	at := place{"tcp", 5}
 	done := make(chan struct{}, 8)
 	for i := range cap(done) {
@@ -76,7 +77,7 @@ func TestReconnectStormUnderOneClientID(t *testing.T) {
 
 func TestExpiredTokenEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorldHub(t, Options{}, bridge.Options{AckWait: 100 * time.Millisecond}) // looks often
+	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond}) // looks often
 	for _, transport := range []string{"tcp", "ws"} {
 		for _, version := range []byte{4, 5} {
 			d := w.login(place{transport, version}, "a", "brief")

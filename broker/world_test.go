@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
@@ -20,7 +21,7 @@ import (
 type world struct {
 	testing.TB
 	log    *memLog
-	hub    *bridge.Hub
+	hub    *delivery.Hub
 	svc    *bridge.Service
 	broker *Broker
 	logged *strings.Builder // under lines
@@ -55,16 +56,16 @@ func (users) Verify(_ context.Context, raw string) (bridge.Claims, error) {
 	return bridge.Claims{User: u, Scope: bridge.ParseScope(scope), ExpiresAt: time.Now().Add(time.Hour)}, nil
 }
 
-func newWorld(t testing.TB, o Options) *world { return newWorldHub(t, o, bridge.Options{}) }
+func newWorld(t testing.TB, o Options) *world { return newWorldHub(t, o, delivery.Options{}) }
 
-func newWorldHub(t testing.TB, o Options, ho bridge.Options) *world {
+func newWorldHub(t testing.TB, o Options, ho delivery.Options) *world {
 	t.Helper()
 	w := &world{TB: t, log: newMemLog(), logged: &strings.Builder{}}
 	quiet := slog.New(slog.DiscardHandler)
 	ho.Log, ho.Sessions, ho.Feed, ho.Cluster = w.log, w.log, w.log, lone{}
 	ho.Epoch, ho.Logger = func() string { return "e1" }, quiet
-	w.hub = bridge.NewHub(ho)
-	w.svc = bridge.NewService(bridge.ServiceOptions{Log: w.log, Sessions: w.log, Hub: w.hub, Bus: deafBus{}})
+	w.hub = delivery.NewHub(ho)
+	w.svc = bridge.NewService(bridge.ServiceOptions{Log: w.log, Hub: w.hub, Bus: deafBus{}})
 	o.Hub, o.Verifier = w.hub, users{}
 	if o.Log == nil {
 		o.Log = quiet

@@ -8,7 +8,7 @@ import (
 )
 
 // Advance moves many cursors, and closes the sessions whose connection ended, see
-// bridge.Sessions. On Postgres it is one call of falcon_advance, because the locks
+// delivery.Sessions. On Postgres it is one call of falcon_advance, because the locks
 // of many cursors must be taken in one order; on SQLite one transaction.
 func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if len(as) == 0 {

@@ -87,7 +87,7 @@ func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	return p, err
 }
 
-// Now implements bridge.Feed. Rows that a transaction older than theirs held
+// Now implements delivery.Feed. Rows that a transaction older than theirs held
 // back may come once more.
 func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 	ctx, cancel := bound(ctx)
@@ -126,7 +126,7 @@ func (d *DB) feed(rows *[]fedNotification, from, end position, limit int) *bun.S
 	return q.ColumnExpr(deliverable+" AS deliver").Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
 }
 
-// Since implements bridge.Feed.
+// Since implements delivery.Feed.
 func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) (out []bridge.Notification, next bridge.Position, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -179,7 +179,7 @@ func (d *DB) retainedQuery(after bridge.UserID, limit int) *bun.SelectQuery {
 	return d.latests(d.read.NewSelect()).Where("i.user_id > ?", after).Order("i.user_id").Limit(int64(limit))
 }
 
-// Retained implements bridge.Feed.
+// Retained implements delivery.Feed.
 func (d *DB) Retained(ctx context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

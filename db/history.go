@@ -13,11 +13,9 @@ import (
 )
 
 var (
-	_ bridge.History  = (*DB)(nil)
-	_ bridge.Reports  = (*DB)(nil)
-	_ bridge.Sessions = (*DB)(nil)
-	_ bridge.Cluster  = (*DB)(nil)
-	_ bridge.Pruner   = (*DB)(nil)
+	_ bridge.History = (*DB)(nil)
+	_ bridge.Reports = (*DB)(nil)
+	_ bridge.Cluster = (*DB)(nil)
 )
 
 // pageRow is a row of a page: the inbox, and one of its notifications or nil. It

@@ -25,7 +25,7 @@ func erased(u bridge.UserID) schema.QueryWithArgs {
 	return bun.SafeQuery("SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = ?", u)
 }
 
-// After implements bridge.Log.
+// After implements delivery.Log.
 func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -52,7 +52,7 @@ func (i *inbox) head() bridge.Head {
 	return h
 }
 
-// Head implements bridge.Log.
+// Head implements delivery.Log.
 func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -64,7 +64,7 @@ func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	return in.head(), nil
 }
 
-// Skip implements bridge.Log. Its OFFSET is at most the replay cap, within one
+// Skip implements delivery.Log. Its OFFSET is at most the replay cap, within one
 // index range: it is the row before the newest limit ones that is asked for.
 func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error) {
 	ctx, cancel := bound(ctx)
@@ -93,7 +93,7 @@ func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Se
 		Where("i.user_id IN (?)", bun.List(users))
 }
 
-// Starts implements bridge.Log. One SUBSCRIBE costs one statement, whatever the
+// Starts implements delivery.Log. One SUBSCRIBE costs one statement, whatever the
 // number of its filters.
 func (d *DB) Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error) {
 	ctx, cancel := bound(ctx)

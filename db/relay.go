@@ -14,7 +14,7 @@ import (
 // triggers of the relay's migration note mutes and deletes for as long.
 const relayLife = 7 * 24 * time.Hour
 
-// LeaseRelay implements bridge.RelayStore.
+// LeaseRelay implements relay.Store.
 func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (state string, held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -37,7 +37,7 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	return state, err == nil, d.fail("take the relay's lease", err)
 }
 
-// SaveRelay implements bridge.RelayStore.
+// SaveRelay implements relay.Store.
 func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duration) (held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -46,7 +46,7 @@ func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duratio
 	return n > 0, d.fail("save the relay's position", err)
 }
 
-// ReleaseRelay implements bridge.RelayStore.
+// ReleaseRelay implements relay.Store.
 func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -54,7 +54,7 @@ func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 	return d.fail("release the relay's lease", err)
 }
 
-// Touched implements bridge.RelayStore. What lies at or before p is removed: the
+// Touched implements relay.Store. What lies at or before p is removed: the
 // relay has stored that it followed it.
 func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
 	ctx, cancel := bound(ctx)
@@ -104,7 +104,7 @@ func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery 
 	return d.latests(last).Where("i.user_id IN (?)", bun.List(users))
 }
 
-// LatestAt implements bridge.RelayStore. Rows that came with a dump of another
+// LatestAt implements relay.Store. Rows that came with a dump of another
 // cluster, see feed.go, lie before every position.
 func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Position) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)

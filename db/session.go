@@ -20,7 +20,7 @@ type openedSession struct {
 	Shared  bool `bun:",scanonly"`
 }
 
-// Open finds or makes the session of a device, see bridge.Sessions. On Postgres it
+// Open finds or makes the session of a device, see delivery.Sessions. On Postgres it
 // is one call of falcon_open, because a login is one round trip; on SQLite one
 // transaction, which touches the disk only where a row changes.
 func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error) {
@@ -65,7 +65,7 @@ type subscribedRow struct {
 }
 
 // Subscribe stores s for the device and returns its user's head, see
-// bridge.Sessions. On Postgres it is one call of falcon_subscribe, because a
+// delivery.Sessions. On Postgres it is one call of falcon_subscribe, because a
 // SUBSCRIBE is one round trip.
 func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	ctx, cancel := bound(ctx)

@@ -59,7 +59,7 @@ const changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.mut
 // everything is behind every row.
 var everything = position{xid: 1<<63 - 1, id: 1<<63 - 1}
 
-// Changed implements bridge.Feed. It may name users again whose rows are younger
+// Changed implements delivery.Feed. It may name users again whose rows are younger
 // than the oldest open transaction. A position of another epoch counts as now:
 // devices connect again then, and read their logs.
 func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []bridge.Change, next bridge.Position, more bool, err error) {

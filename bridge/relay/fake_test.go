@@ -11,12 +11,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// book is the log and the relay's store in memory. Its methods that the relay
-// does not use are those of the nil interface.
+// book is the log and the relay's store in memory.
 type book struct {
-	bridge.Log
-	bridge.Feed
-
 	mu      sync.Mutex
 	rows    []bridge.Notification
 	touched []bridge.UserID

@@ -29,8 +29,8 @@ const ClientID = "falconbridge-relay"
 type Options struct {
 	URL      *url.URL // mqtt(s)://user:pass@host:port
 	Node     string
-	Feed     bridge.Feed
-	Store    bridge.RelayStore
+	Feed     Feed
+	Store    Store
 	Topics   bridge.Topics
 	Epoch    func() string // nil writes no epoch property
 	ClientID string        // "" means ClientID; namespaces that share a broker need their own

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
@@ -35,7 +36,7 @@ func TestVerifiedTokenCanStillBeRevoked(t *testing.T) {
 		"by user and time": {User: "7", Before: noon},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var rs bridge.Revocations
+			var rs delivery.Revocations
 			v := verifier(t, func(o *token.Options) { o.Revoked = rs.Revoked })
 			raw := access(fmt.Sprintf(`,"jti":"one","iat":%d`, noon.Add(-time.Minute).Unix()))
 			other := access(fmt.Sprintf(`,"jti":"two","iat":%d`, noon.Unix()))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
@@ -22,7 +23,7 @@ var otherSecret = []byte("fedcba9876543210fedcba9876543210")
 func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
 	k := keys()
 	pub := publicPEM(t, k.p256)
-	var revocations bridge.Revocations
+	var revocations delivery.Revocations
 	v := verifier(t, func(o *token.Options) {
 		o.Secrets, o.PublicKeyPEM, o.Revoked = [][]byte{otherSecret, secret}, pub, revocations.Revoked
 	})
@@ -64,7 +65,7 @@ func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
 	}
 }
 
-func isRevoked(r *bridge.Revocations, c bridge.Claims) bool {
+func isRevoked(r *delivery.Revocations, c bridge.Claims) bool {
 	revoked, err := r.Revoked(context.Background(), c)
 	return revoked || err != nil
 }
@@ -167,7 +168,7 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public()), jwk(t, "b", k.p256.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
-		var revocations bridge.Revocations
+		var revocations delivery.Revocations
 		revocations.Keys(v.Knows)
 		raw := by(t, k.ed, "a")
 		c, err := v.Verify(t.Context(), raw)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/bus/redis"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/relay"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/broker"
@@ -30,7 +31,7 @@ type server struct {
 	bus      nodeBus
 	rate     *redis.Rate  // nil: each node limits requests alone
 	relay    *relay.Relay // nil: none
-	hub      *bridge.Hub
+	hub      *delivery.Hub
 	service  *bridge.Service
 	verifier *token.Verifier
 	broker   *broker.Broker
@@ -130,13 +131,13 @@ func (s *server) startBus(context.Context) (err error) {
 }
 
 func (s *server) startHub(ctx context.Context) error {
-	s.hub = bridge.NewHub(bridge.Options{
+	s.hub = delivery.NewHub(delivery.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
 		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
 		SessionTTL: s.c.sessionTTL, TokenLife: s.c.keys.maxLife, Retention: s.c.retention, EndOver: s.c.drainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
-		Log: s.db, History: s.db, Reports: s.db, Sessions: s.db, Cluster: s.db,
+		Log: s.db, History: s.db, Reports: s.db, Cluster: s.db,
 		Hub: s.hub, Bus: s.bus, Locale: s.c.locale,
 	})
 	// Before anybody is let in, the node knows what was revoked.

@@ -18,8 +18,12 @@ type Rule struct {
 
 // Rules are the import rules of the tree.
 var Rules = []Rule{
-	{Room: "bridge", Except: []string{"bridge/token", "bridge/bus", "bridge/relay"}, Only: []string{}, Std: true,
+	{Room: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay"}, Only: []string{}, Std: true,
 		Reason: "the domain knows nobody, so that everything else can be replaced"},
+	{Room: "bridge/delivery", Only: []string{"bridge"}, Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"}, Std: true,
+		Reason: "the engine knows the domain only: what it needs from outside stands in its own interfaces"},
+	{Except: []string{"bridge/delivery", "broker", "cmd"}, Never: []string{Module + "/bridge/delivery"},
+		Reason: "the broker drives the engine and the program wires it; everything else wakes devices through the domain"},
 	{Room: "bridge/token", Only: []string{"bridge"},
 		Reason: "an adapter knows the domain, and no room beside it"},
 	{Room: "bridge/bus", Only: []string{"bridge", "internal/pgconnect", "internal/testserver"},

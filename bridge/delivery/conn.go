@@ -1,0 +1,348 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// ConnectRequest is what a CONNECT asks for, after its token was verified.
+type ConnectRequest struct {
+	Device         bridge.Device
+	Claims         bridge.Claims
+	Clean          bool
+	Expiry         time.Duration // 0: not persistent; cut to SessionTTL
+	ReceiveMaximum int           // 0 means 65535 (MQTT 5 §3.1.2.11.3)
+	Protocol       byte          // 4 or 5
+	Transport      string        // "tcp", "tls", "ws", "wss"
+	Remote         string        // address
+}
+
+// Conn is one live connection of a device. Its methods may be called from any
+// goroutine; none blocks but Subscribe and Unsubscribe, which use the database.
+type Conn struct {
+	hub        *Hub
+	link       Link
+	device     bridge.Device
+	gen        int64
+	window     int // unacknowledged messages at once
+	persistent bool
+	shared     bool // see Session.Shared
+	request    *ConnectRequest
+	at         time.Time // when it connected
+	entered    entered   // of Hub.roll, under its lock
+
+	mu     sync.Mutex
+	claims bridge.Claims
+	expiry time.Duration
+	own    *pump   // the device's own topic; nil: not subscribed
+	left   window  // of the own topic, sent before it was subscribed anew or unsubscribed, see leaveOpen
+	others []*pump // operators' subscriptions, which last as long as the connection
+	aux    aux
+	acked  bridge.Seq // cursor of the own topic
+	since  time.Time  // start of the acknowledgement wait; zero: nothing in flight
+	ended  bridge.EndReason
+	later  *time.Timer // ends the link, see endAfter
+	dead   bool        // end or Close was called: nothing is sent any more
+	closed bool        // Close was called
+	held   bool        // the cursor is not written now, see holdCursor
+}
+
+// Connect opens the device's session and registers the connection; an older
+// connection of the same device ends with EndTakenOver. Nothing is sent before
+// [Conn.Resume]. present is the CONNACK's session present flag.
+// It fails with ErrUnavailable while the database is away.
+func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
+	r.Expiry = min(r.Expiry, h.o.SessionTTL)
+	epoch := h.o.Epoch()
+	h.endOlder(r.Device)
+	if err := h.flushDevice(ctx, r.Device); err != nil {
+		return nil, false, fmt.Errorf("flush the cursor of the former connection: %w", err)
+	}
+	s, err := h.o.Sessions.Open(ctx, bridge.OpenSession{Device: r.Device, Node: h.o.Node, Clean: r.Clean, Expiry: r.Expiry})
+	if err != nil {
+		return nil, false, fmt.Errorf("open the session: %w", err)
+	}
+	c = &Conn{
+		hub: h, link: l, device: r.Device, gen: s.Generation, claims: r.Claims,
+		window: h.o.Window, expiry: r.Expiry, request: &r,
+		persistent: r.Expiry > 0 || s.Present,
+		shared:     s.Shared,
+		acked:      s.Acked,
+		at:         time.Now().UTC().Truncate(time.Millisecond),
+	}
+	if r.ReceiveMaximum > 0 {
+		c.window = min(c.window, r.ReceiveMaximum)
+	}
+	if s.Present && s.Subscribed != nil {
+		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
+		c.own.sub = *s.Subscribed
+		c.own.sent, c.own.dupUpTo, c.own.behind = s.Sent, s.Sent, true
+		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
+		if err != nil {
+			c.abandon()
+			return nil, false, fmt.Errorf("find where the replay starts: %w", err)
+		}
+		c.own.pos = start
+		c.jump(start)
+	}
+	c.register()
+	if err := c.recheck(ctx, r.Claims); err != nil {
+		c.Close()
+		return nil, false, fmt.Errorf("look the token's revocation up: %w", err)
+	}
+	if h.o.Epoch() != epoch { // the session may be of the former epoch, whose connections were ended before this one was known
+		c.end(bridge.EndEpoch)
+	}
+	if h.o.Bus != nil {
+		h.o.Bus.Publish(bridge.Hint{Type: bridge.HintTakeover, User: r.Device.User, ClientID: r.Device.ClientID, Gen: s.Generation, Node: h.o.Node})
+	}
+	return c, s.Present, nil
+}
+
+// abandon gives a session back whose connection never came to be.
+func (c *Conn) abandon() {
+	if c.persistent {
+		a := c.place()
+		a.Closed, a.Expiry = true, c.expiry
+		c.hub.leave(a)
+	}
+}
+
+// valid reports whether the token has neither expired nor lost its key. A revocation
+// ends the connection when it is learned, see Hub.learn. c.mu is held.
+func (c *Conn) valid(now time.Time) bool {
+	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
+}
+
+// recheck ends c where its token was revoked after it was verified. c is known to the
+// hub with these claims by now: a revocation that this look-up does not see yet will
+// be learned later, and then ends c.
+func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
+	revoked, err := c.hub.Revocations.Revoked(ctx, claims)
+	if revoked {
+		c.end(bridge.EndExpired)
+	}
+	return err
+}
+
+// endOlder ends what is connected here as the same device, before its session is
+// opened anew, so that its cursor can still be flushed.
+func (h *Hub) endOlder(d bridge.Device) {
+	conns, _, _ := h.entry(d.User)
+	for _, c := range conns {
+		if c.device == d {
+			c.end(bridge.EndTakenOver)
+			c.Close()
+		}
+	}
+}
+
+// register makes c known. Of two connections of one device that meet here, the
+// older generation ends, whichever came first.
+func (c *Conn) register() {
+	var older []*Conn
+	stale := false
+	c.hub.change(c.device.User, func(e *entry) {
+		for _, o := range e.conns {
+			if o.device != c.device {
+				continue
+			}
+			if o.gen < c.gen {
+				older = append(older, o)
+			} else {
+				stale = true
+			}
+		}
+		e.conns = append(slices.Clip(e.conns), c)
+		if c.own != nil {
+			e.pumps = append(slices.Clip(e.pumps), c.own)
+		}
+	})
+	for _, o := range older {
+		o.end(bridge.EndTakenOver)
+	}
+	if stale {
+		c.end(bridge.EndTakenOver)
+	}
+	c.hub.figures.connections.Add(1)
+	c.hub.roll.open(c)
+}
+
+// Resume starts delivery of a resumed subscription, after the CONNACK was written.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.own != nil {
+		c.own.active = true
+		c.own.start()
+	}
+}
+
+// Ack completes the message with that packet id, whatever its reason code
+// (MQTT 5 §4.4), and tells whether one was in flight under it. It never blocks.
+func (c *Conn) Ack(packetID uint16) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch p := c.own; {
+	case packetID > ownIDs:
+		if !c.aux.complete(packetID) {
+			return false
+		}
+	case p != nil && p.win.complete(packetID):
+		p.held = false
+		c.moveCursor()
+	case c.left.complete(packetID):
+		if p != nil {
+			p.held = false
+		}
+	default:
+		return false
+	}
+	c.hub.figures.acked.Add(1)
+	c.progress()
+	c.roomCame()
+	return true
+}
+
+// roomCame starts what waited for room: all pumps share the window. c.mu is held.
+func (c *Conn) roomCame() {
+	if c.own != nil {
+		c.own.start()
+	}
+	for _, p := range c.others {
+		p.start()
+	}
+}
+
+// progress restarts the acknowledgement wait, or ends it where nothing is in flight.
+func (c *Conn) progress() {
+	c.since = time.Time{}
+	if c.inflight() > 0 {
+		c.since = time.Now()
+	}
+}
+
+// Awaits tells whether a message was sent under that packet id that is not
+// acknowledged yet.
+func (c *Conn) Awaits(packetID uint16) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if packetID > ownIDs {
+		return c.aux.uses(packetID)
+	}
+	return c.left.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
+}
+
+func (c *Conn) inflight() int {
+	n := len(c.aux.inflight) + len(c.left.seqs)
+	if c.own != nil {
+		n += len(c.own.win.seqs)
+	}
+	return n
+}
+
+// Renew replaces the claims (MQTT 5 AUTH); the user must be the same.
+// Subscriptions the new claims do not allow end the connection. It fails with
+// ErrUnavailable where the database has to be asked and does not respond: the caller
+// ends the connection then.
+func (c *Conn) Renew(ctx context.Context, claims bridge.Claims) error {
+	if claims.User != c.device.User {
+		return fmt.Errorf("renew the token of another user: %w", bridge.ErrForbidden)
+	}
+	c.mu.Lock()
+	c.claims = claims
+	if !c.valid(time.Now()) {
+		c.endLocked(bridge.EndExpired)
+	}
+	others := c.others
+	c.mu.Unlock()
+	for _, p := range others {
+		if !c.May(p.filter) {
+			c.end(bridge.EndExpired)
+		}
+	}
+	return c.recheck(ctx, claims)
+}
+
+// SetExpiry replaces the session expiry (DISCONNECT may carry one, MQTT 5 §3.14.2.2.2).
+func (c *Conn) SetExpiry(d time.Duration) {
+	c.mu.Lock()
+	c.expiry = min(d, c.hub.o.SessionTTL)
+	c.mu.Unlock()
+}
+
+// end stops delivery at once and ends the link. The first reason stays.
+func (c *Conn) end(r bridge.EndReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(r)
+}
+
+func (c *Conn) endLocked(r bridge.EndReason) {
+	switch {
+	case c.later != nil && c.later.Stop():
+	case c.dead:
+		return
+	}
+	c.dead, c.ended, c.later = true, r, nil
+	go c.link.End(r)
+}
+
+// endAfter stops delivery at once and ends the link after d, or as soon as there is
+// another reason. c.mu is held.
+func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
+	if !c.dead {
+		c.dead, c.ended = true, r
+		c.later = time.AfterFunc(d, func() { c.link.End(r) })
+	}
+}
+
+// Ended tells whether the hub ended the connection, and why.
+func (c *Conn) Ended() (bridge.EndReason, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended, c.ended != bridge.EndNone
+}
+
+// Close unregisters the connection after its link ended, and leaves its cursor
+// to be flushed. It may be called twice.
+func (c *Conn) Close() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.dead, c.closed = true, true
+	pumps := slices.Clone(c.others)
+	if c.own != nil {
+		pumps = append(pumps, c.own)
+	}
+	a := c.place()
+	a.Closed, a.Expiry = true, c.expiry
+	c.mu.Unlock()
+
+	if c.persistent {
+		c.hub.leave(a)
+	}
+	c.hub.change(c.device.User, func(e *entry) { e.conns = without(e.conns, c) })
+	for _, p := range pumps {
+		c.hub.drop(p)
+	}
+	c.hub.figures.connections.Add(-1)
+	c.hub.roll.close(c)
+}
+
+func without[T comparable](list []T, x T) []T {
+	kept := make([]T, 0, len(list))
+	for _, y := range list {
+		if y != x {
+			kept = append(kept, y)
+		}
+	}
+	return kept
+}

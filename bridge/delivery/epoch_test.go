@@ -1,0 +1,126 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// restorable is a world whose log is restored by calling restore.
+func restorable(t *testing.T, o Options) (w *world, restore func()) {
+	var restored atomic.Bool
+	o.Epoch = func() string {
+		if restored.Load() {
+			return "e2"
+		}
+		return "e1"
+	}
+	return newWorld(t, o), func() { restored.Store(true) }
+}
+
+func TestARestoredLogEndsEveryConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, restore := restorable(t, Options{})
+		_, l, _ := w.connect(persistent("7"))
+		restore()
+		time.Sleep(2 * pollEvery)
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndEpoch}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+// reopening changes something while a session is being opened.
+type reopening struct {
+	Sessions
+	meanwhile func()
+}
+
+func (r reopening) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error) {
+	s, err := r.Sessions.Open(ctx, o)
+	r.meanwhile()
+	return s, err
+}
+
+// Its session was opened in the log that is gone, and it was not known yet when every
+// known connection was ended.
+func TestAConnectionThatOpensDuringARestoreEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, restore := restorable(t, Options{})
+		w.hub.o.Sessions = reopening{w.hub.o.Sessions, func() {
+			restore()
+			time.Sleep(2 * pollEvery)
+		}}
+		_, l, _ := w.connect(persistent("7"))
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndEpoch}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+// A device that comes back to the database together with all others waits for them.
+func TestConnectionsDoNotAllEndAtOnceAfterARestore(t *testing.T) {
+	for name, tt := range map[string]struct {
+		n            int
+		within, over time.Duration
+	}{
+		"many": {2000, 10 * time.Second, 9 * time.Second},
+		"two":  {2, 20 * time.Millisecond, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, restore := restorable(t, Options{EndOver: 10 * time.Second})
+				var links []*fakeLink
+				var cs []*Conn
+				for i := range tt.n {
+					u := bridge.UserID(fmt.Sprint("u", i))
+					c, l, _ := w.connect(persistent(u))
+					w.subscribe(c, qos1)
+					links, cs = append(links, l), append(cs, c)
+				}
+				ended := func() (n int) {
+					for _, l := range links {
+						n += len(l.reasons())
+					}
+					return n
+				}
+				restore()
+				w.hub.Hint(bridge.Hint{Type: bridge.HintEnd}) // polls
+				synctest.Wait()
+				if n := ended(); n > 1 {
+					t.Fatalf("%d of %d ended at once", n, tt.n)
+				}
+				last := tt.n - 1
+				w.notify(cs[last].device.User, "of another life")
+				w.expect(links[last], "")
+				if _, l, _ := w.connect(persistent(cs[last].device.User)); len(l.reasons()) > 0 {
+					t.Error("a device that comes back by itself is disconnected")
+				}
+				synctest.Wait()
+				if got := links[last].reasons(); len(got) != 1 {
+					t.Errorf("its former connection ended with %v", got)
+				}
+				if tt.over > 0 {
+					time.Sleep(tt.over)
+					synctest.Wait()
+					if n := ended(); n < tt.n/2 || n > tt.n-tt.n/20 {
+						t.Errorf("%d of %d ended within %v", n, tt.n, tt.over)
+					}
+				}
+				time.Sleep(tt.within - tt.over)
+				synctest.Wait()
+				if n := ended(); n != tt.n {
+					t.Errorf("%d of %d ended within %v", n, tt.n, tt.within)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,96 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// revocationOverlap is how far back each round of learn reads again: a transaction
+// may commit long after it took the time.
+const revocationOverlap = time.Minute
+
+// learn reads the revocations that were stored since its last round, one page a
+// call to the database, and ends the connections that they concern. A round that
+// fails continues with the next call where it stopped. The first one reads all, or
+// as many as are held. at is the database's clock.
+//
+// A round takes as long as the revocations of the last minute do. A node reads
+// some 200,000 a second, and until the round is over its view is as old as the one before.
+func (h *Hub) learn(ctx context.Context, at time.Time) error {
+	v := &h.view
+	if v.begun.IsZero() {
+		v.begun = at
+	}
+	for {
+		page, err := h.revocations(ctx, v.last)
+		if err != nil {
+			return err
+		}
+		if len(page) == h.o.Step && (v.known || !h.Revocations.partial.Load()) {
+			v.last = page[len(page)-1]
+			continue
+		}
+		v.known, v.last = true, bridge.Revocation{At: v.begun.Add(-revocationOverlap)}
+		if len(page) < h.o.Step {
+			v.begun = time.Time{}
+			return nil
+		}
+		// There are more than are held. The rest need not be read: the database is asked.
+	}
+}
+
+// revocations reads a page, holds it, and ends the connections it concerns.
+func (h *Hub) revocations(ctx context.Context, after bridge.Revocation) ([]bridge.Revocation, error) {
+	q, cancel := context.WithTimeout(ctx, h.o.Query)
+	defer cancel()
+	page, err := h.o.Cluster.Revocations(q, after, h.o.Step)
+	if err != nil {
+		return nil, fmt.Errorf("poll the revocations: %w", err)
+	}
+	news := h.Revocations.Add(page...)
+	if len(news) == 0 {
+		return page, nil
+	}
+	ids, users := make(map[string]bool), make(map[bridge.UserID]time.Time)
+	for _, r := range news {
+		if r.ID != "" {
+			ids[r.ID] = true
+		} else {
+			users[r.User] = r.Before
+		}
+	}
+	h.each(func(c *Conn) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		before, found := users[c.claims.User]
+		if ids[c.claims.ID] || found && (c.claims.IssuedAt.IsZero() || c.claims.IssuedAt.Before(before)) {
+			c.endLocked(bridge.EndExpired)
+		}
+	})
+	return page, nil
+}
+
+// holdAll drops revocations that are over, and where not all are held reads them
+// again once there is room, so that the database need not be asked any more.
+func (h *Hub) holdAll(ctx context.Context) {
+	r := &h.Revocations
+	r.forget(time.Now())
+	if !r.partial.Load() || r.held.Load() > int64(r.bound)*3/4 {
+		return
+	}
+	then := r.misses()
+	for last := (bridge.Revocation{}); ; {
+		page, err := h.revocations(ctx, last)
+		switch {
+		case err != nil || r.misses() != then:
+			return // later
+		case len(page) < h.o.Step:
+			r.whole(then)
+			return
+		}
+		last = page[len(page)-1]
+	}
+}

@@ -1,0 +1,299 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// book is a cluster with a table of revocations.
+type book struct {
+	lone
+	mu    sync.Mutex
+	rows  []bridge.Revocation // ordered as pages are
+	fail  int                 // the next call but that many fails; 0: none
+	away  bool
+	pages []int // how many rows each call returned
+	asked int
+}
+
+func (b *book) Poll(context.Context, string, time.Time) (bridge.View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away {
+		return bridge.View{}, bridge.ErrUnavailable
+	}
+	return bridge.View{At: time.Now()}, nil
+}
+
+func (b *book) Revocations(_ context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail > 0 {
+		if b.fail--; b.fail == 0 {
+			return nil, bridge.ErrUnavailable
+		}
+	}
+	i, found := slices.BinarySearchFunc(b.rows, after, inOrder)
+	if found {
+		i++
+	}
+	page := slices.Clone(b.rows[i:min(i+limit, len(b.rows))])
+	b.pages = append(b.pages, len(page))
+	return page, nil
+}
+
+func inOrder(a, b bridge.Revocation) int {
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID), cmp.Compare(a.User, b.User))
+}
+
+func (b *book) Revoked(_ context.Context, c bridge.Claims) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asked++; b.away {
+		return false, bridge.ErrUnavailable
+	}
+	return slices.ContainsFunc(b.rows, func(r bridge.Revocation) bool {
+		return r.ID != "" && r.ID == c.ID || r.User != "" && r.User == c.User && c.IssuedAt.Before(r.Before)
+	}), nil
+}
+
+// revoke stores rs as of at.
+func (b *book) revoke(at time.Time, rs ...bridge.Revocation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range rs {
+		r.At = at
+		b.rows = append(b.rows, r)
+	}
+	slices.SortFunc(b.rows, inOrder)
+}
+
+func (b *book) set(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f()
+}
+
+func (b *book) calls() []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.pages)
+}
+
+// inBook runs f with a hub that reads ten revocations a call and holds at most held,
+// and a book of n jtis that were revoked an hour ago: id0 to id<n-1>.
+func inBook(t *testing.T, n, held int, f func(w *world, b *book)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &book{}
+		for i := range n {
+			b.revoke(time.Now().Add(-time.Hour), bridge.Revocation{ID: fmt.Sprint("id", i), Expires: time.Now().Add(time.Hour)})
+		}
+		f(newWorld(t, Options{Cluster: b, Step: 10, Held: held}), b)
+	})
+}
+
+func token(u bridge.UserID, id string) bridge.Claims {
+	return bridge.Claims{User: u, ID: id, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
+}
+
+// revoked reports whether h refuses c, and fails the test where it cannot tell.
+func (w *world) revoked(c bridge.Claims) bool {
+	w.t.Helper()
+	revoked, err := w.hub.Revocations.Revoked(context.Background(), c)
+	if err != nil {
+		w.t.Error(err)
+	}
+	return revoked
+}
+
+// login connects as phone of u with the jti id, as a device whose token was verified.
+func (w *world) login(u bridge.UserID, id string) (*fakeLink, error) {
+	l := &fakeLink{}
+	_, _, err := w.hub.Connect(context.Background(), ConnectRequest{Device: bridge.Device{User: u, ClientID: "phone"}, Expiry: time.Hour, Claims: token(u, id)}, l)
+	synctest.Wait()
+	return l, err
+}
+
+func TestAStartReadsRevocationsInPages(t *testing.T) {
+	inBook(t, 100, 0, func(w *world, b *book) {
+		if pages := b.calls(); len(pages) < 11 || slices.Max(pages) > 10 {
+			t.Errorf("pages of %v", pages)
+		}
+		for i := range 100 {
+			if !w.revoked(token("7", fmt.Sprint("id", i))) {
+				t.Errorf("id%d is let in", i)
+			}
+		}
+		if w.revoked(token("7", "another")) || b.asked != 0 {
+			t.Errorf("another one is revoked, or the database was asked %d times", b.asked)
+		}
+	})
+}
+
+func TestARoundThatFailsContinuesWhereItStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &book{fail: 6}
+		for i := range 100 {
+			b.revoke(time.Now().Add(-time.Hour), bridge.Revocation{ID: fmt.Sprintf("id%02d", i)})
+		}
+		h := NewHub(Options{Cluster: b, Step: 10, Epoch: func() string { return "e" }})
+		if err := h.Poll(t.Context()); !errors.Is(err, bridge.ErrUnavailable) || h.Ready() == nil {
+			t.Fatalf("the first poll: %v; ready on a part of the revocations: %v", err, h.Ready() == nil)
+		}
+		if err := h.Poll(t.Context()); err != nil || h.Ready() != nil {
+			t.Fatal(err)
+		}
+		if pages := b.calls(); len(pages) != 5+5+1 || h.Revocations.held.Load() != 100 {
+			t.Errorf("pages of %v, %d held", pages, h.Revocations.held.Load())
+		}
+	})
+}
+
+// What is stored with a time of before, by a transaction that took long to commit, is
+// found by the next round.
+func TestARevocationThatCommitsLateIsLearned(t *testing.T) {
+	inBook(t, 0, 0, func(w *world, b *book) {
+		l, _ := w.login("7", "stolen")
+		time.Sleep(10 * pollEvery)
+		b.revoke(time.Now().Add(-10*time.Second), bridge.Revocation{ID: "stolen"})
+		time.Sleep(2 * pollEvery)
+		synctest.Wait()
+		if !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+			t.Errorf("ended %v", l.reasons())
+		}
+	})
+}
+
+// More were revoked than a node holds.
+func TestARevokedTokenIsNotLetInBecauseTooManyAreRevoked(t *testing.T) {
+	inBook(t, 100, 15, func(w *world, b *book) {
+		if pages := b.calls(); len(pages) > 4 {
+			t.Errorf("a start read pages of %v", pages)
+		}
+		if n := w.hub.Revocations.held.Load(); n > 15 {
+			t.Errorf("%d are held", n)
+		}
+		for i := range 100 {
+			id := fmt.Sprint("id", i)
+			if !w.revoked(token("7", id)) {
+				t.Errorf("%s verifies", id)
+			}
+			// Verified before the revocation was stored, and connected after it was learned.
+			if l, err := w.login("7", id); err != nil || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+				t.Errorf("%s logs in: ended %v, %v", id, l.reasons(), err)
+			}
+		}
+		good, err := w.login("7", "good")
+		if err != nil || len(good.reasons()) > 0 || w.revoked(token("7", "good")) {
+			t.Fatalf("a good one: ended %v, %v", good.reasons(), err)
+		}
+		conns, _, _ := w.hub.entry("7")
+		if err := conns[0].Renew(context.Background(), token("7", "id99")); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(good.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+			t.Errorf("a revoked one renews: ended %v", good.reasons())
+		}
+	})
+}
+
+func TestLiveConnectionsEndHoweverManyTokensAreRevoked(t *testing.T) {
+	inBook(t, 100, 15, func(w *world, b *book) {
+		stolen, _ := w.login("7", "stolen")
+		old, _ := w.login("8", "b")
+		good, _ := w.login("9", "c")
+		var rs []bridge.Revocation
+		for i := range 50 {
+			rs = append(rs, bridge.Revocation{ID: fmt.Sprint("late", i)})
+		}
+		b.revoke(time.Now(), append(rs, bridge.Revocation{ID: "stolen"}, bridge.Revocation{User: "8", Before: time.Now().Add(time.Second)})...)
+		time.Sleep(2 * pollEvery)
+		synctest.Wait()
+		for name, tt := range map[string]struct {
+			l    *fakeLink
+			want []bridge.EndReason
+		}{"by jti": {stolen, []bridge.EndReason{bridge.EndExpired}}, "by user": {old, []bridge.EndReason{bridge.EndExpired}}, "another one": {good, nil}} {
+			if got := tt.l.reasons(); !slices.Equal(got, tt.want) {
+				t.Errorf("%s: ended %v, want %v", name, got, tt.want)
+			}
+		}
+	})
+}
+
+func TestNobodyLogsInWhileRevocationsCannotBeLookedUp(t *testing.T) {
+	inBook(t, 100, 15, func(w *world, b *book) {
+		l, _ := w.login("7", "good")
+		conns, _, _ := w.hub.entry("7")
+		b.set(func() { b.away = true })
+		if _, err := w.hub.Revocations.Revoked(context.Background(), token("7", "id99")); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Errorf("verifies: %v", err)
+		}
+		if err := conns[0].Renew(context.Background(), token("7", "id99")); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Errorf("renews: %v", err)
+		}
+		if _, err := w.login("8", "id98"); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Errorf("logs in: %v", err)
+		}
+		if got := w.hub.Figures().Connections; got != 1 || len(l.reasons()) > 0 {
+			t.Errorf("%d connections, ended %v", got, l.reasons())
+		}
+	})
+}
+
+// Once there is room, all are held again, and the database is not asked any more.
+func TestMemoryIsGivenBackWhenTokensAreOver(t *testing.T) {
+	inBook(t, 100, 40, func(w *world, b *book) {
+		b.revoke(time.Now().Add(-time.Minute), bridge.Revocation{ID: "for ever"}, bridge.Revocation{User: "8", Before: time.Now()})
+		if w.revoked(token("7", "good")); b.asked != 1 {
+			t.Fatalf("the database was asked %d times", b.asked)
+		}
+		time.Sleep(time.Hour + bridge.RevocationGrace + time.Minute)
+		b.set(func() { // as the pruner does
+			b.asked, b.rows = 0, slices.DeleteFunc(b.rows, func(r bridge.Revocation) bool { return !r.Expires.IsZero() })
+		})
+		w.hub.holdAll(context.Background())
+		if n := w.hub.Revocations.held.Load(); n != 2 {
+			t.Errorf("%d are held", n)
+		}
+		if !w.revoked(token("7", "for ever")) || !w.revoked(bridge.Claims{User: "8"}) || w.revoked(token("7", "id5")) || b.asked != 0 {
+			t.Errorf("what stays is let in, what is over is not, or the database was asked %d times", b.asked)
+		}
+	})
+}
+
+func TestARevocationIsForgottenWhenItsTokenIsOver(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		r    bridge.Revocation
+		life time.Duration
+		over time.Duration // after now, without the grace; 0: never
+	}{
+		"after its exp":                         {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 0, time.Hour},
+		"after its exp, within the longest":     {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 8 * time.Hour, time.Hour},
+		"without exp after the longest life":    {bridge.Revocation{ID: "a", At: now}, 8 * time.Hour, 8 * time.Hour},
+		"of a user after the longest life":      {bridge.Revocation{User: "7", Before: now, At: now}, 8 * time.Hour, 8 * time.Hour},
+		"never without exp and longest life":    {bridge.Revocation{ID: "a", At: now}, 0, 0},
+		"of a user never without longest life":  {bridge.Revocation{User: "7", Before: now, At: now}, 0, 0},
+		"never where exp is beyond what counts": {bridge.Revocation{ID: "a", Expires: time.Unix(1<<40, 0), At: now}, 0, 0},
+	} {
+		r := Revocations{life: tt.life}
+		r.Add(tt.r)
+		c := bridge.Claims{User: tt.r.User, ID: tt.r.ID}
+		for _, after := range []time.Duration{0, tt.over + bridge.RevocationGrace - time.Second, tt.over + bridge.RevocationGrace + 2*time.Second, 20 * 365 * 24 * time.Hour} {
+			r.forget(now.Add(after))
+			if want := tt.over == 0 || after < tt.over+bridge.RevocationGrace; r.holds(c) != want {
+				t.Errorf("%s: after %s held %v, want %v", name, after, !want, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package delivery_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
+)
+
+// phone is a device: what it got, and the model's idea of its cursor.
+type phone struct {
+	user       *user
+	device     bridge.Device
+	exists     bool // a session is stored
+	subscribed bool
+	stored     bridge.Seq // the cursor in the database for sure; the engine may have written a higher one
+	cursor     bridge.Seq // where the next connection starts, unless the engine is killed
+	highest    bridge.Seq // the highest seq that was ever sent to it
+	window     int
+
+	// While connected:
+	conn     *delivery.Conn
+	inbox    *inbox
+	pos      bridge.Seq   // the last seq that came, or where delivery started
+	out      []bridge.Seq // what came and was not acknowledged
+	due      []bridge.Seq // the same, of before it unsubscribed or named its place
+	wantCopy bridge.Seq   // the retained copy that was due at the SUBSCRIBE; 0: none
+}
+
+// GoString keeps a failure's report readable.
+func (p *phone) GoString() string { return fmt.Sprintf("%s/%s", p.user.id, p.device.ClientID) }
+
+// inbox is the link of a phone.
+type inbox struct {
+	mu    sync.Mutex
+	ms    []delivery.Message
+	ended bridge.EndReason
+}
+
+func (b *inbox) Send(ms []delivery.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range ms {
+		ms[i].Delivered = true
+	}
+	b.ms = append(b.ms, ms...)
+	return nil
+}
+
+func (b *inbox) End(r bridge.EndReason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = r
+}
+
+func (b *inbox) take() []delivery.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ms := b.ms
+	b.ms = nil
+	return ms
+}
+
+type connectAs struct{ clean bool }
+
+func (m *model) phone(r *rapid.T, connected bool) *phone {
+	var fit []*phone
+	for _, p := range m.phones {
+		if (p.conn != nil) == connected {
+			fit = append(fit, p)
+		}
+	}
+	if len(fit) == 0 {
+		r.Skip("no such phone")
+	}
+	return rapid.SampledFrom(fit).Draw(r, "phone")
+}
+
+func (m *model) connect(r *rapid.T) {
+	if len(m.phones) < 3 && rapid.Bool().Draw(r, "new") {
+		u := m.user(r)
+		id := string(rune('a' + len(m.phones)))
+		m.phones = append(m.phones, &phone{user: u, device: bridge.Device{User: u.id, ClientID: id},
+			window: rapid.IntRange(1, 5).Draw(r, "receive maximum")})
+	}
+	if len(m.phones) == 0 {
+		r.Skip("no phone")
+	}
+	p := rapid.SampledFrom(m.phones).Draw(r, "phone") // a connected one takes itself over
+	p.open(m, connectAs{clean: rapid.IntRange(0, 9).Draw(r, "clean") == 0})
+}
+
+// open connects p and holds session present and the start of the replay.
+func (p *phone) open(m *model, as connectAs) {
+	if p.conn != nil {
+		p.left(p.acked())
+	}
+	in := &inbox{}
+	c, present, err := m.e.hub.Connect(m.e.ctx, delivery.ConnectRequest{Device: p.device, Clean: as.clean, Expiry: time.Hour,
+		ReceiveMaximum: p.window, Claims: bridge.Claims{User: p.user.id, ExpiresAt: time.Now().Add(time.Hour)}}, in)
+	m.ok(err)
+	if want := p.exists && !as.clean; present != want {
+		m.t.Fatalf("session present %v, want %v", present, want)
+	}
+	if !present {
+		p.subscribed, p.stored, p.cursor, p.highest = false, 0, 0, 0
+	}
+	p.exists, p.conn, p.inbox, p.pos, p.out = true, c, in, p.cursor, nil
+	p.due, p.wantCopy = nil, 0
+	c.Resume()
+}
+
+// left notes that the connection is over, with the cursor it leaves. It is written
+// at the latest when the device comes back, but not where the engine is killed
+// before.
+func (p *phone) left(cursor bridge.Seq) { p.conn, p.cursor = nil, cursor }
+
+// killed notes what an engine leaves that was killed after it had written written.
+func (p *phone) killed(written bridge.Seq) {
+	p.stored = max(p.stored, written)
+	p.left(p.stored)
+}
+
+// acked is the cursor: everything up to it was acknowledged or is not deliverable.
+func (p *phone) acked() bridge.Seq {
+	if len(p.out) > 0 {
+		return slices.Min(p.out) - 1
+	}
+	return p.pos
+}
+
+func (m *model) filter(p *phone) string { return bridge.Topics{}.Status(p.user.id) }
+
+func (m *model) subscribe(r *rapid.T) {
+	p := m.phone(r, true)
+	req := delivery.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1},
+		RetainHandling: byte(rapid.IntRange(0, 2).Draw(r, "retain handling"))}
+	m.ok(p.conn.Subscribe(m.e.ctx, []delivery.SubscribeRequest{req}, nil)[0])
+	if req.RetainHandling == 0 || req.RetainHandling == 1 && !p.subscribed {
+		p.wantCopy = p.user.latest()
+	}
+	if !p.subscribed {
+		p.subscribed, p.pos, p.stored, p.highest = true, p.user.last(), p.user.last(), 0
+	}
+	p.conn.Activate(req.Filter)
+}
+
+func (m *model) since(r *rapid.T) {
+	p := m.phone(r, true)
+	if p.wantCopy > 0 {
+		r.Skip("a retained copy is under way")
+	}
+	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
+	req := delivery.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}}
+	m.ok(p.conn.Subscribe(m.e.ctx, []delivery.SubscribeRequest{req}, &s)[0])
+	p.due = append(p.due, p.out...) // each is sent again, but only once it was acknowledged
+	p.subscribed, p.pos, p.stored, p.out = true, s, s, nil
+	p.conn.Activate(req.Filter)
+}
+
+func (m *model) unsubscribe(r *rapid.T) {
+	p := m.phone(r, true)
+	existed, err := p.conn.Unsubscribe(m.e.ctx, m.filter(p))
+	m.ok(err)
+	if existed != p.subscribed {
+		r.Fatalf("unsubscribed from something: %v, want %v", existed, p.subscribed)
+	}
+	p.due = append(p.due, p.out...)
+	p.subscribed, p.out, p.wantCopy, p.highest = false, nil, 0, 0 // a later delivery is a new one
+}
+
+func (m *model) acknowledge(r *rapid.T) {
+	p := m.phone(r, true)
+	all := slices.Concat(p.due, p.out)
+	if len(all) == 0 {
+		r.Skip("nothing in flight")
+	}
+	p.ack(r, rapid.SliceOfNDistinct(rapid.SampledFrom(all), 1, len(all), rapid.ID).Draw(r, "seqs"))
+}
+
+func (p *phone) ack(_ *rapid.T, seqs []bridge.Seq) {
+	for _, s := range seqs { // in the order drawn
+		p.out = slices.DeleteFunc(p.out, func(o bridge.Seq) bool { return o == s })
+		p.due = slices.DeleteFunc(p.due, func(o bridge.Seq) bool { return o == s })
+	}
+	for _, s := range seqs {
+		p.conn.Ack(delivery.PacketID(s))
+	}
+}
+
+func (m *model) vanish(r *rapid.T) {
+	p := m.phone(r, true)
+	p.conn.Close()
+	p.left(p.acked())
+}
+
+// settle waits until p has what it must, and holds what came.
+func (p *phone) settle(t *rapid.T) {
+	if p.conn == nil {
+		return
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		for _, m := range p.inbox.take() {
+			p.got(t, m)
+		}
+		if p.settled() {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s/%s stands at %d with %v and %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos,
+				p.due, p.out, p.user.after(p.pos), p.wantCopy)
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+// settled reports whether nothing more must come: everything did, the window is
+// full, or what comes next is in flight from before.
+func (p *phone) settled() bool {
+	room := p.window - len(p.out) - len(p.due)
+	due := p.user.after(p.pos)
+	switch {
+	case room <= 0, p.subscribed && len(due) > 0 && slices.Contains(p.due, due[0]):
+		return true
+	case p.wantCopy > 0:
+		return false
+	}
+	return !p.subscribed || len(due) == 0
+}
+
+// got holds one message against the model.
+func (p *phone) got(t *rapid.T, m delivery.Message) {
+	if m.User != p.user.id {
+		t.Fatalf("%s got a message of %s", p.user.id, m.User)
+	}
+	if m.Retain {
+		// It may have waited for the window, while newer ones came.
+		if p.wantCopy == 0 || m.Seq != p.wantCopy && m.Seq != p.user.latest() {
+			t.Fatalf("retained copy %d, due was %d, the latest is %d", m.Seq, p.wantCopy, p.user.latest())
+		}
+		p.wantCopy = 0
+		p.conn.Ack(m.PacketID)
+		return
+	}
+	due := p.user.after(p.pos)
+	switch {
+	case slices.Contains(p.due, m.Seq):
+		t.Fatalf("seq %d was sent again on a connection that has yet to acknowledge it", m.Seq)
+	case !p.subscribed || len(due) == 0 || m.Seq != due[0]:
+		t.Fatalf("%s/%s got seq %d at %d, due is %v", p.user.id, p.device.ClientID, m.Seq, p.pos, due)
+	case m.PacketID != delivery.PacketID(m.Seq):
+		t.Fatalf("seq %d came under id %d", m.Seq, m.PacketID)
+	case m.Seq <= p.highest && !m.Dup:
+		t.Fatalf("seq %d was sent before and carries no DUP", m.Seq)
+	case len(p.out)+len(p.due) >= p.window:
+		t.Fatalf("%d in flight, the window is %d", len(p.out)+len(p.due)+1, p.window)
+	}
+	p.pos, p.highest = m.Seq, max(p.highest, m.Seq)
+	p.out = append(p.out, m.Seq)
+}

@@ -1,0 +1,241 @@
+package delivery_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// TestModelKeepsEveryInvariant runs random histories of appends, mutes, deletes,
+// reads, connects, acknowledgements, vanished devices and killed engines on real
+// databases. After every step it compares what devices got and what the history
+// says with a reference model so small that it is seen to be right: a list of
+// rows and, for each device, a cursor.
+func TestModelKeepsEveryInvariant(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("30"); err != nil { // make soak asks for more
+			t.Fatal(err)
+		}
+	}
+	for name, url := range databases(t) {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, url)
+			n := 0
+			rapid.Check(t, func(r *rapid.T) {
+				n++ // fresh users: histories share the database, nothing else
+				m := &model{t: r, e: e}
+				for i := range 2 {
+					m.users = append(m.users, &user{id: bridge.UserID(fmt.Sprintf("u%d.%d", n, i))})
+				}
+				r.Repeat(map[string]func(*rapid.T){
+					"append": m.append, "batch": m.batch, "mute": m.mute, "delete": m.delete, "read": m.read,
+					"connect": m.connect, "subscribe": m.subscribe, "unsubscribe": m.unsubscribe, "since": m.since,
+					"acknowledge": m.acknowledge, "vanish": m.vanish, "kill the engine": m.kill, "": m.check,
+				})
+				m.end()
+			})
+		})
+	}
+}
+
+// row is the model's notification.
+type row struct {
+	id                   int64
+	gone, muted, hasRead bool
+}
+
+// user is the model's log of one user; the seq of a row is its index plus one.
+type user struct {
+	id    bridge.UserID
+	rows  []row
+	muted bool
+}
+
+// GoString keeps a failure's report readable.
+func (u *user) GoString() string { return fmt.Sprintf("%s with %d", u.id, len(u.rows)) }
+
+func (u *user) last() bridge.Seq { return bridge.Seq(len(u.rows)) }
+
+// after lists what is deliverable after a seq: the whole reference for delivery.
+func (u *user) after(s bridge.Seq) (out []bridge.Seq) {
+	for i, r := range u.rows {
+		if seq := bridge.Seq(i + 1); seq > s && !r.gone && !r.muted && !u.muted {
+			out = append(out, seq)
+		}
+	}
+	return out
+}
+
+// latest is the retained message, 0 where there is none: the newest row that is
+// listed, delivered or not.
+func (u *user) latest() bridge.Seq {
+	for i, r := range slices.Backward(u.rows) {
+		if !r.gone && !u.muted {
+			return bridge.Seq(i + 1)
+		}
+	}
+	return 0
+}
+
+func (u *user) count() (c bridge.Count) {
+	c.Last = u.last()
+	for _, r := range u.rows {
+		if !r.gone && !u.muted {
+			c.Total++
+			if !r.hasRead {
+				c.Unread++
+			}
+		}
+	}
+	return c
+}
+
+type model struct {
+	t      *rapid.T
+	e      *engine
+	users  []*user
+	phones []*phone
+}
+
+func (m *model) user(r *rapid.T) *user { return rapid.SampledFrom(m.users).Draw(r, "user") }
+
+func (m *model) ok(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// added takes what the service answered into the model: gapless, in order.
+func (m *model) added(res bridge.Result) {
+	for _, n := range res.Appended {
+		u := m.users[slices.IndexFunc(m.users, func(u *user) bool { return u.id == n.User })]
+		if n.Seq != u.last()+1 {
+			m.t.Fatalf("%s got seq %d after %d", u.id, n.Seq, u.last())
+		}
+		u.rows = append(u.rows, row{id: n.ID, muted: u.muted})
+	}
+}
+
+func (m *model) append(r *rapid.T) {
+	res, err := m.e.service.Notify(m.e.ctx, draft(m.user(r)), nil)
+	m.ok(err)
+	m.added(res)
+}
+
+func (m *model) batch(r *rapid.T) {
+	var ds []bridge.Draft
+	for range rapid.IntRange(1, 12).Draw(r, "size") {
+		ds = append(ds, draft(m.user(r)))
+	}
+	res, err := m.e.service.NotifyAll(m.e.ctx, ds, nil)
+	m.ok(err)
+	m.added(res)
+}
+
+func draft(u *user) bridge.Draft { return bridge.Draft{User: u.id, Title: "t", Message: "m"} }
+
+// calm leaves out what would change a retained copy that waits for its window.
+func (m *model) calm(r *rapid.T, u *user) {
+	for _, p := range m.phones {
+		if p.user == u && p.conn != nil && p.wantCopy > 0 {
+			r.Skip("a retained copy is under way")
+		}
+	}
+}
+
+func (m *model) mute(r *rapid.T) {
+	u := m.user(r)
+	m.calm(r, u)
+	on := rapid.Bool().Draw(r, "enabled")
+	m.ok(m.e.service.SetSettings(m.e.ctx, u.id, bridge.Settings{ReviewEnabled: on}))
+	u.muted = !on
+}
+
+func (m *model) some(r *rapid.T) (*user, *row) {
+	u := m.user(r)
+	if len(u.rows) == 0 {
+		r.Skip("no rows")
+	}
+	return u, &u.rows[rapid.IntRange(0, len(u.rows)-1).Draw(r, "row")]
+}
+
+func (m *model) delete(r *rapid.T) {
+	u, w := m.some(r)
+	m.calm(r, u)
+	err := m.e.service.Delete(m.e.ctx, u.id, w.id)
+	if (err == nil) == w.gone {
+		r.Fatalf("delete answered %v, gone before: %v", err, w.gone)
+	}
+	w.gone = true
+}
+
+func (m *model) read(r *rapid.T) {
+	u, w := m.some(r)
+	if u.muted || w.gone {
+		r.Skip("not listed")
+	}
+	unread, err := m.e.service.Read(m.e.ctx, u.id, w.id)
+	m.ok(err)
+	w.hasRead = true
+	if want := u.count().Unread; unread != want {
+		r.Fatalf("%d unread, want %d", unread, want)
+	}
+}
+
+// check holds after every step, once nothing moves.
+func (m *model) check(*rapid.T) {
+	for _, u := range m.users {
+		got, err := m.e.service.Count(m.e.ctx, u.id)
+		m.ok(err)
+		if want := u.count(); got != want {
+			m.t.Fatalf("%s counts %+v, want %+v", u.id, got, want)
+		}
+	}
+	for _, p := range m.phones {
+		p.settle(m.t)
+	}
+}
+
+// end lets every device come back and acknowledge everything: nothing is lost.
+func (m *model) end() {
+	for _, p := range m.phones {
+		if !p.exists || !p.subscribed {
+			continue
+		}
+		if p.conn == nil {
+			p.open(m, connectAs{})
+		}
+		for {
+			p.settle(m.t)
+			if len(p.out)+len(p.due) == 0 {
+				break
+			}
+			p.ack(m.t, slices.Concat(p.due, p.out))
+		}
+		if rest := p.user.after(p.pos); len(rest) > 0 {
+			m.t.Fatalf("%s never got %v", p.device.ClientID, rest)
+		}
+	}
+	for _, p := range m.phones {
+		if p.conn != nil {
+			p.conn.Close()
+		}
+	}
+}
+
+// databases are the URLs the model runs on.
+func databases(t *testing.T) map[string]string {
+	return map[string]string{"SQLite": sqliteURL(t), "Postgres": postgresURL(t)}
+}
+
+const patience = 10 * time.Second
+
+var background = context.Background()

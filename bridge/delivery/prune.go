@@ -1,0 +1,54 @@
+package delivery
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	pruneEvery = 30 * time.Second
+	pruneRows  = 500                   // rows a statement removes
+	pruneRest  = 50 * time.Millisecond // between statements: delivery goes first
+)
+
+// pruner removes what is over and finishes what was begun, in small statements with rests between them.
+func (h *Hub) pruner(ctx context.Context) {
+	if h.o.Pruner == nil {
+		return
+	}
+	h.every(ctx, pruneEvery, func() {
+		h.holdAll(ctx)
+		h.drainOff(ctx, "finish what was begun", h.o.Pruner.Continue)
+		h.drainOff(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
+		h.drainOff(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
+		h.drainOff(ctx, "remove revocations of tokens that are over", func(ctx context.Context, limit int) (int, error) {
+			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
+		})
+		if h.o.Retention > 0 {
+			before := time.Now().Add(-h.o.Retention)
+			h.drainOff(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {
+				return h.o.Pruner.Retain(ctx, before, limit)
+			})
+		}
+	})
+}
+
+// drainOff calls step until nothing is left.
+func (h *Hub) drainOff(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
+	for {
+		q, cancel := context.WithTimeout(ctx, h.o.Query)
+		n, err := step(q, pruneRows)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			h.o.Logger.Warn("could not "+what, "error", err)
+		}
+		if err != nil || n == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pruneRest):
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// operator is a connection that may follow other users' topics.
+func operator(receiveMaximum int) ConnectRequest {
+	return ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"}, ReceiveMaximum: receiveMaximum,
+		Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
+}
+
+func topic(filter string) SubscribeRequest {
+	return SubscribeRequest{Filter: filter, Subscription: bridge.Subscription{QoS: 1}}
+}
+
+// all acknowledges ids.
+func (c *Conn) all(ids []uint16) {
+	for _, id := range ids {
+		c.Ack(id)
+	}
+}
+
+// Both pumps find room for one message, and read the log at the same time.
+func TestPumpsThatFindRoomAtOnceStayWithinTheReceiveMaximum(t *testing.T) {
+	for name, second := range map[string]string{"another user's topic": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{Sweep: time.Hour})
+				c, l, _ := w.connect(operator(1))
+				w.subscribe(c, topic("users/op/reports/status"))
+				w.subscribe(c, topic(second))
+				synctest.Wait()
+				w.log.setPace(time.Second) // a read takes as long
+				w.appendUnheard("op")
+				w.appendUnheard("8")
+				w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "op", Seq: 1})
+				w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "8", Seq: 1})
+				time.Sleep(10 * time.Second)
+				ids := w.expect(l, "1")
+				c.all(ids)
+				time.Sleep(10 * time.Second)
+				w.expect(l, "1")
+			})
+		})
+	}
+}
+
+// What was sent before a SUBSCRIBE with since still takes room, and is not sent
+// again before it was acknowledged ([MQTT-4.4.0-1]).
+func TestSinceCountsWhatIsNotAcknowledgedYet(t *testing.T) {
+	for name, r := range map[string]ConnectRequest{"persistent": persistent("7"), "not persistent": {Device: bridge.Device{User: "7", ClientID: "x"}}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				r.ReceiveMaximum = 2
+				c, l, _ := w.connect(r)
+				w.subscribe(c, qos1)
+				w.notify("7", "a", "b", "c")
+				first := w.expect(l, "1 2")
+				w.subscribe(c, qos1, 0)
+				time.Sleep(time.Second)
+				w.expect(l, "")
+				c.Ack(first[1])
+				time.Sleep(time.Second)
+				w.expect(l, "") // seq 1 has the packet id that is still in flight
+				c.Ack(first[0])
+				c.all(w.expect(l, "1d 2d"))
+				w.expect(l, "3")
+			})
+		})
+	}
+}
+
+// A replay waits for the acknowledgement of what is in flight, but not once that was
+// deleted.
+func TestAReplayGoesOnWhenWhatItWaitsForIsDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		w.notify("7", "a", "b")
+		w.expect(l, "1 2")
+		w.subscribe(c, qos1, 0)
+		w.expect(l, "")
+		w.log.delete("7", 1)
+		w.log.delete("7", 2)
+		w.notify("7", "c")
+		w.expect(l, "")
+		w.hub.Hint(bridge.Hint{Type: bridge.HintMuted, User: "7"})
+		w.expect(l, "3")
+	})
+}
+
+// The cursor of before is yet to be written when since takes it back.
+func TestACursorOfBeforeDoesNotUndoSince(t *testing.T) {
+	for name, unsubscribes := range map[string]bool{"subscribed again": false, "unsubscribed in between": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, Options{})
+				c, l, _ := w.connect(persistent("7"))
+				w.subscribe(c, qos1)
+				w.notify("7", "a", "b")
+				c.all(w.expect(l, "1 2"))
+				if unsubscribes {
+					if _, err := c.Unsubscribe(context.Background(), w.hub.o.Topics.Status("7")); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.subscribe(c, qos1, 0)
+				synctest.Wait()
+				time.Sleep(5 * time.Second) // cursors are written
+				c.Close()
+				_, l, _ = w.connect(persistent("7"))
+				w.expect(l, "1d 2d")
+			})
+		})
+	}
+}
+
+func TestAMessageOverThePacketSizeGivesItsRoomToTheOtherTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{Sweep: time.Hour})
+		c, l, _ := w.connect(operator(1))
+		w.subscribe(c, topic("users/op/reports/status"))
+		w.subscribe(c, topic("users/8/reports/status"))
+		l.refuse, l.pace = 3, time.Second
+		w.notify("op", "much too long")
+		synctest.Wait() // it is being written
+		w.notify("8", "b")
+		time.Sleep(10 * time.Second)
+		w.expect(l, "1")
+	})
+}
+
+func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		l.refuse = 3
+		w.subscribe(c, qos1)
+		w.notify("7", "much too long")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := l.reasons(); len(got) > 0 {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+// The database fails between the session's opening and the start of its replay: the
+// session goes back as it was, and with it what was sent before.
+func TestAConnectThatFailsForgetsNothingOfWhatWasSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		w.notify("7", "a", "b")
+		w.expect(l, "1 2")
+		c.Close()
+		w.log.noSkip = true
+		if _, _, err := w.hub.Connect(context.Background(), persistent("7"), &fakeLink{}); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Fatalf("connected: %v", err)
+		}
+		synctest.Wait() // the session is given back
+		w.log.noSkip = false
+		_, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d 2d")
+	})
+}
+
+// A CONNECT that its device gave up is processed late, on another node, and takes
+// the session from the connection that the device has by now. That one goes on
+// sending until its node hears of it.
+func TestWhatWasSentAfterATakeoverElsewhereIsRepeatedWithDup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		other := NewHub(Options{Log: w.log, Sessions: w.log, Feed: w.log, Cluster: lone{}, Epoch: w.hub.o.Epoch})
+		late, _, err := other.Connect(context.Background(), persistent("7"), &fakeLink{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.notify("7", "a")
+		w.expect(l, "1")
+		late.Close()
+		if err := other.flush(context.Background(), false); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		c, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d")
+		w.notify("7", "b")
+		w.expect(l, "2")
+		c.Close()
+		w.notify("7", "c")
+		_, l, _ = w.connect(persistent("7"))
+		w.expect(l, "1d 2d 3")
+	})
+}

@@ -1,0 +1,54 @@
+package delivery
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// A row is as old as the call that made it, and can be read only once its
+// transaction and every older one have ended: an operator is not late for that.
+func TestAnOperatorIsNotSlowBecauseATransactionWasOpenForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(operator(2))
+		w.subscribe(c, topic("users/+/reports/status"))
+		synctest.Wait()
+		w.log.age = 2 * time.Minute
+		w.notify("7", "a", "b", "c", "d", "e")
+		c.all(w.expect(l, "1 2"))
+		c.all(w.expect(l, "3 4"))
+		c.all(w.expect(l, "5"))
+		time.Sleep(time.Minute)
+		w.notify("7", "f")
+		c.all(w.expect(l, "6"))
+		synctest.Wait()
+		if got := l.reasons(); len(got) > 0 {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+func TestAnOperatorWhoFallsBehindIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(operator(1))
+		w.subscribe(c, topic("users/+/reports/status"))
+		synctest.Wait()
+		for range 20 {
+			w.notify("7", "a")
+		}
+		for i := range 8 { // every 10 s
+			c.all(w.expect(l, fmt.Sprint(i+1)))
+			time.Sleep(10 * time.Second)
+		}
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndSlow}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}

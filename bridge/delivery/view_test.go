@@ -1,0 +1,330 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// peers is a cluster that says what a test puts into it.
+type peers struct {
+	lone
+	mu     sync.Mutex
+	view   bridge.View
+	away   bool
+	pace   time.Duration // how long a call takes
+	taken  []bridge.Revocation
+	opened []bridge.Connection
+	closed []bridge.Connection
+}
+
+func (p *peers) Poll(context.Context, string, time.Time) (bridge.View, error) {
+	p.wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return bridge.View{}, bridge.ErrUnavailable
+	}
+	return p.view, nil
+}
+
+func (p *peers) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return nil, bridge.ErrUnavailable
+	}
+	return p.taken, nil
+}
+
+func (p *peers) revoke(rs ...bridge.Revocation) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken = append(p.taken, rs...)
+}
+
+func (p *peers) Register(_ context.Context, _ string, opened, closed []bridge.Connection) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return bridge.ErrUnavailable
+	}
+	p.opened, p.closed = append(p.opened, opened...), append(p.closed, closed...)
+	return nil
+}
+
+func (p *peers) Beat(context.Context, string, bridge.Figures) error {
+	p.wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away {
+		return bridge.ErrUnavailable
+	}
+	return nil
+}
+
+func (p *peers) setPace(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace = d
+}
+
+func (p *peers) wait() {
+	p.mu.Lock()
+	pace := p.pace
+	p.mu.Unlock()
+	time.Sleep(pace)
+}
+
+func (p *peers) set(away bool, v bridge.View) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away, p.view = away, v
+}
+
+func (p *peers) rolls() (opened, closed int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.opened), len(p.closed)
+}
+
+// inCluster runs f on faked time with a hub whose cluster the test writes.
+func inCluster(t *testing.T, f func(w *world, p *peers)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p})
+		synctest.Wait()
+		f(w, p)
+	})
+}
+
+func TestOrdersEndConnections(t *testing.T) {
+	for name, tt := range map[string]struct {
+		order bridge.Order
+		want  []bridge.EndReason
+	}{
+		"all of the user's":          {bridge.Order{User: "7", Before: 99, Reason: bridge.EndAdmin}, []bridge.EndReason{bridge.EndAdmin}},
+		"this device's older":        {bridge.Order{User: "7", ClientID: "phone", Before: 99, Reason: bridge.EndTakenOver}, []bridge.EndReason{bridge.EndTakenOver}},
+		"another device's":           {bridge.Order{User: "7", ClientID: "tablet", Before: 99, Reason: bridge.EndTakenOver}, nil},
+		"another user's":             {bridge.Order{User: "8", Before: 99, Reason: bridge.EndAdmin}, nil},
+		"only ones opened before it": {bridge.Order{User: "7", Before: 1, Reason: bridge.EndAdmin}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(w *world, p *peers) {
+				_, l, _ := w.connect(persistent("7"))
+				p.set(false, bridge.View{Orders: []bridge.Order{tt.order}})
+				time.Sleep(2 * pollEvery)
+				synctest.Wait()
+				if got := l.reasons(); !slices.Equal(got, tt.want) {
+					t.Errorf("ended with %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		claims bridge.Claims
+		r      bridge.Revocation
+		ends   bool
+	}{
+		"by jti":                           {bridge.Claims{User: "7", ID: "a"}, bridge.Revocation{ID: "a"}, true},
+		"by another jti":                   {bridge.Claims{User: "7", ID: "a"}, bridge.Revocation{ID: "b"}, false},
+		"by user, issued before":           {bridge.Claims{User: "7", IssuedAt: now}, bridge.Revocation{User: "7", Before: now.Add(time.Second)}, true},
+		"by user, issued after":            {bridge.Claims{User: "7", IssuedAt: now}, bridge.Revocation{User: "7", Before: now.Add(-time.Second)}, false},
+		"by user, without a time of issue": {bridge.Claims{User: "7"}, bridge.Revocation{User: "7", Before: now}, true},
+		"of another user":                  {bridge.Claims{User: "7"}, bridge.Revocation{User: "8", Before: now}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(w *world, p *peers) {
+				r := persistent("7")
+				tt.claims.ExpiresAt = time.Now().Add(time.Hour)
+				r.Claims = tt.claims
+				c, l, _ := w.connect(r)
+				w.subscribe(c, qos1)
+				p.revoke(tt.r)
+				time.Sleep(5 * time.Second)
+				w.notify("7", "after")
+				synctest.Wait()
+				got, _ := l.take()
+				if ended := slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}); ended != tt.ends || (len(got) == 0) != tt.ends {
+					t.Errorf("ended %v, got %v", ended, got)
+				}
+			})
+		})
+	}
+}
+
+func TestAHintMakesTheNodePollAtOnce(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		_, l, _ := w.connect(persistent("7"))
+		p.set(false, bridge.View{Orders: []bridge.Order{{User: "7", Before: 99, Reason: bridge.EndAdmin}}})
+		w.hub.Hint(bridge.Hint{Type: bridge.HintEnd, User: "7"})
+		synctest.Wait()
+		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndAdmin}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		op, seen, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
+			Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
+		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status", RetainHandling: 2})
+		p.set(true, bridge.View{})
+		time.Sleep(viewLife + time.Second)
+		w.notify("7", "a")
+		w.expect(l, "")
+		w.expect(seen, "")
+		if w.hub.Ready() == nil {
+			t.Error("ready on a stale view")
+		}
+		p.set(false, bridge.View{})
+		time.Sleep(pollEvery)
+		w.expect(l, "1")
+		w.expect(seen, "1")
+	})
+}
+
+func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, _, _ := w.connect(persistent("7"))
+		p.set(true, bridge.View{}) // what cannot be written waits
+		time.Sleep(2 * registerEvery)
+		p.set(false, bridge.View{})
+		time.Sleep(registerEvery)
+		synctest.Wait()
+		if o, x := p.rolls(); o != 1 || x != 0 {
+			t.Fatalf("%d opened, %d closed", o, x)
+		}
+		c.Close()
+		brief, _, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "7", ClientID: "brief"}})
+		brief.Close()
+		time.Sleep(registerEvery)
+		synctest.Wait()
+		if o, x := p.rolls(); o != 1 || x != 1 {
+			t.Fatalf("%d opened, %d closed after the end", o, x)
+		}
+	})
+}
+
+func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		w.connect(persistent("7"))
+		time.Sleep(2 * registerEvery)
+		p.set(true, bridge.View{})
+		time.Sleep(bridge.NodeTimeout + beatEvery)
+		p.set(false, bridge.View{})
+		time.Sleep(2 * beatEvery)
+		synctest.Wait()
+		if o, _ := p.rolls(); o != 2 {
+			t.Errorf("registered %d times, want it twice", o)
+		}
+	})
+}
+
+// A hint can precede its row in the commit-safe order, while an older
+// transaction is open: the stream looks again by itself.
+func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{Sweep: time.Hour})
+		op, l, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
+			Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
+		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status"})
+		synctest.Wait()
+		w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
+		time.Sleep(2 * streamLook)
+		_, err := w.log.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{{User: "7", Title: "a", Message: "a"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * streamLook)
+		w.expect(l, "1")
+	})
+}
+
+// A device can be on its way in, its token verified, when the poll that brings its
+// revocation ends what is connected.
+func TestATokenRevokedDuringTheLoginEndsTheConnection(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		w.hub.Revocations.Add(bridge.Revocation{ID: "stolen"})
+		r := persistent("7")
+		r.Claims = bridge.Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}
+		c, l, _ := w.connect(r)
+		if c.Subscribe(context.Background(), []SubscribeRequest{{Filter: w.hub.o.Topics.Status("7")}}, nil)[0] == nil {
+			c.Activate(w.hub.o.Topics.Status("7"))
+		}
+		w.notify("7", "secret")
+		synctest.Wait()
+		if got, _ := l.take(); len(got) > 0 || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+			t.Errorf("got %v, ended %v", got, l.reasons())
+		}
+	})
+}
+
+func TestARevokedTokenDoesNotRenew(t *testing.T) {
+	inCluster(t, func(w *world, p *peers) {
+		c, l, _ := w.connect(persistent("7"))
+		w.hub.Revocations.Add(bridge.Revocation{ID: "stolen"})
+		if err := c.Renew(t.Context(), bridge.Claims{User: "7", ID: "stolen", ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+			t.Errorf("ended %v", l.reasons())
+		}
+	})
+}
+
+// A poll that began while the last view was trusted ends when it no longer is. A
+// pump that parked in between has only this poll to wake it.
+func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p, Sweep: 5300 * time.Millisecond})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		p.set(true, bridge.View{}) // the poll at 2 s fails
+		time.Sleep(3 * time.Second)
+		p.set(false, bridge.View{})
+		p.setPace(1500 * time.Millisecond) // that at 4 s ends at 5.5 s
+		time.Sleep(2200 * time.Millisecond)
+		w.notify("7", "a")
+		time.Sleep(200 * time.Millisecond) // the sweep at 5.3 s
+		w.expect(l, "")
+		time.Sleep(200 * time.Millisecond)
+		w.expect(l, "1")
+	})
+}
+
+// What a node registered counts as forgotten from the begin of its last beat, which
+// the database may have stored long before it answered.
+func TestANodeRegistersAgainAfterABeatThatWasAnsweredLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &peers{}
+		w := newWorld(t, Options{Cluster: p})
+		w.connect(persistent("7"))
+		time.Sleep(2 * registerEvery)
+		p.setPace(1900 * time.Millisecond)
+		time.Sleep(2 * beatEvery) // beats at 4 s and at 8 s
+		p.set(true, bridge.View{})
+		time.Sleep(9 * time.Second)
+		p.set(false, bridge.View{}) // the next beat is at 20 s, 12 s after the begin of the last
+		p.setPace(1 * time.Millisecond)
+		time.Sleep(beatEvery + 2*registerEvery)
+		synctest.Wait()
+		if o, _ := p.rolls(); o != 2 {
+			t.Errorf("registered %d times, want it twice", o)
+		}
+	})
+}

@@ -1,0 +1,105 @@
+package delivery
+
+import (
+	"slices"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Packet ids are split in two ranges that never meet, so that an acknowledgement
+// tells by its id alone what it completes:
+//
+//   - 1 to ownIDs: the device's own notifications. The id follows from the seq,
+//     so it needs no map, and a resend after a crash bears its first id.
+//   - above: everything else, that is retained copies and operators' messages,
+//     by allocation.
+const (
+	ownIDs  = 49152
+	lastID  = 65535
+	auxIDs  = lastID - ownIDs
+	noAuxID = 0
+)
+
+// PacketID is the packet id under which s is sent to a device of its own user.
+func PacketID(s bridge.Seq) uint16 { return uint16(1 + (s-1)%ownIDs) }
+
+// window holds what was sent with QoS 1 and not yet acknowledged, ascending.
+type window struct{ seqs []bridge.Seq }
+
+// admits tells whether s may be sent beside what is in flight: two seqs a
+// multiple of ownIDs apart share a packet id, and the later one waits.
+func (w *window) admits(s bridge.Seq) bool {
+	if len(w.seqs) == 0 || s-w.seqs[0] < ownIDs {
+		return true
+	}
+	return !slices.ContainsFunc(w.seqs, func(f bridge.Seq) bool { return PacketID(f) == PacketID(s) })
+}
+
+func (w *window) add(s bridge.Seq) { w.seqs = append(w.seqs, s) }
+
+// uses tells whether the packet id is that of a seq in w.
+func (w *window) uses(id uint16) bool {
+	return slices.ContainsFunc(w.seqs, func(s bridge.Seq) bool { return PacketID(s) == id })
+}
+
+// complete takes the seq with that packet id out; false where there is none.
+func (w *window) complete(id uint16) bool {
+	for i, s := range w.seqs {
+		if PacketID(s) == id {
+			w.seqs = slices.Delete(w.seqs, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (w *window) drop(s bridge.Seq) {
+	if i := slices.Index(w.seqs, s); i >= 0 {
+		w.seqs = slices.Delete(w.seqs, i, i+1)
+	}
+}
+
+// acked is the cursor: the highest seq such that nothing up to it waits for an
+// acknowledgement, where sent is the last seq that was sent.
+//
+// The cursor is safe to store. A seq at or below it was either acknowledged, or
+// was not deliverable when the pump read past it: muted or deleted rows, which
+// never become deliverable again. Rows a pump did not read are above sent,
+// because seqs become visible in order (see [Log]). Held by
+// TestModelKeepsEveryInvariant.
+func (w *window) acked(sent bridge.Seq) bridge.Seq {
+	if len(w.seqs) == 0 {
+		return sent
+	}
+	return w.seqs[0] - 1
+}
+
+// aux is the in-flight table of the second id range.
+type aux struct {
+	next     uint16 // offset of the next id to try
+	inflight []uint16
+}
+
+// take allocates an id. The table never holds more than the device's window, so
+// one is always free.
+func (a *aux) take() uint16 {
+	for {
+		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
+		a.next = uint16((int(a.next) + 1) % auxIDs)
+		if !a.uses(id) {
+			a.inflight = append(a.inflight, id)
+			return id
+		}
+	}
+}
+
+func (a *aux) uses(id uint16) bool {
+	return slices.Contains(a.inflight, id)
+}
+
+// complete takes the entry with that id out; false where there is none.
+func (a *aux) complete(id uint16) bool {
+	n := len(a.inflight)
+	a.inflight = slices.DeleteFunc(a.inflight, func(used uint16) bool { return used == id })
+	return len(a.inflight) < n
+}
