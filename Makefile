@@ -88,6 +88,10 @@ curves: packages ## what grows with what, and a storm: points and charts into do
 	go test -run '^$$' -bench 'Devices|Growth|Payload|Nodes|Storm' -benchtime 1x -timeout 90m ./bench -args -bench.curves=$(CURDIR)/docs/performance $(BENCHARGS)
 	go run ./bench/chart docs/performance
 
+.PHONY: scale
+scale: packages ## what happens to a database of a million users, sessions, ten million notifications; half an hour
+	go test -run '^$$' -bench Scale -benchtime 1x -timeout 120m ./bench -args $(BENCHARGS)
+
 CENTRIFUGO ?= v6.9.1
 
 .PHONY: peers

@@ -87,7 +87,7 @@ func hold(b *testing.B, p *testserver.Program, first, n int) {
 		_ = cmd.Wait()
 	})
 	testserver.Eventually(b, 5*time.Minute, func() error {
-		got, err := connected(p)
+		got, err := figure(p, "falconbridge_connections")
 		if err == nil && got < n {
 			err = fmt.Errorf("%d of %d devices are connected", got, n)
 		}
@@ -95,8 +95,8 @@ func hold(b *testing.B, p *testserver.Program, first, n int) {
 	})
 }
 
-// connected is how many devices a node says it has.
-func connected(p *testserver.Program) (n int, err error) {
+// figure is the value of one of a node's metrics that has no labels.
+func figure(p *testserver.Program, name string) (n int, err error) {
 	res, err := http.Get(p.Admin + "/metrics")
 	if err != nil {
 		return 0, err
@@ -104,11 +104,12 @@ func connected(p *testserver.Program) (n int, err error) {
 	defer func() { _ = res.Body.Close() }()
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
-		if rest, ok := strings.CutPrefix(lines.Text(), "falconbridge_connections "); ok {
-			return strconv.Atoi(rest)
+		if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			f, err := strconv.ParseFloat(rest, 64)
+			return int(f), err
 		}
 	}
-	return 0, fmt.Errorf("no such metric: %w", lines.Err())
+	return 0, fmt.Errorf("no metric %s: %w", name, lines.Err())
 }
 
 // BenchmarkStorm lets all devices of a node lose their connections and return at
