@@ -83,9 +83,3 @@ type Revocation struct {
 // RevocationGrace is how much longer than its token a revocation is kept: for the 30 s
 // that exp may be beyond the longest life and Before may be ahead, and for clocks that differ.
 const RevocationGrace = 2 * time.Minute
-
-// View is what a node learns from a poll.
-type View struct {
-	Orders []Order
-	At     time.Time // the database's clock, for the next poll
-}

@@ -209,8 +209,8 @@ func (lone) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revoc
 	return nil, nil
 }
 
-func (lone) Poll(context.Context, string, time.Time) (bridge.View, error) {
-	return bridge.View{At: time.Now()}, nil
+func (lone) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
+	return nil, time.Now(), nil
 }
 
 type deafBus struct{}

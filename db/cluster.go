@@ -114,23 +114,23 @@ func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	return d.fail("order an end", err)
 }
 
-// Poll returns the orders for node.
-func (d *DB) Poll(ctx context.Context, node string, since time.Time) (bridge.View, error) {
+// Poll returns the orders for node, see delivery.Cluster.
+func (d *DB) Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	from := int64(0)
 	if !since.IsZero() {
 		from = millis(since) - orderOverlap.Milliseconds()
 	}
-	v, seen, err := d.orders(ctx, node, from, millis(since)-orderSeen.Milliseconds())
+	orders, seen, now, err := d.orders(ctx, node, from, millis(since)-orderSeen.Milliseconds())
 	if err != nil {
-		return bridge.View{}, d.fail("poll orders", err)
+		return nil, time.Time{}, d.fail("poll orders", err)
 	}
 	if len(seen) > 0 {
 		// What stays now goes with the next poll, or with its age.
 		_, _ = d.write.NewDelete().Model((*order)(nil)).Where("id IN (?)", bun.List(seen)).Exec(ctx)
 	}
-	return v, nil
+	return orders, now, nil
 }
 
 // polledOrder is the database's clock, and an order or a row of zeros.
@@ -142,22 +142,22 @@ type polledOrder struct {
 
 // orders reads the orders for node, the broadcast ones stored after from, and the
 // database's clock; seen are the directed ones that an earlier poll returned.
-func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (v bridge.View, seen []int64, err error) {
+func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (orders []bridge.Order, seen []int64, now time.Time, err error) {
 	var rows []polledOrder
 	err = d.read.NewSelect().Model(&rows).ModelTableExpr("(SELECT ? AS now) AS t", d.clock()).
 		Join("LEFT JOIN falcon_orders AS o ON o.node = ? OR o.node = '' AND o.at > ?", node, from).
 		ColumnExpr("t.now").ColumnExpr("?TableColumns").Scan(ctx)
 	for _, o := range rows {
-		v.At = moment(o.Now)
+		now = moment(o.Now)
 		if o.ID == 0 {
 			continue
 		}
-		v.Orders = append(v.Orders, bridge.Order{User: o.UserID, ClientID: o.ClientID, Before: o.Generation, Reason: o.Reason})
+		orders = append(orders, bridge.Order{User: o.UserID, ClientID: o.ClientID, Before: o.Generation, Reason: o.Reason})
 		if o.Node == node && o.At <= seenAt {
 			seen = append(seen, o.ID)
 		}
 	}
-	return v, seen, err
+	return orders, seen, now, err
 }
 
 // Nodes returns the nodes that live, by name.

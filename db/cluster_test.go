@@ -39,12 +39,12 @@ func conns(cs ...bridge.Connection) []bridge.Connection { return cs }
 // ordersFor polls and keeps what concerns u.
 func ordersFor(t testing.TB, d *DB, node string, since time.Time, u bridge.UserID) []bridge.Order {
 	t.Helper()
-	v, err := d.Poll(testContext(t), node, since)
+	orders, now, err := d.Poll(testContext(t), node, since)
 	must(t, err)
-	if v.At.IsZero() {
-		t.Error("the view has no time")
+	if now.IsZero() {
+		t.Error("the database's time is missing")
 	}
-	return slices.DeleteFunc(v.Orders, func(o bridge.Order) bool { return o.User != u })
+	return slices.DeleteFunc(orders, func(o bridge.Order) bool { return o.User != u })
 }
 
 func connected(t testing.TB, d *DB, u bridge.UserID) string {
@@ -109,11 +109,11 @@ func testLeave(t *testing.T, d *DB) {
 func testEnd(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	want := bridge.Order{User: u, ClientID: "phone", Before: 5, Reason: bridge.EndAdmin}
-	v, err := d.Poll(ctx, "n1", time.Time{})
+	_, now, err := d.Poll(ctx, "n1", time.Time{})
 	must(t, err)
 	must(t, d.End(ctx, want))
 	for _, node := range []string{"n1", "n2", "n1"} {
-		if got := ordersFor(t, d, node, v.At, u); len(got) != 1 || got[0] != want {
+		if got := ordersFor(t, d, node, now, u); len(got) != 1 || got[0] != want {
 			t.Errorf("node %s gets %+v", node, got)
 		}
 	}
@@ -144,15 +144,15 @@ func testDirectedOrders(t *testing.T, d *DB) {
 		t.Errorf("the newer node gets %+v", got)
 	}
 	want := bridge.Order{User: u, ClientID: "phone", Before: 2, Reason: bridge.EndTakenOver}
-	v, err := d.Poll(ctx, "d1", time.Time{})
+	_, now, err := d.Poll(ctx, "d1", time.Time{})
 	must(t, err)
 	for range 2 { // a lost answer costs nothing
-		if got := ordersFor(t, d, "d1", v.At, u); len(got) != 1 || got[0] != want {
+		if got := ordersFor(t, d, "d1", now, u); len(got) != 1 || got[0] != want {
 			t.Errorf("the older node gets %+v", got)
 		}
 	}
-	ordersFor(t, d, "d1", v.At.Add(orderSeen+time.Second), u)
-	if got := ordersFor(t, d, "d1", v.At, u); len(got) != 0 {
+	ordersFor(t, d, "d1", now.Add(orderSeen+time.Second), u)
+	if got := ordersFor(t, d, "d1", now, u); len(got) != 0 {
 		t.Errorf("after it was seen: %+v", got)
 	}
 }

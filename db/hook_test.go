@@ -72,7 +72,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				}, "node1"},
 				"Connections":         {func(ctx context.Context) error { return third(d.Connections(ctx, bridge.ConnectionQuery{})) }, "falcon_connections"},
 				"Beat":                {func(ctx context.Context) error { return d.Beat(ctx, "node1", bridge.Figures{}) }, "falcon_nodes"},
-				"Poll":                {func(ctx context.Context) error { return second(d.Poll(ctx, "node1", time.Time{})) }, "falcon_orders"},
+				"Poll":                {func(ctx context.Context) error { return third(d.Poll(ctx, "node1", time.Time{})) }, "falcon_orders"},
 				"Revocations":         {func(ctx context.Context) error { return second(d.Revocations(ctx, bridge.Revocation{}, 5)) }, "falcon_revocations"},
 				"Revoked":             {func(ctx context.Context) error { return second(d.Revoked(ctx, bridge.Claims{ID: "token2"})) }, "token2"},
 				"ExpireRevocations":   {func(ctx context.Context) error { return second(d.ExpireRevocations(ctx, time.Hour, 5)) }, "falcon_revocations"},

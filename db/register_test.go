@@ -52,9 +52,9 @@ func TestNodesThatRegisterTheSameDevicesAtOnceEndAllButTheNewest(t *testing.T) {
 		must(t, errors.Join(errs...))
 		orders := map[string][]bridge.Order{}
 		for w := range nodes {
-			v, err := d.Poll(ctx, fmt.Sprint("race", w), time.Time{})
+			polled, _, err := d.Poll(ctx, fmt.Sprint("race", w), time.Time{})
 			must(t, err)
-			orders[fmt.Sprint("race", w)] = v.Orders
+			orders[fmt.Sprint("race", w)] = polled
 		}
 		last := generation(rounds-1, 0, 0)/nodes*nodes + 1 + nodes - 1
 		for i, u := range us {

@@ -236,12 +236,12 @@ func TestTheEndOfAnErasureEndsWhatConnectedMeanwhile(t *testing.T) {
 		subscribe(t, d, dev(u, "phone"), s.Generation)
 		d = other()
 		finish(t, d, func() {})
-		v, err := d.Poll(testContext(t), "n1", time.Time{})
+		orders, _, err := d.Poll(testContext(t), "n1", time.Time{})
 		must(t, err)
-		if !slices.ContainsFunc(v.Orders, func(o bridge.Order) bool {
+		if !slices.ContainsFunc(orders, func(o bridge.Order) bool {
 			return o.User == u && o.Reason == bridge.EndErased && o.Before > s.Generation
 		}) {
-			t.Errorf("the orders are %+v, the connection's generation is %d", v.Orders, s.Generation)
+			t.Errorf("the orders are %+v, the connection's generation is %d", orders, s.Generation)
 		}
 		if s := open(t, d, dev(u, "phone")); s.Present {
 			t.Errorf("the session outlived its log: %+v", s)

@@ -33,14 +33,14 @@ type Conn struct {
 	persistent bool
 	shared     bool // see Session.Shared
 	request    *ConnectRequest
-	at         time.Time // when it connected
-	entered    entered   // of Hub.roll, under its lock
+	at         time.Time  // when it connected
+	registered registered // under the lock of node.changes
 
 	mu     sync.Mutex
 	claims bridge.Claims
 	expiry time.Duration
-	own    *pump   // the device's own topic; nil: not subscribed
-	left   window  // of the own topic, sent before it was subscribed anew or unsubscribed, see leaveOpen
+	own    *ownLog // the device's own topic; nil: not subscribed
+	left   window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
 	others []*pump // operators' subscriptions, which last as long as the connection
 	aux    aux
 	acked  bridge.Seq // cursor of the own topic
@@ -49,7 +49,7 @@ type Conn struct {
 	later  *time.Timer // ends the link, see endAfter
 	dead   bool        // end or Close was called: nothing is sent any more
 	closed bool        // Close was called
-	held   bool        // the cursor is not written now, see holdCursor
+	frozen bool        // the cursor is not written now, see freezeCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
@@ -60,7 +60,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	r.Expiry = min(r.Expiry, h.o.SessionTTL)
 	epoch := h.o.Epoch()
 	h.endOlder(r.Device)
-	if err := h.flushDevice(ctx, r.Device); err != nil {
+	if err := h.cursors.flushDevice(ctx, r.Device); err != nil {
 		return nil, false, fmt.Errorf("flush the cursor of the former connection: %w", err)
 	}
 	s, err := h.o.Sessions.Open(ctx, bridge.OpenSession{Device: r.Device, Node: h.o.Node, Clean: r.Clean, Expiry: r.Expiry})
@@ -79,8 +79,8 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.window = min(c.window, r.ReceiveMaximum)
 	}
 	if s.Present && s.Subscribed != nil {
-		c.own = c.newPump(h.o.Topics.Status(r.Device.User), r.Device.User)
-		c.own.sub = *s.Subscribed
+		c.own = c.newOwnLog(h.o.Topics.Status(r.Device.User))
+		c.own.p.sub = *s.Subscribed
 		c.own.sent, c.own.dupUpTo, c.own.behind = s.Sent, s.Sent, true
 		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
 		if err != nil {
@@ -107,14 +107,14 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 // abandon gives a session back whose connection never came to be.
 func (c *Conn) abandon() {
 	if c.persistent {
-		a := c.place()
+		a := c.cursor()
 		a.Closed, a.Expiry = true, c.expiry
-		c.hub.leave(a)
+		c.hub.cursors.putLast(a)
 	}
 }
 
 // valid reports whether the token has neither expired nor lost its key. A revocation
-// ends the connection when it is learned, see Hub.learn. c.mu is held.
+// ends the connection when it is learned, see node.learn. c.mu is held.
 func (c *Conn) valid(now time.Time) bool {
 	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
 }
@@ -133,8 +133,7 @@ func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 // endOlder ends what is connected here as the same device, before its session is
 // opened anew, so that its cursor can still be flushed.
 func (h *Hub) endOlder(d bridge.Device) {
-	conns, _, _ := h.entry(d.User)
-	for _, c := range conns {
+	for _, c := range h.entry(d.User).conns {
 		if c.device == d {
 			c.end(bridge.EndTakenOver)
 			c.Close()
@@ -160,7 +159,7 @@ func (c *Conn) register() {
 		}
 		e.conns = append(slices.Clip(e.conns), c)
 		if c.own != nil {
-			e.pumps = append(slices.Clip(e.pumps), c.own)
+			e.logs = append(slices.Clip(e.logs), &c.own.userLog)
 		}
 	})
 	for _, o := range older {
@@ -170,7 +169,7 @@ func (c *Conn) register() {
 		c.end(bridge.EndTakenOver)
 	}
 	c.hub.figures.connections.Add(1)
-	c.hub.roll.open(c)
+	c.hub.node.changes.open(c)
 }
 
 // Resume starts delivery of a resumed subscription, after the CONNACK was written.
@@ -178,8 +177,8 @@ func (c *Conn) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.own != nil {
-		c.own.active = true
-		c.own.start()
+		c.own.p.granted = true
+		c.own.p.wake()
 	}
 }
 
@@ -188,34 +187,46 @@ func (c *Conn) Resume() {
 func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch p := c.own; {
+	switch own := c.own; {
 	case packetID > ownIDs:
 		if !c.aux.complete(packetID) {
 			return false
 		}
-	case p != nil && p.win.complete(packetID):
-		p.held = false
+	case own != nil && own.win.complete(packetID):
 		c.moveCursor()
 	case c.left.complete(packetID):
-		if p != nil {
-			p.held = false
-		}
 	default:
 		return false
 	}
 	c.hub.figures.acked.Add(1)
 	c.progress()
+	if own := c.own; own != nil && packetID <= ownIDs {
+		own.p.resume(awaitingAck)
+	}
 	c.roomCame()
 	return true
 }
 
 // roomCame starts what waited for room: all pumps share the window. c.mu is held.
 func (c *Conn) roomCame() {
-	if c.own != nil {
-		c.own.start()
+	for p := range c.pumps {
+		p.wake()
+	}
+}
+
+// isOwn reports whether p serves the device's own topic, whose cursor is kept. c.mu is
+// held.
+func (c *Conn) isOwn(p *pump) bool { return c.own != nil && c.own.p == p }
+
+// pumps is a sequence of c's pumps, the own topic's first. c.mu is held.
+func (c *Conn) pumps(yield func(*pump) bool) {
+	if c.own != nil && !yield(c.own.p) {
+		return
 	}
 	for _, p := range c.others {
-		p.start()
+		if !yield(p) {
+			return
+		}
 	}
 }
 
@@ -236,6 +247,18 @@ func (c *Conn) Awaits(packetID uint16) bool {
 		return c.aux.uses(packetID)
 	}
 	return c.left.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
+}
+
+// forgo completes a message that the device cannot take; c.mu is held.
+func (c *Conn) forgo(m *Message) {
+	if m.PacketID > ownIDs {
+		c.aux.complete(m.PacketID)
+		return
+	}
+	c.left.drop(m.Seq)
+	if c.own != nil {
+		c.own.win.drop(m.Seq)
+	}
 }
 
 func (c *Conn) inflight() int {
@@ -276,6 +299,14 @@ func (c *Conn) SetExpiry(d time.Duration) {
 	c.mu.Unlock()
 }
 
+// stop ends delivery: nothing more is sent. c.mu is held.
+func (c *Conn) stop() {
+	c.dead = true
+	for p := range c.pumps {
+		p.state = closed
+	}
+}
+
 // end stops delivery at once and ends the link. The first reason stays.
 func (c *Conn) end(r bridge.EndReason) {
 	c.mu.Lock()
@@ -289,7 +320,8 @@ func (c *Conn) endLocked(r bridge.EndReason) {
 	case c.dead:
 		return
 	}
-	c.dead, c.ended, c.later = true, r, nil
+	c.stop()
+	c.ended, c.later = r, nil
 	go c.link.End(r)
 }
 
@@ -297,10 +329,30 @@ func (c *Conn) endLocked(r bridge.EndReason) {
 // another reason. c.mu is held.
 func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
 	if !c.dead {
-		c.dead, c.ended = true, r
+		c.stop()
+		c.ended = r
 		c.later = time.AfterFunc(d, func() { c.link.End(r) })
 	}
 }
+
+// endAll ends every connection because the log was restored. Nothing is delivered
+// to any of them from now on, as their positions mean nothing; the connections
+// themselves end one after the other, so that the devices do not all come back to
+// the database in one moment.
+func (h *Hub) endAll() {
+	var all []*Conn
+	h.each(func(c *Conn) { all = append(all, c) })
+	over := min(h.o.EndOver, time.Duration(len(all))*endPace)
+	for i, c := range all {
+		c.mu.Lock()
+		c.endAfter(bridge.EndEpoch, over*time.Duration(i)/time.Duration(len(all)))
+		c.mu.Unlock()
+	}
+}
+
+// endPace is how far apart the ends of few connections are: two devices need not
+// be kept waiting for each other.
+const endPace = 10 * time.Millisecond
 
 // Ended tells whether the hub ended the connection, and why.
 func (c *Conn) Ended() (bridge.EndReason, bool) {
@@ -317,24 +369,22 @@ func (c *Conn) Close() {
 		c.mu.Unlock()
 		return
 	}
-	c.dead, c.closed = true, true
-	pumps := slices.Clone(c.others)
-	if c.own != nil {
-		pumps = append(pumps, c.own)
-	}
-	a := c.place()
+	c.stop()
+	c.closed = true
+	pumps := slices.Collect(c.pumps)
+	a := c.cursor()
 	a.Closed, a.Expiry = true, c.expiry
 	c.mu.Unlock()
 
 	if c.persistent {
-		c.hub.leave(a)
+		c.hub.cursors.putLast(a)
 	}
 	c.hub.change(c.device.User, func(e *entry) { e.conns = without(e.conns, c) })
 	for _, p := range pumps {
-		c.hub.drop(p)
+		p.source.leave(c.hub)
 	}
 	c.hub.figures.connections.Add(-1)
-	c.hub.roll.close(c)
+	c.hub.node.changes.close(c)
 }
 
 func without[T comparable](list []T, x T) []T {

@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -15,7 +17,7 @@ import (
 func (c *Conn) moveCursor() {
 	if a := c.own.win.acked(c.own.pos); a > c.acked {
 		c.acked = a
-		c.save(c.place())
+		c.save(c.cursor())
 	}
 }
 
@@ -28,13 +30,13 @@ func (c *Conn) jump(start bridge.Seq) {
 
 func (c *Conn) jumped(start bridge.Seq) {
 	c.acked = start
-	a := c.place()
+	a := c.cursor()
 	a.From = start
 	c.save(a)
 }
 
-// place is the cursor as it stands.
-func (c *Conn) place() bridge.Advance {
+// cursor is the cursor as it stands.
+func (c *Conn) cursor() bridge.Advance {
 	a := bridge.Advance{Device: c.device, Generation: c.gen, Acked: c.acked}
 	if c.own != nil {
 		a.Sent = c.own.sent
@@ -46,35 +48,64 @@ func (c *Conn) place() bridge.Advance {
 	return a
 }
 
-// holdCursor writes what is waiting of the cursor, and keeps it from being
+// freezeCursor writes what is waiting of the cursor, and keeps it from being
 // written again until release is called.
-func (c *Conn) holdCursor(ctx context.Context) (release func(), err error) {
+func (c *Conn) freezeCursor(ctx context.Context) (release func(), err error) {
 	c.mu.Lock()
-	c.held = true
+	c.frozen = true
 	c.mu.Unlock()
 	release = func() {
 		c.mu.Lock()
-		c.held = false
+		c.frozen = false
 		c.mu.Unlock()
 	}
-	c.hub.flushing.Lock() // waits for a flush under way
-	defer c.hub.flushing.Unlock()
-	return release, c.hub.flushDevice(ctx, c.device)
+	return release, c.hub.cursors.settle(ctx, c.device)
 }
 
 // save leaves a for the next flush.
 func (c *Conn) save(a bridge.Advance) {
-	if !c.persistent || c.held {
-		return
+	if c.persistent && !c.frozen {
+		c.hub.cursors.put(a)
 	}
-	c.hub.shard(c.device.User).put(a)
+}
+
+// cursors are the cursors of this node's devices that wait to be written. What fails to
+// be written waits for the next flush.
+type cursors struct {
+	sessions Sessions
+	query    time.Duration // longest wait for the database
+	logger   *slog.Logger
+
+	shards   [64]cursorShard
+	closed   chan struct{} // cursors of closed connections wait
+	flushing sync.Mutex    // one flush at a time
+}
+
+type cursorShard struct {
+	mu      sync.Mutex // innermost: whoever holds it takes no other lock
+	waiting map[bridge.Device]bridge.Advance
+	writing map[bridge.Device]bool
+}
+
+func newCursors(o Options) *cursors {
+	c := &cursors{sessions: o.Sessions, query: o.Query, logger: o.Logger, closed: make(chan struct{}, 1)}
+	for i := range c.shards {
+		c.shards[i].waiting = make(map[bridge.Device]bridge.Advance)
+		c.shards[i].writing = make(map[bridge.Device]bool)
+	}
+	return c
+}
+
+func (c *cursors) shard(d bridge.Device) *cursorShard {
+	return &c.shards[hash(d.User)%uint32(len(c.shards))]
 }
 
 // put keeps the newer of two advances of one device.
-func (s *shard) put(a bridge.Advance) {
-	s.cursorMu.Lock()
-	defer s.cursorMu.Unlock()
-	old, ok := s.cursors[a.Device]
+func (c *cursors) put(a bridge.Advance) {
+	s := c.shard(a.Device)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, ok := s.waiting[a.Device]
 	if ok && old.Generation > a.Generation {
 		return
 	}
@@ -86,66 +117,60 @@ func (s *shard) put(a bridge.Advance) {
 			a.Closed, a.Expiry = true, old.Expiry
 		}
 	}
-	s.cursors[a.Device] = a
+	s.waiting[a.Device] = a
 }
 
-// leave saves the cursor of a closed connection and has it flushed at once.
-func (h *Hub) leave(a bridge.Advance) {
-	h.shard(a.Device.User).put(a)
-	nudge(h.kick)
+// putLast takes the cursor of a closed connection and has it written at once.
+func (c *cursors) putLast(a bridge.Advance) {
+	c.put(a)
+	nudge(c.closed)
 }
 
-// take removes the waiting advances from the shards, all or only those of
+// drain moves the waiting advances to those being written, all or only those of
 // closed connections.
-func (h *Hub) take(closedOnly bool) []bridge.Advance {
+func (c *cursors) drain(closedOnly bool) []bridge.Advance {
 	var as []bridge.Advance
-	for i := range h.shards {
-		s := &h.shards[i]
-		s.cursorMu.Lock()
-		for d, a := range s.cursors {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for d, a := range s.waiting {
 			if a.Closed || !closedOnly {
 				as = append(as, a)
-				delete(s.cursors, d)
+				delete(s.waiting, d)
 				s.writing[d] = true
 			}
 		}
-		s.cursorMu.Unlock()
+		s.mu.Unlock()
 	}
 	return as
 }
 
-// written forgets that as are being flushed.
-func (h *Hub) written(as []bridge.Advance) {
+// written forgets that as are being written.
+func (c *cursors) written(as []bridge.Advance) {
 	for _, a := range as {
-		s := h.shard(a.Device.User)
-		s.cursorMu.Lock()
+		s := c.shard(a.Device)
+		s.mu.Lock()
 		delete(s.writing, a.Device)
-		s.cursorMu.Unlock()
-	}
-}
-
-func (h *Hub) giveBack(as []bridge.Advance) {
-	for _, a := range as {
-		h.shard(a.Device.User).put(a)
+		s.mu.Unlock()
 	}
 }
 
 // flushChunk is how many cursors one statement moves.
 const flushChunk = 1000
 
-// flush writes the waiting cursors; what fails waits for the next flush.
-func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
-	h.flushing.Lock()
-	defer h.flushing.Unlock()
-	as := h.take(closedOnly)
-	defer h.written(as)
+// flush writes the waiting cursors.
+func (c *cursors) flush(ctx context.Context, closedOnly bool) error {
+	c.flushing.Lock()
+	defer c.flushing.Unlock()
+	as := c.drain(closedOnly)
+	defer c.written(as)
 	for len(as) > 0 {
 		n := min(len(as), flushChunk)
-		q, cancel := context.WithTimeout(ctx, h.o.Query)
-		err := h.o.Sessions.Advance(q, as[:n])
+		q, cancel := context.WithTimeout(ctx, c.query)
+		err := c.advance(q, as[:n])
 		cancel()
 		if err != nil {
-			h.giveBack(as)
+			c.giveBack(as[n:])
 			return fmt.Errorf("advance %d cursors: %w", len(as), err)
 		}
 		as = as[n:]
@@ -155,33 +180,54 @@ func (h *Hub) flush(ctx context.Context, closedOnly bool) error {
 
 // flushDevice writes the waiting cursor of one device, before its session is
 // opened again: what it acknowledged is then not sent twice.
-func (h *Hub) flushDevice(ctx context.Context, d bridge.Device) error {
-	s := h.shard(d.User)
-	s.cursorMu.Lock()
+func (c *cursors) flushDevice(ctx context.Context, d bridge.Device) error {
+	s := c.shard(d)
+	s.mu.Lock()
 	writing := s.writing[d]
-	s.cursorMu.Unlock()
+	s.mu.Unlock()
 	if writing {
-		h.flushing.Lock() // waits for the flush that has it; see flush for its end
-		defer h.flushing.Unlock()
+		return c.settle(ctx, d)
 	}
-	s.cursorMu.Lock()
-	a, ok := s.cursors[d]
-	delete(s.cursors, d)
-	s.cursorMu.Unlock()
+	return c.flushWaiting(ctx, d)
+}
+
+// settle waits for a flush under way and then writes the waiting cursor of one device.
+func (c *cursors) settle(ctx context.Context, d bridge.Device) error {
+	c.flushing.Lock()
+	defer c.flushing.Unlock()
+	return c.flushWaiting(ctx, d)
+}
+
+func (c *cursors) flushWaiting(ctx context.Context, d bridge.Device) error {
+	s := c.shard(d)
+	s.mu.Lock()
+	a, ok := s.waiting[d]
+	delete(s.waiting, d)
+	s.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	if err := h.o.Sessions.Advance(ctx, []bridge.Advance{a}); err != nil {
-		h.giveBack([]bridge.Advance{a})
-		return err
-	}
-	return nil
+	return c.advance(ctx, []bridge.Advance{a})
 }
 
-// flusher writes cursors every Options.Flush, and those of closed connections
-// at once.
-func (h *Hub) flusher(ctx context.Context) {
-	t := time.NewTicker(h.o.Flush)
+// advance writes as; they wait again where that fails.
+func (c *cursors) advance(ctx context.Context, as []bridge.Advance) error {
+	err := c.sessions.Advance(ctx, as)
+	if err != nil {
+		c.giveBack(as)
+	}
+	return err
+}
+
+func (c *cursors) giveBack(as []bridge.Advance) {
+	for _, a := range as {
+		c.put(a)
+	}
+}
+
+// run flushes every interval, and cursors of closed connections at once.
+func (c *cursors) run(ctx context.Context, interval time.Duration) {
+	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
 		closedOnly := false
@@ -189,11 +235,11 @@ func (h *Hub) flusher(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-		case <-h.kick:
+		case <-c.closed:
 			closedOnly = true
 		}
-		if err := h.flush(ctx, closedOnly); err != nil && ctx.Err() == nil {
-			h.o.Logger.Warn("cursors wait for the database", "error", err)
+		if err := c.flush(ctx, closedOnly); err != nil && ctx.Err() == nil {
+			c.logger.Warn("cursors wait for the database", "error", err)
 		}
 	}
 }

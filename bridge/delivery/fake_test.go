@@ -280,8 +280,8 @@ func (lone) Register(_ context.Context, _ string, _, _ []bridge.Connection) erro
 	return nil
 }
 
-func (lone) Poll(_ context.Context, _ string, _ time.Time) (bridge.View, error) {
-	return bridge.View{At: time.Now()}, nil
+func (lone) Poll(_ context.Context, _ string, _ time.Time) ([]bridge.Order, time.Time, error) {
+	return nil, time.Now(), nil
 }
 
 func (lone) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {

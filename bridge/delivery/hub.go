@@ -69,58 +69,44 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Hub knows the live connections of this node and wakes their pumps.
+// Hub is the registry of this node's connections, and of which pumps follow which
+// user's log. A hint comes in, and the pumps that it concerns are woken.
 //
-// Nothing in it is shared by all users but the table of shards: a user's
-// connections, pumps and pending cursor writes live in the user's shard. Lock
-// order: shard.mu before Conn.mu before shard.cursorMu; none is held during I/O.
+// Nothing in it is shared by all users but the table of shards: a user's connections
+// and pumps live in the user's shard, and cursors that wait to be written in shards of
+// their own. Lock order: shard.mu before Conn.mu before cursorShard.mu; none is held
+// during I/O.
 type Hub struct {
 	o      Options
 	shards [64]shard
-	reads  chan struct{} // a place per concurrent read of the log
+	feeds  feeds // operators' wildcard subscriptions
 
-	// Revocations are the cluster's, as of the last poll, see learn.
+	// Revocations are the cluster's, as of the node's last poll.
 	Revocations Revocations
 
-	streams streams       // operators' wildcard subscriptions
-	failed  atomic.Bool   // a pump could not read the log: retry soon
-	kick    chan struct{} // cursors of closed connections wait to be flushed
+	node    *node
+	cursors *cursors
+	reads   chan struct{} // has a slot for each concurrent read of the log
+	failed  atomic.Bool   // a pump could not read the log: sweep soon
 	sweep   chan struct{} // hints may have been lost: sweep now
-	pollNow chan struct{} // orders or revocations were stored
 	figures figures
-
-	started time.Time
-	roll    roll
-	view    struct {
-		mu    sync.Mutex // one poll at a time
-		at    time.Time  // of the database, at the last poll
-		epoch string
-		known bool              // learn has ended a round
-		last  bridge.Revocation // that was read, see learn
-		begun time.Time         // of the database, when learn began its round; zero: it is over
-		fresh atomic.Int64      // begin of the last poll, ns after started, plus one; 0: none yet
-	}
-	flushing sync.Mutex // one writer of cursors at a time
 }
 
-// NewHub returns a hub over o. It delivers at once; Run does its upkeep.
+// NewHub returns a hub over o. It delivers as soon as [Hub.Poll] has succeeded; Run
+// does its upkeep.
 func NewHub(o Options) *Hub {
 	o = o.withDefaults()
 	h := &Hub{
-		o:     o,
-		reads: make(chan struct{}, o.Reads),
-		kick:  make(chan struct{}, 1),
-		sweep: make(chan struct{}, 1),
-
-		pollNow: make(chan struct{}, 1),
-		started: time.Now(),
+		o:       o,
+		cursors: newCursors(o),
+		reads:   make(chan struct{}, o.Reads),
+		sweep:   make(chan struct{}, 1),
 	}
+	h.node = newNode(h)
 	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Held
 	h.Revocations.ask = func(ctx context.Context, c bridge.Claims) (bool, error) { return o.Cluster.Revoked(ctx, c) }
 	for i := range h.shards {
 		h.shards[i].users = make(map[bridge.UserID]*entry)
-		h.shards[i].cursors = make(map[bridge.Device]bridge.Advance)
-		h.shards[i].writing = make(map[bridge.Device]bool)
 	}
 	return h
 }
@@ -132,30 +118,30 @@ func (h *Hub) Node() string { return h.o.Node }
 type shard struct {
 	mu    sync.Mutex
 	users map[bridge.UserID]*entry
-
-	cursorMu sync.Mutex                       // innermost: whoever holds it takes no other lock
-	cursors  map[bridge.Device]bridge.Advance // waiting to be flushed
-	writing  map[bridge.Device]bool           // being flushed
 }
 
-// entry is what the hub knows of one connected user. Its slices are replaced,
-// never changed in place, so that they can be read outside the lock.
+// entry is what the hub knows of one user with a connection or a subscriber here. Its
+// slices are replaced, never changed in place, so that they can be read outside the
+// lock.
 type entry struct {
-	conns  []*Conn   // the user's own connections
-	pumps  []*pump   // everybody's pumps on the user's topic
-	forget time.Time // cached items of appends begun before are not used: a mute or delete came after
+	conns  []*Conn    // the user's own connections
+	logs   []*userLog // the user's log as the pumps that follow it read it
+	forget time.Time  // cached items of appends begun before are not used: a mute or delete came after
 }
 
-func (h *Hub) shard(u bridge.UserID) *shard {
-	x := uint32(2166136261) // FNV-1a
+// hash is FNV-1a.
+func hash(u bridge.UserID) uint32 {
+	x := uint32(2166136261)
 	for i := range len(u) {
 		x = (x ^ uint32(u[i])) * 16777619
 	}
-	return &h.shards[x%uint32(len(h.shards))]
+	return x
 }
 
-// change runs f on u's entry under the shard's lock, making or removing the
-// entry as needed, and tells an interested bus.
+func (h *Hub) shard(u bridge.UserID) *shard { return &h.shards[hash(u)%uint32(len(h.shards))] }
+
+// change runs f on u's entry under the shard's lock, makes or removes the entry as
+// needed, and has a bus that listens per user begin or stop to listen.
 func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -165,7 +151,7 @@ func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 		e = &entry{}
 	}
 	f(e)
-	used := len(e.conns)+len(e.pumps) > 0
+	used := len(e.conns)+len(e.logs) > 0
 	switch {
 	case used && !known:
 		s.users[u] = e
@@ -181,14 +167,15 @@ func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 	}
 }
 
-func (h *Hub) entry(u bridge.UserID) (conns []*Conn, pumps []*pump, forget time.Time) {
+// entry returns a copy of what the hub knows of u.
+func (h *Hub) entry(u bridge.UserID) entry {
 	s := h.shard(u)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.users[u]; e != nil {
-		return e.conns, e.pumps, e.forget
+		return *e
 	}
-	return nil, nil, time.Time{}
+	return entry{}
 }
 
 // each calls f for every connection of this node.
@@ -214,42 +201,47 @@ func (h *Hub) Hint(hint bridge.Hint) {
 	}
 	switch hint.Type {
 	case bridge.HintAppended:
-		_, pumps, forget := h.entry(hint.User)
-		if !hint.At.After(forget) || time.Since(hint.At) > bridge.HintLife {
+		e := h.entry(hint.User)
+		if !hint.At.After(e.forget) || time.Since(hint.At) > bridge.HintLife {
 			hint.Items = nil
 		}
-		for _, p := range pumps {
-			p.offer(hint)
+		for _, l := range e.logs {
+			l.offer(hint)
 		}
-		h.streams.wake()
+		h.feeds.wake()
 	case bridge.HintMuted:
-		s := h.shard(hint.User)
-		s.mu.Lock()
-		var pumps []*pump
-		if e := s.users[hint.User]; e != nil {
-			e.forget = time.Now()
-			pumps = e.pumps
-		}
-		s.mu.Unlock()
-		for _, p := range pumps {
-			p.forget()
+		for _, l := range h.forget(hint.User) {
+			l.forget()
 		}
 	case bridge.HintTakeover:
-		conns, _, _ := h.entry(hint.User)
-		for _, c := range conns {
+		for _, c := range h.entry(hint.User).conns {
 			if c.device.ClientID == hint.ClientID && c.gen < hint.Gen {
 				c.end(bridge.EndTakenOver)
 			}
 		}
 	case bridge.HintEnd:
-		nudge(h.pollNow)
+		nudge(h.node.pollNow)
 	}
+}
+
+// forget makes cached items of u's appends that began before now unusable, and returns
+// the logs that have to drop theirs.
+func (h *Hub) forget(u bridge.UserID) []*userLog {
+	s := h.shard(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.users[u]
+	if e == nil {
+		return nil
+	}
+	e.forget = time.Now()
+	return e.logs
 }
 
 // Reconnected sweeps at once: hints may have been lost.
 func (h *Hub) Reconnected() {
 	nudge(h.sweep)
-	nudge(h.pollNow)
+	nudge(h.node.pollNow)
 }
 
 // nudge wakes whoever waits for ch, without waiting for it.

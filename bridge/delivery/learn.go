@@ -12,38 +12,46 @@ import (
 // may commit long after it took the time.
 const revocationOverlap = time.Minute
 
+// round is where the node stands in its reading of revocations; the zero value reads
+// all of them.
+type round struct {
+	known bool              // one round has ended
+	last  bridge.Revocation // that was read
+	begun time.Time         // of the database, when the round began; zero: it is over
+}
+
 // learn reads the revocations that were stored since its last round, one page a
 // call to the database, and ends the connections that they concern. A round that
 // fails continues with the next call where it stopped. The first one reads all, or
-// as many as are held. at is the database's clock.
+// as many as are kept in memory. at is the database's clock. n.mu is held.
 //
 // A round takes as long as the revocations of the last minute do. A node reads
 // some 200,000 a second, and until the round is over its view is as old as the one before.
-func (h *Hub) learn(ctx context.Context, at time.Time) error {
-	v := &h.view
-	if v.begun.IsZero() {
-		v.begun = at
+func (n *node) learn(ctx context.Context, at time.Time) error {
+	h, r := n.hub, &n.round
+	if r.begun.IsZero() {
+		r.begun = at
 	}
 	for {
-		page, err := h.revocations(ctx, v.last)
+		page, err := h.readRevocations(ctx, r.last)
 		if err != nil {
 			return err
 		}
-		if len(page) == h.o.Step && (v.known || !h.Revocations.partial.Load()) {
-			v.last = page[len(page)-1]
+		if len(page) == h.o.Step && (r.known || !h.Revocations.partial.Load()) {
+			r.last = page[len(page)-1]
 			continue
 		}
-		v.known, v.last = true, bridge.Revocation{At: v.begun.Add(-revocationOverlap)}
+		r.known, r.last = true, bridge.Revocation{At: r.begun.Add(-revocationOverlap)}
 		if len(page) < h.o.Step {
-			v.begun = time.Time{}
+			r.begun = time.Time{}
 			return nil
 		}
-		// There are more than are held. The rest need not be read: the database is asked.
+		// There are more than memory may keep. The rest need not be read: the database is asked.
 	}
 }
 
-// revocations reads a page, holds it, and ends the connections it concerns.
-func (h *Hub) revocations(ctx context.Context, after bridge.Revocation) ([]bridge.Revocation, error) {
+// readRevocations reads a page, keeps it, and ends the connections it concerns.
+func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]bridge.Revocation, error) {
 	q, cancel := context.WithTimeout(ctx, h.o.Query)
 	defer cancel()
 	page, err := h.o.Cluster.Revocations(q, after, h.o.Step)
@@ -83,7 +91,7 @@ func (h *Hub) holdAll(ctx context.Context) {
 	}
 	then := r.misses()
 	for last := (bridge.Revocation{}); ; {
-		page, err := h.revocations(ctx, last)
+		page, err := h.readRevocations(ctx, last)
 		switch {
 		case err != nil || r.misses() != then:
 			return // later

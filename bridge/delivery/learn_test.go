@@ -25,13 +25,13 @@ type book struct {
 	asked int
 }
 
-func (b *book) Poll(context.Context, string, time.Time) (bridge.View, error) {
+func (b *book) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.away {
-		return bridge.View{}, bridge.ErrUnavailable
+		return nil, time.Time{}, bridge.ErrUnavailable
 	}
-	return bridge.View{At: time.Now()}, nil
+	return nil, time.Now(), nil
 }
 
 func (b *book) Revocations(_ context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error) {
@@ -196,7 +196,7 @@ func TestARevokedTokenIsNotLetInBecauseTooManyAreRevoked(t *testing.T) {
 		if err != nil || len(good.reasons()) > 0 || w.revoked(token("7", "good")) {
 			t.Fatalf("a good one: ended %v, %v", good.reasons(), err)
 		}
-		conns, _, _ := w.hub.entry("7")
+		conns := w.hub.entry("7").conns
 		if err := conns[0].Renew(context.Background(), token("7", "id99")); err != nil {
 			t.Error(err)
 		}
@@ -233,7 +233,7 @@ func TestLiveConnectionsEndHoweverManyTokensAreRevoked(t *testing.T) {
 func TestNobodyLogsInWhileRevocationsCannotBeLookedUp(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		l, _ := w.login("7", "good")
-		conns, _, _ := w.hub.entry("7")
+		conns := w.hub.entry("7").conns
 		b.set(func() { b.away = true })
 		if _, err := w.hub.Revocations.Revoked(context.Background(), token("7", "id99")); !errors.Is(err, bridge.ErrUnavailable) {
 			t.Errorf("verifies: %v", err)

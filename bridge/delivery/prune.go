@@ -11,30 +11,30 @@ const (
 	pruneRest  = 50 * time.Millisecond // between statements: delivery goes first
 )
 
-// pruner removes what is over and finishes what was begun, in small statements with rests between them.
-func (h *Hub) pruner(ctx context.Context) {
+// pruneRegularly removes what is over and finishes what was begun, in small statements with rests between them.
+func (h *Hub) pruneRegularly(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
 	}
-	h.every(ctx, pruneEvery, func() {
+	every(ctx, pruneEvery, func() {
 		h.holdAll(ctx)
-		h.drainOff(ctx, "finish what was begun", h.o.Pruner.Continue)
-		h.drainOff(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
-		h.drainOff(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
-		h.drainOff(ctx, "remove revocations of tokens that are over", func(ctx context.Context, limit int) (int, error) {
+		h.repeat(ctx, "finish what was begun", h.o.Pruner.Continue)
+		h.repeat(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
+		h.repeat(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
+		h.repeat(ctx, "remove revocations of tokens that are over", func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
-			h.drainOff(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {
+			h.repeat(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.Retain(ctx, before, limit)
 			})
 		}
 	})
 }
 
-// drainOff calls step until nothing is left.
-func (h *Hub) drainOff(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
+// repeat calls step until nothing is left.
+func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		n, err := step(q, pruneRows)

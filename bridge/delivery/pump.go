@@ -7,156 +7,140 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// pump sends one user's notifications to one connection: those after its
-// position, until the window is full. It is a goroutine only while there is
-// something to send. All fields are guarded by the connection's mu.
+// pump sends the notifications of one subscription to one connection: what follows
+// the position of its source, until the device's window is full. All fields are
+// guarded by the connection's mu.
+//
+// A pump costs a goroutine only while it reads or sends. What happens to it, and
+// what it does then:
+//
+//	                        hint, SUBACK, sweep, room
+//	      idle ─────────────────────────────────────────> reading <──┐
+//	       ^ ^                                             │ │ │ │   │
+//	       │ └────────── nothing to send, SUBACK not ──────┘ │ │ │   │ written
+//	       │             written, node not up to date,       │ │ │   │
+//	       │             database unavailable                │ │ v   │
+//	       │                                                 │ │ sending
+//	       │  windowRest after the first acknowledgement     │ │
+//	       ├──────────────── awaitingWindow <── no room ─────┘ │
+//	       │                      └── half the window free ───┼────> reading
+//	       │  acknowledgement, mute or delete                  │
+//	       └──────────────── awaitingAck <── packet id in use ─┘
+//
+//	any state ── unsubscribed, connection ended ──> closed
+//
+// A pump that is idle or awaiting has no goroutine. The goroutine of a pump that is
+// closed meanwhile ends as soon as its read or write returns.
 type pump struct {
-	c       *Conn
-	filter  string        // as subscribed
-	user    bridge.UserID // whose log it reads; "" with stream
-	sub     bridge.Subscription
-	pos     bridge.Seq // everything up to here was sent, or is not deliverable
-	sent    bridge.Seq // the highest seq sent, across a replay that went back
-	dupUpTo bridge.Seq // a former attempt may have sent up to here
-	win     window
-	stream  *stream // set: an operator's wildcard subscription
-
-	wantRetained bool                 // the retained copy is due, before anything else
-	retained     *bridge.Notification // it, as read at retainedAt
-	retainedAt   time.Time
-
-	cache   []bridge.Notification // contiguous from pos+1, from hints
-	cacheAt time.Time             // of the oldest
-
-	erased  int64 // Before of the last order that had it start over
-	forgets int   // mutes and deletes that were committed, as hints told
-
-	active  bool // the SUBACK was written
-	running bool // its goroutine lives
-	behind  bool // the log may hold more than cache
-	unparks bool // a timer will clear parked
-	parked  bool // stopped by a full window: wait for room worth a read
-	held    bool // the next seq's packet id is still in flight: wait for an acknowledgement
-	gone    bool // unsubscribed
+	c        *Conn
+	filter   string // as subscribed
+	source   source
+	state    state
+	sub      bridge.Subscription
+	granted  bool          // the SUBACK was written, or the session's subscription resumed
+	retained *retainedCopy // due before anything else; nil: none
+	rest     *time.Timer   // runs while awaitingWindow with less than half the window free; nil: none
 }
 
-// cacheMax bounds what a pump keeps from hints; past it the log is read.
-const cacheMax = 64
+// state is what a pump does; see [pump].
+type state uint8
 
-func (c *Conn) newPump(filter string, u bridge.UserID) *pump {
-	return &pump{c: c, filter: filter, user: u}
+const (
+	idle           state = iota // nothing to send, or not allowed to
+	reading                     // its goroutine decides what to send, or reads it
+	sending                     // its goroutine writes to the link
+	awaitingWindow              // there is more to send than room: the device has to acknowledge
+	awaitingAck                 // the next packet id is still in use: the device has to acknowledge it
+	closed                      // unsubscribed, or the connection ended: final
+)
+
+// source is where a pump's notifications come from: the device's own log, another
+// user's log, or the feed of all users. It keeps the position. Its methods are called
+// with the connection's mu held, but for read.
+type source interface {
+	// due reports whether there may be something to send.
+	due() bool
+
+	// reload drops what hints carried: the log is to be read.
+	reload()
+
+	// pop returns the next notifications that hints carried, at most limit, or nil
+	// where the log is to be read instead.
+	pop(limit int) []bridge.Notification
+
+	// read reads at most limit notifications after the position. It does not move the
+	// position.
+	read(ctx context.Context, limit int) ([]bridge.Notification, error)
+
+	// accept returns what may be sent of a page of at most limit notifications that
+	// pop or read returned, now that room of them may be sent: nothing where the page
+	// is no longer what follows the position.
+	accept(page []bridge.Notification, limit, room int) []bridge.Notification
+
+	// prepare moves the position past the notification of m and sets what differs
+	// between sources. It reports false, and does nothing, where the packet id of m is
+	// still in use.
+	prepare(m *Message) bool
+
+	// enter and leave make the hub wake the pump, and stop it from doing so. The
+	// connection's mu is not held.
+	enter(h *Hub)
+	leave(h *Hub)
 }
 
-// isOwn tells whether p serves the device's own topic, whose cursor is kept.
-func (p *pump) isOwn() bool { return p == p.c.own }
+const (
+	burst      = 64                    // messages that a QoS 0 pump sends at once
+	windowRest = 25 * time.Millisecond // how long a pump waits for half the window to be free
+)
 
-// offer hands p a hint: its items where they continue what p has, else the news
-// that the log must be read.
-func (p *pump) offer(h bridge.Hint) {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	if h.Seq <= p.pos {
-		return
-	}
-	next := p.pos + 1
-	if n := len(p.cache); n > 0 {
-		next = p.cache[n-1].Seq + 1
-	}
-	items := h.Items
-	for len(items) > 0 && items[0].Seq < next {
-		items = items[1:]
-	}
-	fits := len(items) > 0 && items[0].Seq == next && len(p.cache)+len(items) <= cacheMax
-	if p.behind || p.parked || !fits {
-		p.behind, p.cache = true, nil
-	} else {
-		if len(p.cache) == 0 {
-			p.cacheAt = h.At
-		}
-		p.cache = append(p.cache, items...)
-	}
-	p.start()
-}
-
-// forget drops what hints carried and has the log read anew: a mute, its end or a
-// delete was committed. What a mute hid from a device that came meanwhile is due
-// once it ends.
-func (p *pump) forget() {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	p.forgets++
-	p.retainedAt = time.Time{}
-	p.cache, p.behind, p.held = nil, true, false // the seq it waits for may be the one deleted
-	p.start()
-}
-
-// startOver reads the log from its start, once an order: the user was erased, and
-// whoever has the same id now gets seqs from 1 on. Notifications that were sent
-// before the order came are sent again.
-func (p *pump) startOver(order int64) {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	if p.c.gen >= order || p.erased >= order {
-		return
-	}
-	p.erased = order
-	p.forgets++
-	p.pos = 0
-	p.cache, p.behind = nil, true
-	p.start()
-}
-
-// start makes p run where there is something to send and room for it; c.mu is
+// wake starts the goroutine where something is due and there is room for it; c.mu is
 // held.
-func (p *pump) start() {
-	if p.running || !p.due() {
+func (p *pump) wake() {
+	if p.state != idle && p.state != awaitingWindow || !p.allowed() {
 		return
 	}
-	p.running = true
+	room := p.room()
+	switch {
+	case room == 0:
+		return
+	case p.copyDue():
+	case !p.source.due():
+		return
+	case p.state == awaitingWindow && room < (p.c.window+1)/2:
+		p.restForWindow()
+		return
+	}
+	p.state = reading
 	go p.run()
 }
 
-// due tells whether p could send something now.
-func (p *pump) due() bool {
-	if p.c.dead || p.gone || p.held || !p.active || !p.c.hub.fresh(time.Now()) {
-		return false
-	}
-	room := p.room()
-	if room == 0 {
-		return false
-	}
-	if p.copyDue() {
-		return true
-	}
-	if p.parked && room < (p.c.window+1)/2 {
-		p.unpark() // one read for many rows, not one a row
-		return false
-	}
-	return p.behind || len(p.cache) > 0
-}
+// allowed reports whether p may send anything at all; c.mu is held.
+func (p *pump) allowed() bool { return p.granted && p.c.hub.node.current(time.Now()) }
 
-// parkedFor is how long a pump waits for a window worth a read. A device that
-// never frees half of it is served all the same, a row at a time.
-const parkedFor = 25 * time.Millisecond
-
-// unpark lets p go on with what room there is, in a while. c.mu is held.
-func (p *pump) unpark() {
-	if p.unparks {
+// restForWindow lets p go on in a while with what room there is then. Until then half
+// the window may be free, which is worth one read for many rows in place of one a row;
+// a device that never frees half of it is served all the same. c.mu is held.
+func (p *pump) restForWindow() {
+	if p.rest != nil {
 		return
 	}
-	p.unparks = true
-	time.AfterFunc(parkedFor, func() {
+	p.rest = time.AfterFunc(windowRest, func() {
 		p.c.mu.Lock()
 		defer p.c.mu.Unlock()
-		p.unparks, p.parked = false, false
-		p.start()
+		p.rest = nil
+		p.resume(awaitingWindow)
 	})
 }
 
-// burst is how many messages a QoS 0 pump sends at once.
-const burst = 64
+// resume wakes p where it is in state from; c.mu is held.
+func (p *pump) resume(from state) {
+	if p.state == from {
+		p.state = idle
+	}
+	p.wake()
+}
 
-// room is how many messages may be sent now.
+// room is how many messages may be sent now; c.mu is held.
 func (p *pump) room() int {
 	if p.sub.QoS == 0 {
 		return burst
@@ -164,7 +148,7 @@ func (p *pump) room() int {
 	return max(0, p.c.window-p.c.inflight())
 }
 
-// run sends until nothing is due.
+// run is the goroutine: it sends one burst after the other until p has to wait.
 func (p *pump) run() {
 	for p.step() {
 	}
@@ -172,122 +156,92 @@ func (p *pump) run() {
 
 // step sends one burst; false ends the goroutine.
 func (p *pump) step() bool {
-	p.c.mu.Lock()
-	if p.room() == 0 && (p.behind || len(p.cache) > 0) {
-		p.parked, p.behind, p.cache = true, true, nil
-	}
-	if !p.due() {
-		p.running = false
-		p.c.mu.Unlock()
+	c := p.c
+	c.mu.Lock()
+	if p.state = p.next(); p.state != reading {
+		c.mu.Unlock()
 		return false
 	}
-	p.parked = false
-	room := p.room()
 	if p.copyDue() {
-		return p.sendRetained()
+		return p.sendRetained() // unlocks
 	}
-	items := p.cached(room)
-	after, forgets := p.pos, p.forgets
-	if items == nil {
-		p.behind = false // before the read: a hint that comes meanwhile sets it again
-	}
-	p.c.mu.Unlock()
-
-	if items == nil {
+	room := p.room()
+	page := p.source.pop(room)
+	if page == nil {
+		c.mu.Unlock()
 		var err error
-		if items, err = p.read(after, room); err != nil {
-			p.retry(err)
+		if page, err = p.read(room); err != nil {
+			p.fail(err)
 			return false
 		}
+		c.mu.Lock()
 	}
-	ms := p.claim(items, after, forgets, room)
-	return len(ms) == 0 || p.send(ms)
+	ms := p.claim(page, room)
+	running := p.state == reading
+	if len(ms) > 0 {
+		p.state = sending
+	}
+	c.mu.Unlock()
+	return len(ms) > 0 && p.send(ms) || running
 }
 
-// cached takes up to room items from what hints left; nil means the log is to
-// be read. c.mu is held.
-func (p *pump) cached(room int) []bridge.Notification {
-	for len(p.cache) > 0 && p.cache[0].Seq <= p.pos {
-		p.cache = p.cache[1:]
+// next decides how a running pump goes on; c.mu is held.
+func (p *pump) next() state {
+	switch {
+	case p.state == closed:
+		return closed
+	case p.room() == 0 && p.source.due():
+		p.source.reload()
+		return awaitingWindow
+	case p.room() > 0 && p.allowed() && (p.copyDue() || p.source.due()):
+		return reading
 	}
-	if p.behind || len(p.cache) == 0 || p.cache[0].Seq != p.pos+1 || time.Since(p.cacheAt) > bridge.HintLife {
-		p.cache = nil
-		return nil
-	}
-	n := min(room, len(p.cache))
-	items := p.cache[:n:n]
-	p.cache = p.cache[n:]
-	if len(p.cache) == 0 {
-		p.cache = nil
-	}
-	return items
+	return idle
 }
 
-// read reads the log, a bounded number of pumps at once.
-func (p *pump) read(after bridge.Seq, room int) ([]bridge.Notification, error) {
+// read reads from the source, a bounded number of pumps at once.
+func (p *pump) read(room int) ([]bridge.Notification, error) {
 	h := p.c.hub
 	h.reads <- struct{}{}
 	defer func() { <-h.reads }()
 	ctx, cancel := context.WithTimeout(context.Background(), h.o.Query)
 	defer cancel()
 	h.figures.reads.Add(1)
-	if p.stream != nil {
-		return p.stream.read(ctx, h, room)
-	}
-	return h.o.Log.After(ctx, p.user, after, room)
+	return p.source.read(ctx, room)
 }
 
-// retry parks p until the database answers again.
-func (p *pump) retry(err error) {
-	p.c.mu.Lock()
-	p.behind, p.running = true, false
-	p.c.mu.Unlock()
-	if !p.c.hub.failed.Swap(true) {
-		p.c.hub.o.Logger.Warn("delivery waits for the database", "error", err)
-	}
-}
-
-// claim turns items into messages in flight. It is where delivery is allowed:
-// by the claims the connection has now, not those it subscribed with.
-func (p *pump) claim(items []bridge.Notification, after bridge.Seq, forgets, room int) []Message {
+// fail makes p wait until the database responds again: the sweep tries, and then
+// wakes every pump.
+func (p *pump) fail(err error) {
 	c := p.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dead || p.gone {
+	p.source.reload()
+	if p.state != closed {
+		p.state = idle
+	}
+	c.mu.Unlock()
+	if !c.hub.failed.Swap(true) {
+		c.hub.o.Logger.Warn("delivery waits for the database", "error", err)
+	}
+}
+
+// claim turns a page into messages in flight. It is where delivery is allowed: by the
+// claims that the connection has now, not those it subscribed with. c.mu is held.
+func (p *pump) claim(page []bridge.Notification, limit int) []Message {
+	if p.state == closed {
 		return nil
 	}
-	// A SUBSCRIBE with since moved it meanwhile, or a mute or delete was committed.
-	if p.stream == nil && (p.pos != after || p.forgets != forgets) {
-		p.behind = true
+	c, now := p.c, time.Now()
+	if !c.hub.node.current(now) { // the poll that succeeds next wakes p
+		p.source.reload()
 		return nil
 	}
-	if len(items) == room || p.stream != nil && p.stream.more {
-		p.behind = true
-	}
-	now := time.Now()
-	if !c.hub.fresh(now) { // the poll that succeeds next wakes it
-		p.unread()
-		return nil
-	}
-	// The connection's other pumps read at the same time, and may have taken the
-	// room. step parks p where none is left.
-	if left := p.room(); len(items) > left {
-		if p.stream != nil { // its position is behind all of items
-			p.unread()
-			return nil
-		}
-		p.behind, p.cache = true, nil
-		items = items[:left]
-	}
-	if p.stream != nil {
-		p.lookAgain(len(items))
-	}
-	if p.stream != nil && p.stream.lags(items, now, c.hub.o.MaxLag) {
-		c.endLocked(bridge.EndSlow)
-		return nil
-	}
+	// The connection's other pumps read at the same time, and may have taken the room.
+	items := p.source.accept(page, limit, p.room())
 	if !c.valid(now) {
 		c.endLocked(bridge.EndExpired)
+	}
+	if p.state == closed {
 		return nil
 	}
 	ms := make([]Message, 0, len(items))
@@ -297,49 +251,32 @@ func (p *pump) claim(items []bridge.Notification, after bridge.Seq, forgets, roo
 			c.endLocked(bridge.EndExpired)
 			return nil
 		}
-		if p.isOwn() && p.sub.QoS > 0 && (!p.win.admits(n.Seq) || c.left.uses(PacketID(n.Seq))) {
-			p.behind, p.cache, p.held = true, nil, true
+		ms = append(ms, p.message(n))
+		m := &ms[i]
+		m.Retain = p.sub.RetainAsPublished
+		first := c.inflight() == 0
+		if !p.source.prepare(m) {
+			p.source.reload()
+			if ms = ms[:i]; i == 0 {
+				p.state = awaitingAck
+			}
 			break
 		}
-		ms = append(ms, p.message(n))
+		if m.QoS > 0 {
+			if first {
+				c.since = now
+			}
+			if m.PacketID == 0 {
+				m.PacketID = c.aux.acquire()
+			}
+		}
 	}
 	return ms
 }
 
-// unread has what was read last read again; c.mu is held.
-func (p *pump) unread() {
-	p.behind, p.cache = true, nil
-	if p.stream != nil {
-		p.stream.place = p.stream.was
-	}
-}
-
-// message puts n in flight; c.mu is held.
+// message returns n as p's subscription asks for it; c.mu is held.
 func (p *pump) message(n *bridge.Notification) Message {
-	c := p.c
-	m := Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, SubID: p.sub.ID, Epoch: c.hub.o.Epoch(),
-		Retain: p.sub.RetainAsPublished}
-	if p.stream != nil {
-		m.Topic = c.hub.o.Topics.Status(n.User)
-		m.Retain = m.Retain || p.stream.retained
-	} else {
-		p.pos = n.Seq
-		m.Dup = m.QoS > 0 && n.Seq <= p.dupUpTo
-		p.sent = max(p.sent, n.Seq)
-	}
-	if m.QoS == 0 {
-		return m
-	}
-	if c.inflight() == 0 {
-		c.since = time.Now()
-	}
-	if p.isOwn() {
-		p.win.add(n.Seq)
-		m.PacketID = PacketID(n.Seq)
-	} else {
-		m.PacketID = c.aux.take()
-	}
-	return m
+	return Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, SubID: p.sub.ID, Epoch: p.c.hub.o.Epoch()}
 }
 
 // send writes ms; false where the connection is gone.
@@ -347,7 +284,7 @@ func (p *pump) send(ms []Message) bool {
 	c := p.c
 	if err := c.link.Send(ms); err != nil {
 		c.mu.Lock()
-		c.dead, p.running = true, false
+		c.stop()
 		c.mu.Unlock()
 		return false
 	}
@@ -363,25 +300,20 @@ func (p *pump) send(ms []Message) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := false
+	omitted := false
 	for i := range ms {
 		m := &ms[i]
 		if m.Delivered || m.QoS == 0 {
 			continue
 		}
-		left = true
+		omitted = true
 		c.hub.figures.oversize.Add(1)
-		if m.PacketID > ownIDs {
-			c.aux.complete(m.PacketID)
-		} else {
-			p.win.drop(m.Seq)
-			c.left.drop(m.Seq)
-		}
+		c.forgo(m)
 	}
-	if p.isOwn() {
+	if c.isOwn(p) {
 		c.moveCursor()
 	}
-	if left {
+	if omitted {
 		if c.inflight() == 0 {
 			c.since = time.Time{} // nothing to acknowledge, so no silence
 		}

@@ -319,7 +319,7 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "a", "b", "c", "d", "e", "f", "g")
 			ids := w.expect(l, "1 2 3 4 5")
 			c.Ack(ids[0])
-			time.Sleep(2 * parkedFor)
+			time.Sleep(2 * windowRest)
 			w.expect(l, "6")
 		},
 		"the retained copy waits for the replay that comes to it": func(w *world) {

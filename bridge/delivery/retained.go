@@ -7,57 +7,67 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// The retained message of a topic is not stored anywhere: it is the user's
-// latest row, read when somebody subscribes.
-
-// copyDue reports whether the retained copy is to be sent now. One that a replay
-// under way still comes to waits until then: a device that takes every higher seq
-// for the last would drop the replay. c.mu is held.
-func (p *pump) copyDue() bool {
-	replays := p.isOwn() && p.retained != nil && p.retained.Seq > p.pos && (p.behind || len(p.cache) > 0)
-	return p.wantRetained && !replays
+// retainedCopy is a topic's retained message on its way to a device that subscribed.
+// The message is not stored anywhere: it is the user's latest row, read when somebody
+// subscribes, and again where the copy had to wait.
+type retainedCopy struct {
+	log    *userLog
+	latest *bridge.Notification // nil: there is none any more
+	at     time.Time            // when latest was read; zero: it may have been muted or deleted since
 }
 
-// sendRetained sends the retained copy, the answer to a SUBSCRIBE. It stands
-// outside the order and never moves a cursor: its packet id is of the second
-// range. c.mu is held, and released.
+// copyDue reports whether the retained copy is to be sent now. One that a replay of the
+// own log still comes to waits for it: a device that takes every higher seq for the last
+// would drop the replay. c.mu is held.
+func (p *pump) copyDue() bool {
+	r := p.retained
+	if r == nil {
+		return false
+	}
+	return !p.c.isOwn(p) || r.latest == nil || r.latest.Seq <= r.log.pos || !r.log.due()
+}
+
+// sendRetained sends the retained copy, the response to a SUBSCRIBE. It stands outside
+// the order and never moves a cursor: its packet id is of the second range. c.mu is
+// held, and released. It returns false where the goroutine has to end.
 func (p *pump) sendRetained() bool {
-	c := p.c
-	if time.Since(p.retainedAt) > bridge.HintLife { // it waited for the window: a delete may have come
-		forgets := p.forgets
+	c, r := p.c, p.retained
+	if time.Since(r.at) > bridge.HintLife { // it waited for the window: a delete may have come
+		forgets := r.log.forgets
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
-		head, err := c.hub.o.Log.Head(ctx, p.user)
+		head, err := c.hub.o.Log.Head(ctx, r.log.user)
 		cancel()
 		if err != nil {
-			p.retry(err)
+			p.fail(err)
 			return false
 		}
 		c.mu.Lock()
-		if p.retained = head.Latest; p.forgets == forgets {
-			p.retainedAt = time.Now()
+		if r.latest = head.Latest; r.log.forgets == forgets {
+			r.at = time.Now()
 		}
 		c.mu.Unlock()
-		return true // looks again whether it may be sent
+		return true // decides again whether it may be sent
 	}
-	n := p.retained
-	p.wantRetained, p.retained = false, nil
-	if n == nil || c.dead || p.gone {
+	p.retained = nil
+	if r.latest == nil {
 		c.mu.Unlock()
 		return true
 	}
-	if !c.claims.MayReceive(n.User) || !c.valid(time.Now()) {
+	if !c.claims.MayReceive(r.latest.User) || !c.valid(time.Now()) {
 		c.endLocked(bridge.EndExpired)
 		c.mu.Unlock()
-		return true
+		return false
 	}
-	m := Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, Retain: true, SubID: p.sub.ID, Epoch: c.hub.o.Epoch()}
+	m := p.message(r.latest)
+	m.Retain = true
 	if m.QoS > 0 {
 		if c.inflight() == 0 {
 			c.since = time.Now()
 		}
-		m.PacketID = c.aux.take()
+		m.PacketID = c.aux.acquire()
 	}
+	p.state = sending
 	c.mu.Unlock()
 	return p.send([]Message{m})
 }

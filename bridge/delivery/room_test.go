@@ -191,7 +191,7 @@ func TestWhatWasSentAfterATakeoverElsewhereIsRepeatedWithDup(t *testing.T) {
 		w.notify("7", "a")
 		w.expect(l, "1")
 		late.Close()
-		if err := other.flush(context.Background(), false); err != nil {
+		if err := other.cursors.flush(context.Background(), false); err != nil {
 			t.Fatal(err)
 		}
 		c.Close()

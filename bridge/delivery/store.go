@@ -99,8 +99,9 @@ type Cluster interface {
 	Register(ctx context.Context, node string, opened, closed []bridge.Connection) error
 
 	// Poll returns the orders for node that were stored after since, and for safety
-	// some of before. They may be applied twice.
-	Poll(ctx context.Context, node string, since time.Time) (bridge.View, error)
+	// some of before: they may be applied twice. now is the database's clock, for the
+	// next poll.
+	Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error)
 
 	// Revocations returns at most limit of them, ordered by At, ID and User, which
 	// sort behind after; zero: from the start.

@@ -54,12 +54,12 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 		case !c.May(r.Filter):
 			errs[i] = fmt.Errorf("subscribe: %w", bridge.ErrForbidden)
 		case everyone:
-			errs[i] = c.subscribeEveryone(ctx, r, since)
+			errs[i] = c.subscribeFeed(ctx, r, since)
 		case u == c.device.User && c.persistent:
 			errs[i] = c.subscribeOwn(ctx, r, since)
 		default:
 			var s *subscribing
-			if s, errs[i] = c.attach(r, u, nil); errs[i] == nil {
+			if s, errs[i] = c.attach(r, u); errs[i] == nil {
 				s.err = &errs[i]
 				reads = append(reads, s)
 			}
@@ -97,10 +97,10 @@ func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index 
 	return distinct, index
 }
 
-// subscribing is a filter between the SUBSCRIBE and the database's response.
+// subscribing is a user's topic between the SUBSCRIBE and the database's response.
 type subscribing struct {
 	SubscribeRequest
-	pump    *pump
+	log     *userLog
 	existed bool // the connection was subscribed before
 	forgets int
 	err     *error
@@ -108,10 +108,7 @@ type subscribing struct {
 
 // find returns the pump of a filter; c.mu is held.
 func (c *Conn) find(filter string) *pump {
-	if c.own != nil && c.own.filter == filter {
-		return c.own
-	}
-	for _, p := range c.others {
+	for p := range c.pumps {
 		if p.filter == filter {
 			return p
 		}
@@ -119,66 +116,95 @@ func (c *Conn) find(filter string) *pump {
 	return nil
 }
 
-// errEnded is the error of a SUBSCRIBE whose connection ended meanwhile.
-var errEnded = fmt.Errorf("the connection ended: %w", bridge.ErrConflict)
+// newOwnLog returns the source of the own topic, with its pump.
+func (c *Conn) newOwnLog(filter string) *ownLog {
+	l := &ownLog{userLog: userLog{user: c.device.User}}
+	l.p = &pump{c: c, filter: filter, source: l}
+	return l
+}
 
-// attach finds or makes the pump of a filter, inactive while the database is
-// asked: a hint that comes meanwhile is noted, so nothing falls between the head
-// that is read and the first live message. stream is that of an operator's
-// wildcard subscription, nil for one user's topic. It fails with ErrTooMany, and
-// with ErrConflict on a connection that ended.
+// errEnded is the error of a SUBSCRIBE whose connection ended meanwhile.
+var errEnded = fmt.Errorf("subscribe: the connection ended: %w", bridge.ErrConflict)
+
+// attach finds or makes the pump of a user's topic. A new one is not granted while the
+// database is asked, but notes the hints that come meanwhile, so nothing falls between
+// the head that is read and the first live message. It fails as [Conn.enter] does.
+func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*subscribing, error) {
+	s := &subscribing{SubscribeRequest: r}
+	if s.log, s.forgets, s.existed = c.logOf(r.Filter); s.existed {
+		return s, nil
+	}
+	if u == c.device.User {
+		own := c.newOwnLog(r.Filter)
+		s.log = &own.userLog
+		return s, c.enter(own.p, own)
+	}
+	s.log = &userLog{user: u}
+	s.log.p = &pump{c: c, filter: r.Filter, source: s.log}
+	return s, c.enter(s.log.p, nil)
+}
+
+// logOf returns the log of a subscribed filter of one user, and its forgets.
+func (c *Conn) logOf(filter string) (l *userLog, forgets int, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.find(filter)
+	if p == nil || c.dead {
+		return nil, 0, false
+	}
+	switch of := p.source.(type) {
+	case *ownLog:
+		l = &of.userLog
+	case *userLog:
+		l = of
+	}
+	return l, l.forgets, true
+}
+
+// enter adds a new pump to c and to the hub; own is its source where that is the own
+// log. It fails with ErrTooMany, and with ErrConflict on a connection that ended.
 //
 // Close removes from the hub the pumps it finds. One that is registered after
-// Close looked would stay there for good, with its connection, so attach looks
+// Close looked would stay there for good, with its connection, so enter looks
 // again: whichever of the two comes last removes it.
-func (c *Conn) attach(r SubscribeRequest, u bridge.UserID, stream *stream) (s *subscribing, err error) {
+func (c *Conn) enter(p *pump, own *ownLog) error {
 	c.mu.Lock()
-	own := stream == nil && u == c.device.User
-	s = &subscribing{SubscribeRequest: r, pump: c.find(r.Filter)}
+	var err error
 	switch {
 	case c.dead:
 		err = errEnded
-	case s.pump != nil:
-		s.existed, s.forgets = true, s.pump.forgets
-	case !own && len(c.others) >= maxOthers:
-		err = bridge.ErrTooMany
+	case own != nil:
+		c.own = own
+	case len(c.others) >= maxOthers:
+		err = fmt.Errorf("subscribe: %w", bridge.ErrTooMany)
 	default:
-		s.pump = c.newPump(r.Filter, u)
-		s.pump.stream = stream
-		if own {
-			c.own = s.pump
-		} else {
-			c.others = append(slices.Clip(c.others), s.pump)
-		}
+		c.others = append(slices.Clip(c.others), p)
 	}
 	c.mu.Unlock()
-	if err == nil && !s.existed {
-		c.hub.add(s.pump)
-		c.mu.Lock()
-		if c.closed {
-			err = errEnded
-		}
-		c.mu.Unlock()
-		if err != nil {
-			c.hub.drop(s.pump)
-		}
-	}
 	if err != nil {
-		return nil, fmt.Errorf("subscribe: %w", err)
+		return err
 	}
-	return s, nil
+	p.source.enter(c.hub)
+	c.mu.Lock()
+	ended := c.closed
+	c.mu.Unlock()
+	if ended {
+		p.source.leave(c.hub)
+		return errEnded
+	}
+	return nil
 }
 
 // undo takes a subscription back that the database did not take.
 func (c *Conn) undo(s *subscribing) {
 	if !s.existed {
-		c.detach(s.pump)
+		c.detach(s.log.p)
 	}
 }
 
 // subscribeOwn stores the subscription of a persistent device to its own topic.
 func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *bridge.Seq) error {
-	s, err := c.attach(r, c.device.User, nil)
+	s, err := c.attach(r, c.device.User)
 	if err != nil {
 		return err
 	}
@@ -186,7 +212,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 		// The cursor goes back: nothing that was acknowledged before may be
 		// written after.
 		var release func()
-		release, err = c.holdCursor(ctx)
+		release, err = c.freezeCursor(ctx)
 		defer release()
 	}
 	var start bridge.Start
@@ -222,16 +248,16 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *br
 	}
 	users := make([]bridge.UserID, len(all))
 	for i, s := range all {
-		users[i] = s.pump.user
+		users[i] = s.log.user
 	}
 	starts, err := c.hub.o.Log.Starts(ctx, users, since, c.hub.o.ReplayCap)
 	for _, s := range all {
 		if err != nil {
 			c.undo(s)
-			*s.err = fmt.Errorf("subscribe to %s: %w", s.pump.user, err)
+			*s.err = fmt.Errorf("subscribe to %s: %w", s.log.user, err)
 			continue
 		}
-		c.begin(s, starts[s.pump.user], since)
+		c.begin(s, starts[s.log.user], since)
 	}
 }
 
@@ -239,51 +265,46 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *br
 func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := s.pump
-	own := p == c.own
-	if own {
-		c.held = false
+	own := c.own
+	if own != nil && own.p != s.log.p {
+		own = nil
+	}
+	if own != nil {
+		c.frozen = false
 	}
 	if since != nil || !s.existed {
-		p.pos = start.After
-		if own {
-			p.dupUpTo = max(p.dupUpTo, p.sent)
-			c.leaveOpen(p)
+		if own != nil {
+			own.dupUpTo = max(own.dupUpTo, own.sent)
+			c.leaveOpen(own)
 			c.acked = start.After
 		}
-		if own && since != nil && start.After > *since {
+		s.log.restart(start.After, start.After < start.Last)
+		if own != nil && since != nil && start.After > *since {
 			c.jumped(start.After)
 		}
-		p.restart(start.After < start.Last)
 	}
-	p.adopt(s.SubscribeRequest, s.existed, since == nil, start.Latest, s.forgets)
+	s.log.p.adopt(s, since == nil, start.Latest)
 }
 
-// leaveOpen empties p's window, whose messages the device has yet to acknowledge:
-// they keep their packet ids and their room (MQTT 5 [MQTT-3.3.4-9], [MQTT-3.10.4-3]).
-// A replay that comes to one of them waits for its acknowledgement before it sends
-// it again: on one connection nothing may be resent ([MQTT-4.4.0-1]). c.mu is held.
-func (c *Conn) leaveOpen(p *pump) {
-	c.left.seqs = slices.Concat(c.left.seqs, p.win.seqs)
-	p.win.seqs = nil
+// leaveOpen empties the window of the own log, whose messages the device has yet to
+// acknowledge: they keep their packet ids and their room (MQTT 5 [MQTT-3.3.4-9],
+// [MQTT-3.10.4-3]). A replay that comes to one of them waits for its acknowledgement
+// before it sends it again: on one connection nothing may be resent ([MQTT-4.4.0-1]).
+// c.mu is held.
+func (c *Conn) leaveOpen(own *ownLog) {
+	c.left.seqs = slices.Concat(c.left.seqs, own.win.seqs)
+	own.win.seqs = nil
 }
 
-// restart forgets what hints carried for another position: it is to be read from
-// the log. c.mu is held.
-func (p *pump) restart(behind bool) {
-	p.behind = p.behind || len(p.cache) > 0 || behind
-	p.cache, p.held = nil, false
-}
-
-// adopt takes over what a SUBSCRIBE asked for; c.mu is held.
-func (p *pump) adopt(r SubscribeRequest, existed, retained bool, latest *bridge.Notification, forgets int) {
-	p.sub = r.Subscription
-	p.active = false // subscribed again: what it asks for waits for this SUBACK, too
-	due := r.RetainHandling == 0 || r.RetainHandling == 1 && !existed
+// adopt takes over what a SUBSCRIBE asked for, until [Conn.Activate]; c.mu is held.
+func (p *pump) adopt(s *subscribing, retained bool, latest *bridge.Notification) {
+	p.sub = s.Subscription
+	p.granted = false // subscribed again: what it asks for waits for this SUBACK, too
+	due := s.RetainHandling == 0 || s.RetainHandling == 1 && !s.existed
 	if retained && due && latest != nil {
-		p.wantRetained, p.retained, p.retainedAt = true, latest, time.Time{}
-		if p.forgets == forgets { // else it is read again: it may be deleted
-			p.retainedAt = time.Now()
+		p.retained = &retainedCopy{log: s.log, latest: latest}
+		if s.log.forgets == s.forgets { // else it is read again: it may be deleted
+			p.retained.at = time.Now()
 		}
 	}
 }
@@ -294,8 +315,8 @@ func (c *Conn) Activate(filter string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.find(filter); p != nil {
-		p.active = true
-		p.start()
+		p.granted = true
+		p.wake()
 	}
 }
 
@@ -303,7 +324,7 @@ func (c *Conn) Activate(filter string) {
 func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, err error) {
 	c.mu.Lock()
 	p := c.find(filter)
-	own := p != nil && p.isOwn()
+	own := p != nil && c.isOwn(p)
 	c.mu.Unlock()
 	if p == nil {
 		return false, nil
@@ -320,32 +341,32 @@ func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, er
 // detach removes p from its connection and the hub.
 func (c *Conn) detach(p *pump) {
 	c.mu.Lock()
-	p.gone = true
-	if c.own == p {
-		c.leaveOpen(p)
+	p.state = closed
+	if c.isOwn(p) {
+		c.leaveOpen(c.own)
 		c.own = nil
 	} else {
 		c.others = without(c.others, p)
 	}
 	c.progress()
 	c.mu.Unlock()
-	c.hub.drop(p)
+	p.source.leave(c.hub)
 }
 
-// add makes p known to the hub.
-func (h *Hub) add(p *pump) {
-	if p.stream != nil {
-		h.streams.add(p)
-		return
+// subscribeFeed subscribes an operator to all users' topics.
+func (c *Conn) subscribeFeed(ctx context.Context, r SubscribeRequest, since *bridge.Seq) error {
+	c.mu.Lock()
+	former := c.find(r.Filter)
+	c.mu.Unlock()
+	pos, err := c.hub.o.Feed.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("subscribe to everyone: %w", err)
 	}
-	h.change(p.user, func(e *entry) { e.pumps = append(slices.Clip(e.pumps), p) })
-}
-
-// drop makes the hub forget p.
-func (h *Hub) drop(p *pump) {
-	if p.stream != nil {
-		h.streams.remove(p)
-		return
+	if former != nil { // starts over, as MQTT 5 §3.8.4 replaces the subscription
+		c.detach(former)
 	}
-	h.change(p.user, func(e *entry) { e.pumps = without(e.pumps, p) })
+	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && former == nil)
+	f := &feed{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot, behind: true}
+	f.p = &pump{c: c, filter: r.Filter, source: f, sub: r.Subscription}
+	return c.enter(f.p, nil)
 }

@@ -112,7 +112,7 @@ func (w *world) known() (n int) {
 		n += len(s.users)
 		s.mu.Unlock()
 	}
-	return n + int(w.hub.streams.n.Load())
+	return n + int(w.hub.feeds.n.Load())
 }
 
 // A device that subscribes and is taken over at the same moment, as often as it
@@ -165,7 +165,7 @@ func TestErasingAUserStartsItsTopicOver(t *testing.T) {
 					w.notify("8", "new")
 				}
 				c.all(w.expect(l, tt.sent))
-				p.set(false, bridge.View{Orders: []bridge.Order{{User: "8", Before: 99, Reason: bridge.EndErased}}}) // at every poll from now on
+				p.set(false, bridge.Order{User: "8", Before: 99, Reason: bridge.EndErased}) // at every poll from now on
 				w.hub.Hint(bridge.Hint{Type: bridge.HintEnd, User: "8"})
 				c.all(w.expect(l, tt.then))
 				time.Sleep(5 * pollEvery)

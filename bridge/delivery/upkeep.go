@@ -15,40 +15,21 @@ import (
 // Options.Query.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flusher, h.sweeper, h.beater, h.watcher, h.poller, h.registrar, h.pruner} {
+	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.watch, h.pruneRegularly,
+		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
 	defer cancel()
-	err := h.flush(last, false)
+	err := h.cursors.flush(last, false)
 	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
 	defer cancel()
 	return errors.Join(err, h.o.Cluster.Leave(last, h.o.Node))
 }
 
-// beatEvery is how often a node says that it lives; see NodeTimeout.
-const beatEvery = 4 * time.Second
-
-func (h *Hub) beater(ctx context.Context) {
-	last := time.Now() // begin of the last beat that was stored: it may be that old
-	h.every(ctx, beatEvery, func() {
-		begun := time.Now()
-		q, cancel := context.WithTimeout(ctx, h.o.Query)
-		defer cancel()
-		if err := h.o.Cluster.Beat(q, h.o.Node, h.Figures()); err != nil && ctx.Err() == nil {
-			h.o.Logger.Warn("the beat waits for the database", "error", err)
-		} else if err == nil {
-			if time.Since(last) > bridge.NodeTimeout { // taken for dead
-				h.roll.again()
-			}
-			last = begun
-		}
-	})
-}
-
 // every calls f at once and then each d until ctx ends.
-func (h *Hub) every(ctx context.Context, d time.Duration, f func()) {
+func every(ctx context.Context, d time.Duration, f func()) {
 	t := time.NewTicker(d)
 	defer t.Stop()
 	for {
@@ -61,13 +42,15 @@ func (h *Hub) every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
+func (h *Hub) flushCursors(ctx context.Context) { h.cursors.run(ctx, h.o.Flush) }
+
 // sweepStep is how many notifications a step of the sweep reads at most.
 const sweepStep = 5000
 
-// sweeper repairs lost hints: it asks which users' logs grew since it last
+// sweepRegularly repairs lost hints: it asks which users' logs grew since it last
 // looked, and wakes them. After a failed read it looks again soon, and then wakes the
 // pumps that wait for the database.
-func (h *Hub) sweeper(ctx context.Context) {
+func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
 	defer retry.Stop()
@@ -119,25 +102,26 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 	return next, more, nil
 }
 
-// wakeAll starts the pumps that are behind; with force, every one.
-func (h *Hub) wakeAll(force bool) {
+// wakeAll wakes every pump that has something to send; with reload, every pump reads
+// its log.
+func (h *Hub) wakeAll(reload bool) {
 	h.each(func(c *Conn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		for _, p := range append(c.others[:len(c.others):len(c.others)], c.own) {
-			if p != nil {
-				p.behind = p.behind || force
-				p.start()
+		for p := range c.pumps {
+			if reload {
+				p.source.reload()
 			}
+			p.wake()
 		}
 	})
 }
 
-// watcher ends connections that are silent past the acknowledgement deadline or
+// watch ends connections that are silent past the acknowledgement deadline or
 // whose token has expired or has lost its key. One pass over all, a few times a deadline, is cheaper
 // than a timer a connection.
-func (h *Hub) watcher(ctx context.Context) {
-	h.every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
+func (h *Hub) watch(ctx context.Context) {
+	every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
 		now := time.Now()
 		h.each(func(c *Conn) {
 			c.mu.Lock()

@@ -80,9 +80,9 @@ type aux struct {
 	inflight []uint16
 }
 
-// take allocates an id. The table never holds more than the device's window, so
+// acquire allocates an id. The table never holds more than the device's window, so
 // one is always free.
-func (a *aux) take() uint16 {
+func (a *aux) acquire() uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
 		a.next = uint16((int(a.next) + 1) % auxIDs)

@@ -15,7 +15,7 @@ import (
 type peers struct {
 	lone
 	mu     sync.Mutex
-	view   bridge.View
+	orders []bridge.Order
 	away   bool
 	pace   time.Duration // how long a call takes
 	taken  []bridge.Revocation
@@ -23,14 +23,14 @@ type peers struct {
 	closed []bridge.Connection
 }
 
-func (p *peers) Poll(context.Context, string, time.Time) (bridge.View, error) {
+func (p *peers) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
 	p.wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away {
-		return bridge.View{}, bridge.ErrUnavailable
+		return nil, time.Time{}, bridge.ErrUnavailable
 	}
-	return p.view, nil
+	return p.orders, time.Time{}, nil
 }
 
 func (p *peers) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
@@ -81,13 +81,13 @@ func (p *peers) wait() {
 	time.Sleep(pace)
 }
 
-func (p *peers) set(away bool, v bridge.View) {
+func (p *peers) set(away bool, orders ...bridge.Order) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.away, p.view = away, v
+	p.away, p.orders = away, orders
 }
 
-func (p *peers) rolls() (opened, closed int) {
+func (p *peers) registrations() (opened, closed int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.opened), len(p.closed)
@@ -117,7 +117,7 @@ func TestOrdersEndConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inCluster(t, func(w *world, p *peers) {
 				_, l, _ := w.connect(persistent("7"))
-				p.set(false, bridge.View{Orders: []bridge.Order{tt.order}})
+				p.set(false, tt.order)
 				time.Sleep(2 * pollEvery)
 				synctest.Wait()
 				if got := l.reasons(); !slices.Equal(got, tt.want) {
@@ -165,7 +165,7 @@ func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
 func TestAHintMakesTheNodePollAtOnce(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		_, l, _ := w.connect(persistent("7"))
-		p.set(false, bridge.View{Orders: []bridge.Order{{User: "7", Before: 99, Reason: bridge.EndAdmin}}})
+		p.set(false, bridge.Order{User: "7", Before: 99, Reason: bridge.EndAdmin})
 		w.hub.Hint(bridge.Hint{Type: bridge.HintEnd, User: "7"})
 		synctest.Wait()
 		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndAdmin}) {
@@ -181,7 +181,7 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 		op, seen, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
 			Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status", RetainHandling: 2})
-		p.set(true, bridge.View{})
+		p.set(true)
 		time.Sleep(viewLife + time.Second)
 		w.notify("7", "a")
 		w.expect(l, "")
@@ -189,7 +189,7 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 		if w.hub.Ready() == nil {
 			t.Error("ready on a stale view")
 		}
-		p.set(false, bridge.View{})
+		p.set(false)
 		time.Sleep(pollEvery)
 		w.expect(l, "1")
 		w.expect(seen, "1")
@@ -199,12 +199,12 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		c, _, _ := w.connect(persistent("7"))
-		p.set(true, bridge.View{}) // what cannot be written waits
+		p.set(true) // what cannot be written waits
 		time.Sleep(2 * registerEvery)
-		p.set(false, bridge.View{})
+		p.set(false)
 		time.Sleep(registerEvery)
 		synctest.Wait()
-		if o, x := p.rolls(); o != 1 || x != 0 {
+		if o, x := p.registrations(); o != 1 || x != 0 {
 			t.Fatalf("%d opened, %d closed", o, x)
 		}
 		c.Close()
@@ -212,7 +212,7 @@ func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 		brief.Close()
 		time.Sleep(registerEvery)
 		synctest.Wait()
-		if o, x := p.rolls(); o != 1 || x != 1 {
+		if o, x := p.registrations(); o != 1 || x != 1 {
 			t.Fatalf("%d opened, %d closed after the end", o, x)
 		}
 	})
@@ -222,12 +222,12 @@ func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		w.connect(persistent("7"))
 		time.Sleep(2 * registerEvery)
-		p.set(true, bridge.View{})
+		p.set(true)
 		time.Sleep(bridge.NodeTimeout + beatEvery)
-		p.set(false, bridge.View{})
+		p.set(false)
 		time.Sleep(2 * beatEvery)
 		synctest.Wait()
-		if o, _ := p.rolls(); o != 2 {
+		if o, _ := p.registrations(); o != 2 {
 			t.Errorf("registered %d times, want it twice", o)
 		}
 	})
@@ -243,12 +243,12 @@ func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status"})
 		synctest.Wait()
 		w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-		time.Sleep(2 * streamLook)
+		time.Sleep(2 * feedLook)
 		_, err := w.log.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{{User: "7", Title: "a", Message: "a"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * streamLook)
+		time.Sleep(2 * feedLook)
 		w.expect(l, "1")
 	})
 }
@@ -294,9 +294,9 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 		w := newWorld(t, Options{Cluster: p, Sweep: 5300 * time.Millisecond})
 		c, l, _ := w.connect(persistent("7"))
 		w.subscribe(c, qos1)
-		p.set(true, bridge.View{}) // the poll at 2 s fails
+		p.set(true) // the poll at 2 s fails
 		time.Sleep(3 * time.Second)
-		p.set(false, bridge.View{})
+		p.set(false)
 		p.setPace(1500 * time.Millisecond) // that at 4 s ends at 5.5 s
 		time.Sleep(2200 * time.Millisecond)
 		w.notify("7", "a")
@@ -317,13 +317,13 @@ func TestANodeRegistersAgainAfterABeatThatWasAnsweredLate(t *testing.T) {
 		time.Sleep(2 * registerEvery)
 		p.setPace(1900 * time.Millisecond)
 		time.Sleep(2 * beatEvery) // beats at 4 s and at 8 s
-		p.set(true, bridge.View{})
+		p.set(true)
 		time.Sleep(9 * time.Second)
-		p.set(false, bridge.View{}) // the next beat is at 20 s, 12 s after the begin of the last
+		p.set(false) // the next beat is at 20 s, 12 s after the begin of the last
 		p.setPace(1 * time.Millisecond)
 		time.Sleep(beatEvery + 2*registerEvery)
 		synctest.Wait()
-		if o, _ := p.rolls(); o != 2 {
+		if o, _ := p.registrations(); o != 2 {
 			t.Errorf("registered %d times, want it twice", o)
 		}
 	})

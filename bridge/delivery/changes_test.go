@@ -77,7 +77,7 @@ func TestAFailedRegistrationContinuesWhereItStopped(t *testing.T) {
 		if calls, listed := l.seen(); len(calls) != 4 || listed != 30 {
 			t.Fatalf("calls %v, %d listed; want the first three steps", calls, listed)
 		}
-		w.hub.roll.again() // taken for dead meanwhile: all of them, in steps
+		w.hub.node.changes.registerAll() // taken for dead meanwhile: all of them, in steps
 		l.mu.Lock()
 		clear(l.list)
 		l.fail = map[int]bool{9: true}

@@ -12,22 +12,22 @@ import (
 // registerEvery is how often a node registers what opened and closed on it.
 const registerEvery = time.Second
 
-// roll is what changed among this node's connections since it was last
+// connectionChanges are the connections that opened and closed here since they were last
 // registered.
-type roll struct {
+type connectionChanges struct {
 	mu     sync.Mutex
 	opened map[*Conn]struct{}
 	closed []bridge.Connection
 	all    bool // the others may have forgotten this node: register everything
 }
 
-// entered is what the roll knows of a connection, under its lock.
-type entered struct {
+// registered is what connectionChanges know of a connection, under their lock.
+type registered struct {
 	asked  bool // a call to register it was made: it may be registered, also where the call failed
 	closed bool
 }
 
-func (r *roll) open(c *Conn) {
+func (r *connectionChanges) open(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.enter(c)
@@ -35,8 +35,8 @@ func (r *roll) open(c *Conn) {
 
 // enter notes that c is to be registered, unless it closed meanwhile: what
 // closed is never registered again, as nothing would remove it.
-func (r *roll) enter(c *Conn) {
-	if c.entered.closed {
+func (r *connectionChanges) enter(c *Conn) {
+	if c.registered.closed {
 		return
 	}
 	if r.opened == nil {
@@ -45,25 +45,26 @@ func (r *roll) enter(c *Conn) {
 	r.opened[c] = struct{}{}
 }
 
-func (r *roll) close(c *Conn) {
+func (r *connectionChanges) close(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.entered.closed = true
+	c.registered.closed = true
 	delete(r.opened, c)
-	if c.entered.asked { // else no node ever heard of it
+	if c.registered.asked { // else no node ever heard of it
 		r.closed = append(r.closed, c.info())
 	}
 }
 
-func (r *roll) again() {
+// registerAll has every connection registered again.
+func (r *connectionChanges) registerAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = true
 }
 
-// take removes at most limit of what opened and limit of what closed, so that
+// drain removes at most limit of what opened and limit of what closed, so that
 // neither waits for the other; more reports whether something is left.
-func (r *roll) take(limit int) (opened []*Conn, closed []bridge.Connection, more bool) {
+func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Connection, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for c := range r.opened {
@@ -72,7 +73,7 @@ func (r *roll) take(limit int) (opened []*Conn, closed []bridge.Connection, more
 		}
 		opened = append(opened, c)
 		delete(r.opened, c)
-		c.entered.asked = true
+		c.registered.asked = true
 	}
 	n := min(limit, len(r.closed))
 	if closed = r.closed[:n:n]; n == len(r.closed) {
@@ -83,8 +84,8 @@ func (r *roll) take(limit int) (opened []*Conn, closed []bridge.Connection, more
 	return opened, closed, len(r.opened)+len(r.closed) > 0
 }
 
-// giveBack undoes take, after a call that failed.
-func (r *roll) giveBack(opened []*Conn, closed []bridge.Connection) {
+// giveBack undoes drain, after a call that failed.
+func (r *connectionChanges) giveBack(opened []*Conn, closed []bridge.Connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range opened {
@@ -93,18 +94,18 @@ func (r *roll) giveBack(opened []*Conn, closed []bridge.Connection) {
 	r.closed = append(closed, r.closed...)
 }
 
-// register tells the cluster which connections opened and closed here, one step of
+// register stores in the cluster which connections opened and closed here, one step of
 // it. A step that fails is repeated by the next call; those before it count.
-func (h *Hub) register(ctx context.Context) (more bool, err error) {
-	r := &h.roll
+func (n *node) register(ctx context.Context) (more bool, err error) {
+	r, o := &n.changes, &n.hub.o
 	r.mu.Lock()
 	all := r.all
 	r.all = false
 	r.mu.Unlock()
 	if all {
-		h.each(r.open)
+		n.hub.each(r.open)
 	}
-	opened, closed, more := r.take(h.o.Step)
+	opened, closed, more := r.drain(o.Step)
 	if len(opened)+len(closed) == 0 {
 		return false, nil
 	}
@@ -112,21 +113,22 @@ func (h *Hub) register(ctx context.Context) (more bool, err error) {
 	for i, c := range opened {
 		list[i] = c.info()
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
+	ctx, cancel := context.WithTimeout(ctx, o.Query)
 	defer cancel()
-	if err := h.o.Cluster.Register(ctx, h.o.Node, list, closed); err != nil {
+	if err := o.Cluster.Register(ctx, o.Node, list, closed); err != nil {
 		r.giveBack(opened, closed)
 		return false, fmt.Errorf("register %d connections that opened and %d that closed: %w", len(opened), len(closed), err)
 	}
 	return more, nil
 }
 
-func (h *Hub) registrar(ctx context.Context) {
-	h.every(ctx, registerEvery, func() {
+// registerRegularly registers all changes every registerEvery until ctx ends.
+func (n *node) registerRegularly(ctx context.Context) {
+	every(ctx, registerEvery, func() {
 		for more := true; more && ctx.Err() == nil; {
 			var err error
-			if more, err = h.register(ctx); err != nil && ctx.Err() == nil {
-				h.o.Logger.Warn("the list of connections waits for the database", "error", err)
+			if more, err = n.register(ctx); err != nil && ctx.Err() == nil {
+				n.hub.o.Logger.Warn("the list of connections waits for the database", "error", err)
 			}
 		}
 	})
