@@ -13,7 +13,7 @@ import (
 )
 
 func TestOperatorsSeeWhoIsConnected(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		e.call("GET /admin/connections", admin, "").want(http.StatusOK).equal(`[]`)
 		if err := e.db.Beat(t.Context(), "n1", bridge.Figures{Connections: 3, Sent: 20, Acked: 19, Reads: 4, Oversize: 1}); err != nil {
@@ -71,7 +71,7 @@ type statsFields struct {
 }
 
 func TestOperatorsEndConnectionsAndRevoke(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		if err := e.db.Beat(t.Context(), "n1", bridge.Figures{}); err != nil {
 			t.Fatal(err)
@@ -119,7 +119,7 @@ type revocationFields struct {
 }
 
 func TestAnErasedUserLeavesNothing(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin, user := tokenFor(t, "root", "admin"), tokenFor(t, "42")
 		e.notify("42", "t")
 		e.notify("43", "t")
@@ -135,7 +135,7 @@ func TestAnErasedUserLeavesNothing(t *testing.T) {
 }
 
 func TestDeliveriesNameTheDevices(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		reader := tokenFor(t, "r", "notifications:read")
 		e.notify("42", "before either")
 		generations := map[string]int64{}

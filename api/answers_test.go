@@ -146,7 +146,7 @@ func record(a answered) string {
 // What clients rely on may not change with the machinery below it: the golden file
 // was recorded before operations were registered with huma.
 func TestEveryAnswerStaysAsRecorded(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	raw := map[string]string{"5 own": tokenFor(t, "7"), "6 no token": ""}
 	admin := tokenFor(t, "7", "admin")
 	var out bytes.Buffer

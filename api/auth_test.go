@@ -45,7 +45,7 @@ var rights = map[string]string{
 }
 
 func TestEveryCallAsksForItsScope(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	scopes := []string{"", "notifications:read", "notifications:write", "reports:write", "admin"}
 	for at, needs := range rights {
 		if needs == "open" {
@@ -106,7 +106,7 @@ func TestTheTokenIsCheckedBeforeTheBodyIsLookedAt(t *testing.T) {
 }
 
 func TestATokenIsReadFromTheHeaderOnly(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	raw := tokenFor(t, "1")
 	for _, query := range []string{"token", "access_token", "jwt", "auth"} {
 		e.call("GET /notifications?"+query+"="+raw, "", "").problem(http.StatusUnauthorized)
@@ -138,7 +138,7 @@ func TestARefusedTokenIsToldWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEdge(t, sqlite(t), func(o *Options) { o.Verifier = v })
+	e := newHarness(t, sqlite(t), func(o *Options) { o.Verifier = v })
 	raw := tokenFor(t, "1")
 	refused := func(want string) {
 		t.Helper()

@@ -8,7 +8,7 @@ import (
 
 // The mark is invisible in every editor: an error that names "byte 0" does not help.
 func TestABodyWithAByteOrderMarkIsRefusedByName(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	draft := `{"created_by":1,"title":"t","message":"m"}`
 	for name, body := range map[string]string{
 		"UTF-8":               "\xef\xbb\xbf" + draft,

@@ -21,7 +21,7 @@ import (
 // Bodies within the size limits that cost a careless reader far more than their
 // size: each is refused, quickly, and for little memory.
 func TestJSONBombs(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	service := tokenFor(t, "s", "notifications:write", "reports:write")
 	n := MaxBody - 100
 	for name, tt := range map[string]struct {

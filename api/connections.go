@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // Connections bounds the sockets of an HTTP server: each costs a file descriptor
@@ -17,7 +17,7 @@ import (
 type Connections struct {
 	Max        int                // in all; 0 means 16384
 	PerAddress int                // from one address (of IPv6: one /64); 0 means 4096
-	Trusted    bridge.Proxies     // are held to Max only: they stand for many
+	Trusted    edge.Proxies       // are held to Max only: they stand for many
 	Limited    func(limit string) // is told LimitHTTPConnections; nil: nobody
 }
 
@@ -40,12 +40,9 @@ type turnstile struct {
 // turn hears of every change of a connection: net/http tells of a new one once, and
 // once of its end.
 func (t *turnstile) turn(nc net.Conn, state http.ConnState) {
-	var host netip.Addr
-	if p, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-		host = p.Addr().Unmap()
-	}
+	host := edge.ParseRemote(nc.RemoteAddr().String())
 	counted := !t.c.Trusted.Trusts(host)
-	host = hostOf(host)
+	host = edge.Host(host)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch state {

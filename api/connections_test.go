@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestSocketsPastTheBoundAreClosedAndPlacesComeBack(t *testing.T) {
-	loopback, err := bridge.ParseProxies([]string{"127.0.0.1"})
+	loopback, err := edge.ParseProxies([]string{"127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}

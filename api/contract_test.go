@@ -11,7 +11,7 @@ import (
 const createdFormat = `{"message":"Notificación creada correctamente","id":1,"seq":1}`
 
 func TestANotificationIsCreatedListedReadAndDeleted(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		service, user := tokenFor(t, "service", "notifications:write"), tokenFor(t, "42")
 		e.call("POST /notifications", service,
 			`{"title":"Hola","message":"¿Qué tal?","created_by":42,"data":{"a": [1, 2.50]}}`).want(http.StatusCreated).equal(createdFormat)
@@ -47,14 +47,14 @@ func TestANotificationIsCreatedListedReadAndDeleted(t *testing.T) {
 }
 
 func TestAnEmptyInboxIsAnEmptyArray(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		e.call("GET /notifications", tokenFor(t, "nobody"), "").want(http.StatusOK).equal(`[]`)
 		e.call("GET /reports", tokenFor(t, "nobody"), "").want(http.StatusOK).equal(`[]`)
 	})
 }
 
 func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "service", "notifications:write")
 		e.call("POST /notifications/batch", service,
 			`{"notifications":[{"title":"a","message":"m","created_by":1},{"title":"b","message":"m","created_by":"bob"},{"title":"c","message":"m","created_by":1}]}`).
@@ -70,7 +70,7 @@ func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
 }
 
 func TestMuteHidesAndUnmuteShows(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		user := tokenFor(t, "9")
 		e.call("GET /settings", user, "").want(http.StatusOK).equal(`{"is_review_enabled":1}`)
 		e.notify("9", "before")
@@ -89,7 +89,7 @@ func TestMuteHidesAndUnmuteShows(t *testing.T) {
 }
 
 func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		moderator, owner, stranger := tokenFor(t, "m", "reports:write"), tokenFor(t, "5"), tokenFor(t, "6")
 		created := e.call("POST /reports", moderator, `{"id":2,"title":"Página de phishing detectada","created_by":5}`).want(http.StatusCreated).equal(`{"reportId":2}`)
 		if got := created.Header().Get("Location"); got != "reports/2" {
@@ -161,7 +161,7 @@ type itemFields struct {
 }
 
 func TestStrangersFindNothing(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		n := e.notify("1", "mine")
 		stranger := tokenFor(t, "2")
 		for _, at := range []string{"POST /notifications/1/read", "DELETE /notifications/1", "DELETE /notifications/77"} {

@@ -10,7 +10,7 @@ import (
 
 // One table for every way in, see db's test of the same cases.
 func TestTheAPITakesWhatTheSQLDoorTakes(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "s", "notifications:write")
 		for name, c := range drafttest.Cases() {
 			body := map[string]any{"created_by": c.User, "title": c.Title, "message": c.Message, "kind": c.Kind}

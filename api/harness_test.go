@@ -16,8 +16,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// edge is the API over the real service and a real database.
-type edge struct {
+// harness is the API over the real service and a real database.
+type harness struct {
 	t       *testing.T
 	handler http.Handler
 	db      *db.DB
@@ -25,15 +25,15 @@ type edge struct {
 }
 
 // each runs f on every database.
-func each(t *testing.T, f func(t *testing.T, e *edge)) {
+func each(t *testing.T, f func(t *testing.T, e *harness)) {
 	t.Helper()
-	t.Run("SQLite", func(t *testing.T) { f(t, newEdge(t, sqlite(t))) })
-	t.Run("Postgres", func(t *testing.T) { f(t, newEdge(t, testserver.Postgres(t))) })
+	t.Run("SQLite", func(t *testing.T) { f(t, newHarness(t, sqlite(t))) })
+	t.Run("Postgres", func(t *testing.T) { f(t, newHarness(t, testserver.Postgres(t))) })
 }
 
 func sqlite(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "falcon.db") }
 
-func newEdge(t *testing.T, url string, change ...func(*Options)) *edge {
+func newHarness(t *testing.T, url string, change ...func(*Options)) *harness {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	d, err := db.Open(t.Context(), db.Options{URL: url, Logger: quiet})
@@ -49,7 +49,7 @@ func newEdge(t *testing.T, url string, change ...func(*Options)) *edge {
 		t.Fatalf("migrate: %v", err)
 	}
 	hub := delivery.NewHub(delivery.Options{Log: d, Sessions: d, Feed: d, Cluster: d, Bus: silentBus{}, Epoch: d.Epoch, Logger: quiet})
-	e := &edge{t: t, db: d, service: bridge.NewService(bridge.ServiceOptions{
+	e := &harness{t: t, db: d, service: bridge.NewService(bridge.ServiceOptions{
 		Log: d, History: d, Reports: d, Cluster: d, Hub: hub, Bus: silentBus{},
 	})}
 	o := Options{Service: e.service, Verifier: testVerifier(t), Logger: quiet, Version: "test"}
@@ -70,7 +70,7 @@ type answered struct {
 
 // call sends a request; headers come in pairs. An empty raw token sends none, an
 // empty body none.
-func (e *edge) call(at, raw, body string, headers ...string) answered {
+func (e *harness) call(at, raw, body string, headers ...string) answered {
 	e.t.Helper()
 	method, path, _ := strings.Cut(at, " ")
 	var b io.Reader
@@ -135,7 +135,7 @@ func (a answered) equal(body string) answered {
 }
 
 // notify creates a notification for u.
-func (e *edge) notify(u bridge.UserID, title string) createdBody {
+func (e *harness) notify(u bridge.UserID, title string) createdBody {
 	e.t.Helper()
 	user, err := json.Marshal(u)
 	if err != nil {

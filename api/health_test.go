@@ -17,7 +17,7 @@ import (
 func TestAFloodOfReadinessProbesAsksTheDatabaseOnce(t *testing.T) {
 	var asked atomic.Int64
 	var away atomic.Bool
-	e := newEdge(t, sqlite(t), func(o *Options) {
+	e := newHarness(t, sqlite(t), func(o *Options) {
 		o.Ready = func(context.Context) error {
 			asked.Add(1)
 			if away.Load() {
@@ -78,7 +78,7 @@ func TestOneQuestionAtATimeOutlivesWhoAsked(t *testing.T) {
 
 // What needs no token is held to the address's limit, too; probes apart.
 func TestOpenRoutesAreHeldToTheLimitOfTheAddress(t *testing.T) {
-	e := newEdge(t, sqlite(t), func(o *Options) {
+	e := newHarness(t, sqlite(t), func(o *Options) {
 		o.RequestRatePerAddress = 3
 		o.Pages = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	})

@@ -34,7 +34,7 @@ func post(t *testing.T, addr, path, token string, length int, part string) net.C
 // Two hundred requests announce 4 MiB each, and send a handful.
 func TestAnnouncedLengthsThatNeverComeCostNothing(t *testing.T) {
 	arrived := make(chan struct{}, 200)
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = &told{ReadCloser: r.Body, after: 1, tell: arrived}
 		e.handler.ServeHTTP(w, r)
@@ -78,7 +78,7 @@ func (b *told) Read(p []byte) (int, error) {
 }
 
 func TestBodiesInFlightAreBoundedAndSmallOnesStillPass(t *testing.T) {
-	e := newEdge(t, sqlite(t), func(o *Options) { o.MaxBodies = 70 << 10 })
+	e := newHarness(t, sqlite(t), func(o *Options) { o.MaxBodies = 70 << 10 })
 	reading := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = &told{ReadCloser: r.Body, after: 33 << 10, tell: reading}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestAnIdempotencyKeyRepeatsTheAnswer(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "service", "notifications:write")
 		const body = `{"title":"t","message":"m","created_by":1}`
 		first := e.call("POST /notifications", service, body, "Idempotency-Key", "k1").want(http.StatusCreated)
@@ -41,7 +41,7 @@ func TestAnIdempotencyKeyRepeatsTheAnswer(t *testing.T) {
 }
 
 func TestABadIdempotencyKeyIsRefused(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	service := tokenFor(t, "service", "notifications:write")
 	const body = `{"title":"t","message":"m","created_by":1}`
 	for name, key := range map[string]string{"empty": "", "blank inside": "a b", "not ASCII": "clé", "too long": strings.Repeat("k", 256), "control": "a\tb"} {

@@ -157,7 +157,7 @@ var badOthers = map[string]bad{
 }
 
 func TestBadInputGetsItsStatusAndNamesTheField(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "1", "admin")
 		e.notify("1", "stays")
 		for _, table := range []map[string]bad{badDrafts, badOthers} {
@@ -182,7 +182,7 @@ func TestBadInputGetsItsStatusAndNamesTheField(t *testing.T) {
 }
 
 func TestEveryFaultIsNamedAtOnceAndBounded(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	service := tokenFor(t, "s", "notifications:write")
 	p := e.call("POST /notifications", service, `{"title":"","message":"","created_by":"#","kind":"x"}`).problem(http.StatusUnprocessableEntity)
 	if len(p.Errors) != 4 {
@@ -195,7 +195,7 @@ func TestEveryFaultIsNamedAtOnceAndBounded(t *testing.T) {
 }
 
 func TestErrorsNeverEchoWhatWasSent(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	admin := tokenFor(t, "1", "admin")
 	const secret = "s3cret-v4lue"
 	for _, at := range []string{
@@ -224,7 +224,7 @@ func TestErrorsNeverEchoWhatWasSent(t *testing.T) {
 }
 
 func TestTheLargestBodyIsTaken(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	body := draft(`"pad":""`)
 	body = strings.Replace(body, `""`, `"`+strings.Repeat("x", MaxBody-len(body))+`"`, 1)
 	e.call("POST /notifications", tokenFor(t, "s", "notifications:write"), body).want(http.StatusCreated)

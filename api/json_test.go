@@ -113,7 +113,7 @@ func TestDataIsMeasuredWithoutItsWhiteSpace(t *testing.T) {
 
 // What an application puts into data is listed as it is delivered: the same bytes.
 func TestDataIsListedAsItWasSent(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	const data = `{"x":"\u00e1<\/é","n":1.50}`
 	e.call("POST /notifications", tokenFor(t, "s", "notifications:write"), draft(`"data":`+data)).want(http.StatusCreated)
 	if got := e.call("GET /notifications", tokenFor(t, "1"), "").want(http.StatusOK).Body.String(); !strings.Contains(got, `"data":`+data+`}`) {

@@ -10,13 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-)
-
-const (
-	limitShards = 16
-	// limitKept bounds a shard's generation: 16 × 2 × 2048 buckets, about 10 MiB.
-	limitKept = 2048
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // SharedRate is a rate that all nodes allow together.
@@ -42,79 +36,38 @@ const (
 var Limits = []string{LimitRequestsPerUser, LimitRequestsPerAddress, LimitBodySize, LimitBodyTime, LimitBodies,
 	LimitForwarded, LimitHTTPConnections}
 
-// limiter gives every key a token bucket of rate a second, which holds one
-// second's worth. A shard keeps two generations of buckets: when the young one
-// is full it becomes the old one and what was old is forgotten, so that memory
-// is bounded; a forgotten key starts with a full bucket.
+// limiter is a rate by key that this node counts, and all nodes together where they
+// share a count. A nil limiter allows everything.
 type limiter[K comparable] struct {
-	rate   rate.Limit
-	burst  int
-	seed   maphash.Seed
-	shared SharedRate // nil: none
-	prefix string     // of keys there
-	shards [limitShards]limitShard[K]
+	local     *edge.Rates[K]
+	perSecond float64
+	shared    SharedRate // nil: every node counts for itself
+	prefix    string     // of the keys in shared
 }
 
-type limitShard[K comparable] struct {
-	mu         sync.Mutex
-	young, old map[K]*rate.Limiter
-}
-
-// newLimiter returns a limiter, or nil, which refuses nothing, where perSecond
-// is not positive.
+// newLimiter returns nil where perSecond is not positive.
 func newLimiter[K comparable](perSecond float64, shared SharedRate, prefix string) *limiter[K] {
 	if perSecond <= 0 {
 		return nil
 	}
-	return &limiter[K]{rate: rate.Limit(perSecond), burst: max(1, int(math.Ceil(perSecond))), seed: maphash.MakeSeed(),
-		shared: shared, prefix: prefix}
+	return &limiter[K]{edge.NewRates[K](perSecond), perSecond, shared, prefix}
 }
 
-// take takes one token of key's bucket, and otherwise tells after how long one
-// will be there. Only what this node allows is asked of all nodes: so a flood does
-// not reach them, and while they cannot be asked the node's own word holds.
+// take takes one call of key, or returns how long to wait for one. The shared count is
+// asked only about calls that this node allows: so a flood does not reach it, and while
+// it is unavailable this node decides alone.
 func (l *limiter[K]) take(ctx context.Context, key K) (wait time.Duration) {
 	if l == nil {
 		return 0
 	}
-	now := time.Now()
-	r := l.bucket(key).ReserveN(now, 1)
-	if wait = r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
+	if wait = l.local.Take(key); wait > 0 || l.shared == nil {
 		return wait
 	}
-	if l.shared == nil {
-		return 0
-	}
-	wait, err := l.shared.Take(ctx, l.prefix+fmt.Sprint(key), float64(l.rate), l.burst)
+	wait, err := l.shared.Take(ctx, l.prefix+fmt.Sprint(key), l.perSecond, edge.Burst(l.perSecond))
 	if err != nil {
 		return 0
 	}
 	return wait
-}
-
-// wait returns after how long key's bucket on this node holds a token; it takes none.
-func (l *limiter[K]) wait(key K) time.Duration {
-	missing := 1 - l.bucket(key).TokensAt(time.Now())
-	return time.Duration(max(0, missing) / float64(l.rate) * float64(time.Second))
-}
-
-func (l *limiter[K]) bucket(key K) *rate.Limiter {
-	s := &l.shards[maphash.Comparable(l.seed, key)%limitShards]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b, ok := s.young[key]
-	if ok {
-		return b
-	}
-	if b, ok = s.old[key]; !ok {
-		b = rate.NewLimiter(l.rate, l.burst)
-	}
-	if s.young == nil || len(s.young) >= limitKept {
-		s.old, s.young = s.young, make(map[K]*rate.Limiter)
-	}
-	s.young[key] = b
-	return b
 }
 
 // recent remembers some of the strings that were added last, at least recentKept,
@@ -161,7 +114,7 @@ func (a *api) addressWait(r *http.Request) time.Duration {
 	if a.byAddress == nil {
 		return 0
 	}
-	return a.byAddress.take(r.Context(), hostOf(remote(r)))
+	return a.byAddress.take(r.Context(), hostOf(r))
 }
 
 // pass takes one token of the bucket that by has for the caller's address.
@@ -169,7 +122,7 @@ func (a *api) pass(by *limiter[netip.Addr], r *http.Request) error {
 	if by == nil {
 		return nil
 	}
-	if wait := by.take(r.Context(), hostOf(remote(r))); wait > 0 {
+	if wait := by.take(r.Context(), hostOf(r)); wait > 0 {
 		return limited(wait, LimitRequestsPerAddress)
 	}
 	return nil
@@ -187,25 +140,9 @@ func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// remote is the address a request comes from, the zero Addr where it is no IP's.
-func remote(r *http.Request) netip.Addr {
-	if p, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return p.Addr().Unmap()
-	}
-	a, _ := netip.ParseAddr(r.RemoteAddr) // as behind leaves it
-	return a
-}
-
-// hostOf is what one host may vary of addr: an IPv6 address stands for its /64, the
-// smallest block one customer is given.
-func hostOf(addr netip.Addr) netip.Addr {
-	if addr.Is6() {
-		if p, err := addr.WithZone("").Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return addr
-}
+// hostOf returns the address that limits count r under. It is the zero Addr where r did
+// not come from an IP address.
+func hostOf(r *http.Request) netip.Addr { return edge.Host(edge.ParseRemote(r.RemoteAddr)) }
 
 // behind puts the client's address in the place of a trusted proxy's, for limits,
 // logs and the WebSocket alike. A request whose proxy says what cannot be read is
@@ -215,7 +152,7 @@ func (a *api) behind(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer := remote(r)
+		peer := edge.ParseRemote(r.RemoteAddr)
 		client, err := a.o.TrustedProxies.Client(peer, r.Header["X-Forwarded-For"])
 		if err != nil {
 			a.hit(LimitForwarded)

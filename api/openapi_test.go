@@ -21,7 +21,7 @@ import (
 var update = flag.Bool("update", false, "write testdata anew")
 
 // bare is the API without a database, for what needs none.
-func bare(t *testing.T, change ...func(*Options)) *edge {
+func bare(t *testing.T, change ...func(*Options)) *harness {
 	t.Helper()
 	log := &memLog{}
 	o := Options{Service: bridge.NewService(bridge.ServiceOptions{Log: log, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}}),
@@ -33,7 +33,7 @@ func bare(t *testing.T, change ...func(*Options)) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &edge{t: t, handler: h, service: o.Service}
+	return &harness{t: t, handler: h, service: o.Service}
 }
 
 func golden(t *testing.T, name string, got []byte) {

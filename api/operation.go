@@ -119,7 +119,7 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 	raw := bearer(r)
 	known := a.backEnds.has(raw)
 	if a.byAddress != nil && !known {
-		if wait := a.byAddress.wait(hostOf(remote(r))); wait > 0 {
+		if wait := a.byAddress.local.Wait(hostOf(r)); wait > 0 {
 			return bridge.Claims{}, limited(wait, LimitRequestsPerAddress)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // follow pages through at and returns every element's value of name.
-func (e *edge) follow(raw, at, name string) (all []int64, pages int) {
+func (e *harness) follow(raw, at, name string) (all []int64, pages int) {
 	e.t.Helper()
 	for path := at; path != ""; pages++ {
 		if pages > 20 {
@@ -53,7 +53,7 @@ func nextPage(t testing.TB, at string, h http.Header) string {
 // TestReferencesLeadSomewhereBelowAProxysPath sees the API as callers of a proxy do
 // that serves it below /falcon/ and takes that prefix off: the server never sees it.
 func TestReferencesLeadSomewhereBelowAProxysPath(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	for range 3 {
 		e.notify("1", "t")
 	}
@@ -121,7 +121,7 @@ func TestReferencesLeadSomewhereBelowAProxysPath(t *testing.T) {
 }
 
 func TestPagesFollowTheLink(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		for i := range 7 {
 			e.notify("a@b:c|d", fmt.Sprint("n", i))
 		}
@@ -167,7 +167,7 @@ func TestPagesFollowTheLink(t *testing.T) {
 }
 
 func TestHeadAnswersAsGetWithoutABody(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	e.notify("1", "t")
 	srv := serve(t, e.handler, Timeouts{})
 	get := srv.do(t, "GET /notifications", tokenFor(t, "1"), "")
@@ -184,7 +184,7 @@ func TestHeadAnswersAsGetWithoutABody(t *testing.T) {
 }
 
 func TestNumbersAndStringsNameTheSameUser(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "s", "notifications:write")
 		for _, user := range []string{`42`, `"42"`, `042x`, `"042"`} {
 			body := `{"title":"t","message":"m","created_by":` + user + `}`

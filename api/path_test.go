@@ -9,7 +9,7 @@ import (
 // erases the user "connections". The ids "." and ".." are refused everywhere, and a
 // client that sends such a path as it is meets no redirect.
 func TestDotsAsAUserIDNeverReachAnotherCall(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "1", "admin")
 		e.notify("connections", "n")
 		for _, dots := range []string{".", "..", "%2e", "%2E%2e", ".%2e"} {

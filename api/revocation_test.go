@@ -12,7 +12,7 @@ import (
 // Tokens of an issuer whose clock is ahead have an iat in the future, and a
 // revocation as of now would leave them valid.
 func TestARevocationMayReach30SecondsAhead(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		before := time.Now().Add(29 * time.Second).UTC().Truncate(time.Millisecond)
 		var v revocationFields
@@ -48,7 +48,7 @@ func TestARevocationMayReach30SecondsAhead(t *testing.T) {
 }
 
 func TestARevocationHasTheExpOfItsToken(t *testing.T) {
-	each(t, func(t *testing.T, e *edge) {
+	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		for id, exp := range map[string]string{"seconds": "4000000000", "half": "4000000000.5", "text": `"2096-10-02T09:06:40+02:00"`} {
 			body := `{"jti":"` + id + `","exp":` + exp + `}`

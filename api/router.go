@@ -19,19 +19,20 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // Options sets up the API. Service and Verifier are required.
 type Options struct {
 	Service  *bridge.Service
 	Verifier Verifier
-	Origins  bridge.Origins // browser origins allowed beside the same one
-	Topics   bridge.Topics  // for the AsyncAPI document
-	Locale   bridge.Locale  // language of answers in words; "" means Spanish
-	MQTT     http.Handler   // GET /mqtt; nil: there is none
-	Pages    http.Handler   // everything no route takes; nil: 404
-	Version  string         // shown in the documents; "" means "dev"
-	Logger   *slog.Logger   // nil means slog.Default
+	Origins  edge.Origins  // browser origins allowed beside the same one
+	Topics   bridge.Topics // for the AsyncAPI document
+	Locale   bridge.Locale // language of answers in words; "" means Spanish
+	MQTT     http.Handler  // GET /mqtt; nil: there is none
+	Pages    http.Handler  // everything no route takes; nil: 404
+	Version  string        // shown in the documents; "" means "dev"
+	Logger   *slog.Logger  // nil means slog.Default
 
 	// Ready tells whether the database and the bus answer and the node does not
 	// drain; nil: always.
@@ -46,7 +47,7 @@ type Options struct {
 	// SharedRate holds both rates for all nodes together; nil: each its own.
 	SharedRate SharedRate
 	// TrustedProxies are whose X-Forwarded-For is believed.
-	TrustedProxies bridge.Proxies
+	TrustedProxies edge.Proxies
 	// Limited is told each limit that a request went past, one of Limits; nil:
 	// nobody. It must not block.
 	Limited func(limit string)

@@ -18,6 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/edge"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -73,7 +74,7 @@ func TestPathsAndMethods(t *testing.T) {
 }
 
 func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	for _, at := range []string{"GET /notifications", "GET /healthz", "GET /none", "PUT /settings", "GET /docs", "GET /openapi.json", "POST /notifications"} {
 		a := e.call(at, tokenFor(t, "1"), "")
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"} {
@@ -95,7 +96,7 @@ func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
 
 // Without it, whoever sits between could keep a browser on HTTP and read its token.
 func TestABrowserThatCameOverHTTPSStaysThere(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	for _, at := range []string{"GET /notifications", "GET /healthz", "GET /none", "GET /docs", "GET /", "POST /notifications"} {
 		method, path, _ := strings.Cut(at, " ")
 		for secure, want := range map[bool]string{true: "max-age=31536000", false: ""} {
@@ -113,21 +114,21 @@ func TestABrowserThatCameOverHTTPSStaysThere(t *testing.T) {
 }
 
 func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
-	origins, err := bridge.ParseOrigins([]string{"https://app.example:443", "capacitor://localhost"})
+	origins, err := edge.ParseOrigins([]string{"https://app.example:443", "capacitor://localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := bridge.ParseOrigins([]string{"*"})
+	all, err := edge.ParseOrigins([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		origins bridge.Origins
+		origins edge.Origins
 		origin  string
 		want    string
 	}{
-		"none configured, the same": {bridge.Origins{}, "http://example.com", "http://example.com"},
-		"none configured, another":  {bridge.Origins{}, "https://app.example", ""},
+		"none configured, the same": {edge.Origins{}, "http://example.com", "http://example.com"},
+		"none configured, another":  {edge.Origins{}, "https://app.example", ""},
 		"allowed":                   {origins, "https://app.example", "https://app.example"},
 		"not allowed":               {origins, "https://evil.example", ""},
 		"an app in a web view":      {origins, "capacitor://localhost", "capacitor://localhost"},

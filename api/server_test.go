@@ -90,7 +90,7 @@ func (s server) raw(t *testing.T, sent string) (*http.Response, error) {
 }
 
 func TestBodiesOnTheWire(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	s := serve(t, e.handler, Timeouts{})
 	service := tokenFor(t, "s", "notifications:write")
 	const body = `{"title":"t","message":"m","created_by":1}`
@@ -120,7 +120,7 @@ func TestBodiesOnTheWire(t *testing.T) {
 }
 
 func TestSlowAndHalfRequestsEnd(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
 	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"
 	if _, err := s.raw(t, "POST /notifications HTTP/1.1\r\nHost: x\r\n"); err == nil {
@@ -145,7 +145,7 @@ func TestSlowAndHalfRequestsEnd(t *testing.T) {
 // A byte now and then keeps no connection: the time is for all of the headers, and
 // for all of the body.
 func TestSlowlorisIsCut(t *testing.T) {
-	e := newEdge(t, sqlite(t))
+	e := newHarness(t, sqlite(t))
 	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
 	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"
 	for name, tt := range map[string]struct{ sent, drip string }{

@@ -13,20 +13,20 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // Options sets up a Broker.
 type Options struct {
 	Hub      *delivery.Hub
 	Verifier Verifier
-	Origins  bridge.Origins // browser origins the WebSocket upgrade accepts
-	Log      *slog.Logger   // nil means slog.Default
+	Origins  edge.Origins // browser origins the WebSocket upgrade accepts
+	Log      *slog.Logger // nil means slog.Default
 
 	// TrustedProxies are whose header of the PROXY protocol is believed, and
 	// demanded, on TCP and TLS. On HTTP whoever mounts WebSocket looks after them.
-	TrustedProxies bridge.Proxies
+	TrustedProxies edge.Proxies
 
 	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
 	MaxConnectionsPerUser int     // 0 means 16. Past it: 0x97

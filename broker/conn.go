@@ -25,7 +25,7 @@ type conn struct {
 	ws     *wsReader // nil: the bytes of nc are MQTT
 	kind   string    // "tcp", "tls", "ws", "wss"
 	remote string    // address, as logs and operators see it
-	from   netip.Prefix
+	from   netip.Addr
 	behind bool // a trusted proxy, whose header has not come yet
 
 	buf    []byte // received, from r to w not yet handled

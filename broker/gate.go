@@ -3,9 +3,9 @@ package broker
 import (
 	"net/netip"
 	"sync"
-	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // gate bounds what strangers and users may hold: sockets before login, CONNECTs a
@@ -17,12 +17,12 @@ type gate struct {
 	closed         bool               // nobody is let in any more
 	pending        lobby              // before login, or refused and not closed yet
 	parting        map[*conn]struct{} // logged out and not closed yet
-	handshakes     buckets[netip.Prefix]
-	upgrades       buckets[netip.Prefix]
-	connects       buckets[netip.Prefix]
-	connectsOfUser buckets[bridge.UserID]
+	handshakes     *edge.Rates[netip.Addr]
+	upgrades       *edge.Rates[netip.Addr]
+	connects       *edge.Rates[netip.Addr]
+	connectsOfUser *edge.Rates[bridge.UserID]
 	users          map[bridge.UserID][]*conn
-	hosts          map[netip.Prefix]int // connections, where MaxConnectionsPerIP bounds them
+	hosts          map[netip.Addr]int // connections, where MaxConnectionsPerIP bounds them
 	nConns         int
 }
 
@@ -30,30 +30,17 @@ func (g *gate) init(o *Options) {
 	g.o = o
 	g.pending.init()
 	g.parting = make(map[*conn]struct{})
-	g.handshakes.perSecond = arrivals * o.ConnectRatePerIP
-	g.upgrades.perSecond = arrivals * o.ConnectRatePerIP
-	g.connects.perSecond = o.ConnectRatePerIP
-	g.connectsOfUser.perSecond = o.ConnectRatePerUser
+	g.handshakes = edge.NewRates[netip.Addr](arrivals * o.ConnectRatePerIP)
+	g.upgrades = edge.NewRates[netip.Addr](arrivals * o.ConnectRatePerIP)
+	g.connects = edge.NewRates[netip.Addr](o.ConnectRatePerIP)
+	g.connectsOfUser = edge.NewRates[bridge.UserID](o.ConnectRatePerUser)
 	g.users = make(map[bridge.UserID][]*conn)
-	g.hosts = make(map[netip.Prefix]int)
+	g.hosts = make(map[netip.Addr]int)
 }
 
-// address is what one host may vary of remote, a host with or without a port: an
-// IPv4 address, or the /64 of an IPv6 one. The zero Prefix stands for what is no IP.
-func address(remote string) netip.Prefix {
-	ip, err := netip.ParseAddr(remote)
-	if err != nil {
-		p, _ := netip.ParseAddrPort(remote)
-		ip = p.Addr()
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
-}
+// address returns the address that limits count remote under, a host with or without a
+// port; see [edge.Host].
+func address(remote string) netip.Addr { return edge.Host(edge.ParseRemote(remote)) }
 
 // enter takes a place before login. Where all are taken, the newcomer gets that of
 // out, which the caller closes: the oldest socket of the address that holds most.
@@ -74,7 +61,7 @@ func (g *gate) enter(c *conn) (out *conn, ok bool) {
 }
 
 // introduce counts c, which is pending and was behind a proxy, for an address.
-func (g *gate) introduce(c *conn, from netip.Prefix) bool {
+func (g *gate) introduce(c *conn, from netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.pending.count(origin{from: from}) >= g.o.MaxPendingPerIP {
@@ -90,13 +77,13 @@ func (g *gate) introduce(c *conn, from netip.Prefix) bool {
 }
 
 // crowded tells whether enter would fail for that address.
-func (g *gate) crowded(a netip.Prefix) bool {
+func (g *gate) crowded(a netip.Addr) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.closed || g.crowdedLocked(a)
 }
 
-func (g *gate) crowdedLocked(a netip.Prefix) bool {
+func (g *gate) crowdedLocked(a netip.Addr) bool {
 	return g.pending.count(origin{from: a}) >= g.o.MaxPendingPerIP
 }
 
@@ -147,31 +134,23 @@ func (g *gate) shut() (connected, others []*conn) {
 const arrivals = 4
 
 // rateHandshake reports whether the address may begin a TLS handshake now.
-func (g *gate) rateHandshake(a netip.Prefix) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.handshakes.take(a, time.Now())
+func (g *gate) rateHandshake(a netip.Addr) bool {
+	return g.handshakes.Allow(a)
 }
 
 // rateUpgrade reports whether the address may ask for a WebSocket now.
-func (g *gate) rateUpgrade(a netip.Prefix) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.upgrades.take(a, time.Now())
+func (g *gate) rateUpgrade(a netip.Addr) bool {
+	return g.upgrades.Allow(a)
 }
 
 // rate tells whether the address may CONNECT now.
-func (g *gate) rate(a netip.Prefix) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.connects.take(a, time.Now())
+func (g *gate) rate(a netip.Addr) bool {
+	return g.connects.Allow(a)
 }
 
 // rateUser tells whether the user may CONNECT now.
 func (g *gate) rateUser(u bridge.UserID) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.connectsOfUser.take(u, time.Now())
+	return g.connectsOfUser.Allow(u)
 }
 
 // full tells why no connection of anybody is taken now. It is asked before the

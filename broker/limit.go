@@ -4,8 +4,6 @@ import (
 	"errors"
 	"os"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // Limit is one of the bounds that hold strangers and users, as metrics name it.
@@ -96,37 +94,4 @@ func (c *conn) pace() bool {
 	}
 	c.due += time.Duration(float64(time.Second) / perSecond)
 	return true
-}
-
-// maxBuckets bounds the addresses, or users, whose rate is remembered.
-const maxBuckets = 16384
-
-// buckets hold a token bucket a key, each of one second's worth.
-type buckets[K comparable] struct {
-	perSecond float64 // 0: no limit
-	last      map[K]*rate.Limiter
-}
-
-// take tells whether key may go on now.
-func (b *buckets[K]) take(key K, now time.Time) bool {
-	if b.perSecond == 0 {
-		return true
-	}
-	burst := max(1, int(b.perSecond))
-	l := b.last[key]
-	if l == nil {
-		if len(b.last) >= maxBuckets {
-			for k, old := range b.last {
-				if old.TokensAt(now) >= float64(burst) {
-					delete(b.last, k)
-				}
-			}
-		}
-		if len(b.last) >= maxBuckets || b.last == nil {
-			b.last = make(map[K]*rate.Limiter) // full: a flood from everywhere, MaxPending holds it
-		}
-		l = rate.NewLimiter(rate.Limit(b.perSecond), burst)
-		b.last[key] = l
-	}
-	return l.AllowN(now, 1)
 }

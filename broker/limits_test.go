@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"net/netip"
 	"testing"
 	"time"
 )
@@ -78,38 +77,6 @@ func TestPlacesComeBack(t *testing.T) {
 	w.log.setAway(false)
 	w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
 	w.login(place{"tcp", 5}, "a", "7").alive()
-}
-
-func TestAddressIsWhatOneHostMayVary(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.7:1234":             "192.0.2.7/32",
-		"[::ffff:192.0.2.7]:1":       "192.0.2.7/32",
-		"[2001:db8:1:2:3:4:5:6]:1":   "2001:db8:1:2::/64",
-		"2001:db8:1:2::9":            "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:1":           "fe80::/64",
-		"203.0.113.9":                "203.0.113.9/32",
-		"@":                          "invalid Prefix",
-		"":                           "invalid Prefix",
-		"a name, which nobody sends": "invalid Prefix",
-	} {
-		if got := address(remote); got.String() != want {
-			t.Errorf("address(%q) is %v, want %s", remote, got, want)
-		}
-	}
-}
-
-func TestRateMemoryIsBounded(t *testing.T) {
-	var g gate
-	g.init(&Options{ConnectRatePerIP: 1})
-	for i := range 3 * maxBuckets {
-		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
-		if !g.rate(p) || g.rate(p) {
-			t.Fatal("the first CONNECT of an address passes, the second at once does not")
-		}
-		if len(g.connects.last) > maxBuckets {
-			t.Fatalf("%d addresses are remembered", len(g.connects.last))
-		}
-	}
 }
 
 func TestBadOptionsAreRefused(t *testing.T) {

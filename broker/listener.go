@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // Waits after a failed accept: it is retried for ever, as descriptors that ran out
@@ -58,7 +60,7 @@ func (b *Broker) accept(nc net.Conn, kind string) {
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
 	c := newConn(b, nc, kind, nc.RemoteAddr().String())
-	c.behind = b.o.TrustedProxies.Trusts(peer(nc))
+	c.behind = b.o.TrustedProxies.Trusts(edge.ParseRemote(nc.RemoteAddr().String()))
 	if !b.start(c) {
 		_ = raw.Close() // without a TLS farewell, which could block
 	}

@@ -18,7 +18,7 @@ type lobby struct {
 // origin is where sockets come from. Those of a proxy that has not said for whom
 // are apart from its own.
 type origin struct {
-	from   netip.Prefix
+	from   netip.Addr
 	behind bool
 }
 

@@ -64,7 +64,7 @@ func TestTheOldestOfTheAddressWithMostGivesWay(t *testing.T) {
 	var l lobby
 	l.init()
 	var all []*conn
-	counts := map[netip.Prefix]int{}
+	counts := map[netip.Addr]int{}
 	drop := func(c *conn) {
 		l.remove(c)
 		all = slices.DeleteFunc(all, func(o *conn) bool { return o == c })

@@ -52,12 +52,6 @@ func below(nc net.Conn) net.Conn {
 	return nc
 }
 
-// peer is the address nc comes from, without its port.
-func peer(nc net.Conn) netip.Addr {
-	p, _ := netip.ParseAddrPort(nc.RemoteAddr().String())
-	return p.Addr()
-}
-
 // introduce reads a trusted proxy's header and counts the connection for the
 // address it names.
 func (c *conn) introduce() error {

@@ -13,12 +13,12 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 // loopback trusts what the tests connect from.
-var loopback = bridge.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
+var loopback = edge.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
 
 // proxyHeader says that a connection comes from that address and port.
 func proxyHeader(from string, extensions ...byte) []byte {
@@ -174,7 +174,7 @@ func TestHalfAProxyHeaderIsCut(t *testing.T) {
 }
 
 func TestProxyHeaderOfAStrangerIsNotBelieved(t *testing.T) {
-	for _, trusted := range []bridge.Proxies{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
+	for _, trusted := range []edge.Proxies{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
 		for _, transport := range []string{"tcp", "tls"} {
 			w := newWorld(t, Options{TrustedProxies: trusted})
 			d := w.dialBehind(place{transport, 5}, proxyHeader("198.51.100.9:4711"))

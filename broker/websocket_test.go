@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // handshake sends an upgrade request with headers changed; "" removes one.
@@ -46,7 +47,7 @@ func (w *world) handshake(t *testing.T, change map[string]string) (status int, h
 }
 
 func TestUpgrade(t *testing.T) {
-	origins, err := bridge.ParseOrigins([]string{"https://app.example", "capacitor://localhost"})
+	origins, err := edge.ParseOrigins([]string{"https://app.example", "capacitor://localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // checked are settings that can work, as far as a look from here can tell.
@@ -16,7 +17,7 @@ type checked struct {
 	http, mqtt, mqtts, admin string // addresses; "" is closed
 	tlsCert, tlsKey          string // files; both or none
 	tlsClientCA              string // file; "" is none
-	proxies                  bridge.Proxies
+	proxies                  edge.Proxies
 
 	dataDir     string
 	databaseURL string // "" is SQLite in the data dir
@@ -28,7 +29,7 @@ type checked struct {
 	dbMaxConnections int
 
 	keys    keySettings
-	origins bridge.Origins
+	origins edge.Origins
 	topics  bridge.Topics
 
 	limits

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // limits are what strangers and users may do. Rates are a second; 0 is no limit.
@@ -26,7 +26,7 @@ func (s *settings) checkLimits(c *checked, ps *problems) {
 		ps.add("cors-origins", err.Error(), "or write * for every origin")
 	}
 	c.origins = origins
-	c.proxies, err = bridge.ParseProxies(strings.Split(s.TrustedProxies, ","))
+	c.proxies, err = edge.ParseProxies(strings.Split(s.TrustedProxies, ","))
 	if err != nil {
 		ps.add("trusted-proxies", err.Error(), "write a list like 10.0.0.0/8,192.0.2.7")
 	}

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/net/idna"
 
-	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // originNames turns international names into the ASCII form in which browsers send
@@ -14,7 +14,7 @@ import (
 var originNames = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
 // parseOrigins reads the comma-separated list of --cors-origins.
-func parseOrigins(list string) (bridge.Origins, error) {
+func parseOrigins(list string) (edge.Origins, error) {
 	origins := strings.Split(list, ",")
 	for i, s := range origins {
 		scheme, host, ok := strings.Cut(s, "://")
@@ -26,5 +26,5 @@ func parseOrigins(list string) (bridge.Origins, error) {
 			origins[i] = scheme + "://" + ascii
 		}
 	}
-	return bridge.ParseOrigins(origins)
+	return edge.ParseOrigins(origins)
 }

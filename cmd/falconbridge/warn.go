@@ -24,7 +24,7 @@ func warn(p *program, c checked, log *slog.Logger) {
 	if c.origins.Any() {
 		log.Warn("pages of every origin may call, because of --cors-origins=*")
 	}
-	if c.proxies.Everybody() {
+	if c.proxies.TrustsAll() {
 		log.Warn("every client may say where it comes from, because of --trusted-proxies")
 	}
 	warnKeys(p.settings, c.keys, log)

@@ -55,6 +55,8 @@ var Rules = []Rule{
 		Reason: "pgx reads connection strings, logs in and listens; Bun's driver runs the queries"},
 	{Room: "internal/pgconnect", Only: []string{},
 		Reason: "connecting knows no domain, so that every adapter of Postgres can use it"},
+	{Room: "internal/edge", Only: []string{},
+		Reason: "who may ask, and how often, is decided without knowing what is asked, so that every listener can use it"},
 	{Except: []string{"db"}, Never: []string{"modernc.org/sqlite"},
 		Reason: "SQL is known in db only"},
 	{Except: []string{"bridge/bus/redis"}, Never: []string{"github.com/redis/go-redis"},

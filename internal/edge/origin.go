@@ -1,4 +1,4 @@
-package bridge
+package edge
 
 import (
 	"fmt"
@@ -7,24 +7,25 @@ import (
 	"strings"
 )
 
-// Origins is the one list of browser origins, for REST (CORS) and for the
-// WebSocket upgrade alike. The zero value allows the same origin only.
+// Origins is the list of browser origins that may call REST (CORS) and open a
+// WebSocket. The zero value allows the same origin only.
 type Origins struct {
 	any     bool
 	allowed []origin
 }
 
-// origin is a browser origin (RFC 6454) in the form browsers send it: lower case,
-// without the port where it is the scheme's own.
+// origin is a browser origin (RFC 6454) as browsers send it: in lower case, and without
+// the port where that is the scheme's default.
 type origin struct{ scheme, host, port string }
 
-// defaultPorts are those that browsers leave out.
+// defaultPorts are the ports that browsers leave out of an Origin header.
 var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
-// ParseOrigins checks a list of origins such as "https://app.example" or, for an
-// app in a web view, "capacitor://localhost". "https://*.app.example" allows every
-// subdomain of app.example, and "*" every origin. What no browser sends, and so
-// could never match, is refused: international names are given in their ASCII form.
+// ParseOrigins reads a list of origins such as "https://app.example" or, for an app in
+// a web view, "capacitor://localhost". "https://*.app.example" allows every subdomain
+// of app.example, and "*" every origin. An entry that no browser would send, and that
+// could therefore never match, is an error; so international names must be given in
+// their ASCII form.
 func ParseOrigins(list []string) (Origins, error) {
 	var o Origins
 	for _, s := range list {
@@ -48,11 +49,11 @@ func ParseOrigins(list []string) (Origins, error) {
 	return o, nil
 }
 
-// parseOrigin reads s as an origin; ok is false where it is none.
+// parseOrigin parses s; ok is false where s is not an origin.
 func parseOrigin(s string) (o origin, ok bool) {
 	s = strings.ToLower(s)
 	u, err := url.Parse(s)
-	// Only file:// has no host. Whatever else an address may have is not in this form.
+	// Only file:// has no host. The comparison refuses a path, a query and user info.
 	if err != nil || u.Scheme == "" || (u.Host == "" && u.Scheme != "file") || u.Scheme+"://"+u.Host != s {
 		return origin{}, false
 	}
@@ -78,15 +79,15 @@ func newOrigin(u *url.URL) origin {
 // Any reports whether every origin is allowed.
 func (o Origins) Any() bool { return o.any }
 
-// Allows reports whether a request with this Origin header, sent to host, may
-// pass. Without an Origin no browser page sent it: it passes, and its token decides.
+// Allows reports whether a request to host with this Origin header may pass. A request
+// without the header passes: no page in a browser sent it, and its token decides.
 func (o Origins) Allows(header, host string) bool {
 	if header == "" || o.any {
 		return true
 	}
 	from, ok := parseOrigin(header)
 	if !ok {
-		return false // "null", of sandboxed pages, among others
+		return false // such as "null", which sandboxed pages send
 	}
 	if from.scheme == "http" || from.scheme == "https" {
 		if here, ok := parseOrigin(from.scheme + "://" + host); ok && from == here {
@@ -101,8 +102,8 @@ func (o Origins) Allows(header, host string) bool {
 	return false
 }
 
-// matches reports whether from is the allowed origin o, or a subdomain where o
-// begins with a wildcard.
+// matches reports whether the allowed origin o covers from: it is the same, or o begins
+// with a wildcard and from is a subdomain.
 func (o origin) matches(from origin) bool {
 	parent, wild := strings.CutPrefix(o.host, "*")
 	if !wild {

@@ -1,4 +1,4 @@
-package bridge
+package edge
 
 import (
 	"errors"
@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Proxies are whose word about a client's address is believed: the PROXY protocol
-// on MQTT, X-Forwarded-For on HTTP. The zero value believes nobody.
+// Proxies lists the proxies that are trusted to report a client's address: by the PROXY
+// protocol on MQTT, by X-Forwarded-For on HTTP. The zero value trusts none.
 type Proxies []netip.Prefix
 
-// ParseProxies reads addresses and prefixes such as 10.0.0.0/8, 192.0.2.7 and
-// fd00::/8; empty ones are left out.
+// ParseProxies reads addresses and prefixes such as 10.0.0.0/8, 192.0.2.7 and fd00::/8.
+// Empty entries are skipped; the first entry that is neither is an error.
 func ParseProxies(list []string) (Proxies, error) {
 	var p Proxies
 	for _, s := range list {
@@ -32,9 +32,9 @@ func ParseProxies(list []string) (Proxies, error) {
 	return p, nil
 }
 
-// Everybody tells whether any address of a family is trusted: then every client
-// says of itself where it comes from.
-func (p Proxies) Everybody() bool {
+// TrustsAll reports whether every address of a family is trusted. Each client can then
+// claim any address, so limits by address mean nothing.
+func (p Proxies) TrustsAll() bool {
 	for _, prefix := range p {
 		if prefix.Bits() == 0 {
 			return true
@@ -43,9 +43,9 @@ func (p Proxies) Everybody() bool {
 	return false
 }
 
-// Trusts tells whether a is one of the proxies.
+// Trusts reports whether a is one of the proxies.
 func (p Proxies) Trusts(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
+	a = plain(a)
 	for _, prefix := range p {
 		if prefix.Contains(a) {
 			return true
@@ -54,15 +54,15 @@ func (p Proxies) Trusts(a netip.Addr) bool {
 	return false
 }
 
-// ErrForwarded is an X-Forwarded-For of a trusted proxy that cannot be read.
+// ErrForwarded reports that the X-Forwarded-For of a trusted proxy is malformed.
 var ErrForwarded = errors.New("X-Forwarded-For holds something that is not an address")
 
-// Client is the address of the client of an HTTP request that came from peer: peer
-// itself unless it is a trusted proxy, else the last address in the lines of
-// X-Forwarded-For that is none. What stands before that one the client may have
-// written itself; it is not looked at. It fails with ErrForwarded.
+// Client returns the address of the client whose HTTP request came from peer. That is
+// peer itself, unless peer is a trusted proxy: then it is the last address in the lines
+// of X-Forwarded-For that is not a trusted proxy. Addresses before that one are ignored,
+// because the client may have written them itself. It fails with ErrForwarded.
 func (p Proxies) Client(peer netip.Addr, forwarded []string) (netip.Addr, error) {
-	at := peer.Unmap().WithZone("")
+	at := plain(peer)
 	if len(forwarded) == 0 || !p.Trusts(at) {
 		return at, nil
 	}
@@ -82,7 +82,7 @@ func (p Proxies) Client(peer netip.Addr, forwarded []string) (netip.Addr, error)
 	return at, nil
 }
 
-// parseHop reads an address, with a port where the proxy adds one.
+// parseHop reads one address of X-Forwarded-For. Some proxies add the port.
 func parseHop(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {
@@ -92,5 +92,5 @@ func parseHop(s string) (netip.Addr, error) {
 		}
 		a = ap.Addr()
 	}
-	return a.Unmap().WithZone(""), nil
+	return plain(a), nil
 }
