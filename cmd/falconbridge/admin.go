@@ -11,21 +11,23 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // startAdmin opens what operators look at. It is up before everything else and
 // until everything else is down, so that a start or an end that hangs can be
 // looked at, too.
 func (s *server) startAdmin(context.Context) error {
-	if s.c.admin == "" {
+	if s.c.Admin == "" {
 		return nil
 	}
-	l, err := s.listen("admin-addr", s.c.admin, nil)
+	l, err := s.listen("admin-addr", s.c.Admin, nil)
 	if err != nil {
 		return err
 	}
 	srv := &http.Server{
-		Handler:           namedByAddress(s.c.admin, s.adminHandler()),
+		Handler:           namedByAddress(s.c.Admin, s.adminHandler()),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.With("component", "admin").Handler(), slog.LevelDebug),
@@ -66,7 +68,7 @@ func (s *server) adminHandler() http.Handler {
 // address or localhost: a page whose name was made to point here (DNS rebinding)
 // would otherwise read everything through a browser on this machine.
 func namedByAddress(addr string, next http.Handler) http.Handler {
-	if host, _, err := net.SplitHostPort(addr); err != nil || !isLoopback(host) {
+	if host, _, err := net.SplitHostPort(addr); err != nil || !config.IsLoopback(host) {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

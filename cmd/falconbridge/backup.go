@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type backupCmd struct {
@@ -19,7 +19,9 @@ func (backupCmd) Help() string {
     falconbridge backup --data-dir /var/lib/falconbridge "/backup/$(date +%F).db"`
 }
 
-// Run copies the database, beside a running server or without one.
+func (backupCmd) scope() []string { return config.SQLite }
+
+// Run copies the database, with or without a running server.
 func (b backupCmd) Run(p *program) error {
 	c, err := p.sqlite("pg_dump or base backups")
 	if err != nil {
@@ -27,7 +29,7 @@ func (b backupCmd) Run(p *program) error {
 	}
 	ctx, stop := interrupted()
 	defer stop()
-	if err := db.Backup(ctx, c.sqliteFile(), b.File); err != nil {
+	if err := db.Backup(ctx, c.SQLiteFile(), b.File); err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
 	_, err = fmt.Fprintln(p.out, b.File)
@@ -36,17 +38,13 @@ func (b backupCmd) Run(p *program) error {
 
 // sqlite returns the settings of storage, and fails where they name a Postgres, which
 // has tools of its own for what a command does.
-func (p *program) sqlite(instead string) (checked, error) {
-	var ps problems
-	var c checked
-	p.settings.checkStore(&c, &ps)
-	p.settings.checkTimes(&c, &ps)
-	p.settings.checkWords(&c, &ps)
-	if err := ps.err(); err != nil {
-		return c, err
+func (p *program) sqlite(instead string) (*config.Config, error) {
+	c, err := p.check(config.SQLite)
+	if err != nil {
+		return nil, err
 	}
-	if !c.sqlite {
-		return c, errors.New("--database-url (FALCON_DATABASE_URL, DATABASE_URL): is a Postgres; use " + instead + ", see docs/operations.md")
+	if !c.SQLite {
+		return nil, c.Problem("database-url", "is a Postgres", "use "+instead+", see docs/operations.md")
 	}
 	return c, nil
 }

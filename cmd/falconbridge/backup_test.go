@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -95,7 +96,7 @@ func TestTheDocumentedRestoreWorks(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(filepath.Join(p.Dir, databaseFile+"-wal")); err != nil || info.Size() == 0 {
+	if info, err := os.Stat(filepath.Join(p.Dir, config.DatabaseFile+"-wal")); err != nil || info.Size() == 0 {
 		t.Fatalf("the kill left no WAL: %v", err)
 	}
 
@@ -120,7 +121,7 @@ func TestTheDocumentedRestoreWorks(t *testing.T) {
 		}
 		return nil
 	})
-	if former, err := filepath.Glob(filepath.Join(p.Dir, databaseFile+".before-*")); err != nil || len(former) < 2 {
+	if former, err := filepath.Glob(filepath.Join(p.Dir, config.DatabaseFile+".before-*")); err != nil || len(former) < 2 {
 		t.Errorf("the former database and its WAL: %v, %v", former, err)
 	}
 }
@@ -140,9 +141,9 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 			t.Errorf("restore beside the server: exit %d, %q %q, want %q", code, out, errs, want)
 		}
 	}
-	refused("another server runs on " + filepath.Join(p.Dir, databaseFile) + "; stop it first\n")
+	refused("another server runs on " + filepath.Join(p.Dir, config.DatabaseFile) + "; stop it first\n")
 	// As with a server of another version, an import, or sqlite3: no lock of ours.
-	if err := os.Remove(filepath.Join(p.Dir, databaseFile+".lock")); err != nil {
+	if err := os.Remove(filepath.Join(p.Dir, config.DatabaseFile+".lock")); err != nil {
 		t.Fatal(err)
 	}
 	refused("a process has the database open")
@@ -247,7 +248,7 @@ func TestARestoreByRootGivesNoOtherFileAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(victim, filepath.Join(data, databaseFile+".lock")); err != nil {
+	if err := os.Symlink(victim, filepath.Join(data, config.DatabaseFile+".lock")); err != nil {
 		t.Fatal(err)
 	}
 	n := testserver.Prepare(t, production, "--data-dir="+data)

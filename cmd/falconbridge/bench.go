@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/bench"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type benchCmd struct {
@@ -18,6 +20,8 @@ type benchCmd struct {
 	Connect benchConnectCmd `cmd:"" help:"Log in and leave, over and over."`
 	Replay  benchReplayCmd  `cmd:"" help:"Let persistent devices miss notifications, and return."`
 }
+
+func (benchCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
 
 // benchFlags are those of every load.
 type benchFlags struct {
@@ -36,7 +40,7 @@ const (
 
 // benchTime reads a duration flag.
 func benchTime(name, value string, least time.Duration) (time.Duration, error) {
-	d, err := parseTime(value)
+	d, err := config.ParseTime(value)
 	if err != nil || d < least || d > benchLongest {
 		return 0, fmt.Errorf("--%s: is not a time from %v to %v", name, least, benchLongest)
 	}
@@ -67,7 +71,7 @@ func (f benchFlags) prepare(p *program, devices int) (t *bench.Target, within ti
 		return nil, 0, fmt.Errorf("--max-devices: %d devices are more than the %d allowed; raise it if that is meant", devices, f.MaxConnections)
 	}
 	t = &bench.Target{PID: f.PID}
-	rest, err := f.rest(p.settings)
+	rest, err := f.rest(p)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -75,25 +79,24 @@ func (f benchFlags) prepare(p *program, devices int) (t *bench.Target, within ti
 		rest.url.Path = "/" // or JoinPath makes a relative one
 	}
 	t.Posts, t.PostTLS = rest.url.JoinPath("notifications"), rest.tls
-	mqtt, err := f.devices(p.settings, rest)
+	mqtt, err := f.devices(p, rest)
 	if err != nil {
 		return nil, 0, err
 	}
 	t.Devices, t.DeviceTLS = mqtt.url, mqtt.tls
-	var ps problems
-	topics := p.settings.checkTopics(&ps)
-	if err := ps.err(); err != nil {
+	c, err := p.check(config.Signing)
+	if err != nil {
 		return nil, 0, err
 	}
-	t.Topic = func(user string) string { return topics.Status(bridge.UserID(user)) }
-	return t, within, f.sign(p, t)
+	t.Topic = func(user string) string { return c.Topics.Status(bridge.UserID(user)) }
+	return t, within, f.sign(p, c, t)
 }
 
 // devices is where devices connect. With --url alone that is the same host and
 // port, over a WebSocket: a load never goes to a host that was not named.
-func (f benchFlags) devices(s *settings, rest endpoint) (endpoint, error) {
+func (f benchFlags) devices(p *program, rest endpoint) (endpoint, error) {
 	if f.MQTTURL != "" || f.URL == "" {
-		return f.mqtt(s)
+		return f.mqtt(p)
 	}
 	u := *rest.url
 	u.Scheme = map[string]string{"http": "ws", "https": "wss"}[u.Scheme]
@@ -102,17 +105,12 @@ func (f benchFlags) devices(s *settings, rest endpoint) (endpoint, error) {
 
 // sign makes the tokens. A token that was given serves the posters only: every
 // device is another user, whose token has to be signed here.
-func (f benchFlags) sign(p *program, t *bench.Target) (err error) {
+func (f benchFlags) sign(p *program, c *config.Config, t *bench.Target) (err error) {
 	t.PostToken, err = f.bearer(p, bridge.Claims{User: "bench", Scope: bridge.ScopeWrite}, 2*benchLongest)
 	if err != nil {
 		return err
 	}
-	var ps problems
-	keys, topics := p.settings.checkKeys(&ps), p.settings.checkTopics(&ps)
-	if err := ps.err(); err != nil {
-		return err
-	}
-	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
+	signer, err := c.Keys.Signer(c.DataDir, c.Topics, p.err)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	_ "github.com/uptrace/bun/driver/pgdriver"
 	_ "modernc.org/sqlite"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -24,7 +25,7 @@ func openDirectly(t *testing.T, p *testserver.Program, url string) *sql.DB {
 	t.Helper()
 	driver, dsn := "pg", url
 	if url == "" {
-		driver, dsn = "sqlite", "file:"+filepath.Join(p.Dir, databaseFile)+"?_pragma=busy_timeout(5000)"
+		driver, dsn = "sqlite", "file:"+filepath.Join(p.Dir, config.DatabaseFile)+"?_pragma=busy_timeout(5000)"
 	}
 	d, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -88,7 +89,7 @@ func TestABrokenDatabaseIsVisible(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(filepath.Join(p.Dir, databaseFile), os.O_RDWR, 0)
+		f, err := os.OpenFile(filepath.Join(p.Dir, config.DatabaseFile), os.O_RDWR, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

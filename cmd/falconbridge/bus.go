@@ -9,6 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/bus/inproc"
 	"github.com/falconalert/falconbridge/bridge/bus/postgres"
 	"github.com/falconalert/falconbridge/bridge/bus/redis"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // nodeBus is a bus that counts.
@@ -19,20 +20,20 @@ type nodeBus interface {
 
 // newBus picks how nodes wake each other: what --bus says, and with auto what the
 // database can do.
-func newBus(c checked, node string, log *slog.Logger) (nodeBus, error) {
+func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
 	switch {
-	case c.bus != busAuto:
-		b, err := redis.New(redis.Options{URL: c.bus, Node: node, Logger: log})
+	case c.Bus != config.BusAuto:
+		b, err := redis.New(redis.Options{URL: c.Bus, Node: node, Logger: log})
 		if err != nil {
-			return nil, fmt.Errorf("--bus (FALCON_BUS): %w", err)
+			return nil, fmt.Errorf("%s: %w", c.Name("bus"), err)
 		}
 		return b, nil
-	case c.sqlite:
+	case c.SQLite:
 		return inproc.New(), nil // one node only
 	}
-	b, err := postgres.New(postgres.Options{URL: c.databaseURL, Node: node, Logger: log})
+	b, err := postgres.New(postgres.Options{URL: c.DatabaseURL, Node: node, Logger: log})
 	if err != nil {
-		return nil, fmt.Errorf("--database-url (FALCON_DATABASE_URL): %w", err)
+		return nil, fmt.Errorf("%s: %w", c.Name("database-url"), err)
 	}
 	return b, nil
 }

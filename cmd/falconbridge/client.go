@@ -5,13 +5,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // client are the flags of the commands that talk to a running server.
@@ -30,9 +30,13 @@ type endpoint struct {
 }
 
 // rest is the base of the REST calls.
-func (c client) rest(s *settings) (endpoint, error) {
+func (c client) rest(p *program) (endpoint, error) {
 	if c.URL == "" {
-		return local(s, "http-addr")
+		settings, err := p.check(config.LocalHTTP)
+		if err != nil {
+			return endpoint{}, err
+		}
+		return local(settings, "http-addr")
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -47,14 +51,18 @@ var mqttPorts = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "", "ws
 
 // mqtt is where devices connect. Without an address of its own it is the first
 // open of TCP, TLS and WebSocket.
-func (c client) mqtt(s *settings) (endpoint, error) {
+func (c client) mqtt(p *program) (endpoint, error) {
 	if c.MQTTURL == "" {
+		settings, err := p.check(config.LocalMQTT)
+		if err != nil {
+			return endpoint{}, err
+		}
 		for _, name := range []string{"mqtt-addr", "mqtts-addr"} {
-			if e, err := local(s, name); err == nil {
+			if e, err := local(settings, name); err == nil {
 				return e, nil
 			}
 		}
-		e, err := local(s, "http-addr")
+		e, err := local(settings, "http-addr")
 		if err != nil {
 			return e, errors.New("--mqtt-url (FALCON_MQTT_URL): this machine has no open address; write mqtt://host:1883 or wss://host/mqtt")
 		}
@@ -81,22 +89,19 @@ func (c client) mqtt(s *settings) (endpoint, error) {
 }
 
 // local is this machine's listener of that setting.
-func local(s *settings, name string) (endpoint, error) {
-	addr, err := parseAddr(map[string]string{
-		"http-addr": s.HTTPAddr, "mqtt-addr": s.MQTTAddr, "mqtts-addr": s.MQTTSAddr,
-	}[name])
-	host, port, splitErr := net.SplitHostPort(addr)
-	if err != nil || splitErr != nil || port == "0" {
-		return endpoint{}, fmt.Errorf("--%s (%s): tells no address to connect to; give --url", name, envName(name))
+func local(s *config.Config, name string) (e endpoint, err error) {
+	host, port, err := net.SplitHostPort(map[string]string{"http-addr": s.HTTP, "mqtt-addr": s.MQTT, "mqtts-addr": s.MQTTS}[name])
+	if err != nil || port == "0" {
+		return e, s.Problem(name, "is no address to connect to", "give --url")
 	}
-	if everywhere(host) {
+	if config.Everywhere(host) {
 		host = "127.0.0.1"
 	}
 	scheme := map[string]string{"http-addr": "http", "mqtt-addr": "mqtt", "mqtts-addr": "mqtts"}[name]
 	if name == "http-addr" && s.TLSCert != "" {
 		scheme = "https"
 	}
-	e := endpoint{url: &url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}}
+	e.url = &url.URL{Scheme: scheme, Host: net.JoinHostPort(host, port)}
 	if scheme == "https" || scheme == "mqtts" {
 		e.tls, err = trustOwn(s.TLSCert, s.TLSKey)
 	}
@@ -121,7 +126,7 @@ func trustOwn(cert, key string) (*tls.Config, error) {
 	return c, nil
 }
 
-// http is a client for e that follows no redirect with a token in its hand.
+// http is a client for e. It follows no redirect: that would hand the token on.
 func (e endpoint) http(timeout time.Duration) *http.Client {
 	c := &http.Client{
 		Timeout:       timeout,
@@ -136,19 +141,18 @@ func (e endpoint) http(timeout time.Duration) *http.Client {
 // bearer gives a token: the given one always, else a fresh one of claims, whose
 // life is given in ttl.
 func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (func() (string, error), error) {
-	var ps problems
-	given := p.settings.secret(&ps, "token", c.Token, c.TokenFile)
-	if err := ps.err(); err != nil {
+	given, err := config.Secret("token", c.Token, c.TokenFile, p.has("token"), p.has("token-file"))
+	if err != nil {
 		return nil, err
 	}
 	if given != "" {
 		return func() (string, error) { return given, nil }, nil
 	}
-	keys, topics := p.settings.checkKeys(&ps), p.settings.checkTopics(&ps)
-	if err := ps.err(); err != nil {
+	settings, err := p.check(config.Signing)
+	if err != nil {
 		return nil, err
 	}
-	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
+	signer, err := settings.Keys.Signer(settings.DataDir, settings.Topics, p.err)
 	if err != nil {
 		return nil, err
 	}
@@ -162,13 +166,13 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 // origin says, for a message about a refused token, which variable of the
 // environment it was taken from: people forget what they exported. It is "" where
 // the token was typed, or signed with the configured key.
-func (c client) origin(s *settings) string {
-	if s.typed["token"] || s.typed["token-file"] {
+func (c client) origin(p *program) string {
+	if p.has("token") || p.has("token-file") {
 		return ""
 	}
 	for _, given := range [][2]string{{"token-file", c.TokenFile}, {"token", c.Token}} {
 		if given[1] != "" {
-			return "; the token came from " + envName(given[0]) + " in the environment: unset it to have one signed with the configured key, or give another with --token"
+			return "; the token came from " + config.Env(given[0]) + " in the environment: unset it to have one signed with the configured key, or give another with --token"
 		}
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -225,7 +226,7 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} { // as an older version left them
-		if err := os.Chmod(filepath.Join(dir, databaseFile+suffix), 0o644); err != nil {
+		if err := os.Chmod(filepath.Join(dir, config.DatabaseFile+suffix), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type completionCmd struct {
@@ -21,6 +25,8 @@ func (completionCmd) Help() string {
 
     falconbridge completion fish > ~/.config/fish/completions/falconbridge.fish`
 }
+
+func (completionCmd) scope() []string { return nil }
 
 // Run prints the shell's part. What may follow is asked of the program itself
 // (complete), so a script that was installed once knows later versions, too.
@@ -95,4 +101,132 @@ func (c completeCmd) Run(p *program, app *kong.Kong) error {
 		}
 	}
 	return nil
+}
+
+// candidate is a word that may come next.
+type candidate struct{ word, help string }
+
+// wordsOf are the values of a flag or an argument that the shell completes: those of
+// kong's enums, those in the table of settings, and these.
+func wordsOf(v *kong.Value) []string {
+	if v.Enum != "" {
+		return v.EnumSlice()
+	}
+	for _, s := range config.Settings() {
+		if s.Flag == v.Name {
+			return s.Words
+		}
+	}
+	return map[string][]string{
+		"kind":  {"message", "report.status"},
+		"scope": {"notifications:read", "notifications:write", "reports:write", "admin"},
+	}[v.Name]
+}
+
+// complete returns what the last of words may become, given those before it. None
+// means anything, a file name perhaps.
+func complete(root *kong.Node, words []string) []candidate {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	before, last := words[:len(words)-1], words[len(words)-1]
+	at := position{node: root}
+	for _, w := range before {
+		at.advance(w)
+	}
+	hideUnused(root, at.node)
+	var all []candidate
+	switch {
+	case at.value != nil:
+		all = values(at.value)
+	case strings.HasPrefix(last, "-"):
+		name, value, found := strings.Cut(last, "=")
+		if f := at.flag(name); found && f != nil {
+			for _, c := range values(f.Value) {
+				c.word = name + "=" + c.word
+				all = append(all, c)
+			}
+			last = name + "=" + value
+			break
+		}
+		all = at.flags()
+	default:
+		all = at.words()
+	}
+	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+}
+
+// position is where a command line stands.
+type position struct {
+	node  *kong.Node
+	value *kong.Value // of the flag before, which comes next; nil: none
+	args  int         // positional arguments seen
+}
+
+// advance moves past one word.
+func (p *position) advance(word string) {
+	if p.value != nil {
+		if word != "=" { // bash cuts --flag=value in three
+			p.value = nil
+		}
+		return
+	}
+	if strings.HasPrefix(word, "-") {
+		if f := p.flag(word); f != nil && !f.IsBool() && !strings.Contains(word, "=") {
+			p.value = f.Value
+		}
+		return
+	}
+	for _, c := range p.node.Children {
+		if c.Name == word {
+			p.node = c
+			return
+		}
+	}
+	p.args++
+}
+
+// words are the commands and arguments that may stand here.
+func (p *position) words() (all []candidate) {
+	for _, c := range p.node.Children {
+		if !c.Hidden {
+			all = append(all, candidate{c.Name, c.Help})
+		}
+	}
+	if p.args < len(p.node.Positional) {
+		all = append(all, values(p.node.Positional[p.args])...)
+	}
+	return all
+}
+
+// flags are those that the command uses, as the help shows them.
+func (p *position) flags() (all []candidate) {
+	for n := p.node; n != nil; n = n.Parent {
+		for _, f := range n.Flags {
+			if !f.Hidden {
+				all = append(all, candidate{"--" + f.Name, f.Help})
+			}
+		}
+	}
+	return all
+}
+
+// flag is the one that word names, with or without a value; nil: none.
+func (p *position) flag(word string) *kong.Flag {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	for n := p.node; n != nil; n = n.Parent {
+		for _, f := range n.Flags {
+			if f.Name == name {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+func values(v *kong.Value) (all []candidate) {
+	for _, w := range wordsOf(v) {
+		all = append(all, candidate{word: w})
+	}
+	return all
 }

@@ -35,7 +35,7 @@ func TestWhatMayComeNext(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			var c commands
-			app, err := kong.New(&c)
+			app, err := kong.New(&c, kong.Embed(settingFlags()))
 			if err != nil {
 				t.Fatal(err)
 			}

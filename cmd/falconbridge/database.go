@@ -7,31 +7,25 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
-
-// databaseFile is the SQLite file in the data dir.
-const databaseFile = "falconbridge.db"
 
 // openDatabase opens the configured database and waits until it answers, at most
 // --start-timeout: it may start at the same time as this program.
-func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger) (*db.DB, error) {
-	o := db.Options{URL: c.databaseURL, Node: node, Logger: log, MaxConns: c.dbMaxConnections, MigrateWait: c.startTimeout}
+func openDatabase(ctx context.Context, c *config.Config, node string, log *slog.Logger) (*db.DB, error) {
+	o := db.Options{URL: c.DatabaseURL, Node: node, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
 	if o.URL == "" {
-		o.URL = c.sqliteFile()
-		if err := makeDataDir(c.dataDir, log); err != nil {
+		o.URL = c.SQLiteFile()
+		if err := makeDataDir(c.DataDir, log); err != nil {
 			return nil, err
 		}
 	}
-	setting := "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
-	if c.databaseURL == "" {
-		setting = "--data-dir (FALCON_DATA_DIR)"
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(c.startTimeout, time.Second))
+	setting := c.Database()
+	ctx, cancel := context.WithTimeout(ctx, max(c.StartTimeout, time.Second))
 	defer cancel()
 	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 4*time.Second) {
 		d, err := db.Open(ctx, o)
@@ -50,14 +44,6 @@ func openDatabase(ctx context.Context, c checked, node string, log *slog.Logger)
 	}
 }
 
-// sqliteFile is the path of the SQLite file, read from the URL as package db does.
-func (c checked) sqliteFile() string {
-	if c.databaseURL == "" {
-		return filepath.Join(c.dataDir, databaseFile)
-	}
-	return strings.TrimPrefix(strings.TrimPrefix(c.databaseURL, "sqlite:"), "//")
-}
-
 // makeDataDir makes the data dir for this user alone. One that exists keeps its
 // mode, which may be meant for more than this program; the database in it does not.
 func makeDataDir(dir string, log *slog.Logger) error {
@@ -68,7 +54,7 @@ func makeDataDir(dir string, log *slog.Logger) error {
 		log.Warn("the data dir is open to other users; close it with chmod 700", "data-dir", dir)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
-		name := filepath.Join(dir, databaseFile+suffix)
+		name := filepath.Join(dir, config.DatabaseFile+suffix)
 		info, err := os.Stat(name)
 		if err != nil || info.Mode().Perm()&0o077 == 0 {
 			continue // not there yet: it is made private

@@ -17,10 +17,10 @@ const developmentTTL = 24 * time.Hour
 // is for development mode only. The token stands in the fragment of the address,
 // which no browser sends to a server.
 func (s *server) welcome(context.Context) error {
-	if !s.c.keys.development {
+	if !s.c.Keys.Development {
 		return nil
 	}
-	signer, err := s.c.keys.signer(s.c.dataDir, s.c.topics, io.Discard) // the verifier made the key
+	signer, err := s.c.Keys.Signer(s.c.DataDir, s.c.Topics, io.Discard) // the verifier made the key
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const (
 // database closed.
 func (s *server) drain() error {
 	s.draining.Store(true)
-	return within(context.Background(), s.c.drainDelay+s.c.drainTime+drainRest-heedWithin, s.undo.run)
+	return within(context.Background(), s.c.DrainDelay+s.c.DrainTime+drainRest-heedWithin, s.undo.run)
 }
 
 // release ends what clients have here: srv takes no more requests and answers those in
@@ -30,7 +30,7 @@ func (s *server) drain() error {
 // ends is closed.
 func (s *server) release(ctx context.Context, srv *http.Server) error {
 	devices := make(chan error, 1)
-	go func() { devices <- s.broker.Drain(ctx, s.c.drainTime) }()
+	go func() { devices <- s.broker.Drain(ctx, s.c.DrainTime) }()
 	err := srv.Shutdown(ctx)
 	if err != nil {
 		err = fmt.Errorf("requests were cut: %w", errors.Join(err, srv.Close()))
@@ -45,7 +45,7 @@ func (s *server) release(ctx context.Context, srv *http.Server) error {
 func (s *server) unready(ctx context.Context) error {
 	s.draining.Store(true)
 	select {
-	case <-time.After(s.c.drainDelay):
+	case <-time.After(s.c.DrainDelay):
 	case <-ctx.Done():
 	}
 	return nil

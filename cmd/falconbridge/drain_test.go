@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -80,7 +81,7 @@ func TestTwoDevicesNeedNoLongDrain(t *testing.T) {
 // What does not end is left behind, and every other part is still told to.
 func TestATeardownEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	undo := teardown{log: newLogger(t.Output(), checked{})}
+	undo := teardown{log: newLogger(t.Output(), &config.Config{})}
 	told := make(chan struct{})
 	undo.add("first", time.Hour, func(context.Context) error { close(told); return nil })
 	undo.add("second", time.Hour, func(context.Context) error { select {} })

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type healthcheckCmd struct {
@@ -19,9 +21,11 @@ func (healthcheckCmd) Help() string {
     HEALTHCHECK CMD ["falconbridge", "healthcheck"]`
 }
 
+func (healthcheckCmd) scope() []string { return config.LocalHTTP }
+
 // Run asks /readyz once.
 func (h healthcheckCmd) Run(p *program) error {
-	e, err := h.rest(p.settings)
+	e, err := h.rest(p)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/api"
 	"github.com/falconalert/falconbridge/api/web"
 	"github.com/falconalert/falconbridge/bridge/bus/redis"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 func (s *server) startHTTP(context.Context) error {
@@ -21,10 +22,10 @@ func (s *server) startHTTP(context.Context) error {
 		return err
 	}
 	h, err := api.New(api.Options{
-		Service: s.service, Verifier: s.verifier, Origins: s.c.origins, Topics: s.c.topics, Locale: s.c.locale,
-		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.topics, Locale: s.c.locale}),
-		Ready: s.ready, RequestRatePerUser: s.c.requestRate, RequestRatePerAddress: s.c.requestRatePerIP, SharedRate: rate,
-		TrustedProxies: s.c.proxies, Limited: s.metrics.limited, Version: version(), Logger: s.log,
+		Service: s.service, Verifier: s.verifier, Origins: s.c.Origins, Topics: s.c.Topics, Locale: s.c.Locale,
+		MQTT: s.broker.WebSocket(), Pages: web.New(web.Options{Topics: s.c.Topics, Locale: s.c.Locale}),
+		Ready: s.ready, RequestRatePerUser: s.c.RequestRatePerUser, RequestRatePerAddress: s.c.RequestRatePerIP, SharedRate: rate,
+		TrustedProxies: s.c.Proxies, Limited: s.metrics.limited, Version: version(), Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -34,14 +35,14 @@ func (s *server) startHTTP(context.Context) error {
 		secure = s.cert.config("h2", "http/1.1")
 		secure.GetConfigForClient = s.rateHandshake
 	}
-	ln, err := s.listen("http-addr", s.c.http, secure)
+	ln, err := s.listen("http-addr", s.c.HTTP, secure)
 	if err != nil {
 		return err
 	}
 	srv := api.Server(s.metrics.watch(h), api.Timeouts{}, s.log)
-	api.Connections{Trusted: s.c.proxies, Limited: s.metrics.limited}.Bound(srv)
+	api.Connections{Trusted: s.c.Proxies, Limited: s.metrics.limited}.Bound(srv)
 	s.serveHTTP("HTTP", ln, srv)
-	s.undo.add("clients", s.c.drainTime+clientsRest, func(ctx context.Context) error { return s.release(ctx, srv) })
+	s.undo.add("clients", s.c.DrainTime+clientsRest, func(ctx context.Context) error { return s.release(ctx, srv) })
 	return nil
 }
 
@@ -50,7 +51,7 @@ func (s *server) startHTTP(context.Context) error {
 // addresses, and is not rated.
 func (s *server) rateHandshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	remote := hello.Conn.RemoteAddr().String()
-	if p, err := netip.ParseAddrPort(remote); err == nil && s.c.proxies.Trusts(p.Addr().Unmap()) {
+	if p, err := netip.ParseAddrPort(remote); err == nil && s.c.Proxies.Trusts(p.Addr().Unmap()) {
 		return nil, nil
 	}
 	if !s.broker.AllowHandshake(remote) {
@@ -62,12 +63,12 @@ func (s *server) rateHandshake(hello *tls.ClientHelloInfo) (*tls.Config, error) 
 // sharedRate is the rate that all nodes allow together, where Redis is the bus; nil
 // where each node has its own.
 func (s *server) sharedRate() (api.SharedRate, error) {
-	if s.c.bus == busAuto || s.c.requestRate == 0 && s.c.requestRatePerIP == 0 {
+	if s.c.Bus == config.BusAuto || s.c.RequestRatePerUser == 0 && s.c.RequestRatePerIP == 0 {
 		return nil, nil
 	}
-	r, err := redis.NewRate(redis.Options{URL: s.c.bus, Logger: s.log})
+	r, err := redis.NewRate(redis.Options{URL: s.c.Bus, Logger: s.log})
 	if err != nil {
-		return nil, fmt.Errorf("--bus (FALCON_BUS): %w", err)
+		return nil, fmt.Errorf("%s: %w", s.c.Name("bus"), err)
 	}
 	s.undo.add("shared rate", time.Second, func(context.Context) error { return r.Close() })
 	s.rate = r

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type importCmd struct {
@@ -29,6 +31,8 @@ Examples:
     DATABASE_URL=postgres://falcon@db/falcon falconbridge import --from falconalert.json`
 }
 
+func (importCmd) scope() []string { return append(slices.Clone(config.Database), "auto-migrate") }
+
 // maxFaults is how many faults of a file are named.
 const maxFaults = 20
 
@@ -38,14 +42,12 @@ func (c importCmd) Run(p *program) error {
 	if err != nil || c.DryRun {
 		return err
 	}
-	var checked checked
-	var ps problems
-	p.settings.checkStore(&checked, &ps)
-	if err := ps.err(); err != nil {
+	cfg, err := p.check(c.scope())
+	if err != nil {
 		return err
 	}
-	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
-		if err := migrate(ctx, d, checked.autoMigrate, clientLog(p.err)); err != nil {
+	return p.withDatabase(cfg, func(ctx context.Context, d *db.DB) error {
+		if err := migrate(ctx, d, cfg.AutoMigrate, clientLog(p.err)); err != nil {
 			return err
 		}
 		return past.load(ctx, p, d)

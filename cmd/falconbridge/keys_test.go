@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -48,21 +49,19 @@ func TestAnAudienceOfAnyIsNeverWrittenIntoAToken(t *testing.T) {
 }
 
 func TestKeySettingsThatMayNotBeMeantAreWarnedAbout(t *testing.T) {
-	for want, s := range map[string]settings{
-		"issued for other applications":    {JWTSecret: testSecret, JWTAudience: "any"},
-		"base64: or hex: included":         {JWTSecret: "base64:" + testSecret},
-		"begins or ends with a blank":      {JWTSecret: testSecret + " "},
-		"ends with a blank, which is part": {JWTSecretFile: file(t, newSecret+"\n "+testSecret+"\n")},
-		"":                                 {JWTSecretFile: file(t, "base64:"+strings.Repeat("AAAA", 20)+"\n"), JWTAudience: "falcon"},
+	for want, s := range map[string]map[string]string{
+		"issued for other applications":    {"jwt-secret": testSecret, "jwt-audience": "any"},
+		"base64: or hex: included":         {"jwt-secret": "base64:" + testSecret},
+		"begins or ends with a blank":      {"jwt-secret": testSecret + " "},
+		"ends with a blank, which is part": {"jwt-secret-file": file(t, newSecret+"\n "+testSecret+"\n")},
+		"":                                 {"jwt-secret-file": file(t, "base64:"+strings.Repeat("AAAA", 20)+"\n"), "jwt-audience": "falcon"},
 	} {
 		var log bytes.Buffer
-		s.JWTUserClaim, s.JWTScopeClaim, s.JWTAudienceClaim, s.MaxTokenLife = "sub", "scope", "aud", "0"
-		var ps problems
-		keys := s.checkKeys(&ps)
-		if err := ps.err(); err != nil {
+		c, bad := config.Read(s, nil).Check(config.All())
+		if err := bad.Err(); err != nil {
 			t.Fatal(err)
 		}
-		warnKeys(&s, keys, slog.New(slog.NewTextHandler(&log, nil)))
+		warnKeys(c.Keys, slog.New(slog.NewTextHandler(&log, nil)))
 		if strings.Contains(log.String(), testSecret) || want == "" && log.Len() > 0 || !strings.Contains(log.String(), want) {
 			t.Errorf("want %q: %s", want, log.String())
 		}

@@ -13,20 +13,20 @@ import (
 	"syscall"
 )
 
-// listen opens one of the addresses. A port that cannot be had is the setting's
-// fault, and said so. secure is nil for a listener in the clear.
+// listen opens one of the addresses. Where that fails the error names the
+// setting and the remedy. secure is nil for a listener in the clear.
 func (s *server) listen(setting, addr string, secure *tls.Config) (net.Listener, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		p := problem{setting, "cannot listen on " + addr, "choose another address"}
+		p := s.c.Problem(setting, "cannot listen on "+addr, "choose another address")
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			p.what, p.mend = addr+" is in use by another program", "stop that one, or choose another port"
+			p.What, p.Remedy = addr+" is in use by another program", "stop that one, or choose another port"
 		case errors.Is(err, syscall.EACCES):
-			p.what, p.mend = "this user may not listen on "+addr, "choose a port of 1024 or higher"
+			p.What, p.Remedy = "this user may not listen on "+addr, "choose a port of 1024 or higher"
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			p.what, p.mend = addr+" is not an address of this machine", "leave the host out to listen on all"
+			p.What, p.Remedy = addr+" is not an address of this machine", "leave the host out to listen on all"
 		}
 		return nil, p
 	}

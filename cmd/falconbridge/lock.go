@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // errLocked says that another process holds the lock.
@@ -16,11 +18,10 @@ var errLocked = errors.New("it is locked")
 // remedy.
 //
 // Commands that only pass by (migrate, import) take SQLite's own locks and not this one.
-func lockDatabase(c checked, remedy string) (*os.File, error) {
-	name, setting := c.sqliteFile(), "--database-url (FALCON_DATABASE_URL, DATABASE_URL)"
-	if c.databaseURL == "" {
-		setting = "--data-dir (FALCON_DATA_DIR)"
-		if err := os.MkdirAll(c.dataDir, 0o700); err != nil {
+func lockDatabase(c *config.Config, remedy string) (*os.File, error) {
+	name, setting := c.SQLiteFile(), c.Database()
+	if c.DatabaseURL == "" {
+		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 			return nil, fmt.Errorf("%s: make the directory: %w; name one that this user can write", setting, err)
 		}
 	}

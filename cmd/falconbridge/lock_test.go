@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -13,7 +14,7 @@ func TestASecondServerOnOneSQLiteFileIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string]func(dir string) string{
 		"in the data dir":   func(dir string) string { return "--data-dir=" + dir },
-		"named by its path": func(dir string) string { return "--database-url=sqlite:" + filepath.Join(dir, databaseFile) },
+		"named by its path": func(dir string) string { return "--database-url=sqlite:" + filepath.Join(dir, config.DatabaseFile) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -44,7 +45,7 @@ func TestASecondServerOnOneSQLiteFileIsRefused(t *testing.T) {
 			if err := first.Kill(); err != nil { // which leaves the file there, and no lock
 				t.Fatal(err)
 			}
-			if _, err := os.Stat(filepath.Join(first.Dir, databaseFile+".lock")); err != nil {
+			if _, err := os.Stat(filepath.Join(first.Dir, config.DatabaseFile+".lock")); err != nil {
 				t.Errorf("the lock's file: %v", err)
 			}
 			if err := second.Start(); err != nil {

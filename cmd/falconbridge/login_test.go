@@ -47,7 +47,7 @@ func TestADatabaseThatTurnsTheLoginDownIsNamedAtOnce(t *testing.T) {
 			}
 			log := lines(p.Log())
 			last := log[len(log)-1]
-			if !strings.HasPrefix(last, "falconbridge: --database-url (FALCON_DATABASE_URL, DATABASE_URL): ") || !strings.Contains(last, tt.want) {
+			if !strings.HasPrefix(last, "falconbridge: --database-url (DATABASE_URL): ") || !strings.Contains(last, tt.want) {
 				t.Errorf("it ends with %q; want the setting and %s", last, tt.want)
 			}
 			if strings.Contains(p.Log(), "asking again") || strings.Contains(p.Log(), "geheim") {

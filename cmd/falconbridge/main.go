@@ -1,9 +1,8 @@
 // Falconbridge delivers notifications to people's devices over MQTT and never
 // loses one that it answered with 201.
 //
-// This package only wires the rooms together: one file a command, settings.go
-// and the check files for what can be set, start.go and drain.go for the life
-// of the server.
+// This package is the command line: one file a command. The settings are in
+// internal/config, the server is in internal/app.
 package main
 
 import (
@@ -17,16 +16,16 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // commands is the command line.
 type commands struct {
-	Settings settings `embed:""`
-
 	Serve       serveCmd       `cmd:"" default:"withargs" help:"Run the server; also what the program does without a command."`
-	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or tell what would be changed."`
+	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or show what would be changed."`
 	Backup      backupCmd      `cmd:"" help:"Copy the SQLite database, which may be in use, to a new file."`
 	Restore     restoreCmd     `cmd:"" help:"Put a copy in place of the SQLite database, with no server running."`
 	Import      importCmd      `cmd:"" help:"Load an application's reports, settings and past notifications."`
@@ -37,7 +36,7 @@ type commands struct {
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
 	Version     versionCmd     `cmd:"" help:"Print release, commit and Go version."`
-	Completion  completionCmd  `cmd:"" help:"Print what makes a shell complete this program's command lines."`
+	Completion  completionCmd  `cmd:"" help:"Print a script that makes a shell complete this program's command lines."`
 	Complete    completeCmd    `cmd:"" hidden:""`
 
 	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print release, commit and Go version."`
@@ -45,10 +44,17 @@ type commands struct {
 
 // program is what a command runs with.
 type program struct {
-	settings *settings
-	unknown  []string  // FALCON_… variables that no flag reads
-	out      io.Writer // results only
-	err      io.Writer // logs and errors
+	settings *config.Given
+	typed    map[string]string // flags on the command line
+	unknown  []string          // FALCON_… variables that no flag reads
+	out      io.Writer         // results only
+	err      io.Writer         // logs and errors
+}
+
+// has reports whether the flag was typed on the command line.
+func (p *program) has(flag string) bool {
+	_, typed := p.typed[flag]
+	return typed
 }
 
 // Exit codes.
@@ -57,7 +63,7 @@ const (
 	exitUsage  = 2
 )
 
-// errReported ends a command whose fault is already on the screen.
+// errReported ends a command whose error is already on the screen.
 var errReported = errors.New("reported")
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -68,10 +74,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description(about),
 		kong.Writers(stdout, stderr),
 		kong.Vars{"version": build()},
-		kong.ExplicitGroups(groups),
+		kong.Embed(settingFlags()),
+		kong.ExplicitGroups(groups()),
 		kong.Help(printHelp),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.DefaultEnvars(strings.TrimSuffix(envPrefix, "_")),
+		kong.DefaultEnvars(strings.TrimSuffix(config.EnvPrefix, "_")),
 	)
 	if err != nil {
 		return fail(stderr, err, exitFailed)
@@ -80,8 +87,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, fmt.Errorf("%w; see: %s --help", err, misused(err)), exitUsage)
 	}
-	c.Settings.typed = typed(ctx)
-	p := &program{settings: &c.Settings, unknown: unknownVariables(ctx.Model), out: stdout, err: stderr}
+	flags := typed(ctx)
+	p := &program{settings: config.Read(flags, os.Environ()), typed: flags, unknown: unknownVariables(ctx.Model), out: stdout, err: stderr}
 	if err := ctx.Run(p, parser); err != nil {
 		return fail(stderr, err, exitFailed)
 	}
@@ -103,31 +110,20 @@ func interrupted() (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// typed names the flags that stand on the command line.
-func typed(ctx *kong.Context) map[string]bool {
-	names := make(map[string]bool)
-	for _, p := range ctx.Path {
-		if p.Flag != nil && !p.Resolved {
-			names[p.Flag.Name] = true
-		}
-	}
-	return names
-}
-
-// ignoreEmpty forgets empty variables: compose files and charts pass on what
-// nobody set as an empty text.
+// ignoreEmpty unsets empty variables: compose files and charts pass on as an empty
+// text what was not set.
 func ignoreEmpty() {
 	for _, v := range os.Environ() {
 		name, value, _ := strings.Cut(v, "=")
-		if value == "" && (strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "DATABASE_URL")) {
+		if value == "" && (strings.HasPrefix(name, config.EnvPrefix) || strings.HasPrefix(name, "DATABASE_URL")) {
 			_ = os.Unsetenv(name)
 		}
 	}
 }
 
 // unknownVariables are the FALCON_… variables that no flag reads: a misspelled
-// name, most likely. They are told, not refused: Kubernetes puts variables named
-// after its services into every container.
+// name, most likely. They are warned about, not refused: Kubernetes puts variables
+// named after its services into every container.
 func unknownVariables(app *kong.Application) []string {
 	known := make(map[string]bool)
 	nodes := []*kong.Node{app.Node}
@@ -143,7 +139,7 @@ func unknownVariables(app *kong.Application) []string {
 	var unknown []string
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, envPrefix) && !known[name] {
+		if strings.HasPrefix(name, config.EnvPrefix) && !known[name] {
 			unknown = append(unknown, name)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type migrateCmd struct {
@@ -40,6 +41,8 @@ type (
 	}
 	migrateStatus struct{}
 )
+
+func (migrateCmd) scope() []string { return config.Database }
 
 // Help shows how it is called.
 func (migrateUp) Help() string {
@@ -66,7 +69,11 @@ func (migrateStatus) Help() string {
 
 // Run applies pending migrations and names them.
 func (migrateUp) Run(p *program) error {
-	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
+	c, err := p.check(config.Database)
+	if err != nil {
+		return err
+	}
+	return p.withDatabase(c, func(ctx context.Context, d *db.DB) error {
 		names, err := d.Up(ctx)
 		return p.report(names, "applied", err)
 	})
@@ -74,13 +81,17 @@ func (migrateUp) Run(p *program) error {
 
 // Run takes the last group back, after it listed what goes and somebody agreed.
 func (m migrateDown) Run(p *program) error {
-	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
+	c, err := p.check(config.Database)
+	if err != nil {
+		return err
+	}
+	return p.withDatabase(c, func(ctx context.Context, d *db.DB) error {
 		names, tables, err := d.DownPlan(ctx)
 		if err != nil || len(names) == 0 {
 			return p.report(nil, "", err)
 		}
 		if !m.Force {
-			unlock, err := p.unused(ctx, d)
+			unlock, err := p.unused(ctx, c, d)
 			if err != nil {
 				return err
 			}
@@ -102,12 +113,9 @@ func (m migrateDown) Run(p *program) error {
 
 // unused fails while a server runs on the database, and on SQLite keeps one from
 // starting until unlock is called.
-func (p *program) unused(ctx context.Context, d *db.DB) (unlock func(), err error) {
+func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unlock func(), err error) {
 	unlock = func() {}
 	if d.Dialect() == db.SQLite {
-		var c checked
-		var ps problems
-		p.settings.checkStore(&c, &ps)
 		lock, err := lockDatabase(c, "stop it, or insist with --force")
 		if err != nil {
 			return nil, err
@@ -146,22 +154,22 @@ func confirm(in *os.File, out io.Writer) error {
 // Run lists all migrations and when they were applied. To look makes no database: where
 // there is no SQLite file yet, all are pending.
 func (migrateStatus) Run(p *program) error {
-	var c checked
-	var ps problems
-	p.settings.checkStore(&c, &ps)
-	if len(ps) == 0 && c.sqlite {
-		if _, err := os.Stat(c.sqliteFile()); errors.Is(err, fs.ErrNotExist) {
-			_, _ = fmt.Fprintf(p.err, "falconbridge: there is no database yet at %s\n", c.sqliteFile())
+	c, err := p.check(config.Database)
+	if err != nil {
+		return err
+	}
+	if c.SQLite {
+		if _, err := os.Stat(c.SQLiteFile()); errors.Is(err, fs.ErrNotExist) {
+			_, _ = fmt.Fprintf(p.err, "falconbridge: there is no database yet at %s\n", c.SQLiteFile())
 			aside, err := os.MkdirTemp("", "falconbridge")
 			if err != nil {
 				return err
 			}
 			defer func() { _ = os.RemoveAll(aside) }()
-			p.settings.DatabaseURL, p.settings.DatabaseURLFile = "", ""
-			p.settings.DataDir = aside
+			c.DatabaseURL, c.DataDir = "", aside
 		}
 	}
-	return p.withDatabase(func(ctx context.Context, d *db.DB) error {
+	return p.withDatabase(c, func(ctx context.Context, d *db.DB) error {
 		all, err := d.Status(ctx)
 		if err != nil {
 			return err
@@ -188,16 +196,8 @@ func (p *program) report(names []string, done string, err error) error {
 	return err
 }
 
-// withDatabase runs f on the configured database.
-func (p *program) withDatabase(f func(ctx context.Context, d *db.DB) error) error {
-	var ps problems
-	var c checked
-	p.settings.checkStore(&c, &ps)
-	p.settings.checkTimes(&c, &ps)
-	p.settings.checkWords(&c, &ps)
-	if err := ps.err(); err != nil {
-		return err
-	}
+// withDatabase runs f on the database of c.
+func (p *program) withDatabase(c *config.Config, f func(ctx context.Context, d *db.DB) error) error {
 	ctx, stop := interrupted()
 	defer stop()
 	d, err := openDatabase(ctx, c, "", newLogger(p.err, c))

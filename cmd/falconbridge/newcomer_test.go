@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -58,7 +59,7 @@ func TestANewcomerNeedsNothing(t *testing.T) {
 		t.Error("a token stands in the log")
 	}
 
-	key := filepath.Join(p.Dir, keyFile)
+	key := filepath.Join(p.Dir, config.DevelopmentKeyFile)
 	info, err := os.Stat(key)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("the development key: %v, %v", info, err)
@@ -94,7 +95,7 @@ func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
 	if resp.StatusCode != 401 {
 		t.Errorf("without a token: %d, want 401", resp.StatusCode)
 	}
-	if _, err := os.Stat(filepath.Join(p.Dir, keyFile)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(p.Dir, config.DevelopmentKeyFile)); !os.IsNotExist(err) {
 		t.Errorf("a development key was made: %v", err)
 	}
 }
@@ -104,7 +105,7 @@ func TestANewDevelopmentKeyIsTold(t *testing.T) {
 	p := testserver.Prepare(t, nil)
 	for _, told := range []bool{true, false} {
 		out, errs, code := finish(t, p.Command("token", "--user=1"))
-		if code != 0 || len(lines(out)) != 1 || strings.Contains(errs, "made a new development key, "+filepath.Join(p.Dir, keyFile)) != told || (errs != "") != told {
+		if code != 0 || len(lines(out)) != 1 || strings.Contains(errs, "made a new development key, "+filepath.Join(p.Dir, config.DevelopmentKeyFile)) != told || (errs != "") != told {
 			t.Errorf("exit %d, %q; want it told: %v", code, errs, told)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // past is what an application kept before falconbridge: checked, and in the order
@@ -34,7 +35,7 @@ type past struct {
 func readPast(r io.Reader, now time.Time, asRead bool) (*past, error) {
 	p := &past{now: now, asRead: asRead, ids: make(map[string]string)}
 	text := bufio.NewReader(r)
-	if start, _ := text.Peek(3); hasMark(start) {
+	if start, _ := text.Peek(3); config.HasByteOrderMark(start) {
 		return nil, errors.New("the file begins with a byte order mark (BOM): save it as UTF-8 without one")
 	}
 	lines := &lineCounter{r: text}

@@ -11,15 +11,15 @@ import (
 // makeRelay makes the relay to an external broker, where one is configured. It
 // comes before the hub, which wakes it.
 func (s *server) makeRelay(context.Context) (err error) {
-	if s.c.relayURL == nil {
+	if s.c.RelayURL == nil {
 		return nil
 	}
 	s.relay, err = relay.New(relay.Options{
-		URL: s.c.relayURL, Node: s.node, Feed: s.db, Store: s.db,
-		Topics: s.c.topics, Epoch: s.db.Epoch, Logger: s.log,
+		URL: s.c.RelayURL, Node: s.node, Feed: s.db, Store: s.db,
+		Topics: s.c.Topics, Epoch: s.db.Epoch, Logger: s.log,
 	})
 	if err != nil {
-		return fmt.Errorf("--relay-url (FALCON_RELAY_URL): %w", err)
+		return fmt.Errorf("%s: %w", s.c.Name("relay-url"), err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // keysEvery is how often the key files are read. A change counts once two readings
@@ -20,7 +21,7 @@ const keysEvery = 5 * time.Second
 // keyFiles keeps a verifier's keys as its files are. What cannot be used leaves the
 // former keys in place.
 type keyFiles struct {
-	k        keySettings
+	k        config.Keys
 	verifier *token.Verifier
 	log      *slog.Logger
 
@@ -33,7 +34,7 @@ type watched struct{ used, read []byte }
 
 // watchKeys returns what looks after the key files and obeys SIGHUP, which counts
 // from now on: it makes the files be read, and the key set be fetched, at once.
-func watchKeys(k keySettings, v *token.Verifier, log *slog.Logger) func(context.Context) error {
+func watchKeys(k config.Keys, v *token.Verifier, log *slog.Logger) func(context.Context) error {
 	f := &keyFiles{k: k, verifier: v, log: log.With("component", "keys")}
 	f.look(true)
 	hup := make(chan os.Signal, 1)
@@ -60,12 +61,12 @@ func watchKeys(k keySettings, v *token.Verifier, log *slog.Logger) func(context.
 // look reads the files and replaces the keys where they changed: at once, or when
 // the reading before found the same.
 func (f *keyFiles) look(atOnce bool) {
-	secrets, err := f.secrets.look(f.k.secretFile, maxSecretFile)
+	secrets, err := f.secrets.look(f.k.SecretFile, config.MaxSecretFile)
 	if err != nil {
 		f.complain("jwt-secret-file", err)
 		return
 	}
-	public, err := f.public.look(f.k.publicFile, maxPEM)
+	public, err := f.public.look(f.k.PublicFile, config.MaxPEM)
 	if err != nil {
 		f.complain("jwt-public-key-file", err)
 		return
@@ -78,27 +79,27 @@ func (f *keyFiles) look(atOnce bool) {
 		return
 	}
 	next := f.k
-	if f.k.secretFile != "" {
-		if next.secrets, err = parseSecrets(f.secrets.read); err != nil {
+	if f.k.SecretFile != "" {
+		if next.Secrets, err = config.ParseSecrets(f.secrets.read); err != nil {
 			f.complain("jwt-secret-file", err)
 			return
 		}
 	}
-	if f.k.publicFile != "" {
-		next.publicPEM = f.public.read
-		if err := token.CheckPublicKeys(next.publicPEM); err != nil { // an empty file would be no key at all
+	if f.k.PublicFile != "" {
+		next.PublicPEM = f.public.read
+		if err := token.CheckPublicKeys(next.PublicPEM); err != nil { // an empty file would be no key at all
 			f.complain("jwt-public-key-file", err)
 			return
 		}
 	}
-	if err := f.verifier.SetKeys(next.secrets, next.publicPEM); err != nil {
+	if err := f.verifier.SetKeys(next.Secrets, next.PublicPEM); err != nil {
 		f.complain("jwt-public-key-file", err)
 		return
 	}
 	first := f.secrets.used == nil && f.public.used == nil
 	f.secrets.used, f.public.used, f.told = f.secrets.read, f.public.read, ""
 	if !first {
-		f.log.Info("the keys were replaced; connections whose key is gone end", "secrets", len(next.secrets))
+		f.log.Info("the keys were replaced; connections whose key is gone end", "secrets", len(next.Secrets))
 	}
 }
 
@@ -126,7 +127,7 @@ func (f *watched) look(name string, limit int64) (change, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return unchanged, nil // a pipe, which was read to its end at the start
 	}
-	b, err := readFile(name, limit)
+	b, err := config.ReadFile(name, limit)
 	if err != nil {
 		return unchanged, err
 	}

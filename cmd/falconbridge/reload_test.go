@@ -24,6 +24,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -165,7 +166,7 @@ func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f := &keyFiles{k: keySettings{secrets: [][]byte{[]byte(testSecret)}, secretFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
+	f := &keyFiles{k: config.Keys{Secrets: [][]byte{[]byte(testSecret)}, SecretFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
 	f.look(true)
 	for _, half := range []string{newSecret[:32], newSecret[:40], "", newSecret} {
 		write(half)
@@ -208,7 +209,7 @@ func TestAnEmptiedPublicKeyFileEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f := &keyFiles{k: keySettings{publicPEM: key, publicFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
+	f := &keyFiles{k: config.Keys{PublicPEM: key, PublicFile: name}, verifier: v, log: slog.New(slog.NewTextHandler(&log, nil))}
 	f.look(true)
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)

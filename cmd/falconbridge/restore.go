@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type restoreCmd struct {
@@ -21,6 +22,8 @@ func (restoreCmd) Help() string {
 The former database stays next to the new one. Devices see a new epoch from the next start on.`
 }
 
+func (restoreCmd) scope() []string { return config.SQLite }
+
 // Run puts a copy in place of the database. It holds the server's lock meanwhile, so
 // that none runs or starts.
 func (r restoreCmd) Run(p *program) (err error) {
@@ -31,8 +34,8 @@ func (r restoreCmd) Run(p *program) (err error) {
 	if _, err := os.Stat(r.File); err != nil {
 		return fmt.Errorf("restore: there is no file %s", r.File) // before anything is made
 	}
-	if c.databaseURL == "" {
-		if err := makeDataDir(c.dataDir, newLogger(p.err, c)); err != nil {
+	if c.DatabaseURL == "" {
+		if err := makeDataDir(c.DataDir, newLogger(p.err, c)); err != nil {
 			return err
 		}
 	}
@@ -43,11 +46,11 @@ func (r restoreCmd) Run(p *program) (err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	ctx, stop := interrupted()
 	defer stop()
-	aside, err := db.Restore(ctx, c.sqliteFile(), r.File)
+	aside, err := db.Restore(ctx, c.SQLiteFile(), r.File)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	for _, name := range []string{db.RealPath(c.sqliteFile()), c.sqliteFile() + ".lock"} {
+	for _, name := range []string{db.RealPath(c.SQLiteFile()), c.SQLiteFile() + ".lock"} {
 		if err := giveToOwner(name, filepath.Dir(name)); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
@@ -55,6 +58,6 @@ func (r restoreCmd) Run(p *program) (err error) {
 	if aside != "" {
 		_, _ = fmt.Fprintln(p.err, "falconbridge: the former database is", aside)
 	}
-	_, err = fmt.Fprintln(p.out, c.sqliteFile())
+	_, err = fmt.Fprintln(p.out, c.SQLiteFile())
 	return err
 }

@@ -7,20 +7,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type sendCmd struct {
 	client
-	User    string `required:"" placeholder:"ID" help:"Who is notified."`
-	Title   string `required:"" placeholder:"TEXT" help:"1 to 255 characters."`
-	Message string `required:"" placeholder:"TEXT" help:"1 to 4000 characters."`
-	Kind    string `placeholder:"KIND" help:"Kind of the notification. Default message."`
-	Data    string `placeholder:"JSON" help:"A JSON object that rides along, up to 4 KiB."`
-	Key     string `name:"idempotency-key" placeholder:"TEXT" help:"Makes a repeated call answer as the first one did."`
+	User    string `required:"" env:"-" placeholder:"ID" help:"Who is notified."`
+	Title   string `required:"" env:"-" placeholder:"TEXT" help:"1 to 255 characters."`
+	Message string `required:"" env:"-" placeholder:"TEXT" help:"1 to 4000 characters."`
+	Kind    string `env:"-" placeholder:"KIND" help:"Kind of the notification. Default message."`
+	Data    string `env:"-" placeholder:"JSON" help:"A JSON object that rides along, up to 4 KiB."`
+	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call answer as the first one did."`
 	JSON    bool   `name:"json" help:"Print JSON in a terminal, too."`
 }
 
@@ -32,6 +34,8 @@ func (sendCmd) Help() string {
     FALCON_TOKEN=… falconbridge send --url https://bridge.example --user 42 --title T --message M`
 }
 
+func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
+
 // Run prints the server's answer: one line of JSON, words in a terminal.
 func (c sendCmd) Run(p *program) error {
 	user, err := bridge.ParseUserID(c.User)
@@ -41,7 +45,7 @@ func (c sendCmd) Run(p *program) error {
 	if c.Data != "" && !json.Valid([]byte(c.Data)) {
 		return fmt.Errorf("--data: is not JSON")
 	}
-	e, err := c.rest(p.settings)
+	e, err := c.rest(p)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func (c sendCmd) Run(p *program) error {
 	if resp.StatusCode != http.StatusCreated {
 		err := refused(resp.StatusCode, answer)
 		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			err = fmt.Errorf("%w%s", err, c.origin(p.settings))
+			err = fmt.Errorf("%w%s", err, c.origin(p))
 		}
 		return err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"log/slog"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type serveCmd struct{}
@@ -18,8 +20,8 @@ func (serveCmd) Help() string {
 // Run serves until SIGINT or SIGTERM, then drains. A second signal ends the
 // program at once.
 func (serveCmd) Run(p *program) error {
-	c, bad := p.settings.check()
-	if err := bad.err(); err != nil {
+	c, err := p.check(config.All())
+	if err != nil {
 		return err
 	}
 	log := newLogger(p.err, c)

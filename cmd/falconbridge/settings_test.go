@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -17,7 +18,7 @@ func invoke(t *testing.T, env map[string]string, args ...string) (code int, stdo
 	t.Helper()
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, "DATABASE_URL") {
+		if strings.HasPrefix(name, config.EnvPrefix) || strings.HasPrefix(name, "DATABASE_URL") {
 			t.Setenv(name, "")
 		}
 	}

@@ -17,11 +17,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/broker"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // server is everything that runs.
 type server struct {
-	c        checked
+	c        *config.Config
 	out      io.Writer // for the welcome of development mode
 	log      *slog.Logger
 	node     string
@@ -46,7 +47,7 @@ type server struct {
 
 // start brings up one part after the other, each on what stands already. Where
 // one fails, those before it are taken down again.
-func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (*server, error) {
+func start(ctx context.Context, c *config.Config, out io.Writer, log *slog.Logger) (*server, error) {
 	s := &server{
 		c: c, out: out, log: log, node: nodeName(), failed: make(chan error, 1),
 		undo: teardown{log: log}, addrs: make(map[string]net.Addr),
@@ -62,7 +63,7 @@ func start(ctx context.Context, c checked, out io.Writer, log *slog.Logger) (*se
 		}
 	}
 	s.started.Store(true)
-	s.undo.add("readiness", c.drainDelay+time.Second, s.unready)
+	s.undo.add("readiness", c.DrainDelay+time.Second, s.unready)
 	return s, nil
 }
 
@@ -93,10 +94,10 @@ func (s *server) spawn(name string, limit time.Duration, run func(ctx context.Co
 }
 
 func (s *server) startCertificate(context.Context) (err error) {
-	if s.c.tlsCert == "" {
+	if s.c.TLSCert == "" {
 		return nil
 	}
-	if s.cert, err = newCertificate(s.c.tlsCert, s.c.tlsKey, s.c.tlsClientCA, s.log); err == nil {
+	if s.cert, err = newCertificate(s.c.TLSCert, s.c.TLSKey, s.c.TLSClientCA, s.log); err == nil {
 		s.spawn("certificate", time.Second, s.cert.run)
 	}
 	return err
@@ -104,10 +105,10 @@ func (s *server) startCertificate(context.Context) (err error) {
 
 func (s *server) startDatabase(ctx context.Context) (err error) {
 	hints := s.node
-	if s.c.bus != busAuto {
+	if s.c.Bus != config.BusAuto {
 		hints = "" // another bus tells: the database need not
 	}
-	if s.c.sqlite {
+	if s.c.SQLite {
 		lock, err := lockDatabase(s.c, "stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)")
 		if err != nil {
 			return err
@@ -118,7 +119,7 @@ func (s *server) startDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	s.undo.add("database", 5*time.Second, func(context.Context) error { return s.db.Close() })
-	if err := migrate(ctx, s.db, s.c.autoMigrate, s.log); err != nil {
+	if err := migrate(ctx, s.db, s.c.AutoMigrate, s.log); err != nil {
 		return err
 	}
 	s.spawn("database's upkeep", 3*time.Second, s.db.Run)
@@ -133,12 +134,12 @@ func (s *server) startBus(context.Context) (err error) {
 func (s *server) startHub(ctx context.Context) error {
 	s.hub = delivery.NewHub(delivery.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
-		Topics: s.c.topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
-		SessionTTL: s.c.sessionTTL, TokenLife: s.c.keys.maxLife, Retention: s.c.retention, EndOver: s.c.drainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
+		Topics: s.c.Topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
+		SessionTTL: s.c.SessionTTL, TokenLife: s.c.Keys.MaxLife, Retention: s.c.Retention, EndOver: s.c.DrainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
 		Log: s.db, History: s.db, Reports: s.db, Cluster: s.db,
-		Hub: s.hub, Bus: s.bus, Locale: s.c.locale,
+		Hub: s.hub, Bus: s.bus, Locale: s.c.Locale,
 	})
 	// Before anybody is let in, the node knows what was revoked.
 	if err := s.hub.Poll(ctx); err != nil {
@@ -160,15 +161,15 @@ func (s *server) refused() (n int64) {
 }
 
 func (s *server) startVerifier(ctx context.Context) (err error) {
-	if s.c.keys.development {
-		key, _, err := developmentKey(s.c.dataDir)
+	if s.c.Keys.Development {
+		key, _, err := config.DevelopmentKey(s.c.DataDir)
 		if err != nil {
 			return err
 		}
-		s.c.keys.secrets = [][]byte{key}
+		s.c.Keys.Secrets = [][]byte{key}
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	o := s.c.keys.verifierOptions()
+	o := s.c.Keys.VerifierOptions()
 	o.Revoked, o.OnRefresh = s.hub.Revocations.Revoked, s.metrics.refreshed
 	s.verifier, err = token.NewVerifier(life, o)
 	if err != nil {
@@ -177,18 +178,18 @@ func (s *server) startVerifier(ctx context.Context) (err error) {
 	}
 	s.hub.Revocations.Keys(s.verifier.Knows)
 	s.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
-	if !s.c.keys.development { // a closed terminal shall end the development mode
-		s.spawn("keys", time.Second, watchKeys(s.c.keys, s.verifier, s.log))
+	if !s.c.Keys.Development { // a closed terminal shall end the development mode
+		s.spawn("keys", time.Second, watchKeys(s.c.Keys, s.verifier, s.log))
 	}
 	return nil
 }
 
 func (s *server) startBroker(context.Context) (err error) {
 	s.broker, err = broker.New(broker.Options{
-		Hub: s.hub, Verifier: s.verifier, Origins: s.c.origins, Log: s.log,
-		MaxConnections: s.c.maxConnections, MaxConnectionsPerUser: s.c.maxConnectionsPerUser,
-		MaxConnectionsPerIP: s.c.maxConnectionsPerIP, ConnectRatePerIP: s.c.connectRate, ConnectRatePerUser: s.c.connectRatePerUser,
-		PacketRate: s.c.packetRate, TrustedProxies: s.c.proxies, SessionTTL: s.c.sessionTTL,
+		Hub: s.hub, Verifier: s.verifier, Origins: s.c.Origins, Log: s.log,
+		MaxConnections: s.c.MaxConnections, MaxConnectionsPerUser: s.c.MaxConnectionsPerUser,
+		MaxConnectionsPerIP: s.c.MaxConnectionsPerIP, ConnectRatePerIP: s.c.ConnectRatePerIP, ConnectRatePerUser: s.c.ConnectRatePerUser,
+		PacketRate: s.c.PacketRate, TrustedProxies: s.c.Proxies, SessionTTL: s.c.SessionTTL,
 	})
 	if err != nil {
 		return err
@@ -196,14 +197,14 @@ func (s *server) startBroker(context.Context) (err error) {
 	s.live.Store(s.broker)
 	s.undo.add("broker", clientsRest, func(context.Context) error { return s.broker.Close() }) // drained by then, see release
 	for _, l := range []struct{ setting, addr, kind string }{
-		{"mqtt-addr", s.c.mqtt, "tcp"}, {"mqtts-addr", s.c.mqtts, "tls"},
+		{"mqtt-addr", s.c.MQTT, "tcp"}, {"mqtts-addr", s.c.MQTTS, "tls"},
 	} {
 		if l.addr == "" {
 			continue
 		}
 		var secure *tls.Config
 		switch {
-		case l.kind == "tls" && s.c.tlsClientCA != "":
+		case l.kind == "tls" && s.c.TLSClientCA != "":
 			secure = s.cert.mutual("mqtt")
 		case l.kind == "tls":
 			secure = s.cert.config("mqtt")

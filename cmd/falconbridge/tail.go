@@ -9,6 +9,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,13 +18,14 @@ import (
 	"github.com/eclipse/paho.golang/paho/session/state"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type tailCmd struct {
 	client
 	User       string  `placeholder:"ID" help:"Whose notifications. Default: the user of the token."`
 	ClientID   string  `name:"client-id" placeholder:"ID" help:"Name of this device. Default: a random one, or falconbridge-tail with --persistent."`
-	Persistent bool    `help:"Keep this device's place while it is away."`
+	Persistent bool    `help:"Keep this device's session while it is absent."`
 	Expiry     string  `default:"168h" placeholder:"TIME" help:"With --persistent: how long. Default ${default}."`
 	Since      *uint64 `placeholder:"SEQ" help:"Begin with everything after that seq."`
 	Count      uint64  `placeholder:"N" help:"End after that many notifications. Default: never."`
@@ -43,6 +45,8 @@ Examples:
 
     falconbridge tail --mqtt-url wss://bridge.example/mqtt --token-file token.txt`
 }
+
+func (tailCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
 
 // Run prints notifications until it is interrupted, refused, or has printed
 // --count of them. A lost connection is made again, without a hole.
@@ -75,17 +79,16 @@ var errDone = errors.New("done")
 
 // prepare turns the flags into a connection's settings.
 func (c tailCmd) prepare(p *program) (cfg autopaho.ClientConfig, t *tail, err error) {
-	e, err := c.mqtt(p.settings)
+	e, err := c.mqtt(p)
 	if err != nil {
 		return cfg, nil, err
 	}
-	expiry, err := parseTime(c.Expiry)
+	expiry, err := config.ParseTime(c.Expiry)
 	if err != nil || expiry < time.Second || expiry.Seconds() >= 1<<32-1 {
 		return cfg, nil, errors.New("--expiry: is not a time of at least a second; write 168h or 7d")
 	}
-	var ps problems
-	topics := p.settings.checkTopics(&ps)
-	if err := ps.err(); err != nil {
+	settings, err := p.check([]string{"topic-prefix"})
+	if err != nil {
 		return cfg, nil, err
 	}
 	bearer, err := c.bearer(p, bridge.Claims{User: bridge.UserID(c.User)}, time.Hour)
@@ -98,8 +101,8 @@ func (c tailCmd) prepare(p *program) (cfg autopaho.ClientConfig, t *tail, err er
 	}
 	t = &tail{
 		out: p.out, render: jsonLine, log: clientLog(p.err), bearer: bearer,
-		server: e.url.Host, topic: topics.Status(user), since: c.Since, persistent: c.Persistent, count: c.Count,
-		own: c.Token == "" && c.TokenFile == "", origin: c.origin(p.settings), broken: make(chan error, 1),
+		server: e.url.Host, topic: settings.Topics.Status(user), since: c.Since, persistent: c.Persistent, count: c.Count,
+		own: c.Token == "" && c.TokenFile == "", origin: c.origin(p), broken: make(chan error, 1),
 	}
 	if terminal(p.out) && !c.JSON {
 		t.render = styleOf(p.out).show

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 type tokenCmd struct {
-	User  string `required:"" placeholder:"ID" help:"Whose token it is (sub)."`
+	User  string `required:"" env:"-" placeholder:"ID" help:"Whose token it is (sub)."`
 	Scope string `placeholder:"LIST" help:"notifications:read, notifications:write, reports:write, admin; separated by spaces."`
-	TTL   string `default:"1h" placeholder:"TIME" help:"How long it holds. Default ${default}."`
+	TTL   string `default:"1h" placeholder:"TIME" help:"How long it is valid. Default ${default}."`
 }
 
 func (tokenCmd) Help() string {
@@ -22,23 +23,24 @@ func (tokenCmd) Help() string {
     falconbridge token --user 1 --scope "notifications:write reports:write" --ttl 30d`
 }
 
+func (tokenCmd) scope() []string { return config.Signing }
+
 // Run prints the token and nothing else.
 func (t tokenCmd) Run(p *program) error {
-	var ps problems
-	keys, topics := p.settings.checkKeys(&ps), p.settings.checkTopics(&ps)
-	if err := ps.err(); err != nil {
+	c, err := p.check(t.scope())
+	if err != nil {
 		return err
 	}
 	claims, err := t.claims()
 	if err != nil {
 		return err
 	}
-	signer, err := keys.signer(p.settings.DataDir, topics, p.err)
+	signer, err := c.Keys.Signer(c.DataDir, c.Topics, p.err)
 	if err != nil {
 		return err
 	}
-	if most := keys.maxLife; most > 0 && time.Until(claims.ExpiresAt) > most {
-		return fmt.Errorf("--ttl: is longer than --max-token-life (%s)", p.settings.MaxTokenLife)
+	if most := c.Keys.MaxLife; most > 0 && time.Until(claims.ExpiresAt) > most {
+		return fmt.Errorf("--ttl: is longer than --max-token-life (%s)", most)
 	}
 	raw, err := signer.Sign(claims)
 	if err != nil {
@@ -53,7 +55,7 @@ func (t tokenCmd) claims() (bridge.Claims, error) {
 	if err != nil {
 		return bridge.Claims{}, fmt.Errorf("--user: %w", err)
 	}
-	ttl, err := parseTime(t.TTL)
+	ttl, err := config.ParseTime(t.TTL)
 	if err != nil || ttl < time.Second {
 		return bridge.Claims{}, fmt.Errorf("--ttl: is not a time of at least a second; write 1h or 30d")
 	}

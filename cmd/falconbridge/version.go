@@ -15,6 +15,8 @@ func (versionCmd) Help() string {
     falconbridge version`
 }
 
+func (versionCmd) scope() []string { return nil }
+
 // Run prints the same as --version.
 func (versionCmd) Run(p *program) error {
 	_, err := fmt.Fprintln(p.out, build())

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // spareFiles are what the program opens beside connections of devices: the
@@ -13,54 +15,54 @@ import (
 const spareFiles = 256
 
 // warn tells of settings that work but may not be meant.
-func warn(p *program, c checked, log *slog.Logger) {
+func warn(p *program, c *config.Config, log *slog.Logger) {
 	for _, name := range p.unknown {
 		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
 	}
-	for _, name := range p.settings.shown() {
+	for _, name := range p.settings.Exposed() {
 		log.Warn("a secret stands on the command line, where every user of the machine can read it; put it into a file or the environment",
 			"setting", name, "file", name+"-file")
 	}
-	if c.origins.Any() {
+	if c.Origins.Any() {
 		log.Warn("pages of every origin may call, because of --cors-origins=*")
 	}
-	if c.proxies.TrustsAll() {
+	if c.Proxies.TrustsAll() {
 		log.Warn("every client may say where it comes from, because of --trusted-proxies")
 	}
-	warnKeys(p.settings, c.keys, log)
-	if host, _, err := net.SplitHostPort(c.admin); err == nil && !isLoopback(host) {
-		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.admin)
+	warnKeys(c.Keys, log)
+	if host, _, err := net.SplitHostPort(c.Admin); err == nil && !config.IsLoopback(host) {
+		log.Warn("metrics and profiles are open to whoever reaches --admin-addr", "addr", c.Admin)
 	}
-	if risk := databaseRisk(c.databaseURL); !c.sqlite && risk != "" {
+	if risk := databaseRisk(c.DatabaseURL); !c.SQLite && risk != "" {
 		log.Warn(risk, "setting", "database-url")
 	}
-	if c.plaintext() {
-		log.Warn("devices may still send their tokens unencrypted, to --mqtt-addr; write --mqtt-addr=off, or a loopback address", "addr", c.mqtt)
+	if plaintext(c) {
+		log.Warn("devices may still send their tokens unencrypted, to --mqtt-addr; write --mqtt-addr=off, or a loopback address", "addr", c.MQTT)
 	}
 	switch {
-	case c.tlsClientCA != "" && c.mqtt != "":
+	case c.TLSClientCA != "" && c.MQTT != "":
 		log.Warn("devices without a certificate still get in at --mqtt-addr and over WebSocket: --tls-client-ca guards --mqtts-addr only")
-	case c.tlsClientCA != "":
+	case c.TLSClientCA != "":
 		log.Warn("devices without a certificate still get in over WebSocket: --tls-client-ca guards --mqtts-addr only")
 	}
-	if most := openFiles(); !c.keys.development && most < uint64(c.maxConnections)+spareFiles {
-		log.Warn("the limit of open files is below --max-connections; raise it with ulimit -n", "limit", most, "max-connections", c.maxConnections)
+	if most := openFiles(); !c.Keys.Development && most < uint64(c.MaxConnections)+spareFiles {
+		log.Warn("the limit of open files is below --max-connections; raise it with ulimit -n", "limit", most, "max-connections", c.MaxConnections)
 	}
-	if c.keys.development {
+	if c.Keys.Development {
 		log.Warn("development mode: no --jwt-* key is configured; every listener is on loopback only")
 	}
 }
 
 // warnKeys names what decides on tokens and may not be meant.
-func warnKeys(s *settings, k keySettings, log *slog.Logger) {
-	if s.JWTAudience == anyAudience {
+func warnKeys(k config.Keys, log *slog.Logger) {
+	if k.AnyAudience {
 		log.Warn("tokens that were issued for other applications get in, because of --jwt-audience=any")
 	}
-	if k.secretFile == "" && (strings.HasPrefix(s.JWTSecret, "base64:") || strings.HasPrefix(s.JWTSecret, "hex:")) {
-		log.Warn("the secret is taken as it is written, base64: or hex: included; write it into a --jwt-secret-file to have it decoded", "setting", "jwt-secret")
-	}
-	for _, secret := range k.secrets {
-		if isText(secret) && len(bytes.TrimSpace(secret)) < len(secret) {
+	for _, secret := range k.Secrets {
+		if k.SecretFile == "" && (bytes.HasPrefix(secret, []byte("base64:")) || bytes.HasPrefix(secret, []byte("hex:"))) {
+			log.Warn("the secret is taken as it is written, base64: or hex: included; write it into a --jwt-secret-file to have it decoded", "setting", "jwt-secret")
+		}
+		if config.IsText(secret) && len(bytes.TrimSpace(secret)) < len(secret) {
 			log.Warn("a secret begins or ends with a blank, which is part of it", "setting", "jwt-secret")
 		}
 	}
@@ -68,31 +70,10 @@ func warnKeys(s *settings, k keySettings, log *slog.Logger) {
 
 // plaintext reports whether MQTT without TLS is open to other machines although MQTT
 // over TLS is offered. Without the latter a proxy may do TLS, which is not seen here.
-func (c checked) plaintext() bool {
-	host, _, err := net.SplitHostPort(c.mqtt)
-	return c.mqtts != "" && err == nil && !isLoopback(host)
+func plaintext(c *config.Config) bool {
+	host, _, err := net.SplitHostPort(c.MQTT)
+	return c.MQTTS != "" && err == nil && !config.IsLoopback(host)
 }
-
-// shown names the flags that were typed and hold a secret.
-func (s *settings) shown() (names []string) {
-	for _, f := range []struct {
-		name   string
-		secret bool
-	}{
-		{"jwt-secret", s.JWTSecret != ""},
-		{"database-url", hasSecret(s.DatabaseURL)},
-		{"bus", hasSecret(s.Bus)},
-		{"relay-url", hasSecret(s.RelayURL)},
-	} {
-		if f.secret && s.typed[f.name] {
-			names = append(names, f.name)
-		}
-	}
-	return names
-}
-
-// hasSecret tells whether something of a URL has to be masked.
-func hasSecret(raw string) bool { return strings.Contains(maskURL(raw), masked) }
 
 // databaseRisk is what somebody on the way to a Postgres could do; "" where it is
 // on this machine, or its certificate is verified.
@@ -109,7 +90,7 @@ func databaseRisk(raw string) string {
 		}
 	}
 	switch {
-	case host == "" || strings.HasPrefix(host, "/") || isLoopback(host):
+	case host == "" || strings.HasPrefix(host, "/") || config.IsLoopback(host):
 		return ""
 	case mode == "verify-full" || mode == "verify-ca":
 		return ""

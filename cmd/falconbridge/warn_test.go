@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -74,11 +75,9 @@ func TestDNSRebindingDoesNotReachTheAdminListener(t *testing.T) {
 }
 
 func TestSecretsOnTheCommandLineAreFound(t *testing.T) {
-	s := settings{
-		JWTSecret: testSecret, DatabaseURL: "postgres://u:p@db/n", Bus: "redis://:p@r:6379", RelayURL: "mqtt://broker:1883",
-		typed: map[string]bool{"jwt-secret": true, "database-url": true, "relay-url": true},
-	}
-	if got := s.shown(); !slices.Equal(got, []string{"jwt-secret", "database-url"}) {
+	s := config.Read(map[string]string{"jwt-secret": testSecret, "database-url": "postgres://u:p@db/n", "relay-url": "mqtt://broker:1883"},
+		[]string{"FALCON_BUS=redis://:p@r:6379"})
+	if got := s.Exposed(); !slices.Equal(got, []string{"database-url", "jwt-secret"}) {
 		t.Errorf("found %v", got) // the bus's is of the environment, the relay has none
 	}
 }
@@ -133,7 +132,7 @@ func TestAPlaintextListenerNextToTLSIsWarnedAbout(t *testing.T) {
 		"plaintext on IPv6's ::1": {"[::1]:1883", ":8883", false},
 	} {
 		var out bytes.Buffer
-		warn(&program{settings: &settings{}}, checked{mqtt: tt.mqtt, mqtts: tt.mqtts, sqlite: true}, slog.New(slog.NewTextHandler(&out, nil)))
+		warn(&program{settings: config.Read(nil, nil)}, &config.Config{MQTT: tt.mqtt, MQTTS: tt.mqtts, SQLite: true}, slog.New(slog.NewTextHandler(&out, nil)))
 		if got := strings.Contains(out.String(), "unencrypted, to --mqtt-addr"); got != tt.want {
 			t.Errorf("%s: warned %v, want %v: %s", name, got, tt.want, out.String())
 		}

@@ -1,46 +1,12 @@
 package layout
 
 import (
-	"bytes"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 )
-
-func TestEverySettingIsDocumented(t *testing.T) {
-	doc, err := os.ReadFile(filepath.Join(root, "docs/configuration.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, "cmd/falconbridge/settings.go"), nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := 0
-	ast.Inspect(f, func(n ast.Node) bool {
-		field, ok := n.(*ast.Field)
-		if !ok || field.Tag == nil {
-			return true
-		}
-		tag := reflect.StructTag(strings.Trim(field.Tag.Value, "`"))
-		if name := tag.Get("name"); name != "" {
-			seen++
-			if !bytes.Contains(doc, []byte("`--"+name+"`")) {
-				t.Errorf("docs/configuration.md does not tell of --%s", name)
-			}
-		}
-		return true
-	})
-	if seen == 0 {
-		t.Fatal("no setting was found in cmd/falconbridge/settings.go")
-	}
-}
 
 var link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)\s]*)?\)`)
 

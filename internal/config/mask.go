@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"net/url"
@@ -17,11 +17,11 @@ func maskText(s string) string {
 	return masked
 }
 
-// maskURL hides what a URL holds of secrets: the password, a lone user name, which
-// may be a token, and parameters that sound like one. What is no URL is hidden
-// whole.
-func maskURL(s string) string {
-	if s == "" || s == busAuto {
+// MaskURL hides the secrets in a URL: the password, a user name without a password,
+// which may be a token, and parameters whose names sound like a secret. A text that
+// is not a URL is hidden completely.
+func MaskURL(s string) string {
+	if s == "" || s == BusAuto {
 		return s
 	}
 	if pgconnect.Is(s) {
@@ -52,7 +52,7 @@ func maskURL(s string) string {
 	return strings.ReplaceAll(u.String(), mark, masked)
 }
 
-// maskPostgres is maskURL for what net/url does not read: several hosts, or none.
+// maskPostgres is MaskURL for what net/url does not read: several hosts, or none.
 func maskPostgres(s string) string {
 	if _, err := pgconnect.Parse(s); err != nil {
 		return masked

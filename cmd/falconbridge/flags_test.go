@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/falconalert/falconbridge/internal/config"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -33,7 +34,7 @@ func TestANumberBelowZeroIsRefusedByItsSetting(t *testing.T) {
 	p := testserver.Prepare(t, production)
 	for flag, value := range map[string]string{"max-connections": "-1", "retention": "-1h", "packet-rate": "-.5"} {
 		_, errs, code := finish(t, p.Command("serve", "--"+flag, value))
-		if code != exitFailed || len(lines(errs)) != 1 || !strings.HasPrefix(errs, "falconbridge: --"+flag+" ("+envName(flag)+"): is not a") {
+		if code != exitFailed || len(lines(errs)) != 1 || !strings.HasPrefix(errs, "falconbridge: --"+flag+" ("+config.Env(flag)+"): is not a") {
 			t.Errorf("--%s %s: exit %d, %q", flag, value, code, errs)
 		}
 	}

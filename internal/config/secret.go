@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -15,56 +15,18 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// maxSecretFile bounds what is read of a file that holds one secret, in bytes.
-const maxSecretFile = 64 << 10
+// MaxSecretFile bounds what is read of a file with secrets, in bytes.
+const MaxSecretFile = 64 << 10
 
-// fromFile decides between a value and the file that may hold it instead: what was
-// typed beats what the environment has. It is not ok, and a problem, where both were
-// given alike.
-func (s *settings) fromFile(ps *problems, name, value, file string) (fromFile, ok bool) {
-	twin := name + "-file"
-	if file != "" && value != "" && s.typed[name] == s.typed[twin] {
-		ps.add(name, "is given together with --"+twin, "give one of both")
-		return false, false
-	}
-	return file != "" && (value == "" || s.typed[twin]), true
-}
-
-// secret resolves a value that may stand in a file instead. Blanks and line ends
-// around what a file holds are not part of it.
-func (s *settings) secret(ps *problems, name, value, file string) string {
-	fromFile, ok := s.fromFile(ps, name, value, file)
-	if !ok {
-		return ""
-	}
-	if !fromFile {
-		return value
-	}
-	twin := name + "-file"
-	b, err := readFile(file, maxSecretFile)
-	if err != nil {
-		ps.add(twin, err.Error(), "name a file that this user can read")
-		return ""
-	}
-	if err := checkMark(b); err != nil {
-		ps.add(twin, err.Error(), "save it as UTF-8 without one")
-		return ""
-	}
-	text := strings.TrimSpace(string(b))
-	if text == "" {
-		ps.add(twin, "the file is empty", "write the secret into it")
-	}
-	return text
-}
-
-// parseSecrets takes a file that is no text as one secret, every byte of it: trimmed,
-// a random key that ends in 0x0a or 0x20 would be another one. In a text a line ends
-// with LF or CRLF; blanks are part of the secret. Its errors hold none of it.
-func parseSecrets(b []byte) (secrets [][]byte, err error) {
+// ParseSecrets reads the content of --jwt-secret-file. A file that is no text is one
+// secret, every byte of it: trimmed, a random key that ends in 0x0a or 0x20 would be
+// another one. A text has one secret a line, which ends with LF or CRLF; blanks are
+// part of the secret. Errors contain none of it.
+func ParseSecrets(b []byte) (secrets [][]byte, err error) {
 	if err := checkMark(b); err != nil {
 		return nil, err
 	}
-	if !isText(b) || bytes.Contains(b, []byte("-----BEGIN ")) {
+	if !IsText(b) || bytes.Contains(b, []byte("-----BEGIN ")) {
 		return [][]byte{b}, token.CheckSecret(b)
 	}
 	number, breaks := 0, bytes.Count(bytes.TrimSpace(b), []byte("\n"))
@@ -116,40 +78,42 @@ func decodeSecret(line []byte) ([]byte, error) {
 	return line, nil
 }
 
-func isText(b []byte) bool {
+// IsText reports whether b is UTF-8 without control characters other than tabs and
+// line ends.
+func IsText(b []byte) bool {
 	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n'
 	})
 }
 
-// hasMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
+// HasByteOrderMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
 // Editors on Windows write one in front of a text, unseen.
-func hasMark(b []byte) bool {
+func HasByteOrderMark(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))
 }
 
 // checkMark fails for text with a byte order mark. A binary secret may begin with
 // the same bytes; of UTF-16, every other byte is zero.
 func checkMark(b []byte) error {
-	if hasMark(b) && (isText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
+	if HasByteOrderMark(b) && (IsText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
 		return errors.New("begins with a byte order mark (BOM)")
 	}
 	return nil
 }
 
-// readText is readFile for text, and fails for one with a byte order mark. In a PEM file
+// readText is ReadFile for text, and fails for one with a byte order mark. In a PEM file
 // the mark would hide the first block.
 func readText(name string, limit int64) ([]byte, error) {
-	b, err := readFile(name, limit)
+	b, err := ReadFile(name, limit)
 	if err == nil {
 		err = checkMark(b)
 	}
 	return b, err
 }
 
-// readFile reads a file of at most limit bytes. Its error is fit for a line that
+// ReadFile reads a file of at most limit bytes. Its error continues a line that
 // names the setting.
-func readFile(name string, limit int64) ([]byte, error) {
+func ReadFile(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ func TestABinarySecretIsTakenByteForByte(t *testing.T) {
 	body := append(bytes.Repeat([]byte{0x9f, 0x41}, 15), 0x00)
 	for _, end := range []string{"\n", " ", "\r\n", "\t", "\x00", "\xff", "\n\n  "} {
 		want := append(bytes.Clone(body), end...)
-		got, err := parseSecrets(bytes.Clone(want))
+		got, err := ParseSecrets(bytes.Clone(want))
 		if len(want) < token.MinSecret { // 31 and one is 32
 			t.Fatal("the test's key is short")
 		}
@@ -47,7 +47,7 @@ func TestASecretFileHasOneSecretALine(t *testing.T) {
 		"FF FE at a binary's start":   {"\xff\xfe" + raw, []string{"\xff\xfe" + raw}},
 		"base64: as a part of a text": {"my base64:secret is this one, is it not?", []string{"my base64:secret is this one, is it not?"}},
 	} {
-		got, err := parseSecrets([]byte(tt.file))
+		got, err := ParseSecrets([]byte(tt.file))
 		if err != nil || tt.want != nil && fmt.Sprintf("%q", got) != fmt.Sprintf("%q", tt.want) {
 			t.Errorf("%s: %q, error %v, want %q", name, got, err, tt.want)
 		}
@@ -62,7 +62,7 @@ func TestASecretFileHasOneSecretALine(t *testing.T) {
 		"a public key":       {"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "PEM"},
 		"too many":           {strings.Repeat(a+"\n", token.MaxSecrets+1), "at most 64"},
 	} {
-		_, err := parseSecrets([]byte(tt.file))
+		_, err := ParseSecrets([]byte(tt.file))
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), a) {
 			t.Errorf("%s: error %v, want %q", name, err, tt.want)
 		}

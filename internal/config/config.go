@@ -1,0 +1,275 @@
+// Package config is the one table of settings. A row of it (see table.go) is a
+// setting: its flag, environment variable, default, parser, check, mask and help.
+// The flags of the program, `falconbridge config`, the tables of
+// docs/configuration.md and the completion of the shell are made from it.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
+)
+
+// Off is the value that closes a listener or lifts a limit.
+const Off = "off"
+
+// BusAuto is the value of --bus that lets the database decide.
+const BusAuto = "auto"
+
+// DatabaseFile is the name of the SQLite file in the data directory.
+const DatabaseFile = "falconbridge.db"
+
+// Config is what a server runs with. Check fills it from the settings as given;
+// a field whose setting was outside the checked scope has its zero value.
+type Config struct {
+	HTTP, MQTT, MQTTS, Admin string // addresses; "" is closed
+	TLSCert, TLSKey          string // files; both or neither
+	TLSClientCA              string // file; "" is none
+	Proxies                  edge.Proxies
+
+	DataDir          string
+	DatabaseURL      string // "" is SQLite in DataDir
+	SQLite           bool
+	DBMaxConnections int
+	AutoMigrate      bool
+	Bus              string   // BusAuto, or a Redis URL
+	RelayURL         *url.URL // nil is none
+
+	Keys    Keys
+	Origins edge.Origins
+	Topics  bridge.Topics
+
+	MaxConnections, MaxConnectionsPerUser int
+	MaxConnectionsPerIP                   int     // 0 is no limit
+	ConnectRatePerIP, ConnectRatePerUser  float64 // a second; 0 is no limit, here and below
+	PacketRate                            float64
+	RequestRatePerUser, RequestRatePerIP  float64
+	SessionTTL, Retention                 time.Duration
+	StartTimeout, DrainDelay, DrainTime   time.Duration
+	Locale                                bridge.Locale
+	LogLevel                              slog.Level
+	LogJSON                               bool
+	given                                 *Given
+}
+
+// SQLiteFile is the path of the SQLite file, read from the URL as package db does.
+func (c *Config) SQLiteFile() string {
+	if c.DatabaseURL == "" {
+		return filepath.Join(c.DataDir, DatabaseFile)
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(c.DatabaseURL, "sqlite:"), "//")
+}
+
+// Database names the setting that decides where the database is, for an error
+// about it.
+func (c *Config) Database() string {
+	if c.DatabaseURL == "" {
+		return c.Name("data-dir")
+	}
+	return c.Name("database-url")
+}
+
+// Name is a setting as an error names it: its flag and the environment variable
+// its value came from, as in "--database-url (DATABASE_URL)". Where no variable
+// was set it is the usual one.
+func (c *Config) Name(flag string) string { return c.given.name(flag) }
+
+// Problem returns an error about a setting that turned out not to work after
+// the check had passed, such as a port in use.
+func (c *Config) Problem(flag, what, remedy string) Problem {
+	return Problem{Setting: flag, Name: c.Name(flag), What: what, Remedy: remedy}
+}
+
+// Given are the settings as given, not yet checked.
+type Given struct {
+	text  map[string]string // by flag, only those given
+	typed map[string]bool   // on the command line
+	from  map[string]string // environment variable, by flag
+}
+
+// Read takes the flags that were typed, by name, and fills up from the environment,
+// a list of NAME=value. A typed flag beats the environment, FALCON_… beats other
+// variables, and an empty variable counts as unset.
+func Read(typed map[string]string, environ []string) *Given {
+	g := &Given{text: make(map[string]string), typed: make(map[string]bool), from: make(map[string]string)}
+	env := make(map[string]string)
+	for _, v := range environ {
+		name, value, _ := strings.Cut(v, "=")
+		env[name] = value
+	}
+	for _, s := range Settings() {
+		if text, ok := typed[s.Flag]; ok {
+			g.text[s.Flag], g.typed[s.Flag] = text, true
+			continue
+		}
+		for _, name := range s.Env {
+			if env[name] != "" {
+				g.text[s.Flag], g.from[s.Flag] = env[name], name
+				break
+			}
+		}
+	}
+	return g
+}
+
+// Typed reports whether the flag was typed on the command line.
+func (g *Given) Typed(flag string) bool { return g.typed[flag] }
+
+// Exposed returns the settings that were typed and hold a secret: every user of
+// the machine can read them in the list of processes.
+func (g *Given) Exposed() (flags []string) {
+	for _, s := range Settings() {
+		if s.Mask != nil && g.typed[s.Flag] && strings.Contains(s.Mask(g.text[s.Flag]), masked) {
+			flags = append(flags, s.Flag)
+		}
+	}
+	return flags
+}
+
+// name is Config.Name. A value that stands in a file is named by the file's flag.
+func (g *Given) name(flag string) string {
+	if g == nil {
+		g = new(Given)
+	}
+	if fromFile, err := g.fromFile(flag); err == nil && fromFile {
+		flag += fileSuffix
+	}
+	variable := g.from[flag]
+	if variable == "" {
+		variable = Env(flag)
+	}
+	return fmt.Sprintf("--%s (%s)", flag, variable)
+}
+
+// Check reads the settings of a scope, names of flags, and returns what they make
+// and every one that cannot work. In development mode all addresses come out on
+// loopback.
+func (g *Given) Check(scope []string) (*Config, Problems) {
+	c := &Config{given: g}
+	// A key that is given but bad must never lead to development mode.
+	c.Keys.Development = g.text["jwt-secret"]+g.text["jwt-secret-file"]+g.text["jwt-public-key-file"]+g.text["jwt-jwks-url"] == ""
+	var ps Problems
+	bad := make(map[string]bool)
+	rows := slices.DeleteFunc(c.table(), func(s Setting) bool { return !s.In(scope) })
+	for _, s := range rows {
+		text, flag, err := g.value(s)
+		if err == nil && s.Read != nil {
+			err = s.Read(text)
+		}
+		if err != nil {
+			bad[s.Flag] = true
+			ps = append(ps, problemOf(g, s, flag, err))
+		}
+	}
+	for _, s := range rows {
+		if s.Check == nil || bad[s.Flag] {
+			continue
+		}
+		if err := s.Check(); err != nil {
+			ps = append(ps, problemOf(g, s, s.Flag, err))
+		}
+	}
+	return c, ps
+}
+
+// value returns a setting's text and the flag that gave it, which for a secret in a
+// file is the file's.
+func (g *Given) value(s Setting) (text, flag string, err error) {
+	text, given := g.text[s.Flag]
+	if s.InFile {
+		fromFile, err := g.fromFile(s.Flag)
+		if err != nil {
+			return "", s.Flag, err
+		}
+		if fromFile {
+			flag := s.Flag + fileSuffix
+			text, err := readSecretText(g.text[flag])
+			return text, flag, err
+		}
+	}
+	if !given {
+		text = s.Default
+	}
+	return text, s.Flag, nil
+}
+
+// Lines returns the effective settings for a person, as names and values in the
+// table's order, secrets masked.
+func (c *Config) Lines() [][2]string {
+	mode := "production"
+	if c.Keys.Development {
+		mode = "development"
+	}
+	lines := [][2]string{{"mode", mode}}
+	for _, s := range c.table() {
+		if s.FileOf != "" {
+			continue
+		}
+		text, _, _ := c.given.value(s) // a file that cannot be read is one of the problems
+		switch {
+		case s.Show != nil:
+			text = s.Show()
+		case s.Mask != nil:
+			text = s.Mask(text)
+		}
+		lines = append(lines, [2]string{s.Flag, cmp.Or(text, s.Unset)})
+	}
+	return lines
+}
+
+// Fault is what a Read or a Check says is wrong with a setting, where the remedy
+// differs from the row's.
+type Fault struct{ What, Remedy string }
+
+func (f Fault) Error() string { return f.What }
+
+// Problem is why one setting cannot work, and what to do about it. It never
+// contains a secret.
+type Problem struct {
+	Setting string // flag
+	Name    string // flag and environment variable
+	What    string
+	Remedy  string
+}
+
+func (p Problem) Error() string { return fmt.Sprintf("%s: %s; %s", p.Name, p.What, p.Remedy) }
+
+func problemOf(g *Given, s Setting, flag string, err error) Problem {
+	p := Problem{Setting: flag, Name: g.name(flag), What: err.Error(), Remedy: s.Remedy}
+	var f Fault
+	if errors.As(err, &f) {
+		p.What, p.Remedy = f.What, f.Remedy
+	}
+	return p
+}
+
+// Problems are all settings that cannot work.
+type Problems []Problem
+
+// Err returns one line about the first problem, nil where there is none.
+func (ps Problems) Err() error {
+	switch len(ps) {
+	case 0:
+		return nil
+	case 1:
+		return ps[0]
+	}
+	return fmt.Errorf("%w (and %d more, see: falconbridge config)", ps[0], len(ps)-1)
+}
+
+// EnvPrefix is how the environment variables of the program begin.
+const EnvPrefix = "FALCON_"
+
+// Env is the environment variable of a flag.
+func Env(flag string) string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}

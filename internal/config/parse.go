@@ -1,0 +1,253 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/relay"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/edge"
+)
+
+// The parsers of the table. Their errors continue a sentence about the setting, and
+// never repeat the value, which may be a secret.
+
+func text(s string) (string, error) { return s, nil }
+
+func notEmpty(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("is empty")
+	}
+	return s, nil
+}
+
+// parseAddr reads host:port, :port or off, which is "".
+func parseAddr(s string) (string, error) {
+	if s == Off {
+		return "", nil
+	}
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", errors.New("is not an address")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", errors.New("has no port from 0 to 65535")
+	}
+	return s, nil
+}
+
+// parseCount reads an integer of at least 1.
+func parseCount(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, errors.New("is not a whole number of at least 1")
+	}
+	return n, nil
+}
+
+func countOrOff(s string) (int, error) {
+	if s == Off {
+		return 0, nil
+	}
+	return parseCount(s)
+}
+
+// minPool is the fewest connections a process can work with.
+const minPool = 4
+
+func parsePool(s string) (int, error) {
+	n, err := parseCount(s)
+	if err == nil && n < minPool {
+		return 0, Fault{"is too few", "write 4 or more: one to read, one to append, two to listen and notify"}
+	}
+	return n, err
+}
+
+// parseRate reads "50/s", "600/m", "50" (a second) or off, as events a second; 0
+// is no limit.
+func parseRate(s string) (float64, error) {
+	if s == Off {
+		return 0, nil
+	}
+	count, unit, found := strings.Cut(s, "/")
+	if !found {
+		unit = "s"
+	}
+	per, known := map[string]float64{"s": 1, "m": 60, "min": 60, "h": 3600}[unit]
+	n, err := strconv.ParseFloat(count, 64)
+	if err != nil || !known || !(n > 0 && n <= 1e9) {
+		return 0, errors.New("is not a rate")
+	}
+	return n / per, nil
+}
+
+// formatRate writes a rate as parseRate reads it.
+func formatRate(perSecond float64) string {
+	if perSecond == 0 {
+		return Off
+	}
+	return strconv.FormatFloat(perSecond, 'f', -1, 64) + "/s"
+}
+
+// showRate shows a rate as given, or the one it follows.
+func (c *Config) showRate(flag string, rate *float64) func() string {
+	return func() string {
+		if given := c.given.text[flag]; given != "" {
+			return given
+		}
+		return formatRate(*rate)
+	}
+}
+
+// ParseTime reads a duration that is not negative, in Go's units and in days (7d).
+func ParseTime(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, found := strings.CutSuffix(s, "d"); found {
+		var n float64
+		if n, err = strconv.ParseFloat(days, 64); err == nil && n >= 0 && n <= 36500 {
+			d = time.Duration(n * 24 * float64(time.Hour))
+		}
+	}
+	if err != nil || d < 0 {
+		return 0, errors.New("is not a time")
+	}
+	return d, nil
+}
+
+// parseLife reads the life of a session.
+func parseLife(s string) (time.Duration, error) {
+	d, err := ParseTime(s)
+	if err == nil && d < time.Second {
+		return 0, Fault{"is under a second", "write 168h, or however long a device may be absent"}
+	}
+	return d, err
+}
+
+func parseToggle(s string) (bool, error) {
+	switch s {
+	case "true", "1", "yes", "on":
+		return true, nil
+	case "false", "0", "no", Off:
+		return false, nil
+	}
+	return false, errors.New("is neither true nor false")
+}
+
+func parseLocale(s string) (bridge.Locale, error) {
+	l := bridge.Locale(s)
+	if l != bridge.Spanish && l != bridge.English {
+		return l, errors.New("is not a language with texts")
+	}
+	return l, nil
+}
+
+func parseLevel(s string) (l slog.Level, err error) {
+	switch s {
+	case "debug", "info", "warn", "error":
+		return l, l.UnmarshalText([]byte(s))
+	}
+	return l, errors.New("is not a level")
+}
+
+func parseLogFormat(s string) (isJSON bool, err error) {
+	if s != "text" && s != "json" {
+		return false, errors.New("is not a format")
+	}
+	return s == "json", nil
+}
+
+// maxPrefix leaves room in a topic, whose length MQTT gives in two bytes.
+const maxPrefix = 512
+
+func parsePrefix(s string) (string, error) {
+	switch {
+	case strings.ContainsAny(s, "+#") || strings.ContainsFunc(s, unicode.IsControl) || !utf8.ValidString(s):
+		return s, errors.New("has a character that no topic may have")
+	case strings.HasPrefix(s, "$"):
+		return s, errors.New("begins with $")
+	case len(s) > maxPrefix:
+		return s, errors.New("has more than 512 bytes")
+	}
+	return s, nil
+}
+
+func parseProxies(list string) (edge.Proxies, error) {
+	return edge.ParseProxies(strings.Split(list, ","))
+}
+
+// originNames turns international names into the ASCII form in which browsers send
+// them (UTS 46). Names that are ASCII already, with underscores, wildcards or ports,
+// stay as they are.
+var originNames = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+func parseOrigins(list string) (edge.Origins, error) {
+	origins := strings.Split(list, ",")
+	for i, s := range origins {
+		scheme, host, ok := strings.Cut(s, "://")
+		if !ok {
+			continue
+		}
+		// A name that has no ASCII form stays as it is, and is refused below.
+		if ascii, err := originNames.ToASCII(strings.TrimSpace(host)); err == nil {
+			origins[i] = scheme + "://" + ascii
+		}
+	}
+	return edge.ParseOrigins(origins)
+}
+
+// parseBus reads auto or the URL of a Redis. A file of --bus-file may be all blanks
+// only by mistake, which readSecretText refuses.
+func parseBus(s string) (string, error) {
+	if s == "" || s == BusAuto {
+		return BusAuto, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss" {
+		return s, errors.New("is not a known bus")
+	}
+	return s, nil
+}
+
+func parseRelay(s string) (*url.URL, error) {
+	if s == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("it is not a URL") // url's own text repeats the password
+	}
+	return u, relay.CheckURL(u)
+}
+
+// claimOtherThan reads the path of a claim; the usual one is "", the zero value of
+// package token's options.
+func claimOtherThan(usual string) func(string) (string, error) {
+	return func(s string) (string, error) {
+		if err := token.CheckClaim(s); err != nil {
+			return "", errors.New("is not a claim")
+		}
+		if s == usual {
+			return "", nil
+		}
+		return s, nil
+	}
+}
+
+func parseScopeMap(s string) (string, error) { return s, token.CheckScopeMap(s) }
+
+func parseAdminWhen(s string) (string, error) {
+	if token.CheckAdminWhen(s) != nil {
+		return "", errors.New("is not a claim and its value")
+	}
+	return s, nil
+}
