@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// maxDrafts bounds a transaction: more gain nothing, and hold locks longer.
-	// One command may bring more by itself.
+	// maxDrafts bounds the drafts of a transaction: more gain nothing, and keep locks
+	// longer. A single command may bring more.
 	maxDrafts = 500
-	// fullQueue is how many waiting commands make a transaction beside the one that
-	// runs: fewer are better off together in the next one, which costs less for
-	// each, and no later, as commits wait for one log anyway.
+	// fullQueue is how many waiting commands start a transaction in parallel to the one
+	// that runs. Fewer are better off together in the next transaction: it costs less
+	// for each, and comes no later, as commits wait for one write-ahead log anyway.
 	fullQueue = 128
-	// patience is how long one transaction runs until the next starts beside it:
-	// one that hangs, or is large, holds up nobody else.
-	patience = 10 * time.Millisecond
+	// slowAfter is how long a transaction runs before the next may start in parallel, so
+	// that one that hangs, or is large, does not delay the other commands.
+	slowAfter = 10 * time.Millisecond
 	// keyPause is how long a command sleeps whose idempotency key another node
 	// has in flight.
 	keyPause = 20 * time.Millisecond
@@ -43,9 +43,9 @@ type committer struct {
 	closed  bool
 	queue   []*call
 	running int  // transactions
-	late    bool // the running one took longer than patience
+	slow    bool // the running one has taken longer than slowAfter
 	timer   *time.Timer
-	users   map[bridge.UserID]int // by which writer they are in flight
+	users   map[bridge.UserID]owner // whose commands are in flight, or wait first
 	reports map[int64]struct{}
 	keys    map[keyName]struct{}
 	lanes   lanes
@@ -57,10 +57,10 @@ type keyName struct {
 }
 
 func newCommitter(d *DB) *committer {
-	c := &committer{d: d, users: make(map[bridge.UserID]int), reports: make(map[int64]struct{}), keys: make(map[keyName]struct{})}
+	c := &committer{d: d, users: make(map[bridge.UserID]owner), reports: make(map[int64]struct{}), keys: make(map[keyName]struct{})}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.work.L = &c.mu
-	c.timer = time.AfterFunc(time.Hour, c.hurry)
+	c.timer = time.AfterFunc(time.Hour, c.allowParallel)
 	c.timer.Stop()
 	c.lanes.init(max(1, d.waiters))
 	writers := 1
@@ -68,7 +68,7 @@ func newCommitter(d *DB) *committer {
 		writers = d.o.Writers
 	}
 	for id := range writers {
-		c.wg.Go(func() { c.writer(id) })
+		c.wg.Go(func() { c.writer(owner(id)) })
 	}
 	return c
 }
@@ -97,21 +97,21 @@ func (c *committer) enqueue(w *call) bool {
 		return false
 	}
 	c.queue = append(c.queue, w)
-	if c.roomLocked() && c.freeLocked(w, -1) {
+	if c.roomLocked() && c.freeLocked(w, noOwner) {
 		c.work.Signal()
 	}
 	return true
 }
 
-// roomLocked tells whether another transaction may begin now.
+// roomLocked reports whether another transaction may begin now.
 func (c *committer) roomLocked() bool {
-	return c.running == 0 || c.late || len(c.queue) >= fullQueue
+	return c.running == 0 || c.slow || len(c.queue) >= fullQueue
 }
 
-// hurry lets another transaction begin beside the one that takes long.
-func (c *committer) hurry() {
+// allowParallel lets another transaction begin while a slow one runs.
+func (c *committer) allowParallel() {
 	c.mu.Lock()
-	c.late = c.running > 0
+	c.slow = c.running > 0
 	c.mu.Unlock()
 	c.work.Signal()
 }
@@ -125,8 +125,8 @@ func (c *committer) requeue(w *call) {
 	})
 }
 
-// freeLocked tells whether writer id may take w now.
-func (c *committer) freeLocked(w *call, id int) bool {
+// freeLocked reports whether writer id may run w now.
+func (c *committer) freeLocked(w *call, id owner) bool {
 	if k := w.cmd.Key; k != nil {
 		if _, taken := c.keys[keyName{k.Caller, k.Key}]; taken {
 			w.behindKey.Store(true) // and it stays: time may run out in the middle of the next attempt
@@ -139,19 +139,24 @@ func (c *committer) freeLocked(w *call, id int) bool {
 		}
 	}
 	for i := range w.cmd.Drafts {
-		if owner, taken := c.users[w.cmd.Drafts[i].User]; taken && owner != id {
+		if by, taken := c.users[w.cmd.Drafts[i].User]; taken && by != id {
 			return false
 		}
 	}
 	return true
 }
 
-// nobody owns the users that a command left in the queue waits for: those behind
-// it in the queue may not overtake it for ever.
-const nobody = -2
+// owner is whose commands of a user go first: those of a writer, by its number from 0,
+// while they are in flight, or one of these.
+type owner int
 
-// takeLocked moves what writer id may do now out of the queue.
-func (c *committer) takeLocked(id int, batch []*call) []*call {
+const (
+	noOwner    owner = -1 // no writer in particular
+	queueOwner owner = -2 // a batch left in the queue: commands behind it may not overtake it for ever
+)
+
+// popLocked moves the commands that writer id may run now out of the queue.
+func (c *committer) popLocked(id owner, batch []*call) []*call {
 	kept, drafts := c.queue[:0], 0
 	var reserved []bridge.UserID
 	for i, w := range c.queue {
@@ -168,7 +173,7 @@ func (c *committer) takeLocked(id int, batch []*call) []*call {
 				for j := range w.cmd.Drafts {
 					u := w.cmd.Drafts[j].User
 					if _, taken := c.users[u]; !taken {
-						c.users[u] = nobody
+						c.users[u] = queueOwner
 						reserved = append(reserved, u)
 					}
 				}
@@ -187,7 +192,7 @@ func (c *committer) takeLocked(id int, batch []*call) []*call {
 	return batch
 }
 
-func (c *committer) markLocked(w *call, id int) {
+func (c *committer) markLocked(w *call, id owner) {
 	if k := w.cmd.Key; k != nil {
 		c.keys[keyName{k.Caller, k.Key}] = struct{}{}
 	}
@@ -215,7 +220,7 @@ func (c *committer) unmarkLocked(batch []*call) {
 
 // writer runs transactions until close. Answers are given after the marks are
 // taken back: once answered, a call is its caller's again.
-func (c *committer) writer(id int) {
+func (c *committer) writer(id owner) {
 	var batch []*call
 	var outs []outcome
 	tx := newAppender(c.d)
@@ -233,12 +238,12 @@ func (c *committer) writer(id int) {
 
 // begin waits until writer id may run a transaction, and returns its commands; nil
 // after close.
-func (c *committer) begin(id int, batch []*call) []*call {
+func (c *committer) begin(id owner, batch []*call) []*call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
 		if c.roomLocked() {
-			batch = c.takeLocked(id, batch)
+			batch = c.popLocked(id, batch)
 		}
 		if len(batch) > 0 {
 			break
@@ -249,8 +254,8 @@ func (c *committer) begin(id int, batch []*call) []*call {
 		c.work.Wait()
 	}
 	c.running++
-	c.late = false
-	c.timer.Reset(patience)
+	c.slow = false
+	c.timer.Reset(slowAfter)
 	return batch
 }
 
@@ -259,7 +264,7 @@ func (c *committer) end(batch []*call) {
 	defer c.mu.Unlock()
 	c.unmarkLocked(batch)
 	if c.running--; c.running == 0 {
-		c.late = false
+		c.slow = false
 		c.timer.Stop()
 	}
 	if len(c.queue) > 0 {
