@@ -23,7 +23,8 @@ type ConnectRequest struct {
 }
 
 // Conn is one live connection of a device. Its methods may be called from any
-// goroutine; none blocks but Subscribe and Unsubscribe, which use the database.
+// goroutine. Subscribe, Unsubscribe and Renew may use the database; the others do not
+// block.
 type Conn struct {
 	hub        *Hub
 	link       Link
@@ -31,7 +32,7 @@ type Conn struct {
 	gen        int64
 	window     int // unacknowledged messages at once
 	persistent bool
-	shared     bool // see Session.Shared
+	shared     bool // see bridge.Session
 	request    *ConnectRequest
 	at         time.Time  // when it connected
 	registered registered // under the lock of node.changes
@@ -41,21 +42,21 @@ type Conn struct {
 	expiry time.Duration
 	own    *ownLog // the device's own topic; nil: not subscribed
 	left   window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
-	others []*pump // operators' subscriptions, which last as long as the connection
+	others []*pump // other users' topics and the feed, which last as long as the connection
 	aux    aux
 	acked  bridge.Seq // cursor of the own topic
 	since  time.Time  // start of the acknowledgement wait; zero: nothing in flight
 	ended  bridge.EndReason
-	later  *time.Timer // ends the link, see endAfter
-	dead   bool        // end or Close was called: nothing is sent any more
+	ending *time.Timer // ends the link, see endAfter
+	dead   bool        // nothing is sent any more, see stop
 	closed bool        // Close was called
 	frozen bool        // the cursor is not written now, see freezeCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
 // connection of the same device ends with EndTakenOver. Nothing is sent before
-// [Conn.Resume]. present is the CONNACK's session present flag.
-// It fails with ErrUnavailable while the database is away.
+// [Conn.Resume]. present is the CONNACK's session present flag. Connect fails with
+// ErrUnavailable while the database is unavailable.
 func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
 	r.Expiry = min(r.Expiry, h.o.SessionTTL)
 	epoch := h.o.Epoch()
@@ -93,9 +94,11 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	c.register()
 	if err := c.recheck(ctx, r.Claims); err != nil {
 		c.Close()
-		return nil, false, fmt.Errorf("look the token's revocation up: %w", err)
+		return nil, false, fmt.Errorf("check whether the token was revoked: %w", err)
 	}
-	if h.o.Epoch() != epoch { // the session may be of the former epoch, whose connections were ended before this one was known
+	// A restore during Open ended the connections that were registered then, which this
+	// one was not. Its session may be of the log that is gone.
+	if h.o.Epoch() != epoch {
 		c.end(bridge.EndEpoch)
 	}
 	if h.o.Bus != nil {
@@ -104,7 +107,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	return c, s.Present, nil
 }
 
-// abandon gives a session back whose connection never came to be.
+// abandon closes the session of a connection that failed before it was registered.
 func (c *Conn) abandon() {
 	if c.persistent {
 		a := c.cursor()
@@ -119,9 +122,9 @@ func (c *Conn) valid(now time.Time) bool {
 	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
 }
 
-// recheck ends c where its token was revoked after it was verified. c is known to the
-// hub with these claims by now: a revocation that this look-up does not see yet will
-// be learned later, and then ends c.
+// recheck ends c where its token was revoked after it was verified. The hub already
+// knows c with these claims, so a revocation that is stored after this look-up ends c
+// as soon as the node learns it.
 func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 	revoked, err := c.hub.Revocations.Revoked(ctx, claims)
 	if revoked {
@@ -130,8 +133,8 @@ func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 	return err
 }
 
-// endOlder ends what is connected here as the same device, before its session is
-// opened anew, so that its cursor can still be flushed.
+// endOlder ends this node's connections of the same device before its session is opened
+// again, so that their cursor can still be flushed.
 func (h *Hub) endOlder(d bridge.Device) {
 	for _, c := range h.entry(d.User).conns {
 		if c.device == d {
@@ -141,8 +144,8 @@ func (h *Hub) endOlder(d bridge.Device) {
 	}
 }
 
-// register makes c known. Of two connections of one device that meet here, the
-// older generation ends, whichever came first.
+// register adds c to the hub. Where two connections of one device meet here, the one
+// of the older generation ends, whichever registers first.
 func (c *Conn) register() {
 	var older []*Conn
 	stale := false
@@ -182,8 +185,8 @@ func (c *Conn) Resume() {
 	}
 }
 
-// Ack completes the message with that packet id, whatever its reason code
-// (MQTT 5 §4.4), and tells whether one was in flight under it. It never blocks.
+// Ack completes the message with that packet id, whatever its reason code (MQTT 5
+// §4.4). It reports whether one was in flight under that id.
 func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,12 +206,13 @@ func (c *Conn) Ack(packetID uint16) bool {
 	if own := c.own; own != nil && packetID <= ownIDs {
 		own.p.resume(awaitingAck)
 	}
-	c.roomCame()
+	c.wakePumps()
 	return true
 }
 
-// roomCame starts what waited for room: all pumps share the window. c.mu is held.
-func (c *Conn) roomCame() {
+// wakePumps wakes the pumps that waited for room, as all of them share the window.
+// c.mu is held.
+func (c *Conn) wakePumps() {
 	for p := range c.pumps {
 		p.wake()
 	}
@@ -231,6 +235,7 @@ func (c *Conn) pumps(yield func(*pump) bool) {
 }
 
 // progress restarts the acknowledgement wait, or ends it where nothing is in flight.
+// c.mu is held.
 func (c *Conn) progress() {
 	c.since = time.Time{}
 	if c.inflight() > 0 {
@@ -238,8 +243,8 @@ func (c *Conn) progress() {
 	}
 }
 
-// Awaits tells whether a message was sent under that packet id that is not
-// acknowledged yet.
+// Awaits reports whether a message that was sent under that packet id is still to be
+// acknowledged.
 func (c *Conn) Awaits(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -261,6 +266,7 @@ func (c *Conn) forgo(m *Message) {
 	}
 }
 
+// inflight is how many messages await an acknowledgement; c.mu is held.
 func (c *Conn) inflight() int {
 	n := len(c.aux.inflight) + len(c.left.seqs)
 	if c.own != nil {
@@ -269,10 +275,10 @@ func (c *Conn) inflight() int {
 	return n
 }
 
-// Renew replaces the claims (MQTT 5 AUTH); the user must be the same.
-// Subscriptions the new claims do not allow end the connection. It fails with
-// ErrUnavailable where the database has to be asked and does not respond: the caller
-// ends the connection then.
+// Renew replaces the claims (MQTT 5 AUTH); the user must be the same. The connection
+// ends where it has a subscription that the new claims do not allow. Renew fails with
+// ErrForbidden for another user, and with ErrUnavailable where the database has to be
+// asked about revocations and does not respond: the caller then ends the connection.
 func (c *Conn) Renew(ctx context.Context, claims bridge.Claims) error {
 	if claims.User != c.device.User {
 		return fmt.Errorf("renew the token of another user: %w", bridge.ErrForbidden)
@@ -299,7 +305,7 @@ func (c *Conn) SetExpiry(d time.Duration) {
 	c.mu.Unlock()
 }
 
-// stop ends delivery: nothing more is sent. c.mu is held.
+// stop closes all pumps: nothing more is sent. c.mu is held.
 func (c *Conn) stop() {
 	c.dead = true
 	for p := range c.pumps {
@@ -307,7 +313,7 @@ func (c *Conn) stop() {
 	}
 }
 
-// end stops delivery at once and ends the link. The first reason stays.
+// end stops delivery at once and ends the link. The first reason is kept.
 func (c *Conn) end(r bridge.EndReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -316,29 +322,29 @@ func (c *Conn) end(r bridge.EndReason) {
 
 func (c *Conn) endLocked(r bridge.EndReason) {
 	switch {
-	case c.later != nil && c.later.Stop():
+	case c.ending != nil && c.ending.Stop():
 	case c.dead:
 		return
 	}
 	c.stop()
-	c.ended, c.later = r, nil
+	c.ended, c.ending = r, nil
 	go c.link.End(r)
 }
 
-// endAfter stops delivery at once and ends the link after d, or as soon as there is
-// another reason. c.mu is held.
+// endAfter stops delivery at once and ends the link after d, or as soon as end is called
+// for another reason. c.mu is held.
 func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
 	if !c.dead {
 		c.stop()
 		c.ended = r
-		c.later = time.AfterFunc(d, func() { c.link.End(r) })
+		c.ending = time.AfterFunc(d, func() { c.link.End(r) })
 	}
 }
 
-// endAll ends every connection because the log was restored. Nothing is delivered
-// to any of them from now on, as their positions mean nothing; the connections
-// themselves end one after the other, so that the devices do not all come back to
-// the database in one moment.
+// endAll ends every connection because the log was restored. Nothing is delivered to
+// them from now on, as their positions are of the log that is gone. The links end one
+// after the other, so that the devices do not all reconnect in one moment and overload
+// the database.
 func (h *Hub) endAll() {
 	var all []*Conn
 	h.each(func(c *Conn) { all = append(all, c) })
@@ -350,19 +356,19 @@ func (h *Hub) endAll() {
 	}
 }
 
-// endPace is how far apart the ends of few connections are: two devices need not
-// be kept waiting for each other.
+// endPace bounds how far apart two ends are, so that a node with few connections does
+// not take all of Options.EndOver.
 const endPace = 10 * time.Millisecond
 
-// Ended tells whether the hub ended the connection, and why.
+// Ended returns why the hub ended the connection, and whether it did.
 func (c *Conn) Ended() (bridge.EndReason, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended, c.ended != bridge.EndNone
 }
 
-// Close unregisters the connection after its link ended, and leaves its cursor
-// to be flushed. It may be called twice.
+// Close removes the connection from the hub after its link ended, and has its cursor
+// flushed. It may be called twice.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	if c.closed {

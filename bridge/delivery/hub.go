@@ -19,7 +19,7 @@ type Options struct {
 	Feed     Feed
 	Cluster  Cluster
 	Pruner   Pruner           // nil: nothing is pruned by this node
-	Bus      bridge.Publisher // may be nil; told of watched users where it implements Interest
+	Bus      bridge.Publisher // may be nil; where it implements Interest, it learns whom to listen for
 	Topics   bridge.Topics
 	Epoch    func() string
 	Node     string       // unique among running nodes; "" draws one
@@ -35,20 +35,20 @@ type Options struct {
 	Query      time.Duration // longest wait for the database; 0 means 2s
 	Reads      int           // reads of the log at once; 0 means 16
 	TokenLife  time.Duration // longest life of a token, after which its revocation is forgotten; 0: no limit
-	Held       int           // revocations kept in memory at most; 0 means 1<<20
+	Kept       int           // revocations kept in memory at most; 0 means 1<<20
 	Step       int           // connections and revocations a call to the database carries at most; 0 means 1000
 	EndOver    time.Duration // over which all connections end after a restore, so that they come back spread; 0: at once
 	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
 
-	// Changed is called for every hint that a log changed, for the relay; nil:
-	// nobody. It must not block.
+	// Changed is called for every hint that a log changed; the relay uses it. It must
+	// not block. May be nil.
 	Changed func()
 
-	// Refused tells how many CONNECTs were refused, for the figures; nil: unknown.
+	// Refused returns how many CONNECTs were refused, for the figures. May be nil.
 	Refused func() int64
 
-	// Observe is told how long a message took from its append to its device's
-	// socket; nil: nobody. It is called for every live message and must not block.
+	// Observe is called for every live message with the time from its append to its
+	// device's socket. It must not block. May be nil.
 	Observe func(time.Duration)
 }
 
@@ -64,7 +64,7 @@ func (o Options) withDefaults() Options {
 	o.Query = cmp.Or(o.Query, 2*time.Second)
 	o.Reads = cmp.Or(o.Reads, 16)
 	o.Step = cmp.Or(o.Step, 1000)
-	o.Held = cmp.Or(o.Held, 1<<20)
+	o.Kept = cmp.Or(o.Kept, 1<<20)
 	o.MaxLag = cmp.Or(o.MaxLag, time.Minute)
 	return o
 }
@@ -103,7 +103,7 @@ func NewHub(o Options) *Hub {
 		sweep:   make(chan struct{}, 1),
 	}
 	h.node = newNode(h)
-	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Held
+	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Kept
 	h.Revocations.ask = func(ctx context.Context, c bridge.Claims) (bool, error) { return o.Cluster.Revoked(ctx, c) }
 	for i := range h.shards {
 		h.shards[i].users = make(map[bridge.UserID]*entry)
@@ -244,7 +244,8 @@ func (h *Hub) Reconnected() {
 	nudge(h.node.pollNow)
 }
 
-// nudge wakes whoever waits for ch, without waiting for it.
+// nudge wakes the receiver of ch, which has a buffer of one. It never blocks: a wake-up
+// that is pending already serves for this one, too.
 func nudge(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -8,8 +8,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// revocationOverlap is how far back each round of learn reads again: a transaction
-// may commit long after it took the time.
+// revocationOverlap is how far back each round of learn reads again: a transaction may
+// commit long after it took the time that it stores.
 const revocationOverlap = time.Minute
 
 // round is where the node stands in its reading of revocations; the zero value reads
@@ -17,16 +17,16 @@ const revocationOverlap = time.Minute
 type round struct {
 	known bool              // one round has ended
 	last  bridge.Revocation // that was read
-	begun time.Time         // of the database, when the round began; zero: it is over
+	begun time.Time         // of the database, when the round began; zero: it has ended
 }
 
-// learn reads the revocations that were stored since its last round, one page a
-// call to the database, and ends the connections that they concern. A round that
-// fails continues with the next call where it stopped. The first one reads all, or
-// as many as are kept in memory. at is the database's clock. n.mu is held.
+// learn reads the revocations that were stored since its last round, one page for each
+// call to the database, and ends the connections that they concern. A round that fails
+// continues with the next call where it stopped. The first one reads all, or as many as
+// are kept in memory. at is the database's clock. n.mu is held.
 //
-// A round takes as long as the revocations of the last minute do. A node reads
-// some 200,000 a second, and until the round is over its view is as old as the one before.
+// A round reads the revocations of the last minute again, some 200,000 a second. Until it
+// ends, the node's view is as old as after the round before.
 func (n *node) learn(ctx context.Context, at time.Time) error {
 	h, r := n.hub, &n.round
 	if r.begun.IsZero() {
@@ -46,7 +46,8 @@ func (n *node) learn(ctx context.Context, at time.Time) error {
 			r.begun = time.Time{}
 			return nil
 		}
-		// There are more than memory may keep. The rest need not be read: the database is asked.
+		// There are more than may be kept. The rest need not be read, as the database is
+		// asked about tokens that no kept one concerns.
 	}
 }
 
@@ -81,12 +82,13 @@ func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]b
 	return page, nil
 }
 
-// holdAll drops revocations that are over, and where not all are held reads them
-// again once there is room, so that the database need not be asked any more.
-func (h *Hub) holdAll(ctx context.Context) {
+// completeRevocations drops revocations of expired tokens. Where not all revocations are
+// kept, it reads them again once there is room, so that the database need not be asked
+// any more.
+func (h *Hub) completeRevocations(ctx context.Context) {
 	r := &h.Revocations
-	r.forget(time.Now())
-	if !r.partial.Load() || r.held.Load() > int64(r.bound)*3/4 {
+	r.drop(time.Now())
+	if !r.partial.Load() || r.kept.Load() > int64(r.bound)*3/4 {
 		return
 	}
 	then := r.misses()
@@ -96,7 +98,7 @@ func (h *Hub) holdAll(ctx context.Context) {
 		case err != nil || r.misses() != then:
 			return // later
 		case len(page) < h.o.Step:
-			r.whole(then)
+			r.complete(then)
 			return
 		}
 		last = page[len(page)-1]

@@ -97,7 +97,7 @@ func inBook(t *testing.T, n, held int, f func(w *world, b *book)) {
 		for i := range n {
 			b.revoke(time.Now().Add(-time.Hour), bridge.Revocation{ID: fmt.Sprint("id", i), Expires: time.Now().Add(time.Hour)})
 		}
-		f(newWorld(t, Options{Cluster: b, Step: 10, Held: held}), b)
+		f(newWorld(t, Options{Cluster: b, Step: 10, Kept: held}), b)
 	})
 }
 
@@ -152,8 +152,8 @@ func TestARoundThatFailsContinuesWhereItStopped(t *testing.T) {
 		if err := h.Poll(t.Context()); err != nil || h.Ready() != nil {
 			t.Fatal(err)
 		}
-		if pages := b.calls(); len(pages) != 5+5+1 || h.Revocations.held.Load() != 100 {
-			t.Errorf("pages of %v, %d held", pages, h.Revocations.held.Load())
+		if pages := b.calls(); len(pages) != 5+5+1 || h.Revocations.kept.Load() != 100 {
+			t.Errorf("pages of %v, %d held", pages, h.Revocations.kept.Load())
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestARevokedTokenIsNotLetInBecauseTooManyAreRevoked(t *testing.T) {
 		if pages := b.calls(); len(pages) > 4 {
 			t.Errorf("a start read pages of %v", pages)
 		}
-		if n := w.hub.Revocations.held.Load(); n > 15 {
+		if n := w.hub.Revocations.kept.Load(); n > 15 {
 			t.Errorf("%d are held", n)
 		}
 		for i := range 100 {
@@ -261,8 +261,8 @@ func TestMemoryIsGivenBackWhenTokensAreOver(t *testing.T) {
 		b.set(func() { // as the pruner does
 			b.asked, b.rows = 0, slices.DeleteFunc(b.rows, func(r bridge.Revocation) bool { return !r.Expires.IsZero() })
 		})
-		w.hub.holdAll(context.Background())
-		if n := w.hub.Revocations.held.Load(); n != 2 {
+		w.hub.completeRevocations(context.Background())
+		if n := w.hub.Revocations.kept.Load(); n != 2 {
 			t.Errorf("%d are held", n)
 		}
 		if !w.revoked(token("7", "for ever")) || !w.revoked(bridge.Claims{User: "8"}) || w.revoked(token("7", "id5")) || b.asked != 0 {
@@ -290,8 +290,8 @@ func TestARevocationIsForgottenWhenItsTokenIsOver(t *testing.T) {
 		r.Add(tt.r)
 		c := bridge.Claims{User: tt.r.User, ID: tt.r.ID}
 		for _, after := range []time.Duration{0, tt.over + bridge.RevocationGrace - time.Second, tt.over + bridge.RevocationGrace + 2*time.Second, 20 * 365 * 24 * time.Hour} {
-			r.forget(now.Add(after))
-			if want := tt.over == 0 || after < tt.over+bridge.RevocationGrace; r.holds(c) != want {
+			r.drop(now.Add(after))
+			if want := tt.over == 0 || after < tt.over+bridge.RevocationGrace; r.concerns(c) != want {
 				t.Errorf("%s: after %s held %v, want %v", name, after, !want, want)
 			}
 		}

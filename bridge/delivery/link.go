@@ -15,14 +15,14 @@ type Message struct {
 	Delivered bool // set by the link: false where the device's Maximum Packet Size forbade sending
 }
 
-// Link is the way to one device, created by broker and driven by a pump.
+// Link writes to one device. The broker creates it, the pumps of a connection use it.
 type Link interface {
-	// Send writes ms in order, in one write where it can. It blocks at most the
-	// write deadline; after an error the connection is closed. A message over
-	// the device's Maximum Packet Size is left out, which counts as delivered
-	// (MQTT 5 §3.1.2.11.4): Send sets Delivered on the ones it wrote.
+	// Send writes ms in order, in one write where it can. It blocks for at most the
+	// write deadline; after an error the connection is closed. Send sets Delivered on
+	// the messages it wrote. It leaves out those over the device's Maximum Packet Size,
+	// which count as delivered (MQTT 5 §3.1.2.11.4).
 	Send(ms []Message) error
 
-	// End tells the device why and closes the connection. It does not block.
+	// End sends the device the reason and closes the connection. It does not block.
 	End(r bridge.EndReason)
 }

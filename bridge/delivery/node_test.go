@@ -153,7 +153,7 @@ func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				w.notify("7", "after")
 				synctest.Wait()
-				got, _ := l.take()
+				got, _ := l.drain()
 				if ended := slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}); ended != tt.ends || (len(got) == 0) != tt.ends {
 					t.Errorf("ended %v, got %v", ended, got)
 				}
@@ -266,7 +266,7 @@ func TestATokenRevokedDuringTheLoginEndsTheConnection(t *testing.T) {
 		}
 		w.notify("7", "secret")
 		synctest.Wait()
-		if got, _ := l.take(); len(got) > 0 || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+		if got, _ := l.drain(); len(got) > 0 || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
 			t.Errorf("got %v, ended %v", got, l.reasons())
 		}
 	})

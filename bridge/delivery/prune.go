@@ -8,20 +8,21 @@ import (
 const (
 	pruneEvery = 30 * time.Second
 	pruneRows  = 500                   // rows a statement removes
-	pruneRest  = 50 * time.Millisecond // between statements: delivery goes first
+	prunePause = 50 * time.Millisecond // between statements: delivery goes first
 )
 
-// pruneRegularly removes what is over and finishes what was begun, in small statements with rests between them.
+// pruneRegularly removes expired rows and finishes long changes that were begun, in small
+// statements with pauses between them.
 func (h *Hub) pruneRegularly(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
 	}
 	every(ctx, pruneEvery, func() {
-		h.holdAll(ctx)
-		h.repeat(ctx, "finish what was begun", h.o.Pruner.Continue)
+		h.completeRevocations(ctx)
+		h.repeat(ctx, "finish long changes", h.o.Pruner.Continue)
 		h.repeat(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
 		h.repeat(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
-		h.repeat(ctx, "remove revocations of tokens that are over", func(ctx context.Context, limit int) (int, error) {
+		h.repeat(ctx, "remove revocations of expired tokens", func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
 		if h.o.Retention > 0 {
@@ -33,7 +34,7 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 	})
 }
 
-// repeat calls step until nothing is left.
+// repeat calls step until nothing is left, or it fails.
 func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
@@ -48,7 +49,7 @@ func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pruneRest):
+		case <-time.After(prunePause):
 		}
 	}
 }

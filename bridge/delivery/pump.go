@@ -317,7 +317,7 @@ func (p *pump) send(ms []Message) bool {
 		if c.inflight() == 0 {
 			c.since = time.Time{} // nothing to acknowledge, so no silence
 		}
-		c.roomCame()
+		c.wakePumps()
 	}
 	return true
 }

@@ -22,7 +22,7 @@ func persistent(u bridge.UserID) ConnectRequest {
 func (w *world) expect(l *fakeLink, want string) []uint16 {
 	w.t.Helper()
 	synctest.Wait()
-	got, ids := l.take()
+	got, ids := l.drain()
 	if strings.Join(got, " ") != want {
 		w.t.Fatalf("the device got %q, want %q", strings.Join(got, " "), want)
 	}
@@ -362,7 +362,7 @@ func TestDelivery(t *testing.T) {
 			}
 			_, l, _ := w.connect(persistent("7"))
 			synctest.Wait()
-			got, _ := l.take()
+			got, _ := l.drain()
 			if len(got) != 1000 || got[0] != "6" || got[999] != "1005" {
 				w.t.Fatalf("%d replayed, from %s to %s", len(got), got[0], got[len(got)-1])
 			}

@@ -11,9 +11,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// overAt is when no token that r concerns is valid any more, on any node; zero:
-// never. A token's life counts from its iat, so one of before At ends within life.
-func overAt(r bridge.Revocation, life time.Duration) time.Time {
+// endOf is when the last token that r concerns has expired, on any node; zero: never. A
+// token's life counts from its iat, so one of before At expires within life.
+func endOf(r bridge.Revocation, life time.Duration) time.Time {
 	switch {
 	case !r.Expires.IsZero():
 		return r.Expires.Add(bridge.RevocationGrace)
@@ -23,28 +23,28 @@ func overAt(r bridge.Revocation, life time.Duration) time.Time {
 	return time.Time{}
 }
 
-// Revocations reports whether a token was revoked. It holds the stored revocations
-// in memory, as hashes of what they name, up to a bound. Where there are more,
-// those it does not hold are looked up in the database: a token is valid only where
-// either all are held or the database was asked. The zero value is ready to use,
-// and holds all.
+// Revocations reports whether a token was revoked. It keeps the stored revocations in
+// memory, as hashes of what they name, up to a bound. Where there are more, it asks the
+// database about tokens that no kept revocation concerns: a token is valid only where all
+// revocations are kept or the database was asked. The zero value is ready to use, and
+// keeps all.
 type Revocations struct {
 	life  time.Duration // longest life of a token; 0: no limit
-	bound int           // held at most; 0: all
+	bound int           // kept at most; 0: all
 	ask   func(context.Context, bridge.Claims) (bool, error)
 
 	keys    atomic.Pointer[func(bridge.KeyID) bool]
 	any     atomic.Bool // spares the hashes where there is none, which is often
-	partial atomic.Bool // some are not held
-	held    atomic.Int64
+	partial atomic.Bool // some are not kept
+	kept    atomic.Int64
 
 	mu     sync.Mutex
-	missed int // how often one was not held
+	missed int // how often one was not kept
 
 	shards [64]revocationShard
 }
 
-// revocationShard holds a part of the revocations, by the hash of jti or user.
+// revocationShard keeps a part of the revocations, by the hash of jti or user.
 type revocationShard struct {
 	mu    sync.RWMutex
 	ids   map[hashed]second
@@ -53,7 +53,7 @@ type revocationShard struct {
 
 type revokedUser struct {
 	before int64 // ms since 1970
-	over   second
+	end    second
 }
 
 // second is a time in seconds since 1970, rounded up; 0: never.
@@ -74,8 +74,8 @@ func later(a, b second) second {
 	return max(a, b)
 }
 
-// hashed is half a SHA-256. Two names with one hash would revoke each other's tokens,
-// which takes 2^64 attempts to bring about.
+// hashed is half a SHA-256. Two names with one hash would revoke each other's tokens;
+// finding two takes 2^64 attempts.
 type hashed [16]byte
 
 func hashOf(name string) hashed {
@@ -85,18 +85,18 @@ func hashOf(name string) hashed {
 
 func (r *Revocations) shard(h hashed) *revocationShard { return &r.shards[h[0]%64] }
 
-// Add learns rs and returns those it did not know, also those it cannot hold.
+// Add keeps rs and returns those that it did not know, including those it cannot keep.
 func (r *Revocations) Add(rs ...bridge.Revocation) (news []bridge.Revocation) {
 	now := time.Now()
 	for _, v := range rs {
-		if over := overAt(v, r.life); (over.IsZero() || over.After(now)) && r.add(v, secondOf(over)) {
+		if end := endOf(v, r.life); (end.IsZero() || end.After(now)) && r.add(v, secondOf(end)) {
 			news = append(news, v)
 		}
 	}
 	return news
 }
 
-func (r *Revocations) add(v bridge.Revocation, over second) (news bool) {
+func (r *Revocations) add(v bridge.Revocation, end second) (news bool) {
 	name := v.ID
 	if name == "" {
 		name = string(v.User)
@@ -116,25 +116,26 @@ func (r *Revocations) add(v bridge.Revocation, over second) (news bool) {
 	}
 	switch {
 	case known && v.ID != "":
-		s.ids[h] = later(id, over)
+		s.ids[h] = later(id, end)
 		return false
 	case known:
 		news = v.Before.UnixMilli() > user.before
-		s.users[h] = revokedUser{max(user.before, v.Before.UnixMilli()), later(user.over, over)}
+		s.users[h] = revokedUser{max(user.before, v.Before.UnixMilli()), later(user.end, end)}
 		return news
-	case r.bound > 0 && r.held.Load() >= int64(r.bound): // only one goroutine adds, and another one at times
+	case r.bound > 0 && r.kept.Load() >= int64(r.bound): // passed by one at most, as two goroutines add
 		r.miss()
 		return true
 	case v.ID != "":
-		s.ids[h] = over
+		s.ids[h] = end
 	default:
-		s.users[h] = revokedUser{v.Before.UnixMilli(), over}
+		s.users[h] = revokedUser{v.Before.UnixMilli(), end}
 	}
-	r.held.Add(1)
+	r.kept.Add(1)
 	return true
 }
 
-// miss notes that one is not held, before anybody relies on its being learned.
+// miss notes that a revocation is not kept. The caller may then count it as learned: tokens
+// that it concerns are looked up in the database.
 func (r *Revocations) miss() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,16 +143,16 @@ func (r *Revocations) miss() {
 	r.partial.Store(true)
 }
 
-// misses is how many were not held, for whole.
+// misses is how often one was not kept, for complete.
 func (r *Revocations) misses() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.missed
 }
 
-// whole notes that all are held again: all were added since misses returned then,
-// and none was missed.
-func (r *Revocations) whole(then int) {
+// complete notes that all are kept again: all were added since misses returned then, and
+// none was missed.
+func (r *Revocations) complete(then int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.missed == then {
@@ -159,30 +160,30 @@ func (r *Revocations) whole(then int) {
 	}
 }
 
-// forget drops what is over at now, shard by shard.
-func (r *Revocations) forget(now time.Time) {
+// drop removes the revocations of tokens that have expired at now, shard by shard.
+func (r *Revocations) drop(now time.Time) {
 	at := second(now.Unix())
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
 		before := len(s.ids) + len(s.users)
-		for h, over := range s.ids {
-			if over != 0 && over < at {
+		for h, end := range s.ids {
+			if end != 0 && end < at {
 				delete(s.ids, h)
 			}
 		}
 		for h, u := range s.users {
-			if u.over != 0 && u.over < at {
+			if u.end != 0 && u.end < at {
 				delete(s.users, h)
 			}
 		}
-		r.held.Add(int64(len(s.ids) + len(s.users) - before))
+		r.kept.Add(int64(len(s.ids) + len(s.users) - before))
 		s.mu.Unlock()
 	}
 }
 
-// Keys makes Revoked ask known about the key of every token: what a withdrawn key
-// signed is revoked. known is called often and by many goroutines.
+// Keys makes Revoked ask known about the key of every token: tokens that a withdrawn key
+// signed are revoked. known is called often and by many goroutines.
 func (r *Revocations) Keys(known func(bridge.KeyID) bool) { r.keys.Store(&known) }
 
 // withdrawn reports whether the key that signed a token with these claims is gone.
@@ -191,9 +192,9 @@ func (r *Revocations) withdrawn(c bridge.Claims) bool {
 	return known != nil && c.Key != 0 && !(*known)(c.Key)
 }
 
-// Revoked reports whether a token with these claims was taken back: by its jti, by
-// its user and time, or because the key that signed it is gone. It answers from
-// memory, or where not all are held may ask the database, and then fails with
+// Revoked reports whether a token with these claims was revoked: by its jti, by its user
+// and time of issue, or because the key that signed it was withdrawn. It looks in memory.
+// Where not all revocations are kept it may ask the database, and fails with
 // ErrUnavailable where that does not respond.
 func (r *Revocations) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	switch {
@@ -201,7 +202,7 @@ func (r *Revocations) Revoked(ctx context.Context, c bridge.Claims) (bool, error
 		return true, nil
 	case !r.any.Load():
 		return false, nil
-	case r.holds(c):
+	case r.concerns(c):
 		return true, nil
 	case !r.partial.Load():
 		return false, nil
@@ -209,7 +210,8 @@ func (r *Revocations) Revoked(ctx context.Context, c bridge.Claims) (bool, error
 	return r.ask(ctx, c)
 }
 
-func (r *Revocations) holds(c bridge.Claims) bool {
+// concerns reports whether a kept revocation concerns a token with these claims.
+func (r *Revocations) concerns(c bridge.Claims) bool {
 	if c.ID != "" {
 		h := hashOf(c.ID)
 		s := r.shard(h)

@@ -37,8 +37,8 @@ func TestAKeyThatIsGoneEndsTheConnectionsItSigned(t *testing.T) {
 	})
 }
 
-// held is how many bytes the heap has more than it had before, once f has run.
-func held(f func()) int64 {
+// heapOf is how many bytes the heap has more than it had before, once f has run.
+func heapOf(f func()) int64 {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -54,7 +54,7 @@ func TestManyRevocationsTakeLittleMemory(t *testing.T) {
 	const bound, most = 1 << 15, 64 // bytes a revocation
 	for name, n := range map[string]int{"as many as are held": bound, "more than are held": 2 * bound} {
 		r := Revocations{bound: bound}
-		if bytes := held(func() { fill(&r, n) }); bytes > bound*most {
+		if bytes := heapOf(func() { fill(&r, n) }); bytes > bound*most {
 			t.Errorf("%s take %d bytes each", name, bytes/bound)
 		}
 		runtime.KeepAlive(&r)
@@ -64,7 +64,7 @@ func TestManyRevocationsTakeLittleMemory(t *testing.T) {
 func BenchmarkAMillionRevocations(b *testing.B) {
 	for b.Loop() {
 		var r Revocations
-		b.ReportMetric(float64(held(func() { fill(&r, 1<<20) })>>20), "MiB")
+		b.ReportMetric(float64(heapOf(func() { fill(&r, 1<<20) })>>20), "MiB")
 		runtime.KeepAlive(&r)
 	}
 }

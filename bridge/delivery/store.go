@@ -30,9 +30,9 @@ type Log interface {
 	Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error)
 }
 
-// Feed reads across users, for wildcard subscribers, the relay and the sweep.
-// The order over all users is not that of ids, which become visible out of
-// order; within one user it is that of seqs.
+// Feed reads across users, for wildcard subscribers and the sweep. Its order over all
+// users is not that of ids, which become visible out of order, but one that is safe
+// against transactions that commit late. Within one user it is that of seqs.
 type Feed interface {
 	// Now is the position of this moment.
 	Now(ctx context.Context) (bridge.Position, error)
@@ -43,9 +43,9 @@ type Feed interface {
 	Since(ctx context.Context, p bridge.Position, limit int) (items []bridge.Notification, next bridge.Position, more bool, err error)
 
 	// Changed reads at most limit notifications that became visible after p, and about
-	// as many that it may have read before, and returns their users, each with the
-	// last seq, where one is deliverable. more reports that it stopped at limit. Its
-	// positions are its own: of Since and Now it takes those, Since takes none of its.
+	// as many again that it may have read before. It returns the users of those that are
+	// deliverable, each with the last seq. more reports that it stopped at limit. p is a
+	// position of Now, Since or Changed; Since does not accept one of Changed.
 	Changed(ctx context.Context, p bridge.Position, limit int) (changes []bridge.Change, next bridge.Position, more bool, err error)
 
 	// Retained returns the retained message of at most limit users with an id
@@ -53,49 +53,44 @@ type Feed interface {
 	Retained(ctx context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error)
 }
 
-// Sessions is where persistent devices are kept. A call returns when its change
-// is on disk, so that CONNACK and SUBACK may promise it. Every call may fail
-// with ErrUnavailable.
+// Sessions stores the sessions of persistent devices. A call returns once its change is
+// on disk, so that CONNACK and SUBACK may promise it. Every call may fail with
+// ErrUnavailable.
 type Sessions interface {
-	// Open finds or makes the session of a device, under a new generation. With
-	// Clean or without Expiry nothing is left in the store of what was before,
-	// and where Expiry is 0 nothing new is stored (Generation is then still
-	// greater than that of every earlier Open).
-	// Clean false with Expiry 0 resumes a stored session, which ends with the
-	// connection.
+	// Open finds or creates the session of a device, under a new generation. With Clean
+	// the stored session is removed first. With Expiry 0 nothing new is stored, though
+	// the generation is still greater than that of every earlier Open; where Clean is
+	// false, a stored session is resumed, and ends with the connection.
 	Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error)
 
-	// Subscribe stores s for the device and returns the user's head from the
-	// same snapshot. Where the device was not subscribed before, its cursor is
-	// set to head.Last, or to since where that is not nil (bounded by head.Last).
-	// Where it was, the cursor stays, unless since is given.
-	// stale is true, and nothing changed, where the generation is not the
-	// current one.
+	// Subscribe stores s for the device and returns the user's head from the same
+	// snapshot. The cursor of a device that was not subscribed before is set to
+	// head.Last. Where since is not nil, the cursor is set to since, at most head.Last.
+	// stale is true, and nothing is changed, where gen is not the current generation.
 	Subscribe(ctx context.Context, d bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error)
 
 	// Unsubscribe clears the subscription.
 	Unsubscribe(ctx context.Context, d bridge.Device, gen int64) error
 
-	// Advance moves many cursors in one statement. Entries with an old
-	// generation, or a lower seq, change nothing.
+	// Advance moves many cursors in one statement. Entries with an old generation or a
+	// lower seq change nothing.
 	Advance(ctx context.Context, as []bridge.Advance) error
 }
 
-// Cluster is what nodes know of each other through the database. Hints say the
-// same at once; this is what holds when they are lost. Every call may fail with
-// ErrUnavailable.
+// Cluster is what nodes share through the database. Hints carry the same news at once;
+// this is what counts when hints are lost. Every call may fail with ErrUnavailable.
 type Cluster interface {
-	// Beat says that node lives and how it fares.
+	// Beat stores that node is alive, with its figures.
 	Beat(ctx context.Context, node string, f bridge.Figures) error
 
-	// Leave removes node with its connections, at the end of a drain.
+	// Leave removes node and its connections, at the end of a drain.
 	Leave(ctx context.Context, node string) error
 
-	// Register stores which connections opened and closed on node since the last
-	// call, first what closed; no connection is in both lists. The caller keeps the
-	// lists short. Of a call that fails a part may be stored, and it is to be repeated.
-	// Of one device only the row with the highest generation stays; for a lower one
-	// on any node an order to end it is left.
+	// Register stores which connections opened and closed on node since the last call,
+	// the closed ones first; no connection is in both lists. The caller keeps the lists
+	// short. A call that fails may have stored a part, and is to be repeated. Only the
+	// row with the highest generation of a device is kept; Register leaves an order to
+	// end those with a lower one, on whatever node they are.
 	Register(ctx context.Context, node string, opened, closed []bridge.Connection) error
 
 	// Poll returns the orders for node that were stored after since, and for safety
@@ -103,34 +98,34 @@ type Cluster interface {
 	// next poll.
 	Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error)
 
-	// Revocations returns at most limit of them, ordered by At, ID and User, which
-	// sort behind after; zero: from the start.
+	// Revocations returns at most limit revocations that sort behind after, ordered by
+	// At, ID and User; a zero after is before all.
 	Revocations(ctx context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error)
 
 	// Revoked reports whether a stored revocation concerns a token with these claims.
 	Revoked(ctx context.Context, c bridge.Claims) (bool, error)
 }
 
-// Pruner removes what is over, at most limit rows a call, and tells how many. All
-// nodes may call it at once.
+// Pruner removes expired rows, at most limit a call, and returns how many. All nodes may
+// call it at once.
 type Pruner interface {
-	// ExpireSessions removes sessions past their expiry, those left open by a
-	// dead node counting from its last beat.
+	// ExpireSessions removes sessions past their expiry. Those left open by a dead node
+	// count from its last beat.
 	ExpireSessions(ctx context.Context, limit int) (int, error)
 
 	// ExpireKeys removes idempotency keys older than KeyTTL.
 	ExpireKeys(ctx context.Context, limit int) (int, error)
 
-	// ExpireRevocations removes those of tokens that are not valid any more: their
-	// exp, or where it is unknown life after they were stored, is RevocationGrace ago.
-	// life 0: tokens may be valid for ever.
+	// ExpireRevocations removes revocations of tokens that have expired, RevocationGrace
+	// after their exp. Where exp is unknown, a token counts as expired life after its
+	// revocation was stored, and with life 0 never.
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
-	// Retain deletes notifications created before before, oldest first, and
-	// keeps their users' counts exact. Cursors behind them jump by themselves.
+	// Retain deletes notifications created before before, oldest first, and keeps their
+	// users' counts exact. Pumps read past what is deleted, so cursors need no change.
 	Retain(ctx context.Context, before time.Time, limit int) (int, error)
 
-	// Continue takes one step, of at most limit rows, of what [bridge.History] began and
-	// did not finish, of several users where there are, and returns how many steps.
+	// Continue takes steps of at most limit rows of what [bridge.History] began and did
+	// not finish, for several users where there are several. It returns how many steps.
 	Continue(ctx context.Context, limit int) (int, error)
 }

@@ -16,10 +16,11 @@ type SubscribeRequest struct {
 	RetainHandling byte // 0, 1 or 2 (MQTT 5 §3.8.3.1)
 }
 
-// maxOthers is how many topics besides the own one a connection may follow.
+// maxOthers is how many topics a connection may follow in addition to its own.
 const maxOthers = 16
 
-// May tells whether the connection's claims allow the filter; see [Topics.Parse].
+// May reports whether the connection's claims allow the filter; see
+// [bridge.Topics.Parse].
 func (c *Conn) May(filter string) bool {
 	u, everyone, ok := c.hub.o.Topics.Parse(filter)
 	if !ok {
@@ -36,14 +37,15 @@ func (c *Conn) May(filter string) bool {
 	return c.claims.MayReceive(u)
 }
 
-// Subscribe stores the subscriptions of one SUBSCRIBE packet, and replays what came
-// after since where that is not nil, in place of the retained message. Where the
-// i-th error is nil the SUBACK may grant rs[i]; nothing is sent for it before
-// [Conn.Activate]. An error is ErrForbidden where May is false, ErrTooMany past 16
-// topics of others, and ErrUnavailable while the database is unavailable.
+// Subscribe stores the subscriptions of one SUBSCRIBE packet. Where since is not nil, it
+// replays what came after since, in place of the retained message. Where the i-th error
+// is nil the SUBACK may grant rs[i]; nothing is sent for it before [Conn.Activate]. An
+// error is ErrForbidden where May is false, ErrTooMany past 16 topics of other users,
+// ErrConflict where the connection ended, and ErrUnavailable while the database is
+// unavailable.
 //
-// The database's work is bounded by the packet, not by its filters: one transaction
-// for the own topic and one statement for all others, each filter once.
+// The database does a bounded amount of work for a packet, however many filters it has:
+// one transaction for the own topic and one statement for all others.
 func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *bridge.Seq) []error {
 	distinct, index := distinctFilters(rs)
 	errs := make([]error, len(distinct))
@@ -73,9 +75,9 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 	return out
 }
 
-// distinctFilters merges equal filters into what they come to one after another
-// ([MQTT-3.8.4-4]): the last one's options stay, and a retained message that any
-// of them asks for is due. The i-th of rs is the index[i]-th of distinct.
+// distinctFilters merges equal filters into one that has the effect of all of them in
+// order ([MQTT-3.8.4-4]): the options of the last, and the retained message where any of
+// them asks for it. The i-th of rs is the index[i]-th of distinct.
 func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index []int) {
 	index = make([]int, len(rs))
 	known := make(map[string]int, len(rs))
@@ -195,7 +197,7 @@ func (c *Conn) enter(p *pump, own *ownLog) error {
 	return nil
 }
 
-// undo takes a subscription back that the database did not take.
+// undo removes a new subscription that the database did not store.
 func (c *Conn) undo(s *subscribing) {
 	if !s.existed {
 		c.detach(s.log.p)
@@ -209,8 +211,8 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 		return err
 	}
 	if since != nil {
-		// The cursor goes back: nothing that was acknowledged before may be
-		// written after.
+		// The cursor goes back. A write of what was acknowledged before that would move
+		// it forward again.
 		var release func()
 		release, err = c.freezeCursor(ctx)
 		defer release()
@@ -240,8 +242,8 @@ func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *bridge.S
 	return start, err
 }
 
-// subscribeReads starts subscriptions of which nothing is stored: to other users'
-// topics, and to the own one without a session.
+// subscribeReads starts subscriptions that are not stored: to other users' topics, and
+// to the own one of a device without a session.
 func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *bridge.Seq) {
 	if len(all) == 0 {
 		return
@@ -261,7 +263,8 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *br
 	}
 }
 
-// begin starts the subscription where the database said.
+// begin sets the position that the database returned; delivery starts with
+// [Conn.Activate].
 func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -44,7 +44,7 @@ func TestRenewWithLessScopeEndsTheConnection(t *testing.T) {
 		}
 		w.notify("8", "secret")
 		synctest.Wait()
-		if got, _ := l.take(); len(got) != 0 || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
+		if got, _ := l.drain(); len(got) != 0 || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
 			t.Errorf("got %v, ended %v", got, l.reasons())
 		}
 	})
@@ -76,7 +76,7 @@ func TestASubscribeOfManyFiltersAsksTheDatabaseOnce(t *testing.T) {
 			}
 			c.Activate(w.hub.o.Topics.Status("7"))
 			synctest.Wait()
-			if got, _ := l.take(); len(got) != 1 {
+			if got, _ := l.drain(); len(got) != 1 {
 				t.Errorf("%s, the retained message came %d times", name, len(got))
 			}
 		}

@@ -10,9 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Run sweeps, polls, flushes cursors, prunes and beats until ctx ends. Then it
-// flushes what is left and takes the node out of the cluster's view, each within
-// Options.Query.
+// Run sweeps, polls, flushes cursors, prunes and beats until ctx ends. Then it flushes
+// the remaining cursors and has the node leave the cluster, each within Options.Query.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.watch, h.pruneRegularly,
@@ -44,12 +43,12 @@ func every(ctx context.Context, d time.Duration, f func()) {
 
 func (h *Hub) flushCursors(ctx context.Context) { h.cursors.run(ctx, h.o.Flush) }
 
-// sweepStep is how many notifications a step of the sweep reads at most.
+// sweepStep is how many notifications one step of the sweep reads at most.
 const sweepStep = 5000
 
-// sweepRegularly repairs lost hints: it asks which users' logs grew since it last
-// looked, and wakes them. After a failed read it looks again soon, and then wakes the
-// pumps that wait for the database.
+// sweepRegularly repairs lost hints: it reads which users' logs grew since the last
+// sweep, and wakes their pumps. After a failed read, by itself or by a pump, it tries
+// again soon; once that succeeds it wakes the pumps that wait for the database.
 func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
@@ -74,7 +73,7 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				wait = false
 			case <-h.sweep:
 				wait = false
-			case <-retry.C: // where this sweep failed, or a pump's read since
+			case <-retry.C: // only where this sweep failed, or a pump's read since
 				wait = pos != "" && !h.failed.Load()
 			}
 		}
@@ -87,7 +86,7 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 	defer cancel()
 	if pos == "" {
 		if next, err = h.o.Feed.Now(ctx); err == nil {
-			h.wakeAll(true) // what came before the first position
+			h.wakeAll(true) // their logs may have grown before the first position
 		}
 		return next, false, err
 	}
@@ -97,7 +96,7 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 		return pos, false, err
 	}
 	for _, c := range changes {
-		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // no news to most pumps
+		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // most pumps have sent it already
 	}
 	return next, more, nil
 }
@@ -117,9 +116,9 @@ func (h *Hub) wakeAll(reload bool) {
 	})
 }
 
-// watch ends connections that are silent past the acknowledgement deadline or
-// whose token has expired or has lost its key. One pass over all, a few times a deadline, is cheaper
-// than a timer a connection.
+// watch ends connections that are silent past the acknowledgement deadline, or whose
+// token has expired or lost its key. A pass over all connections, a few times a deadline,
+// is cheaper than a timer for each.
 func (h *Hub) watch(ctx context.Context) {
 	every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
 		now := time.Now()

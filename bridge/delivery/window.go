@@ -6,12 +6,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Packet ids are split in two ranges that never meet, so that an acknowledgement
-// tells by its id alone what it completes:
+// Packet ids are split into two ranges, so that the id alone says what an
+// acknowledgement completes:
 //
-//   - 1 to ownIDs: the device's own notifications. The id follows from the seq,
-//     so it needs no map, and a resend after a crash bears its first id.
-//   - above: everything else, that is retained copies and operators' messages,
+//   - 1 to ownIDs: the device's own notifications. The id follows from the seq, so it
+//     needs no map, and a resend after a crash has the id of the first attempt.
+//   - above: everything else, that is retained copies and other users' notifications,
 //     by allocation.
 const (
 	ownIDs  = 49152
@@ -26,8 +26,8 @@ func PacketID(s bridge.Seq) uint16 { return uint16(1 + (s-1)%ownIDs) }
 // window holds what was sent with QoS 1 and not yet acknowledged, ascending.
 type window struct{ seqs []bridge.Seq }
 
-// admits tells whether s may be sent beside what is in flight: two seqs a
-// multiple of ownIDs apart share a packet id, and the later one waits.
+// admits reports whether s may be sent while the seqs of w are in flight. Two seqs that
+// are a multiple of ownIDs apart share a packet id, so the later one has to wait.
 func (w *window) admits(s bridge.Seq) bool {
 	if len(w.seqs) == 0 || s-w.seqs[0] < ownIDs {
 		return true
@@ -37,12 +37,12 @@ func (w *window) admits(s bridge.Seq) bool {
 
 func (w *window) add(s bridge.Seq) { w.seqs = append(w.seqs, s) }
 
-// uses tells whether the packet id is that of a seq in w.
+// uses reports whether the packet id is that of a seq in w.
 func (w *window) uses(id uint16) bool {
 	return slices.ContainsFunc(w.seqs, func(s bridge.Seq) bool { return PacketID(s) == id })
 }
 
-// complete takes the seq with that packet id out; false where there is none.
+// complete removes the seq with that packet id; false where there is none.
 func (w *window) complete(id uint16) bool {
 	for i, s := range w.seqs {
 		if PacketID(s) == id {
@@ -59,14 +59,13 @@ func (w *window) drop(s bridge.Seq) {
 	}
 }
 
-// acked is the cursor: the highest seq such that nothing up to it waits for an
+// acked is the cursor: the highest seq such that nothing up to it awaits an
 // acknowledgement, where sent is the last seq that was sent.
 //
-// The cursor is safe to store. A seq at or below it was either acknowledged, or
-// was not deliverable when the pump read past it: muted or deleted rows, which
-// never become deliverable again. Rows a pump did not read are above sent,
-// because seqs become visible in order (see [Log]). Held by
-// TestModelKeepsEveryInvariant.
+// The cursor is safe to store. A seq at or below it was either acknowledged, or was not
+// deliverable when the pump read past it: muted or deleted rows, which never become
+// deliverable again. Rows that the pump has not read are above sent, because seqs become
+// visible in order (see [Log]). TestModelKeepsEveryInvariant checks this.
 func (w *window) acked(sent bridge.Seq) bridge.Seq {
 	if len(w.seqs) == 0 {
 		return sent
@@ -80,8 +79,8 @@ type aux struct {
 	inflight []uint16
 }
 
-// acquire allocates an id. The table never holds more than the device's window, so
-// one is always free.
+// acquire allocates an id. There are at most as many entries as the device's window
+// allows, so one is always free.
 func (a *aux) acquire() uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
@@ -97,7 +96,7 @@ func (a *aux) uses(id uint16) bool {
 	return slices.Contains(a.inflight, id)
 }
 
-// complete takes the entry with that id out; false where there is none.
+// complete removes the entry with that id; false where there is none.
 func (a *aux) complete(id uint16) bool {
 	n := len(a.inflight)
 	a.inflight = slices.DeleteFunc(a.inflight, func(used uint16) bool { return used == id })

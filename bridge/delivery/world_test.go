@@ -46,9 +46,9 @@ func (f *fakeLink) End(r bridge.EndReason) {
 	f.ended = append(f.ended, r)
 }
 
-// take returns what came since the last take, as "seq", with r for a retained
+// drain returns what came since the last drain, as "seq", with r for a retained
 // copy and d for DUP.
-func (f *fakeLink) take() (words []string, ids []uint16) {
+func (f *fakeLink) drain() (words []string, ids []uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	words = []string{}
