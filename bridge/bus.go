@@ -5,35 +5,36 @@ import (
 	"time"
 )
 
-// HintType says why a node is woken.
+// HintType is why a node is woken.
 type HintType uint8
 
 // The hints.
 const (
 	HintAppended HintType = iota // User has notifications up to Seq
-	HintMuted                    // User muted or unmuted, or had one deleted: forget cached items
+	HintMuted                    // User muted or unmuted, or had a notification deleted: cached items are void
 	HintTakeover                 // Device opened a session of generation Gen: older connections end
-	HintEnd                      // orders or revocations for User ("": for anybody) were stored: poll now
+	HintEnd                      // orders or revocations for User ("": for any user) were stored: poll now
 )
 
-// Hint wakes a node's pumps. Hints may be lost, doubled or reordered:
-// correctness never depends on one.
+// Hint wakes a node's devices. Hints may be lost, doubled or reordered: nothing but the
+// delay of a delivery depends on one.
 type Hint struct {
 	Type     HintType
 	User     UserID
 	Seq      Seq    // HintAppended: the last one
 	ClientID string // HintTakeover
 	Gen      int64  // HintTakeover: connections with a lower generation end
-	Node     string // who sent it
+	Node     string // that sent it
 
-	// Items may carry what was appended, ascending, as a cache. It never leaves
-	// the process, and is used within HintLife or not at all.
+	// Items may carry the notifications that were appended, ascending, as a cache. They
+	// never leave the process, and are used within HintLife or not at all.
 	Items []Notification
 	At    time.Time // when the append of Items began
 }
 
-// HintLife is how long a cached item may be delivered without reading the log:
-// what a mute or delete may lag behind on another node.
+// HintLife is how long after its append a cached item may be delivered without reading
+// the log. It bounds how late a mute or delete takes effect on a node that misses its
+// hint.
 const HintLife = time.Second
 
 // Bus carries hints between nodes.
@@ -42,10 +43,10 @@ const HintLife = time.Second
 // and the sweep repairs it. Publish may be called from many goroutines, before,
 // during and after Run; hints published while Run is not running may be lost.
 //
-// Run delivers the other nodes' hints (its own may come back, too) by calling h
-// from one goroutine, until ctx ends; it then returns nil. It reconnects by
-// itself, and calls h.Reconnected each time hints may have been lost: also once
-// at the start, as soon as it listens. h must not block.
+// Run delivers the hints of the other nodes by calling h from one goroutine, until ctx
+// ends; it then returns nil. The node's own hints may come back, too. Run reconnects by
+// itself, and calls h.Reconnected each time hints may have been lost, as well as once at
+// the start, as soon as it listens. h must not block.
 //
 // Ready is nil while the bus is connected.
 type Bus interface {
@@ -59,14 +60,15 @@ type Publisher interface {
 	Publish(hints ...Hint)
 }
 
-// HintHandler is woken by a bus.
+// HintHandler receives what a bus carries.
 type HintHandler interface {
 	Hint(h Hint)
 	Reconnected()
 }
 
-// Interest is implemented by a bus that listens per user: the hub tells it when
-// a user's first device of this node comes and when the last one goes.
+// Interest is implemented by a bus that listens per user. The hub calls Watch when the
+// first connection or subscriber of a user comes to this node, and Unwatch when the last
+// one has gone.
 type Interest interface {
 	Watch(u UserID)
 	Unwatch(u UserID)

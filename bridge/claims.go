@@ -7,7 +7,7 @@ type Scope uint8
 
 // The scopes of the contract.
 const (
-	ScopeRead    Scope = 1 << iota // notifications:read: anybody's history and topics
+	ScopeRead    Scope = 1 << iota // notifications:read: every user's history and topics
 	ScopeWrite                     // notifications:write: create notifications
 	ScopeReports                   // reports:write: create reports, change their status
 	ScopeAdmin                     // admin: everything
@@ -23,8 +23,8 @@ var scopeNames = []struct {
 	{"admin", ScopeAdmin},
 }
 
-// ParseScope gives the scope called name, 0 where it is unknown: tokens carry
-// other services' scopes too.
+// ParseScope returns the scope called name, 0 where it is unknown: tokens carry the
+// scopes of other services, too.
 func ParseScope(name string) Scope {
 	for _, s := range scopeNames {
 		if s.name == name {
@@ -34,7 +34,7 @@ func ParseScope(name string) Scope {
 	return 0
 }
 
-// Claims are what a verified token says of its bearer.
+// Claims are the claims of a verified token.
 type Claims struct {
 	User      UserID
 	Scope     Scope
@@ -48,12 +48,12 @@ type Claims struct {
 // key: claims that come from no token.
 type KeyID uint64
 
-// Has tells whether c holds every right of s; admin holds them all.
+// Has reports whether c includes every right of s; admin includes all.
 func (c Claims) Has(s Scope) bool { return c.Scope&ScopeAdmin != 0 || c.Scope&s == s }
 
-// MayReceive is the one check that guards delivery: whether c may be given u's
-// notifications. It is asked at SUBSCRIBE and again at every delivery.
+// MayReceive reports whether a bearer of c may receive u's notifications. It is the one
+// check that guards delivery, made at SUBSCRIBE and again at every delivery.
 func (c Claims) MayReceive(u UserID) bool { return c.User == u || c.Has(ScopeRead) }
 
-// Expired tells whether the token has ended at now.
+// Expired reports whether the token has expired at now.
 func (c Claims) Expired(now time.Time) bool { return !now.Before(c.ExpiresAt) }

@@ -2,12 +2,12 @@ package bridge
 
 import "time"
 
-// NodeTimeout is the silence after which a node counts as dead: its connections
-// leave the cluster's view, and its sessions count as disconnected since its
-// last beat. Three beats and a poll fit in 15 s.
+// NodeTimeout is the silence after which a node counts as dead: its connections are no
+// longer listed, and its sessions count as disconnected since its last beat. It is three
+// beats long.
 const NodeTimeout = 12 * time.Second
 
-// Connection is one live connection as the whole cluster sees it.
+// Connection is one live connection as its node registered it in the cluster.
 type Connection struct {
 	Device     Device
 	Generation int64
@@ -22,12 +22,12 @@ type Connection struct {
 // ConnectionQuery selects a page of live connections, ordered by user id and
 // client id.
 type ConnectionQuery struct {
-	User  UserID // "": everybody's
-	After Device // only what sorts behind it; zero: from the start
+	User  UserID // "": every user's
+	After Device // only connections that sort behind it; zero: from the start
 	Limit int    // 1 to MaxPage
 }
 
-// Order ends connections, wherever they are.
+// Order ends connections, on whatever node they are.
 type Order struct {
 	User     UserID
 	ClientID string // "": all of the user's
@@ -35,7 +35,7 @@ type Order struct {
 	Reason   EndReason
 }
 
-// EndReason is why the server ends a connection.
+// EndReason is why the server disconnects a device.
 type EndReason uint8
 
 // The reasons. broker maps each to its MQTT 5 reason code.
@@ -48,7 +48,7 @@ const (
 	EndDrain                        // the node stops
 	EndAdmin                        // an operator ended it
 	EndErased                       // the user was erased
-	EndEpoch                        // the database was restored: cursors start anew
+	EndEpoch                        // the database was restored: cursors start again
 	EndUnavailable                  // the server cannot keep the session
 )
 
@@ -70,8 +70,8 @@ type Figures struct {
 	Refused     int64 // CONNECTs that were refused
 }
 
-// Revocation takes back tokens: one by its jti, or a user's that were issued
-// before a time or do not say when. Exactly one of ID and User is set.
+// Revocation revokes one token, by its jti, or a user's tokens that were issued before a
+// time or have no time of issue. Exactly one of ID and User is set.
 type Revocation struct {
 	ID      string // jti
 	User    UserID
@@ -80,6 +80,7 @@ type Revocation struct {
 	At      time.Time // when it was stored, by the database's clock; set by Cluster
 }
 
-// RevocationGrace is how much longer than its token a revocation is kept: for the 30 s
-// that exp may be beyond the longest life and Before may be ahead, and for clocks that differ.
+// RevocationGrace is how much longer than its token a revocation is kept. It covers the
+// 30 s by which exp may exceed the longest life and Before may be ahead, and clocks that
+// differ.
 const RevocationGrace = 2 * time.Minute

@@ -14,12 +14,13 @@ var (
 	ErrConflict    = errors.New("already exists")
 	ErrKeyReused   = errors.New("the idempotency key was used with another body")
 	ErrKeyInFlight = errors.New("a request with this idempotency key is still in flight")
-	// ErrUnavailable: the database is unreachable, broken, full or too slow. Whether an append
-	// that fails with it is on disk is unknown; it is never retried blindly.
+	// ErrUnavailable is returned where the database is unreachable, broken, full or too
+	// slow. An append that fails with it may or may not be on disk, so it is never retried
+	// without its idempotency key.
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
-// FieldError is one fault of what the caller sent. It never holds the value.
+// FieldError is one fault of what the caller sent. It never contains the value.
 type FieldError struct {
 	Location string // e.g. "body.title"
 	Message  string // e.g. "is required"
@@ -33,7 +34,7 @@ func (e *InvalidError) Add(location, message string) {
 	e.Fields = append(e.Fields, FieldError{location, message})
 }
 
-// Err is e, or nil where it holds no fault.
+// Err returns e, or nil where it has no fault.
 func (e *InvalidError) Err() error {
 	if len(e.Fields) == 0 {
 		return nil

@@ -1,8 +1,8 @@
 package bridge
 
-// Position is a commit-safe place in the order over all users, opaque to all but
-// the database: everything committed before it is behind it, and nothing that
-// commits later ever is. "" is where the log begins.
+// Position is a position in the order over all users, opaque to all but the database. It
+// is safe against late commits: what is before it is committed, and nothing that commits
+// later comes before it. "" is where the log begins.
 type Position string
 
 // Change says that a user's log grew.

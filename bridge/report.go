@@ -17,7 +17,7 @@ var statusNames = map[Locale][4]string{
 	English: {"", "Pending", "Approved", "Rejected"},
 }
 
-// Valid tells whether s is one of the known statuses.
+// Valid reports whether s is one of the known statuses.
 func (s Status) Valid() bool { return s >= Pending && s <= Rejected }
 
 // Name is the status in words, "" where it is unknown.

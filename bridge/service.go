@@ -119,7 +119,7 @@ func (s *Service) append(ctx context.Context, c Command) (Result, error) {
 	return res, nil
 }
 
-// wake tells the devices of every user in ns, once a user, that the log grew.
+// wake wakes the devices of every user in ns, once a user: the log grew.
 func (s *Service) wake(ns []Notification, begun time.Time) {
 	if len(ns) == 1 { // by far the most common, without a map
 		s.wakeUser(ns, begun)
@@ -147,7 +147,7 @@ func (s *Service) wakeUser(ns []Notification, at time.Time) {
 	s.o.Bus.Publish(h)
 }
 
-// tell sends one hint to this node and the others.
+// tell sends one hint to this node and to the others.
 func (s *Service) tell(h Hint) {
 	s.o.Hub.Hint(h)
 	s.o.Bus.Publish(h)
@@ -263,7 +263,7 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 	return nil
 }
 
-// Deliveries tells which devices acknowledged a notification.
+// Deliveries returns which devices acknowledged a notification.
 func (s *Service) Deliveries(ctx context.Context, n Notification) ([]Delivery, error) {
 	return s.o.History.Deliveries(ctx, n)
 }

@@ -8,8 +8,8 @@ type Device struct {
 	ClientID string // as the client sent it, or as the server assigned it; 1 to 256 bytes
 }
 
-// MaxSessions is how many persistent devices a user may have; the one unused for
-// longest goes when one more comes.
+// MaxSessions is how many persistent devices a user may have. One more replaces the
+// session that has been unused for the longest time.
 const MaxSessions = 32
 
 // Subscription is how a device receives its own topic.
@@ -22,25 +22,25 @@ type Subscription struct {
 // OpenSession is what a CONNECT asks of the session store.
 type OpenSession struct {
 	Device Device
-	Node   string        // this node, see Sessions.Beat
-	Clean  bool          // forget what was stored
-	Expiry time.Duration // how long to keep the place after the connection ends; 0: not at all
+	Node   string        // this node, so that the session counts as disconnected once the node is dead
+	Clean  bool          // remove the stored session first
+	Expiry time.Duration // how long to keep the session after the connection ends; 0: not at all
 }
 
-// Session is a device's place in its user's log.
+// Session is a device's cursor into its user's log, with its subscription.
 type Session struct {
-	// Generation fences: it grows with every Open of any device, and a write
-	// that carries an older one changes nothing.
+	// Generation is a fencing token: it grows with every Open of any device, and a write
+	// with an older one changes nothing.
 	Generation int64
 	Present    bool          // the session existed and was not clean
 	Subscribed *Subscription // nil: not subscribed
 	From       Seq           // the first subscription started after this seq
 	Acked      Seq           // acknowledged up to here, contiguously
-	// Sent is up to where a former connection may have sent: resends up to here
-	// carry DUP.
+	// Sent is the highest seq that a former connection may have sent. Seqs up to here are
+	// sent with DUP.
 	Sent Seq
-	// Shared is true where the session was open: until its node hears of this Open,
-	// a former connection may go on sending, past Sent.
+	// Shared is true where the session was open: a former connection may go on sending,
+	// past Sent, until its node hears of this Open.
 	Shared bool
 }
 
@@ -52,7 +52,7 @@ type Advance struct {
 	Sent       Seq // what was handed to the connection so far; -1: unknown, a Shared session
 	From       Seq // a jump (the replay cap): seqs up to here were never sent; 0: no jump
 	Closed     bool
-	Expiry     time.Duration // with Closed: how long the place is kept from now; 0 removes it
+	Expiry     time.Duration // with Closed: how long the session is kept from now; 0 removes it
 }
 
 // Delivery is one device's state for one notification.

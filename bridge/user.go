@@ -45,7 +45,7 @@ func userIDByte(c byte) bool {
 	return c == '.' || c == '_' || c == ':' || c == '@' || c == '|' || c == '-'
 }
 
-// numeric tells whether u is written as a JSON number: a decimal without
+// numeric reports whether u is written as a JSON number: a decimal without
 // leading zeros up to 2^53-1.
 func (u UserID) numeric() bool {
 	if u == "" || len(u) > 16 || (u[0] == '0' && len(u) > 1) {
