@@ -22,6 +22,9 @@ type byUser struct {
 type statusOutput struct{ Status int }
 
 func (a *api) eraseUser(ctx context.Context, in *byUser) (*statusOutput, error) {
+	if err := a.record(ctx, bridge.AuditErase, in.User, ""); err != nil {
+		return nil, err
+	}
 	done, err := a.o.Service.Erase(ctx, in.User)
 	return &statusOutput{statusOf(done, http.StatusNoContent)}, err
 }
@@ -35,6 +38,9 @@ func statusOf(done bool, status int) int {
 }
 
 func (a *api) endConnections(ctx context.Context, in *byUser) (*struct{}, error) {
+	if err := a.record(ctx, bridge.AuditEnd, in.User, ""); err != nil {
+		return nil, err
+	}
 	return nil, a.o.Service.EndConnections(ctx, in.User)
 }
 
@@ -171,6 +177,13 @@ func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error
 	}
 	v, err := body.revocation(time.Now())
 	if err != nil {
+		return nil, err
+	}
+	action := bridge.AuditRevoke
+	if v.ID != "" {
+		action = bridge.AuditToken
+	}
+	if err := a.record(ctx, action, v.User, v.ID); err != nil {
 		return nil, err
 	}
 	if err := a.o.Service.Revoke(ctx, v); err != nil {

@@ -33,7 +33,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(raw)
 }
 
-// identify returns what raw, the token of r, says of its bearer.
+// identify returns what raw, the token of r, says of its bearer. Of a refused token
+// whose signature verified it returns the user and jti too, for the audit log alone.
 func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 	if raw == "" {
 		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the Authorization header holds no bearer token", authenticate: realm}
@@ -46,7 +47,12 @@ func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 	if p.kind != unauthorized {
 		return bridge.Claims{}, err
 	}
-	return bridge.Claims{}, &problem{kind: unauthorized, detail: err.Error(),
+	var signed *token.SignedError
+	var bearer bridge.Claims
+	if errors.As(err, &signed) {
+		bearer = bridge.Claims{User: signed.Claims.User, ID: signed.Claims.ID}
+	}
+	return bearer, &problem{kind: unauthorized, detail: err.Error(),
 		authenticate: realm + `, error="invalid_token", error_description="` + describe(err) + `"`}
 }
 

@@ -109,6 +109,9 @@ func (x *exchange) note(p *problem, err error) {
 	if limit := p.limitHit(); limit != "" {
 		x.api.hit(limit)
 	}
+	if p.kind == forbidden || p.kind == unauthorized {
+		x.recordRefused()
+	}
 	if p.kind == internal {
 		x.api.o.Logger.Error("a request failed", "operation", x.Operation().OperationID, "user", x.claims.User, "error", err)
 	}

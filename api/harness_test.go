@@ -50,7 +50,7 @@ func newHarness(t *testing.T, url string, change ...func(*Options)) *harness {
 	}
 	hub := delivery.NewHub(delivery.Options{Log: d, Sessions: d, Feed: d, Cluster: d, Bus: silentBus{}, Epoch: d.Epoch, Logger: quiet})
 	e := &harness{t: t, db: d, service: bridge.NewService(bridge.ServiceOptions{
-		Log: d, History: d, Reports: d, Cluster: d, Hub: hub, Bus: silentBus{},
+		Log: d, History: d, Reports: d, Cluster: d, Audit: d, Hub: hub, Bus: silentBus{},
 	})}
 	o := Options{Service: e.service, Verifier: testVerifier(t), Logger: quiet, Version: "test"}
 	for _, c := range change {

@@ -306,6 +306,11 @@ func (a *api) listOwn(ctx context.Context, in *PageQuery) (*pageOutput, error) {
 }
 
 func (a *api) listOther(ctx context.Context, in *otherPage) (*pageOutput, error) {
+	if in.User != caller(ctx).User {
+		if err := a.record(ctx, bridge.AuditHistory, in.User, ""); err != nil {
+			return nil, err
+		}
+	}
 	return a.list(ctx, in.User, &in.PageQuery)
 }
 

@@ -153,6 +153,9 @@ func (a *api) setReportStatus(ctx context.Context, in *newStatusInput) (*newStat
 	if err != nil {
 		return nil, err
 	}
+	if err := a.recordStatus(ctx, in.ID, body.Status); err != nil {
+		return nil, err
+	}
 	res, err := a.o.Service.SetStatus(ctx, in.ID, body.Status)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,9 @@ type api struct {
 	created   string // what POST /notifications answers in words
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
-	backEnds  *recent // tokens of scope notifications:write
+	audited   *edge.Rates[bridge.UserID] // refused calls that are recorded
+	auditedBy *edge.Rates[struct{}]      // the same, of everybody
+	backEnds  *recent                    // tokens of scope notifications:write
 	// probes are limited apart, and by each node alone: devices that share an
 	// address with a load balancer must not make it take the node for dead.
 	probes    *limiter[netip.Addr]
@@ -108,6 +110,8 @@ func newAPI(o Options) *api {
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
+		audited:   edge.NewRates[bridge.UserID](1),
+		auditedBy: edge.NewRates[struct{}](20),
 		backEnds:  newRecent(),
 		readiness: readiness{ask: o.Ready, wait: o.Query},
 	}

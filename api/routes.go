@@ -80,6 +80,11 @@ func (a *api) registerAdmin() {
 	huma.Register(a.huma, a.operation("POST /admin/revocations", "revoke", tagAdmin, "Revoke tokens",
 		"One by its `jti`, or a user's that were issued before a time (now, where it is left out) or carry no `iat`. Their connections end within 5 s, on all nodes.",
 		rule{scope: bridge.ScopeAdmin, maxBody: a.o.MaxBody, status: http.StatusCreated}), a.revoke)
+	huma.Register(a.huma, a.operation("GET /admin/audit", "listAudit", tagAdmin, "Who did what",
+		"Newest first: erasures, revocations, ended connections, changes of a report's status, withdrawals, reads of other users' histories "+
+			"(joined per reader, user and minute) and refused calls of tokens whose signature verified (at most one a second and user). "+
+			"An entry is stored before what it describes is done. Entries are never changed, outlive an erasure, and are deleted after `--audit-retention`.",
+		rule{scope: bridge.ScopeAdmin}), a.listAudit)
 	huma.Register(a.huma, a.operation("GET /admin/stats", "stats", tagAdmin, "Figures of all nodes", "As of each node's last beat, a few seconds ago.",
 		rule{scope: bridge.ScopeAdmin}), a.stats)
 }

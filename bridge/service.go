@@ -14,12 +14,13 @@ type Service struct {
 	o ServiceOptions
 }
 
-// ServiceOptions wires a Service. Every field but Locale is required.
+// ServiceOptions wires a Service. Every field but Audit and Locale is required.
 type ServiceOptions struct {
 	Log     Log
 	History History
 	Reports Reports
 	Cluster Cluster
+	Audit   Audit     // nil: nothing is recorded
 	Hub     Waker     // wakes this node's devices
 	Bus     Publisher // wakes other nodes
 	Locale  Locale    // "" means Spanish
@@ -261,6 +262,20 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 	}
 	s.tell(Hint{Type: HintEnd, User: r.User})
 	return nil
+}
+
+// Record stores an entry of the audit log. Callers record first and act only if that
+// succeeds: so nothing is done without an entry, and an entry may describe what failed.
+func (s *Service) Record(ctx context.Context, e AuditEntry) error {
+	if s.o.Audit == nil {
+		return nil
+	}
+	return s.o.Audit.Record(ctx, e)
+}
+
+// Audited returns a page of the audit log, newest first; before 0: from the newest.
+func (s *Service) Audited(ctx context.Context, before int64, limit int) ([]AuditEntry, bool, error) {
+	return s.o.Audit.Entries(ctx, before, limit)
 }
 
 // Deliveries returns which devices acknowledged a notification.

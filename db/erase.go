@@ -18,7 +18,7 @@ import (
 // Seqs begin again at 1 once all is deleted. Where something was appended meanwhile
 // they go on after it instead, since a seq is never used twice while its row is there.
 //
-// Three things stay on purpose. Revocations of the user's tokens, which would be good
+// Four things stay on purpose. The audit log, see bridge.Audit. Revocations of the user's tokens, which would be good
 // again otherwise. For at most bridge.KeyTTL, other callers' idempotency keys, whose
 // answers name the user's id, and the ids that an import brought: without them a
 // repeated request or import would bring back what was erased.

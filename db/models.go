@@ -207,3 +207,17 @@ type meta struct {
 	Key   string `bun:",pk"`
 	Value string
 }
+
+// auditEntry is a row of falcon_audit.
+type auditEntry struct {
+	bun.BaseModel `bun:"table:falcon_audit,alias:a"`
+
+	ID     int64 `bun:",pk,autoincrement"`
+	At     int64
+	Sub    bridge.UserID
+	Jti    string
+	Action bridge.AuditAction
+	UserID bridge.UserID // "": none
+	Remote string
+	Detail string
+}

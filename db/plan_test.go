@@ -62,6 +62,7 @@ func crowd(t *testing.T, d *DB) {
 		"INSERT INTO falcon_revocations (jti, user_id, expires_at, at) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT " +
 			"CASE WHEN n % 2 = 0 THEN 'r' || n ELSE '' END, CASE WHEN n % 2 = 0 THEN '' ELSE 'u' || n END, " +
 			"CASE WHEN n % 4 = 0 THEN n ELSE 0 END, n FROM c",
+		"INSERT INTO falcon_audit (sub, user_id, action, at) " + rows + "'root', 'user.end', " + string(d.clock()) + " FROM c",
 		"INSERT INTO falcon_keys (caller, key, body, answer, created_at) " + rows + "'k' || n, 'b', '[]', " + string(d.clock()) + " FROM c",
 	} {
 		exec(t, d, q)
@@ -172,6 +173,11 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			}, false},
 			"look a revocation up": {func(ctx context.Context) error {
 				return second(d.Revoked(ctx, bridge.Claims{ID: "r5", User: "u5", IssuedAt: time.UnixMilli(1)}))
+			}, false},
+			"expire audit": {func(ctx context.Context) error { return second(d.ExpireAudit(ctx, time.Hour, 10)) }, false},
+			"read the audit log": {func(ctx context.Context) error {
+				_, _, err := d.Entries(ctx, 4000, 10)
+				return err
 			}, false},
 			"expire keys": {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
 			"retain":      {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},

@@ -29,6 +29,7 @@ type Options struct {
 	AckWait    time.Duration // silence before a device is disconnected; 0 means 20s
 	SessionTTL time.Duration // longest session expiry; 0 means 168h
 	Retention  time.Duration // age at which notifications are deleted; 0: never
+	AuditAge   time.Duration // age at which entries of the audit log are removed; 0: never
 	ReplayCap  int           // notifications replayed at most; 0 means 1000
 	Sweep      time.Duration // between repairs of lost hints; 0 means 5s
 	Flush      time.Duration // between cursor writes of a device; 0 means 1s

@@ -25,6 +25,11 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		h.repeat(ctx, "remove revocations of expired tokens", func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
+		if h.o.AuditAge > 0 {
+			h.repeat(ctx, "remove old entries of the audit log", func(ctx context.Context, limit int) (int, error) {
+				return h.o.Pruner.ExpireAudit(ctx, h.o.AuditAge, limit)
+			})
+		}
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
 			h.repeat(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {

@@ -121,6 +121,9 @@ type Pruner interface {
 	// revocation was stored, and with life 0 never.
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
+	// ExpireAudit removes entries of the audit log older than age.
+	ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error)
+
 	// Retain deletes notifications created before before, oldest first, and keeps their
 	// users' counts exact. Pumps read past what is deleted, so cursors need no change.
 	Retain(ctx context.Context, before time.Time, limit int) (int, error)

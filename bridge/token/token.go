@@ -26,6 +26,16 @@ var (
 	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
+// SignedError is why a token was refused whose signature verified: its claims are the
+// issuer's own, so the audit log may name its bearer.
+type SignedError struct {
+	Claims bridge.Claims
+	Err    error // one of the above
+}
+
+func (e *SignedError) Error() string { return e.Err.Error() }
+func (e *SignedError) Unwrap() error { return e.Err }
+
 // MaxSize is the longest token that is looked at, in bytes.
 const MaxSize = 8 << 10
 

@@ -118,7 +118,8 @@ func (v *Verifier) Knows(id bridge.KeyID) bool {
 
 // Verify returns what raw says of its bearer. It fails with ErrInvalid,
 // ErrExpired or ErrRevoked, wrapped with a reason that may be shown to the
-// bearer, or as Options.Revoked does.
+// bearer, or as Options.Revoked does. Where the signature verified, the error is a
+// *SignedError.
 func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error) {
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
@@ -136,7 +137,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	}
 	// The leeway of golang-jwt is for exp as well. Ours is only for what begins.
 	if c.Expired(v.now()) {
-		return bridge.Claims{}, ErrExpired
+		return bridge.Claims{}, &SignedError{c, ErrExpired}
 	}
 	if v.revoked == nil {
 		return c, nil
@@ -145,7 +146,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	case err != nil:
 		return bridge.Claims{}, fmt.Errorf("look the token's revocation up: %w", err)
 	case revoked:
-		return bridge.Claims{}, ErrRevoked
+		return bridge.Claims{}, &SignedError{c, ErrRevoked}
 	}
 	return c, nil
 }
@@ -190,6 +191,9 @@ func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg stri
 		}
 		return set, nil
 	})
+	if errors.Is(err, jwt.ErrTokenInvalidClaims) && c.out.User != "" { // claims are looked at last
+		return bridge.Claims{}, &SignedError{c.out, reason(err)}
+	}
 	if err != nil {
 		return bridge.Claims{}, reason(err)
 	}

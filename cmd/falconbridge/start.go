@@ -135,10 +135,10 @@ func (s *server) startHub(ctx context.Context) error {
 	s.hub = delivery.NewHub(delivery.Options{
 		Log: s.db, Sessions: s.db, Feed: s.db, Cluster: s.db, Pruner: s.db, Bus: s.bus,
 		Topics: s.c.Topics, Epoch: s.db.Epoch, Node: s.node, Logger: s.log,
-		SessionTTL: s.c.SessionTTL, TokenLife: s.c.Keys.MaxLife, Retention: s.c.Retention, EndOver: s.c.DrainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
+		SessionTTL: s.c.SessionTTL, TokenLife: s.c.Keys.MaxLife, Retention: s.c.Retention, AuditAge: s.c.AuditRetention, EndOver: s.c.DrainTime, Observe: s.metrics.delivered, Changed: s.wakeRelay(), Refused: s.refused,
 	})
 	s.service = bridge.NewService(bridge.ServiceOptions{
-		Log: s.db, History: s.db, Reports: s.db, Cluster: s.db,
+		Log: s.db, History: s.db, Reports: s.db, Cluster: s.db, Audit: s.db,
 		Hub: s.hub, Bus: s.bus, Locale: s.c.Locale,
 	})
 	// Before anybody is let in, the node knows what was revoked.

@@ -54,6 +54,7 @@ type Config struct {
 	PacketRate                            float64
 	RequestRatePerUser, RequestRatePerIP  float64
 	SessionTTL, Retention                 time.Duration
+	AuditRetention                        time.Duration // 0: for ever
 	StartTimeout, DrainDelay, DrainTime   time.Duration
 	Locale                                bridge.Locale
 	LogLevel                              slog.Level

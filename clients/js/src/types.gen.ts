@@ -7,6 +7,23 @@ export type Appended = {
   seq: number;
 };
 
+export type Audit = {
+  action: "user.erase" | "user.revoke" | "token.revoke" | "connection.end" | "report.status" | "notification.withdraw" | "history.read" | "refused";
+  /** UTC, with milliseconds. */
+  at: string;
+  /** What else names its object: the report and its status, the revoked jti, the refused call. */
+  detail?: string;
+  id: number;
+  /** The jti of the caller's token; null where it has none. */
+  jti: string | null;
+  /** The caller's address. */
+  remote: string;
+  /** Who: the user of the caller's token. */
+  sub: number | string;
+  /** The user it concerns; null where it concerns none. */
+  user: number | string;
+};
+
 export type Connection = {
   client_id: string;
   /** The node it is connected to. */

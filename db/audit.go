@@ -1,0 +1,50 @@
+package db
+
+import (
+	"context"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// Record implements [bridge.Audit]. Entries of reads meet the unique index
+// falcon_audit_reads, which lets one in per reader, user and minute.
+func (d *DB) Record(ctx context.Context, e bridge.AuditEntry) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	row := auditEntry{Sub: e.Sub, Jti: e.JTI, Action: e.Action, UserID: e.User, Remote: e.Remote, Detail: e.Detail}
+	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT DO NOTHING").Exec(ctx)
+	return d.fail("record an entry of the audit log", err)
+}
+
+// Entries implements [bridge.Audit]: a range of the primary key.
+func (d *DB) Entries(ctx context.Context, before int64, limit int) (page []bridge.AuditEntry, more bool, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	limit = pageSize(limit)
+	var rows []auditEntry
+	find := d.read.NewSelect().Model(&rows).Order("a.id DESC").Limit(int64(limit + 1))
+	if before > 0 {
+		find.Where("a.id < ?", before)
+	}
+	if err := find.Scan(ctx); err != nil {
+		return nil, false, d.fail("read the audit log", err)
+	}
+	page, more = cut(rows, limit, (*auditEntry).domain)
+	return page, more, nil
+}
+
+// ExpireAudit removes entries older than age (falcon_audit_age).
+func (d *DB) ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	n, err := d.remove(ctx, "id", d.write.NewSelect().Model((*auditEntry)(nil)).
+		Where("at <= ? - ?", d.clock(), age.Milliseconds()).Order("at"), limit)
+	return n, d.fail("expire the audit log", err)
+}
+
+// domain is e as package bridge knows it.
+func (e *auditEntry) domain() bridge.AuditEntry {
+	return bridge.AuditEntry{ID: e.ID, At: moment(e.At), Sub: e.Sub, JTI: e.Jti, Action: e.Action, User: e.UserID,
+		Remote: e.Remote, Detail: e.Detail}
+}

@@ -1,0 +1,2 @@
+DROP TABLE falcon_audit;
+DROP FUNCTION falcon_audit_unchanged();
