@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// The attacks of strangers' phones and browsers, each by its name.
+// Attacks by unauthenticated or hostile clients, one test each.
 
 func TestCrashPacket(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {

@@ -33,7 +33,7 @@ type Options struct {
 	MaxConnectionsPerIP   int     // of one address; 0: no limit. Past it: 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
 	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F
-	PacketRate            float64 // control packets a second and connection, see pace; 0: no limit. Past it: 0x96
+	PacketRate            float64 // control packets a second and connection, see allowPacket; 0: no limit. Past it: 0x96
 	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it the oldest of the address with most is closed
 	MaxPendingPerIP       int     // the same for one address; 0 means 256. Past it: closed
 
@@ -103,13 +103,13 @@ func (o Options) check() error {
 
 // Broker serves devices. Its methods may be called from any goroutine.
 type Broker struct {
-	o     Options
-	log   *slog.Logger
-	gate  gate
-	count counters
-	begun time.Time
-	mochi *mqtt.Server
-	ids   atomic.Uint64 // for mochi's client ids
+	o         Options
+	log       *slog.Logger
+	admission admission
+	count     counters
+	begun     time.Time
+	mochi     *mqtt.Server
+	ids       atomic.Uint64 // for mochi's client ids
 
 	logins, subscribes *semaphore
 	shut               func() // ends the waiting for them
@@ -128,7 +128,7 @@ func New(o Options) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
-	b.gate.init(&b.o)
+	b.admission.init(&b.o)
 	var err error
 	if b.mochi, err = newServer(&b.o, &hook{b: b}); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)

@@ -14,7 +14,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// Clients that nobody here wrote.
+// Third-party clients.
 
 func TestMosquittoSub(t *testing.T) {
 	for _, version := range []string{"311", "5"} {

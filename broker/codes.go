@@ -33,16 +33,16 @@ const (
 	codeConnectionRate  = 0x9F
 )
 
-// refusal answers a CONNECT or AUTH. The zero value grants it.
+// refusal is the negative response to a CONNECT or AUTH. The zero value accepts it.
 type refusal struct {
 	code   byte   // MQTT 5
-	reason string // never anything the client sent
+	reason string // never repeats anything the client sent
 }
 
 func (r *refusal) Error() string { return r.reason }
 
-// v3 is the CONNACK return code of 3.1.1 §3.2.2.3; ok is false where the version
-// has none, and the connection is closed without a CONNACK.
+// v3 returns the CONNACK return code (MQTT 3.1.1 §3.2.2.3). Where 3.1.1 has none for the
+// refusal, ok is false and the connection is closed without a CONNACK.
 func (r refusal) v3() (code byte, ok bool) {
 	switch r.code {
 	case codeSuccess:
@@ -61,8 +61,8 @@ func (r refusal) v3() (code byte, ok bool) {
 	return 0, false
 }
 
-// farewell is the DISCONNECT of MQTT 5 for each reason to end a connection.
-func farewell(r bridge.EndReason) (code byte, reason string) {
+// disconnectReason returns the code and reason string of the MQTT 5 DISCONNECT for r.
+func disconnectReason(r bridge.EndReason) (code byte, reason string) {
 	switch r {
 	case bridge.EndTakenOver:
 		return codeTakenOver, "the same client id connected again"

@@ -106,7 +106,7 @@ func TestClientIDsThatAreAllowed(t *testing.T) {
 			unnamed = append(unnamed, w.login(at, "", "7"))
 		}
 		for _, d := range unnamed {
-			d.alive() // nobody took it over
+			d.alive() // it was not taken over
 		}
 	})
 }

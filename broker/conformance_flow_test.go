@@ -102,7 +102,7 @@ func TestResendsAfterReconnectOnly(t *testing.T) {
 }
 
 // QoS 0 goes without a packet id and without DUP, in order ([MQTT-3.3.1-2]
-// [MQTT-4.3.1-1]), and an acknowledgement nobody waits for changes nothing.
+// [MQTT-4.3.1-1]), and an acknowledgement that is not awaited changes nothing.
 func TestQoS0(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
 		d := w.login(at, "a", "7")
@@ -261,14 +261,14 @@ func TestExpiryAtTheEnd(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorldHub(t, Options{SessionTTL: time.Hour}, delivery.Options{SessionTTL: time.Hour})
 		at := place{transport, 5}
-		present := func(want byte, farewell ...byte) {
+		present := func(want byte, disconnect ...byte) {
 			t.Helper()
 			d := w.dial(at)
 			d.send(kept(5).packet(5))
 			if p := d.expectConnack(0); p[2] != want {
 				t.Errorf("session present %d, want %d", p[2], want)
 			}
-			d.send(packet(0xE0, farewell))
+			d.send(packet(0xE0, disconnect))
 			d.expectEnd(0)
 			w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
 		}

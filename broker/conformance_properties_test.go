@@ -128,7 +128,7 @@ func TestPropertiesWhereTheyBelongAndWhereNot(t *testing.T) {
 			for id := range byte(0x80) {
 				f, known := fields[id]
 				one := append([]byte{id}, f.value...)
-				var need []byte // what must stand beside it
+				var need []byte // what it must come with
 				if letter == 'F' || letter == 'C' && id == propAuthData {
 					need = method
 				}

@@ -179,7 +179,7 @@ func TestAnswers(t *testing.T) {
 				d.expect(tt.want5)
 			}
 		}
-		for _, silent := range []string{"40 0777", "70 0001", "30 'nobody'"} {
+		for _, silent := range []string{"40 0777", "70 0001", "30 'other'"} {
 			if at.version == 5 && silent[0] == '3' {
 				silent += " 00"
 			}

@@ -52,7 +52,7 @@ var textProperties = []struct {
 	{'P', "a response topic", "08 _"},
 	{'4', "a reason string", "1F _"},
 	{'S', "a user property of SUBSCRIBE", "26 'since' _"},
-	{'D', "a farewell's reason string", "1F _"},
+	{'D', "the reason string of DISCONNECT", "1F _"},
 }
 
 // fill reads hex with the text for _.

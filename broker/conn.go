@@ -17,7 +17,7 @@ import (
 
 // conn is one device's connection: the [net.Conn] that mochi serves, and the
 // [delivery.Link] that the hub drives. What mochi reads from it is one checked packet at
-// a time (see wall.go); the writing side belongs to whoever holds wmu.
+// a time (see inspect.go); the writing side belongs to whoever holds wmu.
 // There is one for every idle device: each field is paid for 100,000 times.
 type conn struct {
 	b      *Broker
@@ -30,12 +30,12 @@ type conn struct {
 
 	buf    []byte // received, from r to w not yet handled
 	r, w   int
-	small  [256]byte     // what buf is while little arrives
+	small  [256]byte     // backs buf while little arrives
 	unread []byte        // of the packet under way, what mochi has not read yet
 	end    error         // of the stream: what ended reading, once all that was received is handled
 	armed  time.Time     // when the read deadline was last set
-	late   bool          // the read deadline is that of a packet under way
-	due    time.Duration // see pace
+	within bool          // a packet has arrived in part; the read deadline is for its rest
+	due    time.Duration // see allowPacket
 
 	// Set by the login, and not changed after.
 	client  *mqtt.Client
@@ -52,7 +52,7 @@ type conn struct {
 
 	wmu      sync.Mutex
 	loggedIn bool // the CONNACK was written
-	told     byte // the code of the DISCONNECT that ended it, or of the refusal; 0: none
+	endCode  byte // of the DISCONNECT that ended it, or of the refusal; 0: none
 }
 
 func newConn(b *Broker, nc net.Conn, kind, remote string) *conn {
@@ -96,7 +96,7 @@ func (c *conn) sendLocked(b []byte, op byte, timeout time.Duration) error {
 	return err
 }
 
-// Read gives mochi the packet it is to decode, and no more.
+// Read gives mochi the packet it is to decode, and nothing after it.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		return 0, io.EOF
@@ -130,14 +130,15 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close is called by mochi when it stops the client. The socket is closed by run,
-// after the device had the time to read the last packet.
+// Close is called by mochi when it stops the client. The socket itself is closed by run,
+// once the device has had time to read the last packet.
 func (c *conn) Close() error {
 	c.ending.Store(true)
 	return c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// The deadlines are the walls', not mochi's: keepalive × 1.5 overflows there.
+// mochi's deadlines are ignored: its keep alive × 1.5 overflows. See extendDeadline for
+// ours.
 
 func (c *conn) SetDeadline(time.Time) error      { return nil }
 func (c *conn) SetReadDeadline(time.Time) error  { return nil }
@@ -161,10 +162,10 @@ func (c *conn) drop() {
 	}
 }
 
-// End writes a DISCONNECT with the reason, where the version has one, and ends the
-// connection. It does not wait.
+// End ends the connection, in MQTT 5 with a DISCONNECT that gives the reason. It does not
+// wait for either.
 func (c *conn) End(r bridge.EndReason) {
-	code, reason := farewell(r)
+	code, reason := disconnectReason(r)
 	go func() {
 		_ = c.guard(func() error {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
@@ -173,11 +174,11 @@ func (c *conn) End(r bridge.EndReason) {
 	}()
 }
 
-// endWithin is how long a blocked write may still delay the last packet.
+// endWithin is how long a blocked write may delay the last packet.
 const endWithin = time.Second
 
-// fail ends the connection for err, with the DISCONNECT that MQTT 5 has for it. It is
-// called by the connection's own goroutine.
+// fail ends the connection because of err, in MQTT 5 with the DISCONNECT for it. Only the
+// connection's own goroutine calls it.
 func (c *conn) fail(err error) {
 	c.cause = err
 	if l, ok := c.limitOf(err); ok {
@@ -193,14 +194,14 @@ func (c *conn) fail(err error) {
 	}
 }
 
-// tell records the code that the connection ends with.
-func (c *conn) tell(code byte) {
+// recordCode records the code that the connection ends with.
+func (c *conn) recordCode(code byte) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.told == 0 && c.loggedIn {
+	if c.endCode == 0 && c.loggedIn {
 		c.b.count.ended.Add(1)
 	}
-	if c.told == 0 {
-		c.told = code
+	if c.endCode == 0 {
+		c.endCode = code
 	}
 }

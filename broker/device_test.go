@@ -81,7 +81,7 @@ func (w *world) login(at place, clientID, tok string) *device {
 func (d *device) raw(b []byte) {
 	d.t.Helper()
 	if _, err := d.nc.Write(b); err != nil && !errors.Is(err, net.ErrClosed) {
-		d.t.Logf("write: %v", err) // the server may have hung up: reading tells
+		d.t.Logf("write: %v", err) // the server may have hung up: the read shows it
 	}
 }
 

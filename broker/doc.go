@@ -3,7 +3,7 @@
 // mochi-mqtt is the broker. It handles every packet of a device but the two of
 // delivery, and asks its one hook, [hook], who may log in and subscribe. Sessions and
 // delivery are the hub's. What mochi does not do stands in front of it: listeners,
-// limits, deadlines, and the check of each packet (wall.go, strict.go).
+// limits, deadlines, and the check of each packet (inspect.go, strict.go).
 //
 // # The life of a connection
 //

@@ -39,7 +39,7 @@ func (b *Broker) Drain(ctx context.Context, over time.Duration) error {
 	return b.wait(ctx)
 }
 
-// Close ends everything at once, without a farewell, and waits for it.
+// Close ends everything at once, without a DISCONNECT, and waits until every connection is gone.
 func (b *Broker) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -48,7 +48,7 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// stop lets nobody in any more and closes the listeners.
+// stop refuses further connections and closes the listeners.
 func (b *Broker) stop() (connected, others []*conn) {
 	b.mu.Lock()
 	b.draining = true
@@ -58,7 +58,7 @@ func (b *Broker) stop() (connected, others []*conn) {
 	}
 	b.mu.Unlock()
 	b.shut()
-	return b.gate.shut()
+	return b.admission.close()
 }
 
 // wait returns when every connection is gone; when ctx ends first it closes them.
@@ -73,7 +73,7 @@ func (b *Broker) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	connected, others := b.gate.shut()
+	connected, others := b.admission.close()
 	cut := append(connected, others...)
 	for _, c := range cut {
 		c.close()

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Floods end with MQTT 5's "message rate too high", and delay nobody.
+// Floods end with MQTT 5's "message rate too high", and delay no other client.
 
 func TestPacketFloods(t *testing.T) {
 	publish := func(version, qos byte) []byte {
@@ -150,7 +150,7 @@ func TestPaceIsAnAverage(t *testing.T) {
 	begun := time.Now()
 	c := &conn{b: &Broker{o: Options{PacketRate: 1000}, begun: begun}}
 	sent := 0
-	for c.pace() {
+	for c.allowPacket() {
 		if sent++; sent > 20_000 {
 			t.Fatal("no end")
 		}
@@ -160,12 +160,12 @@ func TestPaceIsAnAverage(t *testing.T) {
 		t.Errorf("%d packets at once, want ten seconds' worth, at most %d", sent, most)
 	}
 	testserver.Eventually(t, patience, func() error {
-		if !c.pace() {
+		if !c.allowPacket() {
 			return fmt.Errorf("it never recovers")
 		}
 		return nil
 	})
-	if c.b.o.PacketRate = 0; !c.pace() {
+	if c.b.o.PacketRate = 0; !c.allowPacket() {
 		t.Error("no limit refuses")
 	}
 }

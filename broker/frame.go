@@ -126,7 +126,7 @@ func (w *wsReader) feed(b []byte, handle func(op byte, payload []byte) error) (o
 	return out, nil
 }
 
-// inPayload tells whether the header of the frame under way is complete.
+// inPayload reports whether the header of the frame under way is complete.
 func (w *wsReader) inPayload() bool { return w.headLen == len(w.head) }
 
 // header looks at the header as far as it has come, and refuses what is wrong as
@@ -252,7 +252,7 @@ func wsFrame(b []byte, op byte) []byte {
 // handleFrame counts a frame without MQTT bytes like a packet, and answers a ping (RFC
 // 6455 §5.5.2). A pong is unsolicited: this server sends no pings.
 func (c *conn) handleFrame(op byte, payload []byte) error {
-	if !c.pace() {
+	if !c.allowPacket() {
 		return errFlood
 	}
 	if op != wsPing {
@@ -279,13 +279,13 @@ func (c *conn) wsClose(err error) {
 	switch {
 	case errors.As(err, &f):
 		status = f.status
-	case c.told == codeShuttingDown:
+	case c.endCode == codeShuttingDown:
 		status = wsGoingAway
-	case c.told == codeTooLarge:
+	case c.endCode == codeTooLarge:
 		status = wsTooBig
-	case c.told == codeMalformed, c.told == codeProtocolError:
+	case c.endCode == codeMalformed, c.endCode == codeProtocolError:
 		status = wsProtocol
-	case c.told != 0:
+	case c.endCode != 0:
 		status = wsPolicy
 	}
 	b := append(make([]byte, headroom, headroom+2), byte(status>>8), byte(status))

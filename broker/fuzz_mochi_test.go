@@ -57,7 +57,7 @@ func FuzzDevice(f *testing.F) {
 	})
 }
 
-// FuzzProcess sends what passes the wall through mochi's decoder and server: nothing
+// FuzzProcess sends what strict accepts through mochi's decoder and server: nothing
 // panics, each request is answered once, and what ends the connection has a code.
 func FuzzProcess(f *testing.F) {
 	for _, p := range corpus() {

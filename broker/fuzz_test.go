@@ -31,7 +31,7 @@ func corpus() [][]byte {
 	}
 }
 
-// FuzzStrict holds the wall before mochi: what it passes is one whole packet that
+// FuzzStrict checks inspect: what it passes is one whole packet that
 // mochi decodes without an error or a panic, and what it refuses has a code.
 func FuzzStrict(f *testing.F) {
 	for _, p := range corpus() {

@@ -165,7 +165,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	case packets.Connack:
 		return c.connack(pk)
 	case packets.Disconnect:
-		c.tell(pk.ReasonCode)
+		c.recordCode(pk.ReasonCode)
 		if pk.ReasonCode != codeMalformed && pk.ReasonCode != codeProtocolError { // which say all
 			reason = pk.Properties.ReasonString
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Limit is one of the bounds that hold strangers and users, as metrics name it.
+// Limit is one of the limits on clients and users, as metrics name it.
 type Limit uint8
 
 // The limits.
@@ -25,7 +25,7 @@ const (
 	LimitPacketRate                         // control packets a second
 	LimitFilters                            // of one SUBSCRIBE
 	LimitSubscriptions                      // of one connection
-	LimitProxyHeader                        // no limit, but as much a wall: a PROXY header that cannot be read
+	LimitProxyHeader                        // not a limit, but counted as one: a malformed PROXY header
 	limits
 )
 
@@ -36,7 +36,7 @@ var limitNames = [limits]string{
 
 func (l Limit) String() string { return limitNames[l] }
 
-// What a CONNECT past a limit is told.
+// The refusals of a CONNECT past a limit.
 var (
 	tooManyConnections  = refusal{codeBusy, "too many connections"}
 	tooManyOfUser       = refusal{codeQuota, "too many connections of this user"}
@@ -54,7 +54,8 @@ var limitOfRefusal = map[refusal]Limit{
 // errFlood ends a connection that sends packets too fast.
 var errFlood = &fault{codeTooFast, "too many packets a second"}
 
-// limitOf is the limit that ended the reading; ok is false where something else did.
+// limitOf returns the limit that ended the connection with err; ok is false where none
+// did.
 func (c *conn) limitOf(err error) (l Limit, ok bool) {
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errMessage):
@@ -63,7 +64,7 @@ func (c *conn) limitOf(err error) (l Limit, ok bool) {
 		return LimitPacketRate, true
 	case errors.Is(err, errProxy):
 		return LimitProxyHeader, true
-	case errors.Is(err, errCrowded):
+	case errors.Is(err, errTooManyPending):
 		return LimitPending, true
 	case errors.Is(err, errHandshakes):
 		return LimitHandshakesPerAddress, true
@@ -72,18 +73,21 @@ func (c *conn) limitOf(err error) (l Limit, ok bool) {
 	case c.session == nil:
 		return LimitConnectTime, true
 	}
-	return LimitPacketTime, c.late
+	return LimitPacketTime, c.within
 }
 
-// burstTime is over how long the rate of packets is averaged: a device that just
-// connected may send that many seconds' worth at once.
+// burstTime is how long the packet rate is averaged over: a device that just connected
+// may send this many seconds' worth at once.
 const burstTime = 10 * time.Second
 
-// pace tells whether the connection may send one more packet now, a ping of the
-// WebSocket included. An acknowledgement of what was sent to it is free. c.due is
-// when everything so far would have been sent at PacketRate, since the broker's
-// begin (the generic cell rate algorithm: eight bytes a connection).
-func (c *conn) pace() bool {
+// allowPacket counts one packet from the device, or one WebSocket ping, and reports
+// whether it is within PacketRate. The caller does not count acknowledgements of what
+// the device was sent.
+//
+// It is the generic cell rate algorithm, which takes eight bytes a connection: c.due is
+// when all packets so far would have arrived at exactly PacketRate, since the broker
+// began.
+func (c *conn) allowPacket() bool {
 	perSecond := c.b.o.PacketRate
 	if perSecond == 0 {
 		return true

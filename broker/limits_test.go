@@ -31,7 +31,7 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at place) {
 			w.login(at, "a", "7")
 			d := w.dial(at)
-			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // of nobody: it does not count
+			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // a bad token is no user's: it does not count
 			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
 			w.login(at, "a", "8")
 			w.login(at, "a", "7")

@@ -62,7 +62,7 @@ func (b *Broker) accept(nc net.Conn, kind string) {
 	c := newConn(b, nc, kind, nc.RemoteAddr().String())
 	c.behind = b.o.TrustedProxies.Trusts(edge.ParseRemote(nc.RemoteAddr().String()))
 	if !b.start(c) {
-		_ = raw.Close() // without a TLS farewell, which could block
+		_ = raw.Close() // without TLS's close_notify, which could block
 	}
 }
 

@@ -113,7 +113,7 @@ func TestTLS(t *testing.T) {
 			break
 		}
 	}
-	w.eventually("nobody left", func(s Stats) bool { return s.Pending == 0 })
+	w.eventually("all gone", func(s Stats) bool { return s.Pending == 0 })
 	if err := w.broker.Drain(t.Context(), 0); err != nil {
 		t.Error(err)
 	}

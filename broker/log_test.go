@@ -33,7 +33,7 @@ func (l *memLog) setAway(away bool) {
 	l.away = away
 }
 
-// lock fails while the database is away.
+// lock fails while the database is unavailable.
 func (l *memLog) lock() error {
 	l.mu.Lock()
 	if l.away {
@@ -197,7 +197,7 @@ func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]
 	return nil, nil
 }
 
-// lone is a cluster of one node: nobody else leaves orders.
+// lone is a cluster of one node: no other node leaves orders.
 type lone struct{ delivery.Cluster }
 
 func (lone) Beat(context.Context, string, bridge.Figures) error { return nil }

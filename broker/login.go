@@ -79,7 +79,7 @@ func (c *conn) enter(pk *packets.Packet) {
 	defer cancel()
 	r, refused := c.ask(ctx, pk)
 	if refused == (refusal{}) {
-		refused = c.b.gate.admit(c)
+		refused = c.b.admission.admit(c)
 	}
 	if refused == (refusal{}) {
 		refused = c.open(r)
@@ -97,10 +97,10 @@ func (c *conn) enter(pk *packets.Packet) {
 // ask checks the login, cheap checks first, and returns what the device asks for.
 func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectRequest, refusal) {
 	var no delivery.ConnectRequest
-	if !c.b.gate.rate(c.from) {
+	if !c.b.admission.connects.Allow(c.from) {
 		return no, tooOftenFromAddress
 	}
-	if r := c.b.gate.full(); r != (refusal{}) {
+	if r := c.b.admission.full(); r != (refusal{}) {
 		return no, r
 	}
 	if m := pk.Properties.AuthenticationMethod; m != "" && m != authMethod {
@@ -120,7 +120,7 @@ func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectReq
 	if r != (refusal{}) {
 		return no, r
 	}
-	if !c.b.gate.rateUser(claims.User) {
+	if !c.b.admission.connectsOfUser.Allow(claims.User) {
 		return no, tooOftenOfUser
 	}
 	c.device = bridge.Device{User: claims.User, ClientID: strings.Clone(id)} // not the packet's memory
@@ -137,7 +137,7 @@ func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectReq
 // open opens the session, once the database has room for one more.
 func (c *conn) open(r delivery.ConnectRequest) refusal {
 	if !c.b.logins.acquire(c.device.User) {
-		c.b.gate.dismiss(c)
+		c.b.admission.release(c)
 		return tooManyAtOnce
 	}
 	defer c.b.logins.release()
@@ -145,7 +145,7 @@ func (c *conn) open(r delivery.ConnectRequest) refusal {
 	defer cancel()
 	session, present, err := c.b.o.Hub.Connect(ctx, r, c)
 	if err != nil {
-		c.b.gate.dismiss(c)
+		c.b.admission.release(c)
 		c.b.log.Debug("a session could not be opened", "user", c.device.User, "error", err)
 		return refusal{codeUnavailable, "the database is unavailable"}
 	}
@@ -163,7 +163,7 @@ func (c *conn) connack(pk packets.Packet) packets.Packet {
 		pk.Properties.AuthenticationMethod = c.client.Properties.Props.AuthenticationMethod // [MQTT-4.12.0-5]
 		return pk
 	}
-	c.tell(r.code) // for the WebSocket's close
+	c.recordCode(r.code) // for the WebSocket's close
 	pk.ReasonCode = r.code
 	if c.version != 5 {
 		var ok bool
@@ -181,7 +181,7 @@ const bridgeBit = 0x80
 
 // refuseFault answers a CONNECT that is no good, p being as much of it as came, in
 // mochi's place, which never sees it. A 3.1.1 device gets no CONNACK
-// ([MQTT-3.1.4-1]), and neither does what is no MQTT. A version nobody knows is
+// ([MQTT-3.1.4-1]), and neither does what is no MQTT. An unknown version is
 // answered in the form of the newest ([MQTT-3.1.2-2]).
 func (c *conn) refuseFault(p []byte, f *fault) {
 	if len(p) == 0 || p[0]>>4 != packets.Connect {
@@ -199,6 +199,6 @@ func (c *conn) refuseFault(p []byte, f *fault) {
 		return
 	}
 	c.b.count.refused[f.code].Add(1)
-	c.tell(f.code)
+	c.recordCode(f.code)
 	_, _ = c.Write(p)
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// fault ends a connection with a code of MQTT 5.
+// fault is an error of the device that ends its connection with an MQTT 5 reason code.
 type fault struct {
 	code   byte
-	reason string // never anything the client sent
+	reason string // never repeats anything the client sent
 }
 
 func (f *fault) Error() string { return f.reason }
@@ -22,9 +22,9 @@ var (
 	errEnding   = errors.New("the server ends the connection")
 )
 
-// packetLen is the length of the first packet in b, fixed header included, or 0
-// where b does not tell yet. It fails before anything is allocated for a packet
-// of more than limit bytes.
+// packetLen returns the length of the first packet in b, fixed header included, or 0
+// where b is too short to know. A packet of more than limit bytes is an error here,
+// before anything is allocated for it.
 func packetLen(b []byte, limit int) (int, error) {
 	n := 0
 	for i := 1; i < len(b); i++ {
@@ -45,9 +45,10 @@ func packetLen(b []byte, limit int) (int, error) {
 	return 0, nil
 }
 
-// next blocks until a whole packet has arrived, and returns it. The bytes are
-// valid until the next call. What was received before the end of the stream, or with
-// it, is returned before its error: a DISCONNECT may come in one read with the close.
+// next blocks until a whole packet of at most limit bytes has arrived, and returns it.
+// The bytes are valid until the next call. Packets received before or together with the
+// end of the stream are returned before its error: a DISCONNECT may arrive in one read
+// with the close.
 func (c *conn) next(limit int) ([]byte, error) {
 	for {
 		b := c.buf[c.r:c.w]
@@ -63,15 +64,15 @@ func (c *conn) next(limit int) ([]byte, error) {
 		}
 		if n > 0 && len(b) >= n {
 			c.r += n
-			c.late = false
+			c.within = false
 			return b[:n], nil
 		}
 		if c.end != nil {
 			return nil, c.end
 		}
-		c.room(n)
+		c.grow(n)
 		if c.session != nil {
-			if err := c.arm(c.w > c.r); err != nil {
+			if err := c.extendDeadline(c.w > c.r); err != nil {
 				return nil, err
 			}
 		}
@@ -86,10 +87,10 @@ func (c *conn) next(limit int) ([]byte, error) {
 	}
 }
 
-// room makes place behind c.w for more of a packet of n bytes, 0 where that is
-// unknown. The buffer doubles as bytes arrive, so a length alone costs nothing, and
-// an idle connection holds the small one only.
-func (c *conn) room(n int) {
+// grow makes room after c.w for more of a packet of n bytes, 0 where that is unknown. The
+// buffer doubles only as bytes arrive, so that announcing a long packet allocates
+// nothing, and an idle connection keeps only the small one.
+func (c *conn) grow(n int) {
 	have := c.w - c.r
 	switch {
 	case have == 0:
@@ -105,14 +106,14 @@ func (c *conn) room(n int) {
 	}
 }
 
-// arm sets the read deadline: one and a half keepalives between packets (MQTT 5
+// extendDeadline sets the read deadline: one and a half keepalives between packets (MQTT 5
 // §3.1.2.10), and at most PacketTimeout for the rest of a packet. It is set again
 // only when a second has passed, which makes silence end up to a second late.
-func (c *conn) arm(within bool) error {
+func (c *conn) extendDeadline(within bool) error {
 	now := time.Now()
 	switch {
-	case within && !c.late:
-		c.late, c.armed = true, time.Time{}
+	case within && !c.within:
+		c.within, c.armed = true, time.Time{}
 		limit := c.b.o.PacketTimeout
 		if k := c.keepAlive(); k > 0 {
 			limit = min(limit, k*3/2)
@@ -128,13 +129,13 @@ func (c *conn) arm(within bool) error {
 		c.armed = now
 		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive()*3/2 + time.Second))
 	}
-	if c.ending.Load() { // after the deadline was set: end sets its own later
+	if c.ending.Load() { // Close sets ending first and its deadline then: ours may have replaced it
 		return errEnding
 	}
 	return nil
 }
 
-// keepAlive is what was agreed on; 0: none.
+// keepAlive returns the keep alive that was agreed on; 0 means none.
 func (c *conn) keepAlive() time.Duration {
 	return time.Duration(c.client.State.Keepalive) * time.Second
 }

@@ -14,15 +14,16 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// The PROXY protocol (haproxy.org, proxy-protocol.txt): what a trusted proxy says about
-// the connection it passes on, before the first byte of TLS or MQTT, in version 1
-// (a line of text, which is all that nginx sends) or 2. As its §2 demands there is no
-// guessing: a trusted proxy must send the header, and from any other peer it is a
-// malformed first packet.
+// The PROXY protocol (haproxy.org, proxy-protocol.txt) is how a trusted proxy reports the
+// client of a connection, before the first byte of TLS or MQTT. Version 1 is a line of
+// text, and the only one that nginx sends; version 2 is binary. A trusted proxy must send
+// the header, and from any other peer it is a malformed first packet: §2 forbids to guess
+// whether one is there.
 //
-// go-proxyproto reads the header. What stays here is what it has no form for: it reads
-// ahead, in a buffer that every idle connection would keep and TLS would not see, so
-// exactly the header's bytes are taken off the socket first; and checksums.
+// go-proxyproto decodes the header. Two things are done here, because it does not do them.
+// It reads ahead, into a buffer that every idle connection would keep and that TLS would
+// not see, so frameProxy reads exactly the bytes of the header first. And it does not
+// verify checksums.
 
 const (
 	proxyText = "PROXY "
@@ -32,8 +33,8 @@ const (
 	longestProxyText = 107
 	proxySignature   = "\r\n\r\n\x00\r\nQUIT\n"
 	proxyFixed       = len(proxySignature) + 4
-	// maxProxyHeader bounds what follows the fixed part, in bytes: two addresses
-	// and what proxies add of themselves.
+	// maxProxyHeader limits what follows the fixed part, in bytes: two addresses and
+	// the extensions of the proxy.
 	maxProxyHeader = 2 << 10
 )
 
@@ -44,7 +45,7 @@ func init() {
 
 var errProxy = errors.New("the header of the PROXY protocol is malformed or missing")
 
-// below is the connection below TLS.
+// below returns the connection below TLS.
 func below(nc net.Conn) net.Conn {
 	if t, ok := nc.(*tls.Conn); ok {
 		return t.NetConn()
@@ -52,9 +53,9 @@ func below(nc net.Conn) net.Conn {
 	return nc
 }
 
-// introduce reads a trusted proxy's header and counts the connection for the
+// readProxyHeader reads a trusted proxy's header and counts the connection for the
 // address it names.
-func (c *conn) introduce() error {
+func (c *conn) readProxyHeader() error {
 	from, err := readProxy(below(c.nc))
 	if err != nil {
 		return err
@@ -62,30 +63,30 @@ func (c *conn) introduce() error {
 	if from.IsValid() {
 		c.remote = from.String()
 	}
-	if !c.b.gate.introduce(c, address(c.remote)) {
+	if !c.b.admission.setAddress(c, address(c.remote)) {
 		c.b.count.turnedAway.Add(1)
-		return errCrowded
+		return errTooManyPending
 	}
 	return nil
 }
 
-var errCrowded = errors.New("too many sockets before login")
+var errTooManyPending = errors.New("too many connections before login")
 
-// readProxy reads one header, and nothing behind it. The zero AddrPort stands for
-// the proxy itself.
+// readProxy reads one header, and not a byte more. It returns the zero AddrPort where the
+// connection is the proxy's own, such as a health check.
 func readProxy(r io.Reader) (netip.AddrPort, error) {
 	b, err := frameProxy(r)
 	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
 	if b[0] != proxyText[0] && b[12] == byte(proxyproto.PROXY) && b[13] == byte(proxyproto.UNSPEC) {
-		return netip.AddrPort{}, nil // a proxy that does not know; the library refuses it
+		return netip.AddrPort{}, nil // the proxy does not know the client; the library refuses this form
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
 	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
-	if h.Command.IsLocal() { // what follows is to be ignored
+	if h.Command.IsLocal() { // §2.2: ignore what follows
 		return netip.AddrPort{}, nil
 	}
 	from, _, ok := h.TCPAddrs()
@@ -96,7 +97,7 @@ func readProxy(r io.Reader) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), nil
 }
 
-// frameProxy reads the bytes of one header.
+// frameProxy reads the bytes of one header, at most maxProxyHeader after its fixed part.
 func frameProxy(r io.Reader) ([]byte, error) {
 	b := make([]byte, shortestProxy, longestProxyText)
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -129,7 +130,7 @@ func frameProxy(r io.Reader) ([]byte, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// addressesOf is how many bytes the addresses and ports of h take in version 2.
+// addressesOf returns how many bytes the addresses and ports of h take in version 2.
 func addressesOf(h *proxyproto.Header) int {
 	if h.TransportProtocol.IsIPv4() {
 		return 2*4 + 2*2
@@ -137,8 +138,8 @@ func addressesOf(h *proxyproto.Header) int {
 	return 2*16 + 2*2
 }
 
-// checkExtensions reports whether what follows the addresses, at b[at:], is well framed
-// and, where it has a checksum (§2.2.3), b is what the proxy sent.
+// checkExtensions reports whether the extensions, which start at b[at:] after the
+// addresses, are well framed, and the checksum is right where there is one (§2.2.3).
 func checkExtensions(b []byte, at int) bool {
 	for at < len(b) {
 		if len(b)-at < 3 {
@@ -153,7 +154,7 @@ func checkExtensions(b []byte, at int) bool {
 			if n != 4 {
 				return false
 			}
-			blank := bytes.Clone(b) // the checksum is that of the header with zeros in its place
+			blank := bytes.Clone(b) // the checksum is computed with its own field set to zero
 			clear(blank[value : value+4])
 			if binary.BigEndian.Uint32(b[value:]) != crc32.Checksum(blank, castagnoli) {
 				return false

@@ -58,9 +58,9 @@ func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at pl
 
 // remotes are the addresses of who is logged in.
 func (w *world) remotes() (all []string) {
-	w.broker.gate.mu.Lock()
-	defer w.broker.gate.mu.Unlock()
-	for _, cs := range w.broker.gate.users {
+	w.broker.admission.mu.Lock()
+	defer w.broker.admission.mu.Unlock()
+	for _, cs := range w.broker.admission.users {
 		for _, c := range cs {
 			all = append(all, c.remote)
 		}
@@ -173,7 +173,7 @@ func TestHalfAProxyHeaderIsCut(t *testing.T) {
 	})
 }
 
-func TestProxyHeaderOfAStrangerIsNotBelieved(t *testing.T) {
+func TestProxyHeaderOfAnUntrustedPeerIsRefused(t *testing.T) {
 	for _, trusted := range []edge.Proxies{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
 		for _, transport := range []string{"tcp", "tls"} {
 			w := newWorld(t, Options{TrustedProxies: trusted})
@@ -223,7 +223,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 			}
 		}
 		testserver.Eventually(t, patience, func() error {
-			g := &w.broker.gate
+			g := &w.broker.admission
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if n := g.pending.count(origin{from: address("192.0.2.1")}); n != 2 {

@@ -11,8 +11,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// start takes c in, as long as there is a place before login, and serves it on a
-// goroutine of its own.
+// start serves c on a goroutine of its own. It returns false where the broker drains or
+// too many connections are pending; the caller then closes the socket.
 func (b *Broker) start(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -20,16 +20,16 @@ func (b *Broker) start(c *conn) bool {
 		b.count.turnedAway.Add(1)
 		return false
 	}
-	out, ok := b.gate.enter(c)
-	if !ok || out != nil {
+	evicted, ok := b.admission.addPending(c)
+	if !ok || evicted != nil {
 		b.count.turnedAway.Add(1)
 		b.count.limited[LimitPending].Add(1)
 	}
 	if !ok {
 		return false
 	}
-	if out != nil {
-		out.drop()
+	if evicted != nil {
+		evicted.drop()
 	}
 	b.count.accepted.Add(1)
 	b.live.Add(1)
@@ -44,11 +44,11 @@ func (b *Broker) start(c *conn) bool {
 // TestAnIdleConnectionKeepsTheSmallestStack checks it.
 func (c *conn) run() { c.finish(c.guard(c.talk)) }
 
-// finish cleans up after the connection. Each step follows whatever becomes of the
-// others.
+// finish cleans up after the connection. A step that panics does not keep the next ones
+// from running.
 func (c *conn) finish(err error) {
 	defer c.b.live.Done()
-	defer c.b.gate.gone(c)
+	defer c.b.admission.remove(c)
 	defer c.close()
 	fail := func() error { c.fail(err); return nil }
 	for _, step := range []func() error{fail, c.leaveSession, c.leaveBroker, c.linger} {
@@ -56,7 +56,7 @@ func (c *conn) finish(err error) {
 	}
 }
 
-// talk is the connection from its first byte to its last.
+// talk serves the connection from its first byte to its last.
 func (c *conn) talk() error {
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
 	if err := c.arrive(); err != nil {
@@ -74,10 +74,11 @@ func (c *conn) talk() error {
 	return err
 }
 
-// arrive is what comes before the first byte of MQTT.
+// arrive handles what precedes the first byte of MQTT: the PROXY header and the TLS
+// handshake.
 func (c *conn) arrive() error {
 	if c.behind {
-		if err := c.isolate(c.introduce); err != nil {
+		if err := c.isolate(c.readProxyHeader); err != nil {
 			return err
 		}
 	}
@@ -85,31 +86,31 @@ func (c *conn) arrive() error {
 	switch {
 	case !ok:
 		return nil
-	case !c.b.gate.rateHandshake(c.from):
+	case !c.b.admission.handshakes.Allow(c.from):
 		return errHandshakes
 	}
 	return c.isolate(t.Handshake)
 }
 
-// errHandshakes closes a connection before its TLS handshake, whose signature costs
-// more CPU than all else before the login.
+// errHandshakes closes a connection before its TLS handshake: its signature costs more
+// CPU than everything else before the login together.
 var errHandshakes = errors.New("too many TLS handshakes from this address")
 
 // AllowHandshake reports whether remote, a host with or without a port, may begin a
 // TLS handshake now. It counts one, for an HTTPS listener that serves
 // [Broker.WebSocket]; those of ServeTCP are counted by themselves.
 func (b *Broker) AllowHandshake(remote string) bool {
-	ok := b.gate.rateHandshake(address(remote))
+	ok := b.admission.handshakes.Allow(address(remote))
 	if !ok {
 		b.count.limited[LimitHandshakesPerAddress].Add(1)
 	}
 	return ok
 }
 
-// serve has mochi process a packet that passes the wall; ended reports that it was the
+// serve has mochi process a packet that passes inspect; ended reports that it was the
 // last.
 func (c *conn) serve(p []byte) (ended bool, err error) {
-	if passes, err := c.inspect(p); !passes || err != nil {
+	if forMochi, err := c.inspect(p); !forMochi || err != nil {
 		return false, err
 	}
 	err = c.isolate(func() error { return c.process(p) })
@@ -142,8 +143,8 @@ func (c *conn) isolate(f func() error) (err error) {
 	return err
 }
 
-// errPanic ends a connection one of whose packets made something panic: strict should
-// have refused it.
+// errPanic ends a connection after a packet that made the engine panic, which strict
+// should have refused.
 var errPanic = &fault{codeMalformed, "the packet is malformed"}
 
 // guard runs f. A panic ends this connection, not the process; it is counted, and
@@ -177,9 +178,9 @@ func (c *conn) leaveSession() error {
 	return nil
 }
 
-// leaveBroker makes mochi and the limits forget the connection.
+// leaveBroker removes the connection from mochi's clients and from the limits.
 func (c *conn) leaveBroker() error {
-	defer c.b.gate.dismiss(c)
+	defer c.b.admission.release(c)
 	if c.client != nil {
 		c.b.mochi.Clients.Delete(c.client.ID)
 	}
@@ -217,14 +218,14 @@ func (c *conn) linger() error {
 		c.wsClose(c.cause)
 	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || !c.b.gate.part(c) {
+	if !ok || !c.b.admission.addLingering(c) {
 		return nil
 	}
 	if err := half.CloseWrite(); err != nil {
 		return err
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.Linger))
-	for range 256 { // enough of what the peer sent before it read that this is the end
+	for range 256 { // enough to read what the peer had sent before it saw the last packet
 		if _, err := c.nc.Read(c.small[:]); err != nil {
 			return err
 		}

@@ -44,6 +44,6 @@ func (b *Broker) Stats() Stats {
 	for l := range c.limited {
 		s.Limited[Limit(l)] = c.limited[l].Load()
 	}
-	s.Connections, s.Pending = b.gate.counts()
+	s.Connections, s.Pending = b.admission.counts()
 	return s
 }

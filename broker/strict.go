@@ -9,7 +9,7 @@ import (
 // strict checks a whole packet of an MQTT 3.1.1 or 5 device before mochi decodes
 // it: mochi reads past the ends of some, panics on others, and lets most of what
 // the standards forbid pass. What strict passes, mochi decodes without an error;
-// FuzzStrict holds that.
+// FuzzStrict checks that.
 //
 // It fails with the [*fault] whose code the standard names. Of the two that mean no
 // more than a bad packet, 0x81 and 0x82, it takes the one that mosquitto's packet
@@ -150,7 +150,7 @@ func checkSubscribe(s *scan, version byte) {
 	}
 }
 
-// validShare tells whether f is $share/name/filter.
+// validShare reports whether f is $share/name/filter.
 func validShare(f []byte) bool {
 	name, rest, found := bytes.Cut(f[len("$share/"):], []byte{'/'})
 	return found && validTopic(name) && len(rest) > 0

@@ -9,8 +9,8 @@ var (
 	errVersion  = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
 )
 
-// versionOf tells the protocol level of a CONNECT that may be incomplete; 0 where
-// it does not say, or is no MQTT.
+// versionOf returns the protocol level of a CONNECT that may be incomplete, or 0 where
+// that cannot be read or is not MQTT.
 func versionOf(p []byte) byte {
 	if len(p) < 2 {
 		return 0

@@ -79,7 +79,7 @@ func (c *conn) subackCode(err error, qos byte) byte {
 	case errors.Is(err, bridge.ErrTooMany):
 		return codeQuota
 	}
-	return codeImplementation // the database is away or crowded, or since is malformed
+	return codeImplementation // the database is unavailable or congested, or since is malformed
 }
 
 // errSince is answered with 0x83: the SUBSCRIBE is valid, and not accepted (§3.9.3).

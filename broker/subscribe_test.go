@@ -40,7 +40,7 @@ func TestSince(t *testing.T) {
 					t.Fatalf("SUBACK % X, want %#x", p, tt.code)
 				}
 				if told := strings.Contains(string(p), errSince.Error()); told != (tt.code == codeImplementation) {
-					t.Errorf("SUBACK %q tells the reason: %v", p, told)
+					t.Errorf("SUBACK %q carries a reason: %v", p, told)
 				}
 				for seq := tt.first; seq > 0 && seq <= 3; seq++ {
 					m := d.expectMessage()

@@ -17,7 +17,7 @@ import (
 func (b *Broker) WebSocket() http.Handler { return http.HandlerFunc(b.upgrade) }
 
 func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
-	status, why := b.mayUpgrade(r)
+	status, why := b.checkUpgrade(r)
 	if status == http.StatusUpgradeRequired {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
@@ -48,25 +48,25 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := newConn(b, nc, kind, r.RemoteAddr)
 	c.ws = &wsReader{early: buffered(rw.Reader)}
 	_ = nc.SetDeadline(time.Now().Add(b.o.ConnectTimeout)) // instead of the HTTP server's
-	if _, err := nc.Write(switching(r)); err != nil || !b.start(c) {
+	if _, err := nc.Write(upgraded(r)); err != nil || !b.start(c) {
 		_ = nc.Close()
 	}
 }
 
-// mayUpgrade returns 0, or the HTTP status that refuses the upgrade. No answer
-// repeats anything of the request.
-func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
-	if !b.gate.rateUpgrade(address(r.RemoteAddr)) {
+// checkUpgrade returns 0, or the HTTP status and detail that refuse the upgrade. The
+// detail never repeats anything of the request.
+func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
+	if !b.admission.upgrades.Allow(address(r.RemoteAddr)) {
 		return http.StatusTooManyRequests, "too many WebSockets are opened from this address"
 	}
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
 	switch {
 	case r.Method != http.MethodGet:
-		return http.StatusMethodNotAllowed, "a WebSocket begins with GET"
+		return http.StatusMethodNotAllowed, "a WebSocket is opened with GET"
 	case !lists(r.Header, "Connection", "upgrade"), !lists(r.Header, "Upgrade", "websocket"):
-		return http.StatusUpgradeRequired, "this address speaks MQTT over WebSocket"
+		return http.StatusUpgradeRequired, "this endpoint serves MQTT over WebSocket"
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
-		return http.StatusUpgradeRequired, "the WebSocket version is 13"
+		return http.StatusUpgradeRequired, "the WebSocket version must be 13"
 	case err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1:
 		return http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes of base64"
 	case !b.o.Origins.Allows(r.Header.Get("Origin"), r.Host):
@@ -76,13 +76,13 @@ func (b *Broker) mayUpgrade(r *http.Request) (status int, why string) {
 		return http.StatusForbidden, "this origin is not allowed: it is neither in --cors-origins nor the request's Host, which a proxy has to pass on"
 	case !lists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
 		return http.StatusBadRequest, "the subprotocol mqtt is required"
-	case b.gate.crowded(address(r.RemoteAddr)):
-		return http.StatusServiceUnavailable, "no more connections are taken now"
+	case b.admission.pendingFull(address(r.RemoteAddr)):
+		return http.StatusServiceUnavailable, "too many connections are open"
 	}
 	return 0, ""
 }
 
-// lists tells whether a header that is a comma-separated list has the token, in any
+// lists reports whether a header that is a comma-separated list contains token, in any
 // case.
 func lists(h http.Header, name, token string) bool {
 	for _, line := range h.Values(name) {
@@ -106,15 +106,15 @@ func refuseUpgrade(w http.ResponseWriter, status int, why string) {
 
 const wsGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 §1.3
 
-// switching is the answer that upgrades.
-func switching(r *http.Request) []byte {
+// upgraded returns the response that switches protocols.
+func upgraded(r *http.Request) []byte {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + wsGUID)) //nolint:gosec // see the import
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 
-// buffered returns what the client sent behind its request, without holding on to
-// net/http's 4 KiB buffer.
+// buffered returns a copy of what the client sent after its request, so that net/http's
+// 4 KiB buffer can be freed.
 func buffered(r *bufio.Reader) []byte {
 	n := r.Buffered()
 	if n == 0 {

@@ -176,7 +176,7 @@ func TestPacketSentWithTheUpgrade(t *testing.T) {
 	d.expectConnack(0)
 }
 
-// A client library that nobody here wrote checks our frames.
+// A third-party client library checks our frames.
 func TestWebSocketLibrary(t *testing.T) {
 	w := newWorld(t, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -114,7 +114,7 @@ func (s *scan) result() error {
 	return nil
 }
 
-// validFilter tells whether b is a topic filter (MQTT 5 §4.7): wildcards stand
+// validFilter reports whether b is a topic filter (MQTT 5 §4.7): wildcards stand
 // alone in their level, and # in the last one.
 func validFilter(b []byte) bool {
 	if len(b) == 0 {

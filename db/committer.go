@@ -31,7 +31,7 @@ const (
 //
 // Two transactions of one process never touch the same user, report or key: a
 // command whose user is in flight stays in the queue until that transaction
-// ends. Only other processes can make a command busy; those wait in lanes.go.
+// ends. Only other processes can make a command busy; those wait, see [lockWaiters].
 type committer struct {
 	d    *DB
 	stop context.CancelFunc
@@ -48,7 +48,7 @@ type committer struct {
 	users   map[bridge.UserID]owner // whose commands are in flight, or wait first
 	reports map[int64]struct{}
 	keys    map[keyName]struct{}
-	lanes   lanes
+	waiting lockWaiters
 }
 
 type keyName struct {
@@ -62,7 +62,7 @@ func newCommitter(d *DB) *committer {
 	c.work.L = &c.mu
 	c.timer = time.AfterFunc(time.Hour, c.allowParallel)
 	c.timer.Stop()
-	c.lanes.init(max(1, d.waiters))
+	c.waiting.init(max(1, d.waiters))
 	writers := 1
 	if d.dialect == Postgres {
 		writers = d.o.Writers
@@ -278,7 +278,7 @@ func (c *committer) settle(batch []*call, outs []outcome) {
 	for i, w := range batch {
 		switch outs[i].what {
 		case busy:
-			c.lanes.park(c, w)
+			c.waiting.park(c, w)
 		case inflight:
 			w.behindKey.Store(true)
 			c.requeue(w)

@@ -121,7 +121,7 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 	}
 }
 
-func TestAStrangerWhoCallsHimselfAnotherIsNotBelieved(t *testing.T) {
+func TestAnUntrustedPeerCannotClaimAnotherAddress(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production, "--trusted-proxies=10.0.0.0/8", "--connect-rate-per-ip=50/s", "--request-rate-per-ip=1/h")
 	for _, version := range []byte{4, 5} {

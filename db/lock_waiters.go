@@ -13,28 +13,29 @@ const (
 	// waiters is how many transactions may wait for other processes' locks at
 	// once, each on a connection of its own where there are enough.
 	waiters = 4
-	// laneWait is how long one of them waits before the next lane has its turn.
-	laneWait = 250 * time.Millisecond
+	// lockWait is how long one of them waits before another user's commands get its
+	// connection.
+	lockWait = 250 * time.Millisecond
 	dontWait = -1 * time.Millisecond
 )
 
-// lanes hold the commands of users whose inbox row (or report) another process
-// has locked: an application idling in a transaction, or another node. Such a
-// command waits for the lock in a transaction of its own, with the others of the
-// same user; everybody else goes on.
-type lanes struct {
+// lockWaiters are the commands that wait for an inbox row (or report) that another
+// process has locked: an application idling in a transaction, or another node. They
+// leave the common batch and wait in a transaction of their own, one a user, so that
+// the commands of all other users go on without them.
+type lockWaiters struct {
 	mu    sync.Mutex
 	m     map[bridge.UserID][]*call // present: a goroutine serves the user
 	slots chan struct{}
 }
 
-func (l *lanes) init(slots int) {
+func (l *lockWaiters) init(slots int) {
 	l.m = make(map[bridge.UserID][]*call)
 	l.slots = make(chan struct{}, slots)
 }
 
-// park puts w, which was busy, into the lane of its first user.
-func (l *lanes) park(c *committer, w *call) {
+// park adds w, whose rows were locked, to the waiting commands of its first user.
+func (l *lockWaiters) park(c *committer, w *call) {
 	u := w.cmd.Drafts[0].User
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,15 +46,15 @@ func (l *lanes) park(c *committer, w *call) {
 	}
 }
 
-// serve runs u's lane until it is empty.
-func (l *lanes) serve(c *committer, u bridge.UserID) {
+// serve runs u's waiting commands until there are none.
+func (l *lockWaiters) serve(c *committer, u bridge.UserID) {
 	tx := newAppender(c.d)
 	for {
 		select {
 		case l.slots <- struct{}{}:
 		case <-c.ctx.Done():
 		}
-		batch := l.take(u, c.ctx)
+		batch := l.nextBatch(u, c.ctx)
 		if c.ctx.Err() != nil {
 			for _, w := range batch {
 				w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
@@ -67,15 +68,16 @@ func (l *lanes) serve(c *committer, u bridge.UserID) {
 			<-l.slots
 			return
 		}
-		outs := tx.run(batch, nil, laneWait)
+		outs := tx.run(batch, nil, lockWait)
 		<-l.slots
-		c.settle(batch, outs) // what is busy still goes to the end of the lane
+		c.settle(batch, outs) // parks again what is still locked
 	}
 }
 
-// take moves what may run in one transaction out of u's lane. An empty lane is
-// closed.
-func (l *lanes) take(u bridge.UserID, ctx context.Context) []*call {
+// nextBatch removes and returns those of u's waiting commands that may run in one
+// transaction: no idempotency key and no report appears twice. Where it returns none, u
+// is no longer served.
+func (l *lockWaiters) nextBatch(u bridge.UserID, ctx context.Context) []*call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var batch, kept []*call

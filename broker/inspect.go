@@ -6,20 +6,21 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// inspect is the wall before mochi: it reports whether a packet is for mochi, which sees
-// none that is malformed, too large, too many or out of turn.
+// inspect checks a packet before mochi sees it, and reports whether mochi is to process
+// it. Packets that are malformed, over a limit or out of order end the connection here,
+// and acknowledgements of deliveries are completed here.
 func (c *conn) inspect(p []byte) (forMochi bool, err error) {
 	if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
-		if !c.session.Ack(packetID(p)) && !c.pace() {
+		if !c.session.Ack(packetID(p)) && !c.allowPacket() {
 			return false, errFlood
 		}
 		return false, nil
 	}
-	if p[0]>>4 != packets.Puback && !c.pace() {
+	if p[0]>>4 != packets.Puback && !c.allowPacket() {
 		return false, errFlood
 	}
 	if p[0]>>4 == packets.Auth && c.version == 5 && c.client.Properties.Props.AuthenticationMethod == "" {
-		return false, errNoAuth // [MQTT-4.12.0-6], whatever it holds
+		return false, errNoAuth // [MQTT-4.12.0-6], whatever its content
 	}
 	filters, err := strict(c.version, p)
 	if err == nil && filters > c.b.o.MaxFilters {
@@ -31,7 +32,7 @@ func (c *conn) inspect(p []byte) (forMochi bool, err error) {
 	return c.acknowledge(p)
 }
 
-// first waits for a good CONNECT.
+// first reads the first packet, which must be a valid CONNECT.
 func (c *conn) first() ([]byte, error) {
 	p, err := c.next(c.b.o.MaxConnectSize)
 	if err == nil {
@@ -53,13 +54,14 @@ var (
 	errWrongAck = &fault{codeProtocolError, "a QoS 2 packet for a message of QoS 1"}
 )
 
-// acknowledge takes what completes a message, which mochi knows nothing of: any
-// PUBACK does, whatever its reason code (§4.4), and nothing else ([MQTT-4.3.2-4]).
-// A QoS 2 exchange that no message belongs to is mochi's to lead to its end.
+// acknowledge handles the acknowledgement of a message, which mochi does not know of.
+// A PUBACK completes the message whatever its reason code (MQTT 5 §4.4); a QoS 2 packet
+// for it is a protocol error ([MQTT-4.3.2-4]). A QoS 2 exchange that belongs to none of
+// our messages is left to mochi.
 func (c *conn) acknowledge(p []byte) (forMochi bool, err error) {
 	switch p[0] >> 4 {
 	case packets.Puback:
-		if !c.session.Ack(packetID(p)) && !c.pace() {
+		if !c.session.Ack(packetID(p)) && !c.allowPacket() {
 			return false, errFlood
 		}
 		return false, nil
@@ -77,7 +79,7 @@ func (c *conn) acknowledge(p []byte) (forMochi bool, err error) {
 	return true, nil
 }
 
-// packetID is that of an acknowledgement.
+// packetID returns the packet id of an acknowledgement.
 func packetID(p []byte) uint16 {
 	s := scan{b: p[1:]}
 	s.varint()

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Strangers with a handful of addresses take every place before login, and keep
-// taking them: a device from elsewhere still logs in.
-func TestSilentSocketsOfAFewAddressesShutNobodyOut(t *testing.T) {
+// The attack: unauthenticated clients with a handful of addresses fill the table of
+// pending connections, and keep it full. A device from elsewhere still logs in.
+func TestSilentSocketsOfAFewAddressesDoNotBlockOtherDevices(t *testing.T) {
 	everywhere(t, Options{MaxPending: 40, MaxPendingPerIP: 8, ConnectTimeout: time.Minute}, func(t *testing.T, w *world, at place) {
 		addr := w.tcp
 		switch at.transport {
@@ -40,7 +40,7 @@ func TestSilentSocketsOfAFewAddressesShutNobodyOut(t *testing.T) {
 		}
 		w.eventually("every place taken", func(s Stats) bool { return s.Pending == 40 })
 		if w.login(at, "a", "7").alive(); w.broker.Stats().TurnedAway == 0 {
-			t.Error("no silent socket gave way")
+			t.Error("no silent socket was evicted")
 		}
 		for range 5 { // and the places that came free are taken at once
 			for host := range byte(5) {
@@ -59,9 +59,9 @@ func TestSilentSocketsOfAFewAddressesShutNobodyOut(t *testing.T) {
 	})
 }
 
-// The lobby against a list that is searched.
-func TestTheOldestOfTheAddressWithMostGivesWay(t *testing.T) {
-	var l lobby
+// pendingConns against a list that is searched.
+func TestTheOldestOfTheAddressWithMostIsEvicted(t *testing.T) {
+	var l pendingConns
 	l.init()
 	var all []*conn
 	counts := map[netip.Addr]int{}
@@ -98,7 +98,7 @@ func TestTheOldestOfTheAddressWithMostGivesWay(t *testing.T) {
 	for _, c := range slices.Clone(all) {
 		drop(c)
 	}
-	if l.oldest() != nil || len(l.parties)+len(l.sizes)+l.most != 0 {
-		t.Errorf("an empty lobby keeps %d addresses and %d sizes, most %d", len(l.parties), len(l.sizes), l.most)
+	if l.oldest() != nil || len(l.origins)+len(l.sizes)+l.largest != 0 {
+		t.Errorf("an empty table keeps %d addresses and %d sizes, most %d", len(l.origins), len(l.sizes), l.largest)
 	}
 }

@@ -61,7 +61,7 @@ func TestAnIdleTransactionDelaysItsOwnUserOnly(t *testing.T) {
 					done <- err
 				}()
 			}
-			for i := 0; time.Since(begun) < 3*laneWait; i++ {
+			for i := 0; time.Since(begun) < 3*lockWait; i++ {
 				if _, err := d.Append(testContext(t), one(bridge.UserID(fmt.Sprintf("u%d", i%5)), "t")); err != nil {
 					t.Fatalf("another user's append: %v", err)
 				}
