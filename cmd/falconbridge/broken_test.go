@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/uptrace/bun/driver/pgdriver"
 	_ "modernc.org/sqlite"
 
 	"github.com/falconalert/falconbridge/internal/config"

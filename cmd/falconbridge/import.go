@@ -10,7 +10,9 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
+	"github.com/falconalert/falconbridge/internal/importer"
 )
 
 type importCmd struct {
@@ -38,7 +40,7 @@ const maxFaults = 20
 
 // Run checks the whole file, and then loads it.
 func (c importCmd) Run(p *program) error {
-	past, err := c.read(p, time.Now().UTC().Truncate(time.Millisecond))
+	file, err := c.read(p, time.Now().UTC().Truncate(time.Millisecond))
 	if err != nil || c.DryRun {
 		return err
 	}
@@ -47,22 +49,33 @@ func (c importCmd) Run(p *program) error {
 		return err
 	}
 	return p.withDatabase(cfg, func(ctx context.Context, d *db.DB) error {
-		if err := migrate(ctx, d, cfg.AutoMigrate, clientLog(p.err)); err != nil {
+		if err := app.Migrate(ctx, d, cfg.AutoMigrate, clientLog(p.err)); err != nil {
 			return err
 		}
-		return past.load(ctx, p, d)
+		bar := newProgress(p.err)
+		counts, err := file.Load(ctx, d, bar.at)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		for _, n := range counts {
+			if _, err := fmt.Fprintf(p.out, "%s: %d imported, %d imported before\n", n.List, n.New, n.Total-n.New); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
 // read reads and checks the file, and tells what it found where it is only to be
 // checked.
-func (c importCmd) read(p *program, now time.Time) (*past, error) {
+func (c importCmd) read(p *program, now time.Time) (*importer.File, error) {
 	f, err := os.Open(c.From)
 	if err != nil {
 		return nil, fmt.Errorf("--from (FALCON_FROM): %w", cause(err))
 	}
 	defer f.Close()
-	past, err := readPast(f, now, c.AsRead)
+	file, err := importer.Read(f, now, c.AsRead)
 	var bad *bridge.InvalidError
 	if errors.As(err, &bad) {
 		for _, fault := range bad.Fields[:min(len(bad.Fields), maxFaults)] {
@@ -77,72 +90,12 @@ func (c importCmd) read(p *program, now time.Time) (*past, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; nothing was imported", c.From, err)
 	}
-	for _, name := range past.ignored {
+	for _, name := range file.Ignored {
 		_, _ = fmt.Fprintf(p.err, "falconbridge: %s: %s is not imported\n", c.From, name)
 	}
-	if c.DryRun {
+	if n := file.Counts(); c.DryRun {
 		_, err = fmt.Fprintf(p.out, "%d settings, %d reports and %d notifications can be imported\n",
-			len(past.settings), len(past.reports), len(past.notifications))
+			n[0].Total, n[1].Total, n[2].Total)
 	}
-	return past, err
-}
-
-// load stores what was read: who is muted first, the notifications last.
-func (p *past) load(ctx context.Context, to *program, d *db.DB) error {
-	bar := newProgress(to.err)
-	settings, err := loadAll(ctx, bar, "settings", p.settings, d.ImportSettings)
-	if err != nil {
-		return err
-	}
-	reports, err := loadAll(ctx, bar, "reports", p.reports, d.ImportReports)
-	if err != nil {
-		return err
-	}
-	notifications, err := loadAll(ctx, bar, "notifications", p.notifications, d.ImportNotifications)
-	if err != nil {
-		return err
-	}
-	for _, l := range []struct {
-		what       string
-		added, all int
-	}{{"settings", settings, len(p.settings)}, {"reports", reports, len(p.reports)}, {"notifications", notifications, len(p.notifications)}} {
-		if _, err := fmt.Fprintf(to.out, "%s: %d imported, %d imported before\n", l.what, l.added, l.all-l.added); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// importTries is how often a part is tried while the database does not take it.
-const importTries = 10
-
-// loadAll stores all in parts. A part may be repeated, because the database takes
-// every entry once; one that is too large for the time that a call has is halved.
-func loadAll[T any](ctx context.Context, bar *progress, what string, all []T, store func(context.Context, []T) (int, error)) (added int, err error) {
-	defer bar.end()
-	size, tries := db.MaxImport, 0
-	for done := 0; done < len(all); {
-		bar.at(what, done, len(all))
-		part := all[done:min(done+size, len(all))]
-		n, err := store(ctx, part)
-		switch {
-		case err == nil:
-			added, done, tries = added+n, done+len(part), 0
-			continue
-		case ctx.Err() != nil:
-			return added, errors.New("interrupted; run it again: it goes on where it ended")
-		case !errors.Is(err, bridge.ErrUnavailable):
-			return added, err
-		}
-		if tries++; tries == importTries {
-			return added, fmt.Errorf("%w; run it again later: it goes on where it ended", err)
-		}
-		size = max(1, size/2)
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(tries)):
-		}
-	}
-	bar.at(what, len(all), max(len(all), 1))
-	return added, nil
+	return file, err
 }

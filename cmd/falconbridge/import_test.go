@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -96,27 +93,5 @@ func TestAFaultyImportChangesNothing(t *testing.T) {
 	}
 	if out, _, code := finish(t, p.Command("import", "--dry-run", "--from="+sample)); code != 0 || !strings.Contains(out, "7 notifications can be imported") {
 		t.Errorf("dry run: exit %d, %s", code, out)
-	}
-}
-
-func TestAPartThatFailsIsTriedAgainSmaller(t *testing.T) {
-	t.Parallel()
-	var out buffer
-	var sizes []int
-	fail := true
-	added, err := loadAll(t.Context(), newProgress(&out), "things", make([]int, 600), func(_ context.Context, part []int) (int, error) {
-		sizes = append(sizes, len(part))
-		if fail {
-			fail = false
-			return 0, fmt.Errorf("store: %w", bridge.ErrUnavailable)
-		}
-		return len(part), nil
-	})
-	if err != nil || added != 600 || fmt.Sprint(sizes) != "[500 250 250 100]" {
-		t.Errorf("added %d in %v, %v", added, sizes, err)
-	}
-	conflict := errors.New("of another")
-	if _, err := loadAll(t.Context(), newProgress(&out), "things", []int{1}, func(context.Context, []int) (int, error) { return 0, conflict }); !errors.Is(err, conflict) {
-		t.Errorf("another error: %v", err)
 	}
 }

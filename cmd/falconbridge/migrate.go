@@ -16,6 +16,7 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -116,7 +117,7 @@ func (m migrateDown) Run(p *program) error {
 func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unlock func(), err error) {
 	unlock = func() {}
 	if d.Dialect() == db.SQLite {
-		lock, err := lockDatabase(c, "stop it, or insist with --force")
+		lock, err := app.LockDatabase(c, "stop it, or insist with --force")
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +201,7 @@ func (p *program) report(names []string, done string, err error) error {
 func (p *program) withDatabase(c *config.Config, f func(ctx context.Context, d *db.DB) error) error {
 	ctx, stop := interrupted()
 	defer stop()
-	d, err := openDatabase(ctx, c, "", newLogger(p.err, c))
+	d, err := app.OpenDatabase(ctx, c, "", app.NewLogger(p.err, c))
 	if err != nil {
 		return err
 	}

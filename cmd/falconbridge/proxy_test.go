@@ -59,9 +59,9 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 		write(t, plain, append(proxied("198.51.100.1"+id), connectPacket(version, "tcp"+id, sign(t, "1", 0))...))
 		under := dial(t, mqtts)
 		write(t, under, proxied("198.51.100.2"+id))
-		secure := tls.Client(under, trust(t, f))
+		secure := tls.Client(under, f.Trust(t))
 		write(t, secure, connectPacket(version, "tls"+id, sign(t, "1", 0)))
-		web := tls.Client(dial(t, strings.TrimPrefix(p.HTTP, "http://")), trust(t, f))
+		web := tls.Client(dial(t, strings.TrimPrefix(p.HTTP, "http://")), f.Trust(t))
 		upgrade(t, web, "X-Forwarded-For: 10.9.9.9, 198.51.100.3"+id+", 10.1.1.1")
 		write(t, web, framed(connectPacket(version, "ws"+id, sign(t, "1", 0))))
 		for name, nc := range map[string]net.Conn{"tcp": plain, "tls": secure} {

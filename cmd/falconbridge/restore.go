@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -35,11 +36,11 @@ func (r restoreCmd) Run(p *program) (err error) {
 		return fmt.Errorf("restore: there is no file %s", r.File) // before anything is made
 	}
 	if c.DatabaseURL == "" {
-		if err := makeDataDir(c.DataDir, newLogger(p.err, c)); err != nil {
+		if err := app.MakeDataDir(c.DataDir, app.NewLogger(p.err, c)); err != nil {
 			return err
 		}
 	}
-	lock, err := lockDatabase(c, "stop it first")
+	lock, err := app.LockDatabase(c, "stop it first")
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (r restoreCmd) Run(p *program) (err error) {
 		return fmt.Errorf("restore: %w", err)
 	}
 	for _, name := range []string{db.RealPath(c.SQLiteFile()), c.SQLiteFile() + ".lock"} {
-		if err := giveToOwner(name, filepath.Dir(name)); err != nil {
+		if err := app.GiveToOwner(name, filepath.Dir(name)); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
 
+	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -24,26 +24,20 @@ func (serveCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(p.err, c)
+	log := app.NewLogger(p.err, c)
 	slog.SetDefault(log)
-	warn(p, c, log)
+	for _, name := range p.unknown {
+		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
+	}
 
 	ctx, stop := interrupted()
 	defer stop()
-	s, err := start(ctx, c, p.out, log)
+	a, err := app.New(ctx, app.Options{Config: c, Version: version(), Out: p.out, Log: log})
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to stop while it started
+			return nil // interrupted while it started
 		}
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		log.Info("draining: a second signal ends the program at once")
-	case err = <-s.failed:
-		log.Error("draining: a part of the server failed", "error", err)
-	}
-	err = errors.Join(err, s.drain())
-	log.Info("stopped")
-	return err
+	return a.Run(ctx)
 }

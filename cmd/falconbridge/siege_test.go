@@ -116,7 +116,7 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 
 	whole := connectPacket(5, "half", sign(t, "1", 0))
 	half := whole[:len(whole)/2]
-	conf := trust(t, f)
+	conf := f.Trust(t)
 	kinds := []func(from string) net.Conn{
 		func(from string) net.Conn { return dialFrom(t, from, p.MQTT) },
 		func(from string) net.Conn { nc := dialFrom(t, from, p.MQTT); write(t, nc, half); return nc },

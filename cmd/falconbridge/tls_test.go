@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,17 +12,6 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func trust(t *testing.T, f testserver.CertificateFiles) *tls.Config {
-	t.Helper()
-	pem, err := os.ReadFile(f.Cert)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(pem)
-	return &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
-}
-
 func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
@@ -34,7 +19,7 @@ func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {
 	p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key)
 	https := strings.Replace(p.HTTP, "http://", "https://", 1)
 	wss := strings.Replace(p.WS, "ws://", "wss://", 1)
-	conf := trust(t, f)
+	conf := f.Trust(t)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true}}
 	user := caller{base: https, token: sign(t, "1", 0), client: client}
 	user.do(t, "GET", "/notifications", nil, 200, nil)
@@ -79,7 +64,7 @@ func TestTLSHandshakesOfOneAddressAreRated(t *testing.T) {
 		for _, addr := range []string{mqtts, strings.TrimPrefix(p.HTTP, "http://")} {
 			failed := 0
 			for range 20 {
-				d := tls.Dialer{Config: trust(t, f)}
+				d := tls.Dialer{Config: f.Trust(t)}
 				c, err := d.DialContext(t.Context(), "tcp", addr)
 				if err != nil {
 					failed++
@@ -119,46 +104,4 @@ func TestAChangedCertificateIsServedWithoutARestart(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
-	t.Parallel()
-	f := testserver.Certificate(t)
-	c, err := newCertificate(f.Cert, f.Key, "", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := c.current.Load()
-	if err := os.WriteFile(f.Cert, []byte("-----BEGIN CERT"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if news, err := c.load(); err == nil || news {
-		t.Errorf("half a certificate: news %v, error %v", news, err)
-	}
-	if c.current.Load() != before {
-		t.Error("the former certificate is gone")
-	}
-	f.Renew(t)
-	if news, err := c.load(); err != nil || !news {
-		t.Errorf("a whole one: news %v, error %v", news, err)
-	}
-	if news, err := c.load(); err != nil || news {
-		t.Errorf("the same again: news %v, error %v", news, err)
-	}
-}
-
-func TestATeardownThatHangsKeepsNobodyBack(t *testing.T) {
-	t.Parallel()
-	var order []string
-	td := teardown{log: slog.New(slog.DiscardHandler)}
-	td.add("first", time.Second, func(context.Context) error { order = append(order, "first"); return nil })
-	td.add("hanging", 10*time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-	td.add("last", time.Second, func(context.Context) error { order = append(order, "last"); return nil })
-	err := td.run(context.Background())
-	if err == nil || !strings.Contains(err.Error(), "stop the hanging") {
-		t.Errorf("error %v", err)
-	}
-	if len(order) != 2 || order[0] != "last" || order[1] != "first" {
-		t.Errorf("order %q, want the last first", order)
-	}
 }

@@ -122,14 +122,11 @@ func Read(typed map[string]string, environ []string) *Given {
 	return g
 }
 
-// Typed reports whether the flag was typed on the command line.
-func (g *Given) Typed(flag string) bool { return g.typed[flag] }
-
 // Exposed returns the settings that were typed and hold a secret: every user of
 // the machine can read them in the list of processes.
-func (g *Given) Exposed() (flags []string) {
-	for _, s := range Settings() {
-		if s.Mask != nil && g.typed[s.Flag] && strings.Contains(s.Mask(g.text[s.Flag]), masked) {
+func (c *Config) Exposed() (flags []string) {
+	for _, s := range c.table() {
+		if s.Mask != nil && c.given != nil && c.given.typed[s.Flag] && strings.Contains(s.Mask(c.given.text[s.Flag]), masked) {
 			flags = append(flags, s.Flag)
 		}
 	}

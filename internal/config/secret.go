@@ -86,16 +86,16 @@ func IsText(b []byte) bool {
 	})
 }
 
-// HasByteOrderMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
+// hasByteOrderMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
 // Editors on Windows write one in front of a text, unseen.
-func HasByteOrderMark(b []byte) bool {
+func hasByteOrderMark(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))
 }
 
 // checkMark fails for text with a byte order mark. A binary secret may begin with
 // the same bytes; of UTF-16, every other byte is zero.
 func checkMark(b []byte) error {
-	if HasByteOrderMark(b) && (IsText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
+	if hasByteOrderMark(b) && (IsText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
 		return errors.New("begins with a byte order mark (BOM)")
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// openDatabase opens the configured database and waits until it answers, at most
+// OpenDatabase opens the configured database and waits until it answers, at most
 // --start-timeout: it may start at the same time as this program.
-func openDatabase(ctx context.Context, c *config.Config, node string, log *slog.Logger) (*db.DB, error) {
+func OpenDatabase(ctx context.Context, c *config.Config, node string, log *slog.Logger) (*db.DB, error) {
 	o := db.Options{URL: c.DatabaseURL, Node: node, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
 	if o.URL == "" {
 		o.URL = c.SQLiteFile()
-		if err := makeDataDir(c.DataDir, log); err != nil {
+		if err := MakeDataDir(c.DataDir, log); err != nil {
 			return nil, err
 		}
 	}
@@ -44,9 +44,9 @@ func openDatabase(ctx context.Context, c *config.Config, node string, log *slog.
 	}
 }
 
-// makeDataDir makes the data dir for this user alone. One that exists keeps its
+// MakeDataDir makes the data dir for this user alone. One that exists keeps its
 // mode, which may be meant for more than this program; the database in it does not.
-func makeDataDir(dir string, log *slog.Logger) error {
+func MakeDataDir(dir string, log *slog.Logger) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
 	}
@@ -66,8 +66,8 @@ func makeDataDir(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// migrate applies pending migrations, or refuses to start over them.
-func migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
+// Migrate applies pending migrations, or refuses to start over them.
+func Migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
 	if auto {
 		names, err := d.Up(ctx)
 		if err == nil && len(names) > 0 {
@@ -94,4 +94,35 @@ func pendingMigrations(ctx context.Context, d *db.DB) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// errLocked says that another process holds the lock.
+var errLocked = errors.New("it is locked")
+
+// LockDatabase keeps a second server off the SQLite file: the two would not wake each
+// other, and each would take the other's commits for a restore. The lock is the
+// kernel's, on an empty file beside the database, so it ends with the process however
+// that ends; the file stays. Where another server has the lock it fails, and advises
+// remedy.
+//
+// Commands that only pass by (migrate, import) take SQLite's own locks and not this one.
+func LockDatabase(c *config.Config, remedy string) (*os.File, error) {
+	name, setting := c.SQLiteFile(), c.Database()
+	if c.DatabaseURL == "" {
+		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("%s: make the directory: %w; name one that this user can write", setting, err)
+		}
+	}
+	f, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s: lock the database: %w; its directory must be there, and this user must be able to write it", setting, err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		if errors.Is(err, errLocked) {
+			return nil, fmt.Errorf("%s: another server runs on %s; %s", setting, name, remedy)
+		}
+		return nil, fmt.Errorf("%s: lock the database: %w", setting, err)
+	}
+	return f, nil
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -14,12 +14,9 @@ import (
 // database, the bus, files, HTTP.
 const spareFiles = 256
 
-// warn tells of settings that work but may not be meant.
-func warn(p *program, c *config.Config, log *slog.Logger) {
-	for _, name := range p.unknown {
-		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
-	}
-	for _, name := range p.settings.Exposed() {
+// warn logs settings that work but may not be meant.
+func warn(c *config.Config, log *slog.Logger) {
+	for _, name := range c.Exposed() {
 		log.Warn("a secret stands on the command line, where every user of the machine can read it; put it into a file or the environment",
 			"setting", name, "file", name+"-file")
 	}

@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func TestTheSampleFileIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p, err := readPast(f, importedAt, false)
+	p, err := Read(f, importedAt, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestTheSampleFileIsRead(t *testing.T) {
 
 func TestPastNotificationsComeInTheOrderOfTheirTimes(t *testing.T) {
 	t.Parallel()
-	p, err := readPast(strings.NewReader(`{"users": [{"id": 1}], "notifications": [
+	p, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [
 		{"id": 1, "created_by": 1, "title": "none", "message": "m"},
 		{"id": 2, "created_by": "a", "title": "zone", "message": "m", "created_at": "2025-10-24T02:21:32.123-05:00", "read_at": "2025-10-25 00:00:00"},
 		{"id": 3, "created_by": 1, "title": "sql", "message": "m", "created_at": "2025-10-24 02:21:32+00", "read_at": null, "data": {"a": 1}},
@@ -62,8 +62,8 @@ func TestPastNotificationsComeInTheOrderOfTheirTimes(t *testing.T) {
 	if strings.Join(got, "|") != want {
 		t.Errorf("read %s, want %s", strings.Join(got, "|"), want)
 	}
-	if len(p.ignored) != 1 || p.ignored[0] != "users" {
-		t.Errorf("ignored %v", p.ignored)
+	if len(p.Ignored) != 1 || p.Ignored[0] != "users" {
+		t.Errorf("ignored %v", p.Ignored)
 	}
 }
 
@@ -99,7 +99,7 @@ func TestFaultsNameTheirEntry(t *testing.T) {
 		"half a file":              {"{\n\"reports\": [\n" + `{"id": 1`, "line 3: the file ends too early"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := readPast(strings.NewReader(tt.file), importedAt, false)
+			_, err := Read(strings.NewReader(tt.file), importedAt, false)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "ayer") {
 				t.Fatalf("error %v, want %q", err, tt.want)
 			}

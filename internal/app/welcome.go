@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -16,11 +16,11 @@ const developmentTTL = 24 * time.Hour
 // token that may do everything, and a line that makes a notification arrive. It
 // is for development mode only. The token stands in the fragment of the address,
 // which no browser sends to a server.
-func (s *server) welcome(context.Context) error {
-	if !s.c.Keys.Development {
+func (a *App) welcome(context.Context) error {
+	if !a.c.Keys.Development {
 		return nil
 	}
-	signer, err := s.c.Keys.Signer(s.c.DataDir, s.c.Topics, io.Discard) // the verifier made the key
+	signer, err := a.c.Keys.Signer(a.c.DataDir, a.c.Topics, io.Discard) // the verifier made the key
 	if err != nil {
 		return err
 	}
@@ -34,11 +34,11 @@ func (s *server) welcome(context.Context) error {
 		return err
 	}
 	scheme, insecure := "http", ""
-	if s.cert != nil {
+	if a.cert != nil {
 		scheme, insecure = "https", "-k "
 	}
-	base := scheme + "://" + s.addrs["http-addr"].String()
-	_, err = fmt.Fprintf(s.out, `
+	base := scheme + "://" + a.addrs["http-addr"].String()
+	_, err = fmt.Fprintf(a.out, `
 falconbridge runs in development mode, for this machine only.
 
 Open the inbox of user 1:

@@ -1,10 +1,11 @@
 //go:build unix && !solaris && !aix
 
-package main
+package app
 
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"syscall"
 )
@@ -22,10 +23,10 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// giveToOwner makes the file belong to whom its directory does, where root asks: root
+// GiveToOwner makes the file belong to whom its directory does, where root asks: root
 // restores, and the server runs as another user. It follows no link, or that user could
 // be given any file of the system.
-func giveToOwner(name, dir string) error {
+func GiveToOwner(name, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -39,4 +40,14 @@ func giveToOwner(name, dir string) error {
 		}
 	}
 	return nil
+}
+
+// openFiles is how many files and sockets the program may have open. The runtime
+// raised it as far as this user may.
+func openFiles() uint64 {
+	var l syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
+		return math.MaxUint64
+	}
+	return uint64(l.Cur)
 }

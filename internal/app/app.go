@@ -1,0 +1,331 @@
+// Package app is the server: it wires the rooms together, listens, reloads keys and
+// certificates, serves metrics and drains. Tests and other programs can embed it.
+package app
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/bus"
+	"github.com/falconalert/falconbridge/bridge/bus/inproc"
+	"github.com/falconalert/falconbridge/bridge/bus/postgres"
+	"github.com/falconalert/falconbridge/bridge/bus/redis"
+	"github.com/falconalert/falconbridge/bridge/delivery"
+	"github.com/falconalert/falconbridge/bridge/relay"
+	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/broker"
+	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/config"
+)
+
+// Options are what a server is made with.
+type Options struct {
+	Config  *config.Config
+	Version string       // for /metrics and the API's document; "" is unknown
+	Out     io.Writer    // for the welcome of development mode; nil discards it
+	Log     *slog.Logger // nil discards it
+}
+
+// App is a running server and everything it is made of.
+type App struct {
+	c        *config.Config
+	version  string
+	out      io.Writer
+	log      *slog.Logger
+	node     string
+	metrics  *metrics
+	cert     *certificate // nil: no TLS
+	db       *db.DB
+	bus      nodeBus
+	rate     *redis.Rate  // nil: each node limits requests alone
+	relay    *relay.Relay // nil: none
+	hub      *delivery.Hub
+	service  *bridge.Service
+	verifier *token.Verifier
+	broker   *broker.Broker
+	live     atomic.Pointer[broker.Broker] // the same, for the hub, which beats before there is one
+
+	started  atomic.Bool // until then nothing is ready
+	draining atomic.Bool
+	failed   chan error // a part that ended by itself
+	undo     teardown
+	addrs    map[string]net.Addr // by setting, as bound
+}
+
+// New starts a server: it opens the database, migrates it where that is allowed, and
+// listens. Each part is started on those that run already; where one fails, those
+// before it are stopped again. Whoever called New must call Run, which stops it.
+// ctx bounds the start only.
+func New(ctx context.Context, o Options) (*App, error) {
+	a := &App{
+		c: o.Config, version: cmp.Or(o.Version, "unknown"), out: o.Out, log: o.Log, node: nodeName(), failed: make(chan error, 1),
+		addrs: make(map[string]net.Addr),
+	}
+	if a.out == nil {
+		a.out = io.Discard
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	a.undo.log = a.log
+	warn(a.c, a.log)
+	a.metrics = newMetrics(a)
+	for _, start := range []func(context.Context) error{
+		a.startCertificate, a.startAdmin, a.startDatabase, a.startBus, a.makeRelay, a.startHub, a.startVerifier,
+		a.startRelay, a.startBroker, a.startHTTP, a.welcome,
+	} {
+		if err := start(ctx); err != nil {
+			_ = a.undo.run(context.Background()) // the first failure is the one that counts
+			return nil, err
+		}
+	}
+	a.started.Store(true)
+	a.undo.add("readiness", a.c.DrainDelay+time.Second, a.unready)
+	return a, nil
+}
+
+// Run serves until ctx ends or a part fails, and then drains: within --drain-delay,
+// --drain-time and 5 s devices are disconnected, requests in flight are answered, and
+// everything is stopped, last started first. It returns why a part failed, and what
+// could not be stopped in order.
+func (a *App) Run(ctx context.Context) (err error) {
+	select {
+	case <-ctx.Done():
+		a.log.Info("draining: a second signal ends the program at once")
+	case err = <-a.failed:
+		a.log.Error("draining: a part of the server failed", "error", err)
+	}
+	err = errors.Join(err, a.drain())
+	a.log.Info("stopped")
+	return err
+}
+
+// Addr is the address that the listener of a setting, such as http-addr, is bound to;
+// nil where it is off.
+func (a *App) Addr(setting string) net.Addr { return a.addrs[setting] }
+
+// spawn runs a part until the teardown reaches it. One that ends by itself with
+// an error stops the program.
+func (a *App) spawn(name string, limit time.Duration, run func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		done <- err
+		if err != nil && ctx.Err() == nil {
+			select {
+			case a.failed <- fmt.Errorf("the %s: %w", name, err):
+			default:
+			}
+		}
+	}()
+	a.undo.add(name, limit, func(ctx context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+func (a *App) startCertificate(context.Context) (err error) {
+	if a.c.TLSCert == "" {
+		return nil
+	}
+	if a.cert, err = newCertificate(a.c.TLSCert, a.c.TLSKey, a.c.TLSClientCA, a.log); err == nil {
+		a.spawn("certificate", time.Second, a.cert.run)
+	}
+	return err
+}
+
+func (a *App) startDatabase(ctx context.Context) (err error) {
+	hints := a.node
+	if a.c.Bus != config.BusAuto {
+		hints = "" // another bus tells: the database need not
+	}
+	if a.c.SQLite {
+		lock, err := LockDatabase(a.c, "stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)")
+		if err != nil {
+			return err
+		}
+		a.undo.add("database's lock", time.Second, func(context.Context) error { return lock.Close() })
+	}
+	if a.db, err = OpenDatabase(ctx, a.c, hints, a.log); err != nil {
+		return err
+	}
+	a.undo.add("database", 5*time.Second, func(context.Context) error { return a.db.Close() })
+	if err := Migrate(ctx, a.db, a.c.AutoMigrate, a.log); err != nil {
+		return err
+	}
+	a.spawn("database's upkeep", 3*time.Second, a.db.Run)
+	return nil
+}
+
+func (a *App) startBus(context.Context) (err error) {
+	a.bus, err = newBus(a.c, a.node, a.log)
+	return err
+}
+
+func (a *App) startHub(ctx context.Context) error {
+	a.hub = delivery.NewHub(delivery.Options{
+		Log: a.db, Sessions: a.db, Feed: a.db, Cluster: a.db, Pruner: a.db, Bus: a.bus,
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log,
+		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.delivered, Changed: a.wakeRelay(), Refused: a.refused,
+	})
+	a.service = bridge.NewService(bridge.ServiceOptions{
+		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db,
+		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale,
+	})
+	// Before anybody is let in, the node knows what was revoked.
+	if err := a.hub.Poll(ctx); err != nil {
+		return err
+	}
+	a.spawn("bus", 3*time.Second, func(ctx context.Context) error { return a.bus.Run(ctx, a.hub) })
+	a.spawn("hub", 6*time.Second, a.hub.Run) // flushes cursors, leaves the cluster
+	return nil
+}
+
+// refused counts the CONNECTs that were refused, for the cluster to see.
+func (a *App) refused() (n int64) {
+	if b := a.live.Load(); b != nil {
+		for _, of := range b.Stats().Refused {
+			n += of
+		}
+	}
+	return n
+}
+
+func (a *App) startVerifier(ctx context.Context) (err error) {
+	if a.c.Keys.Development {
+		key, _, err := config.DevelopmentKey(a.c.DataDir)
+		if err != nil {
+			return err
+		}
+		a.c.Keys.Secrets = [][]byte{key}
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	o := a.c.Keys.VerifierOptions()
+	o.Revoked, o.OnRefresh = a.hub.Revocations.Revoked, a.metrics.refreshed
+	a.verifier, err = token.NewVerifier(life, o)
+	if err != nil {
+		cancel()
+		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and the address right?", err)
+	}
+	a.hub.Revocations.Keys(a.verifier.Knows)
+	a.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
+	if !a.c.Keys.Development { // a closed terminal shall end the development mode
+		a.spawn("keys", time.Second, watchKeys(a.c.Keys, a.verifier, a.log))
+	}
+	return nil
+}
+
+func (a *App) startBroker(context.Context) (err error) {
+	a.broker, err = broker.New(broker.Options{
+		Hub: a.hub, Verifier: a.verifier, Origins: a.c.Origins, Log: a.log,
+		MaxConnections: a.c.MaxConnections, MaxConnectionsPerUser: a.c.MaxConnectionsPerUser,
+		MaxConnectionsPerIP: a.c.MaxConnectionsPerIP, ConnectRatePerIP: a.c.ConnectRatePerIP, ConnectRatePerUser: a.c.ConnectRatePerUser,
+		PacketRate: a.c.PacketRate, TrustedProxies: a.c.Proxies, SessionTTL: a.c.SessionTTL,
+	})
+	if err != nil {
+		return err
+	}
+	a.live.Store(a.broker)
+	a.undo.add("broker", clientsRest, func(context.Context) error { return a.broker.Close() }) // drained by then, see release
+	for _, l := range []struct{ setting, addr, kind string }{
+		{"mqtt-addr", a.c.MQTT, "tcp"}, {"mqtts-addr", a.c.MQTTS, "tls"},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		var secure *tls.Config
+		switch {
+		case l.kind == "tls" && a.c.TLSClientCA != "":
+			secure = a.cert.mutual("mqtt")
+		case l.kind == "tls":
+			secure = a.cert.config("mqtt")
+		}
+		ln, err := a.listen(l.setting, l.addr, secure)
+		if err != nil {
+			return err
+		}
+		a.spawn(l.setting, time.Second, func(ctx context.Context) error { return a.broker.ServeTCP(ctx, ln, l.kind) })
+	}
+	return nil
+}
+
+// nodeBus is a bus that counts.
+type nodeBus interface {
+	bridge.Bus
+	Stats() bus.Stats
+}
+
+// newBus picks how nodes wake each other: what --bus says, and with auto what the
+// database can do.
+func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
+	switch {
+	case c.Bus != config.BusAuto:
+		b, err := redis.New(redis.Options{URL: c.Bus, Node: node, Logger: log})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name("bus"), err)
+		}
+		return b, nil
+	case c.SQLite:
+		return inproc.New(), nil // one node only
+	}
+	b, err := postgres.New(postgres.Options{URL: c.DatabaseURL, Node: node, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name("database-url"), err)
+	}
+	return b, nil
+}
+
+// makeRelay makes the relay to an external broker, where one is configured. It
+// comes before the hub, which wakes it.
+func (a *App) makeRelay(context.Context) (err error) {
+	if a.c.RelayURL == nil {
+		return nil
+	}
+	a.relay, err = relay.New(relay.Options{
+		URL: a.c.RelayURL, Node: a.node, Feed: a.db, Store: a.db,
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log,
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.c.Name("relay-url"), err)
+	}
+	return nil
+}
+
+// wakeRelay is what the hub calls when a log changed.
+func (a *App) wakeRelay() func() {
+	if a.relay == nil {
+		return nil
+	}
+	return a.relay.Wake
+}
+
+func (a *App) startRelay(context.Context) error {
+	if a.relay != nil {
+		a.spawn("relay", 5*time.Second, a.relay.Run) // releases its lease
+	}
+	return nil
+}
+
+// NewLogger writes to w as the settings say.
+func NewLogger(w io.Writer, c *config.Config) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

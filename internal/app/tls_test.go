@@ -1,0 +1,104 @@
+package app
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
+	t.Parallel()
+	f := testserver.Certificate(t)
+	c, err := newCertificate(f.Cert, f.Key, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.current.Load()
+	if err := os.WriteFile(f.Cert, []byte("-----BEGIN CERT"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if news, err := c.load(); err == nil || news {
+		t.Errorf("half a certificate: news %v, error %v", news, err)
+	}
+	if c.current.Load() != before {
+		t.Error("the former certificate is gone")
+	}
+	f.Renew(t)
+	if news, err := c.load(); err != nil || !news {
+		t.Errorf("a whole one: news %v, error %v", news, err)
+	}
+	if news, err := c.load(); err != nil || news {
+		t.Errorf("the same again: news %v, error %v", news, err)
+	}
+}
+
+func TestAChangedAuthorityCountsWithoutARestart(t *testing.T) {
+	t.Parallel()
+	f := testserver.Certificate(t)
+	ours, theirs := testserver.NewAuthority(t), testserver.NewAuthority(t)
+	name := file(t, ours.PEM)
+	c, err := newCertificate(f.Cert, f.Key, name, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", c.mutual("mqtt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = nc.(*tls.Conn).HandshakeContext(t.Context())
+			_, _ = nc.Write([]byte("in"))
+			_ = nc.Close()
+		}
+	}()
+	cache := tls.NewLRUClientSessionCache(4)
+	enters := func(a testserver.Authority) bool {
+		conf := f.Trust(t)
+		conf.Certificates, conf.ClientSessionCache = []tls.Certificate{a.Device(t, time.Now().Add(time.Hour))}, cache
+		nc := tls.Client(dial(t, l.Addr()), conf)
+		n, _ := nc.Read(make([]byte, 2))
+		return n > 0
+	}
+	if !enters(ours) || enters(theirs) {
+		t.Fatal("the first authority does not count, or another one does")
+	}
+	if err := os.WriteFile(name, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if news, err := c.load(); err == nil || news || !enters(ours) {
+		t.Errorf("a file without a certificate: news %v, error %v", news, err)
+	}
+	if err := os.WriteFile(name, []byte(theirs.PEM), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if news, err := c.load(); err != nil || !news {
+		t.Errorf("another authority: news %v, error %v", news, err)
+	}
+	if enters(ours) || !enters(theirs) {
+		t.Error("the former authority still counts, or the new one does not")
+	}
+}
+
+func dial(t *testing.T, addr net.Addr) net.Conn {
+	t.Helper()
+	nc, err := net.DialTimeout("tcp", addr.String(), 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return nc
+}
