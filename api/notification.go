@@ -66,15 +66,6 @@ func (a *api) createNotification(ctx context.Context, in *createInput) (*createO
 	return &createOutput{replayed(res), createdBody{a.created, made.ID, made.Seq}}, nil
 }
 
-// createdText is what POST /notifications answers in words; Spanish is what the
-// applications have always read.
-func createdText(l bridge.Locale) string {
-	if l == bridge.English {
-		return "Notification created"
-	}
-	return "Notificación creada correctamente"
-}
-
 // replayed marks a response that came from the idempotency key.
 func replayed(res bridge.Result) string {
 	if res.Replayed {

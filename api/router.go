@@ -106,7 +106,7 @@ func New(o Options) (http.Handler, error) {
 
 func newAPI(o Options) *api {
 	a := &api{
-		o: o, mux: http.NewServeMux(), created: createdText(o.Locale),
+		o: o, mux: http.NewServeMux(), created: o.Locale.Created(),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),

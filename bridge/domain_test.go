@@ -42,6 +42,11 @@ func TestItemIsTheContractsJSON(t *testing.T) {
 	if got := string(n.Item()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	n.URL, n.Replaces, n.ExpiresAt, n.By = "/reports/2", "report-2", time.Date(2025, 10, 25, 0, 0, 0, 0, time.UTC), "moderator"
+	more := want[:len(want)-1] + `,"url":"/reports/2","replaces":"report-2","expires_at":"2025-10-25T00:00:00.000Z"}`
+	if got := string(n.Item()); got != more {
+		t.Errorf("got  %s\nwant %s", got, more)
+	}
 }
 
 func FuzzItemStringsReadBackAsWritten(f *testing.F) {
@@ -60,26 +65,19 @@ func FuzzItemStringsReadBackAsWritten(f *testing.F) {
 	})
 }
 
-func TestEveryKindHasItsTexts(t *testing.T) {
-	s := Subject{ReportTitle: "Viaje a la luna por $50", Status: Rejected}
+func TestEveryLocaleHasItsTexts(t *testing.T) {
+	const report = "Viaje a la luna por $50"
 	for _, tt := range []struct {
-		kind           Kind
 		locale         Locale
 		title, message string
 	}{
-		{KindMessage, Spanish, "", ""},
-		{KindReportStatus, Spanish, "El estado de su reporte ha cambiado a: Rechazado",
+		{Spanish, "El estado de su reporte ha cambiado a: Rechazado",
 			"El estado de su reporte titulado Viaje a la luna por $50 ha sido actualizado a Rechazado"},
-		{KindReportStatus, English, "The status of your report has changed to: Rejected",
+		{English, "The status of your report has changed to: Rejected",
 			"The status of your report titled Viaje a la luna por $50 has been updated to Rejected"},
 	} {
-		if title, message := tt.kind.Text(tt.locale, s); title != tt.title || message != tt.message {
-			t.Errorf("%s in %s: %q, %q", tt.kind, tt.locale, title, message)
-		}
-	}
-	for k, v := range kinds {
-		if v.mutedBy == "" {
-			t.Errorf("%s: no setting mutes it", k)
+		if title, message := tt.locale.StatusChanged(report, Rejected); title != tt.title || message != tt.message {
+			t.Errorf("%s: %q, %q", tt.locale, title, message)
 		}
 	}
 }
@@ -100,7 +98,12 @@ func TestDraftFaultsNameTheirField(t *testing.T) {
 		"NUL in the message":    {func(d *Draft) { d.Message = "a\x00b" }, "body.message"},
 		"broken UTF-8":          {func(d *Draft) { d.Title = "a\xff" }, "body.title"},
 		"bad user":              {func(d *Draft) { d.User = "a/b" }, "body.created_by"},
-		"unknown kind":          {func(d *Draft) { d.Kind = "nope" }, "body.kind"},
+		"a kind of its own":     {func(d *Draft) { d.Kind = "marketing.spring-2027" }, ""},
+		"a kind in capitals":    {func(d *Draft) { d.Kind = "Marketing" }, "body.kind"},
+		"a script as URL":       {func(d *Draft) { d.URL = "javascript:alert(1)" }, "body.url"},
+		"a reserved key":        {func(d *Draft) { d.Replaces = "report-2" }, "body.replaces"},
+		"a year":                {func(d *Draft) { d.ExpiresIn = MaxExpiry }, ""},
+		"a second past a year":  {func(d *Draft) { d.ExpiresIn = MaxExpiry + time.Second }, "body.expires_in"},
 		"data not an object":    {func(d *Draft) { d.Data = []byte(`[1]`) }, "body.data"},
 		"data null":             {func(d *Draft) { d.Data = []byte(` null `) }, ""},
 		"data of 4 KiB":         {func(d *Draft) { d.Data = []byte(`{"a":"` + strings.Repeat("x", 4088) + `"}`) }, ""},

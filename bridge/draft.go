@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -16,7 +17,35 @@ type Draft struct {
 	ReportID int64           // 0: none
 	StatusID Status          // 0: none; set for KindReportStatus
 	Data     json.RawMessage // a JSON object, or nil
+
+	URL       string        // where it leads, see checkURL; "": nowhere
+	Replaces  string        // supersedes the user's earlier ones with the same value; "": none
+	ExpiresIn time.Duration // whole seconds from the append, at most MaxExpiry; 0: it does not expire
+
+	By     string // who made it: the caller's sub, [BySQL] or [ByImport]
+	Source Source // the way it came
 }
+
+// MaxExpiry is how long after its append a notification may expire.
+const MaxExpiry = 365 * 24 * time.Hour
+
+// What By says where no caller with a token made a notification.
+const (
+	BySQL    = "sql" // falcon_notify
+	ByImport = "import"
+)
+
+// Source is the way a notification came. It is counted, and not stored.
+type Source string
+
+// The sources.
+const (
+	SourceREST   Source = "rest"
+	SourceBatch  Source = "batch"
+	SourceSQL    Source = "sql"
+	SourceImport Source = "import"
+	SourceReport Source = "report"
+)
 
 // Check returns d made ready to store: default kind, compact data. Every fault
 // is reported at once in an [*InvalidError] whose locations start with at, e.g.
@@ -29,8 +58,8 @@ func (d Draft) Check(at string) (Draft, error) {
 	if d.Kind == "" {
 		d.Kind = KindMessage
 	}
-	if _, ok := kinds[d.Kind]; !ok {
-		bad.Add(at+".kind", "is not a known kind")
+	if !d.Kind.Valid() {
+		bad.Add(at+".kind", "has 1 to 64 characters of a-z 0-9 . _ -, and starts with a letter or a digit")
 	}
 	checkText(&bad, at+".title", d.Title, MaxTitle)
 	checkText(&bad, at+".message", d.Message, MaxMessage)
@@ -42,6 +71,17 @@ func (d Draft) Check(at string) (Draft, error) {
 		bad.Add(at+".data", err.Error())
 	}
 	d.Data = data
+	if err := checkURL(d.URL); err != nil {
+		bad.Add(at+".url", err.Error())
+	}
+	if d.Replaces != "" {
+		if err := CheckReplaces(d.Replaces); err != nil {
+			bad.Add(at+".replaces", err.Error())
+		}
+	}
+	if d.ExpiresIn < 0 || d.ExpiresIn > MaxExpiry || d.ExpiresIn%time.Second != 0 {
+		bad.Add(at+".expires_in", "is a whole number of seconds from 1 to 31536000")
+	}
 	return d, bad.Err()
 }
 

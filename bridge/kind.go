@@ -1,59 +1,31 @@
 package bridge
 
-// Kind says what a notification is about. All kinds of a user share one topic
-// and one seq.
+// Kind says what a notification is about: 1 to 64 characters of a-z 0-9 . _ -, of
+// which the first is a letter or a digit. An application chooses its own. All kinds of
+// a user share one topic and one seq.
 type Kind string
 
-// The known kinds. A new one is one constant here, one row in kinds and one row
-// in the table test.
+// The built-in kinds.
 const (
 	KindMessage      Kind = "message"       // free text, the default of POST /notifications
-	KindReportStatus Kind = "report.status" // a moderator decided on a report
+	KindReportStatus Kind = "report.status" // a moderator decided on a report; its texts are built in
 )
 
-// kind holds what differs between kinds.
-type kind struct {
-	// mutedBy is the setting whose 0 mutes the kind.
-	mutedBy string
-	// texts gives title and message by locale; nil where the caller writes them.
-	texts map[Locale]func(Subject) (title, message string)
-}
+// maxKind is how many characters a kind has at most.
+const maxKind = 64
 
-// Subject is what built-in texts speak of.
-type Subject struct {
-	ReportTitle string
-	Status      Status
-}
-
-var kinds = map[Kind]kind{
-	KindMessage: {mutedBy: SettingReviewEnabled},
-	KindReportStatus: {mutedBy: SettingReviewEnabled, texts: map[Locale]func(Subject) (string, string){
-		Spanish: func(s Subject) (string, string) {
-			name := s.Status.Name(Spanish)
-			return "El estado de su reporte ha cambiado a: " + name,
-				"El estado de su reporte titulado " + s.ReportTitle + " ha sido actualizado a " + name
-		},
-		English: func(s Subject) (string, string) {
-			name := s.Status.Name(English)
-			return "The status of your report has changed to: " + name,
-				"The status of your report titled " + s.ReportTitle + " has been updated to " + name
-		},
-	}},
-}
-
-// Locale is the language of built-in texts.
-type Locale string
-
-// The locales that have built-in texts.
-const (
-	Spanish Locale = "es"
-	English Locale = "en"
-)
-
-// Text writes the built-in title and message of k, or "" and "" where k has none.
-func (k Kind) Text(l Locale, s Subject) (title, message string) {
-	if f := kinds[k].texts[l]; f != nil {
-		return f(s)
+// Valid reports whether k may be the kind of a notification.
+func (k Kind) Valid() bool {
+	if k == "" || len(k) > maxKind {
+		return false
 	}
-	return "", ""
+	for i := range len(k) {
+		switch c := k[i]; {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return true
 }

@@ -32,6 +32,10 @@ type Notification struct {
 	ReportID  int64           // 0: none
 	StatusID  Status          // 0: none
 	Data      json.RawMessage // a compact JSON object, or nil
+	URL       string          // where it leads; "": nowhere
+	Replaces  string          // it superseded the user's earlier ones with the same value; "": none
+	ExpiresAt time.Time       // by the database's clock, millisecond precision; zero: never
+	By        string          // who made it, see [Draft]; no part of the item
 	Muted     bool            // appended while the user was muted: listed later, never delivered
 
 	item []byte // the encoded item, shared by response, hint and every device
@@ -43,7 +47,7 @@ func (n *Notification) Item() []byte {
 	if n.item != nil {
 		return n.item
 	}
-	return n.appendItem(make([]byte, 0, 192+len(n.Title)+len(n.Message)+len(n.Data)))
+	return n.appendItem(make([]byte, 0, 192+len(n.Title)+len(n.Message)+len(n.URL)+len(n.Replaces)+len(n.Data)))
 }
 
 // Encode keeps the encoded item for later calls of Item. It is called once,
@@ -77,6 +81,18 @@ func (n *Notification) appendItem(b []byte) []byte {
 	if n.StatusID != 0 {
 		b = append(b, `,"status_id":`...)
 		b = strconv.AppendInt(b, int64(n.StatusID), 10)
+	}
+	if n.URL != "" {
+		b = append(b, `,"url":`...)
+		b = appendString(b, n.URL)
+	}
+	if n.Replaces != "" {
+		b = append(b, `,"replaces":`...)
+		b = appendString(b, n.Replaces)
+	}
+	if !n.ExpiresAt.IsZero() {
+		b = append(b, `,"expires_at":`...)
+		b = appendTime(b, n.ExpiresAt)
 	}
 	if len(n.Data) > 0 {
 		b = append(b, `,"data":`...)

@@ -12,21 +12,8 @@ const (
 	Rejected Status = 3
 )
 
-var statusNames = map[Locale][4]string{
-	Spanish: {"", "Pendiente", "Aprobado", "Rechazado"},
-	English: {"", "Pending", "Approved", "Rejected"},
-}
-
 // Valid reports whether s is one of the known statuses.
 func (s Status) Valid() bool { return s >= Pending && s <= Rejected }
-
-// Name is the status in words, "" where it is unknown.
-func (s Status) Name(l Locale) string {
-	if !s.Valid() {
-		return ""
-	}
-	return statusNames[l][s]
-}
 
 // Report is a fraud report: who made it, and where it stands.
 type Report struct {

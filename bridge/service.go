@@ -100,7 +100,7 @@ func (s *Service) SetStatus(ctx context.Context, report int64, to Status) (Resul
 	if err != nil {
 		return Result{}, err
 	}
-	title, message := KindReportStatus.Text(s.o.Locale, Subject{ReportTitle: r.Title, Status: to})
+	title, message := s.o.Locale.StatusChanged(r.Title, to)
 	return s.append(ctx, Command{
 		Change: &StatusChange{Report: report, Status: to, Title: r.Title, User: r.User},
 		Drafts: []Draft{{User: r.User, Kind: KindReportStatus, Title: title, Message: message,

@@ -95,6 +95,8 @@ func storable(cmd bridge.Command) error {
 		if len(n.Data) > 0 {
 			check("body.data", string(n.Data))
 		}
+		check("body.url", n.URL)
+		check("body.replaces", n.Replaces)
 	}
 	if c := cmd.Change; c != nil {
 		check("body.title", c.Title)

@@ -17,7 +17,7 @@ func storeReport(t testing.TB, d *DB, id int64, u bridge.UserID) {
 }
 
 func change(report int64, u bridge.UserID, to bridge.Status) bridge.Command {
-	n := draft(u, "changed to "+to.Name(bridge.English))
+	n := draft(u, "changed to "+bridge.English.Status(to))
 	n.Kind, n.ReportID, n.StatusID = bridge.KindReportStatus, report, to
 	return bridge.Command{Drafts: []bridge.Draft{n}, Change: &bridge.StatusChange{Report: report, Status: to, Title: "r", User: u}}
 }

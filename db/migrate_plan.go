@@ -2,7 +2,9 @@ package db
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 )
@@ -37,6 +39,9 @@ func (d *DB) DownPlan(ctx context.Context) (names []string, tables []Dropped, er
 		name := m.String()
 		names = append(names, name)
 		text, err := migrationFiles.ReadFile("migrations/" + string(d.dialect) + "/" + name + ".tx.down.sql")
+		if errors.Is(err, fs.ErrNotExist) { // one that builds indexes
+			text, err = migrationFiles.ReadFile("migrations/" + string(d.dialect) + "/" + name + ".down.sql")
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("read the migration: %w", err)
 		}

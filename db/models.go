@@ -28,16 +28,35 @@ type notification struct {
 	StatusID  bridge.Status
 	Data      string
 	Muted     bool
+	ExpiresAt int64
+	URL       string
+	Replaces  string
+	By        string
 }
 
 // domain is n as package bridge knows it.
 func (n *notification) domain() bridge.Notification {
 	d := bridge.Notification{ID: n.ID, Seq: n.Seq, User: n.UserID, Kind: n.Kind, Title: n.Title, Message: n.Message,
-		CreatedAt: moment(n.CreatedAt), ReadAt: moment(n.ReadAt), ReportID: n.ReportID, StatusID: n.StatusID, Muted: n.Muted}
+		CreatedAt: moment(n.CreatedAt), ReadAt: moment(n.ReadAt), ReportID: n.ReportID, StatusID: n.StatusID, Muted: n.Muted,
+		URL: n.URL, Replaces: n.Replaces, ExpiresAt: moment(n.ExpiresAt), By: n.By}
 	if n.Data != "" {
 		d.Data = json.RawMessage(n.Data)
 	}
 	return d
+}
+
+// tombstone is a row of falcon_tombstones: what is left of a notification that is gone.
+type tombstone struct {
+	bun.BaseModel `bun:"table:falcon_tombstones,alias:g"`
+
+	ID          int64 `bun:",pk"`
+	UserID      bridge.UserID
+	Seq         bridge.Seq
+	Kind        bridge.Kind
+	Why         why
+	At          int64
+	CommittedAt int64
+	By          string
 }
 
 // inbox is a row of falcon_inboxes: the one row whose lock serializes a user.

@@ -7,8 +7,25 @@ import (
 )
 
 // tables are those that the migrations make, besides their own.
-var tables = []string{"falcon_audit", "falcon_connections", "falcon_epochs", "falcon_imports", "falcon_inboxes", "falcon_keys", "falcon_meta", "falcon_nodes", "falcon_notifications",
-	"falcon_orders", "falcon_relay", "falcon_reports", "falcon_revocations", "falcon_sessions", "falcon_tasks", "falcon_touched"}
+var tables = []string{
+	"falcon_audit",
+	"falcon_connections",
+	"falcon_epochs",
+	"falcon_imports",
+	"falcon_inboxes",
+	"falcon_keys",
+	"falcon_meta",
+	"falcon_nodes",
+	"falcon_notifications",
+	"falcon_orders",
+	"falcon_relay",
+	"falcon_reports",
+	"falcon_revocations",
+	"falcon_sessions",
+	"falcon_tasks",
+	"falcon_tombstones",
+	"falcon_touched",
+}
 
 // Complete fails where a table is missing though all migrations were applied, as
 // after a restore of a part of the database. No waiting brings it back.

@@ -4,7 +4,6 @@
 package web
 
 import (
-	"cmp"
 	"embed"
 	"encoding/json"
 	"html"
@@ -44,7 +43,7 @@ const (
 func statusTexts(l bridge.Locale) string {
 	var texts [][2]string
 	for _, s := range []bridge.Status{bridge.Pending, bridge.Approved, bridge.Rejected} {
-		title, message := bridge.KindReportStatus.Text(cmp.Or(l, bridge.Spanish), bridge.Subject{ReportTitle: "{title}", Status: s})
+		title, message := l.StatusChanged("{title}", s)
 		texts = append(texts, [2]string{title, message})
 	}
 	b, _ := json.Marshal(texts) // strings always can be written

@@ -35,7 +35,7 @@ func Cases() map[string]Case {
 		"a zero width space": {Title: "\u200b", Good: true}, // no blank, by Unicode
 
 		"the kind of a report": {Kind: "report.status", Good: true},
-		"an unknown kind":      {Kind: "x"},
+		"a kind with a blank":  {Kind: "a b"},
 
 		"an object":             {Data: `{"a": [{"b": []}], "c": {}}`, Good: true},
 		"an array as data":      {Data: `[1]`},

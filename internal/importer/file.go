@@ -285,7 +285,7 @@ func (f *File) notification(e entry) {
 func kindByTitle(title string, status bridge.Status) (bridge.Kind, bridge.Status) {
 	for s := bridge.Pending; s.Valid(); s++ {
 		for _, l := range []bridge.Locale{bridge.Spanish, bridge.English} {
-			if t, _ := bridge.KindReportStatus.Text(l, bridge.Subject{Status: s}); t == title {
+			if t, _ := l.StatusChanged("", s); t == title {
 				return bridge.KindReportStatus, s
 			}
 		}
