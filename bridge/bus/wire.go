@@ -129,9 +129,8 @@ func Decode(b []byte) (Message, error) {
 	return m, nil
 }
 
-// Deliver hands what b says to h, unless node itself sent it, and tells how many
-// hints that were. Garbage is ignored: everyone who may reach the server may
-// publish some.
+// Deliver hands the hints of b to h, unless node itself sent it, and returns how many. It
+// ignores what is no message: any client that can reach the server may publish some.
 func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
 	if begunBy(b, node) {
 		return 0
@@ -149,9 +148,8 @@ func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
 	return len(m.Hints)
 }
 
-// begunBy tells whether b is node's own as far as its first field tells. A node
-// hears all its own messages back on some buses, as many as it sends, and
-// decoding them would be thrown away.
+// begunBy reports whether the first field of b names node. On some buses a node receives
+// all its own messages back, and decoding them would be wasted.
 func begunBy(b []byte, node string) bool {
 	if node == "" {
 		return false

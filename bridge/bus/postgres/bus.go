@@ -1,12 +1,10 @@
 // Package postgres is the bus over LISTEN and NOTIFY: nodes that share a
 // database need no other server.
 //
-// Every node listens with one connection, on the channel falcon_hint and on one of
-// its schema. What is
-// appended is told by the database itself, in the inserting transaction (the SQL
-// function falcon_append), so [Bus.Publish] leaves [bridge.HintAppended] out; the
-// other hints go through a bounded queue and a second connection, many to one
-// transaction.
+// Every node listens with one connection, on the channel falcon_hint and on one of its
+// schema. The database itself announces appends, in the inserting transaction (the SQL
+// function falcon_append), so [Bus.Publish] leaves [bridge.HintAppended] out. The other
+// hints go through a bounded queue and a second connection, many in one transaction.
 //
 // LISTEN needs a session, which a pooler in transaction mode does not keep;
 // package db refuses to start behind one.
@@ -18,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -50,13 +47,9 @@ type Options struct {
 
 // Bus implements [bridge.Bus].
 type Bus struct {
-	node   string
+	*bus.Client
 	server *pgconnect.Config
 	probe  time.Duration
-
-	count    bus.Counters
-	queue    *bus.Queue
-	sessions bus.Sessions
 }
 
 // New returns a bus over o. It does not connect yet; it fails for a URL that
@@ -69,33 +62,23 @@ func New(o Options) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database URL %w", err)
 	}
-	b := &Bus{node: o.Node, server: server, probe: cmp.Or(o.Probe, 5*time.Second)}
-	b.queue = bus.NewQueue(cmp.Or(o.Queue, 4096), &b.count)
-	b.sessions.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "bus")
-	b.sessions.Count = &b.count
-	return b, nil
+	return &Bus{
+		Client: bus.NewClient(o.Node, o.Logger, cmp.Or(o.Queue, 4096)),
+		server: server,
+		probe:  cmp.Or(o.Probe, 5*time.Second),
+	}, nil
 }
 
-// Publish tells the other nodes. HintAppended is told by the database.
+// Publish sends hints to the other nodes. The database itself announces appends.
 func (b *Bus) Publish(hints ...bridge.Hint) {
 	for _, h := range hints {
 		if h.Type != bridge.HintAppended {
-			b.queue.Put(h)
+			b.Enqueue(h)
 		}
 	}
 }
 
 // Run listens and sends until ctx ends.
 func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
-	var sending sync.WaitGroup
-	sending.Go(func() { b.send(ctx) })
-	b.sessions.Keep(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) })
-	sending.Wait()
-	return nil
+	return b.Client.Run(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) }, b.send)
 }
-
-// Ready is nil while the bus listens.
-func (b *Bus) Ready() error { return b.sessions.Ready() }
-
-// Stats returns the counters.
-func (b *Bus) Stats() bus.Stats { return b.count.Stats() }

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/falconalert/falconbridge/bridge"
-	"github.com/falconalert/falconbridge/bridge/bus"
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
@@ -31,13 +30,12 @@ func hangUp(pg *pgconn.PgConn) { _ = pg.Conn().Close() }
 
 // listen is one session: from the login until the connection ends.
 //
-// It is pgconn's connection, not pgdriver's listener: that one reconnects by
-// itself, so nobody would know that notifications were lost, does not wait for
-// the answer to LISTEN, and after a timeout within a message reads on from the
-// middle of it.
+// It uses pgconn's connection, not pgdriver's listener. That one reconnects by itself, so
+// that lost notifications would go unnoticed; it does not wait for the response to LISTEN;
+// and after a timeout within a message it reads on from the middle of it.
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
 	pg, err := b.dial(ctx, func(_, payload string) {
-		b.count.Received.Add(int64(bus.Deliver([]byte(payload), b.node, h)))
+		b.Deliver([]byte(payload), h)
 	})
 	if err != nil {
 		return err

@@ -18,42 +18,30 @@ const (
 	sendLimit  = 3 * time.Second
 )
 
-// send drains the queue until ctx ends. Whatever waits goes into one
-// transaction: NOTIFY takes a lock over all databases when it commits.
+// send sends what is queued until ctx ends. All waiting hints go into one transaction:
+// NOTIFY takes a lock over all databases when it commits.
 func (b *Bus) send(ctx context.Context) {
-	var pause bus.Backoff
 	var conn *pgconn.PgConn
 	defer func() {
 		if conn != nil {
 			hangUp(conn)
 		}
 	}()
-	for {
-		hints := b.queue.Take(ctx, maxBatch)
-		if len(hints) == 0 {
-			return
-		}
+	b.SendBatches(ctx, maxBatch, nil, func(ctx context.Context, hints []bridge.Hint) error {
 		kept := conn != nil
 		err := b.notify(ctx, &conn, hints)
 		if err != nil && kept && ctx.Err() == nil {
 			// The connection may have died while it was idle.
 			err = b.notify(ctx, &conn, hints)
 		}
-		if err != nil {
-			b.count.Dropped.Add(int64(len(hints)))
-			b.sessions.Logger.Debug("hints were lost", "hints", len(hints), "error", err)
-			pause.Wait(ctx)
-			continue
-		}
-		pause.Reset()
-		b.count.Sent.Add(int64(len(hints)))
-	}
+		return err
+	})
 }
 
 // notify sends hints over *conn, connecting where there is none. After an error
 // there is none.
 func (b *Bus) notify(ctx context.Context, conn **pgconn.PgConn, hints []bridge.Hint) error {
-	messages := bus.Encode(b.node, hints, maxPayload)
+	messages := bus.Encode(b.Node, hints, maxPayload)
 	if len(messages) == 0 {
 		return nil
 	}

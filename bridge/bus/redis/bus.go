@@ -3,17 +3,17 @@
 //
 // Every user has a channel, and a node subscribes to those of the users it has
 // connected ([bridge.Interest]), so what a node receives grows with its own users
-// only. Besides there is one channel that everybody hears: on it a node tells, a
+// only. In addition there is one channel that all nodes hear: on it a node announces, a
 // few times a second at most, that it appended anything at all, which is what
-// subscribers to everybody's topics wait for.
+// subscribers to all users' topics wait for.
 //
 // Where the server knows sharded publish and subscribe (Redis 7), that is used;
 // on a Redis Cluster the plain one, which any of its nodes takes and all of them
 // pass on. Publish and subscribe ignore the database number, so the channels'
 // names hold it.
 //
-// What an application appends by SQL (falcon_notify) is told by Postgres alone:
-// with this bus it waits for the sweep.
+// Postgres alone announces what an application appends by SQL (falcon_notify): with this
+// bus it waits for the sweep.
 package redis
 
 import (
@@ -50,15 +50,12 @@ type Options struct {
 
 // Bus implements [bridge.Bus] and [bridge.Interest].
 type Bus struct {
-	node   string
+	*bus.Client
 	plain  bool
 	probe  time.Duration
 	opt    *redis.Options
 	prefix string // of every channel
 
-	count    bus.Counters
-	queue    *bus.Queue
-	sessions bus.Sessions
 	interest interest
 	sharded  atomic.Bool   // as the last session found
 	known    chan struct{} // closed when sharded was found once
@@ -79,16 +76,13 @@ func New(o Options) (*Bus, error) {
 		return nil, err
 	}
 	b := &Bus{
-		node:   o.Node,
+		Client: bus.NewClient(o.Node, o.Logger, cmp.Or(o.Queue, 16384)),
 		plain:  o.Plain,
 		probe:  cmp.Or(o.Probe, 5*time.Second),
 		opt:    opt,
 		prefix: fmt.Sprintf("falcon:%d:", opt.DB),
 		known:  make(chan struct{}),
 	}
-	b.queue = bus.NewQueue(cmp.Or(o.Queue, 16384), &b.count)
-	b.sessions.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "bus")
-	b.sessions.Count = &b.count
 	b.interest.init()
 	return b, nil
 }
@@ -114,22 +108,22 @@ func parse(url string) (*redis.Options, error) {
 	return opt, nil
 }
 
-// everybody is the channel that every node hears. No user has it: an id is never
-// empty.
+// everybody is the channel that every node hears. It is no user's channel: those have
+// another prefix.
 func (b *Bus) everybody() string { return b.prefix + "all" }
 
 // channel is what nodes that have u connected hear.
 func (b *Bus) channel(u bridge.UserID) string { return b.prefix + "user:" + string(u) }
 
-// Publish tells the nodes that have the hints' users connected.
+// Publish sends hints to the nodes that have their users connected.
 func (b *Bus) Publish(hints ...bridge.Hint) {
 	for _, h := range hints {
-		b.queue.Put(h)
+		b.Enqueue(h)
 	}
 }
 
-// Watch begins to listen for u. It does not block: until the server has taken
-// it, hints are lost, and the handler is told of that by Reconnected.
+// Watch begins to listen for u. It does not block: hints are lost until the server has
+// subscribed, and the handler's Reconnected is called then.
 func (b *Bus) Watch(u bridge.UserID) { b.interest.set(u, true) }
 
 // Unwatch ends listening for u. It does not block.
@@ -137,15 +131,5 @@ func (b *Bus) Unwatch(u bridge.UserID) { b.interest.set(u, false) }
 
 // Run listens and sends until ctx ends.
 func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
-	var sending sync.WaitGroup
-	sending.Go(func() { b.send(ctx) })
-	b.sessions.Keep(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) })
-	sending.Wait()
-	return nil
+	return b.Client.Run(ctx, func(ctx context.Context, up func()) error { return b.listen(ctx, h, up) }, b.send)
 }
-
-// Ready is nil while the bus listens.
-func (b *Bus) Ready() error { return b.sessions.Ready() }
-
-// Stats returns the counters.
-func (b *Bus) Stats() bus.Stats { return b.count.Stats() }

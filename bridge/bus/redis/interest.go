@@ -9,12 +9,12 @@ import (
 )
 
 // interest is which users this node wants to hear of. Changes only mark a user;
-// one goroutine takes what is marked and tells the server, so that a thousand
-// changes of one user cost one command.
+// one goroutine reads what is marked and subscribes, so that a thousand changes of one
+// user cost one command.
 type interest struct {
 	mu      sync.Mutex
 	watched map[bridge.UserID]struct{}
-	changed map[bridge.UserID]struct{} // since the last take
+	changed map[bridge.UserID]struct{} // since the last drain
 	wake    chan struct{}
 }
 
@@ -47,9 +47,9 @@ func (i *interest) all() []bridge.UserID {
 	return slices.Collect(maps.Keys(i.watched))
 }
 
-// take returns what changed since the last time: for each user, whether it is
+// drain returns what changed since the last time: for each user, whether it is
 // watched now.
-func (i *interest) take() map[bridge.UserID]bool {
+func (i *interest) drain() map[bridge.UserID]bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.changed) == 0 {

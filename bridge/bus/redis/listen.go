@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/falconalert/falconbridge/bridge"
-	"github.com/falconalert/falconbridge/bridge/bus"
 )
 
 // listen is one session: one connection, from its start until it ends.
@@ -71,8 +70,8 @@ type session struct {
 	sharded bool
 }
 
-// The payloads of our PINGs. Redis answers in order, so the answer to one tells
-// that every subscription before it holds.
+// The payloads of our PINGs. Redis responds in order, so the response to one confirms every
+// subscription before it.
 const (
 	pingStart = "start" // everything that was watched at the start
 	pingMore  = "more"  // users who came later
@@ -107,7 +106,7 @@ func (s *session) read(ctx context.Context) error {
 		}
 		switch m := m.(type) {
 		case *redis.Message:
-			s.b.count.Received.Add(int64(bus.Deliver([]byte(m.Payload), s.b.node, s.h)))
+			s.b.Deliver([]byte(m.Payload), s.h)
 		case *redis.Pong:
 			switch m.Payload {
 			case pingStart:
@@ -125,7 +124,7 @@ const (
 	toldEvery      = time.Second // between two calls of Reconnected for new users
 )
 
-// apply tells the server which users are watched, first all of them, then what
+// apply subscribes to the users that are watched, first all of them, then what
 // changes, and probes. It is the only writer; it returns when ctx or the
 // connection ends.
 func (s *session) apply(ctx context.Context) {
@@ -152,7 +151,7 @@ func (s *session) apply(ctx context.Context) {
 			err = s.sub.Ping(ctx, pingProbe)
 		case <-s.b.interest.wake:
 			var more bool
-			more, err = s.change(ctx, subscribed, s.b.interest.take())
+			more, err = s.change(ctx, subscribed, s.b.interest.drain())
 			if more && !news {
 				news = true
 				tell.Reset(time.Until(told.Add(toldEvery)))
@@ -170,7 +169,7 @@ func (s *session) apply(ctx context.Context) {
 }
 
 // change subscribes and unsubscribes as to says and notes it in subscribed. more
-// tells that a user is new.
+// reports that a user is new.
 func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struct{}, to map[bridge.UserID]bool) (more bool, err error) {
 	var add, drop []string
 	for u, wanted := range to {

@@ -17,7 +17,8 @@ const (
 	beaconGap  = 50 * time.Millisecond
 )
 
-// send drains the queue until ctx ends.
+// send sends what is queued until ctx ends, once a session has found out whether the server
+// knows sharded publish and subscribe.
 func (b *Bus) send(ctx context.Context) {
 	select {
 	case <-b.known:
@@ -26,48 +27,35 @@ func (b *Bus) send(ctx context.Context) {
 	}
 	client := b.client(ctx, false)
 	defer client.Close()
-	var pause bus.Backoff
 	beacon := beacon{wake: time.NewTimer(beaconGap)}
 	defer beacon.wake.Stop()
-	for {
-		hints := b.queue.TakeOr(ctx, maxBatch, beacon.wake.C)
-		if ctx.Err() != nil {
-			return
-		}
-		err := b.publish(ctx, client, hints, beacon.due(hints, time.Now()))
-		if err != nil {
-			b.count.Dropped.Add(int64(len(hints)))
-			b.sessions.Logger.Debug("hints were lost", "hints", len(hints), "error", err)
-			pause.Wait(ctx)
-			continue
-		}
-		pause.Reset()
-		b.count.Sent.Add(int64(len(hints)))
-	}
+	b.SendBatches(ctx, maxBatch, beacon.wake.C, func(ctx context.Context, hints []bridge.Hint) error {
+		return b.publish(ctx, client, hints, beacon.due(hints, time.Now()))
+	})
 }
 
 // publish sends each hint to its user's channel in one round trip, and the
-// beacon to everybody.
+// beacon to all nodes.
 func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.Hint, beacon bool) error {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	pipe := client.Pipeline()
-	tell := pipe.Publish
+	publish := pipe.Publish
 	if b.sharded.Load() {
-		tell = pipe.SPublish
+		publish = pipe.SPublish
 	}
 	for _, h := range hints {
 		channel := b.channel(h.User)
 		if h.User == "" {
 			channel = b.everybody()
 		}
-		for _, m := range bus.Encode(b.node, []bridge.Hint{h}, maxMessage) {
-			tell(limited, channel, m)
+		for _, m := range bus.Encode(b.Node, []bridge.Hint{h}, maxMessage) {
+			publish(limited, channel, m)
 		}
 	}
 	if beacon {
-		for _, m := range bus.Encode(b.node, []bridge.Hint{{Type: bridge.HintAppended}}, maxMessage) {
-			tell(limited, b.everybody(), m)
+		for _, m := range bus.Encode(b.Node, []bridge.Hint{{Type: bridge.HintAppended}}, maxMessage) {
+			publish(limited, b.everybody(), m)
 		}
 	}
 	if pipe.Len() == 0 {
@@ -88,7 +76,7 @@ type beacon struct {
 	owed bool
 }
 
-// due tells whether a beacon goes out with hints.
+// due reports whether a beacon goes out with hints.
 func (c *beacon) due(hints []bridge.Hint, now time.Time) bool {
 	for _, h := range hints {
 		c.owed = c.owed || h.Type == bridge.HintAppended

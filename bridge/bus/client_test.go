@@ -34,18 +34,17 @@ func TestBackoffGrowsToItsLimitAndIsSpread(t *testing.T) {
 	}
 }
 
-func TestSessionsTellOfAnOutageOnce(t *testing.T) {
+func TestAnOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		count := &Counters{}
-		s := &Sessions{Logger: slog.New(slog.NewTextHandler(&log, nil)), Count: count}
+		s := NewClient("a", slog.New(slog.NewTextHandler(&log, nil)), 1)
 		if s.Ready() == nil {
 			t.Error("it is ready before it ran")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		away := errors.New("away")
 		n := 0
-		s.Keep(ctx, func(_ context.Context, up func()) error {
+		err := s.Run(ctx, func(_ context.Context, up func()) error {
 			n++
 			switch n {
 			case 1, 5:
@@ -61,34 +60,36 @@ func TestSessionsTellOfAnOutageOnce(t *testing.T) {
 				cancel()
 			}
 			return away
-		})
-		if got := strings.Count(log.String(), "is away"); got != 2 {
+		}, func(context.Context) {})
+		if err != nil {
+			t.Error(err)
+		}
+		if got := strings.Count(log.String(), "is unavailable"); got != 2 {
 			t.Errorf("two outages were logged %d times:\n%s", got, log.String())
 		}
-		if r := count.Stats().Reconnects; r != 1 {
+		if r := s.Stats().Reconnects; r != 1 {
 			t.Errorf("%d reconnects were counted", r)
 		}
 	})
 }
 
 func TestQueueDropsWhatFindsItFull(t *testing.T) {
-	count := &Counters{}
-	q := NewQueue(3, count)
+	q := NewClient("a", nil, 3)
 	for i := range 5 {
-		q.Put(bridge.Hint{Seq: bridge.Seq(i), Items: make([]bridge.Notification, 1)})
+		q.Enqueue(bridge.Hint{Seq: bridge.Seq(i), Items: make([]bridge.Notification, 1)})
 	}
-	if d := count.Stats().Dropped; d != 2 {
+	if d := q.Stats().Dropped; d != 2 {
 		t.Errorf("%d hints were counted as dropped", d)
 	}
-	if got := q.Take(t.Context(), 2); len(got) != 2 || got[0].Seq != 0 || got[1].Seq != 1 || got[0].Items != nil {
+	if got := q.dequeue(t.Context(), 2, nil); len(got) != 2 || got[0].Seq != 0 || got[1].Seq != 1 || got[0].Items != nil {
 		t.Errorf("took %+v", got)
 	}
-	if got := q.Take(t.Context(), 2); len(got) != 1 {
+	if got := q.dequeue(t.Context(), 2, nil); len(got) != 1 {
 		t.Errorf("took %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := q.Take(ctx, 2); got != nil {
+	if got := q.dequeue(ctx, 2, nil); got != nil {
 		t.Errorf("took %+v at the end", got)
 	}
 }
