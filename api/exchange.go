@@ -112,9 +112,7 @@ func (x *exchange) note(p *problem, err error) {
 	if p.kind == forbidden || p.kind == unauthorized {
 		x.recordRefused()
 	}
-	if p.kind == internal {
-		x.api.o.Logger.Error("a request failed", "operation", x.Operation().OperationID, "user", x.claims.User, "error", err)
-	}
+	x.logFault(p, err)
 }
 
 // finish writes the response; where the handler panicked, a 500 in its place.
@@ -142,7 +140,7 @@ func (a *api) recovered(r *http.Request, v any) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v) // net/http closes the connection
 	}
-	a.o.Logger.Error("a handler panicked", "path", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+	a.o.Logger.Error("a handler panicked", "request_id", r.Header.Get(requestID), "path", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 }
 
 // next is the Link header (RFC 8288) to the page after this one: the same query,

@@ -80,6 +80,7 @@ type api struct {
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
 	audited   *edge.Rates[bridge.UserID] // refused calls that are recorded
+	faults    *edge.Rates[struct{}]      // warnings about 503
 	auditedBy *edge.Rates[struct{}]      // the same, of everybody
 	backEnds  *recent                    // tokens of scope notifications:write
 	// probes are limited apart, and by each node alone: devices that share an
@@ -101,7 +102,7 @@ func New(o Options) (http.Handler, error) {
 	if a.o.MQTT != nil {
 		a.mux.Handle("GET /mqtt", a.o.MQTT)
 	}
-	return secured(a.behind(a.cors().Handler(a))), nil
+	return secured(named(a.behind(a.cors().Handler(a)))), nil
 }
 
 func newAPI(o Options) *api {
@@ -112,6 +113,7 @@ func newAPI(o Options) *api {
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
 		audited:   edge.NewRates[bridge.UserID](1),
 		auditedBy: edge.NewRates[struct{}](20),
+		faults:    edge.NewRates[struct{}](10),
 		backEnds:  newRecent(),
 		readiness: readiness{ask: o.Ready, wait: o.Query},
 	}
@@ -190,7 +192,7 @@ func (a *api) cors() *cors.Cors {
 	o := cors.Options{
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key"},
-		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed"},
+		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed", requestID},
 		MaxAge:         600,
 	}
 	if a.o.Origins.Any() {

@@ -36,7 +36,7 @@ func (r restoreCmd) Run(p *program) (err error) {
 		return fmt.Errorf("restore: there is no file %s", r.File) // before anything is made
 	}
 	if c.DatabaseURL == "" {
-		if err := app.MakeDataDir(c.DataDir, app.NewLogger(p.err, c)); err != nil {
+		if err := app.MakeDataDir(c.DataDir, app.NewLogger(p.err, c, c.LogLevel)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/falconalert/falconbridge/internal/app"
@@ -24,7 +25,9 @@ func (serveCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	log := app.NewLogger(p.err, c)
+	var level slog.LevelVar
+	level.Set(c.LogLevel)
+	log := app.NewLogger(p.err, c, &level)
 	slog.SetDefault(log)
 	for _, name := range p.unknown {
 		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
@@ -32,6 +35,7 @@ func (serveCmd) Run(p *program) error {
 
 	ctx, stop := interrupted()
 	defer stop()
+	defer switchLevel(&level, c.LogLevel, log)()
 	a, err := app.New(ctx, app.Options{Config: c, Version: version(), Out: p.out, Log: log})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -39,5 +43,9 @@ func (serveCmd) Run(p *program) error {
 		}
 		return err
 	}
+	manager := supervised(log)
+	manager.tell("READY=1")
+	context.AfterFunc(ctx, func() { manager.stopping(a.LongestDrain()) })
+	go manager.feed(ctx, a.Alive)
 	return a.Run(ctx)
 }

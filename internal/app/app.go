@@ -109,6 +109,16 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return err
 }
 
+// Alive returns once the parts that hold connections respond: a watchdog's question,
+// which a part that is stuck does not answer.
+func (a *App) Alive() {
+	a.hub.Figures()
+	a.broker.Stats()
+}
+
+// LongestDrain is how long Run may take after its context ended.
+func (a *App) LongestDrain() time.Duration { return a.c.DrainDelay + a.c.DrainTime + drainRest }
+
 // Addr is the address that the listener of a setting, such as http-addr, is bound to;
 // nil where it is off.
 func (a *App) Addr(setting string) net.Addr { return a.addrs[setting] }
@@ -321,9 +331,9 @@ func (a *App) startRelay(context.Context) error {
 	return nil
 }
 
-// NewLogger writes to w as the settings say.
-func NewLogger(w io.Writer, c *config.Config) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.LogLevel}
+// NewLogger writes to w as the settings say, from level on.
+func NewLogger(w io.Writer, c *config.Config, level slog.Leveler) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if c.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}

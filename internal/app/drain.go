@@ -23,7 +23,7 @@ const (
 // database closed.
 func (a *App) drain() error {
 	a.draining.Store(true)
-	return within(context.Background(), a.c.DrainDelay+a.c.DrainTime+drainRest-heedWithin, a.undo.run)
+	return within(context.Background(), a.LongestDrain()-heedWithin, a.undo.run)
 }
 
 // release ends what clients have here: srv takes no more requests and answers those in

@@ -13,7 +13,7 @@ import (
 // What does not end is left behind, and every other part is still told to.
 func TestATeardownEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	undo := teardown{log: NewLogger(t.Output(), &config.Config{})}
+	undo := teardown{log: NewLogger(t.Output(), &config.Config{}, slog.LevelInfo)}
 	told := make(chan struct{})
 	undo.add("first", time.Hour, func(context.Context) error { close(told); return nil })
 	undo.add("second", time.Hour, func(context.Context) error { select {} })

@@ -1,0 +1,52 @@
+package api
+
+import (
+	"crypto/rand"
+	"net/http"
+)
+
+// requestID is the header that names a request in the log, here and at the caller's.
+const requestID = "X-Request-Id"
+
+// named gives every request an id and repeats it in the response. A caller's own is kept
+// where it could be one: 1 to 128 of A-Z a-z 0-9 . _ -, so that nothing is written into a
+// log that a reader of logs could take for something else.
+func named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header[requestID]
+		if len(id) != 1 || !validRequestID(id[0]) {
+			id = []string{rand.Text()}
+			r.Header[requestID] = id
+		}
+		w.Header()[requestID] = id
+		next.ServeHTTP(w, r)
+	})
+}
+
+func validRequestID(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(s) >= 1 && len(s) <= 128
+}
+
+// logFault logs why a request failed with 5xx: an error where this program is at fault, a
+// warning where waiting may help. Warnings are at most 10 a second, as all requests fail
+// together while the database is unavailable.
+func (x *exchange) logFault(p *problem, err error) {
+	if p.kind.status < http.StatusInternalServerError {
+		return
+	}
+	log := x.api.o.Logger.Warn
+	if p.kind == internal {
+		log = x.api.o.Logger.Error
+	} else if !x.api.faults.Allow(struct{}{}) {
+		return
+	}
+	log("a request failed", "request_id", x.r.Header.Get(requestID), "operation", x.Operation().OperationID,
+		"status", p.kind.status, "user", x.claims.User, "error", err)
+}
