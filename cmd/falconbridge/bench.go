@@ -142,6 +142,8 @@ func benchCause(err error) error {
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w; is the server running, and are --url and --mqtt-url its addresses?", err)
+	case bench.IsForeign(err):
+		return fmt.Errorf("%w; %s", err, foreignHint)
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
 	}

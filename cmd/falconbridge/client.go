@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -161,6 +162,20 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 		fresh.ExpiresAt = time.Now().Add(cmp.Or(ttl, time.Hour))
 		return signer.Sign(fresh)
 	}, nil
+}
+
+// foreignHint is what to look at where a server speaks something else than MQTT.
+const foreignHint = "is that another port of the server? MQTT over TCP is mqtt://host:1883, over WebSocket on the HTTP port ws://host:8080/mqtt"
+
+// foreign returns the hint where err is of a server that was reached and did not answer
+// with MQTT, as an HTTP port does.
+func foreign(err error) string {
+	var op *net.OpError
+	var wait net.Error
+	if errors.As(err, &op) && op.Op == "dial" || errors.As(err, &wait) && wait.Timeout() || errors.Is(err, context.Canceled) {
+		return ""
+	}
+	return foreignHint
 }
 
 // origin says, for a message about a refused token, which variable of the

@@ -237,3 +237,34 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 	user := caller{base: p.HTTP, token: ""}
 	user.do(t, "GET", "/healthz", nil, 200, nil)
 }
+
+// MQTT that meets an HTTP port fails with words about packets, which help nobody.
+func TestMQTTAtAnHTTPPortIsAnsweredWithAHint(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	wrong := "mqtt://" + strings.TrimPrefix(p.HTTP, "http://")
+	tail := begin(t, p.Command("tail", "--user=1", "--mqtt-url="+wrong))
+	tail.says(t, "ws://host:8080/mqtt")
+	tail.interrupt(t)
+	if _, errs, code := finish(t, p.Command("bench", "connect", "--duration=1s", "--mqtt-url="+wrong)); code == 0 || !strings.Contains(errs, "ws://host:8080/mqtt") {
+		t.Errorf("bench: exit %d, %s", code, errs)
+	}
+}
+
+func TestALoadOfLoginsNamesTheLimitThatRefused(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production, "--connect-rate-per-ip=1/h")
+	out, errs, code := finish(t, p.Command("bench", "connect", "--duration=1s"))
+	if code != 0 || !strings.Contains(out, "refused") || !strings.Contains(out, "0x9F ") || !strings.Contains(out, "address") {
+		t.Errorf("exit %d, %s%s", code, out, errs)
+	}
+}
+
+func TestFlagsOfOneCallReadNoEnvironmentVariable(t *testing.T) {
+	env := with("FALCON_USER", "9", "FALCON_TITLE", "T", "FALCON_MESSAGE", "M", "FALCON_DATA_DIR", t.TempDir())
+	for _, args := range [][]string{{"token"}, {"send", "--title=T", "--message=M"}, {"send", "--user=1", "--message=M"}, {"send", "--user=1", "--title=T"}} {
+		if code, _, errs := invoke(t, env, args...); code != exitUsage || !strings.Contains(errs, "missing flags: --") {
+			t.Errorf("%v: exit %d, %s", args, code, errs)
+		}
+	}
+}

@@ -80,7 +80,7 @@ func (c sendCmd) Run(p *program) error {
 	}
 	resp, err := e.http(30 * time.Second).Do(req)
 	if err != nil {
-		return fmt.Errorf("send: no response from %s: %w; start the server, or name another with --url", e.url.Host, cause(err))
+		return fmt.Errorf("send: no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

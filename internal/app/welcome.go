@@ -4,12 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// developmentTTL is how long the printed tokens hold. A restart prints new ones.
+// developmentHeader is the file in the data directory with the header that the printed
+// curl line sends.
+const developmentHeader = "development.header"
+
+// developmentTTL is how long the printed tokens are valid. A restart prints new ones.
 const developmentTTL = 24 * time.Hour
 
 // welcome prints what a newcomer needs: a page that opens a working inbox, a
@@ -38,18 +44,30 @@ func (a *App) welcome(context.Context) error {
 		scheme, insecure = "https", "-k "
 	}
 	base := scheme + "://" + a.addrs["http-addr"].String()
+	// curl reads the token from a file, which keeps it off the line and out of the list of
+	// processes. Like the development key next to it the file is this user's alone.
+	header, err := filepath.Abs(filepath.Join(a.c.DataDir, developmentHeader))
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.c.Name("data-dir"), err)
+	}
+	_ = os.Remove(header) // one with another mode would keep it
+	if err := os.WriteFile(header, []byte("Authorization: Bearer "+admin+"\n"), 0o600); err != nil {
+		return fmt.Errorf("%s: write the token for curl: %w", a.c.Name("data-dir"), err)
+	}
 	_, err = fmt.Fprintf(a.out, `
 falconbridge runs in development mode, for this machine only.
 
-Open the inbox of user 1:
+Inbox of user 1:
   %s/#token=%s
 
 Make a notification arrive there:
-  curl %s-X POST %s/notifications -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' -d '{"title":"Hola","message":"Funciona.","created_by":1}'
+  curl %s-X POST %s/notifications -H @'%s' -H 'Content-Type: application/json' -d '{"title":"Hola","message":"Funciona.","created_by":1}'
 
-Admin token, for everything else:
+Console:  %s/console
+API:      %s/docs
+Admin token, for both (a new one: falconbridge token --user admin --scope admin):
   %s
 
-`, base, user, insecure, base, admin, admin)
+`, base, user, insecure, base, header, base, base, admin)
 	return err
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -17,20 +18,21 @@ type Connect struct {
 
 // ConnectResult is what a Connect found.
 type ConnectResult struct {
-	Mode      string  `json:"mode"`
-	Workers   int     `json:"workers"`
-	Seconds   float64 `json:"seconds"`
-	Logins    uint64  `json:"logins"`
-	PerSecond float64 `json:"logins_per_second"`
-	Refused   uint64  `json:"refused"` // busy, or past the rate of one address
-	Failed    uint64  `json:"failed"`
-	Latency   Latency `json:"login"` // from the TCP connect to the CONNACK
-	CPU       Cost    `json:"cpu_per_login"`
+	Mode      string            `json:"mode"`
+	Workers   int               `json:"workers"`
+	Seconds   float64           `json:"seconds"`
+	Logins    uint64            `json:"logins"`
+	PerSecond float64           `json:"logins_per_second"`
+	Refused   uint64            `json:"refused"`              // busy, or past the rate of one address
+	RefusedBy map[string]uint64 `json:"refused_by,omitempty"` // by reason code and the server's reason
+	Failed    uint64            `json:"failed"`
+	Latency   Latency           `json:"login"` // from the TCP connect to the CONNACK
+	CPU       Cost              `json:"cpu_per_login"`
 }
 
 // Run runs c until its bounds or ctx end it.
 func (c Connect) Run(ctx context.Context, t *Target) (ConnectResult, error) {
-	res := ConnectResult{Mode: "connect", Workers: c.Workers}
+	res := ConnectResult{Mode: "connect", Workers: c.Workers, RefusedBy: make(map[string]uint64)}
 	if err := t.Check(); err != nil {
 		return res, err
 	}
@@ -59,6 +61,9 @@ func (c Connect) Run(ctx context.Context, t *Target) (ConnectResult, error) {
 					hs.of(n).add(took)
 				case passing(err):
 					res.Refused++
+					if r := (refusal{}); errors.As(err, &r) {
+						res.RefusedBy[r.limit()]++
+					}
 				default:
 					res.Failed++
 					if first == nil {

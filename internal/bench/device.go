@@ -124,7 +124,11 @@ func (d *device) expect(first byte, name string, at int) error {
 		at += len(b)
 	}
 	if b[at] >= 0x80 {
-		return refusal{name, b[at]}
+		r := refusal{packet: name, code: b[at]}
+		if name == "CONNACK" {
+			r.reason = reasonOf(b)
+		}
+		return r
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Packet types of MQTT 5 §2.1.2, in the high half of the first byte.
@@ -88,6 +89,9 @@ func packetLen(b []byte) int {
 
 var errPacket = errors.New("the server sent a packet that is malformed")
 
+// IsForeign reports whether err says that the server spoke something other than MQTT.
+func IsForeign(err error) bool { return errors.Is(err, errPacket) || errors.Is(err, errFrame) }
+
 // bodyOf is a packet without its fixed header.
 func bodyOf(p []byte) []byte {
 	i := 1
@@ -142,10 +146,30 @@ func publishOf(p []byte) (m message, err error) {
 type refusal struct {
 	packet string
 	code   byte
+	reason string // the server's, "" where it gave none
 }
 
 func (r refusal) Error() string {
-	return fmt.Sprintf("the server answered %s 0x%02X", r.packet, r.code)
+	text := fmt.Sprintf("the server answered %s 0x%02X", r.packet, r.code)
+	if r.reason != "" {
+		text += ", " + r.reason
+	}
+	return text
+}
+
+// limit is what refused the login, in the server's words where it gave them.
+func (r refusal) limit() string {
+	return strings.TrimSuffix(fmt.Sprintf("0x%02X %s", r.code, r.reason), " ")
+}
+
+// reasonOf is the reason string of a CONNACK's body, where that is its first property
+// (MQTT 5 §3.2.2.3.9), as it is in a refusal of this server.
+func reasonOf(connack []byte) string {
+	if len(connack) < 6 || connack[2] >= 0x80 || connack[3] != 0x1F {
+		return ""
+	}
+	n := int(binary.BigEndian.Uint16(connack[4:]))
+	return string(connack[6:min(6+n, len(connack))])
 }
 
 // Reason codes after which trying again may help (MQTT 5 §3.2.2.2).

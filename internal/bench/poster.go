@@ -147,7 +147,7 @@ func newPublisher(t *Target, y *tally, nc net.Conn, size int) (poster, error) {
 	if err == nil {
 		var q []byte
 		if q, err = p.read(); err == nil && q[3] != 0 {
-			err = refusal{"CONNACK", q[3]}
+			err = refusal{packet: "CONNACK", code: q[3]}
 		}
 	}
 	if err != nil {

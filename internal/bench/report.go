@@ -119,6 +119,9 @@ func (i IdleResult) Fault() error {
 func (c ConnectResult) Print(w io.Writer) error {
 	var l lines
 	l.add("logins", "%.0f/s by %d workers, %d refused, %d failed; %.1f s", c.PerSecond, c.Workers, c.Refused, c.Failed, c.Seconds)
+	for _, limit := range slices.Sorted(maps.Keys(c.RefusedBy)) {
+		l.add("refused", "%s: %d times", limit, c.RefusedBy[limit])
+	}
 	l.add("login", "%v", c.Latency)
 	l.add("CPU a login", "%v", c.CPU)
 	return l.print(w)

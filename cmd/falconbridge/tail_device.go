@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
@@ -34,6 +35,8 @@ type tail struct {
 	end    context.CancelCauseFunc
 	ended  <-chan struct{}
 	broken chan error // the output cannot be written
+
+	connected atomic.Bool // once
 
 	mu      sync.Mutex
 	since   *uint64 // where the next subscription begins; nil: at the retained message
@@ -60,6 +63,7 @@ func (t *tail) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
 // up subscribes. A resumed session is subscribed again, too, in case the former
 // connection ended before it was; retain handling 1 makes that change nothing.
 func (t *tail) up(m *autopaho.ConnectionManager, _ *paho.Connack) {
+	t.connected.Store(true)
 	s := &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: t.topic, QoS: 1}}}
 	t.mu.Lock()
 	if t.since != nil {
@@ -161,7 +165,11 @@ func (a acknowledging) Ack(p *packets.Publish) error {
 func (t *tail) refused(err error) {
 	var c *autopaho.ConnackError
 	if !errors.As(err, &c) {
-		t.log.Warn("cannot connect, trying again", "server", t.server, "error", cause(err))
+		attrs := []any{"server", t.server, "error", cause(err)}
+		if hint := foreign(err); hint != "" && !t.connected.Load() {
+			attrs = append(attrs, "hint", hint)
+		}
+		t.log.Warn("cannot connect, trying again", attrs...)
 		return
 	}
 	if c.ReasonCode == codeBadToken || c.ReasonCode == codeNotAuthorized {
