@@ -18,7 +18,7 @@ type Rule struct {
 
 // Rules are the import rules of the tree.
 var Rules = []Rule{
-	{Room: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay"}, Only: []string{}, Std: true,
+	{Room: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay", "bridge/late", "bridge/push", "bridge/webhook"}, Only: []string{}, Std: true,
 		Reason: "the domain knows nobody, so that everything else can be replaced"},
 	{Room: "bridge/delivery", Only: []string{"bridge"}, Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"}, Std: true,
 		Reason: "the engine knows the domain only: what it needs from outside stands in its own interfaces"},
@@ -29,6 +29,12 @@ var Rules = []Rule{
 	{Room: "bridge/bus", Only: []string{"bridge", "internal/pgconnect", "internal/testserver"},
 		Reason: "an adapter knows the domain, and no room beside it"},
 	{Room: "bridge/relay", Only: []string{"bridge"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "bridge/late", Only: []string{"bridge"}, Std: true,
+		Reason: "who is late is decided without knowing how they are reached, or where that is stored"},
+	{Room: "bridge/push", Only: []string{"bridge", "internal/edge"},
+		Reason: "an adapter knows the domain, and no room beside it"},
+	{Room: "bridge/webhook", Only: []string{"bridge"},
 		Reason: "an adapter knows the domain, and no room beside it"},
 	{Room: "db", Only: []string{"bridge", "db", "internal/pgconnect", "internal/testserver"},
 		Reason: "an adapter knows the domain, and no room beside it"},
@@ -61,6 +67,10 @@ var Rules = []Rule{
 		Reason: "an import reads a file and writes the log; it needs no server"},
 	{Room: "internal/edge", Only: []string{},
 		Reason: "who may ask, and how often, is decided without knowing what is asked, so that every listener can use it"},
+	{Except: []string{"bridge/push"}, Never: []string{"github.com/SherClockHolmes"},
+		Reason: "what clients make the server call goes through one guarded client"},
+	{Except: []string{"bridge/webhook"}, Never: []string{"github.com/standard-webhooks"},
+		Reason: "webhooks are signed in one place"},
 	{Except: []string{"db"}, Never: []string{"modernc.org/sqlite"},
 		Reason: "SQL is known in db only"},
 	{Except: []string{"bridge/bus/redis"}, Never: []string{"github.com/redis/go-redis"},

@@ -1,0 +1,168 @@
+// Package push reaches devices that do not answer by Web Push: RFC 8030 (the protocol),
+// RFC 8291 (encryption) and RFC 8292 (VAPID). It covers browsers, installed web apps and
+// UnifiedPush.
+package push
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/SherClockHolmes/webpush-go"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/falconalert/falconbridge/internal/edge"
+)
+
+// Options sets up a Sender. Key and Contact are required.
+type Options struct {
+	Key     *Key
+	Contact string        // mailto: or https:, for the push services' operators
+	Hosts   Hosts         // the whole allow-list; empty allows globally routable addresses
+	Base    *url.URL      // what relative links are resolved against, and the inbox; nil: relative
+	Locale  bridge.Locale // of the summary
+
+	RatePerUser float64 // messages a second to all devices of a user; 0 means 5
+	RatePerHost float64 // messages a second to one push service; 0 means 500
+
+	roots    *x509.CertPool // nil: the system's
+	resolver *net.Resolver  // nil: the system's
+}
+
+// WithRoots returns o with the authorities that certificates of push services are
+// checked with, in place of the system's.
+func (o Options) WithRoots(roots *x509.CertPool) Options {
+	o.roots = roots
+	return o
+}
+
+// Sender sends Web Push messages.
+type Sender struct {
+	o      Options
+	client *http.Client
+	users  *edge.Rates[bridge.UserID]
+	hosts  *edge.Rates[string]
+}
+
+// NewSender returns a Sender over o.
+func NewSender(o Options) *Sender {
+	return &Sender{
+		o: o, client: o.Hosts.client(o.roots, o.resolver),
+		users: edge.NewRates[bridge.UserID](cmp.Or(o.RatePerUser, 5)),
+		hosts: edge.NewRates[string](cmp.Or(o.RatePerHost, 500)),
+	}
+}
+
+// PublicKey is the key that browsers subscribe with.
+func (s *Sender) PublicKey() string { return s.o.Key.Public() }
+
+// CheckEndpoint reports why endpoint is never called.
+func (s *Sender) CheckEndpoint(endpoint string) error { return s.o.Hosts.CheckEndpoint(endpoint) }
+
+// life is the TTL of what does not expire, and the longest.
+const life = 7 * 24 * time.Hour
+
+// Send sends ns, which are of one user and ordered by seq, to the device: as they are
+// where it is one, and as a summary where there are more.
+func (s *Sender) Send(ctx context.Context, r bridge.Registration, ns []bridge.Notification) late.Outcome {
+	if len(ns) != 1 {
+		return s.send(ctx, r, summary(ns, s.o.Base, s.o.Locale), s.o.Key.topic(r.Device.User, "\x00summary"), life)
+	}
+	n := &ns[0]
+	topic, ttl := "", life
+	if replaces := replacesOf(n); replaces != "" {
+		topic = s.o.Key.topic(r.Device.User, replaces)
+	}
+	if at := expiryOf(n); !at.IsZero() {
+		ttl = min(ttl, time.Until(at))
+	}
+	return s.send(ctx, r, one(n, s.o.Base), topic, ttl)
+}
+
+// Test sends a message that says that the device is registered.
+func (s *Sender) Test(ctx context.Context, r bridge.Registration) late.Outcome {
+	return s.send(ctx, r, test(s.o.Base, s.o.Locale), "", 5*time.Minute)
+}
+
+func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte, topic string, ttl time.Duration) late.Outcome {
+	if err := s.CheckEndpoint(r.Endpoint); err != nil { // --push-hosts may have changed
+		return late.Outcome{Result: late.Rejected, Err: fmt.Errorf("the endpoint %w", err)}
+	}
+	if wait := s.limit(r); wait > 0 {
+		return late.Outcome{Result: late.Limited, After: wait}
+	}
+	res, err := webpush.SendNotificationWithContext(ctx, payload,
+		&webpush.Subscription{Endpoint: r.Endpoint, Keys: webpush.Keys{P256dh: r.P256DH, Auth: r.Auth}},
+		&webpush.Options{
+			HTTPClient: s.client, Topic: topic, TTL: int(max(1, (ttl+time.Second-1)/time.Second)),
+			// The library adds the scheme itself.
+			Subscriber:     strings.TrimPrefix(s.o.Contact, "mailto:"),
+			VAPIDPublicKey: s.o.Key.public, VAPIDPrivateKey: s.o.Key.private,
+		})
+	if err != nil {
+		return late.Outcome{Result: late.Failed, Err: cause(err)}
+	}
+	defer res.Body.Close()
+	_, _ = io.CopyN(io.Discard, res.Body, maxResponse) // a short one leaves the connection for the next message
+	return outcome(res)
+}
+
+// limit takes one message of the rates of r's user and push service.
+func (s *Sender) limit(r bridge.Registration) time.Duration {
+	if wait := s.users.Take(r.Device.User); wait > 0 {
+		return wait
+	}
+	u, err := url.Parse(r.Endpoint)
+	if err != nil {
+		return 0 // CheckEndpoint has read it
+	}
+	return s.hosts.Take(strings.ToLower(u.Host))
+}
+
+// cause is err without the URL, which is a secret of the device's.
+func cause(err error) error {
+	var of *url.Error
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
+}
+
+// maxRetryAfter bounds how long a push service may put a message off.
+const maxRetryAfter = 24 * time.Hour
+
+func outcome(res *http.Response) late.Outcome {
+	o := late.Outcome{Status: res.StatusCode, Err: fmt.Errorf("the push service returned %d", res.StatusCode)}
+	switch s := res.StatusCode; {
+	case s >= 200 && s < 300:
+		o.Result, o.Err = late.Sent, nil
+	case s == http.StatusNotFound || s == http.StatusGone: // RFC 8030 §7.3
+		o.Result = late.Gone
+	case s == http.StatusTooManyRequests || s >= 500:
+		o.Result, o.After = late.Failed, retryAfter(res.Header.Get("Retry-After"))
+	default:
+		o.Result = late.Rejected
+	}
+	return o
+}
+
+// retryAfter reads the header of that name: seconds or a time (RFC 9110 §10.2.3).
+func retryAfter(text string) time.Duration {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
+		return min(time.Duration(min(n, int64(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(0, time.Until(at)), maxRetryAfter)
+	}
+	return 0
+}
