@@ -171,7 +171,7 @@ type revokeInput struct {
 type revokeOutput struct{ Body revocationBody }
 
 func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error) {
-	body, err := in.Body.get()
+	body, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ var jsonType = []string{"application/json"}
 // taken at its word that it has a body: what it is, the decoder finds out.
 func checkType(h http.Header) error {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return &problem{kind: unsupported, detail: "the body has a Content-Encoding"}
+		return &problem{kind: unsupported, detail: "the body must be sent without a Content-Encoding"}
 	}
 	ct := h.Get("Content-Type")
 	if ct == "" || ct == "application/json" {
@@ -50,10 +50,10 @@ func checkType(h http.Header) error {
 	}
 	media, params, err := mime.ParseMediaType(ct)
 	if err != nil || media != "application/json" {
-		return &problem{kind: unsupported, detail: "the Content-Type is not application/json"}
+		return &problem{kind: unsupported, detail: "the Content-Type must be application/json"}
 	}
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
-		return &problem{kind: unsupported, detail: "the body is not in UTF-8"}
+		return &problem{kind: unsupported, detail: "the charset of the Content-Type must be utf-8: send application/json"}
 	}
 	return nil
 }

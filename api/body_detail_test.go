@@ -14,7 +14,7 @@ func TestARefusedBodyNamesTheLimitOrTheHeader(t *testing.T) {
 		want   string
 	}{
 		"too long":     {MaxBody + 1, "application/json", "more than 262144 bytes"},
-		"another type": {2, "text/plain", "the Content-Type is not application/json"},
+		"another type": {2, "text/plain", "the Content-Type must be application/json"},
 	} {
 		r := &http.Request{ContentLength: tt.length, Header: http.Header{"Content-Type": {tt.media}}}
 		err := checkBody(r, &rule{maxBody: MaxBody})

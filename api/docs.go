@@ -47,7 +47,7 @@ func (a *api) addDocuments() error {
 
 // file serves b, which never changes while the program runs.
 func (a *api) file(path, contentType string, b []byte) {
-	a.mux.HandleFunc("GET "+path, a.metered(func(w http.ResponseWriter, _ *http.Request) {
+	a.HandleFunc("GET "+path, a.metered(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", contentType)
 		h.Set("Content-Security-Policy", docsPolicy)

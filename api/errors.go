@@ -66,23 +66,27 @@ func (k *kind) ref() string { return "/problems/" + k.name }
 
 // kinds of errors, the first match counts.
 var errorKinds = []struct {
-	err  error
-	kind *kind
+	err    error
+	kind   *kind
+	detail string // "" means the kind's title
 }{
-	{token.ErrUnavailable, unavailable}, // before ErrInvalid, with which it comes
-	{token.ErrInvalid, unauthorized},
-	{token.ErrExpired, unauthorized},
-	{token.ErrRevoked, unauthorized},
-	{bridge.ErrForbidden, forbidden},
-	{bridge.ErrNotFound, notFound},
-	{bridge.ErrConflict, conflict},
-	{bridge.ErrKeyInFlight, keyInFlight},
-	{bridge.ErrKeyReused, keyReused},
-	{bridge.ErrTooMany, tooMany},
-	{bridge.ErrUnavailable, unavailable},
-	{context.DeadlineExceeded, unavailable},
-	{context.Canceled, unavailable}, // the caller has gone: nobody reads it
+	{token.ErrUnavailable, unavailable, ""}, // before ErrInvalid, with which it comes
+	{token.ErrInvalid, unauthorized, ""},
+	{token.ErrExpired, unauthorized, ""},
+	{token.ErrRevoked, unauthorized, ""},
+	{bridge.ErrForbidden, forbidden, ""},
+	{bridge.ErrNotFound, notFound, "nothing with this id exists, or it belongs to another user"},
+	{bridge.ErrConflict, conflict, ""},
+	{bridge.ErrKeyInFlight, keyInFlight, ""},
+	{bridge.ErrKeyReused, keyReused, ""},
+	{bridge.ErrTooMany, tooMany, ""},
+	{bridge.ErrUnavailable, unavailable, ""},
+	{context.DeadlineExceeded, unavailable, ""},
+	{context.Canceled, unavailable, ""}, // the caller has gone: nobody reads it
 }
+
+// noPath is the problem of a path that the API does not serve.
+var noPath = &problem{kind: notFound, detail: "there is no such path: /openapi.json lists them all"}
 
 // problem is an error as it is answered.
 type problem struct {
@@ -113,7 +117,7 @@ func problemOf(err error) *problem {
 	}
 	for _, e := range errorKinds {
 		if errors.Is(err, e.err) {
-			return &problem{kind: e.kind}
+			return &problem{kind: e.kind, detail: e.detail}
 		}
 	}
 	return &problem{kind: internal}
@@ -239,5 +243,5 @@ func problemPage(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	(&problem{kind: notFound}).write(w)
+	noPath.write(w)
 }

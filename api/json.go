@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,17 +58,29 @@ var writing = json.JoinOptions(jsontext.EscapeForHTML(true), jsontext.EscapeForJ
 // maps, for which a batch of 4 MiB of empty objects allocates 3.6 GiB, and reports a
 // missing field at its parent.
 type sent[T any] struct {
-	Value T
-	err   error
+	Value   T
+	unknown []string // where the body has fields that T does not have
+	err     error
 }
 
-func (s *sent[T]) decode(data []byte) { s.err = decode(data, &s.Value) }
+// decode reads data. Fields that T does not have are rare, so they are looked for only
+// where a first, strict reading met one.
+func (s *sent[T]) decode(data []byte) {
+	if s.err = decode(data, &s.Value, true); errors.Is(s.err, json.ErrUnknownName) {
+		s.Value = *new(T)
+		s.err = decode(data, &s.Value, false)
+		s.unknown = unknownFields(data, reflect.TypeFor[T]())
+	}
+}
 
 // get returns the value, or what is wrong with it. Where T has rules beyond the types
 // of its fields, the faults they find in other fields are added. A handler asks, once
 // huma has found no fault in the parameters: those are reported alone. (A resolver
 // would walk there by reflection.)
-func (s *sent[T]) get() (*T, error) {
+func (s *sent[T]) get(ctx context.Context) (*T, error) {
+	if err := reportUnknown(ctx, s.unknown); err != nil {
+		s.err = joined(s.err, err)
+	}
 	if v, ok := any(&s.Value).(interface{ check() error }); ok && s.err != nil {
 		return nil, also(s.err, v.check())
 	}
@@ -77,6 +90,15 @@ func (s *sent[T]) get() (*T, error) {
 // Schema describes the body as T.
 func (s *sent[T]) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// joined returns the faults of err followed by those of further. An err that is about
+// the body as a whole stands alone.
+func joined(err, further error) error {
+	if err == nil {
+		return further
+	}
+	return also(err, further)
 }
 
 // also adds to the faults of err, if it holds such, those of other fields that
@@ -100,8 +122,8 @@ func also(err, further error) error {
 
 // decode reads data, which is one JSON object, into v, a pointer to a struct. It
 // fails with a malformed problem or an [*bridge.InvalidError]; neither holds any
-// of data.
-func decode(data []byte, v any) error {
+// of data. With known set, a field that v does not have is json.ErrUnknownName.
+func decode(data []byte, v any, known bool) error {
 	if err := checkMark(data); err != nil {
 		return err
 	}
@@ -121,7 +143,7 @@ func decode(data []byte, v any) error {
 		d.bad = bridge.InvalidError{}
 		decoders.Put(d)
 	}()
-	err := json.Unmarshal(data[:end], v, d.options)
+	err := json.Unmarshal(data[:end], v, d.options, json.RejectUnknownMembers(known))
 	var syntax *jsontext.SyntacticError
 	switch {
 	case wide && errors.Is(err, io.ErrUnexpectedEOF):

@@ -66,7 +66,7 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		"two values":                    {`1 1`, false},
 		"a second body":                 {`1} {`, false},
 	} {
-		err := decode(member(tt.text), &newNotification{})
+		err := decode(member(tt.text), &newNotification{}, false)
 		var p *problem
 		if (err == nil) != tt.ok || err != nil && (!errors.As(err, &p) || p.kind != malformed) {
 			t.Errorf("%s: %v", name, err)
@@ -89,7 +89,7 @@ func TestAnObjectOfEndlessFieldsIsRefused(t *testing.T) {
 		"1001 after a quoted escape": {`{"\\":"\"","b":` + members(1001, "%d") + `}`, false},
 	} {
 		var bad *bridge.InvalidError
-		err := decode(member(tt.text), &newNotification{})
+		err := decode(member(tt.text), &newNotification{}, false)
 		if (err == nil) != tt.ok || err != nil && (!errors.As(err, &bad) || bad.Fields[0].Location != "body") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -133,7 +133,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		var n newNotification
-		err := decode(b, &n)
+		err := decode(b, &n, false)
 		if !bytes.Equal(before, b) {
 			t.Fatal("the decoder changed what it read")
 		}
@@ -187,7 +187,7 @@ func FuzzBodies(f *testing.F) {
 			read     readUpToBody
 		)
 		for _, v := range []any{&draft, &batch, &report, &settings, &status, &revoked, &read} {
-			if err := decode(b, v); err != nil && problemOf(err).kind == internal {
+			if err := decode(b, v, false); err != nil && problemOf(err).kind == internal {
 				t.Fatalf("%T: an unknown error: %v", v, err)
 			}
 		}

@@ -51,7 +51,7 @@ type createOutput struct {
 
 // createNotification is the hot path.
 func (a *api) createNotification(ctx context.Context, in *createInput) (*createOutput, error) {
-	n, err := in.Body.get()
+	n, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ type batchOutput struct {
 }
 
 func (a *api) createNotifications(ctx context.Context, in *batchInput) (*batchOutput, error) {
-	batch, err := in.Body.get()
+	batch, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ type readOutput struct {
 }
 
 func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput, error) {
-	body, err := in.Body.get()
+	body, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}

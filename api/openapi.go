@@ -21,7 +21,7 @@ func newDocument(version string) *huma.OpenAPI {
 			Version: version,
 			Description: "Durable notifications over REST and MQTT. A notification answered with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
 				"Errors are problem details (RFC 9457); branch on `type` or `status`. 401 and 403 come before the body is looked at. " +
-				"Bodies are strict JSON: a name twice in one object is malformed, unknown fields are ignored. " +
+				"Bodies are strict JSON: a name twice in one object is malformed, unknown fields are ignored and named in `X-Unknown-Fields` (percent-encoded, at most 10), or with `?strict=1` refused with 422 at each of them. " +
 				"The MQTT side is described at `/asyncapi.json`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},

@@ -120,7 +120,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var n newNotification
-		if err := decode(draft300, &n); err != nil {
+		if err := decode(draft300, &n, false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ type newReportOutput struct {
 }
 
 func (a *api) createReport(ctx context.Context, in *newReportInput) (*newReportOutput, error) {
-	body, err := in.Body.get()
+	body, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (reportStatusBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.S
 type newStatusOutput struct{ Body reportStatusBody }
 
 func (a *api) setReportStatus(ctx context.Context, in *newStatusInput) (*newStatusOutput, error) {
-	body, err := in.Body.get()
+	body, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,8 @@ func (o Options) withDefaults() Options {
 // api serves the routes.
 type api struct {
 	o         Options
-	mux       *http.ServeMux
+	mux       *http.ServeMux // every route, and unrouted for all else
+	routes    *http.ServeMux // the same without unrouted: it knows which methods a path has
 	huma      huma.API
 	created   string // what POST /notifications answers in words
 	byUser    *limiter[bridge.UserID]
@@ -100,14 +101,14 @@ func New(o Options) (http.Handler, error) {
 		return nil, err
 	}
 	if a.o.MQTT != nil {
-		a.mux.Handle("GET /mqtt", a.o.MQTT)
+		a.HandleFunc("GET /mqtt", a.o.MQTT.ServeHTTP)
 	}
 	return secured(named(a.behind(a.cors().Handler(a)))), nil
 }
 
 func newAPI(o Options) *api {
 	a := &api{
-		o: o, mux: http.NewServeMux(), created: o.Locale.Created(),
+		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), created: o.Locale.Created(),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
@@ -124,11 +125,12 @@ func newAPI(o Options) *api {
 		DefaultFormat: "application/json",
 	}
 	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
-	a.huma = &documented{humago.New(a.mux, config)}
+	a.huma = &documented{humago.New(a, config)}
 	a.registerInbox()
 	a.registerBackEnd()
 	a.registerAdmin()
-	a.mux.HandleFunc("GET /problems/{name}", a.metered(problemPage))
+	a.mux.HandleFunc("/", a.metered(a.unrouted))
+	a.HandleFunc("GET /problems/{name}", a.metered(problemPage))
 	return a
 }
 
@@ -136,33 +138,36 @@ func newAPI(o Options) *api {
 // the paths of the API, where nothing else will ever be.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if redirected(r.URL.EscapedPath()) {
-		a.metered(func(w http.ResponseWriter, _ *http.Request) { (&problem{kind: notFound}).write(w) })(w, r)
+		a.metered(func(w http.ResponseWriter, _ *http.Request) { noPath.write(w) })(w, r)
 		return
 	}
-	h, pattern := a.mux.Handler(r)
-	if pattern != "" {
-		a.mux.ServeHTTP(w, r)
-		return
-	}
-	a.metered(func(w http.ResponseWriter, r *http.Request) { a.unrouted(h, w, r) })(w, r)
+	a.mux.ServeHTTP(w, r)
 }
 
-// unrouted serves what no route takes; h is what the mux would answer: 405 with an
-// Allow header, or 404, in plain text.
-func (a *api) unrouted(h http.Handler, w http.ResponseWriter, r *http.Request) {
+// HandleFunc registers a route.
+func (a *api) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	a.mux.HandleFunc(pattern, h)
+	a.routes.HandleFunc(pattern, h)
+}
+
+// unrouted serves a request that no route takes. The mux of the routes finds out whether
+// the path has other methods: it would respond with 405 and an Allow header, or with
+// 404, in plain text.
+func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
+	h, _ := a.routes.Handler(r)
 	probe := &probe{header: http.Header{}}
 	h.ServeHTTP(probe, r)
 	switch {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header()["Allow"] = probe.header["Allow"]
-		(&problem{kind: notAllowed}).write(w)
+		(&problem{kind: notAllowed, detail: "this path allows " + probe.header.Get("Allow")}).write(w)
 	case a.o.Pages != nil && !ours(r.URL.Path):
 		h := w.Header() // the pages have a policy of their own
 		h.Del("Content-Security-Policy")
 		h.Del("Cache-Control")
 		a.o.Pages.ServeHTTP(w, r)
 	default:
-		(&problem{kind: notFound}).write(w)
+		noPath.write(w)
 	}
 }
 
@@ -192,7 +197,7 @@ func (a *api) cors() *cors.Cors {
 	o := cors.Options{
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key"},
-		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed", requestID},
+		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed", requestID, "X-Unknown-Fields"},
 		MaxAge:         600,
 	}
 	if a.o.Origins.Any() {

@@ -34,7 +34,7 @@ func (a *api) registerInbox() {
 		"Newest first: your own, or with scope `reports:write` everybody's.",
 		rule{forbids: true}), a.listReports)
 	huma.Register(a.huma, a.operation("GET /reports/{id}", "getReport", tagReport, "Read a report",
-		"Your own, or with scope `reports:write` anybody's. A stranger's is not found.",
+		"Your own, or with scope `reports:write` anybody's. Another user's is not found.",
 		rule{}), a.getReport)
 	huma.Register(a.huma, a.operation("GET /healthz", "alive", tagHealth, "Is the process alive?", "",
 		rule{open: true, probe: true}), a.alive)

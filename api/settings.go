@@ -40,7 +40,7 @@ type settingsInput struct {
 }
 
 func (a *api) patchSettings(ctx context.Context, in *settingsInput) (*settingsOutput, error) {
-	patch, err := in.Body.get()
+	patch, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,9 @@ const (
 // "body" or "body.notifications[3]".
 func (d Draft) Check(at string) (Draft, error) {
 	var bad InvalidError
-	if _, err := ParseUserID(string(d.User)); err != nil {
+	if d.User == "" {
+		bad.Add(at+".created_by", "is required")
+	} else if _, err := ParseUserID(string(d.User)); err != nil {
 		bad.Add(at+".created_by", err.Error())
 	}
 	if d.Kind == "" {

@@ -36,7 +36,9 @@ type NewReport struct {
 // Check returns r made ready to store, or an [*InvalidError] naming every fault.
 func (r NewReport) Check() (NewReport, error) {
 	var bad InvalidError
-	if _, err := ParseUserID(string(r.User)); err != nil {
+	if r.User == "" {
+		bad.Add("body.created_by", "is required")
+	} else if _, err := ParseUserID(string(r.User)); err != nil {
 		bad.Add("body.created_by", err.Error())
 	}
 	checkText(&bad, "body.title", r.Title, MaxTitle)
