@@ -81,7 +81,7 @@ func TestFaultsNameTheirEntry(t *testing.T) {
 		"a time long ago":          {list("reports", strings.Replace(good, "{", `{"created_at": "1969-01-04T00:00:00Z", `, 1)), "reports[0].created_at is before 1970"},
 		"a title that is too long": {list("reports", strings.Replace(good, `"T"`, `"`+strings.Repeat("x", 256)+`"`, 1)), "reports[0].title has at most 255 characters"},
 		"no message":               {list("notifications", good+","+`{"id": 2, "created_by": 1, "title": "T"}`), "notifications[1].message is required"},
-		"an unknown kind":          {list("notifications", strings.Replace(good, "{", `{"kind": "x", `, 1)), "notifications[0].kind is not a known kind"},
+		"a kind in capitals":       {list("notifications", strings.Replace(good, "{", `{"kind": "X", `, 1)), "notifications[0].kind has 1 to 64 characters"},
 		"an unknown status":        {list("notifications", strings.Replace(good, "{", `{"status_id": 9, `, 1)), "notifications[0].status_id is 1, 2 or 3"},
 		"nobody's report":          {list("reports", `{"id": 1, "title": "T"}`), "reports[0].created_by a user id"},
 		"a user that is a dot":     {list("reports", strings.Replace(good, `"created_by": 1`, `"created_by": ".."`, 1)), "reports[0].created_by is not a user id"},
