@@ -123,6 +123,10 @@ type History interface {
 	// message; ErrNotFound.
 	Delete(ctx context.Context, u UserID, id int64) error
 
+	// Withdraw deletes what key stands for: the notification of u, if any, that was
+	// appended with it as [Draft.Replaces]. It returns how many that were.
+	Withdraw(ctx context.Context, u UserID, key string) (deleted int64, err error)
+
 	Settings(ctx context.Context, u UserID) (Settings, error)
 	SetSettings(ctx context.Context, u UserID, s Settings) error
 

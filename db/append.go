@@ -267,9 +267,10 @@ func decodeAnswer(s string) ([]bridge.Notification, error) {
 }
 
 // notificationOf is the row that draft became.
-func notificationOf(n *bridge.Draft, id int64, seq bridge.Seq, muted bool, now int64) bridge.Notification {
+func notificationOf(n *bridge.Draft, id int64, seq bridge.Seq, muted bool, now, expires int64) bridge.Notification {
 	return bridge.Notification{ID: id, Seq: seq, User: n.User, Kind: kindOf(n), Title: n.Title, Message: n.Message,
-		CreatedAt: moment(now), ReportID: n.ReportID, StatusID: n.StatusID, Data: n.Data, Muted: muted}
+		CreatedAt: moment(now), ReportID: n.ReportID, StatusID: n.StatusID, Data: n.Data, Muted: muted,
+		URL: n.URL, Replaces: n.Replaces, ExpiresAt: moment(expires), By: n.By}
 }
 
 func kindOf(n *bridge.Draft) bridge.Kind {

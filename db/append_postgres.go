@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -12,7 +13,7 @@ import (
 // one transaction for everything that waited, and plans that the connection keeps
 // (docs/decisions/0001-one-function-appends.md). TestAnAppendsPlanSurvivesGrowth
 // and TestFunctionsReadIndexRanges check those plans.
-const appendAll = "SELECT * FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+const appendAll = "SELECT * FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 // appendedRow is a row of falcon_append's result; what the outcome does not need
 // is NULL, which scans as zero.
@@ -24,6 +25,7 @@ type appendedRow struct {
 	Seq     int64
 	Muted   bool
 	Answer  string
+	Expires int64
 }
 
 // postgres calls falcon_append. When its answer does not come, nobody knows whether
@@ -55,7 +57,7 @@ func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) (
 				o.appended = make([]bridge.Notification, 0, len(w.cmd.Drafts))
 			}
 			o.what = appended
-			o.appended = append(o.appended, notificationOf(a.drafts[r.Ord-1], r.ID, bridge.Seq(r.Seq), r.Muted, now))
+			o.appended = append(o.appended, notificationOf(a.drafts[r.Ord-1], r.ID, bridge.Seq(r.Seq), r.Muted, now, r.Expires))
 		default:
 			o.what, o.answer = r.Outcome, r.Answer
 		}
@@ -90,6 +92,12 @@ func (a *appender) args(now int64, wait time.Duration) []any {
 	if wait >= 0 {
 		lockWait = max(1, wait.Milliseconds())
 	}
+	var urls, replaces, lives any // NULL: no draft has any, which is nearly always so
+	if slices.ContainsFunc(a.drafts, func(n *bridge.Draft) bool { return n.URL != "" || n.Replaces != "" || n.ExpiresIn != 0 }) {
+		urls = array(a.drafts, func(n *bridge.Draft) string { return n.URL })
+		replaces = array(a.drafts, func(n *bridge.Draft) string { return n.Replaces })
+		lives = array(a.drafts, func(n *bridge.Draft) int64 { return n.ExpiresIn.Milliseconds() })
+	}
 	return []any{
 		pgdialect.Array(a.cmds),
 		array(a.drafts, func(n *bridge.Draft) string { return string(n.User) }),
@@ -99,6 +107,8 @@ func (a *appender) args(now int64, wait time.Duration) []any {
 		array(a.drafts, func(n *bridge.Draft) int64 { return n.ReportID }),
 		array(a.drafts, func(n *bridge.Draft) int64 { return int64(n.StatusID) }),
 		array(a.drafts, func(n *bridge.Draft) string { return string(n.Data) }),
+		array(a.drafts, func(n *bridge.Draft) string { return n.By }),
+		urls, replaces, lives,
 		pgdialect.Array(a.changers),
 		array(a.changes, func(c *bridge.StatusChange) int64 { return c.Report }),
 		array(a.changes, func(c *bridge.StatusChange) int64 { return int64(c.Status) }),

@@ -40,7 +40,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 			_ = tx.Rollback()
 		}
 	}()
-	t := liteTx{ctx: ctx, tx: tx, now: nowMillis(), of: growth{}}
+	t := liteTx{d: a.d, ctx: ctx, tx: tx, now: nowMillis(), of: growth{}}
 	first := len(outs)
 	for _, w := range batch {
 		o, err := t.prepare(&w.cmd)
@@ -63,11 +63,13 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 // rowOf is the row that draft becomes, but for its times and whether it is muted.
 func rowOf(n *bridge.Draft, seq bridge.Seq) notification {
 	return notification{UserID: n.User, Seq: seq, Kind: kindOf(n), Title: n.Title, Message: n.Message,
-		ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data)}
+		ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data),
+		URL: n.URL, Replaces: n.Replaces, By: n.By}
 }
 
 // liteTx is one append transaction on SQLite.
 type liteTx struct {
+	d   *DB
 	ctx context.Context
 	tx  bun.Tx
 	now int64
@@ -142,6 +144,9 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 			n := &w.cmd.Drafts[j]
 			row := rowOf(n, t.of.next(n.User))
 			row.CreatedAt, row.Muted = t.now, !t.of[n.User].ReviewEnabled
+			if n.ExpiresIn > 0 {
+				row.ExpiresAt = t.now + n.ExpiresIn.Milliseconds()
+			}
 			rows = append(rows, row)
 		}
 	}
@@ -151,6 +156,9 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 	}
 	last, err := res.LastInsertId()
 	if err != nil {
+		return err
+	}
+	if err := t.d.supersede(t.ctx, t.tx, rows); err != nil {
 		return err
 	}
 	for i, w := range batch {
@@ -163,7 +171,7 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 			// AUTOINCREMENT gives each row the id after the greatest one, and nothing
 			// else writes meanwhile: the ids of one statement are consecutive.
 			id := last - int64(len(rows)-1)
-			o.appended[j] = notificationOf(&w.cmd.Drafts[j], id, rows[0].Seq, rows[0].Muted, t.now)
+			o.appended[j] = notificationOf(&w.cmd.Drafts[j], id, rows[0].Seq, rows[0].Muted, t.now, rows[0].ExpiresAt)
 			rows = rows[1:]
 		}
 		if err := t.conclude(&w.cmd, o); err != nil {

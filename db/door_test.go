@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/drafttest"
@@ -36,6 +37,16 @@ func TestTheSQLDoorAppendsWithItsTransaction(t *testing.T) {
 	if got := seqs(t, d, "42"); len(got) != 3 {
 		t.Errorf("after the commit %v can be read", got)
 	}
+	exec(t, d, `SELECT falcon_notify('42', 't', 'm', replaces => 'order-7'), falcon_notify('42', 't', 'm', 'order', NULL, '/orders/7', 'order-7', 3600)`)
+	page, err := d.List(ctx, bridge.Query{User: "42", Limit: 1})
+	must(t, err)
+	n := page.Items[0]
+	if left := n.ExpiresAt.Sub(n.CreatedAt); n.Seq != 5 || n.URL != "/orders/7" || n.Replaces != "order-7" || n.By != bridge.BySQL || left < 59*time.Minute || left > 61*time.Minute {
+		t.Errorf("the SQL door appended %s by %q", n.Item(), n.By)
+	}
+	if got := seqs(t, d, "42"); len(got) != 4 {
+		t.Errorf("after a supersession %v can be read", got)
+	}
 }
 
 // One table for every way in, see api's test of the same cases.
@@ -47,7 +58,14 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 		if c.Data != "" {
 			data = c.Data
 		}
-		_, err := d.write.ExecContext(testContext(t), "SELECT falcon_notify(?, ?, ?, ?, ?::jsonb)", c.User, c.Title, c.Message, c.Kind, data)
+		some := func(s string) any {
+			if s == "" {
+				return nil
+			}
+			return s
+		}
+		_, err := d.write.ExecContext(testContext(t), "SELECT falcon_notify(?, ?, ?, ?, ?::jsonb, ?, ?, ?)",
+			c.User, c.Title, c.Message, c.Kind, data, some(c.URL), some(c.Replaces), c.ExpiresIn)
 		refused := err != nil && (strings.Contains(err.Error(), "22023") || strings.Contains(err.Error(), "22P05")) // jsonb has no NUL
 		if c.Good && err != nil || !c.Good && !refused {
 			t.Errorf("%s: %v, want it taken: %v", name, err, c.Good)
@@ -55,7 +73,14 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 		if c.Good {
 			good++
 		}
-		draft := bridge.Draft{User: bridge.UserID(c.User), Title: c.Title, Message: c.Message, Kind: bridge.Kind(c.Kind), Data: json.RawMessage(c.Data)}
+		draft := bridge.Draft{User: bridge.UserID(c.User), Title: c.Title, Message: c.Message, Kind: bridge.Kind(c.Kind), Data: json.RawMessage(c.Data),
+			URL: c.URL, Replaces: c.Replaces}
+		if c.ExpiresIn != nil {
+			draft.ExpiresIn = time.Duration(*c.ExpiresIn) * time.Second
+		}
+		if c.ExpiresIn != nil && *c.ExpiresIn == 0 {
+			continue // in a Draft, 0 is none
+		}
 		if _, err := draft.Check("body"); (err == nil) != c.Good {
 			t.Errorf("%s: the domain says %v, want it taken: %v", name, err, c.Good)
 		}
@@ -63,6 +88,7 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 	for name, call := range map[string]string{
 		"no user": "falcon_notify(NULL, 't', 'm')", "a missing title": "falcon_notify('u', NULL, 'm')",
 		"a missing message": "falcon_notify('u', 't', NULL)", "no kind": "falcon_notify('u', 't', 'm', NULL)",
+		"an empty url": "falcon_notify('u', 't', 'm', url => '')", "an empty key": "falcon_notify('u', 't', 'm', replaces => '')",
 	} {
 		if _, err := d.write.ExecContext(testContext(t), "SELECT "+call); err == nil || !strings.Contains(err.Error(), "22023") {
 			t.Errorf("%s: %v, want SQLSTATE 22023", name, err)

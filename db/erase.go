@@ -96,7 +96,7 @@ func (d *DB) eraseReports(ctx context.Context, tx bun.Tx, u bridge.UserID, last 
 }
 
 // eraseStep deletes at most limit rows: reports, then the idempotency keys that u
-// called with before, then notifications. Where none is left it ends the erasure.
+// called with before, then tombstones and notifications. Where none is left it ends the erasure.
 func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error {
 	n, err := d.eraseReports(ctx, tx, t.UserID, t.UpTo, limit)
 	if err != nil || n == limit {
@@ -110,6 +110,13 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	}
 	in := inbox{UserID: t.UserID}
 	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	find = tx.NewSelect().Model((*tombstone)(nil)).Column("id").Where("g.user_id = ?", t.UserID).Where("g.seq <= ?", in.ErasedSeq).
+		Order("g.seq").Limit(int64(limit - n))
+	stones, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model((*tombstone)(nil)).
+		Where("id IN (SELECT id FROM x)").Exec(ctx))
+	if n += int(stones); err != nil || n == limit {
 		return err
 	}
 	end, err := t.window(ctx, tx, "TRUE", in.ErasedSeq, limit-n)

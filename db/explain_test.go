@@ -23,7 +23,7 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 			sorts bool
 		}{
 			"after":    {d.undelivered("u5", 10).Order("n.seq").Limit(32), false},
-			"head":     {withLatest(d.read.NewSelect().Model(&inbox{UserID: "u5"})).WherePK(), false},
+			"head":     {d.withLatest(d.read.NewSelect().Model(&inbox{UserID: "u5"})).WherePK(), false},
 			"skip":     {d.undelivered("u5", 10).Column("seq").Order("n.seq DESC").Limit(1).Offset(1000), false},
 			"starts":   {d.startQuery(&[]startRow{}, []bridge.UserID{"u5", "u6", "u7"}, 10, 1000), false},
 			"since":    {d.feed(&rows, from, end, 10), false},

@@ -109,7 +109,9 @@ type fedNotification struct {
 
 // deliverable leaves out what its user does not see. The inbox is asked for as a
 // scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
-const deliverable = "NOT n.muted AND (SELECT i.review_enabled AND n.seq > i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
+func (d *DB) deliverable() string {
+	return "NOT n.muted AND " + d.live("n") + " AND (SELECT i.review_enabled AND n.seq > i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
+}
 
 // foreignRow selects rows that came with a dump of another cluster.
 const foreignRow = "EXISTS (SELECT FROM falcon_epochs AS e WHERE n.id <= e.last_id AND n.xid >= e.next_xid)"
@@ -119,11 +121,11 @@ const foreignRow = "EXISTS (SELECT FROM falcon_epochs AS e WHERE n.id <= e.last_
 func (d *DB) feed(rows *[]fedNotification, from, end position, limit int) *bun.SelectQuery {
 	q := d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").Limit(int64(limit))
 	if d.dialect == Postgres {
-		return q.ColumnExpr("n.xid").ColumnExpr(deliverable+" AND NOT "+foreignRow+" AS deliver").
+		return q.ColumnExpr("n.xid").ColumnExpr(d.deliverable()+" AND NOT "+foreignRow+" AS deliver").
 			Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).
 			Where("n.xid < ?::xid8", xid8(end.xid)).Order("n.xid", "n.id")
 	}
-	return q.ColumnExpr(deliverable+" AS deliver").Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
+	return q.ColumnExpr(d.deliverable()+" AS deliver").Where("n.id > ?", from.id).Where("n.id <= ?", end.id).Order("n.id")
 }
 
 // Since implements delivery.Feed.
@@ -164,7 +166,7 @@ func xid8(x uint64) string { return strconv.FormatUint(x, 10) }
 // is listed; i is the inbox. It takes the row from the index (user_id, seq). SQLite
 // has no LATERAL; given a subquery instead, Postgres would join the whole tables.
 func (d *DB) latests(last *bun.SelectQuery) *bun.SelectQuery {
-	last.Model((*notification)(nil)).Where("n.user_id = i.user_id").Order("n.seq DESC").Limit(1)
+	last.Model((*notification)(nil)).Where("n.user_id = i.user_id").Where(d.live("n")).Order("n.seq DESC").Limit(1)
 	q := d.read.NewSelect()
 	if d.dialect == Postgres {
 		q.ColumnExpr("n.*").TableExpr("falcon_inboxes AS i").Join("CROSS JOIN LATERAL (?) AS n", last)

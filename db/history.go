@@ -36,7 +36,7 @@ type pageItem struct {
 // falcon_notifications_unread where only unread ones are asked for. A muted user
 // has counts and no rows.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
-	page := d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User)).Limit(int64(q.Limit + 1))
+	page := d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User)).Where(d.live("n")).Limit(int64(q.Limit + 1))
 	if q.Unread {
 		page.Where("n.read_at = 0")
 	}
@@ -51,7 +51,7 @@ func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 	} else {
 		page.Order("n.seq DESC")
 	}
-	return d.read.NewSelect().With("page", page).Model(rows).Where("i.user_id = ?", q.User).
+	return d.withExpired(d.read.NewSelect()).With("page", page).Model(rows).Where("i.user_id = ?", q.User).
 		RelationWithOpts("Item", on("i.review_enabled"))
 }
 
@@ -94,7 +94,7 @@ func (d *DB) Count(ctx context.Context, u bridge.UserID) (bridge.Count, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	in := inbox{UserID: u}
-	err := d.read.NewSelect().Model(&in).WherePK().Scan(ctx)
+	err := d.withExpired(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return bridge.Count{}, d.fail("count notifications", err)
 	}
@@ -106,7 +106,7 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	n := notification{ID: id}
-	err := d.read.NewSelect().Model(&n).WherePK().
+	err := d.read.NewSelect().Model(&n).WherePK().Where(d.live("n")).
 		Where("n.seq > (SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)").Scan(ctx)
 	if err != nil {
 		return bridge.Notification{}, d.fail("find a notification", err)
@@ -130,11 +130,13 @@ func (i *inbox) markRead(ctx context.Context, tx bun.Tx, where string, args ...a
 func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64, err error) {
 	err = d.withInbox(ctx, "read a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		n := notification{ID: id}
-		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Scan(ctx)
+		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live("n")).Scan(ctx)
 		if err == nil && n.ReadAt == 0 {
 			err = in.markRead(ctx, tx, "id = ?", id)
 		}
-		unread = in.count().Unread
+		if err == nil {
+			unread, err = d.unread(ctx, tx, in)
+		}
 		return err
 	})
 	return unread, err
@@ -146,12 +148,13 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 	var last bridge.Seq
 	done = true
 	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
-		last, unread = min(cmp.Or(upTo, in.LastSeq), in.LastSeq), in.count().Unread
-		if done = in.Unread <= int64(d.stepRows); !done {
-			return nil
+		last = min(cmp.Or(upTo, in.LastSeq), in.LastSeq)
+		if done = in.Unread <= int64(d.stepRows); done {
+			if err := in.markRead(ctx, tx, "seq > ? AND seq <= ?", in.ErasedSeq, last); err != nil {
+				return err
+			}
 		}
-		err := in.markRead(ctx, tx, "seq > ? AND seq <= ?", in.ErasedSeq, last)
-		unread = in.count().Unread
+		unread, err = d.unread(ctx, tx, in)
 		return err
 	})
 	if errors.Is(err, bridge.ErrNotFound) {
@@ -175,14 +178,12 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 // again.
 func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 	return d.withInbox(ctx, "delete a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
-		n := notification{ID: id}
-		err := tx.NewDelete().Model(&n).WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Returning("read_at").Scan(ctx)
-		switch {
-		case err != nil:
-			return err
-		case n.ReadAt == 0:
-			return in.counted(ctx, tx, -1, -1)
+		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
+			return q.Where("id = ?", id).Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live(""))
+		})
+		if err == nil && len(gone) == 0 {
+			err = sql.ErrNoRows
 		}
-		return in.counted(ctx, tx, -1, 0)
+		return err
 	})
 }

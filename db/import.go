@@ -35,6 +35,7 @@ type PastNotification struct {
 	bridge.Draft
 	CreatedAt time.Time
 	ReadAt    time.Time // zero: unread
+	ExpiresAt time.Time // zero: never
 }
 
 // An import stores what another application kept before. Each call is one
@@ -153,7 +154,10 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 	rows := make([]notification, len(ns))
 	for i := range ns {
 		rows[i] = rowOf(&ns[i].Draft, of.next(ns[i].User))
-		rows[i].CreatedAt, rows[i].Muted = millis(ns[i].CreatedAt), true
+		rows[i].CreatedAt, rows[i].Muted, rows[i].By = millis(ns[i].CreatedAt), true, bridge.ByImport
+		if !ns[i].ExpiresAt.IsZero() {
+			rows[i].ExpiresAt = millis(ns[i].ExpiresAt)
+		}
 		if !ns[i].ReadAt.IsZero() {
 			rows[i].ReadAt = millis(ns[i].ReadAt)
 		}
@@ -169,6 +173,9 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 		insert.Value("xid", "?", xid)
 	}
 	if _, err := insert.Exec(ctx); err != nil {
+		return err
+	}
+	if err := d.supersede(ctx, tx, rows); err != nil {
 		return err
 	}
 	return d.touch(ctx, tx, users)

@@ -76,13 +76,32 @@ func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, need []bridge.Us
 	return lock().Scan(ctx, &there) // with those that another transaction made meanwhile
 }
 
-// count is what the user sees: nothing but the last seq while muted.
+// count is what the user sees: nothing but the last seq while muted. It needs what
+// withExpired reads.
 func (i *inbox) count() bridge.Count {
 	c := bridge.Count{Last: i.LastSeq}
 	if i.ReviewEnabled {
-		c.Total, c.Unread = i.Total, i.Unread
+		c.Total, c.Unread = i.Total-i.ExpiredTotal, i.Unread-i.ExpiredUnread
 	}
 	return c
+}
+
+// withExpired selects the columns of an inbox i and how many of its rows have expired
+// and are counted still, as the sweep has not removed them: a range of
+// falcon_notifications_expired that is nearly always empty. It is of the statement's
+// snapshot, so a statement that waits for a lock must not use it.
+func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
+	const of = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND x.expires_at <= "
+	return q.ColumnExpr("?TableColumns").
+		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq) AS expired_total").
+		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
+}
+
+// unread is how many unread ones the user of in sees, whose lock tx holds.
+func (d *DB) unread(ctx context.Context, tx bun.Tx, in *inbox) (int64, error) {
+	now := inbox{UserID: in.UserID}
+	err := d.withExpired(tx.NewSelect().Model(&now)).WherePK().Scan(ctx)
+	return now.count().Unread, err
 }
 
 // counted corrects the counts of in, whose lock tx holds.

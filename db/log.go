@@ -15,7 +15,7 @@ import (
 // unique index (user_id, seq). The mute is looked up in the statement's own
 // snapshot: after the commit of a mute nothing is returned.
 func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
-	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").
+	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").Where(d.live("n")).
 		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u).Where("n.seq > (?)", erased(u))
 }
 
@@ -37,9 +37,9 @@ func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit
 // withLatest joins an inbox with its retained message: the user's latest row, also
 // where it was appended muted, as unmuted everything is listed again. A muted user
 // has none.
-func withLatest(q *bun.SelectQuery) *bun.SelectQuery {
+func (d *DB) withLatest(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+
-		"(SELECT max(l.seq) FROM falcon_notifications AS l WHERE l.user_id = i.user_id)"))
+		"(SELECT max(l.seq) FROM falcon_notifications AS l WHERE l.user_id = i.user_id AND "+d.live("l")+")"))
 }
 
 // head is what a device of in's user begins with.
@@ -57,7 +57,7 @@ func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	in := inbox{UserID: u}
-	err := withLatest(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
+	err := d.withLatest(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return bridge.Head{}, d.fail("read the head", err)
 	}
@@ -88,8 +88,8 @@ type startRow struct {
 // of the unique index (user_id, seq) each.
 func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Seq, limit int) *bun.SelectQuery {
 	skip := d.read.NewSelect().TableExpr("falcon_notifications AS l").Column("l.seq").Where("l.user_id = i.user_id").
-		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
-	return withLatest(d.read.NewSelect().Model(rows)).ColumnExpr("?TableColumns").ColumnExpr("(?) AS skip", skip).
+		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where(d.live("l")).Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
+	return d.withLatest(d.read.NewSelect().Model(rows)).ColumnExpr("?TableColumns").ColumnExpr("(?) AS skip", skip).
 		Where("i.user_id IN (?)", bun.List(users))
 }
 

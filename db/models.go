@@ -70,6 +70,9 @@ type inbox struct {
 	ReviewEnabled bool
 	ErasedSeq     bridge.Seq // rows up to it are being erased, see task.go; 0: none
 
+	ExpiredTotal  int64 `bun:",scanonly"` // see withExpired
+	ExpiredUnread int64 `bun:",scanonly"`
+
 	// Latest is the retained message, see withLatest.
 	Latest *notification `bun:"rel:has-one,join:user_id=user_id"`
 }

@@ -101,9 +101,10 @@ type DB struct {
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
 	log   *bun.DB // of the committer; SQLite: the same as write
 
-	generations generations  // SQLite's, see session.go
-	retained    atomic.Int64 // where the walk of Retain stands, an id
-	stepRows    int          // most rows a transaction of a task changes, see task.go
+	generations generations              // SQLite's, see session.go
+	retained    atomic.Int64             // where the walk of Retain stands, an id
+	expiry      atomic.Pointer[expiring] // where that of ExpireNotifications stands; nil: at the start
+	stepRows    int                      // most rows a transaction of a task changes, see task.go
 	committer   *committer
 	epoch       epoch
 	purged      atomic.Int64 // Unix ms of the last purge, see errors.go

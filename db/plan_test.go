@@ -196,7 +196,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 }
 
 // appendMany appends one notification each to two users, as a batch of two commands.
-const appendMany = `SELECT * FROM falcon_append('{0,1}', '{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', ` +
+const appendMany = `SELECT * FROM falcon_append('{0,1}', '{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', '{s,s}', NULL, NULL, NULL, ` +
 	`'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 'n1', NULL)`
 
 // The functions of Postgres keep their plans: one made on empty tables must serve
@@ -218,7 +218,7 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 			"open":             "SELECT * FROM falcon_open('u5', 'c0', 'n1', false, 1000, 32, 12000)",
 			"open a new one":   "SELECT * FROM falcon_open('u5', 'fresh', 'n1', false, 1000, 32, 12000)",
 			"open, not stored": "SELECT * FROM falcon_open('u5', 'none', 'n1', true, 0, 32, 12000)",
-			"subscribe":        "SELECT * FROM falcon_subscribe('u5', 'c0', (SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'), 1, false, 0, NULL)",
+			"subscribe":        "SELECT * FROM falcon_follow('u5', 'c0', (SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'), 1, false, 0, NULL)",
 			"advance":          "SELECT falcon_advance('{u5,u6}', '{c0,c0}', '{5,6}', '{3,3}', '{3,3}', '{0,0}', '{t,f}', '{60000,0}')",
 			"register":         "SELECT falcon_register('n2', '{u5,u6}', '{c0,c0}', '{9000000,9000001}', '{5,5}', '{ws,ws}', '{r,r}', '{t,t}', '{1,1}', '{u7}', '{c0}', '{7}', 1)",
 		}

@@ -146,53 +146,26 @@ type window struct {
 	Old, Gone int
 }
 
-// retainPostgres is one statement, so it holds locks for no round trip. It never
-// waits: inbox rows that are held are left out. Rows that changed since its
-// snapshot are deleted, counted and returned as they are now, because under READ
-// COMMITTED an UPDATE and a DELETE look again at the newest version; what was
-// appended since is younger than the window.
-const retainPostgres = `
-WITH w AS MATERIALIZED (
-	SELECT n.id, n.user_id, n.created_at < ? AS old FROM falcon_notifications n WHERE n.id > ? ORDER BY n.id LIMIT ?
-), i AS MATERIALIZED (
-	SELECT i.user_id FROM falcon_inboxes i WHERE i.user_id IN (SELECT w.user_id FROM w WHERE w.old)
-	AND i.erased_seq = 0 -- an erasure counts its rows by itself
-	ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED
-), gone AS (
-	DELETE FROM falcon_notifications n USING w, i WHERE w.old AND n.id = w.id AND i.user_id = w.user_id RETURNING n.user_id, n.read_at
-), counted AS (
-	UPDATE falcon_inboxes f SET total = f.total - g.total, unread = f.unread - g.unread
-	FROM (SELECT user_id, count(*) AS total, count(*) FILTER (WHERE read_at = 0) AS unread FROM gone GROUP BY user_id) g
-	WHERE f.user_id = g.user_id
-)
-SELECT coalesce(max(w.id), 0) AS last, count(*) FILTER (WHERE w.old) AS old, (SELECT count(*) FROM gone) AS gone FROM w`
-
 func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w window, err error) {
-	if d.dialect == Postgres {
-		err = d.write.NewRaw(retainPostgres, before, after, limit).Scan(ctx, &w)
+	var rows []struct {
+		ID     int64
+		UserID bridge.UserID
+		Old    bool
+	}
+	if err := d.read.NewSelect().Model((*notification)(nil)).Column("id", "user_id").ColumnExpr("created_at < ? AS old", before).
+		Where("id > ?", after).Order("id").Limit(int64(limit)).Scan(ctx, &rows); err != nil || len(rows) == 0 {
 		return w, err
 	}
-	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		rows := tx.NewSelect().Model((*notification)(nil)).Column("id").ColumnExpr("created_at < ? AS old", before).
-			Where("id > ?", after).Order("id").Limit(int64(limit))
-		err := tx.NewSelect().TableExpr("(?) AS w", rows).ColumnExpr("coalesce(max(w.id), 0) AS last").
-			ColumnExpr("count(*) FILTER (WHERE w.old) AS old").Scan(ctx, &w)
-		if err != nil || w.Old == 0 {
-			return err
+	w.Last = rows[len(rows)-1].ID
+	var ids []int64
+	var users []bridge.UserID
+	for _, r := range rows {
+		if r.Old {
+			ids, users = append(ids, r.ID), append(users, r.UserID)
 		}
-		of := func(q bun.QueryBuilder) bun.QueryBuilder {
-			return q.Where("id > ?", after).Where("id <= ?", w.Last).Where("created_at < ?", before).
-				Where("user_id NOT IN (SELECT t.user_id FROM falcon_tasks AS t WHERE t.kind = ?)", eraseTask) // it counts its rows by itself
-		}
-		gone := tx.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("count(*) AS total").
-			ColumnExpr("count(*) FILTER (WHERE read_at = 0) AS unread").ApplyQueryBuilder(of).Group("user_id")
-		if _, err := tx.NewUpdate().Model((*inbox)(nil)).TableExpr("(?) AS g", gone).Set("total = i.total - g.total").
-			Set("unread = i.unread - g.unread").Where("g.user_id = i.user_id").Exec(ctx); err != nil {
-			return err
-		}
-		n, err := affected(tx.NewDelete().Model((*notification)(nil)).ApplyQueryBuilder(of).Exec(ctx))
-		w.Gone = int(n)
-		return err
-	})
+	}
+	if w.Old = len(ids); w.Old > 0 {
+		w.Gone, err = d.removeFree(ctx, retainedOut, ids, users)
+	}
 	return w, err
 }

@@ -36,6 +36,27 @@ func (d *DB) clock() bun.Safe {
 	return "(SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER))"
 }
 
+// live selects rows of falcon_notifications, called alias ("": by its own name), that have not
+// expired. Reads treat a row as gone from its expires_at on, whether or not the sweep has
+// removed it. The clock is the database's, at the start of the statement, so that all
+// parts of one statement agree. Rows that never expire, which is nearly all, cost a
+// comparison.
+func (d *DB) live(alias string) string {
+	if alias != "" {
+		alias += "."
+	}
+	return "(" + alias + "expires_at = 0 OR " + alias + "expires_at > " + d.instant() + ")"
+}
+
+// instant is when a statement began, by the database's clock in Unix ms. On Postgres it
+// is stable, so that an index condition may use it.
+func (d *DB) instant() string {
+	if d.dialect == Postgres {
+		return "(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
+	}
+	return "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
+}
+
 // lockRows has q lock what it finds: lock is NO KEY UPDATE or UPDATE, with SKIP
 // LOCKED where nothing may wait. On SQLite the transaction holds the only write
 // lock already.

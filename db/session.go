@@ -56,7 +56,7 @@ func (s *openedSession) domain() bridge.Session {
 	return out
 }
 
-// subscribedRow is what falcon_subscribe returns: the user's last seq, and the
+// subscribedRow is what falcon_follow returns: the user's last seq, and the
 // retained message or a row of zeros.
 type subscribedRow struct {
 	notification `bun:",extend"`
@@ -65,7 +65,7 @@ type subscribedRow struct {
 }
 
 // Subscribe stores s for the device and returns its user's head, see
-// delivery.Sessions. On Postgres it is one call of falcon_subscribe, because a
+// delivery.Sessions. On Postgres it is one call of falcon_follow, because a
 // SUBSCRIBE is one round trip.
 func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	ctx, cancel := bound(ctx)
@@ -75,7 +75,7 @@ func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s brid
 		return head, stale, d.fail("subscribe", err)
 	}
 	var row subscribedRow
-	err := d.write.NewRaw("SELECT * FROM falcon_subscribe(?, ?, ?, ?, ?, ?, ?)",
+	err := d.write.NewRaw("SELECT * FROM falcon_follow(?, ?, ?, ?, ?, ?, ?)",
 		dev.User, dev.ClientID, gen, s.QoS, s.RetainAsPublished, s.ID, since).Scan(ctx, &row)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -237,7 +237,7 @@ func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, 
 	return err
 }
 
-// subscribeSession is falcon_subscribe for SQLite.
+// subscribeSession is falcon_follow for SQLite.
 func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64, sub bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		s := session{UserID: dev.User, ClientID: dev.ClientID}
@@ -249,7 +249,7 @@ func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64,
 			return err
 		}
 		in := inbox{UserID: dev.User}
-		if err := withLatest(tx.NewSelect().Model(&in)).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err := d.withLatest(tx.NewSelect().Model(&in)).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 		head = in.head()
@@ -260,7 +260,7 @@ func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64,
 	return head, stale, err
 }
 
-// subscribe changes s as falcon_subscribe does: a first subscription and a leap
+// subscribe changes s as falcon_follow does: a first subscription and a leap
 // forward start at since or the end, a step back takes back what lies between.
 func (s *session) subscribe(sub bridge.Subscription, last bridge.Seq, since *bridge.Seq) {
 	start := last

@@ -126,7 +126,9 @@ func (d *DB) readStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *pro
 	if err != nil {
 		return err
 	}
-	p.unread = in.count().Unread
+	if p.unread, err = d.unread(ctx, tx, &in); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
 	if t.AtSeq = end; end >= bridge.Seq(t.UpTo) {
 		p.done = true
 		_, err = tx.NewDelete().Model(t).WherePK().Exec(ctx)

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -37,8 +39,8 @@ func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find fun
 	}
 	counts := tx.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("count(*) AS total").
 		ColumnExpr("count(*) FILTER (WHERE read_at = 0) AS unread").ApplyQueryBuilder(find).Group("user_id")
-	if _, err := tx.NewUpdate().Model((*inbox)(nil)).TableExpr("(?) AS c", counts).Set("total = i.total - c.total").
-		Set("unread = i.unread - c.unread").Where("c.user_id = i.user_id").Exec(ctx); err != nil {
+	if _, err := tx.NewUpdate().Model((*inbox)(nil)).TableExpr("(?) AS gone", counts).Set("total = i.total - gone.total").
+		Set("unread = i.unread - gone.unread").Where("gone.user_id = i.user_id").Exec(ctx); err != nil {
 		return nil, err
 	}
 	var gone []goneRow
@@ -51,3 +53,141 @@ func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find fun
 // recordGone is where the change of the inboxes of notifications that are gone is
 // recorded, in the transaction that removed them: a rev a user.
 func (d *DB) recordGone(context.Context, bun.Tx, []goneRow) error { return nil }
+
+// stand is what a key stands for from now on: a row of a common table expression.
+type stand struct {
+	bun.BaseModel `bun:"table:stands,alias:k"`
+
+	UserID   bridge.UserID
+	Replaces string
+	Seq      bridge.Seq
+}
+
+// supersede removes what rows supersede, which are appended and of users whose inboxes
+// tx holds: earlier ones of the same key, also among rows. falcon_append does the same.
+func (d *DB) supersede(ctx context.Context, tx bun.Tx, rows []notification) error {
+	last := make(map[stand]bridge.Seq)
+	for i := range rows {
+		if n := &rows[i]; n.Replaces != "" {
+			last[stand{UserID: n.UserID, Replaces: n.Replaces}] = n.Seq // seqs ascend
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	keys := make([]stand, 0, len(last))
+	for k, seq := range last {
+		k.Seq = seq
+		keys = append(keys, k)
+	}
+	var ids []int64
+	if err := tx.NewSelect().With("stands", tx.NewValues(&keys)).TableExpr("stands AS k").
+		Join("JOIN falcon_notifications AS n ON n.user_id = k.user_id AND n.replaces = k.replaces AND n.replaces <> '' AND n.seq < k.seq").
+		Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").
+		Column("n.id").Where("n.seq > i.erased_seq").Where(d.live("n")).Scan(ctx, &ids); err != nil || len(ids) == 0 {
+		return err
+	}
+	_, err := d.removeNotifications(ctx, tx, superseded, func(q bun.QueryBuilder) bun.QueryBuilder {
+		return q.Where("id IN (?)", bun.List(ids))
+	})
+	return err
+}
+
+// Withdraw implements bridge.History. There is at most one row of a key.
+func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64, err error) {
+	err = d.withInbox(ctx, "withdraw a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
+			return q.Where("user_id = ?", u).Where("replaces = ?", key).Where("replaces <> ''").Where("seq > ?", in.ErasedSeq).Where(d.live(""))
+		})
+		n = int64(len(gone))
+		return err
+	})
+	if errors.Is(err, bridge.ErrNotFound) {
+		return 0, nil // no inbox, so nothing to withdraw
+	}
+	return n, err
+}
+
+// ExpireNotifications removes at most limit notifications past their expiry, oldest
+// first, a range of falcon_notifications_expiry. It waits for no inbox that another
+// transaction holds: the next call goes on behind what it left out, and once the end is
+// reached, from the start again.
+func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	for range retainWindows {
+		from := d.expiry.Load()
+		seen, removed, err := d.expireWindow(ctx, from, limit)
+		if n += removed; err != nil {
+			return n, d.fail("remove expired notifications", err)
+		}
+		if seen < limit {
+			d.expiry.Store(nil)
+		}
+		if n > 0 || seen < limit && from == nil {
+			break
+		}
+	}
+	return n, nil
+}
+
+// expiring is a row that expireWindow saw.
+type expiring struct {
+	ID        int64
+	UserID    bridge.UserID
+	ExpiresAt int64
+}
+
+// expireWindow looks at limit expired notifications behind from and removes those whose
+// inboxes nobody holds.
+func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen, removed int, err error) {
+	var rows []expiring
+	find := d.read.NewSelect().Model((*notification)(nil)).Column("id", "user_id", "expires_at").Where("n.expires_at > 0").
+		Where("n.expires_at <= "+d.instant()).Order("n.expires_at", "n.id").Limit(int64(limit))
+	if from != nil {
+		find.Where("(n.expires_at, n.id) > (?, ?)", from.ExpiresAt, from.ID)
+	}
+	if err := find.Scan(ctx, &rows); err != nil || len(rows) == 0 {
+		return 0, 0, err
+	}
+	ids := make([]int64, len(rows))
+	users := make([]bridge.UserID, len(rows))
+	for i, r := range rows {
+		ids[i], users[i] = r.ID, r.UserID
+	}
+	if removed, err = d.removeFree(ctx, expired, ids, users); err == nil {
+		d.expiry.Store(&rows[len(rows)-1])
+	}
+	return len(rows), removed, err
+}
+
+// removeFree removes those of the notifications called ids, which belong to users, whose
+// inboxes no other transaction holds, and counts them. What is being erased is left to
+// the erasure.
+func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.UserID) (n int, err error) {
+	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var free []bridge.UserID
+		if err := d.lockRows(tx.NewSelect().Model((*inbox)(nil)).Column("user_id").Where("i.user_id IN (?)", bun.List(users)).
+			Where("i.erased_seq = 0").Order("i.user_id"), "NO KEY UPDATE SKIP LOCKED").Scan(ctx, &free); err != nil || len(free) == 0 {
+			return err
+		}
+		gone, err := d.removeNotifications(ctx, tx, w, func(q bun.QueryBuilder) bun.QueryBuilder {
+			return q.Where("id IN (?)", bun.List(ids)).Where("user_id IN (?)", bun.List(free))
+		})
+		n = len(gone)
+		return err
+	})
+	return n, err
+}
+
+// tombstoneLife is how long a tombstone stays.
+const tombstoneLife = 30 * 24 * time.Hour
+
+// ExpireTombstones removes tombstones past tombstoneLife (falcon_tombstones_age).
+func (d *DB) ExpireTombstones(ctx context.Context, limit int) (int, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	n, err := d.remove(ctx, "id", d.write.NewSelect().Model((*tombstone)(nil)).
+		Where("at <= ? - ?", d.clock(), tombstoneLife.Milliseconds()).Order("at"), limit)
+	return n, d.fail("remove tombstones", err)
+}

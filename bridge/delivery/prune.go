@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	pruneEvery = 30 * time.Second
-	pruneRows  = 500                   // rows a statement removes
-	prunePause = 50 * time.Millisecond // between statements: delivery goes first
+	pruneEvery  = 30 * time.Second
+	expireEvery = time.Second           // what has expired is gone for every read at once
+	pruneRows   = 500                   // rows a statement removes
+	prunePause  = 50 * time.Millisecond // between statements: delivery goes first
 )
 
 // pruneRegularly removes expired rows and finishes long changes that were begun, in small
@@ -25,6 +26,7 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		h.repeat(ctx, "remove revocations of expired tokens", func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
+		h.repeat(ctx, "remove old tombstones", h.o.Pruner.ExpireTombstones)
 		if h.o.AuditAge > 0 {
 			h.repeat(ctx, "remove old entries of the audit log", func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.ExpireAudit(ctx, h.o.AuditAge, limit)
@@ -37,6 +39,14 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 			})
 		}
 	})
+}
+
+// expireRegularly removes notifications that have expired.
+func (h *Hub) expireRegularly(ctx context.Context) {
+	if h.o.Pruner == nil {
+		return
+	}
+	every(ctx, expireEvery, func() { h.repeat(ctx, "remove expired notifications", h.o.Pruner.ExpireNotifications) })
 }
 
 // repeat calls step until nothing is left, or it fails.

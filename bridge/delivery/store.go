@@ -121,6 +121,13 @@ type Pruner interface {
 	// revocation was stored, and with life 0 never.
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
+	// ExpireNotifications removes notifications past their expiry. Reads have passed over
+	// them since.
+	ExpireNotifications(ctx context.Context, limit int) (int, error)
+
+	// ExpireTombstones removes what is left of notifications that are gone for 30 days.
+	ExpireTombstones(ctx context.Context, limit int) (int, error)
+
 	// ExpireAudit removes entries of the audit log older than age.
 	ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error)
 

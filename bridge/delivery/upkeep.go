@@ -14,7 +14,7 @@ import (
 // the remaining cursors and has the node leave the cluster, each within Options.Query.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.watch, h.pruneRegularly,
+	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.watch, h.pruneRegularly, h.expireRegularly,
 		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
 		wg.Go(func() { f(ctx) })
 	}

@@ -4,10 +4,13 @@ package drafttest
 
 import "strings"
 
-// Case is one notification as a caller gives it. Data is JSON, "" for none.
+// Case is one notification as a caller gives it. Data is JSON; "" is none.
 type Case struct {
 	User, Title, Message, Kind, Data string
-	Good                             bool
+	URL, Replaces                    string
+	ExpiresIn                        *int64 // seconds; nil: none
+
+	Good bool
 }
 
 // Cases are all, by what is odd about them.
@@ -34,8 +37,60 @@ func Cases() map[string]Case {
 		"a blank around":     {Title: "\u00a0t\u3000", Good: true},
 		"a zero width space": {Title: "\u200b", Good: true}, // no blank, by Unicode
 
-		"the kind of a report": {Kind: "report.status", Good: true},
-		"a kind with a blank":  {Kind: "a b"},
+		"the kind of a report":      {Kind: "report.status", Good: true},
+		"a kind of one's own":       {Kind: "x", Good: true},
+		"every character of a kind": {Kind: "0az.9_-", Good: true},
+		"a kind of 64":              {Kind: strings.Repeat("k", 64), Good: true},
+		"a kind of 65":              {Kind: strings.Repeat("k", 65)},
+		"a kind in capitals":        {Kind: "Marketing"},
+		"a dot before a kind":       {Kind: ".hidden"},
+		"a kind with a blank":       {Kind: "a b"},
+		"a line after a kind":       {Kind: "marketing\n"},
+		"an accent in a kind":       {Kind: "promoción"},
+
+		"a link":                  {URL: "https://example.com/a?b=c#d", Good: true},
+		"a link without TLS":      {URL: "http://example.com", Good: true},
+		"a port":                  {URL: "https://example.com:8443/", Good: true},
+		"letters of Spanish":      {URL: "https://españa.example/año", Good: true},
+		"a path of its own":       {URL: "/reports/2", Good: true},
+		"the root":                {URL: "/", Good: true},
+		"an at sign in the path":  {URL: "https://example.com/@ana?to=a@b", Good: true},
+		"2048 characters":         {URL: "/" + strings.Repeat("é", 2047), Good: true},
+		"2049 characters":         {URL: "/" + strings.Repeat("é", 2048)},
+		"a script":                {URL: "javascript:alert(1)"},
+		"data as a link":          {URL: "data:text/html,x"},
+		"a file":                  {URL: "file:///etc/passwd"},
+		"a scheme in capitals":    {URL: "JavaScript:alert(1)"},
+		"a blank before a script": {URL: " javascript:alert(1)"},
+		"a link that is relative": {URL: "reports/2"},
+		"a query alone":           {URL: "?a"},
+		"another host":            {URL: "//evil.example"},
+		"another host, reversed":  {URL: `\\evil.example`},
+		"another host, half":      {URL: `/\evil.example`},
+		"a tab before a slash":    {URL: "/\t/evil.example"},
+		"a line in a link":        {URL: "https://example.com/\r\nX: y"},
+		"a delete character":      {URL: "/a\x7f"},
+		"a control of C1":         {URL: "/a\u0085"},
+		"a backslash in a link":   {URL: `https://example.com\@evil.example`},
+		"a user name":             {URL: "https://bank.example@evil.example/"},
+		"a user name and a word":  {URL: "http://a:b@evil.example"},
+		"no host":                 {URL: "https://"},
+		"a path for a host":       {URL: "https:///evil.example"},
+		"a host with a blank":     {URL: "https://exa mple.com/"},
+
+		"a key":                  {Replaces: "order 7: état", Good: true},
+		"a key of 128":           {Replaces: strings.Repeat("é", 128), Good: true},
+		"a key of 129":           {Replaces: strings.Repeat("é", 129)},
+		"a report's key":         {Replaces: "report-2"},
+		"any report's key":       {Replaces: "report-"},
+		"nearly a report's key":  {Replaces: "reports", Good: true},
+		"a report's in capitals": {Replaces: "Report-2", Good: true},
+
+		"a second":          {ExpiresIn: new(int64(1)), Good: true},
+		"a year":            {ExpiresIn: new(int64(31_536_000)), Good: true},
+		"no time":           {ExpiresIn: new(int64(0))},
+		"time that is gone": {ExpiresIn: new(int64(-1))},
+		"beyond a year":     {ExpiresIn: new(int64(31_536_001))},
 
 		"an object":             {Data: `{"a": [{"b": []}], "c": {}}`, Good: true},
 		"an array as data":      {Data: `[1]`},

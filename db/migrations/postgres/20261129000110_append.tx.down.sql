@@ -1,0 +1,333 @@
+-- The functions as they were.
+DROP FUNCTION falcon_append(int[], text[], text[], text[], text[], bigint[], smallint[], text[], text[], text[], text[], bigint[],
+    int[], bigint[], smallint[], text[], text[], int[], text[], text[], text[], bigint, text, int);
+DROP FUNCTION falcon_removed;
+
+CREATE OR REPLACE FUNCTION falcon_append(
+    p_cmd int[], p_user text[], p_kind text[], p_title text[], p_message text[],
+    p_report bigint[], p_status smallint[], p_data text[],
+    c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
+    k_cmd int[], k_caller text[], k_key text[], k_body text[],
+    p_now bigint, p_node text, p_wait int)
+-- Outcomes: appended (id, seq, muted), report (of a change: id is its created_at,
+-- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text)
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+    r       record;
+    rep     falcon_reports%ROWTYPE;
+    k       falcon_keys%ROWTYPE;
+    left_out int[] := '{}';
+    users   text[];
+    got     text[];
+    missing text[];
+    a_cmd   int[];
+    a_ord   int[];
+    a_id    bigint[];
+    a_seq   bigint[];
+    a_muted boolean[];
+    box     falcon_inboxes%ROWTYPE;
+    own     xid8;
+    edge    xid8;
+    owner   text;
+    hints   text := '';
+BEGIN
+    IF p_wait > 0 THEN
+        PERFORM set_config('lock_timeout', p_wait::text, true);
+    END IF;
+
+    -- One notification, to a user who has an inbox, is what comes nearly always
+    -- while the load is low: three statements without an array.
+    IF cardinality(p_cmd) = 1 AND cardinality(c_cmd) = 0 AND cardinality(k_cmd) = 0 THEN
+        IF p_wait IS NOT NULL THEN
+            SELECT i.* INTO box FROM falcon_inboxes i WHERE i.user_id = p_user[1] FOR NO KEY UPDATE;
+        ELSE
+            SELECT i.* INTO box FROM falcon_inboxes i WHERE i.user_id = p_user[1] FOR NO KEY UPDATE SKIP LOCKED;
+        END IF;
+        IF FOUND THEN
+            box.last_xid := greatest(falcon_own_xid(box.last_xid), pg_current_xact_id());
+            UPDATE falcon_inboxes i SET last_seq = i.last_seq + 1, total = i.total + 1, unread = i.unread + 1,
+                last_xid = box.last_xid WHERE i.user_id = p_user[1];
+            cmd := p_cmd[1];
+            ord := 1;
+            outcome := 'appended';
+            seq := box.last_seq + 1;
+            muted := NOT box.review_enabled;
+            INSERT INTO falcon_notifications AS f (user_id, seq, kind, title, message, created_at, report_id, status_id, data, muted, xid)
+                VALUES (p_user[1], box.last_seq + 1, p_kind[1], p_title[1], p_message[1], p_now, p_report[1], p_status[1],
+                    p_data[1], NOT box.review_enabled, box.last_xid)
+                RETURNING f.id INTO id;
+            IF p_node IS NOT NULL AND box.review_enabled THEN
+                PERFORM pg_notify('falcon_hint', json_build_object('n', p_node, 'u',
+                    json_build_array(json_build_array(p_user[1], box.last_seq + 1)))::text);
+            END IF;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END IF;
+
+    -- Many commands of one draft each, none with a key or a change of a report, are what
+    -- comes nearly always while the load is high: one statement locks, numbers, inserts
+    -- and counts. Commands are numbered from 0 and each has a draft, so the last number
+    -- shows whether there is one each.
+    --
+    -- The seq comes from what the lock read, the newest version of the row; the UPDATE
+    -- finds that version, too, as the row is locked by its own transaction. A user
+    -- without an inbox, or whose inbox another transaction holds, has no row in inbox:
+    -- those commands take the general way below. So do those whose inbox was written by
+    -- a transaction that this statement does not see, or by one of another cluster.
+    IF p_wait IS NULL AND cardinality(p_cmd) > 1 AND p_cmd[cardinality(p_cmd)] = cardinality(p_cmd) - 1
+            AND cardinality(c_cmd) = 0 AND cardinality(k_cmd) = 0 THEN
+        own := pg_current_xact_id();
+        edge := pg_snapshot_xmax(pg_current_snapshot());
+        outcome := 'appended';
+        FOR cmd, ord, id, seq, muted, owner IN
+            WITH inbox AS MATERIALIZED (
+                SELECT i.user_id, i.last_seq, NOT i.review_enabled AS muted, greatest(i.last_xid, own) AS xid
+                FROM falcon_inboxes i WHERE i.user_id = ANY (p_user) AND i.last_xid < edge
+                ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED
+            ), d AS MATERIALIZED (
+                SELECT n.*, inbox.last_seq + row_number() OVER (PARTITION BY n.u ORDER BY n.o) AS seq, inbox.muted, inbox.xid
+                FROM unnest(p_cmd, p_user, p_kind, p_title, p_message, p_report, p_status, p_data)
+                     WITH ORDINALITY AS n(c, u, kind, title, message, report, status, data, o)
+                JOIN inbox ON inbox.user_id = n.u
+            ), ins AS (
+                -- Ids ascend with the seq within a user: they are taken in this order, under the user's lock.
+                INSERT INTO falcon_notifications AS f (user_id, seq, kind, title, message, created_at, report_id, status_id, data, muted, xid)
+                SELECT d.u, d.seq, d.kind, d.title, d.message, p_now, d.report, d.status, d.data, d.muted, d.xid FROM d ORDER BY d.o
+                RETURNING f.id, f.user_id, f.seq
+            ), upd AS (
+                UPDATE falcon_inboxes i SET last_seq = i.last_seq + s.n, total = i.total + s.n, unread = i.unread + s.n, last_xid = s.xid
+                FROM (SELECT d.u, d.xid, count(*) AS n FROM d GROUP BY d.u, d.xid) s WHERE i.user_id = s.u
+            )
+            SELECT d.c, d.o, ins.id, d.seq, d.muted, d.u FROM d JOIN ins ON ins.user_id = d.u AND ins.seq = d.seq
+        LOOP
+            RETURN NEXT;
+            left_out := left_out || cmd;
+            IF NOT muted THEN
+                hints := hints || ',[' || to_json(owner) || ',' || seq || ']';
+            END IF;
+            IF octet_length(hints) > 7000 THEN -- a payload has less than 8000 bytes, an entry at most 300
+                PERFORM falcon_hint(p_node, hints);
+                hints := '';
+            END IF;
+        END LOOP;
+        PERFORM falcon_hint(p_node, hints);
+        hints := '';
+        IF cardinality(left_out) = cardinality(p_cmd) THEN
+            RETURN;
+        END IF;
+        ord := NULL;
+        id := NULL;
+        seq := NULL;
+        muted := NULL;
+    END IF;
+
+    IF cardinality(c_cmd) > 0 THEN
+        FOR r IN SELECT c.* FROM unnest(c_cmd, c_report, c_status, c_title, c_user) AS c(cmd, report, status, title, owner)
+                 ORDER BY c.report LOOP
+            IF p_wait IS NOT NULL THEN
+                SELECT f.* INTO rep FROM falcon_reports f WHERE f.id = r.report FOR NO KEY UPDATE;
+            ELSE
+                SELECT f.* INTO rep FROM falcon_reports f WHERE f.id = r.report FOR NO KEY UPDATE SKIP LOCKED;
+            END IF;
+            -- A report that is being erased, see falcon_tasks, is gone.
+            IF FOUND AND rep.title = r.title AND rep.user_id = r.owner AND NOT EXISTS (SELECT 1 FROM falcon_tasks t
+                    WHERE t.kind = 'erase' AND t.user_id = r.owner AND t.up_to >= r.report) THEN
+                cmd := r.cmd;
+                outcome := 'report';
+                id := rep.created_at;
+                seq := CASE WHEN rep.status_id = r.status THEN rep.updated_at ELSE p_now END;
+                RETURN NEXT;
+                id := NULL;
+                seq := NULL;
+                CONTINUE WHEN rep.status_id <> r.status;
+                outcome := 'same';
+            ELSIF NOT FOUND AND EXISTS (SELECT 1 FROM falcon_reports f WHERE f.id = r.report) THEN
+                outcome := 'busy';
+            ELSE
+                outcome := 'missing';
+            END IF;
+            left_out := left_out || r.cmd;
+            cmd := r.cmd;
+            RETURN NEXT;
+        END LOOP;
+    END IF;
+
+    IF cardinality(k_cmd) > 0 THEN
+        FOR r IN SELECT c.* FROM unnest(k_cmd, k_caller, k_key, k_body) AS c(cmd, caller, key, body)
+                 WHERE c.cmd <> ALL (left_out) ORDER BY c.caller, c.key LOOP
+            IF NOT pg_try_advisory_xact_lock(hashtextextended(r.caller || ' ' || r.key, 1701)) THEN
+                outcome := 'inflight';
+            ELSE
+                SELECT f.* INTO k FROM falcon_keys f WHERE f.caller = r.caller AND f.key = r.key;
+                CONTINUE WHEN NOT FOUND OR k.created_at <= p_now - 86400000;
+                outcome := CASE WHEN k.body = r.body THEN 'replayed' ELSE 'reused' END;
+                answer := k.answer;
+            END IF;
+            left_out := left_out || r.cmd;
+            cmd := r.cmd;
+            RETURN NEXT;
+            answer := NULL;
+        END LOOP;
+    END IF;
+
+    SELECT array_agg(DISTINCT d.u ORDER BY d.u) INTO users
+        FROM unnest(p_cmd, p_user) AS d(c, u) WHERE d.c <> ALL (left_out);
+    IF users IS NULL THEN
+        RETURN;
+    END IF;
+    FOR attempt IN 1..2 LOOP
+        IF p_wait IS NOT NULL THEN
+            SELECT array_agg(s.user_id) INTO got FROM (SELECT i.user_id FROM falcon_inboxes i
+                WHERE i.user_id = ANY (users) ORDER BY i.user_id FOR NO KEY UPDATE) s;
+        ELSE
+            SELECT array_agg(s.user_id) INTO got FROM (SELECT i.user_id FROM falcon_inboxes i
+                WHERE i.user_id = ANY (users) ORDER BY i.user_id FOR NO KEY UPDATE SKIP LOCKED) s;
+        END IF;
+        EXIT WHEN attempt = 2 OR cardinality(got) = cardinality(users);
+        -- Users without an inbox. Whoever makes one holds an advisory lock until it
+        -- commits, so the INSERT below never waits for another transaction.
+        FOR r IN SELECT u FROM unnest(users) AS u
+                 WHERE NOT EXISTS (SELECT 1 FROM falcon_inboxes i WHERE i.user_id = u) ORDER BY u LOOP
+            IF p_wait IS NOT NULL THEN
+                PERFORM pg_advisory_xact_lock(hashtextextended(r.u, 1702));
+            ELSE
+                CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended(r.u, 1702));
+            END IF;
+            INSERT INTO falcon_inboxes (user_id) VALUES (r.u) ON CONFLICT DO NOTHING;
+        END LOOP;
+    END LOOP;
+    IF got IS NULL OR cardinality(got) < cardinality(users) THEN
+        FOR r IN SELECT DISTINCT d.c FROM unnest(p_cmd, p_user) AS d(c, u)
+                 WHERE d.c <> ALL (left_out) AND (got IS NULL OR d.u <> ALL (got)) LOOP
+            left_out := left_out || r.c;
+            cmd := r.c;
+            outcome := 'busy';
+            RETURN NEXT;
+        END LOOP;
+    END IF;
+
+    -- Under the locks: a new statement, so a new snapshot that sees the last seqs.
+    WITH d AS MATERIALIZED (
+        SELECT n.c, n.o, n.u, n.kind, n.title, n.message, n.report, n.status, n.data,
+               i.last_seq + row_number() OVER (PARTITION BY n.u ORDER BY n.o) AS seq, NOT i.review_enabled AS muted,
+               greatest(falcon_own_xid(i.last_xid), pg_current_xact_id()) AS xid
+        FROM unnest(p_cmd, p_user, p_kind, p_title, p_message, p_report, p_status, p_data)
+             WITH ORDINALITY AS n(c, u, kind, title, message, report, status, data, o)
+        JOIN falcon_inboxes i ON i.user_id = n.u
+        WHERE n.c <> ALL (left_out)
+    ), ins AS (
+        -- Ids ascend with the seq within a user: they are taken in this order, under the user's lock.
+        INSERT INTO falcon_notifications AS f (user_id, seq, kind, title, message, created_at, report_id, status_id, data, muted, xid)
+        SELECT d.u, d.seq, d.kind, d.title, d.message, p_now, d.report, d.status, d.data, d.muted, d.xid FROM d ORDER BY d.o
+        RETURNING f.id, f.user_id, f.seq
+    ), upd AS (
+        UPDATE falcon_inboxes i SET last_seq = i.last_seq + s.n, total = i.total + s.n, unread = i.unread + s.n,
+               last_xid = greatest(falcon_own_xid(i.last_xid), pg_current_xact_id())
+        FROM (SELECT d.u, count(*) AS n FROM d GROUP BY d.u) s WHERE i.user_id = s.u
+    )
+    SELECT array_agg(d.c), array_agg(d.o::int), array_agg(ins.id), array_agg(d.seq), array_agg(d.muted)
+        INTO a_cmd, a_ord, a_id, a_seq, a_muted
+        FROM d JOIN ins ON ins.user_id = d.u AND ins.seq = d.seq;
+    IF a_cmd IS NULL THEN
+        RETURN;
+    END IF;
+
+    IF cardinality(c_cmd) > 0 THEN
+        UPDATE falcon_reports f SET status_id = c.status, updated_at = p_now
+            FROM unnest(c_cmd, c_report, c_status) AS c(cmd, report, status)
+            WHERE f.id = c.report AND c.cmd <> ALL (left_out);
+    END IF;
+    IF cardinality(k_cmd) > 0 THEN
+        INSERT INTO falcon_keys AS f (caller, key, body, answer, created_at)
+            SELECT c.caller, c.key, c.body, (
+                SELECT json_agg(json_build_array(x.id, x.seq, p_user[x.ord]) ORDER BY x.ord)::text
+                FROM unnest(a_cmd, a_ord, a_id, a_seq) AS x(cmd, ord, id, seq) WHERE x.cmd = c.cmd), p_now
+            FROM unnest(k_cmd, k_caller, k_key, k_body) AS c(cmd, caller, key, body)
+            WHERE c.cmd <> ALL (left_out)
+            ON CONFLICT (caller, key) DO UPDATE
+                SET body = excluded.body, answer = excluded.answer, created_at = excluded.created_at;
+    END IF;
+    FOR owner, seq IN SELECT p_user[t.ord], max(t.seq) FROM unnest(a_ord, a_seq, a_muted) AS t(ord, seq, muted)
+            WHERE NOT t.muted GROUP BY 1 LOOP
+        hints := hints || ',[' || to_json(owner) || ',' || seq || ']';
+        IF octet_length(hints) > 7000 THEN
+            PERFORM falcon_hint(p_node, hints);
+            hints := '';
+        END IF;
+    END LOOP;
+    PERFORM falcon_hint(p_node, hints);
+    RETURN QUERY SELECT t.cmd, t.ord, 'appended'::text, t.id, t.seq, t.muted, NULL::text
+        FROM unnest(a_cmd, a_ord, a_id, a_seq, a_muted) AS t(cmd, ord, id, seq, muted) ORDER BY t.ord;
+END
+$$;
+
+CREATE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL)
+RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    -- White space as Unicode has it. Escapes of this form mean the same whatever
+    -- standard_conforming_strings is in the caller's session.
+    blanks CONSTANT text := E' \t\n\u000B\f\r\u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200A\u2028\u2029\u202F\u205F\u3000';
+    result bigint;
+BEGIN
+    IF jsonb_typeof(data) = 'null' THEN
+        data := NULL;
+    END IF;
+    IF user_id IS NULL OR user_id !~ '^[A-Za-z0-9._:@|-]{1,128}$' THEN
+        RAISE EXCEPTION 'falcon_notify: user_id has 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -' USING ERRCODE = '22023';
+    ELSIF user_id IN ('.', '..') THEN
+        RAISE EXCEPTION 'falcon_notify: user_id is neither . nor ..' USING ERRCODE = '22023';
+    ELSIF coalesce(btrim(title, blanks), '') = '' OR char_length(title) > 255 THEN
+        RAISE EXCEPTION 'falcon_notify: title has 1 to 255 characters, not only blanks' USING ERRCODE = '22023';
+    ELSIF coalesce(btrim(message, blanks), '') = '' OR char_length(message) > 4000 THEN
+        RAISE EXCEPTION 'falcon_notify: message has 1 to 4000 characters, not only blanks' USING ERRCODE = '22023';
+    ELSIF kind IS NULL OR kind NOT IN ('message', 'report.status') THEN
+        RAISE EXCEPTION 'falcon_notify: kind is not known' USING ERRCODE = '22023';
+    ELSIF data IS NOT NULL AND jsonb_typeof(data) <> 'object' THEN
+        RAISE EXCEPTION 'falcon_notify: data is a JSON object' USING ERRCODE = '22023';
+    ELSIF data IS NOT NULL AND octet_length(data::text) > 4096 AND 4096 < octet_length(data::text) - (
+        SELECT sum(CASE jsonb_typeof(v)
+            WHEN 'object' THEN greatest(2 * (SELECT count(*) FROM jsonb_object_keys(CASE jsonb_typeof(v) WHEN 'object' THEN v ELSE '{}' END)) - 1, 0)
+            WHEN 'array' THEN greatest(jsonb_array_length(CASE jsonb_typeof(v) WHEN 'array' THEN v ELSE '[]' END) - 1, 0)
+            ELSE 0 END) FROM jsonb_path_query(data, 'strict $.**') AS v) THEN
+        RAISE EXCEPTION 'falcon_notify: data has at most 4096 bytes' USING ERRCODE = '22023';
+    ELSIF data IS NOT NULL AND jsonb_path_exists(data, 'strict $.**{31} ? (@.type() == "object" || @.type() == "array")') THEN
+        RAISE EXCEPTION 'falcon_notify: data nests at most 31 levels' USING ERRCODE = '22023';
+    ELSIF data IS NOT NULL AND jsonb_path_exists(data,
+        'strict $.** ? (@.type() == "number" && (@ >= 1.79769313486231580794e308 || @ <= -1.79769313486231580794e308))') THEN
+        RAISE EXCEPTION 'falcon_notify: data holds a number beyond the range of a double' USING ERRCODE = '22023';
+    END IF;
+    -- Every argument has its type: no function of another signature can be meant.
+    SELECT a.seq INTO result FROM falcon_append(
+        ARRAY[0], ARRAY[user_id], ARRAY[kind], ARRAY[title], ARRAY[message], ARRAY[0::bigint], ARRAY[0::smallint],
+        ARRAY[coalesce(data::text, '')], '{}'::int[], '{}'::bigint[], '{}'::smallint[], '{}'::text[], '{}'::text[],
+        '{}'::int[], '{}'::text[], '{}'::text[], '{}'::text[],
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ''::text, 0) a;
+    RETURN result;
+END
+$$;
+
+
+-- falcon_notify(text,text,text,text,jsonb) takes the place of the former one, with its owner and grants.
+-- Both at once would make calls of three arguments ambiguous.
+DO $$
+DECLARE
+    former CONSTANT regprocedure := to_regprocedure('falcon_notify(text,text,text,text,jsonb,text,text,bigint)');
+    owner  regrole;
+    r      record;
+BEGIN
+    EXECUTE format('ALTER FUNCTION falcon_notify(text,text,text,text,jsonb) SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());
+    REVOKE EXECUTE ON FUNCTION falcon_notify(text,text,text,text,jsonb) FROM PUBLIC;
+    FOR r IN SELECT a.grantee, a.is_grantable FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+             WHERE p.oid = former AND a.grantee <> p.proowner LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION falcon_notify(text,text,text,text,jsonb) TO %s',
+            CASE WHEN r.grantee = 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END || CASE WHEN r.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+    SELECT p.proowner::regrole INTO owner FROM pg_proc p WHERE p.oid = former;
+    IF owner <> current_user::regrole THEN
+        EXECUTE format('ALTER FUNCTION falcon_notify(text,text,text,text,jsonb) OWNER TO %s', owner);
+    END IF;
+    EXECUTE format('DROP FUNCTION %s', former);
+END
+$$;

@@ -1,0 +1,1 @@
+DROP FUNCTION falcon_follow;
