@@ -24,6 +24,10 @@ type ServiceOptions struct {
 	Hub     Waker     // wakes this node's devices
 	Bus     Publisher // wakes other nodes
 	Locale  Locale    // "" means Spanish
+
+	// Created is called with the number of notifications that a call created, and the way
+	// they came. It must not block. May be nil.
+	Created func(Source, int)
 }
 
 // Cluster carries the service's orders to every node, and says what the nodes
@@ -85,6 +89,7 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 	if err := bad.Err(); err != nil {
 		return Result{}, err
 	}
+	checked[0].Source = SourceBatch
 	return s.append(ctx, Command{Drafts: checked, Key: key})
 }
 
@@ -116,8 +121,22 @@ func (s *Service) append(ctx context.Context, c Command) (Result, error) {
 	if err != nil || res.Replayed || len(res.Appended) == 0 {
 		return res, err
 	}
+	if s.o.Created != nil {
+		s.o.Created(sourceOf(c), len(res.Appended))
+	}
 	s.wake(res.Appended, begun)
 	return res, nil
+}
+
+// sourceOf is the way the notifications of c come.
+func sourceOf(c Command) Source {
+	switch {
+	case c.Change != nil:
+		return SourceReport
+	case len(c.Drafts) > 0 && c.Drafts[0].Source != "":
+		return c.Drafts[0].Source
+	}
+	return SourceREST
 }
 
 // wake wakes the devices of every user in ns, once a user: the log grew.

@@ -228,7 +228,10 @@ func (c *committer) writer(id owner) {
 		if batch = c.begin(id, batch[:0]); batch == nil {
 			return
 		}
+		begun := time.Now()
 		outs = tx.run(batch, outs[:0], dontWait)
+		c.d.counters.transactions.Add(1)
+		c.d.counters.transactionNanos.Add(int64(time.Since(begun)))
 		c.end(batch)
 		c.settle(batch, outs)
 		clear(batch)

@@ -58,7 +58,9 @@ func (d *DB) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if c := classify(err); c == away || c == fault {
+	c := classify(err)
+	d.counters.errors[c].Add(1)
+	if c == away || c == fault {
 		d.outages.report(op, err)
 	}
 	if d.dialect == Postgres && broken(err) {

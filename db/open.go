@@ -109,6 +109,7 @@ type DB struct {
 	epoch       epoch
 	purged      atomic.Int64 // Unix ms of the last purge, see errors.go
 	outages     *outages
+	counters    counters
 
 	closing sync.Once
 	closed  error

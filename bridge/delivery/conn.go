@@ -190,15 +190,11 @@ func (c *Conn) Resume() {
 func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch own := c.own; {
-	case packetID > ownIDs:
+	if packetID > ownIDs {
 		if !c.aux.complete(packetID) {
 			return false
 		}
-	case own != nil && own.win.complete(packetID):
-		c.moveCursor()
-	case c.left.complete(packetID):
-	default:
+	} else if !c.complete(packetID) {
 		return false
 	}
 	c.hub.figures.acked.Add(1)
@@ -209,6 +205,30 @@ func (c *Conn) Ack(packetID uint16) bool {
 	c.wakePumps()
 	return true
 }
+
+// complete completes a notification of the own topic; false where none has the packet
+// id. c.mu is held.
+func (c *Conn) complete(packetID uint16) bool {
+	var commit int64
+	found := false
+	if c.own != nil {
+		if commit, found = c.own.win.complete(packetID); found {
+			c.moveCursor()
+		}
+	}
+	if !found {
+		commit, found = c.left.complete(packetID)
+	}
+	if observe := c.hub.o.Observe; found && observe != nil {
+		at := time.UnixMilli(commit)
+		observe(Observation{Transport: c.request.Transport, Live: c.live(at), Acked: true, After: max(0, time.Since(at))})
+	}
+	return found
+}
+
+// live reports whether what was committed at that time came after the device: the rest
+// is replayed.
+func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.at) }
 
 // wakePumps wakes the pumps that waited for room, as all of them share the window.
 // c.mu is held.
@@ -268,9 +288,9 @@ func (c *Conn) forgo(m *Message) {
 
 // inflight is how many messages await an acknowledgement; c.mu is held.
 func (c *Conn) inflight() int {
-	n := len(c.aux.inflight) + len(c.left.seqs)
+	n := len(c.aux.inflight) + len(c.left.flights)
 	if c.own != nil {
-		n += len(c.own.win.seqs)
+		n += len(c.own.win.flights)
 	}
 	return n
 }

@@ -48,9 +48,21 @@ type Options struct {
 	// Refused returns how many CONNECTs were refused, for the figures. May be nil.
 	Refused func() int64
 
-	// Observe is called for every live message with the time from its append to its
-	// device's socket. It must not block. May be nil.
-	Observe func(time.Duration)
+	// Observe is called for every notification that was written to a device's socket for
+	// the first time, and for every one of the device's own topic that it acknowledged. It
+	// must not block. May be nil.
+	Observe func(Observation)
+}
+
+// Transports are what devices connect over: TCP, TLS, and WebSocket over either.
+var Transports = []string{"tcp", "tls", "ws", "wss"}
+
+// Observation is how long after its commit a notification was sent or acknowledged.
+type Observation struct {
+	Transport string // one of Transports
+	Live      bool   // committed while the device was connected; the rest is replayed
+	Acked     bool   // else sent
+	After     time.Duration
 }
 
 func (o Options) withDefaults() Options {

@@ -292,9 +292,8 @@ func (p *pump) send(ms []Message) bool {
 	if observe := c.hub.o.Observe; observe != nil {
 		now := time.Now()
 		for i := range ms {
-			// What was appended before the device came is history, not live.
-			if m := &ms[i]; !m.CreatedAt.Before(c.at) {
-				observe(max(0, now.Sub(m.CreatedAt)))
+			if m := &ms[i]; !m.Dup {
+				observe(Observation{Transport: c.request.Transport, Live: c.live(m.CreatedAt), After: max(0, now.Sub(m.CreatedAt))})
 			}
 		}
 	}

@@ -173,7 +173,7 @@ func (l *ownLog) prepare(m *Message) bool {
 		}
 		m.PacketID = PacketID(m.Seq)
 		m.Dup = m.Seq <= l.dupUpTo
-		l.win.add(m.Seq)
+		l.win.add(m.Notification)
 	}
 	l.sent = max(l.sent, m.Seq)
 	return l.userLog.prepare(m)

@@ -295,8 +295,8 @@ func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
 // before it sends it again: on one connection nothing may be resent ([MQTT-4.4.0-1]).
 // c.mu is held.
 func (c *Conn) leaveOpen(own *ownLog) {
-	c.left.seqs = slices.Concat(c.left.seqs, own.win.seqs)
-	own.win.seqs = nil
+	c.left.flights = slices.Concat(c.left.flights, own.win.flights)
+	own.win.flights = nil
 }
 
 // adopt takes over what a SUBSCRIBE asked for, until [Conn.Activate]; c.mu is held.

@@ -24,39 +24,49 @@ const (
 func PacketID(s bridge.Seq) uint16 { return uint16(1 + (s-1)%ownIDs) }
 
 // window holds what was sent with QoS 1 and not yet acknowledged, ascending.
-type window struct{ seqs []bridge.Seq }
+type window struct{ flights []flight }
+
+// flight is a notification on its way.
+type flight struct {
+	seq    bridge.Seq
+	commit int64 // when it was committed, in ms since 1970
+}
+
+// is reports whether f has the packet id.
+func (f flight) is(id uint16) bool { return PacketID(f.seq) == id }
 
 // admits reports whether s may be sent while the seqs of w are in flight. Two seqs that
 // are a multiple of ownIDs apart share a packet id, so the later one has to wait.
 func (w *window) admits(s bridge.Seq) bool {
-	if len(w.seqs) == 0 || s-w.seqs[0] < ownIDs {
+	if len(w.flights) == 0 || s-w.flights[0].seq < ownIDs {
 		return true
 	}
-	return !slices.ContainsFunc(w.seqs, func(f bridge.Seq) bool { return PacketID(f) == PacketID(s) })
+	return !w.uses(PacketID(s))
 }
 
-func (w *window) add(s bridge.Seq) { w.seqs = append(w.seqs, s) }
+func (w *window) add(n *bridge.Notification) {
+	w.flights = append(w.flights, flight{n.Seq, n.CreatedAt.UnixMilli()})
+}
 
 // uses reports whether the packet id is that of a seq in w.
 func (w *window) uses(id uint16) bool {
-	return slices.ContainsFunc(w.seqs, func(s bridge.Seq) bool { return PacketID(s) == id })
+	return slices.ContainsFunc(w.flights, func(f flight) bool { return f.is(id) })
 }
 
-// complete removes the seq with that packet id; false where there is none.
-func (w *window) complete(id uint16) bool {
-	for i, s := range w.seqs {
-		if PacketID(s) == id {
-			w.seqs = slices.Delete(w.seqs, i, i+1)
-			return true
+// complete removes the seq with that packet id, and returns when it was committed, in ms
+// since 1970; false where there is none.
+func (w *window) complete(id uint16) (commit int64, found bool) {
+	for i, f := range w.flights {
+		if f.is(id) {
+			w.flights = slices.Delete(w.flights, i, i+1)
+			return f.commit, true
 		}
 	}
-	return false
+	return 0, false
 }
 
 func (w *window) drop(s bridge.Seq) {
-	if i := slices.Index(w.seqs, s); i >= 0 {
-		w.seqs = slices.Delete(w.seqs, i, i+1)
-	}
+	w.flights = slices.DeleteFunc(w.flights, func(f flight) bool { return f.seq == s })
 }
 
 // acked is the cursor: the highest seq such that nothing up to it awaits an
@@ -67,10 +77,10 @@ func (w *window) drop(s bridge.Seq) {
 // deliverable again. Rows that the pump has not read are above sent, because seqs become
 // visible in order (see [Log]). TestModelKeepsEveryInvariant checks this.
 func (w *window) acked(sent bridge.Seq) bridge.Seq {
-	if len(w.seqs) == 0 {
+	if len(w.flights) == 0 {
 		return sent
 	}
-	return w.seqs[0] - 1
+	return w.flights[0].seq - 1
 }
 
 // aux is the in-flight table of the second id range.

@@ -12,7 +12,7 @@ func TestPacketIDsFollowTheSeq(t *testing.T) {
 			t.Errorf("seq %d has packet id %d, want %d", s, got, want)
 		}
 	}
-	w := window{seqs: []bridge.Seq{1, 2}}
+	w := window{flights: []flight{{seq: 1}, {seq: 2}}}
 	if w.admits(49154) || !w.admits(49155) {
 		t.Error("two seqs in flight may share a packet id, or one that is free is refused")
 	}

@@ -191,17 +191,17 @@ func (a *App) startHub(ctx context.Context) error {
 	a.hub = delivery.NewHub(delivery.Options{
 		Log: a.db, Sessions: a.db, Feed: a.db, Cluster: a.db, Pruner: a.db, Bus: a.bus,
 		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log,
-		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.delivered, Changed: a.wakeRelay(), Refused: a.refused,
+		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.observe, Changed: a.wakeRelay(), Refused: a.refused,
 	})
 	a.service = bridge.NewService(bridge.ServiceOptions{
 		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db,
-		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale,
+		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, Created: a.metrics.appended,
 	})
 	// Before anybody is let in, the node knows what was revoked.
 	if err := a.hub.Poll(ctx); err != nil {
 		return err
 	}
-	a.spawn("bus", 3*time.Second, func(ctx context.Context) error { return a.bus.Run(ctx, a.hub) })
+	a.spawn("bus", 3*time.Second, func(ctx context.Context) error { return a.bus.Run(ctx, doorCounter{a.hub, a.metrics}) })
 	a.spawn("hub", 6*time.Second, a.hub.Run) // flushes cursors, leaves the cluster
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/falconalert/falconbridge/api"
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/relay"
 )
 
@@ -23,6 +25,9 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	delivery prometheus.Histogram
+	sent     map[string]*[2]prometheus.Observer // by transport, then replayed or live
+	acked    map[string]*[2]prometheus.Observer
+	created  map[bridge.Source]prometheus.Counter
 	keySet   *prometheus.CounterVec
 	limits   *prometheus.CounterVec // requests; the broker counts its own
 }
@@ -31,16 +36,17 @@ const limitHelp = "What was refused, by the limit it went past."
 
 func newMetrics(a *App) *metrics {
 	m := &metrics{
+		created:  make(map[bridge.Source]prometheus.Counter),
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "falconbridge_http_requests_total",
-			Help: "HTTP requests answered, by route and status code.",
-		}, []string{"route", "code"}),
+			Help: "HTTP requests answered, by method, route and class of the status (2xx, 4xx, ...).",
+		}, []string{"method", "route", "class"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "falconbridge_http_request_duration_seconds",
-			Help:    "Time from the request's headers to the end of its answer, by route.",
+			Help:    "Time from the request's headers to the end of its answer, by method and route.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
-		}, []string{"route"}),
+		}, []string{"method", "route"}),
 		delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "falconbridge_delivery_duration_seconds",
 			Help:    "Time from an append to the device's socket, of live messages.",
@@ -55,6 +61,37 @@ func newMetrics(a *App) *metrics {
 			Help: limitHelp,
 		}, []string{"limit"}),
 	}
+	sinceCommit := func(name, help string) map[string]*[2]prometheus.Observer {
+		vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: name, Help: help, Buckets: sinceCommitBuckets, NativeHistogramBucketFactor: 1.2, NativeHistogramMaxBucketNumber: 100,
+		}, []string{"transport", "kind"})
+		m.registry.MustRegister(vec)
+		of := make(map[string]*[2]prometheus.Observer)
+		for _, t := range delivery.Transports {
+			of[t] = &[2]prometheus.Observer{vec.WithLabelValues(t, "replay"), vec.WithLabelValues(t, "live")}
+		}
+		return of
+	}
+	m.sent = sinceCommit("falconbridge_commit_to_send_seconds",
+		"Time from the commit of a notification to its first PUBLISH to a device, by transport; live: committed while the device was connected.")
+	m.acked = sinceCommit("falconbridge_commit_to_ack_seconds",
+		"Time from the commit of a notification to its PUBACK, of devices' own topics, by transport; live: committed while the device was connected.")
+	created := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "falconbridge_notifications_created_total",
+		Help: "Notifications created, by the way they came. sql: of falcon_notify, once per user and transaction, heard by every node of the cluster.",
+	}, []string{"source"})
+	m.registry.MustRegister(created)
+	for _, s := range []bridge.Source{bridge.SourceREST, bridge.SourceBatch, bridge.SourceReport, bridge.SourceSQL, bridge.SourceImport} {
+		m.created[s] = created.WithLabelValues(string(s))
+	}
+	// The others begin with their first request; the rate of errors of this one is the SLO.
+	for _, class := range []string{"2xx", "4xx", "5xx"} {
+		m.requests.WithLabelValues(http.MethodPost, "/notifications", class)
+	}
+	m.latency.WithLabelValues(http.MethodPost, "/notifications")
+	for _, result := range []string{"ok", "failed"} {
+		m.keySet.WithLabelValues(result)
+	}
 	for _, limit := range api.Limits {
 		m.limits.WithLabelValues(limit) // 0 until it is hit
 	}
@@ -63,8 +100,43 @@ func newMetrics(a *App) *metrics {
 	return m
 }
 
-// delivered hears how long each live message took.
-func (m *metrics) delivered(d time.Duration) { m.delivery.Observe(d.Seconds()) }
+// sinceCommitBuckets are seconds: from what a live delivery takes to what a device that
+// was absent over the weekend waits.
+var sinceCommitBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400, 259200}
+
+// observe hears of each message that was sent or acknowledged.
+func (m *metrics) observe(o delivery.Observation) {
+	of, kind := m.sent, 0
+	if o.Acked {
+		of = m.acked
+	}
+	if o.Live {
+		kind = 1
+	}
+	seconds := o.After.Seconds()
+	if h := of[o.Transport]; h != nil {
+		h[kind].Observe(seconds)
+	}
+	if o.Live && !o.Acked {
+		m.delivery.Observe(seconds)
+	}
+}
+
+// created hears of what the service appended.
+func (m *metrics) appended(s bridge.Source, n int) { m.created[s].Add(float64(n)) }
+
+// doorCounter counts the hints of falcon_notify among those of a bus: they name no node.
+type doorCounter struct {
+	bridge.HintHandler
+	m *metrics
+}
+
+func (d doorCounter) Hint(h bridge.Hint) {
+	if h.Node == "" && h.Type == bridge.HintAppended && h.User != "" {
+		d.m.appended(bridge.SourceSQL, 1)
+	}
+	d.HintHandler.Hint(h)
+}
 
 // limited hears of a limit that a request went past.
 func (m *metrics) limited(limit string) { m.limits.WithLabelValues(limit).Inc() }
@@ -85,29 +157,44 @@ func (m *metrics) watch(next http.Handler) http.Handler {
 		sw := &statusWriter{ResponseWriter: w}
 		if r.URL.Path == "/mqtt" {
 			next.ServeHTTP(sw, r)
-			m.requests.WithLabelValues(routeOf(r), strconv.Itoa(cmp.Or(sw.status, http.StatusSwitchingProtocols))).Inc()
+			m.count(r, cmp.Or(sw.status, http.StatusSwitchingProtocols))
 			return
 		}
 		begun := time.Now()
 		next.ServeHTTP(sw, r)
-		route := routeOf(r)
-		m.latency.WithLabelValues(route).Observe(time.Since(begun).Seconds())
-		m.requests.WithLabelValues(route, strconv.Itoa(sw.code())).Inc()
+		m.latency.WithLabelValues(routeOf(r)).Observe(time.Since(begun).Seconds())
+		m.count(r, sw.code())
 	})
 }
 
-// routeOf is the pattern that took r, never its path, whose values are without
-// number.
-func routeOf(r *http.Request) string {
+// count counts a response by the class of its status: the status itself would make a
+// series of each combination, and the class is what an error rate is made of.
+func (m *metrics) count(r *http.Request, status int) {
+	method, route := routeOf(r)
+	m.requests.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx").Inc()
+}
+
+// routeOf returns the method and path of the pattern that took r, never its own, whose
+// values are without number.
+func routeOf(r *http.Request) (method, route string) {
+	if method, route, found := strings.Cut(r.Pattern, " "); found {
+		return method, route
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		method = r.Method
+	default:
+		method = "other"
+	}
 	switch {
 	case r.Pattern != "":
-		return r.Pattern
+		return method, r.Pattern
 	case r.Method == http.MethodPost && r.URL.Path == "/notifications": // the API's short cut
-		return "POST /notifications"
+		return method, "/notifications"
 	case r.Method == http.MethodGet && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/assets/")):
-		return "pages"
+		return method, "pages"
 	}
-	return "other"
+	return method, "other"
 }
 
 // statusWriter remembers the status of an answer.
@@ -170,7 +257,33 @@ func (r roomCollector) rooms(out sink) {
 	out.count("messages_oversize_total", "Messages left out: over the device's Maximum Packet Size.", h.Oversize)
 	out.count("log_reads_total", "Reads of the log to deliver from.", h.Reads)
 
+	back := r.s.hub.Backlog()
+	out.gauge("backlog_sessions", "Devices connected to this node that are behind: something is in flight or due.", float64(back.Sessions))
+	out.gauge("in_flight", "Messages sent to this node's devices and not yet acknowledged.", float64(back.InFlight))
+	for _, t := range delivery.Transports {
+		for protocol, name := range map[byte]string{4: "3.1.1", 5: "5"} {
+			out.gauge("mqtt_connections", "Devices connected to this node, by transport and MQTT version.",
+				float64(back.Open[delivery.Kind{Transport: t, Protocol: protocol}]), "transport", t, "protocol", name)
+		}
+	}
+	oldest := 0.0
+	if !back.Oldest.IsZero() {
+		oldest = max(0, time.Since(back.Oldest).Seconds())
+	}
+	out.gauge("oldest_unacknowledged_seconds", "Age of the oldest notification in flight to a device of this node, 0 where there is none.", oldest)
+
+	store := r.s.db.Stats(context.Background())
+	for kind, n := range store.Errors {
+		out.count("database_errors_total", "Calls to the database that failed, by kind.", n, "kind", kind)
+	}
+	out.count("committer_transactions_total", "Transactions that appended notifications.", store.Transactions)
+	out.seconds("committer_transaction_seconds_total", "Time these took, their commit and its fsync included.", store.TransactionTime)
+	if store.Absent >= 0 {
+		out.gauge("sessions_absent", "Sessions without a connection, of all nodes, at most 100000 and up to a minute old.", float64(store.Absent))
+	}
+
 	bus := r.s.bus.Stats()
+	out.gauge("bus_connected", "1 while connected to what carries hints between nodes.", one(r.s.bus.Ready() == nil))
 	out.count("bus_sent_hints_total", "Hints handed to the bus's server.", bus.Sent)
 	out.count("bus_dropped_hints_total", "Hints lost before they left.", bus.Dropped)
 	out.count("bus_received_hints_total", "Other nodes' hints.", bus.Received)
@@ -204,10 +317,16 @@ func (r roomCollector) rooms(out sink) {
 	if r.s.rate != nil {
 		out.count("shared_rate_failures_total", "Questions about the rate of requests that Redis did not answer.", r.s.rate.Failures())
 	}
+	for _, code := range refusals {
+		b.Refused[code] += 0 // there from the start
+	}
 	for code, n := range b.Refused {
 		out.count("mqtt_refused_total", "CONNECTs refused, by MQTT 5 reason code.", n, "code", reasonCode(code))
 	}
 }
+
+// refusals are the reason codes of CONNACK that the broker gives.
+var refusals = []byte{0x80, 0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8C, 0x95, 0x97, 0x9F}
 
 func relayFigures(out sink, f relay.Stats) {
 	out.gauge("relay_active", "1 where this node relays.", one(f.Active))
