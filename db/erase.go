@@ -123,8 +123,10 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	if err != nil {
 		return err
 	}
-	rows, err := affected(tx.NewDelete().Model((*notification)(nil)).Where("user_id = ?", t.UserID).
-		Where("seq > ?", t.AtSeq).Where("seq <= ?", end).Exec(ctx))
+	find = tx.NewSelect().Model((*notification)(nil)).Column("id").Where("n.user_id = ?", t.UserID).Where("n.seq > ?", t.AtSeq).
+		Where("n.seq <= ?", end).Order("n.seq").Limit(int64(limit - n)) // first, as in markRead
+	rows, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model((*notification)(nil)).
+		Where("id IN (SELECT id FROM x)").Exec(ctx))
 	if err != nil {
 		return err
 	}

@@ -114,15 +114,27 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	return n.domain(), nil
 }
 
-// markRead marks the unread ones of in's notifications that where selects as read,
-// and counts them.
-func (i *inbox) markRead(ctx context.Context, tx bun.Tx, where string, args ...any) error {
-	n, err := affected(tx.NewUpdate().Model((*notification)(nil)).Set("read_at = ?", nowMillis()).
-		Where("user_id = ?", i.UserID).Where("read_at = 0").Where(where, args...).Exec(ctx))
+// markRead marks those of in's notifications that find selects as read, and counts
+// them. find is a query of their model that selects unread ones.
+func (i *inbox) markRead(ctx context.Context, tx bun.Tx, find *bun.SelectQuery) error {
+	n, err := affected(tx.NewUpdate().WithQuery(bun.NewWithQuery("x", find.Column("id")).Materialized()).Model((*notification)(nil)).
+		Set("read_at = ?", nowMillis()).Where("id IN (SELECT id FROM x)").Exec(ctx))
 	if err != nil {
 		return err
 	}
 	return i.counted(ctx, tx, 0, -n)
+}
+
+// unreadWithin selects the first limit unread notifications of u with after < seq <= to,
+// a range of falcon_notifications_unread.
+//
+// It has a limit because a planner takes a user's share of the table and the share of a
+// range of seqs as independent of each other: where most users have ten notifications
+// and one has 500,000, it expects nearly all of these within the first 500 seqs, and
+// would read the whole table for them.
+func unreadWithin(tx bun.Tx, u bridge.UserID, after, to bridge.Seq, limit int) *bun.SelectQuery {
+	return tx.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("n.seq <= ?", to).
+		Where("n.read_at = 0").Order("n.seq").Limit(int64(limit))
 }
 
 // Read marks one notification of u as read and returns how many stay unread, 0
@@ -132,7 +144,7 @@ func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64,
 		n := notification{ID: id}
 		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live("n")).Scan(ctx)
 		if err == nil && n.ReadAt == 0 {
-			err = in.markRead(ctx, tx, "id = ?", id)
+			err = in.markRead(ctx, tx, tx.NewSelect().Model((*notification)(nil)).Where("n.id = ?", id))
 		}
 		if err == nil {
 			unread, err = d.unread(ctx, tx, in)
@@ -150,7 +162,7 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		last = min(cmp.Or(upTo, in.LastSeq), in.LastSeq)
 		if done = in.Unread <= int64(d.stepRows); done {
-			if err := in.markRead(ctx, tx, "seq > ? AND seq <= ?", in.ErasedSeq, last); err != nil {
+			if err := in.markRead(ctx, tx, unreadWithin(tx, u, in.ErasedSeq, last, d.stepRows)); err != nil {
 				return err
 			}
 		}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 	"github.com/uptrace/bun"
 )
 
@@ -251,4 +253,81 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One user has ten thousand notifications where all others have twenty: a planner that
+// multiplies the share of that user by the share of low seqs expects nearly all of the
+// user's rows within any of them, and reads the whole table.
+func TestOneUserOfManyRowsIsReadAndErasedAlongAnIndex(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		fill(t, d)
+		for range 10 {
+			drafts := make([]bridge.Draft, bridge.MaxBatch)
+			for i := range drafts {
+				drafts[i] = draft("many", "news")
+			}
+			mustAppend(t, d, bridge.Command{Drafts: drafts})
+		}
+		analyze(t, d)
+		s := &spy{}
+		separate := d.write != d.read
+		d.read = d.read.WithQueryHook(s)
+		if d.write = d.read; separate {
+			d.write = d.log.WithQueryHook(s)
+		}
+		d.stepRows = 100
+		changed := 0
+		for name, do := range map[string]func(ctx context.Context) error{
+			"read all": func(ctx context.Context) error {
+				if err := d.begin(ctx, d.write, readTask, "many", 10_000); err != nil {
+					return err
+				}
+				return second(d.step(ctx, readTask, "many", d.stepRows, false))
+			},
+			"erase": func(ctx context.Context) error { return second(d.Erase(ctx, "many")) },
+		} {
+			for _, q := range s.asked(t, do) {
+				if strings.Contains(q, `UPDATE "falcon_notifications"`) || strings.Contains(q, `DELETE FROM "falcon_notifications"`) {
+					changed++
+				}
+				if !strings.Contains(q, "falcon_notifications") {
+					continue
+				}
+				if plan := explain(t, d, q); big.MatchString(plan) {
+					t.Fatalf("%s scans a table:\n%s\n%s", name, q, plan)
+				}
+			}
+			analyze(t, d)
+		}
+		if changed < 2 {
+			t.Errorf("%d statements changed notifications: the others were not looked at", changed)
+		}
+	})
+}
+
+// A dump read back, or an application's own INSERT, leaves millions of rows of one
+// transaction: a page of the sweep reads its own rows of these.
+func TestAPageOfTheSweepReadsItsOwnRowsOfOneTransaction(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	exec(t, d, "INSERT INTO falcon_notifications (user_id, seq, kind, title, message, created_at, xid) "+
+		"SELECT 'u' || n, 1, 'message', 't', 'm', 1, pg_current_xact_id() FROM generate_series(1, 50000) n")
+	analyze(t, d)
+	xid := number(t, d, "SELECT max(xid)::text::bigint FROM falcon_notifications")
+	var rows, before, after int64
+	must(t, d.inTx(testContext(t), func(ctx context.Context, tx bun.Tx) error {
+		const fetched = "SELECT pg_stat_get_xact_blocks_fetched('falcon_notifications_feed'::regclass)"
+		if err := tx.NewRaw(fetched).Scan(ctx, &before); err != nil {
+			return err
+		}
+		if err := tx.NewRaw("SELECT count(*) FROM falcon_changed(?::text::xid8, 10000, ?::text::xid8, 60000, 100)", fmt.Sprint(xid), fmt.Sprint(xid)).Scan(ctx, &rows); err != nil {
+			return err
+		}
+		return tx.NewRaw(fetched).Scan(ctx, &after)
+	}))
+	if rows != 101 {
+		t.Fatalf("the page has %d rows, not 100 users and its end", rows)
+	}
+	if after == before || after-before > 20 {
+		t.Errorf("a page of 100 rows read %d blocks of the index", after-before)
+	}
 }

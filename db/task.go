@@ -121,7 +121,7 @@ func (d *DB) readStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *pro
 	t.AtSeq = max(t.AtSeq, in.ErasedSeq)
 	end, err := t.window(ctx, tx, "n.read_at = 0", bridge.Seq(t.UpTo), limit)
 	if err == nil && end > t.AtSeq {
-		err = in.markRead(ctx, tx, "seq > ? AND seq <= ?", t.AtSeq, end)
+		err = in.markRead(ctx, tx, unreadWithin(tx, t.UserID, t.AtSeq, end, limit))
 	}
 	if err != nil {
 		return err
