@@ -86,10 +86,10 @@ type DeviceInfo struct {
 
 // Devices stores registrations. Every call may fail with ErrUnavailable.
 type Devices interface {
-	// Register stores r, in place of an earlier one of the device and of any other
+	// RegisterDevice stores r, in place of an earlier one of the device and of any other
 	// registration with that endpoint, whoever's it is. It fails with ErrConflict past
 	// MaxRegistrations of a user, and with ErrForbidden where the token was revoked.
-	Register(ctx context.Context, r Registration) error
+	RegisterDevice(ctx context.Context, r Registration) error
 
 	// Registration returns a device's registration; ErrNotFound.
 	Registration(ctx context.Context, d Device) (Registration, error)

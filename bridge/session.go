@@ -55,6 +55,13 @@ type Advance struct {
 	Expiry     time.Duration // with Closed: how long the session is kept from now; 0 removes it
 }
 
+// Ack is what one connection acknowledged: the seqs above From up to To.
+type Ack struct {
+	Device     Device
+	Generation int64 // of the connection
+	From, To   Seq
+}
+
 // Delivery is one device's state for one notification.
 type Delivery struct {
 	ClientID     string `json:"client_id"`

@@ -73,7 +73,8 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 	})
 }
 
-// eraseSessions deletes u's sessions, at most bridge.MaxSessions. No session is made
+// eraseSessions deletes u's sessions and registrations, at most bridge.MaxSessions and
+// bridge.MaxRegistrations. No session is made
 // until tx ends, so none outlives u with a cursor in the future of the log.
 func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
@@ -83,7 +84,10 @@ func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) erro
 	if _, err := lock.Exec(ctx); err != nil {
 		return err
 	}
-	_, err := tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", u).Exec(ctx)
+	if _, err := tx.NewDelete().Model((*session)(nil)).Where("user_id = ?", u).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewDelete().Model((*registration)(nil)).Where("user_id = ?", u).Exec(ctx)
 	return err
 }
 
@@ -106,6 +110,10 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	keys, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model((*key)(nil)).
 		Where("caller = ?", t.UserID).Where("key IN (SELECT key FROM x)").Exec(ctx))
 	if n += int(keys); err != nil || n == limit {
+		return err
+	}
+	gone, err := d.eraseLate(ctx, tx, t.UserID, limit-n)
+	if n += gone; err != nil || n == limit {
 		return err
 	}
 	in := inbox{UserID: t.UserID}
@@ -138,6 +146,22 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	}
 	t.AtSeq = max(t.AtSeq, end)
 	return t.moved(ctx, tx)
+}
+
+// eraseLate deletes at most limit attempts to reach u, and then acknowledgements of u's.
+func (d *DB) eraseLate(ctx context.Context, tx bun.Tx, u bridge.UserID, limit int) (n int, err error) {
+	for _, of := range []struct {
+		model any
+		key   string
+	}{{(*lateRow)(nil), "ref"}, {(*ack)(nil), "client_id, generation"}} {
+		find := tx.NewSelect().Model(of.model).ColumnExpr(of.key).Where("user_id = ?", u).Limit(int64(limit - n))
+		gone, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model(of.model).
+			Where("user_id = ?", u).Where("(?) IN (SELECT * FROM x)", bun.Safe(of.key)).Exec(ctx))
+		if n += int(gone); err != nil || n == limit {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // endErase gives u's seqs back, or ends the former part of the log where it has grown.

@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
-// Revoke stores r. Of two revocations of one user the later time counts, and of two
+// Revoke stores r and removes what the tokens registered. Of two revocations of one user the later time counts, and of two
 // of one token the later expiry; where one has none, there is none.
 func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	ctx, cancel := bound(ctx)
@@ -20,10 +21,21 @@ func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	if !r.Expires.IsZero() {
 		row.ExpiresAt = millis(r.Expires)
 	}
-	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT (jti, user_id) DO UPDATE").Set("at = excluded.at").
-		Set("before_at = CASE WHEN excluded.before_at > v.before_at THEN excluded.before_at ELSE v.before_at END").
-		Set("expires_at = CASE WHEN v.expires_at = 0 OR excluded.expires_at > 0 AND excluded.expires_at < v.expires_at " +
-			"THEN v.expires_at ELSE excluded.expires_at END").Exec(ctx)
+	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if d.dialect == Postgres { // see revokeLock
+			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(?)", revokeLock); err != nil {
+				return err
+			}
+		}
+		_, err := tx.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT (jti, user_id) DO UPDATE").Set("at = excluded.at").
+			Set("before_at = CASE WHEN excluded.before_at > v.before_at THEN excluded.before_at ELSE v.before_at END").
+			Set("expires_at = CASE WHEN v.expires_at = 0 OR excluded.expires_at > 0 AND excluded.expires_at < v.expires_at " +
+				"THEN v.expires_at ELSE excluded.expires_at END").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		return d.unregisterRevoked(ctx, tx, r)
+	})
 	return d.fail("revoke", err)
 }
 
@@ -42,14 +54,18 @@ func (d *DB) Revocations(ctx context.Context, after bridge.Revocation, limit int
 func (d *DB) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
+	found, err := isRevoked(ctx, d.read, c)
+	return found, d.fail("look a revocation up", err)
+}
+
+func isRevoked(ctx context.Context, of bun.IDB, c bridge.Claims) (found bool, err error) {
 	issued := int64(math.MinInt64) // without a time of issue: before any
 	if !c.IssuedAt.IsZero() {
 		issued = millis(c.IssuedAt)
 	}
-	var found bool
-	err := d.read.NewRaw("SELECT EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = ? AND v.user_id = '') OR "+
+	err = of.NewRaw("SELECT EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = ? AND v.user_id = '') OR "+
 		"EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = '' AND v.user_id = ? AND v.before_at > ?)", c.ID, c.User, issued).Scan(ctx, &found)
-	return found, d.fail("look a revocation up", err)
+	return found, err
 }
 
 // ExpireRevocations removes revocations of tokens that are over: by their exp

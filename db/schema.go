@@ -8,16 +8,20 @@ import (
 
 // tables are those that the migrations make, besides their own.
 var tables = []string{
+	"falcon_acks",
 	"falcon_audit",
 	"falcon_connections",
 	"falcon_epochs",
 	"falcon_imports",
 	"falcon_inboxes",
 	"falcon_keys",
+	"falcon_late",
+	"falcon_leases",
 	"falcon_meta",
 	"falcon_nodes",
 	"falcon_notifications",
 	"falcon_orders",
+	"falcon_registrations",
 	"falcon_relay",
 	"falcon_reports",
 	"falcon_revocations",

@@ -41,7 +41,7 @@ func (c content) encode() []byte {
 // down to a few lines, then the application's data, then the address.
 func one(n *bridge.Notification, base *url.URL) []byte {
 	inbox := navigate(base, "")
-	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, linkOf(n)), Data: item(n, true)}
+	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, n.URL), Data: item(n, true)}
 	const line = 200 // characters
 	for _, cut := range []func(){
 		func() { c.Body = fit(c, c.Body, line) },

@@ -80,11 +80,11 @@ func (s *Sender) Send(ctx context.Context, r bridge.Registration, ns []bridge.No
 	}
 	n := &ns[0]
 	topic, ttl := "", life
-	if replaces := replacesOf(n); replaces != "" {
-		topic = s.o.Key.topic(r.Device.User, replaces)
+	if n.Replaces != "" {
+		topic = s.o.Key.topic(r.Device.User, n.Replaces)
 	}
-	if at := expiryOf(n); !at.IsZero() {
-		ttl = min(ttl, time.Until(at))
+	if !n.ExpiresAt.IsZero() {
+		ttl = min(ttl, time.Until(n.ExpiresAt))
 	}
 	return s.send(ctx, r, one(n, s.o.Base), topic, ttl)
 }

@@ -1,0 +1,363 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/uptrace/bun"
+)
+
+// Late notifications. The follower enters a row in falcon_late for each notification of
+// a registered device's user, and for each condition of the webhooks, as it reads the log
+// in the feed's order (feed.go). A row becomes due by its index; only then is it looked
+// at whether the notification was acknowledged or read. So the cost is one pass over what
+// is appended, within the database, and then follows the rows that were entered.
+
+// lateRow is a row of falcon_late.
+type lateRow struct {
+	bun.BaseModel `bun:"table:falcon_late,alias:l"`
+
+	Ref            string `bun:",pk"`
+	Rule           string
+	UserID         bridge.UserID
+	ClientID       string
+	NotificationID int64
+	Seq            bridge.Seq
+	Since          int64
+	DueAt          int64
+	Tries          int
+	State          int
+	Forced         bool
+	Status         int
+	DoneAt         int64
+}
+
+// The states of a lateRow.
+const (
+	lateWaiting = iota
+	lateSent
+	lateGivenUp
+)
+
+// lateLease names the follower's lease.
+const lateLease = "late"
+
+// pushRule is the rule of rows for Web Push.
+const pushRule = string(late.Push)
+
+// LeaseLate implements late.Store.
+func (d *DB) LeaseLate(ctx context.Context, node string, ttl time.Duration) (state string, held bool, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	state, held, err = d.takeLease(ctx, lateLease, node, ttl)
+	return state, held, d.fail("take the follower's lease", err)
+}
+
+// ReleaseLate implements late.Store.
+func (d *DB) ReleaseLate(ctx context.Context, node string) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	return d.fail("release the follower's lease", d.releaseLease(ctx, lateLease, node))
+}
+
+var errLeaseLost = errors.New("another node has the lease")
+
+// Enter implements late.Store.
+func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.Duration, rules []late.Rule, limit int) (next late.Position, more, held bool, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	from, err := d.position(p.Log)
+	if err != nil {
+		return p, false, false, err
+	}
+	var now int64
+	err = d.read.NewRaw("SELECT ?", d.clock()).Scan(ctx, &now)
+	if err != nil {
+		return p, false, false, d.fail("follow the log", err)
+	}
+	end, err := d.horizon(ctx) // after the clock: what is committed at that time lies before it, or was held back
+	if err != nil {
+		return p, false, false, d.fail("follow the log", err)
+	}
+	next = late.Position{Log: d.opaque(end), ReadAt: now, Totals: p.Totals}
+	if before(end, from) {
+		next.Log = d.opaque(from) // the horizon stood behind the last row
+	}
+	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		span := d.span(from, end)
+		if p.Log != "" {
+			last, found, err := d.lastOf(ctx, tx, span, limit)
+			if err != nil {
+				return err
+			}
+			if found {
+				more, span = true, d.span(from, position{last.xid, last.id + 1})
+				next.Log, next.ReadAt = d.opaque(last), p.ReadAt
+			}
+			if err := d.enter(ctx, tx, span, p.ReadAt, now, push, rules); err != nil {
+				return err
+			}
+		}
+		state, err := json.Marshal(next)
+		if err != nil {
+			return fmt.Errorf("write the follower's position: %w", err)
+		}
+		held, err = d.saveLease(ctx, tx, lateLease, node, string(state))
+		if err == nil && !held {
+			err = errLeaseLost
+		}
+		return err
+	})
+	if errors.Is(err, errLeaseLost) {
+		return p, false, false, nil
+	}
+	if err != nil {
+		return p, false, false, d.fail("follow the log", err)
+	}
+	return next, more, true, nil
+}
+
+// span is the part of the feed behind from and before end, as a condition on n.
+func (d *DB) span(from, end position) func(bun.QueryBuilder) bun.QueryBuilder {
+	return func(q bun.QueryBuilder) bun.QueryBuilder {
+		if d.dialect == Postgres {
+			return q.Where("(n.xid, n.id) > (?::xid8, ?)", xid8(from.xid), from.id).Where("(n.xid, n.id) < (?::xid8, ?)", xid8(end.xid), end.id)
+		}
+		return q.Where("n.id > ?", from.id).Where("n.id <= ?", end.id)
+	}
+}
+
+// lastOf returns the position of the limit-th row of a span; found is false where there
+// are fewer.
+func (d *DB) lastOf(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, limit int) (last position, found bool, err error) {
+	var row fedNotification
+	q := tx.NewSelect().Model(&row).Column("id").ApplyQueryBuilder(span).Offset(int64(limit - 1)).Limit(1)
+	if d.dialect == Postgres {
+		q.ColumnExpr("n.xid").Order("n.xid", "n.id")
+	} else {
+		q.Order("n.id")
+	}
+	err = q.Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return last, false, nil
+	}
+	return position{row.Xid, row.ID}, err == nil, err
+}
+
+// enter stores what will be due of a span of the feed. It is late some time after it was
+// committed, which no column says: created_at may be long before, in an application's
+// transaction. It is not before the log was read to its end the last time, readAt.
+func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, readAt, now int64, push time.Duration, rules []late.Rule) error {
+	ref, least, greatest, foreign := "lower(hex(randomblob(16)))", "min", "max", "FALSE"
+	if d.dialect == Postgres {
+		ref, least, greatest, foreign = "replace(gen_random_uuid()::text, '-', '')", "least", "greatest", foreignRow
+	}
+	insert := func(rule, client string, after time.Duration, q *bun.SelectQuery) error {
+		q.ColumnExpr(ref+" AS ref").ColumnExpr("? AS rule", rule).Column("n.user_id").ColumnExpr(client+" AS client_id").
+			ColumnExpr("n.id AS notification_id").Column("n.seq").
+			ColumnExpr(least+"("+greatest+"(n.created_at, ?), ?) + ? AS since", readAt, now, after.Milliseconds()).
+			ColumnExpr(least+"("+greatest+"(n.created_at, ?), ?) + ? AS due_at", readAt, now, after.Milliseconds()).
+			ApplyQueryBuilder(span).Where(deliverable).Where("NOT " + foreign)
+		_, err := tx.NewRaw("INSERT INTO falcon_late (ref, rule, user_id, client_id, notification_id, seq, since, due_at) ? ON CONFLICT DO NOTHING", q).Exec(ctx)
+		return err
+	}
+	if push > 0 {
+		err := insert(pushRule, "r.client_id", push,
+			tx.NewSelect().TableExpr("falcon_notifications AS n").Join("JOIN falcon_registrations AS r ON r.user_id = n.user_id"))
+		if err != nil {
+			return err
+		}
+	}
+	for _, r := range rules {
+		if err := insert(r.String(), "''", r.After, tx.NewSelect().TableExpr("falcon_notifications AS n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dueRow is an attempt with its notification, whose id is 0 where it is gone.
+type dueRow struct {
+	notification `bun:",extend"`
+
+	Ref      string        `bun:",scanonly"`
+	Rule     string        `bun:",scanonly"`
+	Owner    bridge.UserID `bun:",scanonly"`
+	ClientID string        `bun:",scanonly"`
+	Since    int64         `bun:",scanonly"`
+	Tries    int           `bun:",scanonly"`
+	Forced   bool          `bun:",scanonly"`
+	Endpoint string        `bun:",scanonly"`
+	P256dh   string        `bun:",scanonly"`
+	Auth     string        `bun:",scanonly"`
+	Live     bool          `bun:",scanonly"`
+	Answered bool          `bun:",scanonly"`
+}
+
+func (r *dueRow) domain() late.Due {
+	dev := bridge.Device{User: r.Owner, ClientID: r.ClientID}
+	return late.Due{Ref: r.Ref, Rule: r.Rule, Device: dev, Since: moment(r.Since), Tries: r.Tries, Notification: r.notification.domain(),
+		Registration: bridge.Registration{Device: dev, Endpoint: r.Endpoint, P256DH: r.P256dh, Auth: r.Auth},
+		Cancelled:    !r.Live || r.Answered && !r.Forced || r.Rule == pushRule && r.Endpoint == ""}
+}
+
+// due reads attempts, with what decides whether they are made. A device's session counts
+// also where it has expired: what it acknowledged stays acknowledged. Cursors of a former
+// epoch count in a log that is gone.
+func (d *DB) due(rows *[]dueRow) *bun.SelectQuery {
+	const current = " > coalesce((SELECT e.generation FROM falcon_epochs AS e ORDER BY e.number DESC LIMIT 1), 0)"
+	const (
+		bySession = "EXISTS (SELECT 1 FROM falcon_sessions AS s WHERE s.user_id = l.user_id AND s.client_id = l.client_id AND s.acked_seq >= l.seq AND s.generation" + current + ")"
+		byDevice  = "EXISTS (SELECT 1 FROM falcon_acks AS a WHERE a.user_id = l.user_id AND a.client_id = l.client_id AND a.from_seq < l.seq AND a.acked_seq >= l.seq AND a.generation" + current + ")"
+		byAny     = "EXISTS (SELECT 1 FROM falcon_sessions AS s WHERE s.user_id = l.user_id AND s.from_seq < l.seq AND s.acked_seq >= l.seq AND s.generation" + current + ") OR " +
+			"EXISTS (SELECT 1 FROM falcon_acks AS a WHERE a.user_id = l.user_id AND a.from_seq < l.seq AND a.acked_seq >= l.seq AND a.generation" + current + ")"
+	)
+	return d.read.NewSelect().Model(rows).ModelTableExpr("falcon_late AS l").
+		Join("LEFT JOIN falcon_notifications AS n ON n.id = l.notification_id AND n.user_id = l.user_id").
+		Join("LEFT JOIN falcon_registrations AS r ON r.user_id = l.user_id AND r.client_id = l.client_id").
+		ColumnExpr("?TableColumns").ColumnExpr("l.ref, l.rule, l.user_id AS owner, l.client_id, l.since, l.tries, l.forced").
+		ColumnExpr("coalesce(r.endpoint, '') AS endpoint, coalesce(r.p256dh, '') AS p256dh, coalesce(r.auth, '') AS auth").
+		ColumnExpr("coalesce("+deliverable+" AND (n.expires_at = 0 OR n.expires_at > ?), FALSE) AS live", d.clock()).
+		ColumnExpr("coalesce(n.read_at > 0, FALSE) OR CASE WHEN l.client_id <> '' THEN " + bySession + " OR " + byDevice +
+			" WHEN l.rule LIKE 'unacknowledged %' THEN " + byAny + " ELSE FALSE END AS answered").
+		Where("l.state = 0")
+}
+
+// dueScan is how many rows of the due ones a call looks at for devices, and how many of
+// these devices' it returns.
+const dueScan = 2000
+
+// DuePush implements late.Store: a range of falcon_late_push, then ranges of
+// falcon_late_user.
+func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	first := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.user_id", "f.client_id", "f.due_at").Where("f.state = 0").Where("f.client_id <> ''").
+		Where("f.due_at <= ?", d.clock()).Order("f.due_at").Limit(dueScan)
+	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
+		OrderExpr("min(g.due_at)").Limit(int64(devices))
+	var rows []dueRow
+	err := d.due(&rows).WithQuery(bun.NewWithQuery("d", of).Materialized()).Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").
+		Where("l.due_at <= ?", d.clock()).Order("l.user_id", "l.client_id", "l.seq").Limit(dueScan).Scan(ctx)
+	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
+}
+
+// DueWebhooks implements late.Store: a range of falcon_late_webhook.
+func (d *DB) DueWebhooks(ctx context.Context, limit int) ([]late.Due, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var rows []dueRow
+	err := d.due(&rows).Where("l.client_id = ''").Where("l.due_at <= ?", d.clock()).Order("l.due_at").Limit(int64(limit)).Scan(ctx)
+	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
+}
+
+// Begin implements late.Store.
+func (d *DB) Begin(ctx context.Context, begun, cancelled []string, hold time.Duration) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	return d.fail("begin attempts", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if len(cancelled) > 0 {
+			if _, err := tx.NewDelete().Model((*lateRow)(nil)).Where("ref IN (?)", bun.List(cancelled)).Where("state = 0").Exec(ctx); err != nil {
+				return err
+			}
+		}
+		if len(begun) == 0 {
+			return nil
+		}
+		_, err := tx.NewUpdate().Model((*lateRow)(nil)).Set("due_at = ? + ?", d.clock(), hold.Milliseconds()).Set("tries = tries + 1").
+			Where("ref IN (?)", bun.List(begun)).Where("state = 0").Exec(ctx)
+		return err
+	}))
+}
+
+// lateOutcome is what came of an attempt, a row of a common table expression.
+type lateOutcome struct {
+	bun.BaseModel `bun:"table:done,alias:d"`
+
+	Ref     string
+	State   int
+	Pause   int64
+	Untried int
+	Status  int
+}
+
+// RecordLate implements late.Store.
+func (d *DB) RecordLate(ctx context.Context, done []late.Done) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	rows := make([]lateOutcome, len(done))
+	for i, o := range done {
+		rows[i] = lateOutcome{Ref: o.Ref, Status: o.Status}
+		switch o.Result {
+		case late.Sent:
+			rows[i].State = lateSent
+		case late.Rejected:
+			rows[i].State = lateGivenUp
+		case late.Limited:
+			rows[i].Untried = 1
+		}
+		rows[i].Pause = o.After.Milliseconds()
+	}
+	_, err := d.write.NewUpdate().With("done", d.write.NewValues(&rows)).Model((*lateRow)(nil)).TableExpr("done AS d").
+		Set("state = d.state").Set("status = d.status").Set("tries = l.tries - d.untried").
+		Set("due_at = CASE WHEN d.state = 0 THEN ? + d.pause ELSE l.due_at END", d.clock()).
+		Set("done_at = CASE WHEN d.state = 0 THEN 0 ELSE ? END", d.clock()).
+		Where("l.ref = d.ref").Where("l.state = 0").Exec(ctx)
+	return d.fail("record attempts", err)
+}
+
+// Waiting implements late.Store.
+func (d *DB) Waiting(ctx context.Context, limit int) (push, webhooks late.Waiting, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	count := func(of string) (w late.Waiting, err error) {
+		first := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.since").Where("f.state = 0").Where(of).Order("f.due_at").Limit(int64(limit))
+		var row struct{ Count, Age int64 }
+		err = d.read.NewSelect().TableExpr("(?) AS w", first).ColumnExpr("count(*) AS count").ColumnExpr("coalesce(? - min(w.since), 0) AS age", d.clock()).
+			Where("w.since <= ?", d.clock()).Scan(ctx, &row)
+		return late.Waiting{Count: row.Count, Oldest: time.Duration(row.Age) * time.Millisecond}, err
+	}
+	if push, err = count("f.client_id <> ''"); err == nil {
+		webhooks, err = count("f.client_id = ''")
+	}
+	return push, webhooks, d.fail("count what is late", err)
+}
+
+// PruneLate implements late.Store.
+func (d *DB) PruneLate(ctx context.Context, done, acks time.Duration, limit int) (n int, err error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	n, err = d.remove(ctx, "ref", d.write.NewSelect().Model((*lateRow)(nil)).Where("l.state > 0").
+		Where("l.done_at <= ? - ?", d.clock(), done.Milliseconds()).Order("l.done_at"), limit)
+	if err != nil {
+		return n, d.fail("forget attempts", err)
+	}
+	old, err := d.remove(ctx, "user_id, client_id, generation", d.write.NewSelect().Model((*ack)(nil)).
+		Where("a.at <= ? - ?", d.clock(), acks.Milliseconds()).Order("a.at"), limit)
+	if err != nil {
+		return n + old, d.fail("forget acknowledgements", err)
+	}
+	gone, err := d.expireRegistrations(ctx, limit)
+	return n + old + gone, d.fail("expire registrations", err)
+}
+
+// Redeliver has a webhook sent again at once, also where it was acknowledged or read
+// meanwhile, with its id. It fails with bridge.ErrNotFound where it is not known any more,
+// or its notification is gone.
+func (d *DB) Redeliver(ctx context.Context, ref string) error {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	n, err := affected(d.write.NewUpdate().Model((*lateRow)(nil)).Set("state = 0").Set("forced = TRUE").Set("tries = 0").Set("status = 0").Set("done_at = 0").
+		Set("since = ?", d.clock()).Set("due_at = ?", d.clock()).Where("ref = ?", ref).Where("client_id = ''").
+		Where("EXISTS (SELECT 1 FROM falcon_notifications AS n WHERE n.id = l.notification_id AND "+deliverable+" AND (n.expires_at = 0 OR n.expires_at > ?))", d.clock()).Exec(ctx))
+	if err == nil && n == 0 {
+		err = bridge.ErrNotFound
+	}
+	return d.fail("deliver a webhook again", err)
+}

@@ -1,0 +1,290 @@
+package db
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+var lateRules = []late.Rule{{When: late.Unacknowledged, After: time.Minute}, {When: late.Unread, After: time.Hour}}
+
+// follower drives the store as package late does.
+type follower struct {
+	t    *testing.T
+	d    *DB
+	at   late.Position
+	node string
+}
+
+func newFollower(t *testing.T, d *DB) *follower {
+	t.Helper()
+	f := &follower{t: t, d: d, node: "n"}
+	if _, held, err := d.LeaseLate(testContext(t), f.node, time.Hour); err != nil || !held {
+		t.Fatalf("lease: %v, %v", held, err)
+	}
+	f.enter(100)
+	return f
+}
+
+// enter follows the log to its end.
+func (f *follower) enter(limit int) {
+	f.t.Helper()
+	for more := true; more; {
+		next, again, held, err := f.d.Enter(testContext(f.t), f.node, f.at, 15*time.Second, lateRules, limit)
+		if err != nil || !held {
+			f.t.Fatalf("enter: held %v, %v", held, err)
+		}
+		f.at, more = next, again
+	}
+}
+
+// ripen makes everything due.
+func (f *follower) ripen() {
+	f.t.Helper()
+	exec(f.t, f.d, "UPDATE falcon_late SET due_at = due_at - 7200000, since = since - 7200000")
+}
+
+// due returns what is due as "rule seq" of u, those cancelled with a minus.
+func (f *follower) due(u bridge.UserID) (out []string) {
+	f.t.Helper()
+	push, err := f.d.DuePush(testContext(f.t), 100)
+	must(f.t, err)
+	hooks, err := f.d.DueWebhooks(testContext(f.t), 100)
+	must(f.t, err)
+	for _, a := range slices.Concat(push, hooks) {
+		if a.Device.User != u {
+			continue
+		}
+		word, _, _ := strings.Cut(a.Rule, " ")
+		if a.Cancelled {
+			word = "-" + word
+		} else if a.Notification.Title == "" || a.Notification.Seq == 0 {
+			f.t.Errorf("without its notification: %+v", a)
+		}
+		out = append(out, fmt.Sprint(word, " ", a.Device.ClientID))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestWhatCancelsAnAttempt(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		must(t, d.Beat(ctx, "n", bridge.Figures{}))
+		f := newFollower(t, d)
+		all := []string{"push phone", "unacknowledged ", "unread "}
+		none := []string{"-push phone", "-unacknowledged ", "-unread "}
+		acked := []string{"-push phone", "-unacknowledged ", "unread "}
+		session := func(u bridge.UserID, client string, expiry time.Duration) bridge.Advance {
+			dev := bridge.Device{User: u, ClientID: client}
+			s, err := d.Open(ctx, bridge.OpenSession{Device: dev, Node: "n", Expiry: expiry})
+			must(t, err)
+			if expiry > 0 {
+				_, _, err = d.Subscribe(ctx, dev, s.Generation, bridge.Subscription{QoS: 1}, nil)
+				must(t, err)
+			}
+			return bridge.Advance{Device: dev, Generation: s.Generation}
+		}
+		type step = func(u bridge.UserID, n bridge.Notification)
+		for name, tt := range map[string]struct {
+			before, after step
+			want          []string
+		}{
+			"nothing": {want: all},
+			"read": {after: func(u bridge.UserID, n bridge.Notification) { must(t, second(d.Read(ctx, u, n.ID))) },
+				want: none},
+			"deleted": {after: func(u bridge.UserID, n bridge.Notification) { must(t, d.Delete(ctx, u, n.ID)) },
+				want: none},
+			"muted": {after: func(u bridge.UserID, _ bridge.Notification) { must(t, d.SetSettings(ctx, u, bridge.Settings{})) },
+				want: none},
+			"muted before": {before: func(u bridge.UserID, _ bridge.Notification) { must(t, d.SetSettings(ctx, u, bridge.Settings{})) }},
+			"expired": {after: func(u bridge.UserID, _ bridge.Notification) {
+				exec(t, d, "UPDATE falcon_notifications SET expires_at = 1 WHERE user_id = ?", u)
+			}, want: none},
+			"not expired": {after: func(u bridge.UserID, _ bridge.Notification) {
+				exec(t, d, "UPDATE falcon_notifications SET expires_at = 99999999999999 WHERE user_id = ?", u)
+			}, want: all},
+			"erased": {after: func(u bridge.UserID, _ bridge.Notification) { must(t, second(d.Erase(ctx, u))) }},
+			"acknowledged by its session": {before: func(u bridge.UserID, _ bridge.Notification) { session(u, "phone", time.Hour) },
+				after: func(u bridge.UserID, _ bridge.Notification) {
+					a := session(u, "phone", time.Hour)
+					a.Acked, a.Sent = 1, 1
+					must(t, d.Advance(ctx, []bridge.Advance{a}))
+				}, want: acked},
+			"sent to its session, not acknowledged": {before: func(u bridge.UserID, _ bridge.Notification) { session(u, "phone", time.Hour) },
+				after: func(u bridge.UserID, _ bridge.Notification) {
+					a := session(u, "phone", time.Hour)
+					a.Sent = 1
+					must(t, d.Advance(ctx, []bridge.Advance{a}))
+				}, want: all},
+			"acknowledged by another device": {before: func(u bridge.UserID, _ bridge.Notification) { session(u, "tablet", time.Hour) },
+				after: func(u bridge.UserID, _ bridge.Notification) {
+					a := session(u, "tablet", time.Hour)
+					a.Acked = 1
+					must(t, d.Advance(ctx, []bridge.Advance{a}))
+				}, want: []string{"-unacknowledged ", "push phone", "unread "}},
+			// A new session begins at the end of the log. That acknowledges nothing.
+			"another device subscribed later": {after: func(u bridge.UserID, _ bridge.Notification) { session(u, "tablet", time.Hour) }, want: all},
+			"acknowledged without a session": {after: func(u bridge.UserID, _ bridge.Notification) {
+				a := session(u, "phone", 0)
+				must(t, d.Acknowledged(ctx, []bridge.Ack{{Device: a.Device, Generation: a.Generation, From: 0, To: 1}}))
+			}, want: acked},
+			"acknowledged, and the session has ended": {after: func(u bridge.UserID, _ bridge.Notification) {
+				a := session(u, "tablet", time.Hour)
+				must(t, d.Acknowledged(ctx, []bridge.Ack{{Device: a.Device, Generation: a.Generation, From: 0, To: 1}}))
+				a.Closed = true
+				must(t, d.Advance(ctx, []bridge.Advance{a}))
+			}, want: []string{"-unacknowledged ", "push phone", "unread "}},
+			"acknowledged later ones only": {after: func(u bridge.UserID, _ bridge.Notification) {
+				a := session(u, "phone", 0)
+				must(t, d.Acknowledged(ctx, []bridge.Ack{{Device: a.Device, Generation: a.Generation, From: 1, To: 9}}))
+			}, want: all},
+			"unregistered": {after: func(u bridge.UserID, _ bridge.Notification) {
+				must(t, d.Unregister(ctx, registrationOf(u, "phone", string(u))))
+			}, want: []string{"-push phone", "unacknowledged ", "unread "}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				u := fresh()
+				must(t, d.RegisterDevice(ctx, registrationOf(u, "phone", string(u))))
+				if tt.before != nil {
+					tt.before(u, bridge.Notification{})
+				}
+				n := seed(t, d, u, 1)[0]
+				f.enter(100)
+				if got := f.due(u); len(got) > 0 {
+					t.Errorf("before its time: %q", got)
+				}
+				if tt.after != nil {
+					tt.after(u, n)
+				}
+				f.ripen()
+				if got := f.due(u); !slices.Equal(got, tt.want) {
+					t.Errorf("due %q, want %q", got, tt.want)
+				}
+			})
+		}
+	})
+}
+
+func TestTheFollowerEntersEachNotificationOnce(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		u, other := fresh(), fresh()
+		seed(t, d, u, 3) // before it ran for the first time
+		must(t, d.RegisterDevice(ctx, registrationOf(u, "phone", "e")))
+		f := newFollower(t, d)
+		begin := f.at
+		seed(t, d, u, 5)
+		seed(t, d, other, 6)
+		f.enter(2)
+		f.at = begin // a crash before the position was known
+		f.enter(3)
+		count := func(want int64, of string) {
+			t.Helper()
+			if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE "+of); n != want {
+				t.Errorf("%d rows where %s, want %d", n, of, want)
+			}
+		}
+		count(5, "rule = 'push'")
+		count(11, "rule = 'unread 1h0m0s'")
+		count(27, "TRUE")
+		// Another node takes the lease: this one stores nothing more.
+		must(t, d.ReleaseLate(ctx, "n"))
+		state, held, err := d.LeaseLate(ctx, "m", time.Hour)
+		if err != nil || !held || !strings.Contains(state, string(f.at.Log)) {
+			t.Errorf("the other node: %q, %v, %v", state, held, err)
+		}
+		seed(t, d, u, 1)
+		if _, _, held, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 10); held || err != nil {
+			t.Errorf("without the lease: %v, %v", held, err)
+		}
+		count(27, "TRUE")
+	})
+}
+
+// A notification of an application's transaction that took a while is late some time
+// after the commit, not after the INSERT.
+func TestLateCountsFromTheCommit(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	ctx := testContext(t)
+	must(t, d.RegisterDevice(ctx, registrationOf("1", "phone", "e")))
+	f := newFollower(t, d)
+	tx := idle(t, d, "SELECT falcon_notify('1', 't', 'm')")
+	exec(t, d, "SELECT pg_sleep(0.2)")
+	f.enter(10)
+	before := f.at.ReadAt
+	must(t, tx.Commit())
+	f.enter(10)
+	if since := number(t, d, "SELECT since FROM falcon_late WHERE rule = 'push'"); since < before+15_000 {
+		t.Errorf("late at %d, which is %d ms before 15 s after the commit", since, before+15_000-since)
+	}
+}
+
+func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		u := fresh()
+		must(t, d.RegisterDevice(ctx, registrationOf(u, "phone", "e")))
+		f := newFollower(t, d)
+		seed(t, d, u, 1)
+		f.enter(10)
+		f.ripen()
+		push, err := d.DuePush(ctx, 1)
+		must(t, err)
+		hooks, err := d.DueWebhooks(ctx, 10)
+		must(t, err)
+		if len(push) != 1 || len(hooks) != 2 {
+			t.Fatalf("due: %d, %d", len(push), len(hooks))
+		}
+		waits := func(want int64) {
+			t.Helper()
+			p, w, err := d.Waiting(ctx, 100)
+			if err != nil || p.Count+w.Count != want || want > 0 && p.Oldest+w.Oldest < time.Hour {
+				t.Errorf("waiting: %+v, %+v, %v, want %d", p, w, err, want)
+			}
+		}
+		waits(3)
+		refs := []string{push[0].Ref, hooks[0].Ref, hooks[1].Ref}
+		must(t, d.Begin(ctx, refs, nil, time.Minute))
+		if got := f.due(u); len(got) > 0 {
+			t.Errorf("due while they are made: %q", got)
+		}
+		must(t, d.RecordLate(ctx, []late.Done{{Ref: refs[0], Result: late.Sent, Status: 201}, {Ref: refs[1], Result: late.Failed, Status: 500},
+			{Ref: refs[2], Result: late.Limited, After: time.Hour}}))
+		if got := f.due(u); len(got) != 1 {
+			t.Errorf("due after a failure: %q", got)
+		}
+		waits(2)
+		if n := number(t, d, "SELECT tries FROM falcon_late WHERE ref = ?", refs[2]); n != 0 {
+			t.Errorf("an attempt that was put off counts as %d", n)
+		}
+		must(t, d.RecordLate(ctx, []late.Done{{Ref: refs[1], Result: late.Rejected}}))
+		waits(1)
+
+		must(t, d.Redeliver(ctx, refs[1]))
+		must(t, second(d.Read(ctx, u, hooks[0].Notification.ID)))
+		if got := f.due(u); len(got) != 1 || got[0][0] == '-' {
+			t.Errorf("asked for again: %q", got)
+		}
+		for _, ref := range []string{"unknown", refs[0]} {
+			if err := d.Redeliver(ctx, ref); err == nil {
+				t.Errorf("%s is delivered again", ref)
+			}
+		}
+		must(t, d.Delete(ctx, u, hooks[0].Notification.ID))
+		if err := d.Redeliver(ctx, refs[1]); err == nil {
+			t.Error("a deleted notification is delivered again")
+		}
+		exec(t, d, "UPDATE falcon_late SET done_at = 1 WHERE done_at > 0")
+		must(t, second(d.PruneLate(ctx, time.Hour, time.Hour, 10)))
+		if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE done_at > 0"); n != 0 {
+			t.Errorf("%d rows stay for ever", n)
+		}
+	})
+}
