@@ -163,7 +163,7 @@ func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) b
 			ColumnExpr("n.id AS notification_id").Column("n.seq").
 			ColumnExpr(least+"("+greatest+"(n.created_at, ?), ?) + ? AS since", readAt, now, after.Milliseconds()).
 			ColumnExpr(least+"("+greatest+"(n.created_at, ?), ?) + ? AS due_at", readAt, now, after.Milliseconds()).
-			ApplyQueryBuilder(span).Where(deliverable).Where("NOT " + foreign)
+			ApplyQueryBuilder(span).Where(d.deliverable()).Where("NOT " + foreign)
 		_, err := tx.NewRaw("INSERT INTO falcon_late (ref, rule, user_id, client_id, notification_id, seq, since, due_at) ? ON CONFLICT DO NOTHING", q).Exec(ctx)
 		return err
 	}
@@ -223,7 +223,7 @@ func (d *DB) due(rows *[]dueRow) *bun.SelectQuery {
 		Join("LEFT JOIN falcon_registrations AS r ON r.user_id = l.user_id AND r.client_id = l.client_id").
 		ColumnExpr("?TableColumns").ColumnExpr("l.ref, l.rule, l.user_id AS owner, l.client_id, l.since, l.tries, l.forced").
 		ColumnExpr("coalesce(r.endpoint, '') AS endpoint, coalesce(r.p256dh, '') AS p256dh, coalesce(r.auth, '') AS auth").
-		ColumnExpr("coalesce("+deliverable+" AND (n.expires_at = 0 OR n.expires_at > ?), FALSE) AS live", d.clock()).
+		ColumnExpr("coalesce(" + d.deliverable() + ", FALSE) AS live").
 		ColumnExpr("coalesce(n.read_at > 0, FALSE) OR CASE WHEN l.client_id <> '' THEN " + bySession + " OR " + byDevice +
 			" WHEN l.rule LIKE 'unacknowledged %' THEN " + byAny + " ELSE FALSE END AS answered").
 		Where("l.state = 0")
@@ -355,7 +355,7 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	defer cancel()
 	n, err := affected(d.write.NewUpdate().Model((*lateRow)(nil)).Set("state = 0").Set("forced = TRUE").Set("tries = 0").Set("status = 0").Set("done_at = 0").
 		Set("since = ?", d.clock()).Set("due_at = ?", d.clock()).Where("ref = ?", ref).Where("client_id = ''").
-		Where("EXISTS (SELECT 1 FROM falcon_notifications AS n WHERE n.id = l.notification_id AND "+deliverable+" AND (n.expires_at = 0 OR n.expires_at > ?))", d.clock()).Exec(ctx))
+		Where("EXISTS (SELECT 1 FROM falcon_notifications AS n WHERE n.id = l.notification_id AND "+d.deliverable()+")").Exec(ctx))
 	if err == nil && n == 0 {
 		err = bridge.ErrNotFound
 	}
