@@ -355,7 +355,7 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	defer cancel()
 	n, err := affected(d.write.NewUpdate().Model((*lateRow)(nil)).Set("state = 0").Set("forced = TRUE").Set("tries = 0").Set("status = 0").Set("done_at = 0").
 		Set("since = ?", d.clock()).Set("due_at = ?", d.clock()).Where("ref = ?", ref).Where("client_id = ''").
-		Where("EXISTS (SELECT 1 FROM falcon_notifications AS n WHERE n.id = l.notification_id AND "+d.deliverable()+")").Exec(ctx))
+		Where("EXISTS (SELECT 1 FROM falcon_notifications AS n WHERE n.id = l.notification_id AND " + d.deliverable() + ")").Exec(ctx))
 	if err == nil && n == 0 {
 		err = bridge.ErrNotFound
 	}
