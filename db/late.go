@@ -89,8 +89,14 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 	if before(end, from) {
 		next.Log = d.opaque(from) // the horizon stood behind the last row
 	}
+	span := d.span(from, end)
+	if p.Log != "" && !p.Unsaved {
+		news, err := d.read.NewSelect().Model((*notification)(nil)).ApplyQueryBuilder(span).Limit(1).Exists(ctx)
+		if err != nil || !news {
+			return next, false, err == nil, d.fail("follow the log", err)
+		}
+	}
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		span := d.span(from, end)
 		if p.Log != "" {
 			last, found, err := d.lastOf(ctx, tx, span, limit)
 			if err != nil {

@@ -12,6 +12,9 @@ type Position struct {
 	Log    bridge.Position `json:"log"`     // what lies before it was entered
 	ReadAt int64           `json:"read_at"` // when the log was last read to its end, by the database's clock, Unix ms
 	Totals Totals          `json:"totals"`
+
+	// Unsaved has Enter store the position also where there is nothing new.
+	Unsaved bool `json:"-"`
 }
 
 // Totals count over all nodes and restarts. A crash may lose the last seconds of them.
@@ -58,7 +61,8 @@ type Store interface {
 	// what will be due of them and the new position: with push for each registered
 	// device of their users, and for each of rules. more reports that it stopped at
 	// limit. held is false, and nothing is stored, where another node has the lease.
-	// A position without a log starts at this moment.
+	// A position without a log starts at this moment. Where nothing is new the position
+	// need not be stored: nothing lies between it and the next one.
 	Enter(ctx context.Context, node string, p Position, push time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
 
 	// DuePush returns the attempts due for at most devices devices, ordered by device
