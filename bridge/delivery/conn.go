@@ -45,12 +45,14 @@ type Conn struct {
 	others []*pump // other users' topics and the feed, which last as long as the connection
 	aux    aux
 	acked  bridge.Seq // cursor of the own topic
-	since  time.Time  // start of the acknowledgement wait; zero: nothing in flight
-	ended  bridge.EndReason
-	ending *time.Timer // ends the link, see endAfter
-	dead   bool        // nothing is sent any more, see stop
-	closed bool        // Close was called
-	frozen bool        // the cursor is not written now, see freezeCursor
+	// ackedFrom is where this connection's acknowledgements begin, see Conn.acknowledged.
+	ackedFrom bridge.Seq
+	since     time.Time // start of the acknowledgement wait; zero: nothing in flight
+	ended     bridge.EndReason
+	ending    *time.Timer // ends the link, see endAfter
+	dead      bool        // nothing is sent any more, see stop
+	closed    bool        // Close was called
+	frozen    bool        // the cursor is not written now, see freezeCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
@@ -74,6 +76,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		persistent: r.Expiry > 0 || s.Present,
 		shared:     s.Shared,
 		acked:      s.Acked,
+		ackedFrom:  s.Acked,
 		at:         time.Now().UTC().Truncate(time.Millisecond),
 	}
 	if r.ReceiveMaximum > 0 {

@@ -18,6 +18,7 @@ func (c *Conn) moveCursor() {
 	if a := c.own.win.acked(c.own.pos); a > c.acked {
 		c.acked = a
 		c.save(c.cursor())
+		c.acknowledged()
 	}
 }
 
@@ -29,7 +30,7 @@ func (c *Conn) jump(start bridge.Seq) {
 }
 
 func (c *Conn) jumped(start bridge.Seq) {
-	c.acked = start
+	c.acked, c.ackedFrom = start, start
 	a := c.cursor()
 	a.From = start
 	c.save(a)

@@ -45,6 +45,11 @@ type Options struct {
 	// not block. May be nil.
 	Changed func()
 
+	// Acks stores what devices without a session acknowledged, and with AllAcks what all
+	// did; nil: nothing does.
+	Acks    Acks
+	AllAcks bool
+
 	// Refused returns how many CONNECTs were refused, for the figures. May be nil.
 	Refused func() int64
 
@@ -99,6 +104,7 @@ type Hub struct {
 
 	node    *node
 	cursors *cursors
+	acks    acks
 	reads   chan struct{} // has a slot for each concurrent read of the log
 	failed  atomic.Bool   // a pump could not read the log: sweep soon
 	sweep   chan struct{} // hints may have been lost: sweep now
@@ -115,6 +121,7 @@ func NewHub(o Options) *Hub {
 		reads:   make(chan struct{}, o.Reads),
 		sweep:   make(chan struct{}, 1),
 	}
+	h.acks.waiting = make(map[connection]bridge.Ack)
 	h.node = newNode(h)
 	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Kept
 	h.Revocations.ask = func(ctx context.Context, c bridge.Claims) (bool, error) { return o.Cluster.Revoked(ctx, c) }

@@ -279,7 +279,7 @@ func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
 		if own != nil {
 			own.dupUpTo = max(own.dupUpTo, own.sent)
 			c.leaveOpen(own)
-			c.acked = start.After
+			c.acked, c.ackedFrom = start.After, start.After
 		}
 		s.log.restart(start.After, start.After < start.Last)
 		if own != nil && since != nil && start.After > *since {

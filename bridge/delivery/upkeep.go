@@ -18,6 +18,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
 		wg.Go(func() { f(ctx) })
 	}
+	if h.o.Acks != nil {
+		wg.Go(func() { h.storeAcks(ctx) })
+	}
 	wg.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.Query)
 	defer cancel()

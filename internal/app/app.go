@@ -20,6 +20,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/bus/postgres"
 	"github.com/falconalert/falconbridge/bridge/bus/redis"
 	"github.com/falconalert/falconbridge/bridge/delivery"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/falconalert/falconbridge/bridge/push"
 	"github.com/falconalert/falconbridge/bridge/relay"
 	"github.com/falconalert/falconbridge/bridge/token"
 	"github.com/falconalert/falconbridge/broker"
@@ -46,8 +48,10 @@ type App struct {
 	cert     *certificate // nil: no TLS
 	db       *db.DB
 	bus      nodeBus
-	rate     *redis.Rate  // nil: each node limits requests alone
-	relay    *relay.Relay // nil: none
+	rate     *redis.Rate    // nil: each node limits requests alone
+	relay    *relay.Relay   // nil: none
+	pusher   *push.Sender   // nil: no Web Push
+	late     *late.Follower // nil: neither Web Push nor webhooks
 	hub      *delivery.Hub
 	service  *bridge.Service
 	verifier *token.Verifier
@@ -80,8 +84,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	warn(a.c, a.log)
 	a.metrics = newMetrics(a)
 	for _, start := range []func(context.Context) error{
-		a.startCertificate, a.startAdmin, a.startDatabase, a.startBus, a.makeRelay, a.startHub, a.startVerifier,
-		a.startRelay, a.startBroker, a.startHTTP, a.welcome,
+		a.startCertificate, a.startAdmin, a.startDatabase, a.startBus, a.makeRelay, a.makePusher, a.startHub, a.startVerifier,
+		a.startRelay, a.startLate, a.startBroker, a.startHTTP, a.welcome,
 	} {
 		if err := start(ctx); err != nil {
 			_ = a.undo.run(context.Background()) // the first failure is the one that counts
@@ -192,6 +196,7 @@ func (a *App) startHub(ctx context.Context) error {
 		Log: a.db, Sessions: a.db, Feed: a.db, Cluster: a.db, Pruner: a.db, Bus: a.bus,
 		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log,
 		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.observe, Changed: a.wakeRelay(), Refused: a.refused,
+		Acks: a.acks(), AllAcks: a.c.WebhookURL != nil,
 	})
 	a.service = bridge.NewService(bridge.ServiceOptions{
 		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db,

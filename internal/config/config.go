@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/falconalert/falconbridge/bridge/push"
+	"github.com/falconalert/falconbridge/bridge/webhook"
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
@@ -43,6 +46,16 @@ type Config struct {
 	AutoMigrate      bool
 	Bus              string   // BusAuto, or a Redis URL
 	RelayURL         *url.URL // nil is none
+
+	// When no device answers.
+	Vapid          *push.Key // nil: no Web Push
+	VapidContact   string
+	PushAfter      time.Duration
+	PushBase       *url.URL // nil: links in pushes are relative
+	PushHosts      push.Hosts
+	WebhookURL     *url.URL // nil: no webhooks
+	WebhookSecrets webhook.Secrets
+	WebhookRules   []late.Rule
 
 	Keys    Keys
 	Origins edge.Origins

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/push"
 )
 
 // Setting is one row of the table.
@@ -44,11 +45,12 @@ const (
 	Storage   Group = "Storage and other nodes"
 	KeysGroup Group = "Keys"
 	Limits    Group = "Names and limits"
+	Absent    Group = "When no device answers"
 	Times     Group = "Times and words"
 )
 
 // Groups are all of them.
-var Groups = []Group{Listeners, Storage, KeysGroup, Limits, Times}
+var Groups = []Group{Listeners, Storage, KeysGroup, Limits, Absent, Times}
 
 // fileSuffix ends the flag of a file that holds a secret.
 const fileSuffix = "-file"
@@ -163,6 +165,33 @@ func (c *Config) rows() []Setting {
 			Help: "`mqtt(s)://user:pass@host:port` of an MQTT 5 broker to publish to as well.",
 			More: "See [relay.md](relay.md).",
 			Read: into(&c.RelayURL, parseRelay), Remedy: "write mqtt://user:pass@host:1883 or mqtts://…, special characters percent-encoded", Mask: MaskURL},
+
+		{Flag: "vapid-key-file", Group: Absent, Form: "FILE", Unset: "no Web Push",
+			Help: "PEM file of a P-256 private key, the same on all nodes; turns Web Push on, with `--vapid-contact`.",
+			More: "See [push.md](push.md). With another key every browser has to subscribe again.",
+			Read: c.readVapid, Remedy: "make one with: openssl ecparam -genkey -name prime256v1 -noout", Check: c.checkVapid},
+		{Flag: "vapid-contact", Group: Absent, Form: "URL",
+			Help: "`mailto:` or `https:` URL at which push services reach the operator.",
+			Read: intoGiven(&c.VapidContact, parseContact), Remedy: "write mailto:ops@example.com", Check: c.checkVapidContact},
+		{Flag: "push-after", Group: Absent, Form: "TIME", Default: "15s",
+			Help: "How long after the commit a registered device that has not acknowledged gets a push.",
+			Read: into(&c.PushAfter, parsePushAfter), Remedy: "write 15s, from 1s to 24h"},
+		{Flag: "push-base-url", Group: Absent, Form: "URL", Unset: "relative to the page",
+			Help: "Address of the inbox, which a press on a push opens; a notification's `url` is resolved against it.",
+			Read: intoGiven(&c.PushBase, parseWebURL), Remedy: "write https://app.example.com/inbox/"},
+		{Flag: "push-hosts", Group: Absent, Form: "LIST", Unset: "every globally routable address",
+			Help: "Push services that may be called, `host[:port]`, comma-separated: the whole allow-list, internal addresses included.",
+			Read: intoGiven(&c.PushHosts, push.ParseHosts), Remedy: "write a list like fcm.googleapis.com,updates.push.services.mozilla.com"},
+		{Flag: "webhook-url", Group: Absent, Form: "URL", Unset: "no webhooks",
+			Help: "Where to post notifications that are late, with `--webhook-secret-file` and `--webhook-when`.",
+			More: "See [push.md](push.md).",
+			Read: intoGiven(&c.WebhookURL, parseWebhookURL), Remedy: "write https://app.example.com/hooks/late", Check: c.checkWebhook, Mask: MaskURL},
+		{Flag: "webhook-secret-file", Group: Absent, Form: "FILE",
+			Help: "File of secrets that sign webhooks, one `whsec_…` a line; all sign.",
+			Read: c.readWebhookSecrets, Remedy: `write whsec_ and the output of: openssl rand -base64 32`},
+		{Flag: "webhook-when", Group: Absent, Form: "LIST",
+			Help: "When a notification is late, such as `unacknowledged 10m, unread 1h`.",
+			Read: intoGiven(&c.WebhookRules, parseRules), Remedy: `write "unacknowledged 10m, unread 1h"`},
 
 		{Flag: "jwt-secret", Group: KeysGroup, Form: "TEXT",
 			Help: "HS256/384/512 secret, at least 32 bytes.",
