@@ -18,6 +18,7 @@ VOLUME /data
 # REST, pages and MQTT over WebSocket; MQTT over TCP. The admin listener stays on
 # the container's own loopback.
 EXPOSE 8080 1883
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["/usr/bin/falconbridge", "healthcheck"]
+# Liveness, not readiness: a container that waits for its database is not helped by a restart.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 CMD ["/usr/bin/falconbridge", "healthcheck", "--live"]
 ENTRYPOINT ["/usr/bin/falconbridge"]
 CMD ["serve"]

@@ -33,6 +33,11 @@ packages: ## install the Debian packages the tests need (as root), or print the 
 test: packages ## test everything, with the race detector
 	go test -race -timeout 9m ./...
 
+.PHONY: deploy
+deploy: packages ## check the files of deploy/ and docker-compose.yml with the tools they are for
+	go test -count 1 ./deploy
+	cd deploy/check && go test -count 1 ./...
+
 .PHONY: lint
 lint: ## vet, golangci-lint and the module's checksums
 	@.ci/lint

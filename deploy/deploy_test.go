@@ -1,0 +1,102 @@
+// Package deploy has the files that falconbridge is run with, and what checks them with
+// tools of Debian; module deploy/check does the rest.
+package deploy
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// run runs a tool and fails the test where it fails.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v (make packages installs what is missing)\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestEveryAlertFiresOnItsFaultAndNoneOnAHealthyNode(t *testing.T) {
+	run(t, "promtool", "check", "config", "prometheus/prometheus.yml")
+	run(t, "promtool", "test", "rules", "prometheus/rules_test.yml")
+	rules, err := os.ReadFile("prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("prometheus/rules_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(rules), -1) {
+		if strings.Count(string(tests), "alertname: "+m[1]) < 2 {
+			t.Errorf("%s is not tested to fire and to be silent", m[1])
+		}
+		if !strings.Contains(string(manual), `<a id="`+strings.ToLower(m[1])+`">`) {
+			t.Errorf("docs/operations.md does not say what %s means", m[1])
+		}
+	}
+}
+
+// promtool reads the dashboard's expressions as those of rules.
+func TestTheDashboardsExpressionsAreValid(t *testing.T) {
+	text, err := os.ReadFile("grafana/falconbridge.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	variables := strings.NewReplacer("$__rate_interval", "5m", "$instance", ".*")
+	var rules strings.Builder
+	rules.WriteString("groups:\n  - name: dashboard\n    rules:\n")
+	n := 0
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			n++
+			fmt.Fprintf(&rules, "      - {record: \"panel:%d\", expr: %q}\n", n, variables.Replace(target.Expr))
+		}
+	}
+	if n < 20 {
+		t.Fatalf("%d expressions", n)
+	}
+	name := filepath.Join(t.TempDir(), "rules.yml")
+	if err := os.WriteFile(name, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "promtool", "check", "rules", name)
+}
+
+func TestTheUnitIsValidAndSandboxed(t *testing.T) {
+	text, err := os.ReadFile("systemd/falconbridge.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// verify wants the program to be installed.
+	unit := filepath.Join(t.TempDir(), "falconbridge.service")
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/falconbridge", "/bin/true")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, unit) {
+		t.Errorf("systemd-analyze verify: %s", out)
+	}
+	// Of 0 to 100; what is left is the network, which a server needs.
+	run(t, "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit)
+}
+
+func TestTheBalancersConfigurationIsValid(t *testing.T) {
+	run(t, "haproxy", "-c", "-f", "compose/haproxy.cfg")
+}
