@@ -64,6 +64,9 @@ func (x *exchange) Context() context.Context { return x.ctx }
 // within bounds what the handler may take.
 func (x *exchange) within(d time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(x.ctx, d)
+	if h := x.r.Header["Traceparent"]; len(h) == 1 {
+		ctx = bridge.WithTraceparent(ctx, h[0])
+	}
 	x.ctx = context.WithValue(ctx, exchangeKey{}, x)
 	return cancel
 }

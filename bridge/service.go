@@ -124,6 +124,11 @@ func (s *Service) append(ctx context.Context, c Command) (Result, error) {
 	if s.o.Created != nil {
 		s.o.Created(sourceOf(c), len(res.Appended))
 	}
+	if trace := traceparentOf(ctx); trace != "" {
+		for i := range res.Appended {
+			res.Appended[i].Traceparent = trace
+		}
+	}
 	s.wake(res.Appended, begun)
 	return res, nil
 }

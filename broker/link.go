@@ -46,6 +46,11 @@ func (c *conn) Send(ms []delivery.Message) error {
 		m := &ms[i]
 		start := len(f.b)
 		f.b = appendPublish(f.b, c.version, m)
+		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // a trace costs nobody a notification
+			bare, n := *m, *m.Notification
+			n.Traceparent, bare.Notification = "", &n
+			f.b = appendPublish(f.b[:start], c.version, &bare)
+		}
 		if limit > 0 && len(f.b)-start > limit {
 			f.b = f.b[:start] // MQTT 5 §3.1.2.11.4: left out, which counts as delivered
 			continue
@@ -84,6 +89,9 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 		props = 2 + 3 + len(contentType) +
 			userProperty("id", len(idText)) + userProperty("seq", len(seqText)) +
 			userProperty("kind", len(m.Kind)) + userProperty("epoch", len(m.Epoch))
+		if m.Traceparent != "" {
+			props += userProperty("traceparent", len(m.Traceparent))
+		}
 		if m.SubID > 0 {
 			props += 1 + varintLen(m.SubID)
 		}
@@ -113,6 +121,9 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 		b = append(appendKey(b, "seq", len(seqText)), seqText...)
 		b = append(appendKey(b, "kind", len(m.Kind)), m.Kind...)
 		b = append(appendKey(b, "epoch", len(m.Epoch)), m.Epoch...)
+		if m.Traceparent != "" {
+			b = append(appendKey(b, "traceparent", len(m.Traceparent)), m.Traceparent...)
+		}
 	}
 	return append(b, item...)
 }

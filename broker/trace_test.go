@@ -1,0 +1,56 @@
+package broker
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+const testTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
+	w := newWorld(t, Options{})
+	post := func() {
+		t.Helper()
+		ctx := bridge.WithTraceparent(context.Background(), testTrace)
+		if _, err := w.svc.Notify(ctx, bridge.Draft{User: "7", Title: "T", Message: "M"}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, tt := range map[string]struct {
+		at     place
+		props  []byte
+		traced bool
+	}{
+		"MQTT 5":       {place{"tcp", 5}, nil, true},
+		"WebSocket":    {place{"ws", 5}, nil, true},
+		"MQTT 3.1.1":   {place{"tcp", 4}, nil, false},
+		"small device": {place{"tcp", 5}, []byte{propMaxPacket, 0, 0, 0, 250}, false}, // too small for the trace alone
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := w.loginAs(tt.at, connect{id: name, token: "7", clean: true, props: tt.props})
+			options, ack := byte(0x20), "90 04 00 09 00 00" // no retained copy
+			if tt.at.version == 4 {
+				options, ack = 0, "90 03 00 09 00"
+			}
+			d.send(subscribe(tt.at.version, 9, options, nil, topic7))
+			d.expect(ack)
+			post()
+			m := d.expectMessage()
+			for m.head&1 != 0 { // the retained copy of 3.1.1
+				m = d.expectMessage()
+			}
+			if got := strings.Contains(m.props, "traceparent") && strings.Contains(m.props, testTrace); got != tt.traced {
+				t.Errorf("traced %v: properties %q", got, m.props)
+			}
+		})
+	}
+	d := w.login(place{"tcp", 5}, "late", "7")
+	d.send(subscribe(5, 9, 0x20, sinceProperty("0"), topic7))
+	d.expect("90 04 00 09 00 00")
+	if m := d.expectMessage(); strings.Contains(m.props, "traceparent") {
+		t.Errorf("a replay is traced: %q", m.props)
+	}
+}
