@@ -38,7 +38,7 @@ func validRequestID(s string) bool {
 // warning where waiting may help. Warnings are at most 10 a second, as all requests fail
 // together while the database is unavailable.
 func (x *exchange) logFault(p *problem, err error) {
-	if p.kind.status < http.StatusInternalServerError {
+	if p.kind.status < http.StatusInternalServerError || x.Operation().OperationID == "ready" { // a balancer asks again and again
 		return
 	}
 	log := x.api.o.Logger.Warn
