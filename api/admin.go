@@ -215,6 +215,8 @@ type statsBody struct {
 	Reads       int64      `json:"reads" doc:"Reads of the log."`
 	Oversize    int64      `json:"oversize" doc:"Left out: over the device's Maximum Packet Size."`
 	Refused     int64      `json:"refused" doc:"Connects of devices that were refused."`
+	Push        *lateBody  `json:"push,omitempty" doc:"Web Push and webhooks, where either is on."`
+	Webhooks    *lateBody  `json:"webhooks,omitempty"`
 	Nodes       []nodeBody `json:"nodes" nullable:"false"`
 }
 
@@ -238,6 +240,13 @@ func (a *api) stats(ctx context.Context, _ *struct{}) (*statsOutput, error) {
 		return nil, err
 	}
 	s := statsBody{Version: a.o.Version, Epoch: a.o.Service.Epoch(), Nodes: make([]nodeBody, len(nodes))}
+	if a.o.Late != nil {
+		figures, err := a.o.Late(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.Push, s.Webhooks = lateBodyOf(figures.Push), lateBodyOf(figures.Webhooks)
+	}
 	for i, n := range nodes {
 		f := n.Figures
 		s.Nodes[i] = nodeBody{n.Node, stamp(n.StartedAt), stamp(n.BeatAt), f.Connections, f.Sent, f.Acked, f.Reads, f.Oversize, f.Refused}

@@ -52,7 +52,7 @@ func newHarness(t *testing.T, url string, change ...func(*Options)) *harness {
 	e := &harness{t: t, db: d, service: bridge.NewService(bridge.ServiceOptions{
 		Log: d, History: d, Reports: d, Cluster: d, Audit: d, Hub: hub, Bus: silentBus{},
 	})}
-	o := Options{Service: e.service, Verifier: testVerifier(t), Logger: quiet, Version: "test"}
+	o := Options{Service: e.service, Devices: d, Verifier: testVerifier(t), Logger: quiet, Version: "test"}
 	for _, c := range change {
 		c(&o)
 	}

@@ -19,10 +19,11 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Options sets up the API. Service and Verifier are required.
+// Options sets up the API. Service, Verifier and Devices are required.
 type Options struct {
 	Service  *bridge.Service
 	Verifier Verifier
@@ -31,8 +32,16 @@ type Options struct {
 	Locale   bridge.Locale // language of answers in words; "" means Spanish
 	MQTT     http.Handler  // GET /mqtt; nil: there is none
 	Pages    http.Handler  // everything no route takes; nil: 404
-	Version  string        // shown in the documents; "" means "dev"
-	Logger   *slog.Logger  // nil means slog.Default
+	Devices  bridge.Devices
+	Pusher   Pusher       // nil: no Web Push
+	Version  string       // shown in the documents; "" means "dev"
+	Logger   *slog.Logger // nil means slog.Default
+
+	// Redeliver sends a webhook again, by what follows late.WebhookPrefix in its id;
+	// bridge.ErrNotFound. nil: there are none.
+	Redeliver func(ctx context.Context, ref string) error
+	// Late returns the figures of what is sent when no device answers; nil: nothing is.
+	Late func(ctx context.Context) (late.Stats, error)
 
 	// Ready tells whether the database and the bus answer and the node does not
 	// drain; nil: always.
@@ -127,6 +136,7 @@ func newAPI(o Options) *api {
 	config.AllowAdditionalPropertiesByDefault = true // unknown fields are ignored, ours and theirs
 	a.huma = &documented{humago.New(a, config)}
 	a.registerInbox()
+	a.registerDevices()
 	a.registerBackEnd()
 	a.registerAdmin()
 	a.mux.HandleFunc("/", a.metered(a.unrouted))

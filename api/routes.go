@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -42,6 +43,27 @@ func (a *api) registerInbox() {
 		"503 while the database or the bus does not answer, and while the node drains.",
 		rule{open: true, probe: true}), a.ready)
 }
+
+// registerDevices registers how a user's devices are reached when they do not answer.
+func (a *api) registerDevices() {
+	huma.Register(a.huma, a.operation("GET /push/key", "pushKey", tagInbox, "Read the key for Web Push",
+		"404 where Web Push is not on.",
+		rule{open: true}), a.pushKey)
+	huma.Register(a.huma, a.operation("GET /devices", "listDevices", tagInbox, "List your devices",
+		"Those that are registered for Web Push, keep a session or are connected.",
+		rule{}), a.listDevices)
+	huma.Register(a.huma, a.operation("PUT /devices/{client_id}", "putDevice", tagInbox, "Register a device for Web Push",
+		"The device gets a push for what it has not acknowledged in time. An endpoint belongs to one registration: another user's with it ends. 409 past 32 registrations.",
+		rule{maxBody: a.o.MaxBody, conflicts: true}), a.putDevice)
+	huma.Register(a.huma, a.operation("DELETE /devices/{client_id}", "deleteDevice", tagInbox, "Remove a device",
+		"Its registration, its session and its connection end.",
+		rule{}), a.deleteDevice)
+	huma.Register(a.huma, a.operation("POST /devices/{client_id}/test", "testDevice", tagInbox, "Send a test push to a device", "",
+		rule{wait: pushWait}), a.testDevice)
+}
+
+// pushWait is how long a push service may take, and the database before it.
+const pushWait = 8 * time.Second
 
 // registerBackEnd registers what the application's own servers do.
 func (a *api) registerBackEnd() {
@@ -85,6 +107,9 @@ func (a *api) registerAdmin() {
 			"(joined per reader, user and minute) and refused calls of tokens whose signature verified (at most one a second and user). "+
 			"An entry is stored before what it describes is done. Entries are never changed, outlive an erasure, and are deleted after `--audit-retention`.",
 		rule{scope: bridge.ScopeAdmin}), a.listAudit)
+	huma.Register(a.huma, a.operation("POST /admin/webhooks/{id}/redeliver", "redeliverWebhook", tagAdmin, "Send a webhook again",
+		"At once, with its id, also where the notification was acknowledged or read meanwhile. 404 where its notification is gone.",
+		rule{scope: bridge.ScopeAdmin, status: http.StatusAccepted}), a.redeliver)
 	huma.Register(a.huma, a.operation("GET /admin/stats", "stats", tagAdmin, "Figures of all nodes", "As of each node's last beat, a few seconds ago.",
 		rule{scope: bridge.ScopeAdmin}), a.stats)
 }

@@ -266,6 +266,9 @@ func (s *Service) EndConnections(ctx context.Context, u UserID) error {
 	return s.order(ctx, Order{User: u, Reason: EndAdmin})
 }
 
+// Ordered has every node look for orders that were stored for u, at once.
+func (s *Service) Ordered(u UserID) { s.tell(Hint{Type: HintEnd, User: u}) }
+
 // Connections returns a page of the live connections of all nodes.
 func (s *Service) Connections(ctx context.Context, q ConnectionQuery) ([]Connection, bool, error) {
 	return s.o.Cluster.Connections(ctx, q)

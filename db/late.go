@@ -367,3 +367,30 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	}
 	return d.fail("deliver a webhook again", err)
 }
+
+// lateCounted is how many waiting attempts LateStats counts at most.
+const lateCounted = 10_000
+
+// LateStats returns what waits, and what was sent as of the follower's last position.
+func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
+	push, webhooks, err := d.Waiting(ctx, lateCounted)
+	if err != nil {
+		return s, err
+	}
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	row := lease{Name: lateLease}
+	err = d.read.NewSelect().Model(&row).WherePK().Scan(ctx)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return s, d.fail("read the follower's position", err)
+	}
+	var p late.Position
+	if row.State != "" {
+		if err := json.Unmarshal([]byte(row.State), &p); err != nil {
+			return s, fmt.Errorf("read the follower's position: %w", err)
+		}
+	}
+	s.Push = late.Figures{Waiting: push.Count, Oldest: push.Oldest, Sent: p.Totals.PushSent, Failed: p.Totals.PushFailed}
+	s.Webhooks = late.Figures{Waiting: webhooks.Count, Oldest: webhooks.Oldest, Sent: p.Totals.WebhooksSent, Failed: p.Totals.WebhooksFailed}
+	return s, nil
+}

@@ -91,6 +91,15 @@ type Store interface {
 	PruneLate(ctx context.Context, done, acks time.Duration, limit int) (int, error)
 }
 
+// Figures are those of Web Push, or of webhooks, over all nodes.
+type Figures struct {
+	Waiting, Sent, Failed int64
+	Oldest                time.Duration // how long the oldest that waits has been late
+}
+
+// Stats are what was and is to be sent.
+type Stats struct{ Push, Webhooks Figures }
+
 // Waiting are attempts that are due or were tried.
 type Waiting struct {
 	Count  int64

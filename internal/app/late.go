@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/falconalert/falconbridge/api"
 	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/late"
 	"github.com/falconalert/falconbridge/bridge/push"
@@ -41,4 +42,18 @@ func (a *App) startLate(context.Context) error {
 	a.late = late.New(o)
 	a.spawn("late notifications", 12*time.Second, a.late.Run) // finishes attempts, releases its lease
 	return nil
+}
+
+// lateOptions adds to o what the API does with late notifications.
+func (a *App) lateOptions(o api.Options) api.Options {
+	if a.pusher != nil {
+		o.Pusher = a.pusher
+	}
+	if a.late != nil {
+		o.Late = a.db.LateStats
+	}
+	if a.c.WebhookURL != nil {
+		o.Redeliver = a.db.Redeliver
+	}
+	return o
 }
