@@ -42,8 +42,9 @@ type byClient struct {
 	ClientID string `path:"client_id" doc:"The device's MQTT client id, percent-encoded." example:"pixel-8"`
 }
 
-func (in *byClient) device(ctx context.Context) (bridge.Device, error) {
-	return bridge.Device{User: caller(ctx).User, ClientID: in.ClientID}, bridge.CheckClientID(in.ClientID)
+// deviceOf is a device of the caller's.
+func deviceOf(ctx context.Context, client string) (bridge.Device, error) {
+	return bridge.Device{User: caller(ctx).User, ClientID: client}, bridge.CheckClientID(client)
 }
 
 // newDevice is what PUT /devices/{client_id} reads: what PushSubscription.toJSON returns.
@@ -62,12 +63,12 @@ type subscriptionKeys struct {
 }
 
 type deviceInput struct {
-	byClient
-	Body sent[newDevice]
+	ClientID string `path:"client_id" doc:"The device's MQTT client id, percent-encoded." example:"pixel-8"`
+	Body     sent[newDevice]
 }
 
 func (a *api) putDevice(ctx context.Context, in *deviceInput) (*struct{}, error) {
-	dev, err := in.device(ctx)
+	dev, err := deviceOf(ctx, in.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +132,7 @@ func (a *api) listDevices(ctx context.Context, _ *struct{}) (*devicesOutput, err
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *byClient) (*struct{}, error) {
-	dev, err := in.device(ctx)
+	dev, err := deviceOf(ctx, in.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func (a *api) deleteDevice(ctx context.Context, in *byClient) (*struct{}, error)
 // testDevice says no more of the push service's response than whether it took the
 // message: the caller chose the address.
 func (a *api) testDevice(ctx context.Context, in *byClient) (*struct{}, error) {
-	dev, err := in.device(ctx)
+	dev, err := deviceOf(ctx, in.ClientID)
 	if err != nil {
 		return nil, err
 	}
