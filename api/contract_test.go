@@ -72,17 +72,17 @@ func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
 func TestMuteHidesAndUnmuteShows(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		user := tokenFor(t, "9")
-		e.call("GET /settings", user, "").want(http.StatusOK).equal(`{"is_review_enabled":1}`)
+		e.call("GET /settings", user, "").want(http.StatusOK).equal(`{"is_review_enabled":1,"kinds":{}}`)
 		e.notify("9", "before")
 		for _, off := range []string{"0", "false"} {
-			e.call("PATCH /settings", user, `{"is_review_enabled": `+off+`}`).want(http.StatusOK).equal(`{"is_review_enabled":0}`)
+			e.call("PATCH /settings", user, `{"is_review_enabled": `+off+`}`).want(http.StatusOK).equal(`{"is_review_enabled":0,"kinds":{}}`)
 		}
 		e.notify("9", "muted")
-		e.call("GET /settings", user, "").equal(`{"is_review_enabled":0}`)
+		e.call("GET /settings", user, "").equal(`{"is_review_enabled":0,"kinds":{}}`)
 		e.call("GET /notifications", user, "").want(http.StatusOK).equal(`[]`)
 		e.call("GET /notifications/count", user, "").equal(`{"total":0,"unread":0,"last_seq":2}`)
 		for _, on := range []string{"1", "true"} {
-			e.call("PATCH /settings", user, `{"is_review_enabled": `+on+`}`).want(http.StatusOK).equal(`{"is_review_enabled":1}`)
+			e.call("PATCH /settings", user, `{"is_review_enabled": `+on+`}`).want(http.StatusOK).equal(`{"is_review_enabled":1,"kinds":{}}`)
 		}
 		e.call("GET /notifications/count", user, "").equal(`{"total":2,"unread":2,"last_seq":2}`)
 	})

@@ -40,6 +40,7 @@ var decoders = sync.Pool{New: func() any {
 			return err
 		}),
 		json.UnmarshalFromFunc(d.onOff),
+		json.UnmarshalFromFunc(d.switches),
 		json.UnmarshalFromFunc(d.object),
 		json.UnmarshalFromFunc(d.instant),
 		json.UnmarshalFromFunc(d.entries),
@@ -50,11 +51,16 @@ var decoders = sync.Pool{New: func() any {
 // errEnough ends decoding where the rest cannot matter.
 var errEnough = errors.New("enough faults")
 
+// note adds a fault.
+func (d *decoder) note(at, is string) {
+	if len(d.bad.Fields) < maxFaults {
+		d.bad.Add(at, is)
+	}
+}
+
 // fault notes what the value that dec comes to should be.
 func (d *decoder) fault(dec *jsontext.Decoder, is string) {
-	if len(d.bad.Fields) < maxFaults {
-		d.bad.Add(location(dec.StackPointer()), is)
-	}
+	d.note(location(dec.StackPointer()), is)
 }
 
 // refuse notes what the value should be, and passes it.
@@ -163,6 +169,50 @@ func (d *decoder) onOff(dec *jsontext.Decoder, to *onOff) error {
 		d.fault(dec, "is 0, 1, true or false")
 	}
 	return nil
+}
+
+// switches reads an object of kinds and their switches; null stays nil.
+func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
+	switch dec.PeekKind() {
+	case 'n':
+		return dec.SkipValue()
+	case '{':
+	default:
+		return d.refuse(dec, "is an object of kinds, each 0, 1 or null")
+	}
+	at := location(dec.StackPointer())
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	*to = switches{}
+	for dec.PeekKind() != '}' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		kind := bridge.Kind(name.String())
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		on := true
+		switch string(raw) {
+		case "1", "true":
+			(*to)[kind] = &on
+		case "0", "false":
+			on = false
+			(*to)[kind] = &on
+		case "null":
+			(*to)[kind] = nil
+		default:
+			d.note(at, "is an object of kinds, each 0, 1 or null")
+		}
+		if !kind.Valid() {
+			d.note(at, "has a name that is no kind")
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
 }
 
 // object keeps a JSON object as it stands.

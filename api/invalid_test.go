@@ -122,6 +122,11 @@ var badOthers = map[string]bad{
 	"settings of 2":         {"PATCH /settings", `{"is_review_enabled":2}`, 422, "body.is_review_enabled"},
 	"settings of null":      {"PATCH /settings", `{"is_review_enabled":null}`, 422, "body.is_review_enabled"},
 	"settings of a string":  {"PATCH /settings", `{"is_review_enabled":"1"}`, 422, "body.is_review_enabled"},
+	"kinds that are a list": {"PATCH /settings", `{"kinds":["a"]}`, 422, "body.kinds"},
+	"a kind set to 2":       {"PATCH /settings", `{"kinds":{"a":2}}`, 422, "body.kinds"},
+	"a setting of no kind":  {"PATCH /settings", `{"kinds":{"A b":0}}`, 422, "body.kinds"},
+	"a list of no kind":     {"GET /notifications?kind=a,B", "", 422, "query.kind"},
+	"muted only":            {"GET /notifications?muted=only", "", 422, "query.muted"},
 	"settings without body": {"PATCH /settings", "", 400, ""},
 	"a report of no title":  {"POST /reports", `{"created_by":1}`, 422, "body.title"},
 	"a report of nobody":    {"POST /reports", `{"title":"t"}`, 422, "body.created_by"},
@@ -176,7 +181,7 @@ func TestBadInputGetsItsStatusAndNamesTheField(t *testing.T) {
 			}
 		}
 		e.call("GET /notifications/count", admin, "").equal(`{"total":1,"unread":1,"last_seq":1}`)
-		e.call("GET /settings", admin, "").equal(`{"is_review_enabled":1}`)
+		e.call("GET /settings", admin, "").equal(`{"is_review_enabled":1,"kinds":{}}`)
 		e.call("GET /reports", admin, "").equal(`[]`)
 	})
 }

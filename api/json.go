@@ -48,8 +48,8 @@ var strictJSON = huma.Format{
 	},
 }
 
-// writing is what encoding/json does: a body may end up in a page.
-var writing = json.JoinOptions(jsontext.EscapeForHTML(true), jsontext.EscapeForJS(true))
+// writing is what encoding/json does: a body may end up in a page, and maps are sorted.
+var writing = json.JoinOptions(jsontext.EscapeForHTML(true), jsontext.EscapeForJS(true), json.Deterministic(true))
 
 // sent is the body of a request, decoded into T. Every field that is not what T
 // wants is reported at its own location, all at once.

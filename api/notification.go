@@ -155,6 +155,51 @@ func (a *api) readNotification(ctx context.Context, in *byID) (*unreadOutput, er
 	return &unreadOutput{unreadBody{unread}}, nil
 }
 
+func (a *api) unreadNotification(ctx context.Context, in *byID) (*unreadOutput, error) {
+	unread, err := a.o.Service.Unread(ctx, caller(ctx).User, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &unreadOutput{unreadBody{unread}}, nil
+}
+
+func (a *api) deleteRead(ctx context.Context, _ *struct{}) (*statusOutput, error) {
+	done, err := a.o.Service.DeleteRead(ctx, caller(ctx).User)
+	return &statusOutput{statusOf(done, http.StatusNoContent)}, err
+}
+
+type changesInput struct {
+	Since int64 `query:"since" required:"true" minimum:"0" maximum:"9007199254740991" doc:"The rev that you know, from X-Rev or from here."`
+}
+
+type changesOutput struct {
+	Epoch string `header:"X-Epoch"`
+	Body  stateBody
+}
+
+// stateBody is a bridge.State with what the document says of it.
+type stateBody struct {
+	Rev           bridge.Rev          `json:"rev" example:"88" doc:"Of the inbox after the change."`
+	From          *bridge.Rev         `json:"from" example:"85" doc:"It applies to an inbox at any rev of at least this one. Null: fetch the list again."`
+	Last          bridge.Seq          `json:"last_seq" example:"40" doc:"The counts are as of this seq."`
+	Unread        int64               `json:"unread" example:"3"`
+	Total         int64               `json:"total" example:"12"`
+	ReviewEnabled int                 `json:"is_review_enabled" enum:"0,1" example:"1"`
+	Kinds         map[bridge.Kind]int `json:"kinds" doc:"As in the settings."`
+	ReadUpTo      bridge.Seq          `json:"read_up_to" example:"20" doc:"All up to this seq were read; 0: not changed."`
+	Read          []int64             `json:"read" nullable:"false" doc:"Ids of those that are read."`
+	UnreadIDs     []int64             `json:"unread_ids" nullable:"false" doc:"Ids of those that are unread."`
+	Deleted       []int64             `json:"deleted" nullable:"false" doc:"Ids of those that were deleted, superseded, expired or retained out."`
+}
+
+func (a *api) listChanges(ctx context.Context, in *changesInput) (*changesOutput, error) {
+	state, err := a.o.Service.Changes(ctx, caller(ctx).User, bridge.Rev(in.Since))
+	if err != nil {
+		return nil, err
+	}
+	return &changesOutput{a.o.Service.Epoch(), stateBody(state)}, nil
+}
+
 // readUpToBody has no up_to where all are to be marked; 0 is what a client sends
 // that has seen none.
 type readUpToBody struct {
@@ -241,6 +286,9 @@ type PageQuery struct {
 	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only seqs below this one. Not together with \u0060after\u0060."`
 	After  int64 `query:"after" minimum:"0" maximum:"9007199254740991" doc:"Only seqs above this one, and then oldest first."`
 	Unread bool  `query:"unread" doc:"Only unread ones."`
+	// Kinds have a pattern of their own, see Resolve: huma would report it at each entry.
+	Kinds []string `query:"kind" maxItems:"64" example:"message" doc:"Only these kinds, with commas between them. A page looks at 2000 notifications at most: it may be short, or empty, though Link leads on."`
+	Muted string   `query:"muted" enum:"include" doc:"include: also what mutes hide."`
 
 	forward bool
 }
@@ -253,6 +301,12 @@ func (q *PageQuery) Resolve(hc huma.Context) []error {
 	q.forward = query.Has("after")
 	if q.forward && query.Has("before") {
 		bad.Add("query.before", "is not used together with after")
+	}
+	for _, k := range q.Kinds {
+		if !bridge.Kind(k).Valid() {
+			bad.Add("query.kind", "is a list of kinds, with commas between them")
+			break
+		}
 	}
 	switch query.Get("unread") {
 	case "t", "T", "TRUE", "True", "f", "F", "FALSE", "False":
@@ -275,6 +329,7 @@ type pageOutput struct {
 	Last   int64  `header:"X-Last-Seq"`
 	Unread int64  `header:"X-Unread-Count"`
 	Epoch  string `header:"X-Epoch"`
+	Rev    int64  `header:"X-Rev"`
 	Body   items
 }
 
@@ -307,18 +362,23 @@ func (a *api) listOther(ctx context.Context, in *otherPage) (*pageOutput, error)
 
 // list returns a page of u's history.
 func (a *api) list(ctx context.Context, u bridge.UserID, in *PageQuery) (*pageOutput, error) {
-	page, err := a.o.Service.List(ctx, bridge.Query{User: u, Limit: in.Limit, Unread: in.Unread,
+	kinds := make([]bridge.Kind, len(in.Kinds))
+	for i, k := range in.Kinds {
+		kinds[i] = bridge.Kind(k)
+	}
+	page, err := a.o.Service.List(ctx, bridge.Query{User: u, Limit: in.Limit, Unread: in.Unread, Kinds: kinds, Hidden: in.Muted != "",
 		Before: bridge.Seq(in.Before), After: bridge.Seq(in.After), Forward: in.forward})
 	if err != nil {
 		return nil, err
 	}
-	out := &pageOutput{Last: int64(page.Count.Last), Unread: page.Count.Unread, Epoch: a.o.Service.Epoch(), Body: page.Items}
-	if page.More && len(page.Items) > 0 {
+	out := &pageOutput{Last: int64(page.Count.Last), Unread: page.Count.Unread, Epoch: a.o.Service.Epoch(),
+		Rev: int64(page.Rev), Body: page.Items}
+	if page.More {
 		cursor := "before"
 		if in.forward {
 			cursor = "after"
 		}
-		out.Link = exchangeOf(ctx).next(cursor, strconv.FormatInt(int64(page.Items[len(page.Items)-1].Seq), 10))
+		out.Link = exchangeOf(ctx).next(cursor, strconv.FormatInt(int64(page.Next), 10))
 	}
 	return out, nil
 }

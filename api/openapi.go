@@ -58,6 +58,7 @@ func headers() map[string]*huma.Header {
 		"Location":             text("Where what was created can be read, relative to the request's own address.", "reports/2"),
 		"X-Last-Seq":           number("The highest seq given to the user.", 12),
 		"X-Unread-Count":       number("How many are unread.", 3),
+		"X-Rev":                number("How often the state of the inbox changed: read, unread, deleted, muted.", 88),
 		"X-Epoch":              text("The life of the log: when it changes, known seqs mean nothing.", "5J3K7Q"),
 		"Idempotency-Replayed": text("true where the answer is that of an earlier request with the same key.", "true"),
 		"Retry-After":          number("How many seconds to wait.", 2),

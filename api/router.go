@@ -207,7 +207,7 @@ func (a *api) cors() *cors.Cors {
 	o := cors.Options{
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
 		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "Traceparent", requestID},
-		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "Idempotency-Replayed", requestID, "X-Unknown-Fields"},
+		ExposedHeaders: []string{"Link", "Location", "Retry-After", "WWW-Authenticate", "X-Last-Seq", "X-Unread-Count", "X-Epoch", "X-Rev", "Idempotency-Replayed", requestID, "X-Unknown-Fields"},
 		MaxAge:         600,
 	}
 	if a.o.Origins.Any() {

@@ -12,25 +12,37 @@ import (
 // registerInbox registers what a user may do with a token of no scope.
 func (a *api) registerInbox() {
 	huma.Register(a.huma, a.operation("GET /notifications", "listNotifications", tagInbox, "List your notifications",
-		"An array, newest first; with `after`, oldest first. Empty while `is_review_enabled` is 0. `Link: <…>; rel=\"next\"` leads to the next page.",
+		"An array, newest first; with `after`, oldest first. Empty while `is_review_enabled` is 0, and without the kinds that are muted. `Link: <…>; rel=\"next\"` leads to the next page.",
 		rule{}), a.listOwn)
 	huma.Register(a.huma, a.operation("GET /notifications/count", "countNotifications", tagInbox, "Count your notifications",
-		"`total` and `unread` are 0 while `is_review_enabled` is 0.",
+		"`total` and `unread` are 0 while `is_review_enabled` is 0, and do not count the kinds that are muted.",
 		rule{}), a.countNotifications)
+	huma.Register(a.huma, a.operation("GET /notifications/changes", "listChanges", tagInbox, "What changed of your inbox",
+		"What was read, marked unread, deleted or muted since a rev. It applies to an inbox at any rev of at least `from`: `read_up_to`, `read`, `unread_ids`, `deleted`, in this order. "+
+			"`from` null means: fetch the list again. An id that you do not know yet is one of a notification still on its way to you.",
+		rule{}), a.listChanges)
 	huma.Register(a.huma, a.operation("POST /notifications/read", "readNotifications", tagInbox, "Mark notifications as read",
 		"All of them, or with a body those up to a seq. 202 means that the server goes on marking, also across a restart; `unread` is what is left so far.",
 		rule{maxBody: a.o.MaxBody, optional: true, wait: a.o.Steps, goesOn: true}), a.readNotifications)
 	huma.Register(a.huma, a.operation("POST /notifications/{id}/read", "readNotification", tagInbox, "Mark one notification as read",
 		"Doing it twice is no error.",
 		rule{}), a.readNotification)
+	huma.Register(a.huma, a.operation("POST /notifications/{id}/unread", "unreadNotification", tagInbox, "Mark one notification as unread",
+		"Undoes read. Doing it twice is no error.",
+		rule{}), a.unreadNotification)
+	huma.Register(a.huma, a.operation("DELETE /notifications/read", "deleteRead", tagInbox, "Delete what is read",
+		"All that are read now, but for kinds that are muted. 202 means that the server goes on deleting, also across a restart.",
+		rule{wait: a.o.Steps, goesOn: true}), a.deleteRead)
 	huma.Register(a.huma, a.operation("DELETE /notifications/{id}", "deleteNotification", tagInbox, "Delete a notification",
 		"Your own; with scope `admin` anybody's. It leaves history, replay and the retained message at once. Its seq is never used again.",
 		rule{}), a.deleteNotification)
 	huma.Register(a.huma, a.operation("GET /settings", "getSettings", tagInbox, "Read your settings", "",
 		rule{}), a.getSettings)
 	huma.Register(a.huma, a.operation("PATCH /settings", "patchSettings", tagInbox, "Change your settings",
-		"`is_review_enabled` 0 mutes: notifications are stored, but neither listed nor delivered nor retained. Back to 1, all are listed again; those muted meanwhile are never replayed.",
-		rule{maxBody: a.o.MaxBody}), a.patchSettings)
+		"What is left out stays as it is. `is_review_enabled` 0 mutes: notifications are stored, but neither listed, counted, delivered nor retained. "+
+			"`kinds` has a switch for each kind that you chose something for, at most 64; null removes one. Back to 1, all are listed again; those muted meanwhile are never replayed. "+
+			"202 means that the server goes on to hide or show what is there already.",
+		rule{maxBody: a.o.MaxBody, wait: a.o.Steps, goesOn: true}), a.patchSettings)
 	huma.Register(a.huma, a.operation("GET /reports", "listReports", tagReport, "List reports",
 		"Newest first: your own, or with scope `reports:write` everybody's.",
 		rule{forbids: true}), a.listReports)

@@ -16,11 +16,12 @@ import (
 // The types of fields that are read by rules of their own, see decoder, and how
 // huma is to describe them.
 type (
-	positive int64  // 1 to 2^53-1; 0: left out
-	upTo     int64  // 0 to 2^53-1
-	onOff    bool   // 0, 1, true or false
-	object   []byte // a JSON object as it stands; nil: left out
-	instant  []byte // a time as in RFC 3339, or in seconds as in a token, as it stands; nil: left out
+	positive int64                 // 1 to 2^53-1; 0: left out
+	upTo     int64                 // 0 to 2^53-1
+	onOff    bool                  // 0, 1, true or false
+	switches map[bridge.Kind]*bool // 0, 1, true, false or null, by kind
+	object   []byte                // a JSON object as it stands; nil: left out
+	instant  []byte                // a time as in RFC 3339, or in seconds as in a token, as it stands; nil: left out
 	stamp    time.Time
 )
 
@@ -37,6 +38,14 @@ func (upTo) Schema(huma.Registry) *huma.Schema { return bounded(0, maxSafeIntege
 // Schema describes an onOff to huma.
 func (onOff) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{{Type: huma.TypeInteger, Enum: []any{0, 1}}, {Type: huma.TypeBoolean}}, Examples: []any{0}}
+}
+
+// Schema describes switches to huma.
+func (switches) Schema(r huma.Registry) *huma.Schema {
+	s := onOff(false).Schema(r)
+	s.OneOf = append(s.OneOf, &huma.Schema{Type: "null"})
+	s.Examples = nil
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: s, Examples: []any{map[string]any{"marketing": 0}}}
 }
 
 // Schema describes an object to huma.

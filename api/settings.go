@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/falconalert/falconbridge/bridge"
 )
@@ -9,13 +10,20 @@ import (
 // settingsBody is a user's settings as JSON: a switch is 0 or 1, as applications
 // have always read it.
 type settingsBody struct {
-	ReviewEnabled int `json:"is_review_enabled" enum:"0,1" example:"1" doc:"0 mutes: notifications are stored, but neither listed nor delivered."`
+	ReviewEnabled int            `json:"is_review_enabled" enum:"0,1" example:"1" doc:"0 mutes: notifications are stored, but neither listed nor delivered."`
+	Kinds         map[string]int `json:"kinds" doc:"0 mutes a kind; only those that you chose something for."`
 }
 
 type settingsOutput struct{ Body settingsBody }
 
 func settingsOf(s bridge.Settings) *settingsOutput {
-	out := &settingsOutput{}
+	out := &settingsOutput{settingsBody{Kinds: make(map[string]int, len(s.Kinds))}}
+	for k, on := range s.Kinds {
+		out.Body.Kinds[string(k)] = 0
+		if on {
+			out.Body.Kinds[string(k)] = 1
+		}
+	}
 	if s.ReviewEnabled {
 		out.Body.ReviewEnabled = 1
 	}
@@ -32,27 +40,32 @@ func (a *api) getSettings(ctx context.Context, _ *struct{}) (*settingsOutput, er
 
 // settingsPatch is what PATCH /settings reads.
 type settingsPatch struct {
-	ReviewEnabled *onOff `json:"is_review_enabled" doc:"0 or 1; booleans are read too."`
+	ReviewEnabled *onOff   `json:"is_review_enabled,omitempty" doc:"0 or 1; booleans are read too."`
+	Kinds         switches `json:"kinds,omitempty" doc:"0, 1 or null by kind; what is left out stays, null removes."`
 }
 
 type settingsInput struct {
 	Body sent[settingsPatch]
 }
 
-func (a *api) patchSettings(ctx context.Context, in *settingsInput) (*settingsOutput, error) {
+type changedSettingsOutput struct {
+	Status int
+	Body   settingsBody
+}
+
+func (a *api) patchSettings(ctx context.Context, in *settingsInput) (*changedSettingsOutput, error) {
 	patch, err := in.Body.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	on := patch.ReviewEnabled
-	if on == nil {
+	if patch.ReviewEnabled == nil && patch.Kinds == nil {
 		var bad bridge.InvalidError
-		bad.Add("body."+bridge.SettingReviewEnabled, "is required")
+		bad.Add("body."+bridge.SettingReviewEnabled, "is required, or "+bridge.SettingKinds)
 		return nil, bad.Err()
 	}
-	s := bridge.Settings{ReviewEnabled: bool(*on)}
-	if err := a.o.Service.SetSettings(ctx, caller(ctx).User, s); err != nil {
+	s, done, err := a.o.Service.ChangeSettings(ctx, caller(ctx).User, bridge.SettingsChange{ReviewEnabled: (*bool)(patch.ReviewEnabled), Kinds: patch.Kinds})
+	if err != nil {
 		return nil, err
 	}
-	return settingsOf(s), nil
+	return &changedSettingsOutput{statusOf(done, http.StatusOK), settingsOf(s).Body}, nil
 }

@@ -67,9 +67,11 @@ type Head struct {
 // Query selects a page of history.
 type Query struct {
 	User   UserID
-	Before Seq  // only Seq < Before, newest first; 0: no bound
-	After  Seq  // with Forward: only Seq > After, oldest first
-	Unread bool // only unread
+	Before Seq    // only Seq < Before, newest first; 0: no bound
+	After  Seq    // with Forward: only Seq > After, oldest first
+	Unread bool   // only unread
+	Kinds  []Kind // only these; nil: all
+	Hidden bool   // with those that mutes hide
 	// Forward pages oldest first from After.
 	Forward bool
 	Limit   int // 1 to MaxPage
@@ -84,12 +86,14 @@ const (
 // Page is one page of history with the counts of the same snapshot.
 type Page struct {
 	Items []Notification
-	More  bool // at least one more row follows
+	More  bool // more may follow Next
+	Next  Seq  // with More: where the next page begins
 	Count Count
+	Rev   Rev
 }
 
-// Count is what a user's inbox holds. Total and Unread are 0 while muted, as the
-// list is empty.
+// Count is what a user's inbox holds, without what mutes hide: 0 while all is muted, as
+// the list is empty.
 type Count struct {
 	Total  int64 `json:"total"`
 	Unread int64 `json:"unread"`
@@ -119,16 +123,29 @@ type History interface {
 	// what was left then, and [Pruner.Continue] marks the rest.
 	ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error)
 
+	// Unread undoes Read, likewise.
+	Unread(ctx context.Context, u UserID, id int64) (unread int64, err error)
+
 	// Delete removes a notification of u from history, replay and the retained
 	// message; ErrNotFound.
 	Delete(ctx context.Context, u UserID, id int64) error
+	// DeleteRead removes all that are read when it is called and that mutes do not hide.
+	// done is as of ReadUpTo.
+	DeleteRead(ctx context.Context, u UserID) (done bool, err error)
+
+	// Changes returns what changed of u's inbox since a rev, see [State].
+	Changes(ctx context.Context, u UserID, since Rev) (State, error)
 
 	// Withdraw deletes what key stands for: the notification of u, if any, that was
 	// appended with it as [Draft.Replaces]. It returns how many that were.
 	Withdraw(ctx context.Context, u UserID, key string) (deleted int64, err error)
 
 	Settings(ctx context.Context, u UserID) (Settings, error)
-	SetSettings(ctx context.Context, u UserID, s Settings) error
+	// ChangeSettings changes u's settings and returns all. *InvalidError past MaxKinds.
+	// Where settings of kinds changed, u's notifications are hidden or shown in steps:
+	// done is as of ReadUpTo, and until then lists and counts are between the two. What
+	// is appended follows the settings at once.
+	ChangeSettings(ctx context.Context, u UserID, c SettingsChange) (s Settings, done bool, err error)
 
 	// Erase removes everything of u: notifications, reports, sessions, settings,
 	// idempotency keys. When it returns nil error nothing of that is visible any

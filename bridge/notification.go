@@ -36,7 +36,7 @@ type Notification struct {
 	Replaces  string          // it superseded the user's earlier ones with the same value; "": none
 	ExpiresAt time.Time       // by the database's clock, millisecond precision; zero: never
 	By        string          // who made it, see [Draft]; no part of the item
-	Muted     bool            // appended while the user was muted: listed later, never delivered
+	Muted     bool            // appended while the user, or its kind, was muted: listed later, never delivered
 
 	// Traceparent is that of the call that made it (W3C Trace Context), in what hints carry
 	// alone: it is never stored, so a replay has none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -160,10 +161,11 @@ func (s *Service) wake(ns []Notification, begun time.Time) {
 }
 
 func (s *Service) wakeUser(ns []Notification, at time.Time) {
-	last := ns[len(ns)-1]
-	if last.Muted {
-		return // never delivered
+	ns = slices.DeleteFunc(slices.Clone(ns), func(n Notification) bool { return n.Muted }) // never delivered
+	if len(ns) == 0 {
+		return
 	}
+	last := ns[len(ns)-1]
 	for i := range ns {
 		ns[i].Encode()
 	}
@@ -220,6 +222,24 @@ func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int6
 	return s.o.History.ReadUpTo(ctx, u, upTo)
 }
 
+// Unread marks one notification as unread and returns how many are.
+func (s *Service) Unread(ctx context.Context, u UserID, id int64) (int64, error) {
+	return s.o.History.Unread(ctx, u, id)
+}
+
+// Changes returns what changed of a user's inbox since a rev.
+func (s *Service) Changes(ctx context.Context, u UserID, since Rev) (State, error) {
+	return s.o.History.Changes(ctx, u, since)
+}
+
+// DeleteRead removes all that are read, see [History].
+func (s *Service) DeleteRead(ctx context.Context, u UserID) (done bool, err error) {
+	if done, err = s.o.History.DeleteRead(ctx, u); err == nil {
+		s.tell(Hint{Type: HintMuted, User: u})
+	}
+	return done, err
+}
+
 // Delete removes a notification everywhere; ErrNotFound.
 func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
 	if err := s.o.History.Delete(ctx, u, id); err != nil {
@@ -234,13 +254,12 @@ func (s *Service) Settings(ctx context.Context, u UserID) (Settings, error) {
 	return s.o.History.Settings(ctx, u)
 }
 
-// SetSettings stores a user's settings.
-func (s *Service) SetSettings(ctx context.Context, u UserID, to Settings) error {
-	if err := s.o.History.SetSettings(ctx, u, to); err != nil {
-		return err
+// ChangeSettings changes a user's settings and returns all, see [History].
+func (s *Service) ChangeSettings(ctx context.Context, u UserID, c SettingsChange) (to Settings, done bool, err error) {
+	if to, done, err = s.o.History.ChangeSettings(ctx, u, c); err == nil {
+		s.tell(Hint{Type: HintMuted, User: u})
 	}
-	s.tell(Hint{Type: HintMuted, User: u})
-	return nil
+	return to, done, err
 }
 
 // Erase removes everything of a user and ends the user's connections, see [History].

@@ -143,12 +143,16 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 		for j := range w.cmd.Drafts {
 			n := &w.cmd.Drafts[j]
 			row := rowOf(n, t.of.next(n.User))
-			row.CreatedAt, row.Muted = t.now, !t.of[n.User].ReviewEnabled
+			row.CreatedAt = t.now
 			if n.ExpiresIn > 0 {
 				row.ExpiresAt = t.now + n.ExpiresIn.Milliseconds()
 			}
+			t.of.mute(&row)
 			rows = append(rows, row)
 		}
+	}
+	if err := t.of.countHidden(t.ctx, t.tx); err != nil {
+		return err
 	}
 	res, err := t.tx.NewInsert().Model(&rows).Returning("NULL").Exec(t.ctx)
 	if err != nil {

@@ -52,8 +52,10 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 		if err := d.begin(ctx, tx, eraseTask, u, last); err != nil {
 			return err
 		}
-		if _, err := tx.NewDelete().Model(&task{Kind: readTask, UserID: u}).WherePK().Exec(ctx); err != nil {
-			return err
+		for _, kind := range []string{readTask, deleteTask, hideTask} {
+			if _, err := tx.NewDelete().Model(&task{Kind: kind, UserID: u}).ModelTableExpr(tableOf(kind)).WherePK().Exec(ctx); err != nil {
+				return err
+			}
 		}
 		if _, err := d.eraseReports(ctx, tx, u, last, d.stepRows); err != nil {
 			return err
@@ -61,8 +63,12 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 		in := inbox{UserID: u}
 		err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
 		if err == nil {
-			in.Total, in.Unread, in.ReviewEnabled, in.ErasedSeq = 0, 0, true, in.LastSeq
-			if _, err = tx.NewUpdate().Model(&in).Column("total", "unread", "review_enabled", "erased_seq").WherePK().Exec(ctx); err == nil {
+			in.ReviewEnabled, in.Kinds, in.ErasedSeq = true, nil, in.LastSeq
+			if _, err = tx.NewUpdate().Model(&in).Column("review_enabled", "kinds", "erased_seq").WherePK().Exec(ctx); err == nil {
+				err = d.change(ctx, tx, &in, stateChange{refetch: true, total: -in.Total, unread: -in.Unread,
+					hiddenTotal: -in.HiddenTotal, hiddenUnread: -in.HiddenUnread})
+			}
+			if err == nil {
 				err = d.touch(ctx, tx, []bridge.UserID{u})
 			}
 		}
@@ -178,7 +184,10 @@ func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").WherePK().Exec(ctx)
 		return err
 	}
-	if in.ReviewEnabled {
+	if in.ReviewEnabled && len(in.Kinds) == 0 {
+		if _, err = tx.NewDelete().Model((*changed)(nil)).Where("user_id = ?", u).Exec(ctx); err != nil {
+			return err
+		}
 		_, err = tx.NewDelete().Model(&in).WherePK().Exec(ctx)
 	} else { // chosen meanwhile
 		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").Set("last_seq = 0").WherePK().Exec(ctx)

@@ -3,6 +3,7 @@ package db
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func testEraseAll(t *testing.T, d *DB) {
 		seed(t, d, v, 3)
 		newReport(t, d, bridge.NewReport{Title: "T", User: v})
 		subscribe(t, d, dev(v, "phone"), open(t, d, dev(v, "phone")).Generation)
-		must(t, d.SetSettings(ctx, v, muted))
+		must(t, set(d, ctx, v, muted))
 		_, err := d.Append(ctx, bridge.Command{Key: &bridge.IdempotencyKey{Caller: v, Key: "k"},
 			Drafts: []bridge.Draft{{User: v, Kind: bridge.KindMessage, Title: "T", Message: "M"}}})
 		must(t, err)
@@ -47,7 +48,7 @@ func testEraseAll(t *testing.T, d *DB) {
 			t.Errorf("%s has no rows of the other user", table)
 		}
 	}
-	if s, err := d.Settings(ctx, u); err != nil || s != bridge.DefaultSettings() {
+	if s, err := d.Settings(ctx, u); err != nil || !reflect.DeepEqual(s, bridge.DefaultSettings()) {
 		t.Errorf("settings %+v, %v", s, err)
 	}
 	if ns := seed(t, d, u, 1); ns[0].Seq != 1 || ns[0].ID <= highest || ns[0].Muted {

@@ -110,7 +110,8 @@ type fedNotification struct {
 // deliverable leaves out what its user does not see. The inbox is asked for as a
 // scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
 func (d *DB) deliverable() string {
-	return "NOT n.muted AND " + d.live("n") + " AND (SELECT i.review_enabled AND n.seq > i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
+	return "NOT n.muted AND NOT n.hidden AND " + d.live("n") + " AND (SELECT i.review_enabled AND n.seq > i.erased_seq AND NOT " + hiddenKind +
+		" FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
 }
 
 // foreignRow selects rows that came with a dump of another cluster.

@@ -72,6 +72,14 @@ func exact(t testing.TB, d *DB, u bridge.UserID) {
 	if got := number(t, d, "SELECT coalesce(max(unread), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != unread {
 		t.Errorf("user %s: the inbox says unread %d, its rows are %d", u, got, unread)
 	}
+	hidden := number(t, d, listed+" AND hidden", u)
+	if got := number(t, d, "SELECT coalesce(max(hidden_total), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != hidden {
+		t.Errorf("user %s: the inbox says hidden %d, its rows are %d", u, got, hidden)
+	}
+	hidden = number(t, d, listed+" AND hidden AND read_at = 0", u)
+	if got := number(t, d, "SELECT coalesce(max(hidden_unread), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != hidden {
+		t.Errorf("user %s: the inbox says hidden unread %d, its rows are %d", u, got, hidden)
+	}
 }
 
 // hold takes the lock of u's inbox row in a transaction of its own, as an
@@ -105,3 +113,16 @@ func readUpTo(ctx context.Context, d *DB, u bridge.UserID, upTo bridge.Seq) (unr
 
 // second is the error of a call with two results.
 func second[T any](_ T, err error) error { return err }
+
+// set changes what s says of all kinds, or of some, and waits until it is done.
+func set(d *DB, ctx context.Context, u bridge.UserID, s bridge.Settings) error {
+	c := bridge.SettingsChange{ReviewEnabled: &s.ReviewEnabled, Kinds: make(map[bridge.Kind]*bool)}
+	for k, on := range s.Kinds {
+		c.Kinds[k] = &on
+	}
+	_, done, err := d.ChangeSettings(ctx, u, c)
+	if err == nil && !done {
+		err = errors.New("the settings are not in effect")
+	}
+	return err
+}

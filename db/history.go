@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -23,7 +24,8 @@ var (
 type pageRow struct {
 	inbox `bun:",extend"`
 
-	Item *pageItem `bun:"rel:has-one,join:user_id=user_id"`
+	Edge bridge.Seq `bun:",scanonly"` // the last row looked at; 0: all were
+	Item *pageItem  `bun:"rel:has-one,join:user_id=user_id"`
 }
 
 // pageItem is a row of the common table expression of List.
@@ -32,27 +34,45 @@ type pageItem struct {
 	notification
 }
 
+// scanned is how many rows a page looks at, where a filter may pass over many. Such a page
+// may be short, or empty, though more follow.
+const scanned = 2000
+
 // pageQuery finds the page of q: one range of the index (user_id, seq), of
 // falcon_notifications_unread where only unread ones are asked for. A muted user
 // has counts and no rows.
+//
+// Hidden rows, and those of other kinds than q asks for, are passed over: at most scanned
+// of them, up to the row that edge finds. It reads the index only.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
-	page := d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User)).Where(d.live("n")).Limit(int64(q.Limit + 1))
-	if q.Unread {
-		page.Where("n.read_at = 0")
+	span := func(s *bun.SelectQuery) *bun.SelectQuery {
+		s.Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User))
+		if q.Unread {
+			s.Where("n.read_at = 0")
+		}
+		if q.Before > 0 {
+			s.Where("n.seq < ?", q.Before)
+		}
+		if q.Forward {
+			return s.Where("n.seq > ?", q.After).Order("n.seq")
+		}
+		return s.Order("n.seq DESC")
 	}
+	edge := span(d.read.NewSelect()).Column("seq").Offset(scanned - 1).Limit(1)
+	page := span(d.read.NewSelect()).Where(d.live("n")).Limit(int64(q.Limit + 1))
 	if q.Forward {
-		page.Where("n.seq > ?", q.After)
-	}
-	if q.Before > 0 {
-		page.Where("n.seq < ?", q.Before)
-	}
-	if q.Forward {
-		page.Order("n.seq")
+		page.Where("n.seq <= coalesce((SELECT seq FROM edge), ?)", int64(math.MaxInt64))
 	} else {
-		page.Order("n.seq DESC")
+		page.Where("n.seq >= coalesce((SELECT seq FROM edge), 0)")
 	}
-	return d.withExpired(d.read.NewSelect()).With("page", page).Model(rows).Where("i.user_id = ?", q.User).
-		RelationWithOpts("Item", on("i.review_enabled"))
+	if len(q.Kinds) > 0 {
+		page.Where("n.kind IN (?)", bun.List(q.Kinds))
+	}
+	if !q.Hidden {
+		page.Where("NOT n.hidden")
+	}
+	return d.withExpired(d.read.NewSelect()).With("edge", edge).With("page", page).Model(rows).
+		ColumnExpr("coalesce((SELECT seq FROM edge), 0) AS edge").Where("i.user_id = ?", q.User).RelationWithOpts("Item", on("(i.review_enabled OR ?)", q.Hidden))
 }
 
 // on adds a condition to the join of a relation.
@@ -71,7 +91,7 @@ func (d *DB) List(ctx context.Context, q bridge.Query) (bridge.Page, error) {
 	}
 	page := bridge.Page{Items: []bridge.Notification{}}
 	for i := range rows {
-		page.Count = rows[i].count()
+		page.Count, page.Rev, page.Next = rows[i].count(), rows[i].Rev, rows[i].Edge
 		if rows[i].Item != nil {
 			page.Items = append(page.Items, rows[i].Item.domain())
 		}
@@ -83,8 +103,10 @@ func (d *DB) List(ctx context.Context, q bridge.Query) (bridge.Page, error) {
 		}
 		return cmp.Compare(b.Seq, a.Seq)
 	})
+	page.More = page.Next > 0
 	if len(page.Items) > q.Limit {
 		page.Items, page.More = page.Items[:q.Limit], true
+		page.Next = page.Items[q.Limit-1].Seq
 	}
 	return page, nil
 }
@@ -114,37 +136,53 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	return n.domain(), nil
 }
 
-// markRead marks those of in's notifications that find selects as read, and counts
-// them. find is a query of their model that selects unread ones.
-func (i *inbox) markRead(ctx context.Context, tx bun.Tx, find *bun.SelectQuery) error {
+// markRead marks at most limit of in's notifications after one seq and up to another as
+// read, but for hidden ones, and returns what it changed.
+func markRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) (stateChange, error) {
+	find := within(tx, in.UserID, after, end, limit).Where("n.read_at = 0").Where("NOT n.hidden")
 	n, err := affected(tx.NewUpdate().WithQuery(bun.NewWithQuery("x", find.Column("id")).Materialized()).Model((*notification)(nil)).
 		Set("read_at = ?", nowMillis()).Where("id IN (SELECT id FROM x)").Exec(ctx))
-	if err != nil {
-		return err
-	}
-	return i.counted(ctx, tx, 0, -n)
+	return stateChange{upTo: end, unread: -n}, err
 }
 
-// unreadWithin selects the first limit unread notifications of u with after < seq <= to,
-// a range of falcon_notifications_unread.
+// within selects the first limit notifications of u with after < seq <= to, a range of the
+// index (user_id, seq), or with a condition on read_at of falcon_notifications_unread.
 //
 // It has a limit because a planner takes a user's share of the table and the share of a
 // range of seqs as independent of each other: where most users have ten notifications
 // and one has 500,000, it expects nearly all of these within the first 500 seqs, and
 // would read the whole table for them.
-func unreadWithin(tx bun.Tx, u bridge.UserID, after, to bridge.Seq, limit int) *bun.SelectQuery {
+func within(tx bun.Tx, u bridge.UserID, after, to bridge.Seq, limit int) *bun.SelectQuery {
 	return tx.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("n.seq <= ?", to).
-		Where("n.read_at = 0").Order("n.seq").Limit(int64(limit))
+		Order("n.seq").Limit(int64(limit))
 }
 
 // Read marks one notification of u as read and returns how many stay unread, 0
 // while u is muted. bridge.ErrNotFound.
 func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64, err error) {
-	err = d.withInbox(ctx, "read a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+	return d.setRead(ctx, "read a notification", u, id, true)
+}
+
+// Unread implements bridge.History.
+func (d *DB) Unread(ctx context.Context, u bridge.UserID, id int64) (unread int64, err error) {
+	return d.setRead(ctx, "mark a notification as unread", u, id, false)
+}
+
+func (d *DB) setRead(ctx context.Context, op string, u bridge.UserID, id int64, read bool) (unread int64, err error) {
+	err = d.withInbox(ctx, op, u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		n := notification{ID: id}
-		err := tx.NewSelect().Model(&n).Column("read_at").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live("n")).Scan(ctx)
-		if err == nil && n.ReadAt == 0 {
-			err = in.markRead(ctx, tx, tx.NewSelect().Model((*notification)(nil)).Where("n.id = ?", id))
+		err := tx.NewSelect().Model(&n).Column("read_at", "hidden").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live("n")).Scan(ctx)
+		if err == nil && read != (n.ReadAt > 0) {
+			c := stateChange{ids: []int64{id}, unread: 1}
+			if n.ReadAt = 0; read {
+				n.ReadAt, c.unread = nowMillis(), -1
+			}
+			if n.Hidden {
+				c.hiddenUnread = c.unread
+			}
+			if _, err = tx.NewUpdate().Model(&n).Column("read_at").WherePK().Exec(ctx); err == nil {
+				err = d.change(ctx, tx, in, c)
+			}
 		}
 		if err == nil {
 			unread, err = d.unread(ctx, tx, in)
@@ -162,7 +200,11 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		last = min(cmp.Or(upTo, in.LastSeq), in.LastSeq)
 		if done = in.Unread <= int64(d.stepRows); done {
-			if err := in.markRead(ctx, tx, unreadWithin(tx, u, in.ErasedSeq, last, d.stepRows)); err != nil {
+			c, err := markRead(ctx, tx, in, in.ErasedSeq, last, d.stepRows)
+			if err == nil && c.unread < 0 {
+				err = d.change(ctx, tx, in, c)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -198,4 +240,27 @@ func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 		}
 		return err
 	})
+}
+
+// DeleteRead implements bridge.History. Where the user's rows fit one step, it is one
+// transaction; more are a task.
+func (d *DB) DeleteRead(ctx context.Context, u bridge.UserID) (done bool, err error) {
+	var last bridge.Seq
+	err = d.withInbox(ctx, "delete what is read", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+		last = in.LastSeq
+		if done = in.Total <= int64(d.stepRows); !done {
+			return nil
+		}
+		return d.deleteRead(ctx, tx, in, in.ErasedSeq, last, d.stepRows, nowMillis())
+	})
+	if errors.Is(err, bridge.ErrNotFound) {
+		return true, nil // no inbox yet
+	}
+	if err != nil || done {
+		return done, err
+	}
+	if err := d.begin(ctx, d.write, deleteTask, u, int64(last)); err != nil {
+		return false, d.fail("delete what is read", err)
+	}
+	return d.drive(ctx, deleteTask, u, progress{}).done, nil
 }

@@ -154,13 +154,18 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 	rows := make([]notification, len(ns))
 	for i := range ns {
 		rows[i] = rowOf(&ns[i].Draft, of.next(ns[i].User))
-		rows[i].CreatedAt, rows[i].Muted, rows[i].By = millis(ns[i].CreatedAt), true, bridge.ByImport
+		rows[i].CreatedAt, rows[i].By = millis(ns[i].CreatedAt), bridge.ByImport
 		if !ns[i].ExpiresAt.IsZero() {
 			rows[i].ExpiresAt = millis(ns[i].ExpiresAt)
 		}
 		if !ns[i].ReadAt.IsZero() {
 			rows[i].ReadAt = millis(ns[i].ReadAt)
 		}
+		of.mute(&rows[i])
+		rows[i].Muted = true
+	}
+	if err := of.countHidden(ctx, tx); err != nil {
+		return err
 	}
 	insert := tx.NewInsert().Model(&rows).Returning("NULL")
 	if d.dialect == Postgres {

@@ -76,22 +76,22 @@ func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, need []bridge.Us
 	return lock().Scan(ctx, &there) // with those that another transaction made meanwhile
 }
 
-// count is what the user sees: nothing but the last seq while muted. It needs what
-// withExpired reads.
+// count is what the user sees: not what mutes hide, and nothing but the last seq while all
+// is muted. It needs what withExpired reads.
 func (i *inbox) count() bridge.Count {
 	c := bridge.Count{Last: i.LastSeq}
 	if i.ReviewEnabled {
-		c.Total, c.Unread = i.Total-i.ExpiredTotal, i.Unread-i.ExpiredUnread
+		c.Total, c.Unread = i.Total-i.HiddenTotal-i.ExpiredTotal, i.Unread-i.HiddenUnread-i.ExpiredUnread
 	}
 	return c
 }
 
-// withExpired selects the columns of an inbox i and how many of its rows have expired
-// and are counted still, as the sweep has not removed them: a range of
+// withExpired selects the columns of an inbox i and how many of the rows that it shows have
+// expired and are counted still, as the sweep has not removed them: a range of
 // falcon_notifications_expired that is nearly always empty. It is of the statement's
 // snapshot, so a statement that waits for a lock must not use it.
 func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
-	const of = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND x.expires_at <= "
+	const of = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND NOT x.hidden AND x.expires_at <= "
 	return q.ColumnExpr("?TableColumns").
 		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq) AS expired_total").
 		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
@@ -104,18 +104,8 @@ func (d *DB) unread(ctx context.Context, tx bun.Tx, in *inbox) (int64, error) {
 	return now.count().Unread, err
 }
 
-// counted corrects the counts of in, whose lock tx holds.
-func (i *inbox) counted(ctx context.Context, tx bun.Tx, total, unread int64) error {
-	if total == 0 && unread == 0 {
-		return nil
-	}
-	i.Total, i.Unread = i.Total+total, i.Unread+unread
-	_, err := tx.NewUpdate().Model(i).Column("total", "unread").WherePK().Exec(ctx)
-	return err
-}
-
 // growth is what inboxes grow by in a transaction; then, after grow, the inboxes as
-// they were before, with the last seq and the setting only.
+// they were before, with the last seq and the settings only.
 type growth map[bridge.UserID]*inbox
 
 // add adds a notification of u.
@@ -139,10 +129,10 @@ func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 	err := tx.NewInsert().Model(&by).Column("user_id", "last_seq", "total", "unread").
 		On("CONFLICT (user_id) DO UPDATE").Set("last_seq = i.last_seq + excluded.last_seq").
 		Set("total = i.total + excluded.total").Set("unread = i.unread + excluded.unread").
-		Returning("user_id, last_seq, review_enabled").Scan(ctx, &grown)
+		Returning("user_id, last_seq, review_enabled, kinds").Scan(ctx, &grown)
 	for _, after := range grown {
 		in := g[after.UserID]
-		in.LastSeq, in.ReviewEnabled = after.LastSeq-in.LastSeq, after.ReviewEnabled
+		in.LastSeq, in.ReviewEnabled, in.Kinds = after.LastSeq-in.LastSeq, after.ReviewEnabled, after.Kinds
 	}
 	return err
 }
@@ -151,4 +141,32 @@ func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 func (g growth) next(u bridge.UserID) bridge.Seq {
 	g[u].LastSeq++
 	return g[u].LastSeq
+}
+
+// mute marks row as the settings of its user ask for, and counts it where it is hidden.
+func (g growth) mute(row *notification) {
+	in := g[row.UserID]
+	row.Hidden = in.Kinds.hides(row.Kind)
+	row.Muted = row.Hidden || !in.ReviewEnabled
+	if row.Hidden {
+		in.HiddenTotal++
+		if row.ReadAt == 0 {
+			in.HiddenUnread++
+		}
+	}
+}
+
+// countHidden stores what mute counted: a statement for each user who muted a kind that came.
+func (g growth) countHidden(ctx context.Context, tx bun.Tx) error {
+	for _, u := range slices.Sorted(maps.Keys(g)) {
+		in := g[u]
+		if in.HiddenTotal == 0 {
+			continue
+		}
+		if _, err := tx.NewUpdate().Model((*inbox)(nil)).Set("hidden_total = hidden_total + ?", in.HiddenTotal).
+			Set("hidden_unread = hidden_unread + ?", in.HiddenUnread).Where("user_id = ?", u).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -15,7 +15,8 @@ import (
 // unique index (user_id, seq). The mute is looked up in the statement's own
 // snapshot: after the commit of a mute nothing is returned.
 func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
-	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").Where(d.live("n")).
+	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").Where("NOT n.hidden").Where(d.live("n")).
+		Where("NOT coalesce((SELECT "+hiddenKind+" FROM falcon_inboxes AS i WHERE i.user_id = ?), ?)", u, false).
 		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u).Where("n.seq > (?)", erased(u))
 }
 
@@ -34,12 +35,18 @@ func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit
 	return domains(rows, (*notification).domain), d.fail("read the log", err)
 }
 
+// newest is SQL for the seq of the newest row of the inbox i that is listed, of the last
+// 1000 there are: a SUBSCRIBE must not read through all that a muted kind brought.
+func (d *DB) newest() string {
+	return "(SELECT near.seq FROM (SELECT n.seq, n.hidden, n.expires_at FROM falcon_notifications AS n WHERE n.user_id = i.user_id " +
+		"ORDER BY n.seq DESC LIMIT 1000) AS near WHERE NOT near.hidden AND " + d.live("near") + " LIMIT 1)"
+}
+
 // withLatest joins an inbox with its retained message: the user's latest row, also
 // where it was appended muted, as unmuted everything is listed again. A muted user
 // has none.
 func (d *DB) withLatest(q *bun.SelectQuery) *bun.SelectQuery {
-	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+
-		"(SELECT max(l.seq) FROM falcon_notifications AS l WHERE l.user_id = i.user_id AND "+d.live("l")+")"))
+	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+d.newest()))
 }
 
 // head is what a device of in's user begins with.
@@ -88,7 +95,7 @@ type startRow struct {
 // of the unique index (user_id, seq) each.
 func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Seq, limit int) *bun.SelectQuery {
 	skip := d.read.NewSelect().TableExpr("falcon_notifications AS l").Column("l.seq").Where("l.user_id = i.user_id").
-		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where(d.live("l")).Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
+		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where("NOT l.hidden").Where(d.live("l")).Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
 	return d.withLatest(d.read.NewSelect().Model(rows)).ColumnExpr("?TableColumns").ColumnExpr("(?) AS skip", skip).
 		Where("i.user_id IN (?)", bun.List(users))
 }

@@ -32,6 +32,7 @@ type notification struct {
 	URL       string
 	Replaces  string
 	By        string
+	Hidden    bool // the user muted its kind, see state.go
 }
 
 // domain is n as package bridge knows it.
@@ -69,12 +70,28 @@ type inbox struct {
 	Unread        int64
 	ReviewEnabled bool
 	ErasedSeq     bridge.Seq // rows up to it are being erased, see task.go; 0: none
+	Rev           bridge.Rev
+	RevFrom       bridge.Rev // falcon_changes is complete after it
+	Kinds         kindSettings
+	HiddenTotal   int64 // of Total
+	HiddenUnread  int64 // of Unread
 
 	ExpiredTotal  int64 `bun:",scanonly"` // see withExpired
 	ExpiredUnread int64 `bun:",scanonly"`
 
 	// Latest is the retained message, see withLatest.
 	Latest *notification `bun:"rel:has-one,join:user_id=user_id"`
+}
+
+// changed is a row of falcon_changes: that a notification changed, or with ID 0 that all
+// up to Seq were read.
+type changed struct {
+	bun.BaseModel `bun:"table:falcon_changes,alias:c"`
+
+	UserID bridge.UserID `bun:",pk"`
+	Rev    bridge.Rev    `bun:",pk"`
+	ID     int64         `bun:",pk"`
+	Seq    bridge.Seq
 }
 
 // report is a row of falcon_reports.
@@ -211,13 +228,13 @@ type imported struct {
 	At   int64
 }
 
-// task is a row of falcon_tasks: what is left to do of a user's rows, see task.go.
+// task is a row of falcon_tasks or falcon_steps: what is left to do of a user's rows, see task.go.
 type task struct {
 	bun.BaseModel `bun:"table:falcon_tasks,alias:t"`
 
-	Kind    string        `bun:",pk"` // readTask or eraseTask
+	Kind    string        `bun:",pk"`
 	UserID  bridge.UserID `bun:",pk"`
-	UpTo    int64         // readTask: the last seq; eraseTask: the last report's id, or endsLeft
+	UpTo    int64         // the last seq; eraseTask: the last report's id, or endsLeft
 	AtSeq   bridge.Seq    // notifications up to it are done
 	BegunAt int64
 }

@@ -10,6 +10,7 @@ import (
 var tables = []string{
 	"falcon_acks",
 	"falcon_audit",
+	"falcon_changes",
 	"falcon_connections",
 	"falcon_epochs",
 	"falcon_imports",
@@ -26,6 +27,7 @@ var tables = []string{
 	"falcon_reports",
 	"falcon_revocations",
 	"falcon_sessions",
+	"falcon_steps",
 	"falcon_tasks",
 	"falcon_tombstones",
 	"falcon_touched",

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
+	"math"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -13,30 +15,82 @@ import (
 func (d *DB) Settings(ctx context.Context, u bridge.UserID) (bridge.Settings, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	in := inbox{UserID: u}
+	in := inbox{UserID: u, ReviewEnabled: true}
 	err := d.read.NewSelect().Model(&in).WherePK().Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return bridge.DefaultSettings(), nil
+		err = nil
 	}
-	return bridge.Settings{ReviewEnabled: in.ReviewEnabled}, d.fail("read settings", err)
+	return in.settings(), d.fail("read settings", err)
 }
 
-// SetSettings stores u's settings. The setting is a column of the inbox row, so
-// changing it takes that row's lock: every append is wholly before or after, and
-// its row is muted or not accordingly.
-func (d *DB) SetSettings(ctx context.Context, u bridge.UserID, s bridge.Settings) error {
+func (i *inbox) settings() bridge.Settings {
+	return bridge.Settings{ReviewEnabled: i.ReviewEnabled, Kinds: i.Kinds}
+}
+
+// ChangeSettings implements bridge.History. The settings are columns of the inbox row, so
+// changing them takes that row's lock: every append is wholly before or after, and its row
+// is muted or not accordingly. The rows that are there already are hidden or shown by a
+// task; where they fit one step it is done in the same transaction.
+func (d *DB) ChangeSettings(ctx context.Context, u bridge.UserID, c bridge.SettingsChange) (s bridge.Settings, done bool, err error) {
+	done = true
+	err = d.changeSettings(ctx, u, c, &s, &done)
+	if err != nil || done {
+		return s, done, d.fail("store settings", err)
+	}
+	return s, d.drive(ctx, hideTask, u, progress{}).done, nil
+}
+
+func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.SettingsChange, s *bridge.Settings, done *bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	in := inbox{UserID: u, ReviewEnabled: s.ReviewEnabled}
-	n, err := affected(d.write.NewUpdate().Model(&in).Column("review_enabled").WherePK().Exec(ctx))
-	if err != nil || n > 0 || s == bridge.DefaultSettings() {
-		return d.fail("store settings", err)
-	}
-	return d.fail("store settings", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if err := d.lockUser(ctx, tx, u, inboxLock); err != nil {
+	return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if len(c.Kinds) > 0 { // the lock of a task comes before that of the inbox
+			if err := d.begin(ctx, tx, hideTask, u, math.MaxInt64); err != nil {
+				return err
+			}
+		}
+		in := inbox{UserID: u, ReviewEnabled: true}
+		err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = d.makeInbox(ctx, tx, &in, c)
+		}
+		if err != nil {
 			return err
 		}
-		_, err := tx.NewInsert().Model(&in).Column("user_id", "review_enabled").On("CONFLICT (user_id) DO UPDATE").Exec(ctx)
+		was := in.settings()
+		if *s, err = c.Apply(was); err != nil {
+			return err
+		}
+		kinds := !maps.Equal(was.Kinds, s.Kinds)
+		if kinds || was.ReviewEnabled != s.ReviewEnabled {
+			in.ReviewEnabled, in.Kinds = s.ReviewEnabled, s.Kinds
+			if _, err := tx.NewUpdate().Model(&in).Column("review_enabled", "kinds").WherePK().Exec(ctx); err != nil {
+				return err
+			}
+			if err := d.change(ctx, tx, &in, stateChange{refetch: true}); err != nil {
+				return err
+			}
+		}
+		if *done = !kinds || in.Total <= int64(d.stepRows); !*done || len(c.Kinds) == 0 {
+			return nil
+		}
+		if err := d.hide(ctx, tx, &in, in.ErasedSeq, in.LastSeq, d.stepRows); err != nil {
+			return err
+		}
+		_, err = tx.NewDelete().Model(&task{Kind: hideTask, UserID: u}).ModelTableExpr(tableOf(hideTask)).WherePK().Exec(ctx)
 		return err
-	}))
+	})
+}
+
+// makeInbox makes and locks the inbox of a user who has none, unless c is the default.
+func (d *DB) makeInbox(ctx context.Context, tx bun.Tx, in *inbox, c bridge.SettingsChange) error {
+	s, err := c.Apply(in.settings())
+	if err != nil || s.ReviewEnabled && len(s.Kinds) == 0 {
+		return err
+	}
+	u := []bridge.UserID{in.UserID}
+	if err := d.lockInboxes(ctx, tx, u, u); err != nil {
+		return err
+	}
+	return tx.NewSelect().Model(in).WherePK().Scan(ctx) // another transaction may have made it
 }

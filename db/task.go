@@ -23,7 +23,18 @@ import (
 const (
 	readTask  = "read"  // mark as read
 	eraseTask = "erase" // erase a user
+
+	deleteTask = "delete" // delete those that are read
+	hideTask   = "hide"   // hide or show notifications as the settings of their kinds ask for
 )
+
+// tableOf is the table of a kind of tasks, with the alias of the model: see the migration.
+func tableOf(kind string) string {
+	if kind == readTask || kind == eraseTask {
+		return "falcon_tasks AS t"
+	}
+	return "falcon_steps AS t"
+}
 
 // stepRows is how many rows a step changes at most: 3 ms of the one write lock on
 // SQLite, 10 ms of the user's inbox row on Postgres. With 2,000 the appends that wait
@@ -41,7 +52,7 @@ type progress struct {
 // there already the further end counts. It locks the task until tx ends.
 func (d *DB) begin(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID, upTo int64) error {
 	row := task{Kind: kind, UserID: u, UpTo: upTo, BegunAt: nowMillis()}
-	_, err := tx.NewInsert().Model(&row).On("CONFLICT (kind, user_id) DO UPDATE").
+	_, err := tx.NewInsert().Model(&row).ModelTableExpr(tableOf(kind)).On("CONFLICT (kind, user_id) DO UPDATE").
 		Set("up_to = CASE WHEN excluded.up_to > t.up_to THEN excluded.up_to ELSE t.up_to END").
 		Set("at_seq = 0").Set("begun_at = excluded.begun_at").Returning("NULL").Exec(ctx)
 	return err
@@ -73,7 +84,7 @@ func (d *DB) step(ctx context.Context, kind string, u bridge.UserID, limit int, 
 	var t task
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		t = task{Kind: kind, UserID: u}
-		err := d.lockRows(tx.NewSelect().Model(&t).WherePK(), lock).Scan(ctx)
+		err := d.lockRows(tx.NewSelect().Model(&t).ModelTableExpr(tableOf(kind)).WherePK(), lock).Scan(ctx)
 		if errors.Is(err, sql.ErrNoRows) {
 			p = progress{done: true} // another node was faster, or is
 			return nil
@@ -82,10 +93,10 @@ func (d *DB) step(ctx context.Context, kind string, u bridge.UserID, limit int, 
 		switch {
 		case err != nil || t.UpTo == endsLeft:
 			return err
-		case kind == readTask:
-			return d.readStep(ctx, tx, &t, limit, &p)
+		case kind == eraseTask:
+			return d.eraseStep(ctx, tx, &t, limit)
 		}
-		return d.eraseStep(ctx, tx, &t, limit)
+		return d.inboxStep(ctx, tx, &t, limit, &p)
 	})
 	if err == nil && p.took && t.UpTo == endsLeft {
 		p.done, err = true, d.endErased(ctx, u)
@@ -107,21 +118,33 @@ func (t *task) window(ctx context.Context, tx bun.Tx, find string, to bridge.Seq
 
 // moved stores how far t came.
 func (t *task) moved(ctx context.Context, tx bun.Tx) error {
-	_, err := tx.NewUpdate().Model(t).Column("up_to", "at_seq").WherePK().Exec(ctx)
+	_, err := tx.NewUpdate().Model(t).ModelTableExpr(tableOf(t.Kind)).Column("up_to", "at_seq").WherePK().Exec(ctx)
 	return err
 }
 
-// readStep marks at most limit notifications as read and counts them.
-func (d *DB) readStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *progress) error {
+// inboxStep takes a step of what is done under the lock of the inbox row.
+func (d *DB) inboxStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *progress) error {
 	in := inbox{UserID: t.UserID}
 	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: the user was erased just before the task began
 		return err
 	}
 	t.AtSeq = max(t.AtSeq, in.ErasedSeq)
-	end, err := t.window(ctx, tx, "n.read_at = 0", bridge.Seq(t.UpTo), limit)
+	find := "TRUE"
+	if t.Kind == readTask {
+		find = "n.read_at = 0" // an index of its own
+	}
+	upTo := min(bridge.Seq(t.UpTo), in.LastSeq)
+	end, err := t.window(ctx, tx, find, upTo, limit)
 	if err == nil && end > t.AtSeq {
-		err = in.markRead(ctx, tx, unreadWithin(tx, t.UserID, t.AtSeq, end, limit))
+		switch t.Kind {
+		case readTask:
+			err = d.readStep(ctx, tx, &in, t.AtSeq, end, limit)
+		case deleteTask:
+			err = d.deleteRead(ctx, tx, &in, t.AtSeq, end, limit, t.BegunAt)
+		case hideTask:
+			err = d.hide(ctx, tx, &in, t.AtSeq, end, limit)
+		}
 	}
 	if err != nil {
 		return err
@@ -129,12 +152,70 @@ func (d *DB) readStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *pro
 	if p.unread, err = d.unread(ctx, tx, &in); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if t.AtSeq = end; end >= bridge.Seq(t.UpTo) {
+	if t.AtSeq = end; end >= upTo {
 		p.done = true
-		_, err = tx.NewDelete().Model(t).WherePK().Exec(ctx)
+		_, err = tx.NewDelete().Model(t).ModelTableExpr(tableOf(t.Kind)).WherePK().Exec(ctx)
 		return err
 	}
 	return t.moved(ctx, tx)
+}
+
+// readStep marks the notifications after one seq and up to another as read. The record of
+// it says that all up to the latter are read. Those that were marked unread meanwhile, behind
+// the former, are not, so each step records them again.
+func (d *DB) readStep(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
+	c, err := markRead(ctx, tx, in, after, end, limit)
+	if err != nil || c.unread == 0 {
+		return err
+	}
+	err = within(tx, in.UserID, in.ErasedSeq, after, bridge.MaxChanged+1).Column("id").Where("n.read_at = 0").Scan(ctx, &c.ids)
+	if err != nil {
+		return err
+	}
+	return d.change(ctx, tx, in, c)
+}
+
+// deleteRead deletes the notifications after one seq and up to another that were read by
+// then and are not hidden.
+func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int, by int64) error {
+	_, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
+		return q.Where("id IN (?)", within(tx, in.UserID, after, end, limit).Column("id")).
+			Where("read_at > 0").Where("read_at <= ?", by).Where("NOT hidden").Where(d.live(""))
+	})
+	return err
+}
+
+// hide hides or shows the notifications after one seq and up to another as the settings of
+// their kinds ask for.
+func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
+	var kinds []bridge.Kind
+	for k, on := range in.Kinds {
+		if !on {
+			kinds = append(kinds, k)
+		}
+	}
+	wanted := bun.SafeQuery("kind IN (?)", bun.List(kinds))
+	if len(kinds) == 0 {
+		wanted = bun.SafeQuery("?", false)
+	}
+	var rows []notification
+	err := tx.NewUpdate().Model((*notification)(nil)).Set("hidden = NOT hidden").Where("id IN (?)", within(tx, in.UserID, after, end, limit).Column("id")).
+		Where("hidden <> (?)", wanted).Returning("read_at, hidden").Scan(ctx, &rows)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	c := stateChange{refetch: true}
+	for i := range rows {
+		by := int64(1)
+		if !rows[i].Hidden {
+			by = -1
+		}
+		c.hiddenTotal += by
+		if rows[i].ReadAt == 0 {
+			c.hiddenUnread += by
+		}
+	}
+	return d.change(ctx, tx, in, c)
 }
 
 // continued is how many tasks one call of Continue takes up.
@@ -145,10 +226,14 @@ const continued = 20
 func (d *DB) Continue(ctx context.Context, limit int) (n int, err error) {
 	find, cancel := bound(ctx)
 	defer cancel()
-	var ts []task
+	var ts, more []task
 	if err := d.read.NewSelect().Model(&ts).Order("t.begun_at").Limit(continued).Scan(find); err != nil {
 		return 0, d.fail("look for tasks", err)
 	}
+	if err := d.read.NewSelect().Model(&more).ModelTableExpr(tableOf(hideTask)).Order("t.begun_at").Limit(continued).Scan(find); err != nil {
+		return 0, d.fail("look for tasks", err)
+	}
+	ts = append(ts, more...)
 	for _, t := range ts {
 		p, e := d.step(ctx, t.Kind, t.UserID, limit, true)
 		if err = errors.Join(err, e); p.took && e == nil {

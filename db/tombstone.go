@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
 )
 
 // why is why a notification is gone, as falcon_tombstones and explain name it.
@@ -20,39 +19,25 @@ const (
 	retainedOut why = "retained out"
 )
 
-// goneRow is a notification that was removed.
-type goneRow struct {
-	ID     int64
-	UserID bridge.UserID
+// removeNotifications removes the notifications that find selects: it leaves tombstones in
+// their place, corrects their users' counts and records the change of their inboxes. tx
+// holds the locks of these inboxes; find leaves out what is being erased.
+func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find func(bun.QueryBuilder) bun.QueryBuilder) ([]notification, error) {
+	var gone []notification
+	err := tx.NewDelete().Model((*notification)(nil)).ApplyQueryBuilder(find).
+		Returning("id, user_id, seq, kind, created_at, by, read_at, hidden").Scan(ctx, &gone)
+	if err != nil || len(gone) == 0 {
+		return nil, err
+	}
+	stones := make([]tombstone, len(gone))
+	for i, n := range gone {
+		stones[i] = tombstone{ID: n.ID, UserID: n.UserID, Seq: n.Seq, Kind: n.Kind, Why: w, At: nowMillis(), CommittedAt: n.CreatedAt, By: n.By}
+	}
+	if _, err := tx.NewInsert().Model(&stones).Exec(ctx); err != nil {
+		return nil, err
+	}
+	return gone, d.changeGone(ctx, tx, gone)
 }
-
-// removeNotifications removes the notifications that find selects: it leaves tombstones in their
-// place, corrects their users' counts and records the change of their inboxes. tx holds
-// the locks of these inboxes, so that find selects the same rows in each statement;
-// find leaves out what is being erased.
-func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find func(bun.QueryBuilder) bun.QueryBuilder) ([]goneRow, error) {
-	rows := tx.NewSelect().Model((*notification)(nil)).Column("id", "user_id", "seq", "kind").ColumnExpr("? AS why, ? AS at", string(w), nowMillis()).
-		ColumnExpr("created_at AS committed_at").Column("by").ApplyQueryBuilder(find)
-	if _, err := tx.NewInsert().Model((*tombstone)(nil)).Column("id", "user_id", "seq", "kind", "why", "at", "committed_at", "by").
-		TableExpr("(?) AS gone", rows).Exec(ctx); err != nil {
-		return nil, err
-	}
-	counts := tx.NewSelect().Model((*notification)(nil)).Column("user_id").ColumnExpr("count(*) AS total").
-		ColumnExpr("count(*) FILTER (WHERE read_at = 0) AS unread").ApplyQueryBuilder(find).Group("user_id")
-	if _, err := tx.NewUpdate().Model((*inbox)(nil)).TableExpr("(?) AS gone", counts).Set("total = i.total - gone.total").
-		Set("unread = i.unread - gone.unread").Where("gone.user_id = i.user_id").Exec(ctx); err != nil {
-		return nil, err
-	}
-	var gone []goneRow
-	if err := tx.NewDelete().Model((*notification)(nil)).ApplyQueryBuilder(find).Returning("id, user_id").Scan(ctx, &gone); err != nil {
-		return nil, err
-	}
-	return gone, d.recordGone(ctx, tx, gone)
-}
-
-// recordGone is where the change of the inboxes of notifications that are gone is
-// recorded, in the transaction that removed them: a rev a user.
-func (d *DB) recordGone(context.Context, bun.Tx, []goneRow) error { return nil }
 
 // stand is what a key stands for from now on: a row of a common table expression.
 type stand struct {

@@ -155,7 +155,8 @@ func (m *model) mute(r *rapid.T) {
 	u := m.user(r)
 	m.calm(r, u)
 	on := rapid.Bool().Draw(r, "enabled")
-	m.ok(m.e.service.SetSettings(m.e.ctx, u.id, bridge.Settings{ReviewEnabled: on}))
+	_, _, err := m.e.service.ChangeSettings(m.e.ctx, u.id, bridge.SettingsChange{ReviewEnabled: &on})
+	m.ok(err)
 	u.muted = !on
 }
 

@@ -32,7 +32,8 @@ function type(schema, name, indent = "") {
       return of.includes(" ") ? `Array<${of}>` : `${of}[]`;
     }
     case "object":
-      return schema.properties ? object(schema, name, indent) : "Record<string, unknown>";
+      if (schema.properties) return object(schema, name, indent);
+      return `Record<string, ${schema.additionalProperties?.type || schema.additionalProperties?.oneOf ? type(schema.additionalProperties, name, indent) : "unknown"}>`;
     default:
       return "unknown";
   }

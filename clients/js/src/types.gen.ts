@@ -70,6 +70,17 @@ export type Delivery = {
   client_id: string;
 };
 
+export type Device = {
+  client_id: string;
+  connected: boolean;
+  /** UTC, with milliseconds. */
+  last_seen_at: string;
+  /** Whether it is registered for Web Push. */
+  push: boolean;
+  /** Whether it keeps its place while absent. */
+  session: boolean;
+};
+
 export type FieldProblem = {
   /** Where: body.…, query.…, path.… or header.… */
   location: string;
@@ -79,6 +90,20 @@ export type FieldProblem = {
 
 export type Health = {
   status: "ok" | "ready";
+};
+
+export type Late = {
+  /** Given up. */
+  failed: number;
+  /** How long the oldest that waits has been late; 0: none. */
+  oldest_seconds: number;
+  sent: number;
+  /** Late and not sent yet; counted up to 10,000. */
+  waiting: number;
+};
+
+export type NewDevice = {
+  push: Subscription;
 };
 
 export type NewNotification = {
@@ -174,6 +199,11 @@ export type Problem = {
   type: string;
 };
 
+export type PushKeyOutput = {
+  /** The applicationServerKey that a browser subscribes with. */
+  vapid_public_key: string;
+};
+
 export type ReadUpTo = {
   /** Mark those up to this seq; left out: all. */
   up_to?: number;
@@ -225,11 +255,37 @@ export type Revocation = {
 export type Settings = {
   /** 0 mutes: notifications are stored, but neither listed nor delivered. */
   is_review_enabled: 0 | 1;
+  /** 0 mutes a kind; only those that you chose something for. */
+  kinds: Record<string, number>;
 };
 
 export type SettingsPatch = {
   /** 0 or 1; booleans are read too. */
-  is_review_enabled: 0 | 1 | boolean;
+  is_review_enabled?: 0 | 1 | boolean;
+  /** 0, 1 or null by kind; what is left out stays, null removes. */
+  kinds?: Record<string, 0 | 1 | boolean | null>;
+};
+
+export type State = {
+  /** Ids of those that were deleted, superseded, expired or retained out. */
+  deleted: number[];
+  /** It applies to an inbox at any rev of at least this one. Null: fetch the list again. */
+  from: number | null;
+  is_review_enabled: 0 | 1;
+  /** As in the settings. */
+  kinds: Record<string, number>;
+  /** The counts are as of this seq. */
+  last_seq: number;
+  /** Ids of those that are read. */
+  read: number[];
+  /** All up to this seq were read; 0: not changed. */
+  read_up_to: number;
+  /** Of the inbox after the change. */
+  rev: number;
+  total: number;
+  unread: number;
+  /** Ids of those that are unread. */
+  unread_ids: number[];
 };
 
 export type Stats = {
@@ -242,6 +298,8 @@ export type Stats = {
   nodes: Node[];
   /** Left out: over the device's Maximum Packet Size. */
   oversize: number;
+  /** Web Push and webhooks, where either is on. */
+  push?: Late;
   /** Reads of the log. */
   reads: number;
   /** Connects of devices that were refused. */
@@ -249,6 +307,20 @@ export type Stats = {
   /** Messages sent to devices since each node's start. */
   sent: number;
   version: string;
+  webhooks?: Late;
+};
+
+export type Subscription = {
+  /** Where the push service takes messages; https only. */
+  endpoint: string;
+  keys: SubscriptionKeys;
+};
+
+export type SubscriptionKeys = {
+  /** The device's authentication secret, base64url. */
+  auth: string;
+  /** The device's public key, base64url. */
+  p256dh: string;
 };
 
 export type Unread = {

@@ -1,0 +1,277 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+)
+
+// The live state of an inbox. falcon_changes records which notifications changed in which
+// rev; what became of them is read from their rows. So a device that missed any number of
+// changes needs the latest state of each notification once, and a record that is applied
+// twice, or together with a later one, does no harm.
+//
+// "All up to a seq were read" is a record of its own. It is right for every notification
+// up to there, but for those marked unread later: these have a later record, and devices
+// apply it after the other one. Where reading takes several steps, each step records again
+// what was marked unread behind it, see readStep.
+
+// keptChanges is how many records of a user are kept. A device that misses more than
+// bridge.MaxChanged notifications fetches the list again, so this is enough.
+const keptChanges = 256
+
+// stateChange is what a transaction changes of an inbox.
+type stateChange struct {
+	ids     []int64    // the notifications that were read, marked unread, or that are gone
+	upTo    bridge.Seq // all up to it were read; 0: none
+	refetch bool       // devices fetch the list again: a mute, or too many ids
+
+	total, unread             int64 // by how much the counts of all rows grew
+	hiddenTotal, hiddenUnread int64 // and those of the hidden ones among them
+}
+
+// gone adds a notification that was removed.
+func (c *stateChange) gone(n *notification) {
+	c.ids = append(c.ids, n.ID)
+	c.total--
+	if n.ReadAt == 0 {
+		c.unread--
+	}
+	if n.Hidden {
+		c.hiddenTotal--
+		if n.ReadAt == 0 {
+			c.hiddenUnread--
+		}
+	}
+}
+
+// change takes the next rev of in, whose lock tx holds, records c and counts it. Every
+// change of an inbox other than an append goes through it, or on Postgres through
+// falcon_change, which it calls there.
+func (d *DB) change(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) error {
+	in.Total, in.Unread = in.Total+c.total, in.Unread+c.unread
+	in.HiddenTotal, in.HiddenUnread = in.HiddenTotal+c.hiddenTotal, in.HiddenUnread+c.hiddenUnread
+	in.Rev++
+	refetch := c.refetch || len(c.ids) > bridge.MaxChanged
+	if d.dialect == Postgres {
+		var ids any
+		if !refetch {
+			ids = pgdialect.Array(append([]int64{}, c.ids...))
+		}
+		_, err := tx.ExecContext(ctx, "SELECT falcon_change(?, ?::bigint[], ?, ?, ?, ?, ?)", in.UserID, ids, c.total, c.unread, c.hiddenTotal, c.hiddenUnread, c.upTo)
+		return err
+	}
+	cut := in.Rev
+	if !refetch {
+		var err error
+		if cut, err = recordChange(ctx, tx, in, c); err != nil {
+			return err
+		}
+	}
+	if cut > 0 {
+		in.RevFrom = cut
+		if _, err := tx.NewDelete().Model((*changed)(nil)).Where("user_id = ?", in.UserID).Where("rev <= ?", cut).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := tx.NewUpdate().Model(in).Column("total", "unread", "hidden_total", "hidden_unread", "rev", "rev_from").WherePK().Exec(ctx)
+	return err
+}
+
+// recordChange stores the records of c, and returns up to which rev there are too many;
+// 0 where there are not.
+func recordChange(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) (cut bridge.Rev, err error) {
+	var rows []changed
+	for _, id := range c.ids {
+		rows = append(rows, changed{UserID: in.UserID, Rev: in.Rev, ID: id})
+	}
+	if c.upTo > 0 {
+		rows = append(rows, changed{UserID: in.UserID, Rev: in.Rev, Seq: c.upTo})
+	}
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	if _, err := tx.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
+		return 0, err
+	}
+	err = tx.NewSelect().Model((*changed)(nil)).Column("rev").Where("c.user_id = ?", in.UserID).
+		Order("c.rev DESC", "c.id DESC").Offset(keptChanges).Limit(1).Scan(ctx, &cut)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return cut, err
+}
+
+// stateRow is the inbox with one of its changes, and the notification that changed.
+type stateRow struct {
+	inbox `bun:",extend"`
+
+	ChangedID  *int64      `bun:",scanonly"`
+	ChangedSeq *bridge.Seq `bun:",scanonly"`
+	There      bool        `bun:",scanonly"`
+	IsRead     bool        `bun:",scanonly"`
+}
+
+// changesQuery reads the inbox, the records after since, a range of the primary key with
+// at most twice keptChanges rows, and each one's notification by its id. It is one
+// statement, so all is of one snapshot.
+func (d *DB) changesQuery(rows *[]stateRow, u bridge.UserID, since bridge.Rev) *bun.SelectQuery {
+	return d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").
+		ColumnExpr("c.id AS changed_id, c.seq AS changed_seq, n.id IS NOT NULL AS there, coalesce(n.read_at > 0, ?) AS is_read", false).
+		Join("LEFT JOIN falcon_changes AS c ON c.user_id = i.user_id AND c.rev > ? AND ? >= i.rev_from", since, since).
+		Join("LEFT JOIN falcon_notifications AS n ON n.id = c.id AND n.user_id = i.user_id AND n.seq > i.erased_seq").
+		Where("i.user_id = ?", u)
+}
+
+// Changes implements bridge.History.
+func (d *DB) Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (bridge.State, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var rows []stateRow
+	if err := d.changesQuery(&rows, u, since).Scan(ctx); err != nil {
+		return bridge.State{}, d.fail("read what changed", err)
+	}
+	in := inbox{UserID: u, ReviewEnabled: true}
+	if len(rows) > 0 {
+		in = rows[0].inbox
+	}
+	s := in.state()
+	if since < in.RevFrom || since > in.Rev {
+		return s, nil
+	}
+	s.From = &since
+	seen := make(map[int64]bool, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		switch {
+		case r.ChangedID == nil:
+		case *r.ChangedID == 0:
+			s.ReadUpTo = max(s.ReadUpTo, *r.ChangedSeq)
+		case seen[*r.ChangedID]:
+		case !r.There:
+			s.Deleted = append(s.Deleted, *r.ChangedID)
+		case r.IsRead:
+			s.Read = append(s.Read, *r.ChangedID)
+		default:
+			s.UnreadIDs = append(s.UnreadIDs, *r.ChangedID)
+		}
+		if r.ChangedID != nil {
+			seen[*r.ChangedID] = true
+		}
+	}
+	if len(s.Read)+len(s.UnreadIDs)+len(s.Deleted) > bridge.MaxChanged {
+		return s.Refetch(), nil
+	}
+	return s, nil
+}
+
+// state is what a device that fetches the list again is sent.
+func (i *inbox) state() bridge.State {
+	n := i.count()
+	s := bridge.State{Rev: i.Rev, Last: n.Last, Unread: n.Unread, Total: n.Total, Kinds: make(map[bridge.Kind]int, len(i.Kinds))}
+	if i.ReviewEnabled {
+		s.ReviewEnabled = 1
+	}
+	for k, on := range i.Kinds {
+		s.Kinds[k] = 0
+		if on {
+			s.Kinds[k] = 1
+		}
+	}
+	return s.Refetch()
+}
+
+// kindSettings are a user's settings of kinds as they are stored: a JSON object of 0 and 1.
+type kindSettings map[bridge.Kind]bool
+
+// Value implements driver.Valuer.
+func (k kindSettings) Value() (driver.Value, error) {
+	on := make(map[bridge.Kind]int, len(k))
+	for kind, is := range k {
+		on[kind] = 0
+		if is {
+			on[kind] = 1
+		}
+	}
+	b, err := json.Marshal(on)
+	return string(b), err
+}
+
+// Scan implements sql.Scanner.
+func (k *kindSettings) Scan(src any) error {
+	var b []byte
+	switch v := src.(type) {
+	case nil:
+	case []byte:
+		b = v
+	case string:
+		b = []byte(v)
+	default:
+		return fmt.Errorf("settings of kinds as %T", src)
+	}
+	*k = nil
+	if len(b) <= len("{}") { // as nearly always
+		return nil
+	}
+	on := map[bridge.Kind]int{}
+	if err := json.Unmarshal(b, &on); err != nil {
+		return fmt.Errorf("settings of kinds: %w", err)
+	}
+	*k = make(kindSettings, len(on))
+	for kind, n := range on {
+		(*k)[kind] = n != 0
+	}
+	return nil
+}
+
+// hides reports whether notifications of that kind are hidden.
+func (k kindSettings) hides(kind bridge.Kind) bool {
+	on, chosen := k[kind]
+	return chosen && !on
+}
+
+// hiddenKind is SQL for whether the inbox i hides notifications of the kind of n.
+const hiddenKind = "(coalesce(CAST(i.kinds ->> n.kind AS text), '1') = '0')"
+
+// changeGone takes a rev of each user of notifications that were removed, whose inboxes tx
+// has locked, records them and corrects the counts.
+func (d *DB) changeGone(ctx context.Context, tx bun.Tx, gone []notification) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	if d.dialect == Postgres {
+		_, err := tx.ExecContext(ctx, "SELECT falcon_change(g.u, array_agg(g.id), -count(*), -count(*) FILTER (WHERE g.unread), "+
+			"-count(*) FILTER (WHERE g.hidden), -count(*) FILTER (WHERE g.hidden AND g.unread)) "+
+			"FROM unnest(?::text[], ?::bigint[], ?::boolean[], ?::boolean[]) AS g(u, id, unread, hidden) GROUP BY g.u",
+			array(gone, func(n notification) string { return string(n.UserID) }), array(gone, func(n notification) int64 { return n.ID }),
+			array(gone, func(n notification) bool { return n.ReadAt == 0 }), array(gone, func(n notification) bool { return n.Hidden }))
+		return err
+	}
+	by := make(map[bridge.UserID]*stateChange)
+	for i := range gone {
+		u := gone[i].UserID
+		if by[u] == nil {
+			by[u] = &stateChange{}
+		}
+		by[u].gone(&gone[i])
+	}
+	for _, u := range slices.Sorted(maps.Keys(by)) {
+		in := inbox{UserID: u}
+		if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil {
+			return err
+		}
+		if err := d.change(ctx, tx, &in, *by[u]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
