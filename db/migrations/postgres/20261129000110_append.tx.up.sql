@@ -323,7 +323,7 @@ DO $$
 DECLARE
     f regprocedure;
 BEGIN
-    FOR f IN SELECT p.oid FROM pg_proc p WHERE p.proname = 'falcon_append' AND p.pronamespace = current_schema()::regnamespace LOOP
+    FOR f IN SELECT p.oid FROM pg_proc p WHERE p.proname = 'falcon_append' AND p.pronamespace = quote_ident(current_schema())::regnamespace LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
     END LOOP;
 END
