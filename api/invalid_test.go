@@ -41,7 +41,7 @@ var badDrafts = map[string]bad{
 	"1e3 as user":            {"POST /notifications", `{"title":"t","message":"m","created_by":1e3}`, 422, "body.created_by"},
 	"an array as user":       {"POST /notifications", `{"title":"t","message":"m","created_by":[1]}`, 422, "body.created_by"},
 	"a long user":            {"POST /notifications", `{"title":"t","message":"m","created_by":"` + strings.Repeat("u", 129) + `"}`, 422, "body.created_by"},
-	"an unknown kind":        {"POST /notifications", draft(`"kind":"no.such"`), 422, "body.kind"},
+	"a kind with a blank":    {"POST /notifications", draft(`"kind":"No such"`), 422, "body.kind"},
 	"a number as kind":       {"POST /notifications", draft(`"kind":1`), 422, "body.kind"},
 	"report 0":               {"POST /notifications", draft(`"report_id":0`), 422, "body.report_id"},
 	"a negative report":      {"POST /notifications", draft(`"report_id":-3`), 422, "body.report_id"},
@@ -189,7 +189,7 @@ func TestBadInputGetsItsStatusAndNamesTheField(t *testing.T) {
 func TestEveryFaultIsNamedAtOnceAndBounded(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	service := tokenFor(t, "s", "notifications:write")
-	p := e.call("POST /notifications", service, `{"title":"","message":"","created_by":"#","kind":"x"}`).problem(http.StatusUnprocessableEntity)
+	p := e.call("POST /notifications", service, `{"title":"","message":"","created_by":"#","kind":"X"}`).problem(http.StatusUnprocessableEntity)
 	if len(p.Errors) != 4 {
 		t.Errorf("%d faults, want 4: %+v", len(p.Errors), p.Errors)
 	}
