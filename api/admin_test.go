@@ -127,7 +127,7 @@ func TestAnErasedUserLeavesNothing(t *testing.T) {
 		e.call("PATCH /settings", user, `{"is_review_enabled":0}`).want(http.StatusOK)
 		e.call("DELETE /admin/users/42", admin, "").want(http.StatusNoContent).equal("")
 		e.call("GET /notifications/count", user, "").equal(`{"total":0,"unread":0,"last_seq":0}`)
-		e.call("GET /settings", user, "").equal(`{"is_review_enabled":1}`)
+		e.call("GET /settings", user, "").equal(`{"is_review_enabled":1,"kinds":{}}`)
 		e.call("GET /reports/5", admin, "").problem(http.StatusNotFound)
 		e.call("GET /notifications/count", tokenFor(t, "43"), "").equal(`{"total":1,"unread":1,"last_seq":1}`)
 		e.call("DELETE /admin/users/42", admin, "").want(http.StatusNoContent)
