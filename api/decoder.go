@@ -33,6 +33,21 @@ var decoders = sync.Pool{New: func() any {
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *upTo) error {
 			return d.integer(dec, 0, maxSafeInteger, (*int64)(to), "is an integer from 0 to 2^53-1")
 		}),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *lifetime) error {
+			return d.integer(dec, 1, int64(bridge.MaxExpiry.Seconds()), (*int64)(to), "is a whole number of seconds from 1 to 31536000")
+		}),
+		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *filled) error {
+			if dec.PeekKind() == 'n' {
+				return dec.SkipValue()
+			}
+			if err := d.text(dec, (*string)(to)); err != nil {
+				return err
+			}
+			if *to == "" {
+				d.fault(dec, "is a string that is not empty")
+			}
+			return nil
+		}),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *bridge.Status) error {
 			n := int64(*to)
 			err := d.integer(dec, int64(bridge.Pending), int64(bridge.Rejected), &n, "is 1, 2 or 3")

@@ -17,6 +17,15 @@ func TestTheAPITakesWhatTheSQLDoorTakes(t *testing.T) {
 			if c.Data != "" {
 				body["data"] = json.RawMessage(c.Data)
 			}
+			if c.URL != "" {
+				body["url"] = c.URL
+			}
+			if c.Replaces != "" {
+				body["replaces"] = c.Replaces
+			}
+			if c.ExpiresIn != nil {
+				body["expires_in"] = *c.ExpiresIn
+			}
 			b, err := json.Marshal(body)
 			if err != nil {
 				t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -16,20 +17,32 @@ type newNotification struct {
 	Title    string        `json:"title" minLength:"1" maxLength:"255" example:"Mantenimiento programado"`
 	Message  string        `json:"message" minLength:"1" maxLength:"4000" example:"El servicio estará en pausa esta noche."`
 	User     bridge.UserID `json:"created_by" doc:"The recipient; the name is inherited."`
-	Kind     string        `json:"kind,omitempty" enum:"message,report.status" default:"message"`
+	Kind     string        `json:"kind,omitempty" pattern:"^[a-z0-9][a-z0-9._-]{0,63}$" default:"message" doc:"What it is about; any word of the application's own. Users mute kinds one by one."`
 	ReportID positive      `json:"report_id,omitempty"`
 	StatusID bridge.Status `json:"status_id,omitempty"`
 	Data     object        `json:"data,omitempty" doc:"Anything for the device, up to 4 KiB of compact JSON."`
+
+	URL       filled   `json:"url,omitempty" maxLength:"2048" example:"/orders/7" doc:"Where it leads: https://…, http://…, or a path that starts with one /. No backslash, no control character, no user name."`
+	Replaces  filled   `json:"replaces,omitempty" maxLength:"128" example:"order-7" doc:"Supersedes the user's earlier ones with the same value: they leave history, counts, replay and the retained message. The prefix \u0060report-\u0060 is reserved."`
+	ExpiresIn lifetime `json:"expires_in,omitempty" example:"3600" doc:"Seconds after which it is gone: neither delivered, replayed, retained, listed nor counted."`
 }
 
-func (n *newNotification) draft() bridge.Draft {
-	return bridge.Draft{User: n.User, Kind: bridge.Kind(n.Kind), Title: n.Title, Message: n.Message,
+// draft is n as the caller in ctx creates it, in one of the ways there are.
+func (n *newNotification) draft(ctx context.Context, source bridge.Source) bridge.Draft {
+	d := n.plain()
+	d.By, d.Source = string(caller(ctx).User), source
+	return d
+}
+
+func (n *newNotification) plain() bridge.Draft {
+	return bridge.Draft{URL: string(n.URL), Replaces: string(n.Replaces), ExpiresIn: time.Duration(n.ExpiresIn) * time.Second,
+		User: n.User, Kind: bridge.Kind(n.Kind), Title: n.Title, Message: n.Message,
 		ReportID: int64(n.ReportID), StatusID: n.StatusID, Data: []byte(n.Data)}
 }
 
 // check is for a body that has faults already: a good one is checked by the service.
 func (n *newNotification) check() error {
-	_, err := n.draft().Check("body")
+	_, err := n.plain().Check("body")
 	return err
 }
 
@@ -55,7 +68,7 @@ func (a *api) createNotification(ctx context.Context, in *createInput) (*createO
 	if err != nil {
 		return nil, err
 	}
-	res, err := a.o.Service.Notify(ctx, n.draft(), exchangeOf(ctx).idempotencyKey())
+	res, err := a.o.Service.Notify(ctx, n.draft(ctx, bridge.SourceREST), exchangeOf(ctx).idempotencyKey())
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +118,7 @@ func (a *api) createNotifications(ctx context.Context, in *batchInput) (*batchOu
 	}
 	drafts := make([]bridge.Draft, len(batch.Notifications))
 	for i := range drafts {
-		drafts[i] = batch.Notifications[i].draft()
+		drafts[i] = batch.Notifications[i].draft(ctx, bridge.SourceBatch)
 	}
 	res, err := a.o.Service.NotifyAll(ctx, drafts, exchangeOf(ctx).idempotencyKey())
 	if err != nil {
@@ -251,6 +264,37 @@ func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, erro
 		owner = n.User
 	}
 	return nil, a.o.Service.Delete(ctx, owner, in.ID)
+}
+
+// withdrawal says what to withdraw: both are required, so that no call without a query
+// deletes anything.
+type withdrawal struct {
+	User     bridge.UserID `query:"user" required:"true" doc:"Whose notification."`
+	Replaces string        `query:"replaces" required:"true" minLength:"1" maxLength:"128" doc:"The key it was created with."`
+}
+
+type withdrawnBody struct {
+	Deleted int64 `json:"deleted" example:"1" doc:"How many the key stood for: 0 or 1."`
+}
+
+type withdrawnOutput struct{ Body withdrawnBody }
+
+// withdraw deletes what a key stands for. The keys of reports are not the application's.
+func (a *api) withdraw(ctx context.Context, in *withdrawal) (*withdrawnOutput, error) {
+	key := exchangeOf(ctx).query.Get("replaces") // as sent: huma is given a blank for an empty one
+	if err := bridge.CheckReplaces(key); err != nil {
+		var bad bridge.InvalidError
+		bad.Add("query.replaces", err.Error())
+		return nil, &bad
+	}
+	if err := a.record(ctx, bridge.AuditWithdraw, in.User, ""); err != nil {
+		return nil, err
+	}
+	n, err := a.o.Service.Withdraw(ctx, in.User, key)
+	if err != nil {
+		return nil, err
+	}
+	return &withdrawnOutput{withdrawnBody{n}}, nil
 }
 
 type deliveryBody struct {

@@ -118,7 +118,8 @@ func TestProblemTypesLeadToAnExplanation(t *testing.T) {
 // the same.
 func TestSchemasMatchWhatIsWrittenByHand(t *testing.T) {
 	n := bridge.Notification{ID: 1, Seq: 2, User: "3", Kind: bridge.KindReportStatus, Title: "t", Message: "m",
-		CreatedAt: time.Now(), ReadAt: time.Now(), ReportID: 4, StatusID: 2, Data: json.RawMessage(`{}`)}
+		CreatedAt: time.Now(), ReadAt: time.Now(), ReportID: 4, StatusID: 2, Data: json.RawMessage(`{}`),
+		URL: "/", Replaces: "k", ExpiresAt: time.Now()}
 	var item map[string]any
 	if err := json.Unmarshal(n.Item(), &item); err != nil {
 		t.Fatal(err)

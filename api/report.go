@@ -156,7 +156,7 @@ func (a *api) setReportStatus(ctx context.Context, in *newStatusInput) (*newStat
 	if err := a.recordStatus(ctx, in.ID, body.Status); err != nil {
 		return nil, err
 	}
-	res, err := a.o.Service.SetStatus(ctx, in.ID, body.Status)
+	res, err := a.o.Service.SetStatus(ctx, in.ID, body.Status, caller(ctx).User)
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,9 @@ func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("POST /notifications/batch", "createNotifications", tagCreate, "Create up to 1000 notifications",
 		"All or none, in one transaction. The body has at most 4 MiB.",
 		rule{scope: bridge.ScopeWrite, maxBody: a.o.MaxBatchBody, keyed: true, status: http.StatusCreated}), a.createNotifications)
+	huma.Register(a.huma, a.operation("DELETE /notifications", "withdrawNotification", tagCreate, "Withdraw what a key stands for",
+		"Deletes the user's notification that was created with this `replaces`, as after an alarm that is over.",
+		rule{scope: bridge.ScopeWrite}), a.withdraw)
 	huma.Register(a.huma, a.operation("POST /reports", "createReport", tagReport, "Create a report",
 		"409 where the id is taken.",
 		rule{scope: bridge.ScopeReports, maxBody: a.o.MaxBody, conflicts: true, status: http.StatusCreated}), a.createReport)

@@ -18,6 +18,8 @@ import (
 type (
 	positive int64                 // 1 to 2^53-1; 0: left out
 	upTo     int64                 // 0 to 2^53-1
+	filled   string                // not empty; "": left out
+	lifetime int64                 // seconds, 1 to a year; 0: left out
 	onOff    bool                  // 0, 1, true or false
 	switches map[bridge.Kind]*bool // 0, 1, true, false or null, by kind
 	object   []byte                // a JSON object as it stands; nil: left out
@@ -34,6 +36,17 @@ func (positive) Schema(huma.Registry) *huma.Schema { return bounded(1, maxSafeIn
 
 // Schema describes an upTo to huma.
 func (upTo) Schema(huma.Registry) *huma.Schema { return bounded(0, maxSafeInteger) }
+
+// Schema describes a lifetime to huma.
+func (lifetime) Schema(huma.Registry) *huma.Schema {
+	return bounded(1, bridge.MaxExpiry.Seconds())
+}
+
+// Schema describes a filled to huma.
+func (filled) Schema(huma.Registry) *huma.Schema {
+	one := 1
+	return &huma.Schema{Type: huma.TypeString, MinLength: &one}
+}
 
 // Schema describes an onOff to huma.
 func (onOff) Schema(huma.Registry) *huma.Schema {
@@ -91,8 +104,8 @@ func (stamp) Schema(huma.Registry) *huma.Schema {
 // bridge.Notification.Item and exists for the document alone; a test compares both.
 type notificationBody struct {
 	ID        int64          `json:"id" example:"27" doc:"Unique over all users."`
-	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted or missed."`
-	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status."`
+	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted, superseded, expired or missed."`
+	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status, or a word of the application's own."`
 	Title     string         `json:"title" example:"El estado de su reporte ha cambiado a: Aprobado"`
 	Message   string         `json:"message" example:"El estado de su reporte titulado Página de phishing detectada ha sido actualizado a Aprobado"`
 	User      bridge.UserID  `json:"created_by" doc:"The recipient; the name is inherited."`
@@ -100,6 +113,9 @@ type notificationBody struct {
 	ReadAt    maybeStamp     `json:"read_at" doc:"Null while unread."`
 	ReportID  int64          `json:"report_id,omitempty" example:"2" doc:"Absent where it is about no report."`
 	StatusID  bridge.Status  `json:"status_id,omitempty" doc:"Absent where it is about no report."`
+	URL       string         `json:"url,omitempty" example:"/reports/2" doc:"Where it leads: https://…, http://…, or a path. Absent where it leads nowhere."`
+	Replaces  string         `json:"replaces,omitempty" example:"report-2" doc:"The key under which it superseded earlier ones, and is superseded."`
+	ExpiresAt *stamp         `json:"expires_at,omitempty" doc:"From then on it is gone. Absent where it does not expire."`
 	Data      map[string]any `json:"data,omitempty" doc:"What the application added, up to 4 KiB."`
 }
 

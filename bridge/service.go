@@ -29,6 +29,9 @@ type ServiceOptions struct {
 	// Created is called with the number of notifications that a call created, and the way
 	// they came. It must not block. May be nil.
 	Created func(Source, int)
+	// KeepStatuses has a report's status notifications stay side by side. Otherwise
+	// each replaces the report's earlier ones.
+	KeepStatuses bool
 }
 
 // Cluster carries the service's orders to every node, and says what the nodes
@@ -94,9 +97,10 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 	return s.append(ctx, Command{Drafts: checked, Key: key})
 }
 
-// SetStatus changes a report's status and notifies its owner in one transaction.
+// SetStatus changes a report's status on behalf of by and notifies its owner in one
+// transaction.
 // The same status again changes nothing and notifies nobody. ErrNotFound.
-func (s *Service) SetStatus(ctx context.Context, report int64, to Status) (Result, error) {
+func (s *Service) SetStatus(ctx context.Context, report int64, to Status, by UserID) (Result, error) {
 	if !to.Valid() {
 		var bad InvalidError
 		bad.Add("body.status_id", "is 1, 2 or 3")
@@ -106,11 +110,15 @@ func (s *Service) SetStatus(ctx context.Context, report int64, to Status) (Resul
 	if err != nil {
 		return Result{}, err
 	}
+	var replaces string
+	if !s.o.KeepStatuses {
+		replaces = ReplacesReport(report)
+	}
 	title, message := s.o.Locale.StatusChanged(r.Title, to)
 	return s.append(ctx, Command{
 		Change: &StatusChange{Report: report, Status: to, Title: r.Title, User: r.User},
 		Drafts: []Draft{{User: r.User, Kind: KindReportStatus, Title: title, Message: message,
-			ReportID: report, StatusID: to}},
+			ReportID: report, StatusID: to, Replaces: replaces, By: string(by), Source: SourceReport}},
 	})
 }
 
@@ -168,6 +176,12 @@ func (s *Service) wakeUser(ns []Notification, at time.Time) {
 	last := ns[len(ns)-1]
 	for i := range ns {
 		ns[i].Encode()
+	}
+	if slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" }) {
+		// What they superseded may be waiting on this node, also among themselves: the log
+		// is read. Other nodes read it for any hint, as items do not leave the process.
+		s.o.Hub.Hint(Hint{Type: HintMuted, User: last.User})
+		ns = nil
 	}
 	h := Hint{Type: HintAppended, User: last.User, Seq: last.Seq, Items: ns, At: at}
 	s.o.Hub.Hint(h)
@@ -247,6 +261,14 @@ func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
 	}
 	s.tell(Hint{Type: HintMuted, User: u})
 	return nil
+}
+
+// Withdraw deletes what key stands for in u's inbox, see [History].
+func (s *Service) Withdraw(ctx context.Context, u UserID, key string) (deleted int64, err error) {
+	if deleted, err = s.o.History.Withdraw(ctx, u, key); err == nil && deleted > 0 {
+		s.tell(Hint{Type: HintMuted, User: u})
+	}
+	return deleted, err
 }
 
 // Settings returns a user's settings, the defaults where none were chosen.

@@ -200,7 +200,7 @@ func (a *App) startHub(ctx context.Context) error {
 	})
 	a.service = bridge.NewService(bridge.ServiceOptions{
 		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db,
-		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, Created: a.metrics.appended,
+		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, KeepStatuses: !a.c.ReportReplaces, Created: a.metrics.appended,
 	})
 	// Before anybody is let in, the node knows what was revoked.
 	if err := a.hub.Poll(ctx); err != nil {

@@ -70,6 +70,7 @@ type Config struct {
 	AuditRetention                        time.Duration // 0: for ever
 	StartTimeout, DrainDelay, DrainTime   time.Duration
 	Locale                                bridge.Locale
+	ReportReplaces                        bool
 	LogLevel                              slog.Level
 	LogJSON                               bool
 	given                                 *Given

@@ -111,12 +111,19 @@ export type NewNotification = {
   created_by: number | string;
   /** Anything for the device, up to 4 KiB of compact JSON. */
   data?: Record<string, unknown>;
-  kind?: "message" | "report.status";
+  /** Seconds after which it is gone: neither delivered, replayed, retained, listed nor counted. */
+  expires_in?: number;
+  /** What it is about; any word of the application's own. Users mute kinds one by one. */
+  kind?: string;
   message: string;
+  /** Supersedes the user's earlier ones with the same value: they leave history, counts, replay and the retained message. The prefix `report-` is reserved. */
+  replaces?: string;
   report_id?: number;
   /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
   status_id?: 1 | 2 | 3;
   title: string;
+  /** Where it leads: https://…, http://…, or a path that starts with one /. No backslash, no control character, no user name. */
+  url?: string;
 };
 
 export type NewNotifications = {
@@ -170,20 +177,26 @@ export type Notification = {
   created_by: number | string;
   /** What the application added, up to 4 KiB. */
   data?: Record<string, unknown>;
+  /** From then on it is gone. Absent where it does not expire. */
+  expires_at?: string;
   /** Unique over all users. */
   id: number;
-  /** What it is about: message, report.status. */
+  /** What it is about: message, report.status, or a word of the application's own. */
   kind: string;
   message: string;
   /** Null while unread. */
   read_at: string | null;
+  /** The key under which it superseded earlier ones, and is superseded. */
+  replaces?: string;
   /** Absent where it is about no report. */
   report_id?: number;
-  /** Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted or missed. */
+  /** Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted, superseded, expired or missed. */
   seq: number;
   /** Absent where it is about no report. */
   status_id?: 1 | 2 | 3;
   title: string;
+  /** Where it leads: https://…, http://…, or a path. Absent where it leads nowhere. */
+  url?: string;
 };
 
 export type Problem = {
@@ -328,6 +341,11 @@ export type Unread = {
   unread: number;
 };
 
+export type Withdrawn = {
+  /** How many the key stood for: 0 or 1. */
+  deleted: number;
+};
+
 // MQTT
 
 export type LiveNotification = {
@@ -335,7 +353,7 @@ export type LiveNotification = {
   id: number;
   /** Counts this user's notifications. */
   seq: number;
-  /** message or report.status. */
+  /** What it is about: message, report.status, or a word of the application's own. */
   kind: string;
   title: string;
   message: string;
@@ -348,6 +366,12 @@ export type LiveNotification = {
   report_id?: number;
   /** 1 Pendiente, 2 Aprobado, 3 Rechazado. Absent where it is about no report. */
   status_id?: 1 | 2 | 3;
+  /** Where it leads: https://…, http://…, or a path that starts with one /. Absent where it leads nowhere. */
+  url?: string;
+  /** The key under which it superseded the user's earlier ones, and is superseded. */
+  replaces?: string;
+  /** From then on it is neither delivered nor listed. MQTT 5 has the remaining life as Message Expiry Interval. */
+  expires_at?: string;
   /** What the application added, up to 4 KiB. */
   data?: Record<string, unknown>;
 };
@@ -361,7 +385,7 @@ export type LiveUserProperties = {
   id: string;
   /** Counts the user's notifications from 1, without holes. */
   seq: string;
-  /** message or report.status. */
+  /** What it is about: message, report.status, or a word of the application's own. */
   kind: string;
   /** The life of the log. When it changes the database was restored to an earlier point, and known seqs mean nothing. */
   epoch: string;
