@@ -2,6 +2,7 @@ import { Emitter } from "./events.js";
 import { type Live, type LiveEvents, type LiveOptions, MqttLive } from "./live.js";
 import { Log } from "./log.js";
 import { Rest, RestError } from "./rest.js";
+import type { InboxState, Kinds } from "./state.js";
 import { joinTabs, type TabMessage, type Tabs } from "./tabs.js";
 import { readToken } from "./token.js";
 import { Tokens } from "./tokens.js";
@@ -24,6 +25,8 @@ export type InboxEvents = {
   gap: [seqs: { from: number; to: number }];
   /** What went wrong, where nobody waits for it. */
   error: [error: Error];
+  /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
+  expiring: [at: number];
   /** Anything that list(), unread or muted show. */
   change: [];
 };
@@ -37,6 +40,8 @@ export interface Options {
   mqttUrl?: string;
   /** The server's --topic-prefix. */
   topicPrefix?: string;
+  /** The beginning of the connection's client id; "js-" without it. */
+  clientName?: string;
   /** False: this tab has a connection of its own. */
   shareTabs?: boolean;
   /** ms between polls where MQTT is blocked; 10,000 without it. */
@@ -57,12 +62,18 @@ export class Inbox extends Emitter<InboxEvents> {
   readonly #options: Options;
   #state: State = "connecting";
   #muted: boolean | null = null;
+  #kinds: Kinds = {};
+  #error: Error | null = null;
+  #showMuted = false;
+  #unreadMore = true; // olderUnread may bring more
+  readonly #leaving = new Map<number, { item: Notification; commit(): Promise<void>; cancel(): void }>(); // seq → what removeLater hid
   #user = "";
   #live: Live | null = null; // this tab leads
   #tabs: Tabs | null = null;
   #up = false;
   #closed = false;
   #syncing: Promise<void> | null = null;
+  #next: Promise<void> | null = null; // the run after that
   #again = false;
   #failures = 0;
   #changes = 0;
@@ -71,14 +82,19 @@ export class Inbox extends Emitter<InboxEvents> {
   #poll: ReturnType<typeof setTimeout> | undefined;
   readonly #tokens: Tokens;
   readonly #hurry = () => void this.refresh();
+  readonly #leave = () => void this.#commitAll();
   #cached: Notification[] | null = null;
+  #cachedUnread: Notification[] | null = null;
+  #pending = 0; // own changes under way
+  #waiting: InboxState[] = []; // came meanwhile
 
   constructor(options: Options) {
     super();
     this.#options = options;
-    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error));
+    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.emit("expiring", at));
     this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
     globalThis.addEventListener?.("online", this.#hurry);
+    globalThis.addEventListener?.("pagehide", this.#leave);
     void this.#start();
   }
 
@@ -86,8 +102,12 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#state;
   }
 
+  /** How many are unread; 0 while muted, unless showMuted was called. */
   get unread(): number {
-    return this.#muted ? 0 : this.#log.unread;
+    if (this.#hidden) return 0;
+    let leaving = 0;
+    for (const { item } of this.#leaving.values()) if (!this.#log.items.get(item.seq)?.read_at && this.#log.items.has(item.seq)) leaving++;
+    return Math.max(0, this.#log.unread - leaving);
   }
 
   /** Null until it is known. */
@@ -95,23 +115,68 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#muted;
   }
 
+  /** The kinds that are muted by themselves. */
+  get kinds(): Readonly<Kinds> {
+    return this.#kinds;
+  }
+
+  /** Whose inbox it is; empty until getToken gave a token. */
+  get user(): string {
+    return this.#user;
+  }
+
+  /** What went wrong last, until the server answers again. */
+  get error(): Error | null {
+    return this.#error;
+  }
+
+  /** Whether the history was read. */
+  get loaded(): boolean {
+    return this.#log.loaded;
+  }
+
   /** Whether older() has more. */
   get hasOlder(): boolean {
     return this.#log.more;
   }
 
+  /** Whether olderUnread() may have more. */
+  get hasOlderUnread(): boolean {
+    return this.#unreadMore && this.unread > this.unreadList().length;
+  }
+
+  get #hidden(): boolean {
+    return this.#muted === true && !this.#showMuted;
+  }
+
   /** The notifications known so far, newest first; the same array until something changes. */
   list(): readonly Notification[] {
-    return (this.#cached ??= this.#log.sorted());
+    return (this.#cached ??= this.#log.sorted().filter((item) => !this.#leaving.has(item.seq)));
+  }
+
+  /** The unread ones of them, and what olderUnread loaded; the same array until something changes. */
+  unreadList(): readonly Notification[] {
+    return (this.#cachedUnread ??= this.#log.unreadItems().filter((item) => !this.#leaving.has(item.seq)));
   }
 
   /** Loads the next older page and returns what came. */
   async older(): Promise<Notification[]> {
-    const answer = await this.#rest.list({ limit: page, before: this.#log.oldest });
-    this.#log.more = answer.more;
+    const added = this.#log.append(await this.#list({ before: this.#log.floor || undefined }));
+    this.#changed();
+    return added;
+  }
+
+  /** Loads the next older page of unread ones and returns what came. */
+  async olderUnread(): Promise<Notification[]> {
+    const answer = await this.#list({ unread: true, before: this.#log.unreadItems().at(-1)?.seq });
+    this.#unreadMore = answer.more;
     const added = answer.items.filter((item) => this.#log.put(item));
     this.#changed();
     return added;
+  }
+
+  #list(query: { before?: number | undefined; limit?: number; unread?: boolean }): ReturnType<Rest["list"]> {
+    return this.#rest.list({ limit: page, ...query, muted: this.#showMuted ? "include" : undefined });
   }
 
   /** Marks one as read. */
@@ -120,6 +185,14 @@ export class Inbox extends Emitter<InboxEvents> {
     if (item?.read_at) return;
     this.#log.markRead(0, id);
     await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
+  }
+
+  /** Marks one as unread. */
+  async markUnread(id: number): Promise<void> {
+    const item = this.#log.byId(id);
+    if (item && !item.read_at) return;
+    if (item) this.#log.unmark({ ...item, read_at: null });
+    await this.#change(() => this.#rest.unread(id), () => item?.read_at && this.#log.markRead(0, id, item.read_at), { type: "unread", id });
   }
 
   /** Marks all read that are there now. */
@@ -141,13 +214,92 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.#change(() => this.#rest.remove(id), () => item && this.#log.restore(item), item ? { type: "removed", seq: item.seq } : null);
   }
 
-  /** Mutes, or with false unmutes: muted, nothing is listed or delivered. */
+  /**
+   * Hides one now and deletes it, for all devices, after some ms; also when the page is
+   * left or the inbox closed before. The returned function takes it back and reports
+   * whether it was in time. What the server refuses comes back, with an error event.
+   */
+  removeLater(id: number, after = 6_000): () => boolean {
+    const item = this.#log.byId(id);
+    if (!item || this.#leaving.has(item.seq)) return () => false;
+    const timer = setTimeout(() => void commit(), after);
+    const take = () => {
+      clearTimeout(timer);
+      return this.#leaving.delete(item.seq);
+    };
+    const commit = async () => {
+      if (!take()) return;
+      await this.remove(id).catch((error: unknown) => this.#fail(error));
+    };
+    this.#leaving.set(item.seq, { item, commit, cancel: take });
+    this.#changed();
+    return () => {
+      const there = take();
+      if (there) this.#changed();
+      return there;
+    };
+  }
+
+  #commitAll(): Promise<unknown> {
+    return Promise.all([...this.#leaving.values()].map((each) => each.commit()));
+  }
+
+  /** Deletes all read ones, for all devices. */
+  async removeRead(): Promise<void> {
+    const read = [...this.#log.items.values()].filter((item) => item.read_at);
+    for (const item of read) this.#log.remove(item.seq);
+    await this.#change(() => this.#rest.removeRead(), () => read.forEach((item) => this.#log.restore(item)), { type: "removedRead" });
+    await this.sync();
+  }
+
+  /** Mutes, or with false unmutes: muted, nothing is delivered, and nothing listed unless showMuted was called. */
   async mute(muted = true): Promise<void> {
     const was = this.#muted;
     this.#muted = muted;
     this.#quiet = true;
-    await this.#change(() => this.#rest.mute(muted), () => (this.#muted = was), { type: "muted", muted });
-    await this.sync();
+    await this.#change(() => this.#rest.mute(muted), () => (this.#muted = was), { type: "settings" });
+    await this.#reload();
+  }
+
+  /** Mutes one kind, or with false unmutes it. */
+  async muteKind(kind: string, muted = true): Promise<void> {
+    const was = this.#kinds;
+    const { [kind]: _, ...others } = was;
+    this.#kinds = muted ? { ...others, [kind]: 0 } : others;
+    this.#quiet = true;
+    await this.#change(() => this.#rest.muteKind(kind, muted), () => (this.#kinds = was), { type: "settings" });
+    await this.#reload();
+  }
+
+  /** Also lists what mutes hide, or with false no longer. */
+  async showMuted(shown = true): Promise<void> {
+    if (this.#showMuted === shown) return;
+    this.#showMuted = shown;
+    this.#quiet = true;
+    await this.#reload();
+  }
+
+  get showsMuted(): boolean {
+    return this.#showMuted;
+  }
+
+  /** Fetches the list again instead of joining it to what is known. */
+  #reload(): Promise<void> {
+    this.#log.stale = true;
+    return this.sync();
+  }
+
+  /**
+   * Asks getToken for a new token now. An inbox that ended because its token was not
+   * taken goes on with it and keeps its list, where it is the same user's.
+   */
+  async renew(): Promise<void> {
+    if (this.#closed) return;
+    await this.#tokens.renew();
+    if (this.#state !== "ended") return;
+    this.#state = "connecting";
+    this.emit("state", "connecting");
+    await this.#start();
   }
 
   /** Asks the server again now. */
@@ -159,6 +311,7 @@ export class Inbox extends Emitter<InboxEvents> {
   /** Ends the connection and all timers. */
   close(): void {
     if (this.#closed) return;
+    void this.#commitAll();
     this.#show("ended");
     this.#closed = true;
     this.#live?.stop();
@@ -166,6 +319,7 @@ export class Inbox extends Emitter<InboxEvents> {
     clearTimeout(this.#poll);
     this.#tokens.close();
     globalThis.removeEventListener?.("online", this.#hurry);
+    globalThis.removeEventListener?.("pagehide", this.#leave);
     this.clearListeners();
   }
 
@@ -173,8 +327,10 @@ export class Inbox extends Emitter<InboxEvents> {
     try {
       const token = await this.#tokens.current();
       if (this.#closed) return;
-      this.#user = readToken(token)?.user ?? "";
-      if (!this.#user) throw new Error("the token names no user");
+      const user = readToken(token)?.user ?? "";
+      if (!user) throw new Error("getToken gave no JWT that names a user in sub");
+      if (this.#user && user !== this.#user) this.#log.forget();
+      this.#user = user;
     } catch (error) {
       this.#fail(error);
       this.#end();
@@ -201,11 +357,13 @@ export class Inbox extends Emitter<InboxEvents> {
   #lead(): void {
     if (this.#closed || this.#state === "ended") return;
     if (this.#up) this.#heard({ type: "down" }); // the former leader's connection is not this one's
-    const { mqttUrl, url, topicPrefix = "", live } = this.#options;
+    const { mqttUrl, url, topicPrefix = "", clientName, live } = this.#options;
     const options: LiveOptions = {
       url: mqttUrl ?? new URL("mqtt", url.endsWith("/") ? url : `${url}/`).href.replace(/^http/, "ws"),
       topic: `${topicPrefix}users/${this.#user}/reports/status`,
       token: () => this.#tokens.current(),
+      rev: () => this.#log.rev ?? 0,
+      ...(clientName === undefined ? {} : { name: clientName }),
     };
     const tell = (m: TabMessage) => {
       this.#heard(m);
@@ -215,6 +373,7 @@ export class Inbox extends Emitter<InboxEvents> {
       up: () => tell({ type: "up" }),
       down: () => tell({ type: "down" }),
       message: (item, epoch) => tell({ type: "live", item, epoch }),
+      state: (state, epoch) => tell({ type: "state", state, epoch }),
       refused: async (token) => {
         const another = await this.#tokens.replace(token);
         if (!another) this.#end();
@@ -243,19 +402,28 @@ export class Inbox extends Emitter<InboxEvents> {
         return;
       case "live":
         return this.#arrived(m.item, m.epoch);
+      case "state":
+        return this.#stateCame(m.state, m.epoch);
       case "read":
         this.#log.markRead(0, m.id);
         break;
+      case "unread": {
+        const item = this.#log.byId(m.id);
+        if (item) this.#log.unmark({ ...item, read_at: null });
+        break;
+      }
       case "readUpTo":
         this.#log.markRead(m.seq);
         break;
       case "removed":
         this.#log.remove(m.seq);
         break;
-      case "muted":
-        this.#muted = m.muted;
+      case "removedRead":
+        for (const item of [...this.#log.items.values()]) if (item.read_at) this.#log.remove(item.seq);
+        break;
+      case "settings":
         this.#quiet = true;
-        void this.sync();
+        void this.#reload();
         break;
     }
     this.#changes++;
@@ -274,18 +442,37 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#log.loaded && !this.#muted) this.emit("notification", item);
   }
 
-  /** Reads what may have changed. Calls while one runs become one more run. */
+  /** A state message. While an own change is under way it waits: its counts may not hold that yet. */
+  #stateCame(state: InboxState, epoch: string | undefined): void {
+    if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch) return void this.sync();
+    if (!this.#log.loaded) return; // the list under way is newer
+    if (this.#pending > 0) return void this.#waiting.push(state);
+    const muted = !state.is_review_enabled;
+    const settings = muted !== this.#muted || JSON.stringify(state.kinds ?? {}) !== JSON.stringify(this.#kinds);
+    if (settings) {
+      this.#quiet ||= this.#muted === true && !muted;
+      this.#muted = muted;
+      this.#kinds = state.kinds ?? {};
+    }
+    this.#changes++; // a page asked for before is older
+    if (!this.#log.apply(state) || settings) void this.#reload();
+    else if (muted && this.#showMuted && state.last_seq > this.#log.head) void this.sync();
+    this.#changed();
+  }
+
+  /** Reads what may have changed. Calls while one runs become one more run, which they wait for. */
   sync(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     if (this.#syncing) {
-      this.#again = true;
-      return this.#syncing;
+      return (this.#next ??= this.#syncing.then(() => {
+        this.#next = null;
+        return this.sync();
+      }));
     }
+    this.#again = false;
     this.#syncing = this.#read().finally(() => {
       this.#syncing = null;
-      if (!this.#again) return;
-      this.#again = false;
-      void this.sync();
+      if (this.#again && !this.#next) void this.sync();
     });
     return this.#syncing;
   }
@@ -293,26 +480,34 @@ export class Inbox extends Emitter<InboxEvents> {
   async #read(): Promise<void> {
     const changes = this.#changes;
     try {
-      const [muted, newest] = await Promise.all([this.#rest.muted(), this.#rest.list({ limit: page })]);
+      const known = this.#log.rev;
+      const [{ muted, kinds }, newest] = await Promise.all([this.#rest.settings(), this.#list({})]);
       if (this.#log.epoch !== null && this.#log.epoch !== newest.epoch) this.#log.forget();
       this.#log.epoch = newest.epoch;
       const read = [...newest.items];
       let more = newest.more;
       for (let pages = 0; !this.#log.reaches(read, more); pages++) {
         if (pages === 4) {
-          this.#log.items.clear(); // very far behind: the newest now, older() pages the rest
+          this.#log.stale = true; // very far behind: the newest now, older() pages the rest
           break;
         }
-        const next = await this.#rest.list({ limit: 200, before: read.at(-1)?.seq });
+        const next = await this.#list({ limit: 200, before: read.at(-1)?.seq });
         read.push(...next.items);
         more = next.more;
       }
       if (this.#closed) return;
       this.#quiet ||= this.#muted === true && !muted; // unmuted elsewhere
       this.#muted = muted;
-      const fresh = this.#log.join(newest, read, more);
+      this.#kinds = kinds;
+      const unmarked = changes === this.#changes;
+      const whole = this.#log.stale;
+      const fresh = this.#log.join(newest, read, more, unmarked);
+      this.#unreadMore = true;
       this.#failures = 0;
-      this.#again ||= changes !== this.#changes; // something was marked meanwhile: the page may be older
+      this.#error = null;
+      this.#again ||= !unmarked; // something was marked meanwhile: the page may be older
+      if (known !== null && newest.rev !== null && newest.rev > known && !whole && this.#log.more) await this.#catchUp(known, newest.rev);
+      if (this.#closed) return;
       this.#changed();
       if (!muted && !this.#quiet) for (const item of fresh) this.emit("notification", item);
       if (!muted) this.#quiet = false;
@@ -329,6 +524,18 @@ export class Inbox extends Emitter<InboxEvents> {
       clearTimeout(this.#poll);
       this.#poll = undefined;
       this.#pollAfter(Math.max(wait, Math.min(30_000, 1_000 * 2 ** this.#failures) * (0.5 + Math.random() / 2)));
+    }
+  }
+
+  /** What changed below the pages that were read. */
+  async #catchUp(known: number, now: number): Promise<void> {
+    const state = await this.#rest.changes(known);
+    if (!state) return;
+    this.#log.rev = known;
+    if (!this.#log.apply(state)) {
+      this.#log.rev = now;
+      this.#log.stale = true;
+      this.#again = true;
     }
   }
 
@@ -349,6 +556,7 @@ export class Inbox extends Emitter<InboxEvents> {
 
   async #change(act: () => Promise<void>, undo: () => unknown, tell: TabMessage | null): Promise<void> {
     this.#changes++;
+    this.#pending++;
     this.#changed();
     try {
       await act();
@@ -361,19 +569,26 @@ export class Inbox extends Emitter<InboxEvents> {
       throw error;
     } finally {
       this.#changes++;
+      this.#pending--;
+      if (this.#pending === 0) for (const state of this.#waiting.splice(0)) this.#stateCame(state, undefined);
     }
   }
 
   #fail(error: unknown): void {
-    this.emit("error", error instanceof Error ? error : new Error(String(error)));
+    this.#error = error instanceof Error ? error : new Error(String(error));
+    this.emit("error", this.#error);
+    this.emit("change");
   }
 
   #end(): void {
     if (this.#closed) return;
     this.#show("ended");
     this.#live?.stop();
+    this.#live = null;
+    this.#up = false;
     this.#tabs?.close(); // another tab, whose getToken may know more, leads
     clearTimeout(this.#poll);
+    this.#poll = undefined;
     this.#tokens.close();
   }
 
@@ -387,6 +602,7 @@ export class Inbox extends Emitter<InboxEvents> {
   #changed(): void {
     if (this.#closed) return;
     this.#cached = null;
+    this.#cachedUnread = null;
     if (this.unread !== this.#told) {
       this.#told = this.unread;
       this.emit("count", this.unread);

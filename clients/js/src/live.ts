@@ -1,4 +1,5 @@
 import type { MqttClient } from "mqtt";
+import { type InboxState, readState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 
 /** What a live connection tells. */
@@ -8,6 +9,8 @@ export interface LiveEvents {
   /** The connection ended, or could not be made; it is being tried again. */
   down(): void;
   message(item: Notification, epoch: string | undefined): void;
+  /** The inbox's state changed, on this device or another. */
+  state?(state: InboxState, epoch: string | undefined): void;
   /** The token is not taken. True: there is another one, try again. */
   refused(token: string): Promise<boolean>;
 }
@@ -27,6 +30,10 @@ export interface LiveOptions {
   url: string;
   topic: string;
   token(): Promise<string>;
+  /** The rev that is known, 0 for none; without it no state messages are asked for. */
+  rev?(): number;
+  /** The beginning of the client id; "js-" without it. */
+  name?: string;
 }
 
 /** Reason codes that say the token is not good (any more). */
@@ -36,14 +43,14 @@ const lastPause = 30_000;
 const authPatience = 5_000;
 const text = new TextDecoder();
 
-function clientId(): string {
+function clientId(name = "js-"): string {
   const bytes = crypto.getRandomValues(new Uint8Array(9));
-  return `js-${Array.from(bytes, (b) => b.toString(36).padStart(2, "0")).join("")}`;
+  return `${name}${Array.from(bytes, (b) => b.toString(36).padStart(2, "0")).join("")}`;
 }
 
 /** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
 export class MqttLive implements Live {
-  readonly #id = clientId();
+  readonly #id: string;
   #client: MqttClient | null = null;
   #opening = false;
   #token = ""; // what the connection was last authenticated with
@@ -55,7 +62,9 @@ export class MqttLive implements Live {
   constructor(
     private readonly options: LiveOptions,
     private readonly events: LiveEvents,
-  ) {}
+  ) {
+    this.#id = clientId(options.name);
+  }
 
   start(): void {
     this.#stopped = false;
@@ -144,13 +153,22 @@ export class MqttLive implements Live {
     client.on("disconnect", (packet) => refuse(packet.reasonCode ?? 0));
     client.on("close", () => client === this.#client && this.#failed());
     client.on("message", (_topic, payload, packet) => {
-      const item = parse(payload);
-      const epoch = packet.properties?.userProperties?.["epoch"];
-      if (item && client === this.#client) this.events.message(item, typeof epoch === "string" ? epoch : undefined);
+      if (client !== this.#client) return;
+      const properties = packet.properties?.userProperties;
+      const epoch = typeof properties?.["epoch"] === "string" ? properties["epoch"] : undefined;
+      const body = parse(payload);
+      if (properties?.["type"] === "state") {
+        const state = readState(body);
+        if (state) this.events.state?.(state, epoch);
+        return;
+      }
+      if (Number.isSafeInteger((body as Notification | null)?.seq)) this.events.message(body as Notification, epoch);
     });
     client.on("connect", () => {
       // Retain handling 2: the history comes from REST.
-      client.subscribe(this.options.topic, { qos: 1, rh: 2 }, (error, granted) => {
+      const { topic, rev } = this.options;
+      const asked = rev ? { qos: 1 as const, rh: 2, properties: { userProperties: { state: String(rev()) } } } : { qos: 1 as const, rh: 2 };
+      client.subscribe(topic, asked, (error, granted) => {
         if (client !== this.#client) return;
         const code = (error as { packet?: { granted?: number[] } } | null)?.packet?.granted?.[0] ?? granted?.[0]?.qos ?? 0x80;
         if (refusals.has(code)) return refuse(code);
@@ -184,10 +202,9 @@ export class MqttLive implements Live {
   }
 }
 
-function parse(payload: Uint8Array): Notification | null {
+function parse(payload: Uint8Array): unknown {
   try {
-    const item = JSON.parse(text.decode(payload)) as Notification;
-    return Number.isSafeInteger(item.seq) ? item : null;
+    return JSON.parse(text.decode(payload));
   } catch {
     return null;
   }

@@ -1,4 +1,5 @@
 import type { Page } from "./rest.js";
+import type { InboxState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 
 /**
@@ -15,16 +16,28 @@ export class Log {
   /** The highest seq known of. */
   head = 0;
   epoch: string | null = null;
+  /** The inbox state that is known; null where the server does not count it. */
+  rev: number | null = null;
+  /** From this seq on the list has no hole. Older unread ones may be there for unreadItems. */
+  floor = 0;
+  /** The page that stands in for everything known: an unmute, or more changes than are told one by one. */
+  stale = false;
+  #counted = 0; // the highest seq that unread covers
   readonly #gone = new Set<number>();
   #gaps: Array<{ from: number; to: number }> = []; // jumped over, not read yet
 
   /** Newest first. */
   sorted(): Notification[] {
-    return [...this.items.values()].sort((a, b) => b.seq - a.seq);
+    return this.#newestFirst((item) => item.seq >= this.floor);
   }
 
-  get oldest(): number | undefined {
-    return this.items.size ? Math.min(...this.items.keys()) : undefined;
+  /** The unread ones, newest first, below the floor as well. */
+  unreadItems(): Notification[] {
+    return this.#newestFirst((item) => !item.read_at);
+  }
+
+  #newestFirst(wanted: (item: Notification) => boolean): Notification[] {
+    return [...this.items.values()].filter(wanted).sort((a, b) => b.seq - a.seq);
   }
 
   byId(id: number): Notification | undefined {
@@ -32,11 +45,15 @@ export class Log {
     return undefined;
   }
 
-  /** Takes an item in; false where it was there or was deleted. What was read stays read. */
-  put(item: Notification): boolean {
+  /**
+   * Takes an item in; false where it was there or was deleted. One that is known is
+   * replaced only where the other is the newer: a redelivery or a page that was asked
+   * for before a mark would undo it.
+   */
+  put(item: Notification, newer = false): boolean {
     if (this.#gone.has(item.seq)) return false;
-    const known = this.items.get(item.seq);
-    this.items.set(item.seq, known?.read_at && !item.read_at ? { ...item, read_at: known.read_at } : item);
+    const known = this.items.has(item.seq);
+    if (!known || newer) this.items.set(item.seq, item);
     return !known;
   }
 
@@ -44,12 +61,49 @@ export class Log {
   arrive(item: Notification): { fresh: boolean; gap: { from: number; to: number } | null } {
     const from = this.head + 1;
     if (!this.put(item)) return { fresh: false, gap: null };
-    if (!item.read_at) this.unread++;
+    if (!item.read_at && item.seq > this.#counted) this.unread++;
+    this.#counted = Math.max(this.#counted, item.seq);
     this.head = Math.max(this.head, item.seq);
     if (!this.loaded || item.seq <= from) return { fresh: true, gap: null };
     const gap = { from, to: item.seq - 1 };
     this.#gaps.push(gap);
     return { fresh: true, gap };
+  }
+
+  /** Takes the next older page in. Returns what is new. */
+  append(page: Page): Notification[] {
+    this.more = page.more;
+    this.floor = page.more ? (page.items.at(-1)?.seq ?? this.floor) : 0;
+    return page.items.filter((item) => this.put(item));
+  }
+
+  /**
+   * Applies what changed elsewhere, or here. False where the list must be fetched again:
+   * it is older than the change begins, or the server says so.
+   */
+  apply(state: InboxState): boolean {
+    if (this.rev !== null && state.rev <= this.rev) return true; // known already
+    if (state.from === null || this.rev === null || state.from > this.rev) return false;
+    this.markRead(state.read_up_to);
+    for (const id of state.read) this.markRead(0, id);
+    for (const id of state.unread_ids) {
+      const item = this.byId(id);
+      if (item) this.unmark({ ...item, read_at: null });
+    }
+    for (const id of state.deleted) {
+      const item = this.byId(id);
+      if (item) this.remove(item.seq);
+    }
+    this.#count(state.unread, state.last_seq);
+    this.rev = state.rev;
+    return true;
+  }
+
+  /** Takes the server's count as of a seq; live ones after it are not in it. */
+  #count(unread: number, lastSeq: number): void {
+    this.unread = unread;
+    for (const item of this.items.values()) if (item.seq > lastSeq && !item.read_at) this.unread++;
+    this.#counted = Math.max(this.head, lastSeq);
   }
 
   /** Whether the next older page is needed to reach what is known. */
@@ -59,25 +113,30 @@ export class Log {
   }
 
   /**
-   * Joins the newest page, and the older ones read after it, to what is known.
-   * Returns what is new, oldest first; nothing the first time.
+   * Joins the newest page, and the older ones read after it, to what is known. newer:
+   * nothing was marked here since they were asked for. Returns what is new, oldest
+   * first; nothing the first time.
    */
-  join(newest: Page, read: Notification[], more: boolean): Notification[] {
+  join(newest: Page, read: Notification[], more: boolean, newer: boolean): Notification[] {
     const before = this.head;
     const highest = Math.max(newest.lastSeq, read[0]?.seq ?? 0);
     const lowest = more ? (read.at(-1)?.seq ?? 0) : 0;
     const there = new Set(read.map((item) => item.seq));
     for (const seq of this.items.keys()) {
-      if (seq >= lowest && seq <= highest && !there.has(seq)) this.items.delete(seq); // deleted elsewhere, or muted
+      // Deleted elsewhere, or muted.
+      if (seq <= highest && !there.has(seq) && (seq >= lowest || this.stale)) this.items.delete(seq);
     }
-    if (this.oldest === undefined || this.oldest >= lowest) this.more = more;
+    if (!this.loaded || this.stale || this.floor >= lowest) {
+      this.more = more;
+      this.floor = lowest;
+    }
+    this.stale = false;
     const news = ({ seq }: Notification) => seq > before || this.#gaps.some((g) => seq >= g.from && seq <= g.to);
-    const fresh = read.filter((item) => this.put(item) && news(item)).reverse();
+    const fresh = read.filter((item) => this.put(item, newer) && news(item)).reverse();
     this.#gaps = [];
     this.head = Math.max(before, highest);
-    // Live ones that the page does not know of yet are not in its count.
-    this.unread = newest.unread;
-    for (const item of this.items.values()) if (item.seq > highest && !item.read_at) this.unread++;
+    this.#count(newest.unread, highest);
+    if (newest.rev !== null) this.rev = Math.max(this.rev ?? 0, newest.rev);
     const first = !this.loaded;
     this.loaded = true;
     return first ? [] : fresh;
@@ -118,6 +177,9 @@ export class Log {
     this.#gaps = [];
     this.head = 0;
     this.unread = 0;
+    this.rev = null;
+    this.floor = 0;
+    this.#counted = 0;
     this.loaded = false;
     this.epoch = null;
   }

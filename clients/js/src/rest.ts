@@ -1,4 +1,5 @@
-import type { Notification, Settings } from "./types.gen.js";
+import { type InboxState, type Kinds, readState } from "./state.js";
+import type { Notification } from "./types.gen.js";
 
 /** A refusal or failure of the REST side. status is 0 where it was not reached. */
 export class RestError extends Error {
@@ -21,6 +22,24 @@ export interface Page {
   lastSeq: number;
   unread: number;
   epoch: string;
+  /** The inbox state that the page shows; null where the server does not count it. */
+  rev: number | null;
+}
+
+/** What a page of the history is asked for by. */
+export interface Query {
+  limit?: number;
+  before?: number | undefined;
+  after?: number | undefined;
+  unread?: boolean | undefined;
+  /** "include" also lists what mutes hide. */
+  muted?: "include" | undefined;
+}
+
+/** The user's settings. */
+export interface UserSettings {
+  muted: boolean;
+  kinds: Kinds;
 }
 
 /** The calls of the REST side that an inbox needs. */
@@ -44,7 +63,10 @@ export class Rest {
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
     const token = await this.token();
     const headers: Record<string, string> = { Authorization: `Bearer ${token}`, Accept: "application/json" };
-    const init: RequestInit = { method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000) };
+    const init: RequestInit = {
+      method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000),
+      keepalive: method !== "GET", // what the user did is done even where the tab closes at once
+    };
     if (body !== undefined) {
       headers["Content-Type"] = "application/json";
       init.body = JSON.stringify(body);
@@ -53,7 +75,7 @@ export class Rest {
     try {
       answer = await this.#fetch(url, init);
     } catch {
-      throw new RestError(0, "");
+      throw new RestError(0, (await this.#hiddenByCors()) ? corsHelp() : "");
     }
     if (answer.ok) return answer;
     if (answer.status === 401 && again && (await this.refused(token))) return this.#call(method, path, query, body, false);
@@ -61,19 +83,49 @@ export class Rest {
     throw new RestError(answer.status, problem.detail ?? problem.title ?? "", Number(answer.headers.get("Retry-After")) || 0);
   }
 
-  async list(query: { limit?: number; before?: number | undefined; after?: number | undefined }): Promise<Page> {
-    const answer = await this.#call("GET", "notifications", query);
+  /**
+   * Reports whether the server answers, but not to this page's origin. A browser gives
+   * a script no reason for a failed request; the files under /client/ are open to every
+   * origin, so where one of them can be read the server is reached.
+   */
+  async #hiddenByCors(): Promise<boolean> {
+    if (globalThis.location === undefined || this.#base.origin === globalThis.location.origin) return false;
+    try {
+      return (await this.#fetch(new URL("client/index.js", this.#base), { method: "HEAD", credentials: "omit", signal: AbortSignal.timeout(5_000) })).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  async list(query: Query): Promise<Page> {
+    const answer = await this.#call("GET", "notifications", { ...query });
+    const rev = answer.headers.get("X-Rev");
     return {
       items: (await answer.json()) as Notification[],
       more: (answer.headers.get("Link") ?? "").includes('rel="next"'),
       lastSeq: Number(answer.headers.get("X-Last-Seq")),
       unread: Number(answer.headers.get("X-Unread-Count")),
       epoch: answer.headers.get("X-Epoch") ?? "",
+      rev: rev === null ? null : Number(rev),
     };
+  }
+
+  /** What changed since rev; null where the server does not keep changes. */
+  async changes(since: number): Promise<InboxState | null> {
+    try {
+      return readState(await (await this.#call("GET", "notifications/changes", { since })).json());
+    } catch (error) {
+      if (error instanceof RestError && (error.status === 404 || error.status === 405)) return null;
+      throw error;
+    }
   }
 
   async read(id: number): Promise<void> {
     await this.#call("POST", `notifications/${id}/read`);
+  }
+
+  async unread(id: number): Promise<void> {
+    await this.#call("POST", `notifications/${id}/unread`);
   }
 
   async readUpTo(seq: number): Promise<void> {
@@ -84,11 +136,23 @@ export class Rest {
     await this.#call("DELETE", `notifications/${id}`);
   }
 
-  async muted(): Promise<boolean> {
-    return !((await (await this.#call("GET", "settings")).json()) as Settings).is_review_enabled;
+  async removeRead(): Promise<void> {
+    await this.#call("DELETE", "notifications/read");
+  }
+
+  async settings(): Promise<UserSettings> {
+    const found = (await (await this.#call("GET", "settings")).json()) as { is_review_enabled: 0 | 1; kinds?: Kinds };
+    return { muted: !found.is_review_enabled, kinds: found.kinds ?? {} };
   }
 
   async mute(muted: boolean): Promise<void> {
     await this.#call("PATCH", "settings", {}, { is_review_enabled: muted ? 0 : 1 });
   }
+
+  async muteKind(kind: string, muted: boolean): Promise<void> {
+    await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
+  }
 }
+
+const corsHelp = () =>
+  `the server answers, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;

@@ -1,3 +1,4 @@
+import type { InboxState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 
 /** What the tabs of one user tell each other. */
@@ -6,10 +7,13 @@ export type TabMessage =
   | { type: "up" }
   | { type: "down" }
   | { type: "live"; item: Notification; epoch: string | undefined }
+  | { type: "state"; state: InboxState; epoch: string | undefined }
   | { type: "read"; id: number }
+  | { type: "unread"; id: number }
   | { type: "readUpTo"; seq: number }
   | { type: "removed"; seq: number }
-  | { type: "muted"; muted: boolean };
+  | { type: "settings" }
+  | { type: "removedRead" };
 
 /** The other tabs, and whether this one leads. */
 export interface Tabs {
@@ -31,7 +35,7 @@ type Pulse = { type: "ask" } | { type: "here" };
 const pulseEvery = 1_500; // ms between two looks of a following tab
 const silences = 3; // looks in a row without a sign of the leader, after which it is taken over
 /** What only a leader sends. */
-const leaders = new Set<string>(["here", "up", "down", "live"]);
+const leaders = new Set<string>(["here", "up", "down", "live", "state"]);
 
 /**
  * Joins the tabs of the same origin under a name. One leads: whoever holds the

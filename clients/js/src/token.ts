@@ -39,6 +39,9 @@ export class Schedule {
   #offsets: [number, number] = [Infinity, Infinity]; // of the last two tokens, how far this clock was past their iat
   #fruitless = 0; // renewals in a row that brought no time
 
+  /** ms that the latest token had left when it came, as far as can be known. */
+  left = Infinity;
+
   /** How long, in ms, until this token, which getToken gave just now, should be renewed. */
   next(token: string, claims: TokenClaims, now = Date.now()): number {
     const repeated = token === this.#token;
@@ -48,6 +51,7 @@ export class Schedule {
       if (!repeated) this.#offsets = [now - claims.issued, this.#offsets[0]];
       left += Math.min(...this.#offsets); // the clock's error: fresh tokens are all equally far from it
     }
+    this.left = left;
     // A minute before the end, or a tenth of what is left where that is less, but two
     // seconds at least: iat is in whole seconds, so a token issued late in its second
     // ends up to a second before exp − iat is over. At most a day, so that no timer

@@ -7,12 +7,16 @@ export class Tokens {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   readonly #schedule = new Schedule();
+  #ends = Infinity; // ms by this clock
+  #warned = "";
 
   constructor(
     private readonly get: () => string | Promise<string>,
     /** A new one came in time. */
     private readonly renewed: (token: string) => void,
     private readonly failed: (error: unknown) => void,
+    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
+    private readonly ending: (at: number) => void = () => {},
   ) {}
 
   async current(): Promise<string> {
@@ -30,6 +34,15 @@ export class Tokens {
     }
   }
 
+  /** Asks for a new token now, also after close. Rejects as getToken does, or where it has no other. */
+  async renew(): Promise<void> {
+    this.#closed = false;
+    const old = this.#token;
+    const next = await this.#ask();
+    if (old === next) throw new Error("getToken gave the same token again");
+    if (old !== null && readToken(next)?.user === readToken(old)?.user) this.renewed(next);
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -42,7 +55,10 @@ export class Tokens {
         if (typeof token !== "string" || token === "") throw new Error("getToken gave no token");
         this.#token = token;
         const claims = readToken(token);
-        if (claims) this.#renewAfter(this.#schedule.next(token, claims));
+        if (claims) {
+          this.#renewAfter(this.#schedule.next(token, claims));
+          this.#ends = Date.now() + this.#schedule.left;
+        }
         return token;
       })
       .finally(() => (this.#asking = null));
@@ -61,11 +77,20 @@ export class Tokens {
     const old = this.#token;
     try {
       const next = await this.#ask();
-      if (old !== null && next !== old && readToken(next)?.user === readToken(old)?.user) this.renewed(next);
+      if (old === next) this.#warn(next);
+      else if (old !== null && readToken(next)?.user === readToken(old)?.user) this.renewed(next);
     } catch (error) {
       if (this.#closed) return;
       this.failed(error);
+      if (old !== null) this.#warn(old);
       this.#renewAfter(this.#schedule.failed());
     }
+  }
+
+  #warn(token: string): void {
+    if (this.#closed || this.#warned === token || !Number.isFinite(this.#ends)) return;
+    if (this.#ends - Date.now() > 90_000) return; // asked for again after a day, long before its end
+    this.#warned = token;
+    this.ending(this.#ends);
   }
 }

@@ -274,7 +274,7 @@ describe("trouble", () => {
     open();
     await settle();
     expect(inbox.state).toBe("ended");
-    expect(told.errors[0]!.message).toBe("the token names no user");
+    expect(told.errors[0]!.message).toBe("getToken gave no JWT that names a user in sub");
   });
 
   test("closed, it asks nothing more", async () => {
