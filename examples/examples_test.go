@@ -172,7 +172,7 @@ func TestTheBarePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundles, err := filepath.Glob("../api/web/static/vendor/mqtt-*/mqtt.esm.js")
+	bundles, err := filepath.Glob("../api/web/static/client/vendor/mqtt-*/mqtt.esm.js")
 	if err != nil || len(bundles) != 1 {
 		t.Fatalf("the vendored bundles are %v (%v)", bundles, err)
 	}

@@ -18,6 +18,7 @@ var types = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
+	".ts":   "application/typescript; charset=utf-8",
 	".svg":  "image/svg+xml",
 	".txt":  "text/plain; charset=utf-8",
 	".md":   "text/plain; charset=utf-8",
@@ -41,7 +42,7 @@ func newAsset(name string, body []byte) *asset {
 	// Ours change with the binary, so a browser asks each time and mostly gets
 	// 304. What is vendored bears its version in its path and never changes.
 	a.cache = "no-cache"
-	if strings.HasPrefix(name, "vendor/") {
+	if strings.HasPrefix(name, client+"vendor/") {
 		a.cache = "public, max-age=31536000, immutable"
 	}
 	a.zip = sync.OnceValue(func() []byte { return zipped(body) })

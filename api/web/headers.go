@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -32,6 +33,17 @@ func setHeaders(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+}
+
+// openToAll lets pages of every origin import the JavaScript client: it is public code,
+// and no cookie or token makes its bytes differ. What it may then call is decided by
+// --cors-origins. The types are named for tools that read them from a URL (Deno).
+func openToAll(h http.Header, at string) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	if name, ok := strings.CutSuffix(path.Base(at), ".js"); ok && !strings.Contains(at, "/vendor/") {
+		h.Set("X-TypeScript-Types", "./"+name+".d.ts")
+	}
 }
 
 // problem answers like the REST side does (RFC 9457): whoever misspells a REST

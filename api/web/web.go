@@ -1,6 +1,7 @@
 // Package web serves the embedded pages: the inbox at / and the operator console
 // at /console. They are plain modules and stylesheets, served as they stand in
-// the tree: no build step, and nothing is loaded from another host.
+// the tree: no build step, and nothing is loaded from another host. Below /client/
+// it serves the built JavaScript client to applications of every origin.
 package web
 
 import (
@@ -18,8 +19,8 @@ import (
 //go:embed static
 var static embed.FS
 
-// pages are the documents, by the path they are served at. Everything else lies
-// under /assets/.
+// pages are the documents, by the path they are served at. The JavaScript client lies
+// under /client/, everything else under /assets/.
 var pages = map[string]string{
 	"/":        "index.html",
 	"/console": "console.html",
@@ -65,13 +66,23 @@ func New(o Options) http.Handler {
 		if path.Ext(name) == ".html" {
 			body = []byte(marks.Replace(string(body)))
 		}
-		served["/assets/"+name] = newAsset(name, body)
+		served[at(name)] = newAsset(name, body)
 	})
-	for at, name := range pages {
-		served[at] = served["/assets/"+name]
-		delete(served, "/assets/"+name)
+	for page, name := range pages {
+		served[page] = served[at(name)]
+		delete(served, at(name))
 	}
 	return served
+}
+
+const client = "client/"
+
+// at is the path that an embedded file is served at.
+func at(name string) string {
+	if strings.HasPrefix(name, client) {
+		return "/" + name
+	}
+	return "/assets/" + name
 }
 
 // each calls f with every embedded file. The files are part of the program, so
@@ -91,6 +102,9 @@ type handler map[string]*asset
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
+	if strings.HasPrefix(r.URL.Path, "/"+client) {
+		openToAll(w.Header(), r.URL.Path)
+	}
 	a, ok := h[r.URL.Path]
 	if !ok {
 		problem(w, http.StatusNotFound, "no such path")

@@ -42,7 +42,8 @@ func TestEveryAnswerIsLockedDown(t *testing.T) {
 	for name, target := range map[string]string{
 		"the inbox":        "/",
 		"a module":         "/assets/page.js",
-		"what is vendored": "/assets/vendor/mqtt-5.16.0/mqtt.esm.js",
+		"the client":       "/client/index.js",
+		"what is vendored": "/client/vendor/mqtt-5.16.0/mqtt.esm.js",
 		"an unknown path":  "/nothing",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +90,7 @@ func TestStatus(t *testing.T) {
 		"a stylesheet":                 {"GET", "/assets/base.css", 200},
 		"a page by its file name":      {"GET", "/assets/index.html", 404},
 		"a folder":                     {"GET", "/assets/", 404},
-		"a vendored folder":            {"GET", "/assets/vendor/mqtt-5.16.0/", 404},
+		"a vendored folder":            {"GET", "/client/vendor/mqtt-5.16.0/", 404},
 		"a path that climbs":           {"GET", "/assets/../web.go", 404},
 		"an encoded path that climbs":  {"GET", "/assets/%2e%2e/web.go", 404},
 		"an unknown REST path":         {"GET", "/notification", 404},
@@ -120,7 +121,7 @@ func TestEveryAssetIsServedWithItsType(t *testing.T) {
 		if path.Ext(name) == ".html" {
 			return
 		}
-		r := fetch(t, Handler(), "GET", "/assets/"+name)
+		r := fetch(t, Handler(), "GET", at(name))
 		if body(t, r) != string(want) {
 			t.Errorf("%s is not served as it stands", name)
 		}
@@ -138,7 +139,7 @@ func TestCaching(t *testing.T) {
 	for name, tt := range map[string]struct{ target, want string }{
 		"ours are asked for each time":   {"/assets/page.js", "no-cache"},
 		"the page is asked for, too":     {"/", "no-cache"},
-		"versioned paths are kept":       {"/assets/vendor/mqtt-5.16.0/mqtt.esm.js", "public, max-age=31536000, immutable"},
+		"versioned paths are kept":       {"/client/vendor/mqtt-5.16.0/mqtt.esm.js", "public, max-age=31536000, immutable"},
 		"an error is not kept by anyone": {"/nothing", "no-store"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +159,7 @@ func TestCaching(t *testing.T) {
 }
 
 func TestGzipHoldsTheSameBytesUnderAnotherTag(t *testing.T) {
-	const target = "/assets/vendor/mqtt-5.16.0/mqtt.esm.js"
+	const target = "/client/vendor/mqtt-5.16.0/mqtt.esm.js"
 	plain := fetch(t, Handler(), "GET", target, "Accept-Encoding", "gzip;q=0, br")
 	zipped := fetch(t, Handler(), "GET", target, "Accept-Encoding", "br, gzip")
 	if plain.Header.Get("Content-Encoding") != "" || zipped.Header.Get("Content-Encoding") != "gzip" {
@@ -188,7 +189,7 @@ func TestThePageNamesThePrefixedTopic(t *testing.T) {
 // that nothing is vendored without one.
 func TestVendoredFilesAreTheOnesChecked(t *testing.T) {
 	for name, dir := range map[string]string{
-		"mqtt.js":  "static/vendor/mqtt-5.16.0",
+		"mqtt.js":  "static/client/vendor/mqtt-5.16.0",
 		"axe-core": "testdata/axe-core-4.14.1",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,7 +220,7 @@ func TestVendoredFilesAreTheOnesChecked(t *testing.T) {
 			}
 		})
 	}
-	if !bytes.Contains(readStatic(t, "vendor/mqtt-5.16.0/LICENSES.txt"), []byte("MQTT.js contributors")) {
+	if !bytes.Contains(readStatic(t, "client/vendor/mqtt-5.16.0/LICENSES.txt"), []byte("MQTT.js contributors")) {
 		t.Error("the licence beside mqtt.js does not name its authors")
 	}
 }
@@ -231,4 +232,26 @@ func readStatic(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// An application imports the client from here without npm, from any origin. Only the
+// client is open: the pages are not, and neither is an error.
+func TestTheClientIsOpenToEveryOriginAndNothingElseIs(t *testing.T) {
+	h := Handler()
+	for target, open := range map[string]bool{
+		"/client/index.js": true, "/client/element.js": true, "/client/react.js": true, "/client/index.d.ts": true,
+		"/client/vendor/mqtt-5.16.0/mqtt.esm.js": true, "/": false, "/console": false, "/assets/page.js": false,
+	} {
+		r := fetch(t, h, "GET", target)
+		if r.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d", target, r.StatusCode)
+		}
+		if got := r.Header.Get("Access-Control-Allow-Origin") == "*" && r.Header.Get("Cross-Origin-Resource-Policy") == "cross-origin"; got != open {
+			t.Errorf("%s: open %t, want %t", target, got, open)
+		}
+	}
+	types := fetch(t, h, "GET", "/client/index.js").Header.Get("X-TypeScript-Types")
+	if r := fetch(t, h, "GET", "/client/"+strings.TrimPrefix(types, "./")); types == "" || r.StatusCode != http.StatusOK {
+		t.Errorf("the types are said to be at %q", types)
+	}
 }

@@ -12,7 +12,7 @@ const text = new TextDecoder();
 let library;
 
 function load() {
-  library ??= import("./vendor/mqtt-5.16.0/mqtt.esm.js").then((m) => m.default);
+  library ??= import("../client/vendor/mqtt-5.16.0/mqtt.esm.js").then((m) => m.default);
   library.catch(() => (library = undefined)); // a failed load may be tried again
   return library;
 }

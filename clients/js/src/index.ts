@@ -15,4 +15,5 @@ export function connect(options: Options): Inbox {
 export { Inbox } from "./inbox.js";
 export type { InboxEvents, Options, State } from "./inbox.js";
 export { RestError } from "./rest.js";
+export type { InboxState, Kinds } from "./state.js";
 export type * from "./types.gen.js";

@@ -1,7 +1,8 @@
-import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useState, useSyncExternalStore } from "react";
-import { connect, type Inbox, type Notification, type Options, type State } from "./index.js";
+import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import type { FalconBell, FalconInbox } from "./element.js";
+import { connect, type Inbox as Client, type Notification, type Options, type State } from "./index.js";
 
-const Context = createContext<Inbox | null>(null);
+const Context = createContext<Client | null>(null);
 
 /**
  * Gives the inbox to the hooks below it. The connection is made when the provider is
@@ -12,7 +13,7 @@ export function NotificationsProvider(props: Options & { children?: ReactNode })
   const { children, ...options } = props;
   const latest = useMemo(() => ({ current: options }), []);
   latest.current = options;
-  const [inbox, setInbox] = useState<Inbox | null>(null);
+  const [inbox, setInbox] = useState<Client | null>(null);
   const { url, mqttUrl, topicPrefix } = options;
   useEffect(() => {
     const made = connect({ ...latest.current, getToken: () => latest.current.getToken() });
@@ -30,19 +31,40 @@ export interface Notifications {
   notifications: readonly Notification[];
   unread: number;
   state: State;
+  /** What went wrong last, until the server answers again. */
+  error: Error | null;
+  /** The history is being read for the first time. */
+  isLoading: boolean;
   muted: boolean | null;
-  hasOlder: boolean;
+  kinds: Readonly<Record<string, 0 | 1>>;
+  /** Whether fetchMore has more. */
+  hasMore: boolean;
+  /** Asks the server again now. */
+  refetch(): Promise<void>;
+  /** Loads the next older page. */
+  fetchMore(): Promise<unknown>;
   read(id: number): Promise<void>;
+  markUnread(id: number): Promise<void>;
   readAll(): Promise<void>;
   remove(id: number): Promise<void>;
+  /** Hides one and deletes it after some seconds; the returned function takes it back. */
+  removeLater(id: number): () => boolean;
+  removeRead(): Promise<void>;
   mute(muted?: boolean): Promise<void>;
+  muteKind(kind: string, muted?: boolean): Promise<void>;
+  /** Asks getToken for a new token, also after the inbox ended. */
+  renew(): Promise<void>;
+  /** As hasMore. */
+  hasOlder: boolean;
+  /** As fetchMore. */
   older(): Promise<unknown>;
 }
 
 const none: readonly Notification[] = [];
+const noKinds: Readonly<Record<string, 0 | 1>> = {};
 const nothing = async (): Promise<void> => {};
 
-function useInbox<T>(of: (inbox: Inbox) => T, without: T): T {
+function useInbox<T>(of: (inbox: Client) => T, without: T): T {
   const inbox = useContext(Context);
   return useSyncExternalStore(
     useMemo(() => (changed: () => void) => inbox?.on("change", changed) ?? (() => {}), [inbox]),
@@ -57,18 +79,28 @@ export function useNotifications(): Notifications {
   const notifications = useInbox((i) => i.list(), none);
   const unread = useUnreadCount();
   const state = useInbox<State>((i) => i.state, "connecting");
+  const error = useInbox((i) => i.error, null);
+  const loaded = useInbox((i) => i.loaded, false);
   const muted = useInbox((i) => i.muted, null);
-  const hasOlder = useInbox((i) => i.hasOlder, false);
+  const kinds = useInbox((i) => i.kinds, noKinds);
+  const hasMore = useInbox((i) => i.hasOlder, false);
   return useMemo(
     () => ({
-      notifications, unread, state, muted, hasOlder,
+      notifications, unread, state, error, isLoading: !loaded && !error, muted, kinds, hasMore, hasOlder: hasMore,
+      refetch: inbox ? () => inbox.refresh() : nothing,
+      fetchMore: inbox ? () => inbox.older() : nothing,
+      older: inbox ? () => inbox.older() : nothing,
       read: inbox ? (id: number) => inbox.read(id) : nothing,
+      markUnread: inbox ? (id: number) => inbox.markUnread(id) : nothing,
       readAll: inbox ? () => inbox.readAll() : nothing,
       remove: inbox ? (id: number) => inbox.remove(id) : nothing,
+      removeLater: inbox ? (id: number) => inbox.removeLater(id) : () => () => false,
+      removeRead: inbox ? () => inbox.removeRead() : nothing,
       mute: inbox ? (m?: boolean) => inbox.mute(m) : nothing,
-      older: inbox ? () => inbox.older() : nothing,
+      muteKind: inbox ? (kind: string, m?: boolean) => inbox.muteKind(kind, m) : nothing,
+      renew: inbox ? () => inbox.renew() : nothing,
     }),
-    [inbox, notifications, unread, state, muted, hasOlder],
+    [inbox, notifications, unread, state, error, loaded, muted, kinds, hasMore],
   );
 }
 
@@ -76,3 +108,39 @@ export function useNotifications(): Notifications {
 export function useUnreadCount(): number {
   return useInbox((i) => i.unread, 0);
 }
+
+/** Properties of the components. */
+export interface ComponentProps {
+  lang?: "es" | "en";
+  className?: string;
+  /** A click through to a notification's url; call preventDefault to handle it yourself. */
+  onOpen?(event: CustomEvent<{ item: Notification; url: URL }>): void;
+}
+
+/** One of the elements of ./element.js, which draws the provider's inbox. */
+function useElement<E extends FalconInbox | FalconBell>(tag: "falcon-inbox" | "falcon-bell", props: ComponentProps): ReactNode {
+  const inbox = useContext(Context);
+  const element = useRef<E | null>(null);
+  const { lang, className, onOpen } = props;
+  useEffect(() => {
+    let there = true;
+    void import("./element.js").then(() => {
+      if (there && element.current) element.current.inbox = inbox;
+    });
+    return () => void (there = false);
+  }, [inbox]);
+  useEffect(() => {
+    const node = element.current;
+    if (!node || !onOpen) return;
+    const heard = onOpen as unknown as EventListener;
+    node.addEventListener("open", heard);
+    return () => node.removeEventListener("open", heard);
+  }, [onOpen]);
+  return createElement(tag, { ref: element, lang, class: className });
+}
+
+/** The user's whole inbox. */
+export const Inbox = (props: ComponentProps): ReactNode => useElement<FalconInbox>("falcon-inbox", props);
+
+/** How many are unread, and the inbox in a panel below. */
+export const Bell = (props: ComponentProps): ReactNode => useElement<FalconBell>("falcon-bell", props);

@@ -2,7 +2,7 @@
 import { act, createElement, StrictMode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { NotificationsProvider, useNotifications, useUnreadCount } from "../src/react.js";
+import { Bell, Inbox, NotificationsProvider, type Notifications, useNotifications, useUnreadCount } from "../src/react.js";
 import { FakeServer, token } from "./server.js";
 
 let server: FakeServer;
@@ -23,6 +23,13 @@ function List() {
   );
 }
 
+let hook: Notifications;
+
+function Probe() {
+  hook = useNotifications();
+  return null;
+}
+
 const text = (selector: string) => [...place.querySelectorAll(selector)].map((n) => n.textContent);
 const until = (f: () => void) => vi.waitFor(() => act(async () => f()), { timeout: 5_000 });
 
@@ -30,6 +37,7 @@ beforeEach(async () => {
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
   server = new FakeServer();
   server.append("before");
+  document.body.append(place); // elements come to life in a document only
   root = createRoot(place);
   await act(async () =>
     root.render(
@@ -41,6 +49,9 @@ beforeEach(async () => {
           { url: "http://falcon.test", getToken: () => token(1), fetch: server.fetch, live: server.live, shareTabs: false },
           createElement(Badge),
           createElement(List),
+          createElement(Probe),
+          createElement(Inbox, { lang: "en" }),
+          createElement(Bell, { lang: "en" }),
         ),
       ),
     ),
@@ -66,4 +77,27 @@ test("unmounted, the connection ends", async () => {
   await until(() => expect(text("p")).toEqual(["before"]));
   await act(async () => root.render(null));
   expect(server.lives.every((l) => l.stopped)).toBe(true);
+});
+
+test("useNotifications gives error, isLoading, refetch, hasMore and fetchMore", async () => {
+  await until(() => expect(hook.isLoading).toBe(false));
+  expect([hook.error, hook.hasMore]).toEqual([null, false]);
+  for (let i = 0; i < 60; i++) server.append(`n${i}`, false);
+  server.away = true;
+  await act(() => hook.refetch());
+  expect(hook.error?.message).toBe("the server was not reached");
+  server.away = false;
+  await act(() => hook.refetch());
+  expect([hook.error, hook.notifications.length]).toEqual([null, 61]);
+  for (let i = 0; i < 2000; i++) server.append(`m${i}`, false);
+  await act(() => hook.refetch());
+  const before = hook.notifications.length;
+  expect(hook.hasMore).toBe(true);
+  await act(() => hook.fetchMore());
+  expect(hook.notifications).toHaveLength(before + 50);
+});
+
+test("Inbox and Bell draw the provider's inbox", async () => {
+  await until(() => expect(place.querySelector("falcon-inbox")?.shadowRoot?.querySelector(".title")?.textContent).toBe("before"));
+  expect(place.querySelector("falcon-bell")?.shadowRoot?.querySelector(".badge")?.textContent).toBe("1");
 });

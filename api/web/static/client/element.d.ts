@@ -1,0 +1,50 @@
+import { type Inbox } from "./index.js";
+import { InboxView } from "./view.js";
+declare const Base: typeof HTMLElement;
+/**
+ * What both elements share: they draw the inbox they are given as `inbox`, or open one
+ * of their own from `url` and `getToken`, which ends when the element leaves the page.
+ *
+ * Attributes: `url` (where falconbridge is; without it, where this file was served
+ * from) and `lang` (`es` or `en`; without it, the document's). A click through fires a
+ * cancelable `open` with `{ item, url }`.
+ */
+declare abstract class Falcon extends Base {
+    #private;
+    static readonly observedAttributes: string[];
+    get inbox(): Inbox | null;
+    set inbox(inbox: Inbox | null);
+    get getToken(): (() => string | Promise<string>) | null;
+    set getToken(get: (() => string | Promise<string>) | null);
+    connectedCallback(): void;
+    disconnectedCallback(): void;
+    attributeChangedCallback(name: string, before: string | null, now: string | null): void;
+    protected get language(): "es" | "en";
+    protected view(place: ShadowRoot | HTMLElement, inbox: Inbox): InboxView;
+    protected abstract display(inbox: Inbox): void;
+    protected abstract hide(): void;
+    protected abstract speak(): void;
+}
+/** `<falcon-inbox>`: a user's whole inbox. */
+export declare class FalconInbox extends Falcon {
+    #private;
+    protected display(inbox: Inbox): void;
+    protected hide(): void;
+    protected speak(): void;
+}
+/** `<falcon-bell>`: how many are unread, and the inbox in a panel below. */
+export declare class FalconBell extends Falcon {
+    #private;
+    /** Opens the panel, closes it, or does the other. */
+    toggle(open?: boolean): void;
+    protected display(inbox: Inbox): void;
+    protected hide(): void;
+    protected speak(): void;
+}
+declare global {
+    interface HTMLElementTagNameMap {
+        "falcon-inbox": FalconInbox;
+        "falcon-bell": FalconBell;
+    }
+}
+export {};

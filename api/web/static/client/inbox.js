@@ -1,0 +1,584 @@
+import { Emitter } from "./events.js";
+import { MqttLive } from "./live.js";
+import { Log } from "./log.js";
+import { Rest, RestError } from "./rest.js";
+import { joinTabs } from "./tabs.js";
+import { readToken } from "./token.js";
+import { Tokens } from "./tokens.js";
+const page = 50;
+const grace = 4_000; // ms without a live connection after which polling begins
+/** One user's inbox. See connect. */
+export class Inbox extends Emitter {
+    #log = new Log();
+    #rest;
+    #options;
+    #state = "connecting";
+    #muted = null;
+    #kinds = {};
+    #error = null;
+    #showMuted = false;
+    #unreadMore = true; // olderUnread may bring more
+    #leaving = new Map(); // seq → what removeLater hid
+    #user = "";
+    #live = null; // this tab leads
+    #tabs = null;
+    #up = false;
+    #closed = false;
+    #syncing = null;
+    #next = null; // the run after that
+    #again = false;
+    #failures = 0;
+    #changes = 0;
+    #quiet = false; // what the next read brings was muted, and is not news
+    #told = -1;
+    #poll;
+    #tokens;
+    #hurry = () => void this.refresh();
+    #leave = () => void this.#commitAll();
+    #cached = null;
+    #cachedUnread = null;
+    #pending = 0; // own changes under way
+    #waiting = []; // came meanwhile
+    constructor(options) {
+        super();
+        this.#options = options;
+        this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.emit("expiring", at));
+        this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
+        globalThis.addEventListener?.("online", this.#hurry);
+        globalThis.addEventListener?.("pagehide", this.#leave);
+        void this.#start();
+    }
+    get state() {
+        return this.#state;
+    }
+    /** How many are unread; 0 while muted, unless showMuted was called. */
+    get unread() {
+        if (this.#hidden)
+            return 0;
+        let leaving = 0;
+        for (const { item } of this.#leaving.values())
+            if (!this.#log.items.get(item.seq)?.read_at && this.#log.items.has(item.seq))
+                leaving++;
+        return Math.max(0, this.#log.unread - leaving);
+    }
+    /** Null until it is known. */
+    get muted() {
+        return this.#muted;
+    }
+    /** The kinds that are muted by themselves. */
+    get kinds() {
+        return this.#kinds;
+    }
+    /** Whose inbox it is; empty until getToken gave a token. */
+    get user() {
+        return this.#user;
+    }
+    /** What went wrong last, until the server answers again. */
+    get error() {
+        return this.#error;
+    }
+    /** Whether the history was read. */
+    get loaded() {
+        return this.#log.loaded;
+    }
+    /** Whether older() has more. */
+    get hasOlder() {
+        return this.#log.more;
+    }
+    /** Whether olderUnread() may have more. */
+    get hasOlderUnread() {
+        return this.#unreadMore && this.unread > this.unreadList().length;
+    }
+    get #hidden() {
+        return this.#muted === true && !this.#showMuted;
+    }
+    /** The notifications known so far, newest first; the same array until something changes. */
+    list() {
+        return (this.#cached ??= this.#log.sorted().filter((item) => !this.#leaving.has(item.seq)));
+    }
+    /** The unread ones of them, and what olderUnread loaded; the same array until something changes. */
+    unreadList() {
+        return (this.#cachedUnread ??= this.#log.unreadItems().filter((item) => !this.#leaving.has(item.seq)));
+    }
+    /** Loads the next older page and returns what came. */
+    async older() {
+        const added = this.#log.append(await this.#list({ before: this.#log.floor || undefined }));
+        this.#changed();
+        return added;
+    }
+    /** Loads the next older page of unread ones and returns what came. */
+    async olderUnread() {
+        const answer = await this.#list({ unread: true, before: this.#log.unreadItems().at(-1)?.seq });
+        this.#unreadMore = answer.more;
+        const added = answer.items.filter((item) => this.#log.put(item));
+        this.#changed();
+        return added;
+    }
+    #list(query) {
+        return this.#rest.list({ limit: page, ...query, muted: this.#showMuted ? "include" : undefined });
+    }
+    /** Marks one as read. */
+    async read(id) {
+        const item = this.#log.byId(id);
+        if (item?.read_at)
+            return;
+        this.#log.markRead(0, id);
+        await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
+    }
+    /** Marks one as unread. */
+    async markUnread(id) {
+        const item = this.#log.byId(id);
+        if (item && !item.read_at)
+            return;
+        if (item)
+            this.#log.unmark({ ...item, read_at: null });
+        await this.#change(() => this.#rest.unread(id), () => item?.read_at && this.#log.markRead(0, id, item.read_at), { type: "unread", id });
+    }
+    /** Marks all read that are there now. */
+    async readAll() {
+        const before = [...this.#log.items.values()].filter((item) => !item.read_at);
+        const unread = this.#log.unread;
+        const seq = this.#log.head;
+        this.#log.markRead(seq);
+        await this.#change(() => this.#rest.readUpTo(seq), () => {
+            for (const item of before)
+                this.#log.unmark(item);
+            this.#log.unread = unread;
+        }, { type: "readUpTo", seq });
+    }
+    /** Deletes one, for all devices. */
+    async remove(id) {
+        const item = this.#log.byId(id);
+        if (item)
+            this.#log.remove(item.seq);
+        await this.#change(() => this.#rest.remove(id), () => item && this.#log.restore(item), item ? { type: "removed", seq: item.seq } : null);
+    }
+    /**
+     * Hides one now and deletes it, for all devices, after some ms; also when the page is
+     * left or the inbox closed before. The returned function takes it back and reports
+     * whether it was in time. What the server refuses comes back, with an error event.
+     */
+    removeLater(id, after = 6_000) {
+        const item = this.#log.byId(id);
+        if (!item || this.#leaving.has(item.seq))
+            return () => false;
+        const timer = setTimeout(() => void commit(), after);
+        const take = () => {
+            clearTimeout(timer);
+            return this.#leaving.delete(item.seq);
+        };
+        const commit = async () => {
+            if (!take())
+                return;
+            await this.remove(id).catch((error) => this.#fail(error));
+        };
+        this.#leaving.set(item.seq, { item, commit, cancel: take });
+        this.#changed();
+        return () => {
+            const there = take();
+            if (there)
+                this.#changed();
+            return there;
+        };
+    }
+    #commitAll() {
+        return Promise.all([...this.#leaving.values()].map((each) => each.commit()));
+    }
+    /** Deletes all read ones, for all devices. */
+    async removeRead() {
+        const read = [...this.#log.items.values()].filter((item) => item.read_at);
+        for (const item of read)
+            this.#log.remove(item.seq);
+        await this.#change(() => this.#rest.removeRead(), () => read.forEach((item) => this.#log.restore(item)), { type: "removedRead" });
+        await this.sync();
+    }
+    /** Mutes, or with false unmutes: muted, nothing is delivered, and nothing listed unless showMuted was called. */
+    async mute(muted = true) {
+        const was = this.#muted;
+        this.#muted = muted;
+        this.#quiet = true;
+        await this.#change(() => this.#rest.mute(muted), () => (this.#muted = was), { type: "settings" });
+        await this.#reload();
+    }
+    /** Mutes one kind, or with false unmutes it. */
+    async muteKind(kind, muted = true) {
+        const was = this.#kinds;
+        const { [kind]: _, ...others } = was;
+        this.#kinds = muted ? { ...others, [kind]: 0 } : others;
+        this.#quiet = true;
+        await this.#change(() => this.#rest.muteKind(kind, muted), () => (this.#kinds = was), { type: "settings" });
+        await this.#reload();
+    }
+    /** Also lists what mutes hide, or with false no longer. */
+    async showMuted(shown = true) {
+        if (this.#showMuted === shown)
+            return;
+        this.#showMuted = shown;
+        this.#quiet = true;
+        await this.#reload();
+    }
+    get showsMuted() {
+        return this.#showMuted;
+    }
+    /** Fetches the list again instead of joining it to what is known. */
+    #reload() {
+        this.#log.stale = true;
+        return this.sync();
+    }
+    /**
+     * Asks getToken for a new token now. An inbox that ended because its token was not
+     * taken goes on with it and keeps its list, where it is the same user's.
+     */
+    async renew() {
+        if (this.#closed)
+            return;
+        await this.#tokens.renew();
+        if (this.#state !== "ended")
+            return;
+        this.#state = "connecting";
+        this.emit("state", "connecting");
+        await this.#start();
+    }
+    /** Asks the server again now. */
+    async refresh() {
+        this.#live?.hurry();
+        await this.sync();
+    }
+    /** Ends the connection and all timers. */
+    close() {
+        if (this.#closed)
+            return;
+        void this.#commitAll();
+        this.#show("ended");
+        this.#closed = true;
+        this.#live?.stop();
+        this.#tabs?.close();
+        clearTimeout(this.#poll);
+        this.#tokens.close();
+        globalThis.removeEventListener?.("online", this.#hurry);
+        globalThis.removeEventListener?.("pagehide", this.#leave);
+        this.clearListeners();
+    }
+    async #start() {
+        try {
+            const token = await this.#tokens.current();
+            if (this.#closed)
+                return;
+            const user = readToken(token)?.user ?? "";
+            if (!user)
+                throw new Error("getToken gave no JWT that names a user in sub");
+            if (this.#user && user !== this.#user)
+                this.#log.forget();
+            this.#user = user;
+        }
+        catch (error) {
+            this.#fail(error);
+            this.#end();
+            return;
+        }
+        const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m) => this.#heard(m) };
+        if (this.#options.shareTabs === false)
+            this.#lead();
+        else {
+            this.#tabs = joinTabs(`falconbridge:${new URL(this.#options.url).href}:${this.#user}`, events);
+            this.#tabs.send({ type: "hello" });
+        }
+        await this.sync();
+    }
+    /** Ends this tab's connection: another one took over while this one stood still. */
+    #follow() {
+        this.#live?.stop();
+        this.#live = null;
+        this.#heard({ type: "down" });
+        this.#tabs?.send({ type: "hello" });
+    }
+    /** Keeps the live connection, for this tab and the others. */
+    #lead() {
+        if (this.#closed || this.#state === "ended")
+            return;
+        if (this.#up)
+            this.#heard({ type: "down" }); // the former leader's connection is not this one's
+        const { mqttUrl, url, topicPrefix = "", clientName, live } = this.#options;
+        const options = {
+            url: mqttUrl ?? new URL("mqtt", url.endsWith("/") ? url : `${url}/`).href.replace(/^http/, "ws"),
+            topic: `${topicPrefix}users/${this.#user}/reports/status`,
+            token: () => this.#tokens.current(),
+            rev: () => this.#log.rev ?? 0,
+            ...(clientName === undefined ? {} : { name: clientName }),
+        };
+        const tell = (m) => {
+            this.#heard(m);
+            this.#tabs?.send(m);
+        };
+        const events = {
+            up: () => tell({ type: "up" }),
+            down: () => tell({ type: "down" }),
+            message: (item, epoch) => tell({ type: "live", item, epoch }),
+            state: (state, epoch) => tell({ type: "state", state, epoch }),
+            refused: async (token) => {
+                const another = await this.#tokens.replace(token);
+                if (!another)
+                    this.#end();
+                return another;
+            },
+        };
+        this.#live = live ? live(options, events) : new MqttLive(options, events);
+        this.#live.start();
+    }
+    /** From the live connection, this tab's or the leading one's, and from the other tabs. */
+    #heard(m) {
+        if (this.#closed)
+            return;
+        switch (m.type) {
+            case "hello":
+                if (this.#live)
+                    this.#tabs?.send({ type: this.#up ? "up" : "down" });
+                return;
+            case "up":
+                this.#up = true;
+                void this.sync();
+                return;
+            case "down":
+                this.#up = false;
+                if (this.#state === "live")
+                    this.#show("connecting");
+                this.#pollAfter(grace);
+                return;
+            case "live":
+                return this.#arrived(m.item, m.epoch);
+            case "state":
+                return this.#stateCame(m.state, m.epoch);
+            case "read":
+                this.#log.markRead(0, m.id);
+                break;
+            case "unread": {
+                const item = this.#log.byId(m.id);
+                if (item)
+                    this.#log.unmark({ ...item, read_at: null });
+                break;
+            }
+            case "readUpTo":
+                this.#log.markRead(m.seq);
+                break;
+            case "removed":
+                this.#log.remove(m.seq);
+                break;
+            case "removedRead":
+                for (const item of [...this.#log.items.values()])
+                    if (item.read_at)
+                        this.#log.remove(item.seq);
+                break;
+            case "settings":
+                this.#quiet = true;
+                void this.#reload();
+                break;
+        }
+        this.#changes++;
+        this.#changed();
+    }
+    #arrived(item, epoch) {
+        if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch)
+            return void this.sync();
+        const { fresh, gap } = this.#log.arrive(item);
+        if (!fresh)
+            return;
+        this.#changed();
+        if (gap) {
+            this.emit("gap", gap);
+            void this.sync();
+        }
+        if (this.#log.loaded && !this.#muted)
+            this.emit("notification", item);
+    }
+    /** A state message. While an own change is under way it waits: its counts may not hold that yet. */
+    #stateCame(state, epoch) {
+        if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch)
+            return void this.sync();
+        if (!this.#log.loaded)
+            return; // the list under way is newer
+        if (this.#pending > 0)
+            return void this.#waiting.push(state);
+        const muted = !state.is_review_enabled;
+        const settings = muted !== this.#muted || JSON.stringify(state.kinds ?? {}) !== JSON.stringify(this.#kinds);
+        if (settings) {
+            this.#quiet ||= this.#muted === true && !muted;
+            this.#muted = muted;
+            this.#kinds = state.kinds ?? {};
+        }
+        this.#changes++; // a page asked for before is older
+        if (!this.#log.apply(state) || settings)
+            void this.#reload();
+        else if (muted && this.#showMuted && state.last_seq > this.#log.head)
+            void this.sync();
+        this.#changed();
+    }
+    /** Reads what may have changed. Calls while one runs become one more run, which they wait for. */
+    sync() {
+        if (this.#closed)
+            return Promise.resolve();
+        if (this.#syncing) {
+            return (this.#next ??= this.#syncing.then(() => {
+                this.#next = null;
+                return this.sync();
+            }));
+        }
+        this.#again = false;
+        this.#syncing = this.#read().finally(() => {
+            this.#syncing = null;
+            if (this.#again && !this.#next)
+                void this.sync();
+        });
+        return this.#syncing;
+    }
+    async #read() {
+        const changes = this.#changes;
+        try {
+            const known = this.#log.rev;
+            const [{ muted, kinds }, newest] = await Promise.all([this.#rest.settings(), this.#list({})]);
+            if (this.#log.epoch !== null && this.#log.epoch !== newest.epoch)
+                this.#log.forget();
+            this.#log.epoch = newest.epoch;
+            const read = [...newest.items];
+            let more = newest.more;
+            for (let pages = 0; !this.#log.reaches(read, more); pages++) {
+                if (pages === 4) {
+                    this.#log.stale = true; // very far behind: the newest now, older() pages the rest
+                    break;
+                }
+                const next = await this.#list({ limit: 200, before: read.at(-1)?.seq });
+                read.push(...next.items);
+                more = next.more;
+            }
+            if (this.#closed)
+                return;
+            this.#quiet ||= this.#muted === true && !muted; // unmuted elsewhere
+            this.#muted = muted;
+            this.#kinds = kinds;
+            const unmarked = changes === this.#changes;
+            const whole = this.#log.stale;
+            const fresh = this.#log.join(newest, read, more, unmarked);
+            this.#unreadMore = true;
+            this.#failures = 0;
+            this.#error = null;
+            this.#again ||= !unmarked; // something was marked meanwhile: the page may be older
+            if (known !== null && newest.rev !== null && newest.rev > known && !whole && this.#log.more)
+                await this.#catchUp(known, newest.rev);
+            if (this.#closed)
+                return;
+            this.#changed();
+            if (!muted && !this.#quiet)
+                for (const item of fresh)
+                    this.emit("notification", item);
+            if (!muted)
+                this.#quiet = false;
+            if (this.#up)
+                return this.#show("live");
+            if (this.#state !== "polling")
+                this.#show("connecting");
+            this.#pollAfter(grace);
+        }
+        catch (error) {
+            if (this.#closed)
+                return;
+            this.#fail(error);
+            if (error instanceof RestError && error.status === 401)
+                return this.#end();
+            this.#failures++;
+            this.#show("away");
+            const wait = error instanceof RestError ? error.retryAfter * 1000 : 0;
+            clearTimeout(this.#poll);
+            this.#poll = undefined;
+            this.#pollAfter(Math.max(wait, Math.min(30_000, 1_000 * 2 ** this.#failures) * (0.5 + Math.random() / 2)));
+        }
+    }
+    /** What changed below the pages that were read. */
+    async #catchUp(known, now) {
+        const state = await this.#rest.changes(known);
+        if (!state)
+            return;
+        this.#log.rev = known;
+        if (!this.#log.apply(state)) {
+            this.#log.rev = now;
+            this.#log.stale = true;
+            this.#again = true;
+        }
+    }
+    /** Polls while there is no live connection. */
+    #pollAfter(wait) {
+        if (this.#poll !== undefined || this.#closed)
+            return;
+        this.#poll = setTimeout(async () => {
+            this.#poll = undefined;
+            if (this.#up && this.#state === "live")
+                return;
+            await this.sync();
+            if (this.#up || this.#closed || this.#failures > 0)
+                return;
+            this.#show("polling");
+            clearTimeout(this.#poll);
+            this.#poll = undefined;
+            this.#pollAfter((this.#options.pollEvery ?? 10_000) * (0.8 + Math.random() * 0.4));
+        }, wait);
+    }
+    async #change(act, undo, tell) {
+        this.#changes++;
+        this.#pending++;
+        this.#changed();
+        try {
+            await act();
+            if (tell)
+                this.#tabs?.send(tell);
+        }
+        catch (error) {
+            if (error instanceof RestError && error.status === 404)
+                return void this.sync(); // deleted elsewhere
+            undo();
+            this.#changed();
+            if (error instanceof RestError && error.status === 401)
+                this.#end();
+            throw error;
+        }
+        finally {
+            this.#changes++;
+            this.#pending--;
+            if (this.#pending === 0)
+                for (const state of this.#waiting.splice(0))
+                    this.#stateCame(state, undefined);
+        }
+    }
+    #fail(error) {
+        this.#error = error instanceof Error ? error : new Error(String(error));
+        this.emit("error", this.#error);
+        this.emit("change");
+    }
+    #end() {
+        if (this.#closed)
+            return;
+        this.#show("ended");
+        this.#live?.stop();
+        this.#live = null;
+        this.#up = false;
+        this.#tabs?.close(); // another tab, whose getToken may know more, leads
+        clearTimeout(this.#poll);
+        this.#poll = undefined;
+        this.#tokens.close();
+    }
+    #show(state) {
+        if (this.#state === state || this.#state === "ended")
+            return;
+        this.#state = state;
+        this.emit("state", state);
+        this.emit("change");
+    }
+    #changed() {
+        if (this.#closed)
+            return;
+        this.#cached = null;
+        this.#cachedUnread = null;
+        if (this.unread !== this.#told) {
+            this.#told = this.unread;
+            this.emit("count", this.unread);
+        }
+        this.emit("change");
+    }
+}

@@ -1,0 +1,61 @@
+import { type ReactNode } from "react";
+import { type Notification, type Options, type State } from "./index.js";
+/**
+ * Gives the inbox to the hooks below it. The connection is made when the provider is
+ * mounted and ended when it goes; React's StrictMode, which mounts twice, leaves one.
+ * Another url makes another connection; another getToken is used from then on.
+ */
+export declare function NotificationsProvider(props: Options & {
+    children?: ReactNode;
+}): ReactNode;
+/** What useNotifications gives. */
+export interface Notifications {
+    notifications: readonly Notification[];
+    unread: number;
+    state: State;
+    /** What went wrong last, until the server answers again. */
+    error: Error | null;
+    /** The history is being read for the first time. */
+    isLoading: boolean;
+    muted: boolean | null;
+    kinds: Readonly<Record<string, 0 | 1>>;
+    /** Whether fetchMore has more. */
+    hasMore: boolean;
+    /** Asks the server again now. */
+    refetch(): Promise<void>;
+    /** Loads the next older page. */
+    fetchMore(): Promise<unknown>;
+    read(id: number): Promise<void>;
+    markUnread(id: number): Promise<void>;
+    readAll(): Promise<void>;
+    remove(id: number): Promise<void>;
+    /** Hides one and deletes it after some seconds; the returned function takes it back. */
+    removeLater(id: number): () => boolean;
+    removeRead(): Promise<void>;
+    mute(muted?: boolean): Promise<void>;
+    muteKind(kind: string, muted?: boolean): Promise<void>;
+    /** Asks getToken for a new token, also after the inbox ended. */
+    renew(): Promise<void>;
+    /** As hasMore. */
+    hasOlder: boolean;
+    /** As fetchMore. */
+    older(): Promise<unknown>;
+}
+/** The notifications, newest first, and what can be done to them. */
+export declare function useNotifications(): Notifications;
+/** How many are unread. */
+export declare function useUnreadCount(): number;
+/** Properties of the components. */
+export interface ComponentProps {
+    lang?: "es" | "en";
+    className?: string;
+    /** A click through to a notification's url; call preventDefault to handle it yourself. */
+    onOpen?(event: CustomEvent<{
+        item: Notification;
+        url: URL;
+    }>): void;
+}
+/** The user's whole inbox. */
+export declare const Inbox: (props: ComponentProps) => ReactNode;
+/** How many are unread, and the inbox in a panel below. */
+export declare const Bell: (props: ComponentProps) => ReactNode;

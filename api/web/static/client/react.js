@@ -1,0 +1,89 @@
+import { createContext, createElement, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { connect } from "./index.js";
+const Context = createContext(null);
+/**
+ * Gives the inbox to the hooks below it. The connection is made when the provider is
+ * mounted and ended when it goes; React's StrictMode, which mounts twice, leaves one.
+ * Another url makes another connection; another getToken is used from then on.
+ */
+export function NotificationsProvider(props) {
+    const { children, ...options } = props;
+    const latest = useMemo(() => ({ current: options }), []);
+    latest.current = options;
+    const [inbox, setInbox] = useState(null);
+    const { url, mqttUrl, topicPrefix } = options;
+    useEffect(() => {
+        const made = connect({ ...latest.current, getToken: () => latest.current.getToken() });
+        setInbox(made);
+        return () => {
+            made.close();
+            setInbox(null);
+        };
+    }, [url, mqttUrl, topicPrefix, latest]);
+    return createElement(Context.Provider, { value: inbox }, children);
+}
+const none = [];
+const noKinds = {};
+const nothing = async () => { };
+function useInbox(of, without) {
+    const inbox = useContext(Context);
+    return useSyncExternalStore(useMemo(() => (changed) => inbox?.on("change", changed) ?? (() => { }), [inbox]), () => (inbox ? of(inbox) : without), () => without);
+}
+/** The notifications, newest first, and what can be done to them. */
+export function useNotifications() {
+    const inbox = useContext(Context);
+    const notifications = useInbox((i) => i.list(), none);
+    const unread = useUnreadCount();
+    const state = useInbox((i) => i.state, "connecting");
+    const error = useInbox((i) => i.error, null);
+    const loaded = useInbox((i) => i.loaded, false);
+    const muted = useInbox((i) => i.muted, null);
+    const kinds = useInbox((i) => i.kinds, noKinds);
+    const hasMore = useInbox((i) => i.hasOlder, false);
+    return useMemo(() => ({
+        notifications, unread, state, error, isLoading: !loaded && !error, muted, kinds, hasMore, hasOlder: hasMore,
+        refetch: inbox ? () => inbox.refresh() : nothing,
+        fetchMore: inbox ? () => inbox.older() : nothing,
+        older: inbox ? () => inbox.older() : nothing,
+        read: inbox ? (id) => inbox.read(id) : nothing,
+        markUnread: inbox ? (id) => inbox.markUnread(id) : nothing,
+        readAll: inbox ? () => inbox.readAll() : nothing,
+        remove: inbox ? (id) => inbox.remove(id) : nothing,
+        removeLater: inbox ? (id) => inbox.removeLater(id) : () => () => false,
+        removeRead: inbox ? () => inbox.removeRead() : nothing,
+        mute: inbox ? (m) => inbox.mute(m) : nothing,
+        muteKind: inbox ? (kind, m) => inbox.muteKind(kind, m) : nothing,
+        renew: inbox ? () => inbox.renew() : nothing,
+    }), [inbox, notifications, unread, state, error, loaded, muted, kinds, hasMore]);
+}
+/** How many are unread. */
+export function useUnreadCount() {
+    return useInbox((i) => i.unread, 0);
+}
+/** One of the elements of ./element.js, which draws the provider's inbox. */
+function useElement(tag, props) {
+    const inbox = useContext(Context);
+    const element = useRef(null);
+    const { lang, className, onOpen } = props;
+    useEffect(() => {
+        let there = true;
+        void import("./element.js").then(() => {
+            if (there && element.current)
+                element.current.inbox = inbox;
+        });
+        return () => void (there = false);
+    }, [inbox]);
+    useEffect(() => {
+        const node = element.current;
+        if (!node || !onOpen)
+            return;
+        const heard = onOpen;
+        node.addEventListener("open", heard);
+        return () => node.removeEventListener("open", heard);
+    }, [onOpen]);
+    return createElement(tag, { ref: element, lang, class: className });
+}
+/** The user's whole inbox. */
+export const Inbox = (props) => useElement("falcon-inbox", props);
+/** How many are unread, and the inbox in a panel below. */
+export const Bell = (props) => useElement("falcon-bell", props);

@@ -1,0 +1,122 @@
+import { readState } from "./state.js";
+/** A refusal or failure of the REST side. status is 0 where it was not reached. */
+export class RestError extends Error {
+    status;
+    retryAfter;
+    name = "RestError";
+    constructor(status, detail, 
+    /** Seconds the server asks to wait, 0 where it does not say. */
+    retryAfter = 0) {
+        super(detail || (status === 0 ? "the server was not reached" : `status ${status}`));
+        this.status = status;
+        this.retryAfter = retryAfter;
+    }
+}
+/** The calls of the REST side that an inbox needs. */
+export class Rest {
+    token;
+    refused;
+    #base;
+    #fetch;
+    constructor(url, token, 
+    /** Told when the server does not take the token; true: a new one is there. */
+    refused, fetcher) {
+        this.token = token;
+        this.refused = refused;
+        this.#base = new URL(url.endsWith("/") ? url : `${url}/`);
+        this.#fetch = fetcher ?? globalThis.fetch.bind(globalThis);
+    }
+    async #call(method, path, query = {}, body, again = true) {
+        const url = new URL(path, this.#base);
+        for (const [name, value] of Object.entries(query))
+            if (value !== undefined)
+                url.searchParams.set(name, String(value));
+        const token = await this.token();
+        const headers = { Authorization: `Bearer ${token}`, Accept: "application/json" };
+        const init = {
+            method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000),
+            keepalive: method !== "GET", // what the user did is done even where the tab closes at once
+        };
+        if (body !== undefined) {
+            headers["Content-Type"] = "application/json";
+            init.body = JSON.stringify(body);
+        }
+        let answer;
+        try {
+            answer = await this.#fetch(url, init);
+        }
+        catch {
+            throw new RestError(0, (await this.#hiddenByCors()) ? corsHelp() : "");
+        }
+        if (answer.ok)
+            return answer;
+        if (answer.status === 401 && again && (await this.refused(token)))
+            return this.#call(method, path, query, body, false);
+        const problem = (await answer.json().catch(() => ({})));
+        throw new RestError(answer.status, problem.detail ?? problem.title ?? "", Number(answer.headers.get("Retry-After")) || 0);
+    }
+    /**
+     * Reports whether the server answers, but not to this page's origin. A browser gives
+     * a script no reason for a failed request; the files under /client/ are open to every
+     * origin, so where one of them can be read the server is reached.
+     */
+    async #hiddenByCors() {
+        if (globalThis.location === undefined || this.#base.origin === globalThis.location.origin)
+            return false;
+        try {
+            return (await this.#fetch(new URL("client/index.js", this.#base), { method: "HEAD", credentials: "omit", signal: AbortSignal.timeout(5_000) })).ok;
+        }
+        catch {
+            return false;
+        }
+    }
+    async list(query) {
+        const answer = await this.#call("GET", "notifications", { ...query });
+        const rev = answer.headers.get("X-Rev");
+        return {
+            items: (await answer.json()),
+            more: (answer.headers.get("Link") ?? "").includes('rel="next"'),
+            lastSeq: Number(answer.headers.get("X-Last-Seq")),
+            unread: Number(answer.headers.get("X-Unread-Count")),
+            epoch: answer.headers.get("X-Epoch") ?? "",
+            rev: rev === null ? null : Number(rev),
+        };
+    }
+    /** What changed since rev; null where the server does not keep changes. */
+    async changes(since) {
+        try {
+            return readState(await (await this.#call("GET", "notifications/changes", { since })).json());
+        }
+        catch (error) {
+            if (error instanceof RestError && (error.status === 404 || error.status === 405))
+                return null;
+            throw error;
+        }
+    }
+    async read(id) {
+        await this.#call("POST", `notifications/${id}/read`);
+    }
+    async unread(id) {
+        await this.#call("POST", `notifications/${id}/unread`);
+    }
+    async readUpTo(seq) {
+        await this.#call("POST", "notifications/read", {}, { up_to: seq });
+    }
+    async remove(id) {
+        await this.#call("DELETE", `notifications/${id}`);
+    }
+    async removeRead() {
+        await this.#call("DELETE", "notifications/read");
+    }
+    async settings() {
+        const found = (await (await this.#call("GET", "settings")).json());
+        return { muted: !found.is_review_enabled, kinds: found.kinds ?? {} };
+    }
+    async mute(muted) {
+        await this.#call("PATCH", "settings", {}, { is_review_enabled: muted ? 0 : 1 });
+    }
+    async muteKind(kind, muted) {
+        await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
+    }
+}
+const corsHelp = () => `the server answers, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;

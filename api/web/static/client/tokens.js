@@ -1,0 +1,106 @@
+import { readToken, Schedule } from "./token.js";
+/** The token in use: asked for once, renewed before it ends, replaced when refused. */
+export class Tokens {
+    get;
+    renewed;
+    failed;
+    ending;
+    #token = null;
+    #asking = null; // of several callers, one asks
+    #timer;
+    #closed = false;
+    #schedule = new Schedule();
+    #ends = Infinity; // ms by this clock
+    #warned = "";
+    constructor(get, 
+    /** A new one came in time. */
+    renewed, failed, 
+    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
+    ending = () => { }) {
+        this.get = get;
+        this.renewed = renewed;
+        this.failed = failed;
+        this.ending = ending;
+    }
+    async current() {
+        return this.#token ?? this.#ask();
+    }
+    /** Asks for another token than the refused one; false where there is none. */
+    async replace(refused) {
+        if (this.#closed)
+            return false;
+        if (this.#token === refused)
+            this.#token = null;
+        try {
+            return (await this.current()) !== refused;
+        }
+        catch {
+            return false;
+        }
+    }
+    /** Asks for a new token now, also after close. Rejects as getToken does, or where it has no other. */
+    async renew() {
+        this.#closed = false;
+        const old = this.#token;
+        const next = await this.#ask();
+        if (old === next)
+            throw new Error("getToken gave the same token again");
+        if (old !== null && readToken(next)?.user === readToken(old)?.user)
+            this.renewed(next);
+    }
+    close() {
+        this.#closed = true;
+        clearTimeout(this.#timer);
+    }
+    #ask() {
+        this.#asking ??= Promise.resolve()
+            .then(() => this.get())
+            .then((token) => {
+            if (typeof token !== "string" || token === "")
+                throw new Error("getToken gave no token");
+            this.#token = token;
+            const claims = readToken(token);
+            if (claims) {
+                this.#renewAfter(this.#schedule.next(token, claims));
+                this.#ends = Date.now() + this.#schedule.left;
+            }
+            return token;
+        })
+            .finally(() => (this.#asking = null));
+        return this.#asking;
+    }
+    #renewAfter(wait) {
+        clearTimeout(this.#timer);
+        if (this.#closed)
+            return;
+        this.#timer = setTimeout(() => void this.#renew(), wait);
+        this.#timer.unref?.(); // Node may end before a token does
+    }
+    /** Asks for the next token; the present one stays in use until it came. */
+    async #renew() {
+        const old = this.#token;
+        try {
+            const next = await this.#ask();
+            if (old === next)
+                this.#warn(next);
+            else if (old !== null && readToken(next)?.user === readToken(old)?.user)
+                this.renewed(next);
+        }
+        catch (error) {
+            if (this.#closed)
+                return;
+            this.failed(error);
+            if (old !== null)
+                this.#warn(old);
+            this.#renewAfter(this.#schedule.failed());
+        }
+    }
+    #warn(token) {
+        if (this.#closed || this.#warned === token || !Number.isFinite(this.#ends))
+            return;
+        if (this.#ends - Date.now() > 90_000)
+            return; // asked for again after a day, long before its end
+        this.#warned = token;
+        this.ending(this.#ends);
+    }
+}

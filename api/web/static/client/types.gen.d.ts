@@ -1,0 +1,301 @@
+export type Appended = {
+    id: number;
+    seq: number;
+};
+export type Audit = {
+    action: "user.erase" | "user.revoke" | "token.revoke" | "connection.end" | "report.status" | "notification.withdraw" | "history.read" | "refused";
+    /** UTC, with milliseconds. */
+    at: string;
+    /** What else names its object: the report and its status, the revoked jti, the refused call. */
+    detail?: string;
+    id: number;
+    /** The jti of the caller's token; null where it has none. */
+    jti: string | null;
+    /** The caller's address. */
+    remote: string;
+    /** Who: the user of the caller's token. */
+    sub: number | string;
+    /** The user it concerns; null where it concerns none. */
+    user: number | string;
+};
+export type Connection = {
+    client_id: string;
+    /** The node it is connected to. */
+    node: string;
+    /** Whether it keeps its place while absent. */
+    persistent: boolean;
+    /** MQTT protocol level: 4 is 3.1.1. */
+    protocol: 4 | 5;
+    remote: string;
+    /** UTC, with milliseconds. */
+    since: string;
+    transport: "tcp" | "tls" | "ws" | "wss";
+    /** A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read. */
+    user: number | string;
+};
+export type Count = {
+    /** The highest seq given, also while muted. */
+    last_seq: number;
+    total: number;
+    unread: number;
+};
+export type Created = {
+    id: number;
+    message: string;
+    seq: number;
+};
+export type CreatedBatch = {
+    /** In the order of the request. */
+    notifications: CreatedEntry[];
+};
+export type CreatedEntry = {
+    /** A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read. */
+    created_by: number | string;
+    id: number;
+    seq: number;
+};
+export type Delivery = {
+    acknowledged: boolean;
+    client_id: string;
+};
+export type Device = {
+    client_id: string;
+    connected: boolean;
+    /** UTC, with milliseconds. */
+    last_seen_at: string;
+    /** Whether it is registered for Web Push. */
+    push: boolean;
+    /** Whether it keeps its place while absent. */
+    session: boolean;
+};
+export type FieldProblem = {
+    /** Where: body.…, query.…, path.… or header.… */
+    location: string;
+    /** What is wrong with it. */
+    message: string;
+};
+export type Health = {
+    status: "ok" | "ready";
+};
+export type Late = {
+    /** Given up. */
+    failed: number;
+    /** How long the oldest that waits has been late; 0: none. */
+    oldest_seconds: number;
+    sent: number;
+    /** Late and not sent yet; counted up to 10,000. */
+    waiting: number;
+};
+export type NewDevice = {
+    push: Subscription;
+};
+export type NewNotification = {
+    /** The recipient; the name is inherited. */
+    created_by: number | string;
+    /** Anything for the device, up to 4 KiB of compact JSON. */
+    data?: Record<string, unknown>;
+    kind?: "message" | "report.status";
+    message: string;
+    report_id?: number;
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
+    status_id?: 1 | 2 | 3;
+    title: string;
+};
+export type NewNotifications = {
+    notifications: NewNotification[];
+};
+export type NewReport = {
+    /** Who made the report, and is told of its status. */
+    created_by: number | string;
+    /** The application's own id; left out: one is given. */
+    id?: number;
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
+    status_id?: 1 | 2 | 3;
+    title: string;
+};
+export type NewRevocation = {
+    /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
+    before?: string;
+    /** With jti: the token's exp, in seconds or as in RFC 3339. The revocation is forgotten after it. Left out: after --max-token-life, or never. */
+    exp?: number | string;
+    /** One token, by its jti. */
+    jti?: string;
+    /** Whose tokens. */
+    user?: number | string;
+};
+export type NewStatus = {
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
+    status_id: 1 | 2 | 3;
+};
+export type Node = {
+    acked: number;
+    /** When the node last said that it lives. */
+    beat_at: string;
+    connections: number;
+    node: string;
+    oversize: number;
+    reads: number;
+    refused: number;
+    sent: number;
+    /** UTC, with milliseconds. */
+    started_at: string;
+};
+export type Notification = {
+    /** UTC, with milliseconds. */
+    created_at: string;
+    /** The recipient; the name is inherited. */
+    created_by: number | string;
+    /** What the application added, up to 4 KiB. */
+    data?: Record<string, unknown>;
+    /** Unique over all users. */
+    id: number;
+    /** What it is about: message, report.status. */
+    kind: string;
+    message: string;
+    /** Null while unread. */
+    read_at: string | null;
+    /** Absent where it is about no report. */
+    report_id?: number;
+    /** Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted or missed. */
+    seq: number;
+    /** Absent where it is about no report. */
+    status_id?: 1 | 2 | 3;
+    title: string;
+};
+export type Problem = {
+    /** What is wrong with this request. */
+    detail: string;
+    /** Each field that is not valid. */
+    errors?: FieldProblem[];
+    /** The HTTP status. */
+    status: number;
+    /** The kind, in words. */
+    title: string;
+    /** What kind of problem it is; a reference that never changes and leads to an explanation. */
+    type: string;
+};
+export type PushKeyOutput = {
+    /** The applicationServerKey that a browser subscribes with. */
+    vapid_public_key: string;
+};
+export type ReadUpTo = {
+    /** Mark those up to this seq; left out: all. */
+    up_to?: number;
+};
+export type Report = {
+    /** UTC, with milliseconds. */
+    created_at: string;
+    /** Who made the report, and is told of its status. */
+    created_by: number | string;
+    id: number;
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
+    status_id: 1 | 2 | 3;
+    title: string;
+    /** When the status was last changed. */
+    updated_at: string;
+};
+export type ReportID = {
+    reportId: number;
+};
+export type ReportStatus = {
+    /** UTC, with milliseconds. */
+    created_at: string;
+    /** Who made the report, and is told of its status. */
+    created_by: number | string;
+    id: number;
+    /** Null where the report had the status already. */
+    notification: Appended | null;
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
+    status_id: 1 | 2 | 3;
+    title: string;
+    /** When the status was last changed. */
+    updated_at: string;
+};
+export type Revocation = {
+    /** With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead. */
+    before?: string;
+    /** With jti: the token's exp, as it was sent. The revocation is forgotten after it. Left out: after --max-token-life, or never. */
+    exp?: number | string;
+    /** One token, by its jti. */
+    jti?: string;
+    /** Whose tokens. */
+    user?: number | string;
+};
+export type Settings = {
+    /** 0 mutes: notifications are stored, but neither listed nor delivered. */
+    is_review_enabled: 0 | 1;
+};
+export type SettingsPatch = {
+    /** 0 or 1; booleans are read too. */
+    is_review_enabled: 0 | 1 | boolean;
+};
+export type Stats = {
+    /** Of these acknowledged. */
+    acked: number;
+    /** Open now, on all nodes. */
+    connections: number;
+    /** The life of the log: it changes when the database was restored to an earlier point. */
+    epoch: string;
+    nodes: Node[];
+    /** Left out: over the device's Maximum Packet Size. */
+    oversize: number;
+    /** Web Push and webhooks, where either is on. */
+    push?: Late;
+    /** Reads of the log. */
+    reads: number;
+    /** Connects of devices that were refused. */
+    refused: number;
+    /** Messages sent to devices since each node's start. */
+    sent: number;
+    version: string;
+    webhooks?: Late;
+};
+export type Subscription = {
+    /** Where the push service takes messages; https only. */
+    endpoint: string;
+    keys: SubscriptionKeys;
+};
+export type SubscriptionKeys = {
+    /** The device's authentication secret, base64url. */
+    auth: string;
+    /** The device's public key, base64url. */
+    p256dh: string;
+};
+export type Unread = {
+    /** How many stay unread. */
+    unread: number;
+};
+export type LiveNotification = {
+    /** Unique over all users. */
+    id: number;
+    /** Counts this user's notifications. */
+    seq: number;
+    /** message or report.status. */
+    kind: string;
+    title: string;
+    message: string;
+    created_by: LiveUserId;
+    /** UTC, with milliseconds. */
+    created_at: string;
+    /** Null while unread. */
+    read_at: string | null;
+    /** Absent where it is about no report. */
+    report_id?: number;
+    /** 1 Pendiente, 2 Aprobado, 3 Rechazado. Absent where it is about no report. */
+    status_id?: 1 | 2 | 3;
+    /** What the application added, up to 4 KiB. */
+    data?: Record<string, unknown>;
+};
+/** A user id. A decimal without leading zeros up to 2^53-1 is a number, any other a string. */
+export type LiveUserId = number | string;
+/** MQTT 5 user properties. MQTT 3.1.1 has none; id, seq and kind stand in the payload as well. */
+export type LiveUserProperties = {
+    /** The notification's id, unique over all users. */
+    id: string;
+    /** Counts the user's notifications from 1, without holes. */
+    seq: string;
+    /** message or report.status. */
+    kind: string;
+    /** The life of the log. When it changes the database was restored to an earlier point, and known seqs mean nothing. */
+    epoch: string;
+};

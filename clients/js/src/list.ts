@@ -1,0 +1,229 @@
+import { arrange, h, icon, type IconName, setText, show } from "./dom.js";
+import type { Notification } from "./types.gen.js";
+import { ago, dayName, dayOf, fullTime, type Language, words } from "./words.js";
+
+const statusIcons: Record<number, IconName> = { 1: "clock", 2: "check", 3: "cross" };
+
+/** What a user asks for in the list. */
+export interface ListEvents {
+  read(item: Notification): void;
+  unread(item: Notification): void;
+  remove(item: Notification): void;
+  muteKind(kind: string): void;
+  undo(): void;
+  /** A click through; false leaves it to the browser. */
+  open(item: Notification, url: URL): boolean;
+}
+
+interface Row {
+  item: Notification;
+  node: HTMLLIElement;
+  article: HTMLElement;
+  mark: HTMLElement;
+  toggle: HTMLButtonElement;
+  time: HTMLElement;
+  at: Date;
+}
+
+/** Where a notification leads; null where it has no address, or one no link may have. */
+export function urlOf(item: Notification, base = document.baseURI): URL | null {
+  const given = (item as { url?: unknown }).url;
+  if (typeof given !== "string") return null;
+  try {
+    const url = new URL(given, base);
+    return url.protocol === "https:" || url.protocol === "http:" ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Notifications in the order given, under a heading a local day. Elements are kept from
+ * one drawing to the next, so that focus and scroll position stay where they are. One
+ * tab stop leads into the list, arrow keys lead through it.
+ */
+export class List {
+  readonly #rows = new Map<number, Row>();
+  readonly #days = new Map<number, { node: HTMLElement; name: HTMLElement; list: HTMLElement }>();
+
+  constructor(
+    private readonly root: HTMLElement,
+    private readonly events: ListEvents,
+    private lang: Language,
+  ) {
+    root.addEventListener("keydown", (e) => this.#key(e));
+  }
+
+  draw(items: readonly Notification[], fresh: ReadonlySet<number>): void {
+    const groups = new Map<number, Node[]>();
+    for (const item of items) {
+      const row = this.#row(item, fresh.has(item.seq));
+      const day = dayOf(row.at);
+      groups.set(day, [...(groups.get(day) ?? []), row.node]);
+    }
+    const there = new Set(items.map((item) => item.seq));
+    for (const seq of this.#rows.keys()) if (!there.has(seq)) this.#rows.delete(seq);
+    for (const day of this.#days.keys()) if (!groups.has(day)) this.#days.delete(day);
+    arrange(this.root, [...groups.keys()].sort((a, b) => b - a).map((day) => this.#day(day, groups.get(day)!)));
+    this.#rove();
+  }
+
+  /** Writes how long ago everything was. */
+  tick(): void {
+    for (const row of this.#rows.values()) setText(row.time, ago(row.at, this.lang));
+    for (const [day, group] of this.#days) setText(group.name, dayName(new Date(day), this.lang));
+  }
+
+  /** Forgets all elements, for another language. */
+  clear(lang: Language): void {
+    this.lang = lang;
+    this.#rows.clear();
+    this.#days.clear();
+    this.root.replaceChildren();
+  }
+
+  /** The element of a notification, where it is shown. */
+  element(seq: number): HTMLElement | null {
+    return this.#rows.get(seq)?.article ?? null;
+  }
+
+  /** Moves focus to the newest unread one; false where there is none. */
+  focusUnread(): boolean {
+    const node = this.root.querySelector<HTMLElement>(".item.unread");
+    this.focus(node);
+    return node !== null;
+  }
+
+  /** Where focus goes when that one disappears. */
+  neighbour(seq: number): HTMLElement | null {
+    const all = this.#all();
+    const at = all.indexOf(this.#rows.get(seq)?.article as HTMLElement);
+    return all[at + 1] ?? all[at - 1] ?? null;
+  }
+
+  focus(node: HTMLElement | null | undefined): void {
+    if (!node) return;
+    this.#rove(node);
+    node.focus();
+    node.scrollIntoView({ block: "nearest" });
+  }
+
+  #day(day: number, rows: Node[]): HTMLElement {
+    let group = this.#days.get(day);
+    if (!group) {
+      const name = h("h3", { class: "day", id: `falcon-day-${day}` });
+      const list = h("ul", { class: "items", "aria-labelledby": name.id });
+      group = { node: h("section", {}, name, list), name, list };
+      this.#days.set(day, group);
+    }
+    setText(group.name, dayName(new Date(day), this.lang));
+    arrange(group.list, rows);
+    return group.node;
+  }
+
+  #row(item: Notification, fresh: boolean): Row {
+    let row = this.#rows.get(item.seq);
+    if (!row || row.item.id !== item.id) {
+      row = this.#build(item);
+      if (fresh) row.article.classList.add("fresh");
+      this.#rows.set(item.seq, row);
+    }
+    row.item = item;
+    const unread = !item.read_at;
+    row.article.classList.toggle("unread", unread);
+    show(row.mark, unread);
+    const name = words(this.lang)[unread ? "markRead" : "markUnread"];
+    if (row.toggle.title !== name) {
+      row.toggle.title = name;
+      row.toggle.setAttribute("aria-label", name);
+      row.toggle.replaceChildren(icon(unread ? "check" : "unread"));
+    }
+    return row;
+  }
+
+  #build(item: Notification): Row {
+    const w = words(this.lang);
+    const at = new Date(item.created_at);
+    const id = `falcon-title-${item.seq}`;
+    const current = () => this.#rows.get(item.seq)?.item ?? item;
+    const url = urlOf(item);
+    const link = url && h("a", {
+      href: url.href,
+      ...(url.origin === location.origin ? {} : { target: "_blank", rel: "noopener noreferrer" }),
+      onclick: (e: MouseEvent) => this.#follow(current(), url, e),
+    }, item.title);
+    const title = h("h4", { class: "title", dir: "auto", id }, link || item.title);
+    const mark = h("span", { class: "unseen" }, w.unreadMark);
+    const status = item.status_id === undefined ? undefined : w[`status${item.status_id}` as "status1"];
+    const act = (name: string, shape: IconName | null, onclick: () => void) =>
+      h("button", { type: "button", class: "act", title: name, "aria-label": name, "aria-describedby": id, onclick }, shape && icon(shape));
+    const toggle = act("", null, () => (current().read_at ? this.events.unread(current()) : this.events.read(current())));
+    const remove = act(w.remove, "trash", () => this.events.remove(current()));
+    remove.classList.add("remove");
+    const mute = item.kind === "message" ? null : act(w.muteKind(item.kind), "bell-off", () => this.events.muteKind(item.kind));
+    const time = h("time", { datetime: item.created_at, title: fullTime(at, this.lang) }, ago(at, this.lang));
+    const message = h("p", { class: "message clamped", dir: "auto" }, item.message);
+    const article = h(
+      "article",
+      { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq },
+      h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")),
+      h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time), message,
+        h("div", { class: "acts" }, toggle, mute, remove)),
+    );
+    this.#clamp(message);
+    article.addEventListener("click", (e) => {
+      // A click on the text marks it read, but not one that selects some of it.
+      if (!(e.target as Element).closest("button, a") && getSelection()?.isCollapsed !== false && !current().read_at) this.events.read(current());
+    });
+    return { item, node: h("li", {}, article), article, mark, toggle, time, at };
+  }
+
+  /** Offers the rest of a message that does not fit into two lines, once it is laid out. */
+  #clamp(message: HTMLElement): void {
+    if (typeof ResizeObserver === "undefined") return;
+    let expand: HTMLButtonElement | undefined;
+    new ResizeObserver(() => {
+      if (expand || message.scrollHeight <= message.clientHeight + 1) return;
+      const w = words(this.lang);
+      expand = h("button", { type: "button", class: "expand", "aria-expanded": "false", onclick: () => {
+        const clamped = message.classList.toggle("clamped");
+        expand!.setAttribute("aria-expanded", String(!clamped));
+        expand!.textContent = clamped ? w.more : w.less;
+      } }, w.more);
+      message.after(expand);
+    }).observe(message);
+  }
+
+  #follow(item: Notification, url: URL, e: MouseEvent): void {
+    if (!item.read_at) this.events.read(item);
+    const plain = e.button === 0 && !e.metaKey && !e.ctrlKey && !e.shiftKey && !e.altKey;
+    if (plain && this.events.open(item, url)) e.preventDefault();
+  }
+
+  #all = (): HTMLElement[] => [...this.root.querySelectorAll<HTMLElement>(".item")];
+
+  #rove(current: Element | null = this.root.querySelector('.item[tabindex="0"]') ?? this.root.querySelector(".item")): void {
+    for (const node of this.#all()) node.tabIndex = node === current ? 0 : -1;
+  }
+
+  #key(e: KeyboardEvent): void {
+    if ((e.ctrlKey || e.metaKey) && e.key === "z") return this.events.undo();
+    const article = (e.target as Element).closest<HTMLElement>(".item");
+    if (!article || e.altKey || e.ctrlKey || e.metaKey) return;
+    const row = this.#rows.get(Number(article.dataset["seq"]));
+    if (!row) return;
+    const all = this.#all();
+    const at = all.indexOf(article);
+    const to = ({ ArrowDown: all[at + 1], ArrowUp: all[at - 1], Home: all[0], End: all.at(-1) } as Record<string, HTMLElement | undefined>)[e.key];
+    const own = e.target === article;
+    if (to) this.focus(to);
+    else if (own && e.key === "Enter") {
+      const link = article.querySelector<HTMLAnchorElement>(".title a");
+      if (link) link.click();
+      else if (!row.item.read_at) this.events.read(row.item);
+    } else if (own && e.key === "u" && row.item.read_at) this.events.unread(row.item);
+    else if (own && e.key === "Delete") this.events.remove(row.item);
+    else return;
+    e.preventDefault();
+  }
+}

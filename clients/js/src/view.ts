@@ -1,0 +1,252 @@
+import { h, icon, setText, show } from "./dom.js";
+import type { Inbox, State } from "./inbox.js";
+import { List } from "./list.js";
+import { RestError } from "./rest.js";
+import { dress } from "./style.js";
+import type { Notification } from "./types.gen.js";
+import { type Language, words } from "./words.js";
+
+export interface ViewOptions {
+  lang: Language;
+  /** A click through to a notification's url; true: it was handled, the browser does nothing. */
+  open?(item: Notification, url: URL): boolean;
+  /** The user wants to sign in again; without it getToken is asked. */
+  renew?(): void;
+}
+
+const undoFor = 8_000; // ms
+const tickEvery = 30_000;
+
+/** A whole inbox, drawn from a client's Inbox into a place of a document or shadow root. */
+export class InboxView {
+  readonly root: HTMLElement;
+  readonly #list: List;
+  readonly #off: Array<() => void> = [];
+  #lang: Language;
+  #unreadOnly = false;
+  #fresh = new Set<number>();
+  #expiring = false;
+  #undo: (() => boolean) | null = null;
+  #quiet: ReturnType<typeof setTimeout> | undefined;
+  readonly #tick: ReturnType<typeof setInterval>;
+
+  readonly #title = h("h2", { id: "falcon-title" });
+  readonly #summary = h("p", { class: "summary" });
+  readonly #all = h("button", { type: "button", class: "all", onclick: () => this.#filter(false) });
+  readonly #unread = h("button", { type: "button", class: "unread-only", onclick: () => this.#filter(true) });
+  readonly #choice = h("div", { class: "choice", role: "group" }, this.#all, this.#unread);
+  readonly #markAll = h("button", { type: "button", class: "tool mark-all", onclick: () => this.#run(() => this.inbox.readAll(), "markedAll") });
+  readonly #removeRead = h("button", { type: "button", class: "tool remove-read", onclick: () => this.#run(() => this.inbox.removeRead(), "readRemoved") });
+  readonly #muteName = h("span");
+  readonly #mute = h("button", { type: "button", class: "tool mute", role: "switch", onclick: () => this.#run(() => this.inbox.mute(!this.inbox.muted)) }, this.#muteName, h("span", { class: "track", "aria-hidden": "true" }));
+  readonly #notice = h("div", { class: "notice" });
+  readonly #kinds = h("div", { class: "notice kinds" });
+  readonly #days = h("div", { class: "days" });
+  readonly #loading = h("p", { class: "loading" });
+  readonly #empty = h("div", { class: "empty" });
+  readonly #older = h("button", { type: "button", class: "outline older", onclick: () => this.#more() });
+  readonly #said = h("span");
+  readonly #undoButton = h("button", { type: "button", onclick: () => this.undo() });
+  readonly #bar = h("div", { class: "said", role: "status", hidden: true }, this.#said, this.#undoButton);
+
+  constructor(
+    place: HTMLElement | ShadowRoot,
+    private readonly inbox: Inbox,
+    private readonly options: ViewOptions,
+  ) {
+    const root = place.getRootNode();
+    dress(root instanceof ShadowRoot ? root : document);
+    this.#lang = options.lang;
+    this.root = h(
+      "section",
+      { class: "falcon", "aria-labelledby": this.#title.id },
+      h("div", { class: "toolbar" }, h("div", { class: "heading" }, this.#title, this.#summary), this.#choice, this.#markAll, this.#removeRead, this.#mute),
+      this.#notice, this.#kinds, this.#days, this.#loading, this.#empty, this.#older, this.#bar,
+    );
+    this.#list = new List(this.#days, {
+      read: (item) => this.#run(() => inbox.read(item.id)),
+      unread: (item) => this.#run(() => inbox.markUnread(item.id)),
+      remove: (item) => this.#remove(item),
+      muteKind: (kind) => this.#run(() => inbox.muteKind(kind)),
+      undo: () => this.undo(),
+      open: (item, url) => options.open?.(item, url) ?? false,
+    }, this.#lang);
+    place.append(this.root);
+    this.#off.push(
+      inbox.on("change", () => this.draw()),
+      inbox.on("notification", (item) => this.#fresh.add(item.seq)),
+      inbox.on("expiring", () => this.#expire(true)),
+      inbox.on("state", (state) => state !== "ended" && this.#expire(false)),
+    );
+    this.#tick = setInterval(() => this.#list.tick(), tickEvery);
+    this.#speak();
+  }
+
+  set lang(lang: Language) {
+    if (lang === this.#lang) return;
+    this.#lang = lang;
+    this.#list.clear(lang);
+    this.#speak();
+  }
+
+  /** Ends the drawing; the inbox goes on. */
+  close(): void {
+    for (const off of this.#off) off();
+    clearInterval(this.#tick);
+    clearTimeout(this.#quiet);
+    this.root.remove();
+  }
+
+  focusUnread(): boolean {
+    return this.#list.focusUnread();
+  }
+
+  /** Whether the user can see a notification now. */
+  shows(seq: number): boolean {
+    const box = document.visibilityState === "visible" ? this.#list.element(seq)?.getBoundingClientRect() : undefined;
+    return box !== undefined && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
+  }
+
+  /** Warns that the session ends, or takes the warning back. */
+  #expire(soon: boolean): void {
+    this.#expiring = soon;
+    this.draw();
+  }
+
+  /** A session that ends, as the application knows it. */
+  set expiring(soon: boolean) {
+    this.#expire(soon);
+  }
+
+  #speak(): void {
+    const w = words(this.#lang);
+    this.root.lang = this.#lang;
+    for (const [node, text] of [
+      [this.#title, w.inbox], [this.#all, w.all], [this.#unread, w.unreadOnly], [this.#markAll, w.markAll], [this.#removeRead, w.removeRead],
+      [this.#muteName, w.mute], [this.#loading, w.loading], [this.#older, w.older], [this.#undoButton, w.undo],
+    ] as const) setText(node, text);
+    this.#choice.setAttribute("aria-label", w.filter);
+    this.#mute.title = w.muteHint;
+    this.draw();
+  }
+
+  draw(): void {
+    const { inbox } = this;
+    const w = words(this.#lang);
+    const items = this.#unreadOnly ? inbox.unreadList() : inbox.list();
+    const hidden = inbox.muted === true && !inbox.showsMuted;
+    const none = inbox.list().length === 0 && !inbox.hasOlder;
+    setText(this.#summary, inbox.loaded && !hidden && !none ? w.unread(inbox.unread) : "");
+    this.#all.setAttribute("aria-pressed", String(!this.#unreadOnly));
+    this.#unread.setAttribute("aria-pressed", String(this.#unreadOnly));
+    this.#markAll.disabled = inbox.unread === 0;
+    show(this.#removeRead, inbox.list().some((item) => item.read_at));
+    this.#mute.disabled = inbox.muted === null;
+    this.#mute.setAttribute("aria-checked", String(inbox.muted === true));
+    this.#list.draw(items, this.#fresh);
+    this.#fresh.clear();
+    show(this.#loading, !inbox.loaded && inbox.error === null && inbox.state !== "ended");
+    show(this.#older, inbox.loaded && (this.#unreadOnly ? inbox.hasOlderUnread : inbox.hasOlder));
+    this.#drawEmpty(inbox.loaded && !hidden && items.length === 0 && this.#older.hasAttribute("hidden"), none);
+    this.#drawNotice();
+    this.#drawKinds();
+  }
+
+  #drawEmpty(visible: boolean, none: boolean): void {
+    show(this.#empty, visible);
+    if (!visible) return;
+    const w = words(this.#lang);
+    const [title, text] = none ? [w.emptyTitle, w.emptyText] : [w.noUnreadTitle, w.noUnreadText];
+    if (this.#empty.textContent?.startsWith(title + text)) return;
+    this.#empty.replaceChildren(icon(none ? "bell" : "check"), h("h3", {}, title), h("p", {}, text),
+      none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
+  }
+
+  /** The one thing the user should know about the whole inbox now. */
+  #drawNotice(): void {
+    const { inbox } = this;
+    const w = words(this.#lang);
+    const state: State | "offline" = inbox.state === "away" && navigator.onLine === false ? "offline" : inbox.state;
+    const trouble = state === "away" || state === "offline" || state === "polling" || state === "ended";
+    const which = trouble ? state : this.#expiring ? "expiring" : inbox.muted ? "muted" : null;
+    show(this.#notice, which !== null);
+    if (which === null) return;
+    this.#notice.className = `notice ${trouble && which !== "polling" ? "trouble" : ""}`;
+    const cause = state === "ended" || state === "away" ? (inbox.error?.message ?? "") : "";
+    const key = [which, this.#lang, inbox.showsMuted, cause].join();
+    if (this.#notice.dataset["key"] === key) return; // a button that is pressed keeps the focus
+    this.#notice.dataset["key"] = key;
+    const button = (name: string, act: () => Promise<unknown> | void) =>
+      h("button", { type: "button", class: "outline", onclick: () => this.#run(async () => void (await act())) }, name);
+    const renew = () => (this.options.renew ? this.options.renew() : inbox.renew());
+    this.#notice.replaceChildren(
+      h("p", {}, h("strong", {}, w[`${which}Title`]), ` ${w[`${which}Text`]}`, cause && h("br"), cause && h("span", { class: "cause" }, cause)),
+      ...(which === "muted"
+        ? [button(inbox.showsMuted ? w.hideMuted : w.showMuted, () => inbox.showMuted(!inbox.showsMuted)), button(w.unmute, () => inbox.mute(false))]
+        : [which === "ended" || which === "expiring" ? button(w.renew, renew) : button(w.retry, () => inbox.refresh())]),
+    );
+  }
+
+  #drawKinds(): void {
+    const kinds = Object.entries(this.inbox.kinds).filter(([, on]) => on === 0).map(([kind]) => kind).sort();
+    show(this.#kinds, kinds.length > 0 && !this.inbox.muted);
+    const key = [this.#lang, ...kinds].join();
+    if (this.#kinds.dataset["key"] === key) return;
+    this.#kinds.dataset["key"] = key;
+    const w = words(this.#lang);
+    this.#kinds.replaceChildren(h("p", {}, w.kindsMuted(kinds.join(", "))),
+      ...kinds.map((kind) => h("button", { type: "button", class: "outline", onclick: () => this.#run(() => this.inbox.muteKind(kind, false)) }, w.unmuteKind(kind))));
+  }
+
+  #filter(unreadOnly: boolean): void {
+    this.#unreadOnly = unreadOnly;
+    this.draw();
+    if (unreadOnly && this.inbox.unreadList().length === 0 && this.inbox.hasOlderUnread) this.#more();
+  }
+
+  #more(): void {
+    void this.#run(async () => {
+      const added = await (this.#unreadOnly ? this.inbox.olderUnread() : this.inbox.older());
+      this.#say(words(this.#lang).olderLoaded(added.length));
+    });
+  }
+
+  #remove(item: Notification): void {
+    const next = this.#list.neighbour(item.seq);
+    const within = this.#list.element(item.seq)?.matches(":focus-within");
+    this.#undo = this.inbox.removeLater(item.id, undoFor);
+    this.#say(words(this.#lang).removed, true);
+    if (within) next ? this.#list.focus(next) : this.#undoButton.focus();
+  }
+
+  /** Takes the latest deletion back, where it is in time. */
+  undo(): void {
+    if (!this.#undo) return;
+    const undone = this.#undo();
+    this.#undo = null;
+    if (undone) this.#say(words(this.#lang).undone);
+  }
+
+  #say(text: string, undo = false): void {
+    if (!undo) this.#undo = null;
+    setText(this.#said, text);
+    show(this.#undoButton, undo);
+    show(this.#bar, true);
+    clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => {
+      show(this.#bar, false);
+      setText(this.#said, ""); // the same words twice are said twice
+    }, undo ? undoFor : 4_000);
+  }
+
+  /** Does what the user asked for; says so, or why not. */
+  async #run(act: () => Promise<void>, done?: "markedAll" | "readRemoved"): Promise<void> {
+    try {
+      await act();
+      if (done) this.#say(words(this.#lang)[done]);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#say(words(this.#lang).failed(error instanceof RestError && error.status === 0 ? "" : error.message));
+    }
+  }
+}

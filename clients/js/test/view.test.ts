@@ -1,0 +1,142 @@
+// @vitest-environment happy-dom
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { connect, type Inbox, type Notification } from "../src/index.js";
+import { urlOf } from "../src/list.js";
+import { InboxView } from "../src/view.js";
+import { badge } from "../src/words.js";
+import { FakeServer, token } from "./server.js";
+
+let server: FakeServer;
+let inbox: Inbox;
+let view: InboxView;
+let opened: string[];
+const place = document.createElement("div");
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const all = (selector: string) => [...place.querySelectorAll<HTMLElement>(selector)];
+const one = (selector: string) => all(selector)[0]!;
+const titles = () => all(".item .title").map((n) => n.textContent);
+
+async function open(lang: "es" | "en" = "en"): Promise<void> {
+  const mine = token(1);
+  inbox = connect({ url: "http://falcon.test", getToken: () => mine, fetch: server.fetch, live: server.live, shareTabs: false });
+  view = new InboxView(place, inbox, { lang, open: (item, url) => opened.push(`${item.title} ${url.href}`) > 0 });
+  await settle();
+  server.lives[0]!.connect();
+  await settle();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  document.body.append(place);
+  server = new FakeServer();
+  opened = [];
+});
+
+afterEach(() => {
+  view.close();
+  inbox.close();
+  vi.useRealTimers();
+});
+
+test("a click through goes to the url, is told to the application, and marks as read", async () => {
+  (server.append("order") as { url?: string }).url = "https://shop.test/orders/7";
+  await open();
+  one(".title a").click();
+  await settle();
+  expect(opened).toEqual(["order https://shop.test/orders/7"]);
+  expect(one(".title a").getAttribute("rel")).toBe("noopener noreferrer");
+  expect([inbox.unread, server.log[0]!.read_at === null]).toEqual([0, false]);
+});
+
+test.each(["javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "https://", 7])("%s is no address to click", (url) => {
+  expect(urlOf({ url } as unknown as Notification, "https://app.test/")).toBeNull();
+});
+
+test("what a notification says is never read as markup", async () => {
+  server.append("<img src=x onerror=alert(1)>");
+  await open();
+  expect(place.querySelector(".item img")).toBeNull();
+  expect(titles()).toEqual(["<img src=x onerror=alert(1)>"]);
+});
+
+test("one can be marked read and unread again", async () => {
+  server.append("a");
+  await open();
+  one(".act").click();
+  await settle();
+  expect([inbox.unread, one(".act").title]).toEqual([0, "Mark unread"]);
+  one(".act").click();
+  await settle();
+  expect([inbox.unread, one(".act").title, server.log[0]!.read_at]).toEqual([1, "Mark read", null]);
+});
+
+test("deleting asks nothing, and can be undone until it is done", async () => {
+  server.append("a");
+  server.append("b");
+  await open();
+  one(".remove").click();
+  expect([titles(), one(".said").textContent]).toEqual([["a"], "Notification deletedUndo"]);
+  one(".said button").click();
+  expect(titles()).toEqual(["b", "a"]);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(server.log).toHaveLength(2);
+  one(".remove").click();
+  await vi.advanceTimersByTimeAsync(9_000);
+  expect(server.log.map((n) => n.title)).toEqual(["a"]);
+  expect(one(".said").hasAttribute("hidden")).toBe(true);
+});
+
+test("muted, it says what that means, and shows the history where asked", async () => {
+  server.append("a");
+  await open();
+  one(".mute").click();
+  await settle();
+  expect([titles(), one(".notice").textContent]).toEqual([[], expect.stringContaining("Muted on all your devices")]);
+  expect(one(".empty").hasAttribute("hidden")).toBe(true); // it is not empty
+  const [history, unmute] = all(".notice .outline");
+  history!.click();
+  await settle();
+  expect(titles()).toEqual(["a"]);
+  unmute!.isConnected ? unmute!.click() : all(".notice .outline")[1]!.click();
+  await settle();
+  expect([titles(), inbox.muted]).toEqual([["a"], false]);
+});
+
+test("a muted kind is named, and can be unmuted", async () => {
+  server.append("a").kind = "marketing";
+  await open();
+  all(".act").find((n) => n.title === "Mute “marketing”")!.click();
+  await settle();
+  expect([titles(), one(".kinds").textContent]).toEqual([[], "Muted kinds: marketingUnmute “marketing”"]);
+  one(".kinds button").click();
+  await settle();
+  expect(titles()).toEqual(["a"]);
+});
+
+test("an empty inbox is empty, and one without unread ones is not", async () => {
+  await open("es");
+  expect([one(".empty h3").textContent, one(".summary").textContent]).toEqual(["Su bandeja está vacía", ""]);
+  server.append("a");
+  await inbox.readAll();
+  await settle();
+  one(".unread-only").click();
+  await settle();
+  expect([one(".empty h3").textContent, one(".summary").textContent]).toEqual(["No hay notificaciones sin leer", "todo leído"]);
+  one(".empty button").click();
+  expect(titles()).toEqual(["a"]);
+});
+
+test("a session that ends is warned of, and the list stays after its end", async () => {
+  server.append("a");
+  await open();
+  view.expiring = true;
+  expect(one(".notice").textContent).toContain("Your session is about to end");
+  server.refuse.add(server.lives[0] ? await server.lives[0].options.token() : "");
+  await inbox.refresh();
+  expect([inbox.state, titles()]).toEqual(["ended", ["a"]]);
+  expect(one(".notice").textContent).toContain("Signed out");
+});
+
+test("a badge counts to 99", () => {
+  expect([0, 1, 99, 100].map(badge)).toEqual(["", "1", "99", "99+"]);
+});
