@@ -104,6 +104,9 @@ test("an application's page imports the element without npm, and shows history a
 
   await p.locator("falcon-bell").getByRole("button").first().click();
   await until(async () => expect(await p.locator("falcon-bell .panel .title").allTextContents()).toEqual(["live", "<b>before</b>"]));
+  const panel = await p.locator("falcon-bell .panel").boundingBox();
+  expect(panel!.x >= 0 && panel!.x + panel!.width <= 1280 && panel!.y + panel!.height <= 800).toBe(true);
+  expect(await violations(p)).toEqual([]);
   await p.keyboard.press("Escape");
   await until(async () => expect(await p.locator("falcon-bell .panel").isVisible()).toBe(false));
 });

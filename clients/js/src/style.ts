@@ -40,7 +40,7 @@ const css = `
 .falcon .summary { color: var(--soft-); font-size: .9375rem; }
 .falcon .choice { display: inline-flex; padding: 3px; border-radius: 10px; background: color-mix(in srgb, var(--ink-) 8%, transparent); }
 .falcon .choice button { min-height: 30px; padding: 2px 12px; border-radius: 7px; font-size: .875rem; font-weight: 600; color: var(--soft-); }
-.falcon .choice button[aria-pressed="true"] { background: var(--card-); color: var(--ink-); box-shadow: 0 1px 2px rgb(0 0 0 / 18%); }
+.falcon .choice button[aria-pressed="true"] { background: color-mix(in srgb, var(--card-), light-dark(transparent, var(--ink-)) 18%); color: var(--ink-); box-shadow: 0 1px 2px rgb(0 0 0 / 18%); }
 .falcon .tool { display: inline-flex; align-items: center; gap: 6px; min-height: 36px; padding: 4px 10px; border-radius: 8px; font-size: .875rem; font-weight: 600; }
 .falcon .tool:hover:enabled { background: color-mix(in srgb, var(--ink-) 7%, transparent); }
 .falcon .track { position: relative; width: 34px; height: 20px; border-radius: 10px; background: var(--soft-); }
@@ -83,10 +83,11 @@ const css = `
 /* With a mouse or a keyboard the actions take the place of the time where it stands. */
 @media (hover: hover) {
   .falcon .acts { position: absolute; inset-inline-end: 8px; top: 3px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
+  .falcon .unread .acts { background: color-mix(in srgb, var(--tint-) 55%, var(--card-)); }
   .falcon .item:is(:hover, :focus-within) .acts { opacity: 1; pointer-events: auto; }
 }
 @media (hover: none) {
-  .falcon .acts { justify-content: flex-end; margin: 2px -8px -4px; }
+  .falcon .acts { justify-content: flex-end; margin: -4px -8px -6px; }
   .falcon :is(.act, .tool, .outline, .choice button, .expand) { min-width: 44px; min-height: 44px; }
 }
 
@@ -103,8 +104,8 @@ const css = `
 @media (max-width: 560px) {
   .falcon .heading { width: 100%; }
   .falcon .item { gap: 10px; padding-inline: 12px; }
-  .falcon .line { flex-wrap: wrap; row-gap: 2px; }
-  .falcon .title { flex-basis: 100%; }
+  .falcon .line:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
+  .falcon .line:has(.chip) .title { flex-basis: 100%; }
 }
 
 .falcon-bell { position: relative; display: inline-block; }
@@ -112,7 +113,7 @@ const css = `
 .falcon-bell > button:hover { background: color-mix(in srgb, var(--ink-) 7%, transparent); }
 .falcon-bell .badge { position: absolute; top: 2px; inset-inline-end: 0; min-width: 20px; padding: 0 5px; border-radius: 10px; background: var(--accent-); color: var(--on-accent-); font-size: .75rem; font-weight: 700; line-height: 20px; text-align: center; }
 .falcon-bell .badge:empty { display: none; }
-.falcon-bell .panel { position: absolute; z-index: 1000; top: calc(100% + 6px); inset-inline-end: 0; width: min(440px, calc(100vw - 24px)); max-height: min(620px, 80vh); overflow: auto; padding: 14px; border: 1px solid var(--line-); border-radius: var(--radius-); background: var(--card-); box-shadow: 0 14px 44px rgb(0 0 0 / 22%); }
+.falcon-bell .panel { position: fixed; z-index: 1000; width: min(440px, calc(100vw - 24px)); overflow: auto; padding: 14px; border: 1px solid var(--line-); border-radius: var(--radius-); background: var(--card-); box-shadow: 0 14px 44px rgb(0 0 0 / 22%); }
 @media (prefers-reduced-motion: no-preference) {
   .falcon .item.fresh { animation: falcon-land .5s ease-out; }
 }

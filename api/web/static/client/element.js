@@ -119,13 +119,28 @@ export class FalconBell extends Falcon {
         this.#button.setAttribute("aria-expanded", String(open));
         if (open) {
             this.#view = this.view(this.#panel, inbox);
+            this.#view.root.removeAttribute("aria-labelledby"); // the panel is what is named
             document.addEventListener("pointerdown", this.#outside);
+            this.#settle();
             this.#view.focusUnread();
             return;
         }
         document.removeEventListener("pointerdown", this.#outside);
         this.#view?.close();
         this.#view = null;
+    }
+    /** Puts the panel below the bell, its end at the bell's, and within the window. */
+    #settle() {
+        const bell = this.#button.getBoundingClientRect();
+        const { width } = this.#panel.getBoundingClientRect();
+        const { clientWidth, clientHeight } = document.documentElement;
+        const rtl = getComputedStyle(this).direction === "rtl";
+        const left = Math.max(12, Math.min(rtl ? bell.left : bell.right - width, clientWidth - width - 12));
+        const top = Math.max(12, Math.min(bell.bottom + 6, clientHeight - 200));
+        // The object model's styles are not what style-src restricts.
+        this.#panel.style.left = `${left}px`;
+        this.#panel.style.top = `${top}px`;
+        this.#panel.style.maxHeight = `${Math.min(620, clientHeight - top - 12)}px`;
     }
     display(inbox) {
         const root = h("div", { class: "falcon-bell", onkeydown: (e) => {

@@ -94,12 +94,19 @@ export type NewNotification = {
     created_by: number | string;
     /** Anything for the device, up to 4 KiB of compact JSON. */
     data?: Record<string, unknown>;
-    kind?: "message" | "report.status";
+    /** Seconds after which it is gone: neither delivered, replayed, retained, listed nor counted. */
+    expires_in?: number;
+    /** What it is about; any word of the application's own. Users mute kinds one by one. */
+    kind?: string;
     message: string;
+    /** Supersedes the user's earlier ones with the same value: they leave history, counts, replay and the retained message. The prefix `report-` is reserved. */
+    replaces?: string;
     report_id?: number;
     /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
     status_id?: 1 | 2 | 3;
     title: string;
+    /** Where it leads: https://…, http://…, or a path that starts with one /. No backslash, no control character, no user name. */
+    url?: string;
 };
 export type NewNotifications = {
     notifications: NewNotification[];
@@ -147,20 +154,26 @@ export type Notification = {
     created_by: number | string;
     /** What the application added, up to 4 KiB. */
     data?: Record<string, unknown>;
+    /** From then on it is gone. Absent where it does not expire. */
+    expires_at?: string;
     /** Unique over all users. */
     id: number;
-    /** What it is about: message, report.status. */
+    /** What it is about: message, report.status, or a word of the application's own. */
     kind: string;
     message: string;
     /** Null while unread. */
     read_at: string | null;
+    /** The key under which it superseded earlier ones, and is superseded. */
+    replaces?: string;
     /** Absent where it is about no report. */
     report_id?: number;
-    /** Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted or missed. */
+    /** Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted, superseded, expired or missed. */
     seq: number;
     /** Absent where it is about no report. */
     status_id?: 1 | 2 | 3;
     title: string;
+    /** Where it leads: https://…, http://…, or a path. Absent where it leads nowhere. */
+    url?: string;
 };
 export type Problem = {
     /** What is wrong with this request. */
@@ -224,10 +237,35 @@ export type Revocation = {
 export type Settings = {
     /** 0 mutes: notifications are stored, but neither listed nor delivered. */
     is_review_enabled: 0 | 1;
+    /** 0 mutes a kind; only those that you chose something for. */
+    kinds: Record<string, number>;
 };
 export type SettingsPatch = {
     /** 0 or 1; booleans are read too. */
-    is_review_enabled: 0 | 1 | boolean;
+    is_review_enabled?: 0 | 1 | boolean;
+    /** 0, 1 or null by kind; what is left out stays, null removes. */
+    kinds?: Record<string, 0 | 1 | boolean | null>;
+};
+export type State = {
+    /** Ids of those that were deleted, superseded, expired or retained out. */
+    deleted: number[];
+    /** It applies to an inbox at any rev of at least this one. Null: fetch the list again. */
+    from: number | null;
+    is_review_enabled: 0 | 1;
+    /** As in the settings. */
+    kinds: Record<string, number>;
+    /** The counts are as of this seq. */
+    last_seq: number;
+    /** Ids of those that are read. */
+    read: number[];
+    /** All up to this seq were read; 0: not changed. */
+    read_up_to: number;
+    /** Of the inbox after the change. */
+    rev: number;
+    total: number;
+    unread: number;
+    /** Ids of those that are unread. */
+    unread_ids: number[];
 };
 export type Stats = {
     /** Of these acknowledged. */
@@ -265,12 +303,16 @@ export type Unread = {
     /** How many stay unread. */
     unread: number;
 };
+export type Withdrawn = {
+    /** How many the key stood for: 0 or 1. */
+    deleted: number;
+};
 export type LiveNotification = {
     /** Unique over all users. */
     id: number;
     /** Counts this user's notifications. */
     seq: number;
-    /** message or report.status. */
+    /** What it is about: message, report.status, or a word of the application's own. */
     kind: string;
     title: string;
     message: string;
@@ -283,6 +325,12 @@ export type LiveNotification = {
     report_id?: number;
     /** 1 Pendiente, 2 Aprobado, 3 Rechazado. Absent where it is about no report. */
     status_id?: 1 | 2 | 3;
+    /** Where it leads: https://…, http://…, or a path that starts with one /. Absent where it leads nowhere. */
+    url?: string;
+    /** The key under which it superseded the user's earlier ones, and is superseded. */
+    replaces?: string;
+    /** From then on it is neither delivered nor listed. MQTT 5 has the remaining life as Message Expiry Interval. */
+    expires_at?: string;
     /** What the application added, up to 4 KiB. */
     data?: Record<string, unknown>;
 };
@@ -294,7 +342,7 @@ export type LiveUserProperties = {
     id: string;
     /** Counts the user's notifications from 1, without holes. */
     seq: string;
-    /** message or report.status. */
+    /** What it is about: message, report.status, or a word of the application's own. */
     kind: string;
     /** The life of the log. When it changes the database was restored to an earlier point, and known seqs mean nothing. */
     epoch: string;
