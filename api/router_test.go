@@ -160,10 +160,7 @@ func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
 }
 
 // failing is a log that only fails.
-type failing struct {
-	memLog
-	err error
-}
+type failing struct{ err error }
 
 func (l *failing) Append(ctx context.Context, _ bridge.Command) (bridge.Result, error) {
 	if l.err == nil {

@@ -311,7 +311,7 @@ func TestALongTransactionDelaysNobodyElse(t *testing.T) {
 func TestPlainBatchesHoldEveryRule(t *testing.T) {
 	url := testserver.Postgres(t)
 	nodes := []*DB{openTest(t, Options{URL: url}), openTest(t, Options{URL: url})}
-	must(t, set(nodes[0], testContext(t), "muted", bridge.Settings{}))
+	must(t, set(testContext(t), nodes[0], "muted", bridge.Settings{}))
 	release := hold(t, nodes[0], mustAppend(t, nodes[0], one("held", "t")).Appended[0].User)
 	var wg sync.WaitGroup
 	const callers, rounds = 40, 8

@@ -43,7 +43,7 @@ func TestCountsAreExactAfterAnyInterleaving(t *testing.T) {
 			case 5:
 				_, _, err = d.ReadUpTo(ctx, u, page.Count.Last/2)
 			case 6:
-				err = set(d, ctx, u, bridge.Settings{ReviewEnabled: r.IntN(3) > 0})
+				err = set(ctx, d, u, bridge.Settings{ReviewEnabled: r.IntN(3) > 0})
 			case 7:
 				_, err = d.Retain(ctx, time.Now().Add(-100*time.Millisecond), 5)
 			}

@@ -46,9 +46,9 @@ func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
 				t.Errorf("seq %d: %v, %v\nwant %s", seq, got, err, want)
 			}
 		}
-		must(t, set(d, ctx, u, muted))
+		must(t, set(ctx, d, u, muted))
 		skipped := seed(t, d, u, 1)
-		must(t, set(d, ctx, u, unmuted))
+		must(t, set(ctx, d, u, unmuted))
 		seed(t, d, u, 1)
 		place("all", 0, 12, 0)
 		if got, err := d.Deliveries(ctx, skipped[0]); err != nil || got == nil || len(got) != 0 {

@@ -32,7 +32,7 @@ func testEraseAll(t *testing.T, d *DB) {
 		seed(t, d, v, 3)
 		newReport(t, d, bridge.NewReport{Title: "T", User: v})
 		subscribe(t, d, dev(v, "phone"), open(t, d, dev(v, "phone")).Generation)
-		must(t, set(d, ctx, v, muted))
+		must(t, set(ctx, d, v, muted))
 		_, err := d.Append(ctx, bridge.Command{Key: &bridge.IdempotencyKey{Caller: v, Key: "k"},
 			Drafts: []bridge.Draft{{User: v, Kind: bridge.KindMessage, Title: "T", Message: "M"}}})
 		must(t, err)

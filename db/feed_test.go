@@ -131,7 +131,7 @@ func TestStartsAreHeadsAndSkips(t *testing.T) {
 		for i, u := range users[:3] {
 			seed(t, d, u, 4+i)
 		}
-		must(t, set(d, ctx, users[1], bridge.Settings{}))
+		must(t, set(ctx, d, users[1], bridge.Settings{}))
 		exec(t, d, "DELETE FROM falcon_notifications WHERE user_id = ? AND seq IN (4, 6)", users[2])
 		for _, since := range []bridge.Seq{-1, 0, 1, 3, 6, 99} {
 			starts, err := d.Starts(ctx, users, &since, 3)

@@ -115,7 +115,7 @@ func readUpTo(ctx context.Context, d *DB, u bridge.UserID, upTo bridge.Seq) (unr
 func second[T any](_ T, err error) error { return err }
 
 // set changes what s says of all kinds, or of some, and waits until it is done.
-func set(d *DB, ctx context.Context, u bridge.UserID, s bridge.Settings) error {
+func set(ctx context.Context, d *DB, u bridge.UserID, s bridge.Settings) error {
 	c := bridge.SettingsChange{ReviewEnabled: &s.ReviewEnabled, Kinds: make(map[bridge.Kind]*bool)}
 	for k, on := range s.Kinds {
 		c.Kinds[k] = &on

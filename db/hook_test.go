@@ -54,7 +54,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"ReadUpTo":    {func(ctx context.Context) error { return third(d.ReadUpTo(ctx, "u", 2)) }, "UPDATE"},
 				"Delete":      {func(ctx context.Context) error { return d.Delete(ctx, "u", n[2].ID) }, "DELETE"},
 				"Settings":    {func(ctx context.Context) error { return second(d.Settings(ctx, "u")) }, "review_enabled"},
-				"SetSettings": {func(ctx context.Context) error { return set(d, ctx, "new", muted) }, "'new'"},
+				"SetSettings": {func(ctx context.Context) error { return set(ctx, d, "new", muted) }, "'new'"},
 				"Since":       {func(ctx context.Context) error { return fourth(d.Since(ctx, now, 5)) }, "falcon_notifications"},
 				"Changed":     {func(ctx context.Context) error { return fourth(d.Changed(ctx, now, 5)) }, "id"},
 				"Retained":    {func(ctx context.Context) error { return second(d.Retained(ctx, "", 5)) }, "falcon_inboxes"},

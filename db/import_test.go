@@ -239,7 +239,7 @@ func TestImportedSettingsHoldOnce(t *testing.T) {
 			if n := number(t, d, "SELECT count(*) FROM falcon_inboxes WHERE user_id = ?", on); n != 0 {
 				t.Error("the default made an inbox")
 			}
-			must(t, set(d, ctx, with, bridge.DefaultSettings()))
+			must(t, set(ctx, d, with, bridge.DefaultSettings()))
 			if added, err := d.ImportSettings(ctx, ss); err != nil || added != 0 {
 				t.Errorf("again: added %d, %v", added, err)
 			}

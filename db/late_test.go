@@ -101,9 +101,9 @@ func TestWhatCancelsAnAttempt(t *testing.T) {
 				want: none},
 			"deleted": {after: func(u bridge.UserID, n bridge.Notification) { must(t, d.Delete(ctx, u, n.ID)) },
 				want: none},
-			"muted": {after: func(u bridge.UserID, _ bridge.Notification) { must(t, set(d, ctx, u, bridge.Settings{})) },
+			"muted": {after: func(u bridge.UserID, _ bridge.Notification) { must(t, set(ctx, d, u, bridge.Settings{})) },
 				want: none},
-			"muted before": {before: func(u bridge.UserID, _ bridge.Notification) { must(t, set(d, ctx, u, bridge.Settings{})) }},
+			"muted before": {before: func(u bridge.UserID, _ bridge.Notification) { must(t, set(ctx, d, u, bridge.Settings{})) }},
 			"expired": {after: func(u bridge.UserID, _ bridge.Notification) {
 				exec(t, d, "UPDATE falcon_notifications SET expires_at = 1 WHERE user_id = ?", u)
 			}, want: none},

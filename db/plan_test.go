@@ -129,7 +129,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			"read up to": {func(ctx context.Context) error { return second(readUpTo(ctx, d, "u5", 7)) }, false},
 			"delete":     {func(ctx context.Context) error { return d.Delete(ctx, "u5", ids(4)) }, false},
 			"settings":   {func(ctx context.Context) error { return second(d.Settings(ctx, "u5")) }, false},
-			"mute":       {func(ctx context.Context) error { return set(d, ctx, "u6", muted) }, false},
+			"mute":       {func(ctx context.Context) error { return set(ctx, d, "u6", muted) }, false},
 			"erase":      {func(ctx context.Context) error { return second(d.Erase(ctx, "u7")) }, true},
 			"open": {func(ctx context.Context) error {
 				return second(d.Open(ctx, bridge.OpenSession{Device: dev("u8", "c0"), Expiry: time.Hour}))

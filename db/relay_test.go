@@ -73,13 +73,13 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 		if err := d.Delete(ctx, "1", id); err != nil {
 			t.Fatal(err)
 		}
-		if err := set(d, ctx, "2", bridge.Settings{}); err != nil {
+		if err := set(ctx, d, "2", bridge.Settings{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := set(d, ctx, "2", bridge.Settings{ReviewEnabled: true}); err != nil {
+		if err := set(ctx, d, "2", bridge.Settings{ReviewEnabled: true}); err != nil {
 			t.Fatal(err)
 		}
-		if err := set(d, ctx, "2", bridge.Settings{ReviewEnabled: true}); err != nil { // no change
+		if err := set(ctx, d, "2", bridge.Settings{ReviewEnabled: true}); err != nil { // no change
 			t.Fatal(err)
 		}
 		users, p, err := d.Touched(ctx, pos, 10)
@@ -130,7 +130,7 @@ func TestWhatIsRetainedStaysBehindThePosition(t *testing.T) {
 		want(end, u, 4)
 		want("", u)
 		want("another/0:99", u)
-		must(t, set(d, ctx, v, bridge.Settings{}))
+		must(t, set(ctx, d, v, bridge.Settings{}))
 		want(pos, v)
 		if got, err := d.LatestAt(ctx, nil, end); err != nil || len(got) > 0 {
 			t.Errorf("for no users: %v, %v", got, err)

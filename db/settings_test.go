@@ -27,7 +27,7 @@ func testDefaultSettings(t *testing.T, d *DB) {
 	if s, err := d.Settings(ctx, u); err != nil || !reflect.DeepEqual(s, bridge.DefaultSettings()) {
 		t.Errorf("settings %+v, %v", s, err)
 	}
-	must(t, set(d, ctx, u, unmuted))
+	must(t, set(ctx, d, u, unmuted))
 	if n := number(t, d, "SELECT count(*) FROM falcon_inboxes WHERE user_id = ?", u); n != 0 {
 		t.Error("choosing the default made an inbox")
 	}
@@ -36,7 +36,7 @@ func testDefaultSettings(t *testing.T, d *DB) {
 func testMutedUser(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	ns := seed(t, d, u, 3)
-	must(t, set(d, ctx, u, muted))
+	must(t, set(ctx, d, u, muted))
 	if s, err := d.Settings(ctx, u); err != nil || !reflect.DeepEqual(s, muted) {
 		t.Errorf("settings %+v, %v", s, err)
 	}
@@ -53,7 +53,7 @@ func testMutedUser(t *testing.T, d *DB) {
 	if h, err := d.Head(ctx, u); err != nil || h.Latest != nil || h.Last != 3 {
 		t.Errorf("head %+v, %v", h, err)
 	}
-	must(t, set(d, ctx, u, unmuted))
+	must(t, set(ctx, d, u, unmuted))
 	if c, err := d.Count(ctx, u); err != nil || c != (bridge.Count{Total: 3, Unread: 2, Last: 3}) {
 		t.Errorf("count after unmute %+v, %v", c, err)
 	}
@@ -63,11 +63,11 @@ func testMutedUser(t *testing.T, d *DB) {
 func testMutedMeanwhile(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	seed(t, d, u, 1)
-	must(t, set(d, ctx, u, muted))
+	must(t, set(ctx, d, u, muted))
 	if ns := seed(t, d, u, 2); !ns[0].Muted || !ns[1].Muted {
 		t.Error("an append to a muted user does not say so")
 	}
-	must(t, set(d, ctx, u, unmuted))
+	must(t, set(ctx, d, u, unmuted))
 	seed(t, d, u, 1)
 	page, err := d.List(ctx, bridge.Query{User: u, Limit: 9})
 	if err != nil || fmt.Sprint(seqsOf(page.Items)) != "[4 3 2 1]" {
@@ -94,7 +94,7 @@ func testMuteRace(t *testing.T, d *DB) {
 	errs := make([]error, 3)
 	wg.Go(func() {
 		for i := range flips {
-			errs[0] = errors.Join(errs[0], set(d, ctx, u, bridge.Settings{ReviewEnabled: i%2 == 1}))
+			errs[0] = errors.Join(errs[0], set(ctx, d, u, bridge.Settings{ReviewEnabled: i%2 == 1}))
 		}
 	})
 	for w := range 2 {
@@ -126,7 +126,7 @@ func testMuteRace(t *testing.T, d *DB) {
 
 func testMuteFirst(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
-	must(t, set(d, ctx, u, muted))
+	must(t, set(ctx, d, u, muted))
 	if ns := seed(t, d, u, 1); !ns[0].Muted || ns[0].Seq != 1 {
 		t.Errorf("appended %+v", ns[0])
 	}

@@ -82,7 +82,7 @@ func testNoRev(t *testing.T, d *DB) {
 	must(t, second(d.Read(ctx, u, ns[0].ID)))
 	_, _, err := d.ReadUpTo(ctx, u, 0)
 	must(t, err)
-	must(t, set(d, ctx, u, unmuted))
+	must(t, set(ctx, d, u, unmuted))
 	if _, err := d.Unread(ctx, u, 1<<40); err == nil {
 		t.Error("an unknown one is marked as unread")
 	}
@@ -103,14 +103,14 @@ func testMuteRefetches(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	ns := seed(t, d, u, 2)
 	must(t, second(d.Read(ctx, u, ns[0].ID)))
-	must(t, set(d, ctx, u, muted))
+	must(t, set(ctx, d, u, muted))
 	if got := changedSince(t, d, u, 1); got != "rev 2: fetch, 0 of 0 unread" {
 		t.Error(got)
 	}
 	if got := changedSince(t, d, u, 2); got != "rev 2: up to 0, read [], unread [], deleted [], 0 of 0 unread" {
 		t.Error(got)
 	}
-	must(t, set(d, ctx, u, unmuted))
+	must(t, set(ctx, d, u, unmuted))
 	if got := changedSince(t, d, u, 2); got != "rev 3: fetch, 1 of 2 unread" {
 		t.Error(got)
 	}
@@ -189,7 +189,7 @@ func testErasedChanges(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	n := seed(t, d, u, 1)[0]
 	must(t, second(d.Read(ctx, u, n.ID)))
-	must(t, set(d, ctx, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false}}))
+	must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false}}))
 	if done, err := d.Erase(ctx, u); err != nil || !done {
 		t.Fatal(done, err)
 	}
@@ -215,7 +215,7 @@ func testMutedKind(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	ns := appendKinds(t, d, u, "news", "alarm", "a.b")
 	must(t, second(d.Read(ctx, u, ns[0].ID)))
-	must(t, set(d, ctx, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false, "a.b": false, "alarm": true}}))
+	must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false, "a.b": false, "alarm": true}}))
 	listed := func(q bridge.Query, want string, counts bridge.Count) {
 		t.Helper()
 		q.User = u
@@ -301,7 +301,7 @@ func testDeleteRead(t *testing.T, d *DB) {
 	ns := appendKinds(t, d, u, "news", "alarm", "alarm")
 	must(t, second(d.Read(ctx, u, ns[0].ID)))
 	must(t, second(d.Read(ctx, u, ns[1].ID)))
-	must(t, set(d, ctx, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false}}))
+	must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"news": false}}))
 	if done, err := d.DeleteRead(ctx, u); err != nil || !done {
 		t.Fatal(done, err)
 	}

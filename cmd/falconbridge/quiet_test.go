@@ -61,6 +61,7 @@ func (o *overheard) call(method, url, bearer, body string, headers ...string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
+	res.Header.Del("X-Unknown-Fields") // it names the caller's own fields, escaped and cut
 	fmt.Fprintln(&o.text, res.StatusCode, res.Header)
 	if res.StatusCode >= 400 {
 		o.text.Write(b)

@@ -187,7 +187,7 @@ func routeOf(r *http.Request) (method, route string) {
 		method = "other"
 	}
 	switch {
-	case r.Pattern != "":
+	case r.Pattern != "" && r.Pattern != "/": // "/" takes what has no route of its own
 		return method, r.Pattern
 	case r.Method == http.MethodPost && r.URL.Path == "/notifications": // the API's short cut
 		return method, "/notifications"

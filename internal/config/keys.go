@@ -52,7 +52,7 @@ func (c *Config) readSecret(s string) error {
 func (c *Config) readSecretFile(name string) error {
 	fromFile, err := c.given.fromFile("jwt-secret")
 	if err != nil || !fromFile {
-		return nil // the problem is that of jwt-secret
+		return nil //nolint:nilerr // the row of jwt-secret reports it
 	}
 	c.Keys.SecretFile = name
 	b, err := ReadFile(name, MaxSecretFile)

@@ -96,7 +96,7 @@ func (c *Config) checkCertificate() error {
 		return err
 	}
 	if checkPEM(c.TLSKey) != nil {
-		return nil // the problem is the key's
+		return nil //nolint:nilerr // the row of tls-key reports it
 	}
 	if _, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey); err != nil {
 		return Fault{"is not a certificate with the key of --tls-key", "give the PEM chain and its unencrypted PEM key"}

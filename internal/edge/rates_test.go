@@ -9,7 +9,7 @@ import (
 func TestABucketFillsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRates[string](2)
-		if !r.Allow("u") || !r.Allow("u") {
+		if first, second := r.Allow("u"), r.Allow("u"); !first || !second {
 			t.Fatal("one second's worth is not allowed at once")
 		}
 		wait := r.Take("u")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// authority signs certificates of devices.
+// Authority signs certificates of devices.
 // Authority signs the certificates of devices.
 type Authority struct {
 	cert *x509.Certificate
