@@ -79,7 +79,8 @@ func kinds(t *testing.T, c *goredis.Client) (plain, sharded int) {
 }
 
 func TestShardedIsUsedWhereTheServerHasIt(t *testing.T) {
-	cluster := testserver.NewRedis(t, "--cluster-enabled", "yes")
+	// Its second port is by default the first one plus 10,000, which may be taken.
+	cluster := testserver.NewRedis(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(testserver.FreePort(t)))
 	if err := client(t, cluster.Addr).ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
 	}
