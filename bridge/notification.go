@@ -45,6 +45,21 @@ type Notification struct {
 	item []byte // the encoded item, shared by response, hint and every device
 }
 
+// Expired reports whether n has expired at now, by the database's clock.
+func (n *Notification) Expired(now time.Time) bool {
+	return !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(now)
+}
+
+// Life is how many seconds n has to live, rounded up and at least 1; 0 where it does not
+// expire. now is the database's clock.
+func (n *Notification) Life(now func() time.Time) uint32 {
+	if n.ExpiresAt.IsZero() {
+		return 0
+	}
+	left := n.ExpiresAt.Sub(now())
+	return uint32(max(1, (left+time.Second-1)/time.Second))
+}
+
 // Item returns the notification as the contract's JSON item. The same bytes
 // answer REST and ride in the MQTT payload; callers must not change them.
 func (n *Notification) Item() []byte {

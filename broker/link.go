@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"sync"
@@ -92,6 +93,9 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 		if m.Traceparent != "" {
 			props += userProperty("traceparent", len(m.Traceparent))
 		}
+		if m.Expiry > 0 {
+			props += 1 + 4
+		}
 		if m.SubID > 0 {
 			props += 1 + varintLen(m.SubID)
 		}
@@ -113,6 +117,9 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 	if version == 5 {
 		b = appendVarint(b, props)
 		b = append(b, propPayloadFormat, 1)
+		if m.Expiry > 0 {
+			b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), m.Expiry)
+		}
 		b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
 		if m.SubID > 0 {
 			b = appendVarint(append(b, propSubID), m.SubID)

@@ -53,6 +53,9 @@ func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, err
 		l.n++
 		n := bridge.Notification{ID: l.n, Seq: bridge.Seq(len(l.rows[d.User]) + 1), User: d.User, Kind: d.Kind,
 			Title: d.Title, Message: d.Message, CreatedAt: time.Now().UTC()}
+		if d.ExpiresIn > 0 {
+			n.ExpiresAt = n.CreatedAt.Add(d.ExpiresIn)
+		}
 		l.rows[d.User] = append(l.rows[d.User], n)
 		r.Appended = append(r.Appended, n)
 	}

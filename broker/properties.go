@@ -5,6 +5,7 @@ import "github.com/mochi-mqtt/server/v2/packets"
 // Property identifiers of MQTT 5 §2.2.2.2 that are used by name.
 const (
 	propPayloadFormat = 0x01
+	propMessageExpiry = 0x02
 	propContentType   = 0x03
 	propResponseTopic = 0x08
 	propSubID         = 0x0B

@@ -180,3 +180,42 @@ func TestARoleWithoutGrantsMayOnlyNotifyAndOnlyAfterItsGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A release that gives the door new arguments replaces it: who may call it stays so, and
+// nobody else may.
+func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
+	server := testserver.NewPostgres(t) // a role is a whole server's
+	d := openTest(t, Options{URL: server.URL})
+	run := func(file string) {
+		t.Helper()
+		text, err := migrationFiles.ReadFile("migrations/postgres/" + file)
+		must(t, err)
+		_, err = d.write.DB.ExecContext(testContext(t), string(text)) // not through Bun, for which a ? is an argument
+		must(t, err)
+	}
+	may := func(role string) bool {
+		return number(t, d, "SELECT has_function_privilege('"+role+"', (SELECT oid FROM pg_proc WHERE proname = 'falcon_notify'), 'EXECUTE')::int") == 1
+	}
+	for _, role := range []string{"app", "boss", "stranger"} {
+		exec(t, d, "CREATE ROLE "+role+" LOGIN")
+	}
+	run("20261129000121_kinds.tx.down.sql")
+	run("20261129000110_append.tx.down.sql")
+	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO app")
+	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO boss WITH GRANT OPTION")
+	run("20261129000110_append.tx.up.sql")
+	run("20261129000121_kinds.tx.up.sql")
+	if !may("app") || !may("boss") || may("stranger") {
+		t.Errorf("app may call it: %v, boss: %v, stranger: %v", may("app"), may("boss"), may("stranger"))
+	}
+	if n := number(t, d, "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE proname = 'falcon_notify' AND a.grantee = 'boss'::regrole AND a.is_grantable"); n != 1 {
+		t.Error("boss may not grant it any more")
+	}
+	if n := number(t, d, "SELECT count(*) FROM pg_proc WHERE proname = 'falcon_notify'"); n != 1 {
+		t.Errorf("there are %d doors", n)
+	}
+	exec(t, d, "SELECT falcon_notify('42', 't', 'm'), falcon_notify('42', 't', 'm', 'x', NULL), falcon_notify('42', 't', 'm', url => '/')")
+	if got := seqs(t, d, "42"); len(got) != 3 {
+		t.Errorf("the log has the seqs %v", got)
+	}
+}

@@ -81,7 +81,13 @@ func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, err
 		l.last[d.User]++
 		l.id++
 		n := bridge.Notification{ID: l.id, Seq: l.last[d.User], User: d.User, Kind: d.Kind,
-			Title: d.Title, Message: d.Message, CreatedAt: time.Now().UTC().Add(-l.age), Muted: l.muted[d.User]}
+			Title: d.Title, Message: d.Message, CreatedAt: time.Now().UTC().Add(-l.age), Muted: l.muted[d.User], Replaces: d.Replaces}
+		if d.ExpiresIn > 0 {
+			n.ExpiresAt = time.Now().Add(d.ExpiresIn)
+		}
+		if d.Replaces != "" {
+			l.rows = slices.DeleteFunc(l.rows, func(o bridge.Notification) bool { return o.User == d.User && o.Replaces == d.Replaces })
+		}
 		l.rows = append(l.rows, n)
 		r.Appended = append(r.Appended, n)
 	}
@@ -91,7 +97,7 @@ func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, err
 func (l *memLog) deliverable(u bridge.UserID, after bridge.Seq) []bridge.Notification {
 	var out []bridge.Notification
 	for _, n := range l.rows {
-		if n.User == u && n.Seq > after && !n.Muted && !l.muted[u] {
+		if n.User == u && n.Seq > after && !n.Muted && !l.muted[u] && !n.Expired(time.Now()) {
 			out = append(out, n)
 		}
 	}
@@ -113,7 +119,7 @@ func (l *memLog) After(_ context.Context, u bridge.UserID, after bridge.Seq, lim
 func (l *memLog) head(u bridge.UserID) bridge.Head {
 	h := bridge.Head{Last: l.last[u]}
 	for _, n := range l.rows {
-		if n.User == u && !l.muted[u] {
+		if n.User == u && !l.muted[u] && !n.Expired(time.Now()) {
 			h.Latest = &n
 		}
 	}

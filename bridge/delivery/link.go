@@ -12,7 +12,8 @@ type Message struct {
 	Dup       bool
 	SubID     int // subscription identifier, 0: none
 	Epoch     string
-	Delivered bool // set by the link: false where the device's Maximum Packet Size forbade sending
+	Expiry    uint32 // seconds it has to live, rounded up; 0: it does not expire
+	Delivered bool   // set by the link: false where the device's Maximum Packet Size forbade sending
 }
 
 // Link writes to one device. The broker creates it, the pumps of a connection use it.

@@ -2,13 +2,17 @@ package delivery_test
 
 import (
 	"context"
+	"database/sql"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/uptrace/bun/driver/pgdriver"
 	"pgregory.net/rapid"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -26,6 +30,7 @@ type engine struct {
 	service *bridge.Service
 	durable *durable
 	stop    func()
+	sql     *sql.DB // past the engine
 }
 
 func sqliteURL(t *testing.T) string   { return "sqlite:" + filepath.Join(t.TempDir(), "falcon.db") }
@@ -42,14 +47,30 @@ func newEngine(t *testing.T, url string) *engine {
 		t.Fatal(err)
 	}
 	e.db = d
+	if path, lite := strings.CutPrefix(url, "sqlite:"); lite {
+		e.sql, err = sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	} else {
+		e.sql = sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	e.start(quiet)
 	t.Cleanup(func() {
 		e.stop()
+		_ = e.sql.Close()
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return e
+}
+
+// expire moves the expiry of a notification into the past.
+func (e *engine) expire(id int64) {
+	if _, err := e.sql.ExecContext(e.ctx, fmt.Sprintf("UPDATE falcon_notifications SET expires_at = 1 WHERE id = %d", id)); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 // start runs a new hub.

@@ -36,6 +36,7 @@ func TestModelKeepsEveryInvariant(t *testing.T) {
 				}
 				r.Repeat(map[string]func(*rapid.T){
 					"append": m.append, "batch": m.batch, "mute": m.mute, "delete": m.delete, "read": m.read,
+					"withdraw": m.withdraw, "expire": m.expire, "sweep": m.sweep,
 					"connect": m.connect, "subscribe": m.subscribe, "unsubscribe": m.unsubscribe, "since": m.since,
 					"acknowledge": m.acknowledge, "vanish": m.vanish, "kill the engine": m.kill, "": m.check,
 				})
@@ -49,6 +50,9 @@ func TestModelKeepsEveryInvariant(t *testing.T) {
 type row struct {
 	id                   int64
 	gone, muted, hasRead bool
+
+	replaces string
+	expires  bool
 }
 
 // user is the model's log of one user; the seq of a row is its index plus one.
@@ -97,6 +101,17 @@ func (u *user) count() (c bridge.Count) {
 	return c
 }
 
+// remove removes what a key stands for, and returns how many that are.
+func (u *user) remove(key string) (n int64) {
+	for i := range u.rows {
+		if r := &u.rows[i]; !r.gone && r.replaces == key {
+			r.gone = true
+			n++
+		}
+	}
+	return n
+}
+
 type model struct {
 	t      *rapid.T
 	e      *engine
@@ -120,12 +135,15 @@ func (m *model) added(res bridge.Result) {
 		if n.Seq != u.last()+1 {
 			m.t.Fatalf("%s got seq %d after %d", u.id, n.Seq, u.last())
 		}
-		u.rows = append(u.rows, row{id: n.ID, muted: u.muted})
+		if n.Replaces != "" {
+			u.remove(n.Replaces)
+		}
+		u.rows = append(u.rows, row{id: n.ID, muted: u.muted, replaces: n.Replaces, expires: !n.ExpiresAt.IsZero()})
 	}
 }
 
 func (m *model) append(r *rapid.T) {
-	res, err := m.e.service.Notify(m.e.ctx, draft(m.user(r)), nil)
+	res, err := m.e.service.Notify(m.e.ctx, draft(r, m.user(r)), nil)
 	m.ok(err)
 	m.added(res)
 }
@@ -133,14 +151,50 @@ func (m *model) append(r *rapid.T) {
 func (m *model) batch(r *rapid.T) {
 	var ds []bridge.Draft
 	for range rapid.IntRange(1, 12).Draw(r, "size") {
-		ds = append(ds, draft(m.user(r)))
+		ds = append(ds, draft(r, m.user(r)))
 	}
 	res, err := m.e.service.NotifyAll(m.e.ctx, ds, nil)
 	m.ok(err)
 	m.added(res)
 }
 
-func draft(u *user) bridge.Draft { return bridge.Draft{User: u.id, Title: "t", Message: "m"} }
+func draft(r *rapid.T, u *user) bridge.Draft {
+	d := bridge.Draft{User: u.id, Title: "t", Message: "m", Kind: bridge.Kind(rapid.SampledFrom([]string{"message", "order.shipped"}).Draw(r, "kind")),
+		Replaces: rapid.SampledFrom([]string{"", "", "", "a", "b"}).Draw(r, "replaces")}
+	if rapid.IntRange(0, 3).Draw(r, "expires") == 0 {
+		d.ExpiresIn = time.Hour
+	}
+	return d
+}
+
+func (m *model) withdraw(r *rapid.T) {
+	u, key := m.user(r), rapid.SampledFrom([]string{"a", "b"}).Draw(r, "key")
+	m.calm(r, u)
+	n, err := m.e.service.Withdraw(m.e.ctx, u.id, key)
+	m.ok(err)
+	if want := u.remove(key); n != want {
+		r.Fatalf("withdrew %d of %s, want %d", n, key, want)
+	}
+}
+
+// expire lets the time of one notification pass: the databases' clocks cannot be moved,
+// so its expiry is. Devices are told to forget what hints carried, as the time would.
+func (m *model) expire(r *rapid.T) {
+	u, w := m.some(r)
+	if !w.expires || w.gone {
+		r.Skip("it does not expire")
+	}
+	m.calm(r, u)
+	m.e.expire(w.id)
+	m.e.hub.Hint(bridge.Hint{Type: bridge.HintMuted, User: u.id})
+	w.gone = true
+}
+
+// sweep removes expired rows, which no read returns any more: nothing else changes.
+func (m *model) sweep(*rapid.T) {
+	_, err := m.e.db.ExpireNotifications(m.e.ctx, 3)
+	m.ok(err)
+}
 
 // calm leaves out what would change a retained copy that waits for its window.
 func (m *model) calm(r *rapid.T, u *user) {

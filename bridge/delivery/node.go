@@ -30,6 +30,8 @@ type node struct {
 	changes connectionChanges
 	pollNow chan struct{} // orders or revocations were stored
 
+	clock atomic.Pointer[clockReading] // of the database, at the last poll; nil: none yet
+
 	started time.Time
 	polled  atomic.Int64 // begin of the last poll, ns after started, plus one; 0: none yet
 
@@ -67,6 +69,7 @@ func (n *node) poll(ctx context.Context) error {
 		return fmt.Errorf("poll the cluster: %w", err)
 	}
 	n.at = at
+	n.clock.Store(&clockReading{at, begun.Add(time.Since(begun) / 2)})
 	for _, order := range orders {
 		n.obey(order)
 	}
@@ -87,6 +90,20 @@ func (n *node) poll(ctx context.Context) error {
 		n.hub.wakeAll(false)
 	}
 	return nil
+}
+
+// clockReading is what the database's clock showed at a moment of this node's.
+type clockReading struct{ shown, here time.Time }
+
+// Now is the database's clock, by which notifications expire: as the last poll read it,
+// and as much later as that poll is ago. It is exact to half of what the poll took, and a
+// step of this node's own clock does not move it. Before the first poll it is that clock.
+func (h *Hub) Now() time.Time {
+	r := h.node.clock.Load()
+	if r == nil {
+		return time.Now()
+	}
+	return r.shown.Add(time.Since(r.here))
 }
 
 // current reports whether the node's view of the cluster may be trusted at now.

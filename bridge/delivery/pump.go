@@ -247,17 +247,20 @@ func (p *pump) claim(page []bridge.Notification, limit int) []Message {
 	ms := make([]Message, 0, len(items))
 	for i := range items {
 		n := &items[i]
+		if n.Expired(c.hub.Now()) {
+			continue // since it was read: no position need be moved past what no read returns
+		}
 		if !c.claims.MayReceive(n.User) {
 			c.endLocked(bridge.EndExpired)
 			return nil
 		}
 		ms = append(ms, p.message(n))
-		m := &ms[i]
+		m := &ms[len(ms)-1]
 		m.Retain = p.sub.RetainAsPublished
 		first := c.inflight() == 0
 		if !p.source.prepare(m) {
 			p.source.reload()
-			if ms = ms[:i]; i == 0 {
+			if ms = ms[:len(ms)-1]; len(ms) == 0 {
 				p.state = awaitingAck
 			}
 			break
@@ -276,7 +279,8 @@ func (p *pump) claim(page []bridge.Notification, limit int) []Message {
 
 // message returns n as p's subscription asks for it; c.mu is held.
 func (p *pump) message(n *bridge.Notification) Message {
-	return Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, SubID: p.sub.ID, Epoch: p.c.hub.o.Epoch()}
+	h := p.c.hub
+	return Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, SubID: p.sub.ID, Epoch: h.o.Epoch(), Expiry: n.Life(h.Now)}
 }
 
 // send writes ms; false where the connection is gone.

@@ -32,6 +32,9 @@ func (p *pump) copyDue() bool {
 // held, and released. It returns false where the goroutine has to end.
 func (p *pump) sendRetained() bool {
 	c, r := p.c, p.retained
+	if r.latest != nil && r.latest.Expired(c.hub.Now()) {
+		r.at = time.Time{} // an earlier one is retained now
+	}
 	if time.Since(r.at) > bridge.HintLife { // it waited for the window: a delete may have come
 		forgets := r.log.forgets
 		c.mu.Unlock()

@@ -73,8 +73,11 @@ func (w *window) drop(s bridge.Seq) {
 // acknowledgement, where sent is the last seq that was sent.
 //
 // The cursor is safe to store. A seq at or below it was either acknowledged, or was not
-// deliverable when the pump read past it: muted or deleted rows, which never become
-// deliverable again. Rows that the pump has not read are above sent, because seqs become
+// deliverable when the pump read past it: muted, deleted, superseded or expired rows,
+// which never become deliverable again. The first stays so by a column, the next two are no
+// rows any more, and the database's clock, by which a row expires for every read at once,
+// passes each instant once: a clock that was set back may show a row again that a cursor
+// has passed, and nothing is promised of that one (docs/guarantees.md). Rows that the pump has not read are above sent, because seqs become
 // visible in order (see [Log]). TestModelKeepsEveryInvariant checks this.
 func (w *window) acked(sent bridge.Seq) bridge.Seq {
 	if len(w.flights) == 0 {

@@ -153,11 +153,17 @@ func (t *term) send(ctx context.Context, m message) error {
 	if !t.held() {
 		return errLost
 	}
+	if m.item != nil && m.item.Expired(t.r.o.Now()) {
+		return nil // since it was read; once it is removed, the retained message is corrected
+	}
 	p := &paho.Publish{Topic: t.r.o.Topics.Status(m.user), QoS: 1, Retain: true}
 	if m.item != nil {
 		format := byte(1)
 		p.Payload = m.item.Item()
 		p.Properties = &paho.PublishProperties{ContentType: "application/json", PayloadFormat: &format}
+		if life := m.item.Life(t.r.o.Now); life > 0 {
+			p.Properties.MessageExpiry = &life
+		}
 		p.Properties.User.Add("id", strconv.FormatInt(m.item.ID, 10))
 		p.Properties.User.Add("seq", strconv.FormatInt(int64(m.item.Seq), 10))
 		p.Properties.User.Add("kind", string(m.item.Kind))
@@ -183,7 +189,7 @@ func (t *term) send(ctx context.Context, m message) error {
 func packetSize(p *paho.Publish) int {
 	n := 16 + len(p.Topic) + len(p.Payload)
 	if p.Properties != nil {
-		n += 8 + len(p.Properties.ContentType)
+		n += 13 + len(p.Properties.ContentType)
 		for _, u := range p.Properties.User {
 			n += 5 + len(u.Key) + len(u.Value)
 		}

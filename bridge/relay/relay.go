@@ -36,6 +36,9 @@ type Options struct {
 	ClientID string        // "" means ClientID; namespaces that share a broker need their own
 	Logger   *slog.Logger  // nil means slog.Default
 
+	// Now is the database's clock, by which notifications expire. nil means this node's.
+	Now func() time.Time
+
 	Lease  time.Duration // 0 means 10s
 	Poll   time.Duration // between looks at an unchanged log; 0 means 250ms
 	Batch  int           // notifications read at once; 0 means 500
@@ -46,6 +49,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.ClientID = cmp.Or(o.ClientID, ClientID)
 	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "relay")
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	o.Lease = cmp.Or(o.Lease, 10*time.Second)
 	o.Poll = cmp.Or(o.Poll, 250*time.Millisecond)
 	o.Batch = cmp.Or(o.Batch, 500)

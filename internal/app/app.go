@@ -313,7 +313,7 @@ func (a *App) makeRelay(context.Context) (err error) {
 	}
 	a.relay, err = relay.New(relay.Options{
 		URL: a.c.RelayURL, Node: a.node, Feed: a.db, Store: a.db,
-		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log,
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log, Now: a.hub.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.c.Name("relay-url"), err)

@@ -165,8 +165,18 @@ func (f *File) once(e entry, field, value string) {
 	f.ids[list+value] = e.at
 }
 
-// time reads a time. It is otherwise where the entry has none, or an invalid one.
+// time reads a time that has passed. It is otherwise where the entry has none, or an
+// invalid one.
 func (f *File) time(e entry, name string, otherwise time.Time) time.Time {
+	t := f.anyTime(e, name, otherwise)
+	if t.After(f.now.Add(24 * time.Hour)) { // a time without a zone may be a little ahead
+		f.bad.Add(e.at+"."+name, "is in the future")
+	}
+	return t
+}
+
+// anyTime is time, also for one that is to come.
+func (f *File) anyTime(e entry, name string, otherwise time.Time) time.Time {
 	var text string
 	faults := len(f.bad.Fields)
 	e.read(name, &text, wantTime)
@@ -179,8 +189,6 @@ func (f *File) time(e entry, name string, otherwise time.Time) time.Time {
 		f.bad.Add(e.at+"."+name, wantTime)
 	case t.Before(time.UnixMilli(1)):
 		f.bad.Add(e.at+"."+name, "is before 1970")
-	case t.After(f.now.Add(24 * time.Hour)): // a time without a zone may be a little ahead
-		f.bad.Add(e.at+"."+name, "is in the future")
 	}
 	return t
 }
@@ -263,8 +271,11 @@ func (f *File) notification(e entry) {
 	e.read("report_id", &n.ReportID, "is not a whole number")
 	e.read("status_id", &n.StatusID, "is 1, 2 or 3")
 	e.read("data", &n.Data, "is not an object")
+	e.read("url", &n.URL, "is not a text")
+	e.read("replaces", &n.Replaces, "is not a text")
 	n.CreatedAt = f.time(e, "created_at", f.now)
 	n.ReadAt = f.time(e, "read_at", n.ReadAt)
+	n.ExpiresAt = f.anyTime(e, "expires_at", n.ExpiresAt)
 	if n.ReadAt.IsZero() && f.asRead {
 		n.ReadAt = f.now
 	}

@@ -43,6 +43,25 @@ func TestTheSampleFileIsRead(t *testing.T) {
 	}
 }
 
+func TestAPastNotificationMayLeadSomewhereReplaceAndExpire(t *testing.T) {
+	t.Parallel()
+	p, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [{"id": 1, "created_by": 1, "title": "t", "message": "m",
+		"url": "/orders/7", "replaces": "order-7", "expires_at": "2099-01-01T00:00:00Z"}]}`), importedAt, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := p.notifications[0]; n.URL != "/orders/7" || n.Replaces != "order-7" || n.ExpiresAt.Year() != 2099 {
+		t.Errorf("read %+v", n)
+	}
+	for field, value := range map[string]string{"url": `"//evil.example"`, "replaces": `"report-1"`, "expires_at": `"soon"`} {
+		_, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [{"id": 1, "created_by": 1, "title": "t", "message": "m", "`+
+			field+`": `+value+`}]}`), importedAt, false)
+		if err == nil || !strings.Contains(err.Error(), "notifications[0]."+field) {
+			t.Errorf("%s %s: %v", field, value, err)
+		}
+	}
+}
+
 func TestPastNotificationsComeInTheOrderOfTheirTimes(t *testing.T) {
 	t.Parallel()
 	p, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [
