@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -152,13 +153,13 @@ func TestDeliveriesNameTheDevices(t *testing.T) {
 		}
 		e.notify("42", "to both")
 		e.call("GET /notifications/2/deliveries", reader, "").want(http.StatusOK).
-			equal(`[{"client_id":"phone","acknowledged":false},{"client_id":"tablet","acknowledged":false}]`)
+			equal(`[{"client_id":"phone","acknowledged":false,"acknowledged_at":null},{"client_id":"tablet","acknowledged":false,"acknowledged_at":null}]`)
 		acked := bridge.Advance{Device: bridge.Device{User: "42", ClientID: "phone"}, Generation: generations["phone"], Acked: 2, Sent: 2}
 		if err := e.db.Advance(t.Context(), []bridge.Advance{acked}); err != nil {
 			t.Fatal(err)
 		}
 		e.call("GET /notifications/2/deliveries", reader, "").want(http.StatusOK).
-			equal(`[{"client_id":"phone","acknowledged":true},{"client_id":"tablet","acknowledged":false}]`)
+			equal(`[{"client_id":"phone","acknowledged":true,"acknowledged_at":null},{"client_id":"tablet","acknowledged":false,"acknowledged_at":null}]`)
 		e.call("GET /notifications/1/deliveries", reader, "").want(http.StatusOK).equal(`[]`)
 	})
 }
@@ -178,4 +179,46 @@ func TestWhatIsNotDoneYetIs202(t *testing.T) {
 	})
 	e.call("DELETE /admin/users/42", tokenFor(t, "root", "admin"), "").want(http.StatusAccepted).equal("")
 	e.call("POST /notifications/read", tokenFor(t, "42"), "").want(http.StatusAccepted).equal(`{"unread":380000}`)
+}
+
+// An explanation is for operators: it has the shape of the contract, and nothing of what
+// the notification says.
+func TestExplainNeverShowsWhatANotificationSays(t *testing.T) {
+	each(t, func(t *testing.T, e *harness) {
+		reader := tokenFor(t, "r", "notifications:read")
+		dev := bridge.Device{User: "42", ClientID: "phone"}
+		s, err := e.db.Open(t.Context(), bridge.OpenSession{Device: dev, Node: "n1", Expiry: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := e.db.Subscribe(t.Context(), dev, s.Generation, bridge.Subscription{QoS: 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+		e.call("POST /notifications", tokenFor(t, "shop", "notifications:write"),
+			`{"created_by":"42","title":"hush","message":"hush","data":{"hush":1}}`).want(http.StatusCreated)
+		explain := func(token string) string {
+			a := e.call("GET /admin/notifications/1/explain", token, "").want(http.StatusOK)
+			if strings.Contains(a.Body.String(), "hush") {
+				t.Errorf("shows content: %s", a.Body)
+			}
+			return regexp.MustCompile(`"(committed_at|at)":"[^"]*"`).ReplaceAllString(strings.TrimSpace(a.Body.String()), `"$1":"T"`)
+		}
+		want := `{"id":1,"user":42,"seq":1,"kind":"message","committed_at":"T","by":"shop","state":"live",` +
+			`"devices":[{"client_id":"phone","state":"behind","at":null,"why":""}],"pushes":[],"webhooks":[]}`
+		for _, token := range []string{reader, tokenFor(t, "a", "admin")} {
+			if got := explain(token); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		}
+		e.call("GET /admin/notifications/1/explain", tokenFor(t, "42"), "").problem(http.StatusForbidden)
+		e.call("GET /admin/notifications/99/explain", reader, "").problem(http.StatusNotFound)
+		closed := bridge.Advance{Device: dev, Generation: s.Generation, Closed: true, Expiry: time.Hour}
+		if err := e.db.Advance(t.Context(), []bridge.Advance{closed}); err != nil {
+			t.Fatal(err)
+		}
+		e.call("DELETE /notifications/1", tokenFor(t, "42"), "").want(http.StatusNoContent)
+		if got := explain(reader); !strings.Contains(got, `"state":"deleted","devices":[{"client_id":"phone","state":"skipped","at":"T","why":"deleted"}]`) {
+			t.Errorf("deleted: %s", got)
+		}
+	})
 }

@@ -27,6 +27,7 @@ var rights = map[string]string{
 	"GET /reports/1":                     "",
 	"GET /users/1/notifications":         "notifications:read",
 	"GET /notifications/1/deliveries":    "notifications:read",
+	"GET /admin/notifications/1/explain": "notifications:read",
 	"POST /notifications":                "notifications:write",
 	"POST /notifications/batch":          "notifications:write",
 	"POST /reports":                      "reports:write",

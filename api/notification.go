@@ -298,8 +298,9 @@ func (a *api) withdraw(ctx context.Context, in *withdrawal) (*withdrawnOutput, e
 }
 
 type deliveryBody struct {
-	ClientID     string `json:"client_id" example:"pixel-8"`
-	Acknowledged bool   `json:"acknowledged"`
+	ClientID       string     `json:"client_id" example:"pixel-8"`
+	Acknowledged   bool       `json:"acknowledged"`
+	AcknowledgedAt maybeStamp `json:"acknowledged_at" doc:"By when; null where it is not known, or not acknowledged."`
 }
 
 type deliveriesOutput struct {
@@ -318,7 +319,7 @@ func (a *api) listDeliveries(ctx context.Context, in *byID) (*deliveriesOutput, 
 	}
 	out := &deliveriesOutput{make([]deliveryBody, len(ds))}
 	for i, d := range ds {
-		out.Body[i] = deliveryBody{d.ClientID, d.Acknowledged}
+		out.Body[i] = deliveryBody{d.ClientID, d.Acknowledged, maybeStamp(d.AcknowledgedAt)}
 	}
 	return out, nil
 }

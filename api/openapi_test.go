@@ -81,7 +81,7 @@ func TestOpenAPIHasEveryCallOfTheContract(t *testing.T) {
 	for _, call := range []string{
 		"get /notifications", "post /notifications", "post /notifications/batch", "get /notifications/count",
 		"post /notifications/read", "post /notifications/{id}/read", "delete /notifications/{id}",
-		"get /notifications/{id}/deliveries", "get /users/{id}/notifications", "get /settings", "patch /settings",
+		"get /notifications/{id}/deliveries", "get /admin/notifications/{id}/explain", "get /users/{id}/notifications", "get /settings", "patch /settings",
 		"post /reports", "get /reports", "get /reports/{id}", "put /admin/reports/{id}/status", "delete /admin/users/{id}",
 		"get /admin/connections", "delete /admin/users/{id}/connections", "post /admin/revocations", "get /admin/stats",
 		"get /healthz", "get /readyz", "get /push/key", "get /devices", "put /devices/{client_id}", "delete /devices/{client_id}",

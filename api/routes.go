@@ -100,6 +100,9 @@ func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("GET /notifications/{id}/deliveries", "listDeliveries", tagAdmin, "Which devices have a notification",
 		"One entry a persistent device. Devices that a jump, a mute or a first subscription carried past it are not listed.",
 		rule{scope: bridge.ScopeRead}), a.listDeliveries)
+	huma.Register(a.huma, a.operation("GET /admin/notifications/{id}/explain", "explainNotification", tagAdmin, "What became of a notification",
+		"Also of one that was deleted, superseded, expired or retained out, for 30 days. Never its title, message or data.",
+		rule{scope: bridge.ScopeRead}), a.explain)
 }
 
 // registerAdmin registers what operators do.

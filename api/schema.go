@@ -25,6 +25,8 @@ type (
 	object   []byte                // a JSON object as it stands; nil: left out
 	instant  []byte                // a time as in RFC 3339, or in seconds as in a token, as it stands; nil: left out
 	stamp    time.Time
+	// maybeStamp is a stamp, or null where it is zero.
+	maybeStamp time.Time
 )
 
 func bounded(low, high float64) *huma.Schema {
@@ -95,6 +97,14 @@ func (s stamp) MarshalJSON() ([]byte, error) {
 	return time.Time(s).UTC().AppendFormat(nil, `"2006-01-02T15:04:05.000Z"`), nil
 }
 
+// MarshalJSON writes a maybeStamp as a stamp, or null.
+func (s maybeStamp) MarshalJSON() ([]byte, error) {
+	if time.Time(s).IsZero() {
+		return []byte("null"), nil
+	}
+	return stamp(s).MarshalJSON()
+}
+
 // Schema describes a stamp to huma.
 func (stamp) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "UTC, with milliseconds.", Examples: []any{"2025-10-24T02:21:32.000Z"}}
@@ -132,7 +142,6 @@ const userPattern = `^(\.{0,2}[A-Za-z0-9_:@|-]|\.{3})[A-Za-z0-9._:@|-]*$`
 type (
 	userSchema   struct{}
 	statusSchema struct{}
-	maybeStamp   struct{}
 )
 
 func (userSchema) Schema(huma.Registry) *huma.Schema {

@@ -115,6 +115,10 @@ type History interface {
 	// subscription carried past it are not listed.
 	Deliveries(ctx context.Context, n Notification) ([]Delivery, error)
 
+	// Explain returns what became of a notification, also of one that is gone, as long as
+	// its tombstone stays; ErrNotFound.
+	Explain(ctx context.Context, id int64) (Explanation, error)
+
 	// Read marks one notification of u as read and returns how many stay unread;
 	// ErrNotFound where u has no such notification. Doing it twice is no error.
 	Read(ctx context.Context, u UserID, id int64) (unread int64, err error)

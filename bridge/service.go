@@ -351,5 +351,10 @@ func (s *Service) Deliveries(ctx context.Context, n Notification) ([]Delivery, e
 	return s.o.History.Deliveries(ctx, n)
 }
 
+// Explain returns what became of a notification.
+func (s *Service) Explain(ctx context.Context, id int64) (Explanation, error) {
+	return s.o.History.Explain(ctx, id)
+}
+
 // Epoch names the life of the log.
 func (s *Service) Epoch() string { return s.o.History.Epoch() }

@@ -64,6 +64,7 @@ type Ack struct {
 
 // Delivery is one device's state for one notification.
 type Delivery struct {
-	ClientID     string `json:"client_id"`
-	Acknowledged bool   `json:"acknowledged"`
+	ClientID       string
+	Acknowledged   bool
+	AcknowledgedAt time.Time // at the latest; zero: not known, or not acknowledged
 }

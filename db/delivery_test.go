@@ -35,11 +35,11 @@ func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
 		advanceTo(t, d, bridge.Advance{Device: dev(u, "expired"), Generation: s.Generation, Acked: 10, Closed: true, Expiry: time.Hour})
 		exec(t, d, "UPDATE falcon_sessions SET expires_at = 1 WHERE user_id = ? AND client_id = 'expired'", u)
 		for seq, want := range map[int]string{
-			1:  "[{all true} {half true} {left at 4 true} {none false}]",
-			5:  "[{all true} {half true} {none false}]",
-			6:  "[{all true} {half false} {none false}]",
-			8:  "[{all true} {half false} {joined at 7 true} {none false}]",
-			10: "[{all true} {half false} {joined at 7 false} {leapt to 8 false} {none false}]",
+			1:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half true 0001-01-01 00:00:00 +0000 UTC} {left at 4 true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
+			5:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
+			6:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
+			8:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {joined at 7 true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
+			10: "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {joined at 7 false 0001-01-01 00:00:00 +0000 UTC} {leapt to 8 false 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
 		} {
 			got, err := d.Deliveries(ctx, ns[seq-1])
 			if err != nil || fmt.Sprint(got) != want {

@@ -67,6 +67,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 					return d.Advance(ctx, []bridge.Advance{{Device: dev("u", "c"), Generation: session.Generation, Acked: 1}})
 				}, "'"},
 				"Deliveries": {func(ctx context.Context) error { return second(d.Deliveries(ctx, n[1])) }, "falcon_sessions"},
+				"Explain":    {func(ctx context.Context) error { return second(d.Explain(ctx, n[1].ID)) }, "falcon_late"},
 				"Register": {func(ctx context.Context) error {
 					return d.Register(ctx, "node1", []bridge.Connection{{Device: dev("u", "c"), Generation: session.Generation}}, nil)
 				}, "node1"},

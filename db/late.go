@@ -217,7 +217,7 @@ func (r *dueRow) domain() late.Due {
 // also where it has expired: what it acknowledged stays acknowledged. Cursors of a former
 // epoch count in a log that is gone.
 func (d *DB) due(rows *[]dueRow) *bun.SelectQuery {
-	const current = " > coalesce((SELECT e.generation FROM falcon_epochs AS e ORDER BY e.number DESC LIMIT 1), 0)"
+	const current = " > " + currentEpoch
 	const (
 		bySession = "EXISTS (SELECT 1 FROM falcon_sessions AS s WHERE s.user_id = l.user_id AND s.client_id = l.client_id AND s.acked_seq >= l.seq AND s.generation" + current + ")"
 		byDevice  = "EXISTS (SELECT 1 FROM falcon_acks AS a WHERE a.user_id = l.user_id AND a.client_id = l.client_id AND a.from_seq < l.seq AND a.acked_seq >= l.seq AND a.generation" + current + ")"

@@ -148,6 +148,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 				return d.Register(ctx, "n1", some, some[:1])
 			}, true},
 			"deliveries": {func(ctx context.Context) error { return second(d.Deliveries(ctx, page.Items[0])) }, true},
+			"explain":    {func(ctx context.Context) error { return second(d.Explain(ctx, page.Items[0].ID)) }, true},
 			"a user's reports": {func(ctx context.Context) error {
 				_, _, err := d.ListReports(ctx, bridge.ReportQuery{User: "u5"})
 				return err

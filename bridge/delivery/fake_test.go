@@ -277,6 +277,10 @@ func (l *memLog) Deliveries(context.Context, bridge.Notification) ([]bridge.Deli
 	return nil, nil
 }
 
+func (l *memLog) Explain(context.Context, int64) (bridge.Explanation, error) {
+	return bridge.Explanation{}, bridge.ErrNotFound
+}
+
 // lone is a cluster of one node: nobody else leaves orders.
 type lone struct{ Cluster }
 

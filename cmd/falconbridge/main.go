@@ -32,6 +32,7 @@ type commands struct {
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
 	Tail        tailCmd        `cmd:"" help:"Connect as a device (MQTT 5) and print notifications."`
+	Explain     explainCmd     `cmd:"" help:"Print what became of one notification."`
 	Bench       benchCmd       `cmd:"" help:"Load a running server and measure it."`
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
