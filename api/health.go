@@ -11,7 +11,7 @@ func (a *api) alive(context.Context, *struct{}) (*healthOutput, error) {
 	return &healthOutput{healthBody{"ok"}}, nil
 }
 
-// ready answers 503 while the database or the bus is away, and during a drain:
+// ready answers 503 while the database or the bus is unavailable, and during a drain:
 // a load balancer then sends nobody here. Why, only the log and the metrics say:
 // anyone may ask.
 func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {

@@ -21,7 +21,7 @@ func TestAFloodOfReadinessProbesAsksTheDatabaseOnce(t *testing.T) {
 		o.Ready = func(context.Context) error {
 			asked.Add(1)
 			if away.Load() {
-				return errors.New("the database is away")
+				return errors.New("the database is unavailable")
 			}
 			return nil
 		}

@@ -43,7 +43,7 @@ type Options struct {
 	// Late returns the figures of what is sent when no device answers; nil: nothing is.
 	Late func(ctx context.Context) (late.Stats, error)
 
-	// Ready tells whether the database and the bus answer and the node does not
+	// Ready reports whether the database and the bus answer and the node does not
 	// drain; nil: always.
 	Ready func(ctx context.Context) error
 
@@ -181,7 +181,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ours tells whether path lies below one of the API's.
+// ours reports whether path lies below one of the API's.
 func ours(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {

@@ -184,13 +184,13 @@ func TestFailuresHaveTheirStatus(t *testing.T) {
 		retry  bool
 		logs   bool
 	}{
-		"the database is away":      {bridge.ErrUnavailable, 503, "/problems/unavailable", true, true},
-		"the database does not end": {nil, 503, "/problems/unavailable", true, true},
-		"the key is in flight":      {bridge.ErrKeyInFlight, 409, "/problems/key-in-flight", true, false},
-		"the key was reused":        {bridge.ErrKeyReused, 422, "/problems/key-reused", false, false},
-		"a fault of the database":   {&bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: "is refused"}}}, 422, "/problems/invalid", false, false},
-		"something else":            {errors.New("s3cret of the server"), 500, "/problems/internal", false, true},
-		"a panic":                   {errPanic, 500, "/problems/internal", false, true},
+		"the database is unavailable": {bridge.ErrUnavailable, 503, "/problems/unavailable", true, true},
+		"the database does not end":   {nil, 503, "/problems/unavailable", true, true},
+		"the key is in flight":        {bridge.ErrKeyInFlight, 409, "/problems/key-in-flight", true, false},
+		"the key was reused":          {bridge.ErrKeyReused, 422, "/problems/key-reused", false, false},
+		"a fault of the database":     {&bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: "is refused"}}}, 422, "/problems/invalid", false, false},
+		"something else":              {errors.New("s3cret of the server"), 500, "/problems/internal", false, true},
+		"a panic":                     {errPanic, 500, "/problems/internal", false, true},
 	} {
 		logged.Reset()
 		e := bare(t, func(o *Options) {

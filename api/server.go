@@ -30,7 +30,7 @@ func Server(h http.Handler, t Timeouts, logger *slog.Logger) *http.Server {
 		WriteTimeout:      cmp.Or(t.Answer, 30*time.Second),
 		IdleTimeout:       cmp.Or(t.Idle, 2*time.Minute),
 		MaxHeaderBytes:    maxHeaderBytes,
-		// What strangers do to a connection is no news to an operator.
+		// What an unauthenticated client does to a connection is no news to an operator.
 		ErrorLog: slog.NewLogLogger(cmp.Or(logger, slog.Default()).With("component", "http").Handler(), slog.LevelDebug),
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// has tells whether that part is to be measured.
+// has reports whether that part is to be measured.
 func has(part string) bool { return slices.Contains(strings.Split(*parts, ","), part) }
 
 // mean is that of what of gives for each of rs; 0 for none.

@@ -192,7 +192,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	return nil
 }
 
-// wentBack tells whether this process saw a later tick of the same epoch.
+// wentBack reports whether this process saw a later tick of the same epoch.
 func (d *DB) wentBack(m life) bool {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
@@ -325,7 +325,7 @@ func (d *DB) mark(ctx context.Context) (mark string, last int64, err error) {
 	return mark, last, err
 }
 
-// forbidden tells whether the role may not call a function, or the server has
+// forbidden reports whether the role may not call a function, or the server has
 // none of that name.
 func forbidden(err error) bool {
 	var e interface{ Field(byte) string }

@@ -180,7 +180,7 @@ func broken(err error) bool {
 	return op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
-// retryable tells whether the whole batch surely left nothing behind, and one
+// retryable reports whether the whole batch surely left nothing behind, and one
 // command alone may fare better: a deadlock, a value refused, too many locks.
 func retryable(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
@@ -193,7 +193,7 @@ func retryable(err error) bool {
 	return c == refused || c == conflict
 }
 
-// locked tells whether err is a lock that did not come in time.
+// locked reports whether err is a lock that did not come in time.
 func locked(err error) bool {
 	e, ok := errors.AsType[pgdriver.Error](err)
 	return ok && e.Field('C') == "55P03"

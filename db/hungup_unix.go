@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// hungUp tells whether the peer closed c, or sent something nobody asked for,
+// hungUp reports whether the peer closed c, or sent something nobody asked for,
 // without waiting and without taking a byte. It costs one system call.
 func hungUp(c net.Conn) bool {
 	for {

@@ -19,7 +19,7 @@ type sidecar struct {
 	Last  int64  `json:"last"` // the highest notification id
 }
 
-// ahead tells whether the database went back: its tick (just raised) or its last
+// ahead reports whether the database went back: its tick (just raised) or its last
 // id is behind, or the file is of another life or missing where the database had
 // one: a copy put back without it.
 func (s *sidecar) ahead(m life, last int64) bool {

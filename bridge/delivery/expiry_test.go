@@ -56,13 +56,13 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.expect(l, "1 3")
 		},
 		"the cursor passes what expired": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
+			c, _, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			c.Close()
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			w.post(bridge.Draft{})
 			time.Sleep(time.Second)
-			c, l, _ = w.connect(persistent("7"))
+			c, l, _ := w.connect(persistent("7"))
 			c.Ack(w.expect(l, "2")[0])
 			c.Close()
 			_, l, _ = w.connect(persistent("7"))

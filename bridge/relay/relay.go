@@ -60,7 +60,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// CheckURL tells whether u names an external broker.
+// CheckURL reports whether u names an external broker.
 func CheckURL(u *url.URL) error {
 	switch {
 	case u.Scheme != "mqtt" && u.Scheme != "mqtts":

@@ -93,7 +93,7 @@ func (t *term) renew(ctx context.Context) error {
 	}
 }
 
-// held tells whether the lease holds, as far as this process can know.
+// held reports whether the lease holds, as far as this process can know.
 func (t *term) held() bool { return time.Now().Before(*t.until.Load()) }
 
 func (t *term) extend(begun time.Time) {

@@ -54,7 +54,7 @@ func (a *App) unready(ctx context.Context) error {
 
 var errDraining = errors.New("the node drains")
 
-// ready tells whether the node should be sent clients.
+// ready reports whether the node should be sent clients.
 func (a *App) ready(ctx context.Context) error {
 	for _, part := range a.parts() {
 		if err := part.ready(ctx); err != nil {

@@ -41,7 +41,7 @@ func newCertificate(certFile, keyFile, caFile string, log *slog.Logger) (*certif
 	return c, nil
 }
 
-// load reads the files; news tells whether they changed.
+// load reads the files; news reports whether they changed.
 func (c *certificate) load() (news bool, err error) {
 	cert, err1 := os.ReadFile(c.certFile)
 	key, err2 := os.ReadFile(c.keyFile)

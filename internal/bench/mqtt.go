@@ -179,7 +179,7 @@ const (
 	codeConnectionRate = 0x9F
 )
 
-// passing tells whether err may be gone in a moment.
+// passing reports whether err may be gone in a moment.
 func passing(err error) bool {
 	var r refusal
 	return errors.As(err, &r) && (r.code == codeBusy || r.code == codeUnavailable || r.code == codeConnectionRate)

@@ -83,7 +83,7 @@ var Rules = []Rule{
 		Reason: "tokens are judged in one place"},
 }
 
-// Applies tells whether the rule is for files of folder.
+// Applies reports whether the rule is for files of folder.
 func (r Rule) Applies(folder string) bool {
 	if !within(folder, r.Room) {
 		return false
@@ -96,7 +96,7 @@ func (r Rule) Applies(folder string) bool {
 	return true
 }
 
-// Allows tells whether the rule lets a file import path.
+// Allows reports whether the rule lets a file import path.
 func (r Rule) Allows(path string) bool {
 	for _, n := range r.Never {
 		if within(path, n) {
@@ -118,14 +118,14 @@ func (r Rule) own(folder string) bool {
 	return false
 }
 
-// standard tells whether path is of the standard library: the first part of any
+// standard reports whether path is of the standard library: the first part of any
 // other has a dot.
 func standard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return !strings.Contains(first, ".")
 }
 
-// within tells whether path is folder or lies below it; all lies within "".
+// within reports whether path is folder or lies below it; all lies within "".
 func within(path, folder string) bool {
 	return folder == "" || path == folder || strings.HasPrefix(path, folder+"/")
 }

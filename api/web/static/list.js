@@ -41,7 +41,7 @@ export class List {
     this.#root.replaceChildren();
   }
 
-  /** Moves focus to the newest unread, and tells whether there is one. */
+  /** Moves focus to the newest unread, and reports whether there is one. */
   focusUnread() {
     const node = this.#root.querySelector(".item.unread");
     this.#focus(node);

@@ -161,7 +161,7 @@ func (n *Node) Hears(t *testing.T, from *Node, h bridge.Hint) {
 	n.hears(t, from, h)
 }
 
-// Heard tells whether n was handed h.
+// Heard reports whether n was handed h.
 func (n *Node) Heard(h bridge.Hint) bool { return n.heard(h) }
 
 // Count is how many hints n was handed.

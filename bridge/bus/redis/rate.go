@@ -14,7 +14,7 @@ import (
 )
 
 // Rate holds callers to a rate that all nodes together allow. It fails open: while
-// Redis is away every call fails at once, and whoever asks decides alone.
+// Redis is unavailable every call fails at once, and whoever asks decides alone.
 type Rate struct {
 	client *redis.Client
 	prefix string
@@ -68,7 +68,7 @@ var errPaused = errors.New("ask the rate: Redis was away a moment ago")
 
 // Take takes one of the calls that key may make at perSecond, of which burst may
 // come at once, and otherwise tells after how long there is one. It fails within
-// 100 ms when Redis is away.
+// 100 ms when Redis is unavailable.
 func (r *Rate) Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error) {
 	if time.Since(r.begun) < time.Duration(r.askAgain.Load()) {
 		return 0, errPaused
