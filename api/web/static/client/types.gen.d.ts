@@ -56,6 +56,8 @@ export type CreatedEntry = {
 };
 export type Delivery = {
     acknowledged: boolean;
+    /** By when; null where it is not known, or not acknowledged. */
+    acknowledged_at: string | null;
     client_id: string;
 };
 export type Device = {
@@ -67,6 +69,52 @@ export type Device = {
     push: boolean;
     /** Whether it keeps its place while absent. */
     session: boolean;
+};
+export type DeviceFate = {
+    /** By when it was so; null where it is not known. */
+    at: string | null;
+    client_id: string;
+    state: "acknowledged" | "sent" | "behind" | "skipped" | "expired session";
+    /** Why it was skipped: muted, subscribed later, expired, superseded or deleted; of an expired session, the state it ended in; else empty. */
+    why: string;
+};
+export type ExplainedHook = {
+    /** When it was sent or given up; while it waits, when the next attempt is due. */
+    at: string;
+    /** The webhook-id. */
+    id: string;
+    state: "waiting" | "sent" | "given up";
+    /** HTTP status of the last attempt, 0 without a response. */
+    status: number;
+    /** Attempts so far. */
+    tries: number;
+    when: string;
+};
+export type ExplainedPush = {
+    /** When it was sent or given up; while it waits, when the next attempt is due. */
+    at: string;
+    client_id: string;
+    state: "waiting" | "sent" | "given up";
+    /** HTTP status of the last attempt, 0 without a response. */
+    status: number;
+    /** Attempts so far. */
+    tries: number;
+};
+export type Explanation = {
+    /** The caller's sub, sql for falcon_notify, import; empty where it is not known. */
+    by: string;
+    /** UTC, with milliseconds. */
+    committed_at: string;
+    /** Devices of which it is known. One that was not subscribed is not listed. */
+    devices: DeviceFate[];
+    id: number;
+    kind: string;
+    pushes: ExplainedPush[];
+    seq: number;
+    state: "live" | "read" | "muted" | "deleted" | "superseded" | "expired" | "retained out";
+    /** A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read. */
+    user: number | string;
+    webhooks: ExplainedHook[];
 };
 export type FieldProblem = {
     /** Where: body.…, query.…, path.… or header.… */
