@@ -92,12 +92,18 @@ func run(t *testing.T, server, node string, b *book) (stop func()) {
 
 func runWith(t *testing.T, server string, b *book, o relay.Options) (stop func()) {
 	t.Helper()
+	_, stop = start(t, server, b, o)
+	return stop
+}
+
+func start(t *testing.T, server string, b *book, o relay.Options) (r *relay.Relay, stop func()) {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.URL, o.Feed, o.Store, o.Lease, o.Poll = u, b, b, 2*time.Second, 20*time.Millisecond
-	r, err := relay.New(o)
+	r, err = relay.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +117,7 @@ func runWith(t *testing.T, server string, b *book, o relay.Options) (stop func()
 		}
 	})
 	t.Cleanup(stop)
-	return stop
+	return r, stop
 }
 
 // begun waits until the relay has fixed where it starts.
@@ -178,13 +184,19 @@ func TestWhatWasRetainedBeforeTheRelayCameIsPublished(t *testing.T) {
 		b.add(bridge.UserID(fmt.Sprint("u", i)), 1)
 	}
 	b.add("u7", 1)
-	run(t, server.URL, "a", b)
+	r, _ := start(t, server.URL, b, relay.Options{Node: "a"})
 	d := subscribe(t, server.URL)
 	d.eventually(t, "u7", "its latest", func(got []string) bool { return last("2")(got) || last("r:2")(got) })
 	for i := range 1200 {
 		u := bridge.UserID(fmt.Sprint("u", i))
 		d.eventually(t, u, "something", func(got []string) bool { return len(got) > 0 })
 	}
+	testserver.Eventually(t, 10*time.Second, func() error { // an acknowledgement is counted after the message is seen here
+		if n := r.Stats().Published; n < 1200 {
+			return fmt.Errorf("%d messages are counted as published", n)
+		}
+		return nil
+	})
 }
 
 func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {

@@ -183,6 +183,7 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 	if err := t.publish(ctx, messages(items)); err != nil {
 		return false, err
 	}
+	t.r.stats.published.Add(int64(len(items)))
 	t.at.Walk = string(users[len(users)-1])
 	return true, t.save(ctx)
 }
