@@ -51,8 +51,13 @@ func TestSourcesKeepToThePolicy(t *testing.T) {
 func TestNoAssetNamesAnotherHost(t *testing.T) {
 	host := regexp.MustCompile(`(?:https?|wss?):?//[a-zA-Z0-9.-]+|["'(]//[a-z]`)
 	// The names of XML namespaces are compared, never fetched.
-	allowed := []string{"http://www.w3.org", "https://falcon.example"} // the latter in comments of the client
+	allowed := []string{"http://www.w3.org"}
+	// The client's comments show how an application calls it.
+	comment := regexp.MustCompile(`(?m)^\s*(?:/\*)?\*.*"https://falcon\.example".*$`)
 	ours(func(name, text string) {
+		if strings.Contains(name, "client/") {
+			text = comment.ReplaceAllString(text, "")
+		}
 		for _, found := range host.FindAllString(text, -1) {
 			if !slices.Contains(allowed, found) {
 				t.Errorf("%s names %s", name, found)

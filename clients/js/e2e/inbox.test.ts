@@ -56,10 +56,14 @@ test("a crash of the server loses and doubles nothing", async () => {
 });
 
 test("the token is renewed in place, and the connection outlives the first one", async () => {
-  const { inbox: box, titles, states } = inbox(() => program.token("--user", "1", "--ttl", "15s"));
+  let tokens = 0;
+  const { inbox: box, titles, states } = inbox(() => {
+    tokens++;
+    return program.token("--user", "1", "--ttl", "12s");
+  });
   await until(() => expect(box.state).toBe("live"));
   const seen = states.length;
-  await new Promise((r) => setTimeout(r, 22_000)); // past the first token's end and the 5 s in which it is noticed
+  await until(() => expect(tokens).toBe(3)); // at 20 s: past the first one's end, and the 5 s in which the server notices it
   await program.notify("after");
   await until(() => expect(titles).toEqual(["after"]));
   expect(states.slice(seen)).toEqual([]);
