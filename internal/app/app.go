@@ -313,7 +313,8 @@ func (a *App) makeRelay(context.Context) (err error) {
 	}
 	a.relay, err = relay.New(relay.Options{
 		URL: a.c.RelayURL, Node: a.node, Feed: a.db, Store: a.db,
-		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log, Now: a.hub.Now,
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log,
+		Now: func() time.Time { return a.hub.Now() }, // there is no hub yet
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.c.Name("relay-url"), err)
