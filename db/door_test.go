@@ -196,7 +196,7 @@ func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
 	may := func(role string) bool {
 		return number(t, d, "SELECT has_function_privilege('"+role+"', (SELECT oid FROM pg_proc WHERE proname = 'falcon_notify'), 'EXECUTE')::int") == 1
 	}
-	for _, role := range []string{"app", "boss", "stranger"} {
+	for _, role := range []string{"app", "boss", "guest"} {
 		exec(t, d, "CREATE ROLE "+role+" LOGIN")
 	}
 	run("20261129000121_kinds.tx.down.sql")
@@ -205,8 +205,8 @@ func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
 	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO boss WITH GRANT OPTION")
 	run("20261129000110_append.tx.up.sql")
 	run("20261129000121_kinds.tx.up.sql")
-	if !may("app") || !may("boss") || may("stranger") {
-		t.Errorf("app may call it: %v, boss: %v, stranger: %v", may("app"), may("boss"), may("stranger"))
+	if !may("app") || !may("boss") || may("guest") {
+		t.Errorf("app may call it: %v, boss: %v, guest: %v", may("app"), may("boss"), may("guest"))
 	}
 	if n := number(t, d, "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE proname = 'falcon_notify' AND a.grantee = 'boss'::regrole AND a.is_grantable"); n != 1 {
 		t.Error("boss may not grant it any more")
