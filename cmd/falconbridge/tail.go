@@ -117,10 +117,9 @@ func (c tailCmd) prepare(p *program) (cfg autopaho.ClientConfig, t *tail, err er
 		OnConnectionUp:                t.up,
 		OnConnectError:                t.refused,
 		ClientConfig: paho.ClientConfig{
-			ClientID:           c.ClientID,
-			Session:            acknowledging{state.NewInMemory(), t},
-			OnPublishReceived:  []func(paho.PublishReceived) (bool, error){t.received},
-			OnServerDisconnect: t.disconnected,
+			ClientID:          c.ClientID,
+			Session:           session{state.NewInMemory(), t},
+			OnPublishReceived: []func(paho.PublishReceived) (bool, error){t.received},
 		},
 	}
 	switch {

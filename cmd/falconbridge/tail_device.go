@@ -144,19 +144,30 @@ func (t *tail) print(p *paho.Publish) error {
 	return nil
 }
 
-// acknowledging tells the tail that an acknowledgement was written.
-type acknowledging struct {
+// session tells the tail what happens to its MQTT session: acknowledgements that were
+// written, and the server's DISCONNECT.
+type session struct {
 	*state.State
 	t *tail
 }
 
+// ConnectionLost passes on the DISCONNECT that ended the connection, if any. autopaho's
+// OnServerDisconnect runs in a goroutine of its own, so that the next connection may be
+// refused first, and its reason hide this one's. ConnectionLost is called before that.
+func (s session) ConnectionLost(d *packets.Disconnect) error {
+	if d != nil {
+		s.t.disconnected(paho.DisconnectFromPacketDisconnect(d))
+	}
+	return s.State.ConnectionLost(d)
+}
+
 // Ack acknowledges, and ends the tail after its last one.
-func (a acknowledging) Ack(p *packets.Publish) error {
-	err := a.State.Ack(p)
-	a.t.mu.Lock()
-	defer a.t.mu.Unlock()
-	if a.t.count > 0 && a.t.printed >= a.t.count {
-		a.t.end(errDone)
+func (s session) Ack(p *packets.Publish) error {
+	err := s.State.Ack(p)
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	if s.t.count > 0 && s.t.printed >= s.t.count {
+		s.t.end(errDone)
 	}
 	return err
 }
