@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,15 +58,79 @@ type connectionBody struct {
 }
 
 type connectionsQuery struct {
-	Limit int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
-	User  bridge.UserID `query:"user" doc:"Only this user's."`
-	After string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
+	Limit     int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	User      bridge.UserID `query:"user" doc:"Only this user's."`
+	Match     string        `query:"match" minLength:"1" maxLength:"256" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
+	Node      string        `query:"node" minLength:"1" maxLength:"256" doc:"Only those of this node."`
+	Protocol  int           `query:"protocol" minimum:"4" maximum:"5" doc:"Only those of this MQTT protocol level: 4 is 3.1.1."`
+	Transport string        `query:"transport" enum:"tcp,tls,ws,wss" doc:"Only those of this transport."`
+	Sort      string        `query:"sort" enum:"user,-user,since,-since" default:"user" doc:"By user and client id, or by when they connected; - turns the order round."`
+	After     string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
+
+	after *bridge.ConnectionCursor
+}
+
+// Resolve reads the cursor.
+func (q *connectionsQuery) Resolve(huma.Context) []error {
+	if q.After == "" {
+		return nil
+	}
+	at, cursor, _ := strings.Cut(q.After, ".")
+	since, err := strconv.ParseInt(at, 10, 64)
+	device, bad := readCursor(cursor)
+	if err != nil || bad != nil {
+		return []error{errCursor}
+	}
+	q.after = &bridge.ConnectionCursor{Device: device, Since: time.UnixMilli(since).UTC()}
+	return nil
+}
+
+type connectionsOutput struct {
+	Link string           `header:"Link"`
+	Body []connectionBody `nullable:"false"`
+}
+
+func (a *api) listConnections(ctx context.Context, in *connectionsQuery) (*connectionsOutput, error) {
+	sort, reverse := strings.CutPrefix(in.Sort, "-")
+	page, next, err := a.o.Service.Connections(ctx, bridge.ConnectionQuery{User: in.User, Match: in.Match, Node: in.Node, Transport: in.Transport,
+		Protocol: byte(in.Protocol), BySince: sort == "since", Reverse: reverse, After: in.after, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	out := &connectionsOutput{Body: make([]connectionBody, len(page))}
+	for i, n := range page {
+		out.Body[i] = connectionBody{n.Device.User, n.Device.ClientID, n.Node, n.Protocol, n.Transport, n.Remote, n.Persistent, stamp(n.Since)}
+	}
+	if next != nil {
+		out.Link = exchangeOf(ctx).next("after", strconv.FormatInt(next.Since.UnixMilli(), 10)+"."+deviceCursor(next.Device))
+	}
+	return out, nil
+}
+
+// sessionBody is one device that keeps a session.
+type sessionBody struct {
+	User      bridge.UserID `json:"user"`
+	ClientID  string        `json:"client_id" example:"pixel-8"`
+	Connected bool          `json:"connected"`
+	Node      string        `json:"node" example:"falcon-1" doc:"The node it is connected to; empty while it is absent."`
+	Lag       *int64        `json:"lag" example:"12" doc:"How many of its user's seqs it has not acknowledged, muted and deleted ones among them. At most 1,000 notifications are replayed. Null: it is not subscribed."`
+	LastSeen  stamp         `json:"last_seen_at" doc:"When it was last known to be connected."`
+	ExpiresAt maybeStamp    `json:"expires_at" doc:"When its session ends, with its place; null while it is connected."`
+}
+
+type sessionsQuery struct {
+	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	User   bridge.UserID `query:"user" doc:"Only this user's."`
+	Match  string        `query:"match" minLength:"1" maxLength:"256" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
+	Absent bool          `query:"absent" doc:"Only those that are not connected."`
+	Behind bool          `query:"behind" doc:"Only those that have not acknowledged everything."`
+	After  string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
 
 	after bridge.Device
 }
 
 // Resolve reads the cursor.
-func (q *connectionsQuery) Resolve(huma.Context) []error {
+func (q *sessionsQuery) Resolve(huma.Context) []error {
 	var err error
 	if q.After != "" {
 		q.after, err = readCursor(q.After)
@@ -76,24 +141,64 @@ func (q *connectionsQuery) Resolve(huma.Context) []error {
 	return nil
 }
 
-type connectionsOutput struct {
-	Link string           `header:"Link"`
-	Body []connectionBody `nullable:"false"`
+type sessionsOutput struct {
+	Link string        `header:"Link"`
+	Body []sessionBody `nullable:"false"`
 }
 
-func (a *api) listConnections(ctx context.Context, in *connectionsQuery) (*connectionsOutput, error) {
-	page, more, err := a.o.Service.Connections(ctx, bridge.ConnectionQuery{User: in.User, After: in.after, Limit: in.Limit})
+func (a *api) listSessions(ctx context.Context, in *sessionsQuery) (*sessionsOutput, error) {
+	page, next, err := a.o.Service.Sessions(ctx, bridge.SessionQuery{User: in.User, Match: in.Match, Absent: in.Absent, Behind: in.Behind, After: in.after, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
-	out := &connectionsOutput{Body: make([]connectionBody, len(page))}
-	for i, n := range page {
-		out.Body[i] = connectionBody{n.Device.User, n.Device.ClientID, n.Node, n.Protocol, n.Transport, n.Remote, n.Persistent, stamp(n.Since)}
+	out := &sessionsOutput{Body: make([]sessionBody, len(page))}
+	for i, s := range page {
+		out.Body[i] = sessionBody{User: s.Device.User, ClientID: s.Device.ClientID, Connected: s.Node != "", Node: s.Node,
+			LastSeen: stamp(s.LastSeen), ExpiresAt: maybeStamp(s.Expires)}
+		if s.Lag >= 0 {
+			out.Body[i].Lag = &s.Lag
+		}
 	}
-	if more && len(page) > 0 {
-		out.Link = exchangeOf(ctx).next("after", deviceCursor(page[len(page)-1].Device))
+	if next != nil {
+		out.Link = exchangeOf(ctx).next("after", deviceCursor(*next))
 	}
 	return out, nil
+}
+
+// byDevice names a device of the user a call is about.
+type byDevice struct {
+	User     bridge.UserID `path:"id" doc:"The user's id."`
+	ClientID string        `path:"client_id" doc:"The device's MQTT client id, percent-encoded." example:"pixel-8"`
+}
+
+func (d *byDevice) device() (bridge.Device, error) {
+	return bridge.Device{User: d.User, ClientID: d.ClientID}, bridge.CheckClientID(d.ClientID)
+}
+
+func (a *api) endConnection(ctx context.Context, in *byDevice) (*struct{}, error) {
+	dev, err := in.device()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.record(ctx, bridge.AuditEnd, dev.User, "device "+dev.ClientID); err != nil {
+		return nil, err
+	}
+	return nil, a.o.Service.EndConnection(ctx, dev)
+}
+
+func (a *api) removeDevice(ctx context.Context, in *byDevice) (*struct{}, error) {
+	dev, err := in.device()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.record(ctx, bridge.AuditEnd, dev.User, "device "+dev.ClientID+", with its session"); err != nil {
+		return nil, err
+	}
+	if err := a.o.Devices.RemoveDevice(ctx, dev); err != nil {
+		return nil, err
+	}
+	a.o.Service.Ordered(dev.User)
+	return nil, nil
 }
 
 // deviceCursor writes a device so that it fits a query: client ids may hold
@@ -102,13 +207,15 @@ func deviceCursor(d bridge.Device) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(string(d.User) + "/" + d.ClientID))
 }
 
+var errCursor = &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "is taken from a Link header"}}}
+
 // readCursor reads what deviceCursor wrote.
 func readCursor(s string) (bridge.Device, error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	user, client, found := strings.Cut(string(b), "/")
 	u, bad := bridge.ParseUserID(user)
 	if err != nil || bad != nil || !found || len(client) > 256 || !utf8.Valid(b) || strings.IndexByte(client, 0) >= 0 {
-		return bridge.Device{}, &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "is taken from a Link header"}}}
+		return bridge.Device{}, errCursor
 	}
 	return bridge.Device{User: u, ClientID: client}, nil
 }
@@ -209,9 +316,11 @@ type revocationBody struct {
 type statsBody struct {
 	Version     string     `json:"version"`
 	Epoch       string     `json:"epoch" doc:"The life of the log: it changes when the database was restored to an earlier point."`
-	Connections int64      `json:"connections" doc:"Open now, on all nodes."`
-	Sent        int64      `json:"sent" doc:"Messages sent to devices since each node's start."`
-	Acked       int64      `json:"acked" doc:"Of these acknowledged."`
+	Connections int64      `json:"connections" doc:"Open now, on all nodes, as GET /admin/connections lists them. The other figures are as of each node's last beat."`
+	Sent        int64      `json:"sent" doc:"Messages sent since each node's start: one a notification and subscription."`
+	Copies      int64      `json:"copies" doc:"Of these to other subscriptions than one to a user's own topic, such as an operator's."`
+	InFlight    int64      `json:"in_flight" doc:"Sent to users' own devices and not acknowledged now."`
+	Acked       int64      `json:"acked" doc:"Of those sent acknowledged; QoS 0 never is."`
 	Reads       int64      `json:"reads" doc:"Reads of the log."`
 	Oversize    int64      `json:"oversize" doc:"Left out: over the device's Maximum Packet Size."`
 	Refused     int64      `json:"refused" doc:"Connects of devices that were refused."`
@@ -226,6 +335,8 @@ type nodeBody struct {
 	BeatAt      stamp  `json:"beat_at" doc:"When the node last said that it lives."`
 	Connections int64  `json:"connections"`
 	Sent        int64  `json:"sent"`
+	Copies      int64  `json:"copies"`
+	InFlight    int64  `json:"in_flight"`
 	Acked       int64  `json:"acked"`
 	Reads       int64  `json:"reads"`
 	Oversize    int64  `json:"oversize"`
@@ -249,9 +360,11 @@ func (a *api) stats(ctx context.Context, _ *struct{}) (*statsOutput, error) {
 	}
 	for i, n := range nodes {
 		f := n.Figures
-		s.Nodes[i] = nodeBody{n.Node, stamp(n.StartedAt), stamp(n.BeatAt), f.Connections, f.Sent, f.Acked, f.Reads, f.Oversize, f.Refused}
+		s.Nodes[i] = nodeBody{n.Node, stamp(n.StartedAt), stamp(n.BeatAt), f.Connections, f.Sent, f.Copies, f.InFlight, f.Acked, f.Reads, f.Oversize, f.Refused}
 		s.Connections += f.Connections
 		s.Sent += f.Sent
+		s.Copies += f.Copies
+		s.InFlight += f.InFlight
 		s.Acked += f.Acked
 		s.Reads += f.Reads
 		s.Oversize += f.Oversize

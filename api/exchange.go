@@ -151,7 +151,7 @@ func (a *api) recovered(r *http.Request, v any) {
 // also behind a proxy that serves the API below a path is the client's.
 func (x *exchange) next(cursor, to string) string {
 	q := url.Values{cursor: {to}}
-	for _, kept := range []string{"limit", "unread", "kind", "muted", "user", "created_by"} {
+	for _, kept := range []string{"limit", "unread", "kind", "muted", "user", "created_by", "match", "node", "protocol", "transport", "sort", "absent", "behind"} {
 		if s := x.query[kept]; len(s) > 0 {
 			q.Set(kept, s[0])
 		}

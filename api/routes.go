@@ -97,6 +97,9 @@ func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("GET /users/{id}/notifications", "listUserNotifications", tagAdmin, "List a user's notifications",
 		"As `GET /notifications`, for another user.",
 		rule{scope: bridge.ScopeRead}), a.listOther)
+	huma.Register(a.huma, a.operation("GET /users/{id}/settings", "getUserSettings", tagAdmin, "Read a user's settings",
+		"As `GET /settings`, for another user: whether the user is muted.",
+		rule{scope: bridge.ScopeRead}), a.getUserSettings)
 	huma.Register(a.huma, a.operation("GET /notifications/{id}/deliveries", "listDeliveries", tagAdmin, "Which devices have a notification",
 		"One entry a persistent device. Devices that a jump, a mute or a first subscription carried past it are not listed.",
 		rule{scope: bridge.ScopeRead}), a.listDeliveries)
@@ -112,11 +115,20 @@ func (a *api) registerAdmin() {
 			"202 means that rows are still being deleted, also across a restart: call it again to learn when all are gone, with 204.",
 		rule{scope: bridge.ScopeAdmin, wait: a.o.Steps, goesOn: true}), a.eraseUser)
 	huma.Register(a.huma, a.operation("GET /admin/connections", "listConnections", tagAdmin, "Who is connected",
-		"On all nodes, ordered by user and client id.",
+		"On all nodes. A page may be short, even empty, and have a next one: with a filter a call looks at 10,000 connections at most.",
 		rule{scope: bridge.ScopeAdmin}), a.listConnections)
+	huma.Register(a.huma, a.operation("GET /admin/devices", "listSessions", tagAdmin, "Which devices keep their place, and how far behind they are",
+		"Those with a session, connected or absent, ordered by user and client id. A page may be short, as with `GET /admin/connections`.",
+		rule{scope: bridge.ScopeAdmin}), a.listSessions)
 	huma.Register(a.huma, a.operation("DELETE /admin/users/{id}/connections", "endConnections", tagAdmin, "End a user's connections",
 		"On all nodes. The user may connect again: revoke the tokens to prevent it.",
 		rule{scope: bridge.ScopeAdmin}), a.endConnections)
+	huma.Register(a.huma, a.operation("DELETE /admin/users/{id}/connections/{client_id}", "endConnection", tagAdmin, "End the connection of one device",
+		"Wherever it is. The device keeps its place, and may connect again.",
+		rule{scope: bridge.ScopeAdmin}), a.endConnection)
+	huma.Register(a.huma, a.operation("DELETE /admin/users/{id}/devices/{client_id}", "removeDevice", tagAdmin, "Remove a device of a user",
+		"Its registration, its session and its connection end: it loses its place. 404 where it has none of them.",
+		rule{scope: bridge.ScopeAdmin}), a.removeDevice)
 	huma.Register(a.huma, a.operation("POST /admin/revocations", "revoke", tagAdmin, "Revoke tokens",
 		"One by its `jti`, or a user's that were issued before a time (now, where it is left out) or carry no `iat`. Their connections end within 5 s, on all nodes.",
 		rule{scope: bridge.ScopeAdmin, maxBody: a.o.MaxBody, status: http.StatusCreated}), a.revoke)

@@ -38,6 +38,14 @@ func (a *api) getSettings(ctx context.Context, _ *struct{}) (*settingsOutput, er
 	return settingsOf(s), nil
 }
 
+func (a *api) getUserSettings(ctx context.Context, in *byUser) (*settingsOutput, error) {
+	s, err := a.o.Service.Settings(ctx, in.User)
+	if err != nil {
+		return nil, err
+	}
+	return settingsOf(s), nil
+}
+
 // settingsPatch is what PATCH /settings reads.
 type settingsPatch struct {
 	ReviewEnabled *onOff   `json:"is_review_enabled,omitempty" doc:"0 or 1; booleans are read too."`

@@ -19,12 +19,43 @@ type Connection struct {
 	Since      time.Time // UTC, millisecond precision
 }
 
-// ConnectionQuery selects a page of live connections, ordered by user id and
-// client id.
+// ConnectionQuery selects a page of live connections.
 type ConnectionQuery struct {
-	User  UserID // "": every user's
-	After Device // only connections that sort behind it; zero: from the start
-	Limit int    // 1 to MaxPage
+	User      UserID // "": every user's
+	Match     string // part of the user id or the client id, upper or lower case alike; "": any
+	Node      string // "": any
+	Transport string // "": any
+	Protocol  byte   // 0: any
+	BySince   bool   // ordered by Since, user id and client id; otherwise by user id and client id
+	Reverse   bool
+	After     *ConnectionCursor // nil: from the start
+	Limit     int               // 1 to MaxPage
+}
+
+// ConnectionCursor is a connection's place in the order of a ConnectionQuery. Since counts
+// only with BySince.
+type ConnectionCursor struct {
+	Device Device
+	Since  time.Time
+}
+
+// SessionQuery selects a page of sessions, ordered by user id and client id.
+type SessionQuery struct {
+	User   UserID // "": every user's
+	Match  string // as in ConnectionQuery
+	Absent bool   // only those without a connection
+	Behind bool   // only those that have not acknowledged everything
+	After  Device // only sessions that sort behind it; zero: from the start
+	Limit  int    // 1 to MaxPage
+}
+
+// SessionInfo is one session as an operator sees it.
+type SessionInfo struct {
+	Device   Device
+	Node     string    // the node of its open connection; "": it is absent
+	Lag      int64     // seqs of its user that it has not acknowledged; -1: it is not subscribed
+	LastSeen time.Time // when it was connected last as far as is known; UTC
+	Expires  time.Time // when an absent one ends; zero while it is connected
 }
 
 // Order ends connections, on whatever node they are.
@@ -64,6 +95,8 @@ type NodeInfo struct {
 type Figures struct {
 	Connections int64 // open now
 	Sent        int64 // messages handed to links
+	Copies      int64 // of Sent: to other subscriptions than the one to a user's own topic
+	InFlight    int64 // sent to users' own devices and not acknowledged now
 	Acked       int64 // completed by PUBACK
 	Reads       int64 // reads of the log by pumps
 	Oversize    int64 // left out: over the device's Maximum Packet Size

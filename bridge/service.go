@@ -44,10 +44,16 @@ type Cluster interface {
 	// Revoke stores r. A later revocation of the same user replaces an earlier one.
 	Revoke(ctx context.Context, r Revocation) error
 
-	// Connections returns a page of the live connections of nodes that live.
-	Connections(ctx context.Context, q ConnectionQuery) (page []Connection, more bool, err error)
+	// Connections returns a page of the live connections of nodes that live. next leads
+	// to the following page, nil after the last one. A page may be short, even empty, and
+	// have a next one: a call looks at a bounded number of connections.
+	Connections(ctx context.Context, q ConnectionQuery) (page []Connection, next *ConnectionCursor, err error)
 
-	// Nodes returns the nodes that live.
+	// Sessions returns a page of the sessions that have not expired, as Connections does.
+	Sessions(ctx context.Context, q SessionQuery) (page []SessionInfo, next *Device, err error)
+
+	// Nodes returns the nodes that live. Connections are counted as they are registered
+	// now; the other figures are as of a node's last beat.
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 }
 
@@ -307,12 +313,23 @@ func (s *Service) EndConnections(ctx context.Context, u UserID) error {
 	return s.order(ctx, Order{User: u, Reason: EndAdmin})
 }
 
+// EndConnection ends the connection of one device, wherever it is. The device may
+// connect again.
+func (s *Service) EndConnection(ctx context.Context, d Device) error {
+	return s.order(ctx, Order{User: d.User, ClientID: d.ClientID, Reason: EndAdmin})
+}
+
 // Ordered has every node look for orders that were stored for u, at once.
 func (s *Service) Ordered(u UserID) { s.tell(Hint{Type: HintEnd, User: u}) }
 
 // Connections returns a page of the live connections of all nodes.
-func (s *Service) Connections(ctx context.Context, q ConnectionQuery) ([]Connection, bool, error) {
+func (s *Service) Connections(ctx context.Context, q ConnectionQuery) ([]Connection, *ConnectionCursor, error) {
 	return s.o.Cluster.Connections(ctx, q)
+}
+
+// Sessions returns a page of the sessions of all devices, connected or not.
+func (s *Service) Sessions(ctx context.Context, q SessionQuery) ([]SessionInfo, *Device, error) {
+	return s.o.Cluster.Sessions(ctx, q)
 }
 
 // Nodes returns the nodes that live, with their figures as of their last beat.

@@ -160,7 +160,9 @@ func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (order
 	return orders, seen, now, err
 }
 
-// Nodes returns the nodes that live, by name.
+// Nodes returns the nodes that live, by name. Connections are counted in an index of
+// falcon_connections, which takes some 20 ms for 100,000: a beat's figure would be up to
+// four seconds older than what Connections lists.
 func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -168,12 +170,24 @@ func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {
 	if err := d.living().Where("started_at > 0").Order("id").Scan(ctx, &rows); err != nil {
 		return nil, d.fail("list nodes", err)
 	}
+	var open []struct {
+		Node string
+		N    int64
+	}
+	if err := d.read.NewSelect().Model((*connection)(nil)).Column("node").ColumnExpr("count(*) AS n").Group("node").Scan(ctx, &open); err != nil {
+		return nil, d.fail("count connections", err)
+	}
+	registered := make(map[string]int64, len(open))
+	for _, o := range open {
+		registered[o.Node] = o.N
+	}
 	out := make([]bridge.NodeInfo, len(rows))
 	for i, n := range rows {
 		out[i] = bridge.NodeInfo{Node: n.ID, StartedAt: moment(n.StartedAt), BeatAt: moment(n.BeatAt)}
 		if err := json.Unmarshal([]byte(n.Figures), &out[i].Figures); err != nil {
 			return nil, fmt.Errorf("list nodes: figures: %w", err)
 		}
+		out[i].Figures.Connections = registered[n.ID]
 	}
 	return out, nil
 }

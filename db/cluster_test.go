@@ -25,6 +25,8 @@ func TestCluster(t *testing.T) {
 		"what was opened and closed since":                 testOpenedClosed,
 		"many connections at once":                         testManyConnections,
 		"pages of connections":                             testConnections,
+		"connections sorted and filtered":                  testSortedConnections,
+		"absent devices and their lag":                     testAbsentDevices,
 		"connections of a dead node are not listed":        testDeadNode,
 	})
 }
@@ -60,7 +62,7 @@ func connected(t testing.TB, d *DB, u bridge.UserID) string {
 
 func testBeat(t *testing.T, d *DB) {
 	ctx, name := testContext(t), string(fresh())
-	figures := bridge.Figures{Connections: 3, Sent: 5, Acked: 4, Reads: 2, Oversize: 1}
+	figures := bridge.Figures{Connections: 3, Sent: 5, Copies: 1, InFlight: 2, Acked: 4, Reads: 2, Oversize: 1}
 	find := func() (bridge.NodeInfo, bool) {
 		nodes, err := d.Nodes(ctx)
 		must(t, err)
@@ -74,6 +76,7 @@ func testBeat(t *testing.T, d *DB) {
 	first, _ := find()
 	must(t, d.Beat(ctx, name, figures))
 	n, ok := find()
+	figures.Connections = 0 // counted, not as of the beat
 	if !ok || n.Figures != figures || !n.StartedAt.Equal(first.StartedAt) || n.BeatAt.Before(first.BeatAt) {
 		t.Errorf("after two beats: %+v, %v; after one: %+v", n, ok, first)
 	}
@@ -290,18 +293,18 @@ func testConnections(t *testing.T, d *DB) {
 		opened = append(opened, conn(u, client, int64(1+i), "p1"), conn(other, client, int64(10+i), "p1"))
 	}
 	must(t, d.Register(ctx, "p1", opened, nil))
-	page, more, err := d.Connections(ctx, bridge.ConnectionQuery{User: u, Limit: 2})
-	if err != nil || !more || len(page) != 2 || page[0] != want || page[1].Device.ClientID != "b" {
-		t.Fatalf("%+v, more %v, %v", page, more, err)
+	page, next, err := d.Connections(ctx, bridge.ConnectionQuery{User: u, Limit: 2})
+	if err != nil || next == nil || len(page) != 2 || page[0] != want || page[1].Device.ClientID != "b" {
+		t.Fatalf("%+v, next %v, %v", page, next, err)
 	}
-	page, more, err = d.Connections(ctx, bridge.ConnectionQuery{User: u, After: page[1].Device, Limit: 2})
-	if err != nil || more || len(page) != 2 || page[0].Device.ClientID != "c" {
-		t.Errorf("the next page %+v, more %v, %v", page, more, err)
+	page, next, err = d.Connections(ctx, bridge.ConnectionQuery{User: u, After: next, Limit: 2})
+	if err != nil || next != nil || len(page) != 2 || page[0].Device.ClientID != "c" {
+		t.Errorf("the next page %+v, next %v, %v", page, next, err)
 	}
 	seen := map[bridge.UserID]int{}
 	var last bridge.Device
-	for more := true; more; {
-		page, more, err = d.Connections(ctx, bridge.ConnectionQuery{After: last, Limit: 3})
+	for q := (bridge.ConnectionQuery{Limit: 3}); ; {
+		page, next, err = d.Connections(ctx, q)
 		must(t, err)
 		for _, c := range page {
 			if string(c.Device.User)+" "+c.Device.ClientID <= string(last.User)+" "+last.ClientID {
@@ -310,9 +313,125 @@ func testConnections(t *testing.T, d *DB) {
 			last = c.Device
 			seen[c.Device.User]++
 		}
+		if q.After = next; next == nil {
+			break
+		}
 	}
 	if seen[u] != 4 || seen[other] != 4 {
 		t.Errorf("everybody's: %v", seen)
+	}
+}
+
+// pages reads every page of q and returns what the clients are called, in order.
+func pages(t *testing.T, d *DB, q bridge.ConnectionQuery) string {
+	t.Helper()
+	out := []string{}
+	for {
+		page, next, err := d.Connections(testContext(t), q)
+		must(t, err)
+		for _, c := range page {
+			out = append(out, c.Device.ClientID)
+		}
+		if q.After = next; next == nil {
+			return fmt.Sprint(out)
+		}
+	}
+}
+
+func testSortedConnections(t *testing.T, d *DB) {
+	u, ctx := fresh(), testContext(t)
+	must(t, d.Beat(ctx, "q1", bridge.Figures{}))
+	must(t, d.Beat(ctx, "q2", bridge.Figures{}))
+	var opened []bridge.Connection
+	for i, client := range []string{"a", "b%", "B_", "d!"} {
+		c := conn(u, client, int64(1+i), "q1")
+		c.Since = c.Since.Add(-time.Duration(i/2) * time.Hour)
+		if i%2 == 0 {
+			c.Protocol, c.Transport = 4, "tcp"
+		}
+		opened = append(opened, c)
+	}
+	must(t, d.Register(ctx, "q1", opened, nil))
+	must(t, d.Register(ctx, "q2", conns(conn(u, "e", 9, "q2")), nil))
+	for name, tt := range map[string]struct {
+		q    bridge.ConnectionQuery
+		want string
+	}{
+		"by client":          {bridge.ConnectionQuery{}, "[B_ a b% d! e]"},
+		"reversed":           {bridge.ConnectionQuery{Reverse: true}, "[e d! b% a B_]"},
+		"oldest first":       {bridge.ConnectionQuery{BySince: true}, "[B_ d! a b% e]"},
+		"newest first":       {bridge.ConnectionQuery{BySince: true, Reverse: true}, "[e b% a d! B_]"},
+		"of a node":          {bridge.ConnectionQuery{Node: "q2"}, "[e]"},
+		"of a transport":     {bridge.ConnectionQuery{Transport: "tcp"}, "[B_ a]"},
+		"of a protocol":      {bridge.ConnectionQuery{Protocol: 5}, "[b% d! e]"},
+		"containing":         {bridge.ConnectionQuery{Match: "b"}, "[B_ b%]"},
+		"a wildcard of SQL":  {bridge.ConnectionQuery{Match: "%"}, "[b%]"},
+		"an escape":          {bridge.ConnectionQuery{Match: "!"}, "[d!]"},
+		"both, newest first": {bridge.ConnectionQuery{Protocol: 5, Node: "q1", BySince: true, Reverse: true}, "[b% d!]"},
+		"nothing":            {bridge.ConnectionQuery{Match: "nothing"}, "[]"},
+	} {
+		tt.q.User = u
+		for _, page := range []struct{ limit, scanned int }{{1, scanRows}, {2, scanRows}, {50, scanRows}, {50, 2}, {2, 2}} {
+			tt.q.Limit, d.scanRows = page.limit, page.scanned
+			if got := pages(t, d, tt.q); got != tt.want {
+				t.Errorf("%s, %+v: %s, want %s", name, page, got, tt.want)
+			}
+		}
+	}
+	d.scanRows = scanRows
+}
+
+func testAbsentDevices(t *testing.T, d *DB) {
+	u, node, ctx := fresh(), string(fresh()), testContext(t)
+	must(t, d.Beat(ctx, node, bridge.Figures{}))
+	here := openAs(t, d, bridge.OpenSession{Device: dev(u, "here"), Node: node, Expiry: time.Hour})
+	gone := openAs(t, d, bridge.OpenSession{Device: dev(u, "gone"), Node: node, Expiry: time.Hour})
+	openAs(t, d, bridge.OpenSession{Device: dev(u, "unsubscribed"), Node: node, Expiry: time.Hour})
+	for client, gen := range map[string]int64{"here": here.Generation, "gone": gone.Generation} {
+		_, _, err := d.Subscribe(ctx, dev(u, client), gen, bridge.Subscription{QoS: 1}, nil)
+		must(t, err)
+	}
+	for range 3 {
+		mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{draft(u, "t")}})
+	}
+	must(t, d.Advance(ctx, []bridge.Advance{
+		{Device: dev(u, "here"), Generation: here.Generation, Acked: 3, Sent: 3},
+		{Device: dev(u, "gone"), Generation: gone.Generation, Acked: 1, Sent: 1, Closed: true, Expiry: time.Hour},
+	}))
+	for name, tt := range map[string]struct {
+		q    bridge.SessionQuery
+		want string
+	}{
+		"all":        {bridge.SessionQuery{}, "[gone absent 2 here connected 0 unsubscribed connected -1]"},
+		"absent":     {bridge.SessionQuery{Absent: true}, "[gone absent 2]"},
+		"behind":     {bridge.SessionQuery{Behind: true}, "[gone absent 2]"},
+		"containing": {bridge.SessionQuery{Match: "HERE"}, "[here connected 0]"},
+		"and behind": {bridge.SessionQuery{Match: "here", Behind: true}, "[]"},
+	} {
+		for _, tt.q.Limit = range []int{1, 2, 50} {
+			out := []string{}
+			for tt.q.User, tt.q.After = u, (bridge.Device{}); ; {
+				page, next, err := d.Sessions(ctx, tt.q)
+				must(t, err)
+				for _, s := range page {
+					state := "connected"
+					if s.Node == "" {
+						state = "absent"
+					}
+					if s.LastSeen.IsZero() || s.Expires.IsZero() != (s.Node != "") {
+						t.Errorf("%s: seen %s, expires %s", s.Device, s.LastSeen, s.Expires)
+					}
+					out = append(out, fmt.Sprintf("%s %s %d", s.Device.ClientID, state, s.Lag))
+				}
+				if next == nil {
+					break
+				}
+				tt.q.After = *next
+			}
+			if got := fmt.Sprint(out); got != tt.want {
+				t.Errorf("%s, %d a page: %s, want %s", name, tt.q.Limit, got, tt.want)
+			}
+		}
 	}
 }
 

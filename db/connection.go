@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -135,21 +136,194 @@ func (c *connection) domain() bridge.Connection {
 		Protocol: c.Protocol, Transport: c.Transport, Remote: c.Remote, Persistent: c.Persistent, Since: moment(c.Since)}
 }
 
-// Connections returns a page of the live connections of nodes that live, by user
-// and client id: a range of the primary key.
-func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) (page []bridge.Connection, more bool, err error) {
+// scanRows is how many rows a call of Connections or Sessions looks at. Where few of them
+// match, the page is short and the next one goes on behind them.
+const scanRows = 10_000
+
+// sorting is what a scan's rows are ordered by.
+type sorting struct {
+	columns    []string
+	descending bool
+}
+
+// of is o for the rows called alias.
+func (o sorting) of(alias string) string {
+	parts := make([]string, len(o.columns))
+	for i, column := range o.columns {
+		parts[i] = alias + "." + column
+		if o.descending {
+			parts[i] += " DESC"
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// scan has q, whose rows are called alias, look at limit rows in that order, and number
+// them by place.
+func scan(q *bun.SelectQuery, alias string, by sorting, limit int) *bun.SelectQuery {
+	return q.ColumnExpr("?TableColumns").ColumnExpr("row_number() OVER (ORDER BY " + by.of(alias) + ") AS place").
+		OrderExpr(by.of(alias)).Limit(int64(limit))
+}
+
+// filter is a condition on the rows of a scan.
+type filter struct {
+	where []string
+	args  []any
+}
+
+func (f *filter) add(where string, args ...any) {
+	f.where, f.args = append(f.where, where), append(f.args, args...)
+}
+
+// match adds that the user id or the client id contains text, upper or lower case alike.
+func (f *filter) match(text string) {
+	if text != "" {
+		part := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
+		f.add("(lower(user_id) LIKE lower(?) ESCAPE '!' OR lower(client_id) LIKE lower(?) ESCAPE '!')", part, part)
+	}
+}
+
+// from selects what f lets through of a scan in that order, and the scan's last row where
+// it looked at all that it may.
+func (f *filter) from(q, scan *bun.SelectQuery, by sorting, scanned, limit int) *bun.SelectQuery {
+	hit := strings.Join(f.where, " AND ")
+	return q.ModelTableExpr("(?) AS x", scan).ColumnExpr("x.*").ColumnExpr("("+hit+") AS hit", f.args...).
+		Where("("+hit+") OR place = ?", append(slices.Clip(f.args), scanned)...).OrderExpr(by.of("x")).Limit(int64(limit + 1))
+}
+
+// place is where in a scan a row is, and whether the filter lets it through.
+type place struct {
+	Place int
+	Hit   bool
+}
+
+// through makes a page of at most limit rows of what filter.from selected. last is the row
+// behind which the next page begins, nil where there is none.
+func through[R any](rows []R, scanned, limit int, at func(*R) place) (page []R, last *R) {
+	for i := range rows {
+		r := &rows[i]
+		if !at(r).Hit { // the scan's last row
+			return page, r
+		}
+		if len(page) == limit {
+			return page, &page[limit-1]
+		}
+		page = append(page, *r)
+		if at(r).Place == scanned {
+			last = r
+		}
+	}
+	return page, last
+}
+
+// scannedConnection is a connection found by a scan.
+type scannedConnection struct {
+	connection `bun:",extend"`
+
+	Place int  `bun:",scanonly"`
+	Hit   bool `bun:",scanonly"`
+}
+
+// Connections returns a page of the live connections of nodes that live: a range of the
+// primary key, or of falcon_connections_since.
+func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridge.Connection, *bridge.ConnectionCursor, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	limit := pageSize(q.Limit)
-	var rows []connection
-	find := d.read.NewSelect().Model(&rows).Where("(c.user_id, c.client_id) > (?, ?)", q.After.User, q.After.ClientID).
-		Where("c.node IN (?)", d.living().Column("id")).Order("c.user_id", "c.client_id").Limit(int64(limit + 1))
+	by := sorting{columns: []string{"user_id", "client_id"}, descending: q.Reverse}
+	if q.BySince {
+		by.columns = []string{"since", "user_id", "client_id"}
+	}
+	behind := " > "
+	if q.Reverse {
+		behind = " < "
+	}
+	some := scan(d.read.NewSelect().Model((*connection)(nil)), "c", by, d.scanRows)
+	tuple := "(" + sorting{columns: by.columns}.of("c") + ")" + behind
+	switch a := q.After; {
+	case a != nil && q.BySince:
+		some.Where(tuple+"(?, ?, ?)", millis(a.Since), a.Device.User, a.Device.ClientID)
+	case a != nil:
+		some.Where(tuple+"(?, ?)", a.Device.User, a.Device.ClientID)
+	}
 	if q.User != "" {
-		find.Where("c.user_id = ?", q.User)
+		some.Where("c.user_id = ?", q.User)
 	}
-	if err := find.Scan(ctx); err != nil {
-		return nil, false, d.fail("list connections", err)
+	var f filter
+	f.add("node IN (?)", d.living().Column("id"))
+	f.match(q.Match)
+	if q.Node != "" {
+		f.add("node = ?", q.Node)
 	}
-	page, more = cut(rows, limit, (*connection).domain)
-	return page, more, nil
+	if q.Transport != "" {
+		f.add("transport = ?", q.Transport)
+	}
+	if q.Protocol != 0 {
+		f.add("protocol = ?", q.Protocol)
+	}
+	limit := pageSize(q.Limit)
+	var rows []scannedConnection
+	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
+		return nil, nil, d.fail("list connections", err)
+	}
+	page, last := through(rows, d.scanRows, limit, func(c *scannedConnection) place { return place{c.Place, c.Hit} })
+	var next *bridge.ConnectionCursor
+	if last != nil {
+		next = &bridge.ConnectionCursor{Device: bridge.Device{User: last.UserID, ClientID: last.ClientID}, Since: moment(last.Since)}
+	}
+	return domains(page, func(c *scannedConnection) bridge.Connection { return c.domain() }), next, nil
+}
+
+// scannedSession is a session found by a scan.
+type scannedSession struct {
+	session `bun:",extend"`
+
+	Kept  bool  `bun:",scanonly"`
+	Alive bool  `bun:",scanonly"`
+	Lag   int64 `bun:",scanonly"`
+	Place int   `bun:",scanonly"`
+	Hit   bool  `bun:",scanonly"`
+}
+
+// Sessions returns a page of the sessions that have not expired: a range of the primary
+// key, each with its user's inbox row.
+func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.SessionInfo, *bridge.Device, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	by := sorting{columns: []string{"user_id", "client_id"}}
+	some := scan(d.read.NewSelect().Model((*session)(nil)), "s", by, d.scanRows).
+		ColumnExpr("(?) AS kept", d.kept()).
+		ColumnExpr("(s.node <> '' AND coalesce(host.beat_at, 0) > ? - ?) AS alive", d.clock(), bridge.NodeTimeout.Milliseconds()).
+		// After a restore a cursor may be past the log's end.
+		ColumnExpr("CASE WHEN NOT s.subscribed THEN -1 WHEN coalesce(i.last_seq, 0) > s.acked_seq THEN i.last_seq - s.acked_seq ELSE 0 END AS lag").
+		Join("LEFT JOIN falcon_nodes AS host ON host.id = s.node").Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = s.user_id").
+		Where("(s.user_id, s.client_id) > (?, ?)", q.After.User, q.After.ClientID)
+	if q.User != "" {
+		some.Where("s.user_id = ?", q.User)
+	}
+	var f filter
+	f.add("kept")
+	f.match(q.Match)
+	if q.Absent {
+		f.add("NOT alive")
+	}
+	if q.Behind {
+		f.add("lag > 0")
+	}
+	limit := pageSize(q.Limit)
+	var rows []scannedSession
+	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
+		return nil, nil, d.fail("list sessions", err)
+	}
+	page, last := through(rows, d.scanRows, limit, func(s *scannedSession) place { return place{s.Place, s.Hit} })
+	var next *bridge.Device
+	if last != nil {
+		next = &bridge.Device{User: last.UserID, ClientID: last.ClientID}
+	}
+	return domains(page, func(s *scannedSession) bridge.SessionInfo {
+		out := bridge.SessionInfo{Device: bridge.Device{User: s.UserID, ClientID: s.ClientID}, Lag: s.Lag, LastSeen: moment(s.UsedAt), Expires: moment(s.ExpiresAt)}
+		if s.Alive {
+			out.Node = s.Node
+		}
+		return out
+	}), next, nil
 }

@@ -72,6 +72,7 @@ func TestAHookSeesEveryCall(t *testing.T) {
 					return d.Register(ctx, "node1", []bridge.Connection{{Device: dev("u", "c"), Generation: session.Generation}}, nil)
 				}, "node1"},
 				"Connections":         {func(ctx context.Context) error { return third(d.Connections(ctx, bridge.ConnectionQuery{})) }, "falcon_connections"},
+				"Sessions":            {func(ctx context.Context) error { return third(d.Sessions(ctx, bridge.SessionQuery{})) }, "falcon_sessions"},
 				"Beat":                {func(ctx context.Context) error { return d.Beat(ctx, "node1", bridge.Figures{}) }, "falcon_nodes"},
 				"Poll":                {func(ctx context.Context) error { return third(d.Poll(ctx, "node1", time.Time{})) }, "falcon_orders"},
 				"Revocations":         {func(ctx context.Context) error { return second(d.Revocations(ctx, bridge.Revocation{}, 5)) }, "falcon_revocations"},

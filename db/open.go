@@ -104,6 +104,7 @@ type DB struct {
 	generations generations              // SQLite's, see session.go
 	retained    atomic.Int64             // where the walk of Retain stands, an id
 	expiry      atomic.Pointer[expiring] // where that of ExpireNotifications stands; nil: at the start
+	scanRows    int                      // most rows that a page of Connections or Sessions looks at
 	stepRows    int                      // most rows a transaction of a task changes, see task.go
 	committer   *committer
 	epoch       epoch
@@ -119,7 +120,7 @@ type DB struct {
 // It does not migrate. It fails with bridge.ErrUnavailable only where trying again
 // may help. Its errors name neither user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	d := &DB{o: o.withDefaults(), waiters: waiters, stepRows: stepRows}
+	d := &DB{o: o.withDefaults(), waiters: waiters, stepRows: stepRows, scanRows: scanRows}
 	d.outages = newOutages(d.o.Logger)
 	if o.URL == "" {
 		return nil, errors.New("the database URL is empty")

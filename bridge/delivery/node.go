@@ -156,7 +156,9 @@ func (n *node) beat(ctx context.Context) {
 		begun := time.Now()
 		q, cancel := context.WithTimeout(ctx, o.Query)
 		defer cancel()
-		err := o.Cluster.Beat(q, o.Node, n.hub.Figures())
+		figures := n.hub.Figures()
+		figures.InFlight = int64(n.hub.Backlog().Own)
+		err := o.Cluster.Beat(q, o.Node, figures)
 		switch {
 		case err == nil && time.Since(last) > bridge.NodeTimeout:
 			n.changes.registerAll()

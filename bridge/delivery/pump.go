@@ -303,6 +303,9 @@ func (p *pump) send(ms []Message) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.isOwn(p) {
+		c.hub.figures.copies.Add(int64(len(ms)))
+	}
 	omitted := false
 	for i := range ms {
 		m := &ms[i]

@@ -139,12 +139,12 @@ func (h *Hub) watch(ctx context.Context) {
 }
 
 // figures count what the hub does.
-type figures struct{ connections, sent, acked, reads, oversize atomic.Int64 }
+type figures struct{ connections, sent, copies, acked, reads, oversize atomic.Int64 }
 
 // Figures returns the counters.
 func (h *Hub) Figures() bridge.Figures {
 	f := &h.figures
-	out := bridge.Figures{Connections: f.connections.Load(), Sent: f.sent.Load(), Acked: f.acked.Load(), Reads: f.reads.Load(), Oversize: f.oversize.Load(), Refused: 0}
+	out := bridge.Figures{Connections: f.connections.Load(), Sent: f.sent.Load(), Copies: f.copies.Load(), Acked: f.acked.Load(), Reads: f.reads.Load(), Oversize: f.oversize.Load(), Refused: 0}
 	if h.o.Refused != nil {
 		out.Refused = h.o.Refused()
 	}
@@ -155,6 +155,7 @@ func (h *Hub) Figures() bridge.Figures {
 type Backlog struct {
 	Sessions int // devices that are behind: something is in flight or due
 	InFlight int // messages sent and not acknowledged
+	Own      int // of InFlight: on users' own topics
 	Open     map[Kind]int
 	Oldest   time.Time // commit of the oldest of the devices' own in flight; zero: none
 }
@@ -184,6 +185,7 @@ func (h *Hub) Backlog() (b Backlog) {
 		if c.own == nil || len(c.own.win.flights) == 0 {
 			return
 		}
+		b.Own += len(c.own.win.flights)
 		if at := time.UnixMilli(c.own.win.flights[0].commit); b.Oldest.IsZero() || at.Before(b.Oldest) {
 			b.Oldest = at
 		}

@@ -213,6 +213,8 @@ export type Node = {
   /** When the node last said that it lives. */
   beat_at: string;
   connections: number;
+  copies: number;
+  in_flight: number;
   node: string;
   oversize: number;
   reads: number;
@@ -317,6 +319,21 @@ export type Revocation = {
   user?: number | string;
 };
 
+export type Session = {
+  client_id: string;
+  connected: boolean;
+  /** When its session ends, with its place; null while it is connected. */
+  expires_at: string | null;
+  /** How many of its user's seqs it has not acknowledged, muted and deleted ones among them. At most 1,000 notifications are replayed. Null: it is not subscribed. */
+  lag: number | null;
+  /** When it was last known to be connected. */
+  last_seen_at: string;
+  /** The node it is connected to; empty while it is absent. */
+  node: string;
+  /** A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read. */
+  user: number | string;
+};
+
 export type Settings = {
   /** 0 mutes: notifications are stored, but neither listed nor delivered. */
   is_review_enabled: 0 | 1;
@@ -354,12 +371,16 @@ export type State = {
 };
 
 export type Stats = {
-  /** Of these acknowledged. */
+  /** Of those sent acknowledged; QoS 0 never is. */
   acked: number;
-  /** Open now, on all nodes. */
+  /** Open now, on all nodes, as GET /admin/connections lists them. The other figures are as of each node's last beat. */
   connections: number;
+  /** Of these to other subscriptions than one to a user's own topic, such as an operator's. */
+  copies: number;
   /** The life of the log: it changes when the database was restored to an earlier point. */
   epoch: string;
+  /** Sent to users' own devices and not acknowledged now. */
+  in_flight: number;
   nodes: Node[];
   /** Left out: over the device's Maximum Packet Size. */
   oversize: number;
@@ -369,7 +390,7 @@ export type Stats = {
   reads: number;
   /** Connects of devices that were refused. */
   refused: number;
-  /** Messages sent to devices since each node's start. */
+  /** Messages sent since each node's start: one a notification and subscription. */
   sent: number;
   version: string;
   webhooks?: Late;

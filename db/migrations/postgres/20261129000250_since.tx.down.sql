@@ -1,0 +1,1 @@
+DROP INDEX falcon_connections_since;

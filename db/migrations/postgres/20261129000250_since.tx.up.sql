@@ -1,0 +1,2 @@
+-- Connections by age, for operators.
+CREATE INDEX falcon_connections_since ON falcon_connections (since, user_id, client_id);
