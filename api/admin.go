@@ -60,7 +60,7 @@ type connectionBody struct {
 type connectionsQuery struct {
 	Limit     int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
 	User      bridge.UserID `query:"user" doc:"Only this user's."`
-	Match     string        `query:"match" minLength:"1" maxLength:"256" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
+	Match     string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
 	Node      string        `query:"node" minLength:"1" maxLength:"256" doc:"Only those of this node."`
 	Protocol  int           `query:"protocol" minimum:"4" maximum:"5" doc:"Only those of this MQTT protocol level: 4 is 3.1.1."`
 	Transport string        `query:"transport" enum:"tcp,tls,ws,wss" doc:"Only those of this transport."`
@@ -121,7 +121,7 @@ type sessionBody struct {
 type sessionsQuery struct {
 	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
 	User   bridge.UserID `query:"user" doc:"Only this user's."`
-	Match  string        `query:"match" minLength:"1" maxLength:"256" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
+	Match  string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
 	Absent bool          `query:"absent" doc:"Only those that are not connected."`
 	Behind bool          `query:"behind" doc:"Only those that have not acknowledged everything."`
 	After  string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
