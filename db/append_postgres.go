@@ -85,10 +85,9 @@ func (a *appender) collect(batch []*call) {
 
 // args are the arguments of falcon_append for what collect found.
 func (a *appender) args(now int64, wait time.Duration) []any {
-	var node, lockWait any // NULL: no hint, no waiting
-	if a.d.o.Node != "" {
-		node = a.d.o.Node
-	}
+	// No node: NOTIFY in this transaction would make all nodes' commits wait for each other
+	// (docs/decisions/0018-hints-after-the-commit.md). NULL as the wait: none.
+	var node, lockWait any
 	if wait >= 0 {
 		lockWait = max(1, wait.Milliseconds())
 	}

@@ -19,7 +19,7 @@ func batch(d *DB, cmds ...bridge.Command) []outcome {
 // The short way for many commands of one draft each stores what it can at once;
 // the rest of the batch goes the general way in the same call.
 func TestABatchStoresItsNewUsersAndLeavesTheLockedOne(t *testing.T) {
-	d := openTest(t, Options{URL: testserver.Postgres(t), Node: "n"})
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	for _, u := range []bridge.UserID{"known", "locked"} {
 		mustAppend(t, d, one(u, "t"))
 	}

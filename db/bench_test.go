@@ -27,7 +27,7 @@ func BenchmarkAppend(b *testing.B) {
 					s := testserver.NewPostgres(b)
 					url, servers = s.URL, append(servers, s.PID())
 				}
-				d := openTest(b, Options{URL: url, Node: "n"})
+				d := openTest(b, Options{URL: url})
 				message := strings.Repeat("m", 250)
 				var n atomic.Int64
 				append1 := func() error {

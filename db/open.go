@@ -41,10 +41,6 @@ type Options struct {
 	// file, which is made where it does not exist.
 	URL string
 
-	// Node names this node in the hints that ride in an append's transaction
-	// (pg_notify on falcon_hint); "" sends none. Unused on SQLite.
-	Node string
-
 	Logger *slog.Logger // nil: slog.Default()
 
 	// Hooks see every statement with its arguments, those of migrations included:
@@ -56,10 +52,11 @@ type Options struct {
 	// which reach nearly all there is. SQLite has one writer.
 	Writers int
 
-	// MaxConns bounds the connections to Postgres, those of a bus over LISTEN
-	// included where Node is set; 0 means 20, and at least 4 are taken. Calls wait
-	// for one within their deadline.
+	// MaxConns bounds the connections to Postgres; 0 means 20, and at least 4 are taken.
+	// Calls wait for one within their deadline. With Bus, those of a bus over LISTEN and
+	// NOTIFY are among them.
 	MaxConns int
+	Bus      bool
 
 	// PoolNews is how often Run looks whether connections to Postgres run short,
 	// and logs at most one line; 0 means 10 s.

@@ -69,7 +69,7 @@ func (d *DB) openPostgres(ctx context.Context) error {
 // share divides at most n connections: those of the bus, the committer's, and
 // the rest, which gets most.
 func (d *DB) share(n int) {
-	if d.o.Node != "" {
+	if d.o.Bus {
 		n -= busConns
 	}
 	d.appends = min(max(1, n/3), d.o.Writers+waiters)

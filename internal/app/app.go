@@ -164,10 +164,6 @@ func (a *App) startCertificate(context.Context) (err error) {
 }
 
 func (a *App) startDatabase(ctx context.Context) (err error) {
-	hints := a.node
-	if a.c.Bus != config.BusAuto {
-		hints = "" // another bus tells: the database need not
-	}
 	if a.c.SQLite {
 		lock, err := LockDatabase(a.c, "stop it, or give this one its own with --data-dir or --database-url (several nodes share a Postgres)")
 		if err != nil {
@@ -175,7 +171,7 @@ func (a *App) startDatabase(ctx context.Context) (err error) {
 		}
 		a.undo.add("database's lock", time.Second, func(context.Context) error { return lock.Close() })
 	}
-	if a.db, err = OpenDatabase(ctx, a.c, hints, a.log); err != nil {
+	if a.db, err = OpenDatabase(ctx, a.c, a.c.Bus == config.BusAuto, a.log); err != nil {
 		return err
 	}
 	a.undo.add("database", 5*time.Second, func(context.Context) error { return a.db.Close() })

@@ -16,8 +16,8 @@ import (
 
 // OpenDatabase opens the configured database and waits until it answers, at most
 // --start-timeout: it may start at the same time as this program.
-func OpenDatabase(ctx context.Context, c *config.Config, node string, log *slog.Logger) (*db.DB, error) {
-	o := db.Options{URL: c.DatabaseURL, Node: node, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
+func OpenDatabase(ctx context.Context, c *config.Config, bus bool, log *slog.Logger) (*db.DB, error) {
+	o := db.Options{URL: c.DatabaseURL, Bus: bus, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
 	if o.URL == "" {
 		o.URL = c.SQLiteFile()
 		if err := MakeDataDir(c.DataDir, log); err != nil {

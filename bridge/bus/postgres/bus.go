@@ -1,10 +1,15 @@
 // Package postgres is the bus over LISTEN and NOTIFY: nodes that share a
 // database need no other server.
 //
-// Every node listens with one connection, on the channel falcon_hint and on one of its
-// schema. The database itself announces appends, in the inserting transaction (the SQL
-// function falcon_append), so [Bus.Publish] leaves [bridge.HintAppended] out. The other
-// hints go through a bounded queue and a second connection, many in one transaction.
+// Every node listens with one connection, on the channel falcon_hint, where the SQL
+// function falcon_notify announces what applications append in their transactions, and on
+// one of its schema, for the nodes' own hints. These go through a bounded queue and a second
+// connection, all that wait in one transaction, at most one in sendGap.
+//
+// A node announces its appends after their commit, not in it. A transaction with a NOTIFY
+// takes a lock over all databases before it commits and keeps it while the write-ahead log
+// is flushed, so that all nodes' appends would wait for each other's disks. One that
+// does nothing else writes no log and flushes nothing.
 //
 // LISTEN needs a session, which a pooler in transaction mode does not keep;
 // package db refuses to start behind one.
@@ -23,7 +28,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// channel is what falcon_append notifies. Every schema of a database shares it,
+// channel is what falcon_notify notifies. Every schema of a database shares it,
 // which costs the others a look at their log.
 const channel = "falcon_hint"
 
@@ -35,14 +40,14 @@ const ownChannel = "'" + channel + "_' || (SELECT oid FROM pg_namespace WHERE ns
 // Options sets up a Bus.
 type Options struct {
 	URL    string       // postgres://…, as the database's own
-	Node   string       // this node's name, as hints and falcon_append carry it; required
+	Node   string       // this node's name, as hints carry it; required
 	Logger *slog.Logger // nil means slog.Default
 
 	// Probe is how often the server is asked whether it is still there. A
 	// connection whose other end is gone is given up within twice of it. 0 means
 	// 5s.
 	Probe time.Duration
-	Queue int // hints that may wait to be sent; 0 means 4096
+	Queue int // hints that may wait to be sent; 0 means 16384
 }
 
 // Bus implements [bridge.Bus].
@@ -63,18 +68,16 @@ func New(o Options) (*Bus, error) {
 		return nil, fmt.Errorf("the database URL %w", err)
 	}
 	return &Bus{
-		Client: bus.NewClient(o.Node, o.Logger, cmp.Or(o.Queue, 4096)),
+		Client: bus.NewClient(o.Node, o.Logger, cmp.Or(o.Queue, 16384)),
 		server: server,
 		probe:  cmp.Or(o.Probe, 5*time.Second),
 	}, nil
 }
 
-// Publish sends hints to the other nodes. The database itself announces appends.
+// Publish sends hints to the other nodes.
 func (b *Bus) Publish(hints ...bridge.Hint) {
 	for _, h := range hints {
-		if h.Type != bridge.HintAppended {
-			b.Enqueue(h)
-		}
+		b.Enqueue(h)
 	}
 }
 

@@ -14,25 +14,36 @@ import (
 
 const (
 	maxPayload = 7900 // bytes; Postgres takes less than 8000
-	maxBatch   = 512  // hints of one transaction
-	sendLimit  = 3 * time.Second
+	maxBatch   = 2048 // hints of one transaction
+	// sendGap is the least time from one transaction to the next. The first hint after a
+	// pause leaves at once. Under load it joins hints, each transaction waking all nodes,
+	// and adds to the delay between nodes no more than this.
+	sendGap   = 5 * time.Millisecond
+	sendLimit = 3 * time.Second
 )
 
 // send sends what is queued until ctx ends. All waiting hints go into one transaction:
-// NOTIFY takes a lock over all databases when it commits.
+// NOTIFY takes a lock over all databases when it commits, and wakes every listener.
 func (b *Bus) send(ctx context.Context) {
 	var conn *pgconn.PgConn
+	gap := time.NewTimer(0)
+	defer gap.Stop()
 	defer func() {
 		if conn != nil {
 			hangUp(conn)
 		}
 	}()
 	b.SendBatches(ctx, maxBatch, nil, func(ctx context.Context, hints []bridge.Hint) error {
+		gap.Reset(sendGap)
 		kept := conn != nil
 		err := b.notify(ctx, &conn, hints)
 		if err != nil && kept && ctx.Err() == nil {
 			// The connection may have died while it was idle.
 			err = b.notify(ctx, &conn, hints)
+		}
+		select {
+		case <-gap.C:
+		case <-ctx.Done():
 		}
 		return err
 	})
