@@ -181,6 +181,11 @@ func newTab(t *testing.T, width int64, language string) *tab {
 		if err != nil {
 			return err
 		}
+		if width < 600 {
+			if _, err = cdp.Call(ctx, target, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: true}); err != nil {
+				return err
+			}
+		}
 		// Tests run side by side, and a tab in the background would not take keys.
 		if _, err = cdp.Call(ctx, target, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
 			return err

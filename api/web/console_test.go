@@ -136,9 +136,10 @@ func TestTextFromRightToLeftIsSetFromTheRight(t *testing.T) {
 			b.until(s+" runs from right to left", `(() => { const n = document.querySelector(`+"`"+s+"`"+`); return n !== null && getComputedStyle(n).direction === "rtl"; })()`)
 		}
 	}
-	rightToLeft(inbox, ".item .title", ".item .message", ".toast strong", ".toast span")
-	inbox.click(".bin")
-	rightToLeft(inbox, "#confirm-what")
+	rightToLeft(inbox, ".item .title", ".item .message")
+	run[bool](inbox, `document.querySelector(".inbox").style.marginTop = "1000px", true`)
+	p.notify(title, message)
+	rightToLeft(inbox, ".toast strong", ".toast span")
 	b.write("#who", "1\r")
 	rightToLeft(b, "#stream span", ".history strong", ".history p", "#reports td.text")
 	run[bool](b, `(() => { const t = document.getElementById("test-title"); t.value = "`+title+`"; return true; })()`)

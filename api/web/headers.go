@@ -9,8 +9,7 @@ import (
 
 // policy is the pages' Content-Security-Policy. Nothing inline, no other host, no
 // frame, no form target. connect-src 'self' covers ws: and wss: to the same host
-// and port (CSP 3 §6.7.2.8), which the browser test proves. The one place that
-// needs a trusted type is the worker that keeps time in background tabs.
+// and port (CSP 3 §6.7.2.8), which the browser test proves.
 var policy = strings.Join([]string{
 	"default-src 'none'",
 	"script-src 'self'",

@@ -1,11 +1,11 @@
 // The operator console. It uses the public REST side and one wildcard subscription,
 // as any operator's own tool could.
 
+import { MqttLive } from "../client/live.js";
 import { Connections } from "./connections.js";
 import { $, h, setText, show } from "./dom.js";
 import { Figures, drawNodes, statsEvery } from "./figures.js";
 import { startLanguages, t, timeOfDay } from "./i18n.js";
-import { Live } from "./live.js";
 import { Person } from "./person.js";
 import { Reports } from "./reports.js";
 import { Rest } from "./rest.js";
@@ -16,6 +16,13 @@ import * as tokens from "./token.js";
 const filter = document.querySelector('meta[name="falcon-topic"]').content.replace("{user}", "+");
 const shownLines = 40;
 let board = null;
+
+/** MQTT over WebSocket, below the path that the page was served from. */
+function liveAddress() {
+  const url = new URL("mqtt", new URL(".", document.baseURI));
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
+}
 
 class Board {
   stats = null;
@@ -38,12 +45,14 @@ class Board {
     this.#connections = new Connections(this.#rest, pick);
     this.#person = new Person(this.#rest, run);
     this.#reports = new Reports(this.#rest, run, pick);
-    this.#live = new Live({
-      token, filter, name: "console-",
+    this.#live = new MqttLive({ url: liveAddress(), topic: filter, token: async () => token, name: "console-" }, {
       up: () => this.#show("live"),
       down: () => this.#show("connecting"),
       message: (item) => this.#heard(item),
-      refused: () => this.#end(),
+      refused: async () => {
+        this.#end();
+        return false;
+      },
     });
   }
 

@@ -1,61 +1,62 @@
-// The inbox page: welcome or inbox, and what the user does there.
+// The inbox page: welcome or inbox. What the inbox knows and how it looks is the
+// client's, which applications embed as well; the page adds who is signed in, and what
+// tells them of a notification that they do not see.
 
-import { confirm } from "./confirm.js";
+import { connect } from "../client/index.js";
+import { InboxView } from "../client/view.js";
+import { badge } from "../client/words.js";
+import { alertOf, drawAlerts } from "./alerts.js";
 import { $, setText, show } from "./dom.js";
-import { number, startLanguages, t } from "./i18n.js";
-import { Inbox } from "./inbox.js";
-import { List } from "./list.js";
-import { Rest } from "./rest.js";
+import { startLanguages, t } from "./i18n.js";
+import { askForAnother, stopAsking } from "./renewal.js";
 import { drawSignIn, flawOf, signIn, signOut } from "./signin.js";
 import { announce, tellFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
-const topic = document.querySelector('meta[name="falcon-topic"]').content;
+const [topicPrefix] = document.querySelector('meta[name="falcon-topic"]').content.split("users/{user}");
+const language = () => document.documentElement.lang;
+
 let inbox = null;
+let view = null;
 let user = "";
-let fresh = new Set();
+let scopes = [];
+let used = ""; // the token that the inbox goes on with
 
-const list = new List($("days"), {
-  read: (seq) => run(() => inbox.read(seq)),
-  remove: async (seq) => {
-    const what = inbox.items.get(seq)?.title ?? "";
-    if (!(await confirm({ title: t("removeTitle"), what, text: t("removeText"), yes: t("remove") }))) return;
-    const next = list.neighbour(seq);
-    await run(() => inbox.remove(seq), t("removed"));
-    (next?.isConnected ? next : $("main")).focus();
-  },
-});
-
-/** Does what the user asked for; says so, or why not. */
-async function run(act, done) {
-  try {
-    await act();
-    if (done) announce(done);
-  } catch (error) {
-    if (error.status === undefined) throw error;
-    tellFailure(error);
-  }
-}
-
-/** Opens the inbox of a token, or says what is wrong with it. */
+/** Opens the inbox of a token, goes on with a newer one of the same user, or explains what is wrong with it. */
 function open(token) {
-  close();
   const flaw = flawOf(token);
   if (flaw) return leave(flaw);
+  const claims = tokens.read(token);
   tokens.store(token);
-  user = tokens.read(token).user;
-  inbox = new Inbox({ token, user, topic, rest: new Rest(token) });
-  inbox.addEventListener("change", draw);
-  inbox.addEventListener("arrival", (e) => arrival(e.detail.items));
-  inbox.addEventListener("ended", () => leave(flawOf(token) ?? "tokenRefused"));
-  inbox.start();
+  scopes = claims.scopes;
+  if (inbox && claims.user === user) {
+    stopAsking();
+    if (token !== used) inbox.renew().catch(tellFailure);
+    used = token;
+    return draw();
+  }
+  close();
+  user = claims.user;
+  used = token;
+  const made = connect({ url: new URL(".", document.baseURI).href, getToken: tokens.stored, topicPrefix, clientName: "page-" });
+  inbox = made;
+  view = new InboxView($("inbox"), made, { lang: language(), heading: 1, renew: () => askForAnother(user, open) });
+  made.on("notification", arrived);
+  made.on("change", draw);
+  made.on("state", (state) => {
+    // A token that never opened an inbox is refused at the form; the list of one that did stays.
+    if (state === "ended" && inbox === made && !made.loaded) leave(flawOf(token) ?? "tokenRefused");
+  });
   draw();
 }
 
 function close() {
-  inbox?.close();
+  const closing = inbox;
   inbox = null;
-  list.clear();
+  view?.close();
+  view = null;
+  closing?.close();
+  stopAsking();
 }
 
 function leave(why = null) {
@@ -64,75 +65,58 @@ function leave(why = null) {
   draw();
 }
 
-function arrival(items) {
-  fresh = new Set(items.map((item) => item.seq));
-  draw();
-  fresh = new Set();
-  const newest = items.at(-1);
-  const act = () => list.focusUnread();
-  if (items.length === 1) toast(newest.title, newest.message, { act });
-  else toast(t("arrivedMany", items.length), newest.title, { act });
+let arrivals = [];
+
+/** Collects what one answer of the server brings, to tell of it at once. */
+function arrived(item) {
+  if (arrivals.push(item) === 1) queueMicrotask(() => tell(arrivals.splice(0)));
 }
+
+function tell(items) {
+  if (!view) return;
+  const newest = items.at(-1);
+  const here = view;
+  const look = (item) => here.focus(item.seq) || here.focusUnread();
+  alertOf(items, look);
+  const unseen = items.filter((item) => !here.shows(item.seq));
+  if (unseen.length === 0) announce(`${t("arrivedOne")}: ${newest.title}`);
+  else if (unseen.length === 1) toast(unseen[0].title, unseen[0].message, { act: () => look(unseen[0]) });
+  else toast(t("arrivedMany", unseen.length), newest.title, { act: () => look(newest) });
+}
+
+/** Whether a signed-in user may call what a page or document is about. */
+const may = (...wanted) => scopes.includes("admin") || wanted.some((scope) => scopes.includes(scope));
 
 function draw() {
   drawSignIn(!inbox);
-  show($("inbox"), Boolean(inbox));
-  show($("connection"), Boolean(inbox));
-  show($("bell"), Boolean(inbox));
-  show($("who"), Boolean(inbox));
-  const unread = inbox && !inbox.muted ? inbox.unread : 0;
-  document.title = (unread > 0 ? `(${number(unread)}) ` : "") + (inbox ? `${t("inbox")} · falconbridge` : `falconbridge · ${t("tagline")}`);
+  for (const id of ["inbox", "connection", "alerts-open", "bell", "who"]) show($(id), Boolean(inbox));
+  show($("console"), !inbox || may());
+  show($("docs"), !inbox || may("notifications:read", "notifications:write", "reports:write"));
+  const unread = inbox?.unread ?? 0;
+  document.title = (unread > 0 ? `(${badge(unread)}) ` : "") + (inbox ? `${t("inbox")} · falconbridge` : `falconbridge · ${t("tagline")}`);
   const wanted = unread > 0 ? "assets/icon-unread.svg" : "assets/icon.svg";
   if ($("favicon").getAttribute("href") !== wanted) $("favicon").setAttribute("href", wanted);
-  if (inbox) drawInbox(unread);
-}
-
-function drawInbox(unread) {
-  const { loaded, muted, state, more } = inbox;
-  const items = inbox.sorted();
+  if (!inbox) return;
+  const state = inbox.state === "away" && !navigator.onLine ? "offline" : inbox.state;
   $("connection").dataset.state = state;
   setText($("state"), t(state));
-  setText($("badge"), unread > 0 ? number(unread) : "");
+  setText($("badge"), badge(unread));
   $("bell").setAttribute("aria-label", t("bell", unread));
-  $("bell-icon").setAttribute("href", muted ? "#i-bell-off" : "#i-bell");
-  setText($("summary"), loaded && !muted ? t("unread", unread) : "");
+  $("bell-icon").setAttribute("href", inbox.muted ? "#i-bell-off" : "#i-bell");
   setText($("user"), t("user", user));
-  $("mute").setAttribute("aria-checked", String(muted === true));
-  $("mute").disabled = muted === null;
-  $("mark-all").disabled = unread === 0;
-  list.draw(items, fresh);
-  show($("loading"), !loaded && state !== "away" && state !== "offline");
-  show($("empty"), loaded && !muted && items.length === 0 && !more);
-  show($("older"), loaded && more);
-  drawNotice(muted, state);
 }
 
-/** The one thing the user should know about the whole inbox now. */
-function drawNotice(muted, state) {
-  const trouble = ["away", "offline", "polling"].includes(state);
-  const notice = $("notice");
-  show(notice, trouble || muted === true);
-  notice.dataset.kind = state === "polling" || !trouble ? "calm" : "trouble";
-  setText($("notice-title"), trouble ? t(`${state}Title`) : t("mutedTitle"));
-  setText($("notice-text"), trouble ? t(`${state}Text`) : t("mutedText"));
-  setText($("notice-act"), trouble ? t("retry") : t("unmute"));
-  $("notice-act").onclick = () => (trouble ? inbox.hurry() : run(() => inbox.mute(false)));
-}
-
-$("bell").addEventListener("click", () => list.focusUnread());
-$("mark-all").addEventListener("click", () => run(() => inbox.readAll(), t("markedAll")));
-$("mute").addEventListener("click", () => run(() => inbox.mute(!inbox.muted)));
-$("older").addEventListener("click", () => run(async () => announce(t("olderLoaded", await inbox.older()))));
+$("bell").addEventListener("click", () => view?.focusUnread());
 $("sign-out").addEventListener("click", () => leave());
 document.addEventListener("language", () => {
-  list.clear(); // times and words inside are in the other language
+  if (view) view.lang = language();
+  drawAlerts();
   draw();
 });
-
-addEventListener("online", () => inbox?.hurry());
-document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && inbox?.hurry());
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && void inbox?.refresh());
 
 startLanguages();
+drawAlerts();
 signIn(open);
 draw();
 document.documentElement.dataset.ready = "";

@@ -114,7 +114,7 @@ test("an application's page imports the element without npm, and shows history a
 test("an empty inbox says that it is empty, and mute says what it does", async () => {
   const p = await open();
   await live(p);
-  expect(await p.locator("falcon-inbox .empty h3").textContent()).toBe("Your inbox is empty");
+  expect(await p.locator("falcon-inbox .empty .big").textContent()).toBe("Your inbox is empty");
   expect(await p.locator("falcon-inbox .summary").textContent()).toBe("");
   await p.locator("falcon-inbox .mute").click();
   await until(async () => expect(await p.locator("falcon-inbox .notice").first().textContent()).toContain("neither shown, announced nor sent until you unmute"));

@@ -52,6 +52,14 @@ export interface Options {
   live?: (options: LiveOptions, events: LiveEvents) => Live;
 }
 
+/** A deletion that the user can still take back. */
+interface Leaving {
+  /** Deletes now, where it was not taken back or deleted before. */
+  commit(): Promise<void>;
+  /** Shows it again; false where it is too late. */
+  cancel(): boolean;
+}
+
 const page = 50;
 const grace = 4_000; // ms without a live connection after which polling begins
 
@@ -66,7 +74,9 @@ export class Inbox extends Emitter<InboxEvents> {
   #error: Error | null = null;
   #showMuted = false;
   #unreadMore = true; // olderUnread may bring more
-  readonly #leaving = new Map<number, { item: Notification; commit(): Promise<void>; cancel(): void }>(); // seq → what removeLater hid
+  readonly #leaving = new Map<number, Leaving>(); // seq → what removeLater and removeReadLater hid
+  #readLeaving: Leaving | null = null; // of removeReadLater
+  #expiring: number | null = null;
   #user = "";
   #live: Live | null = null; // this tab leads
   #tabs: Tabs | null = null;
@@ -91,7 +101,7 @@ export class Inbox extends Emitter<InboxEvents> {
   constructor(options: Options) {
     super();
     this.#options = options;
-    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.emit("expiring", at));
+    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.#expires(at));
     this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
     globalThis.addEventListener?.("online", this.#hurry);
     globalThis.addEventListener?.("pagehide", this.#leave);
@@ -106,7 +116,7 @@ export class Inbox extends Emitter<InboxEvents> {
   get unread(): number {
     if (this.#hidden) return 0;
     let leaving = 0;
-    for (const { item } of this.#leaving.values()) if (!this.#log.items.get(item.seq)?.read_at && this.#log.items.has(item.seq)) leaving++;
+    for (const seq of this.#leaving.keys()) if (this.#log.items.get(seq)?.read_at === null) leaving++;
     return Math.max(0, this.#log.unread - leaving);
   }
 
@@ -128,6 +138,11 @@ export class Inbox extends Emitter<InboxEvents> {
   /** What went wrong last, until the server answers again. */
   get error(): Error | null {
     return this.#error;
+  }
+
+  /** When the token ends, in ms of this clock, while that is a minute away or less and getToken has no other; else null. */
+  get expiring(): number | null {
+    return this.#expiring;
   }
 
   /** Whether the history was read. */
@@ -183,6 +198,7 @@ export class Inbox extends Emitter<InboxEvents> {
   async read(id: number): Promise<void> {
     const item = this.#log.byId(id);
     if (item?.read_at) return;
+    await this.#readLeaving?.commit(); // it would take this one too
     this.#log.markRead(0, id);
     await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
   }
@@ -197,6 +213,7 @@ export class Inbox extends Emitter<InboxEvents> {
 
   /** Marks all read that are there now. */
   async readAll(): Promise<void> {
+    await this.#readLeaving?.commit();
     const before = [...this.#log.items.values()].filter((item) => !item.read_at);
     const unread = this.#log.unread;
     const seq = this.#log.head;
@@ -222,26 +239,46 @@ export class Inbox extends Emitter<InboxEvents> {
   removeLater(id: number, after = 6_000): () => boolean {
     const item = this.#log.byId(id);
     if (!item || this.#leaving.has(item.seq)) return () => false;
-    const timer = setTimeout(() => void commit(), after);
+    return this.#later([item], () => this.remove(id), after).cancel;
+  }
+
+  /** As removeLater, with all read ones. One that is marked as read meanwhile is not among them. */
+  removeReadLater(after = 6_000): () => boolean {
+    const read = this.list().filter((item) => item.read_at);
+    this.#readLeaving = this.#later(read, () => this.removeRead(), after);
+    return this.#readLeaving.cancel;
+  }
+
+  #later(items: readonly Notification[], act: () => Promise<void>, after: number): Leaving {
+    let open = true;
     const take = () => {
       clearTimeout(timer);
-      return this.#leaving.delete(item.seq);
+      for (const { seq } of items) if (this.#leaving.get(seq) === leaving) this.#leaving.delete(seq);
+      if (this.#readLeaving === leaving) this.#readLeaving = null;
+      const inTime = open;
+      open = false;
+      return inTime;
     };
-    const commit = async () => {
-      if (!take()) return;
-      await this.remove(id).catch((error: unknown) => this.#fail(error));
+    const leaving: Leaving = {
+      commit: async () => {
+        if (take()) await act().catch((error: unknown) => this.#fail(error));
+      },
+      cancel: () => {
+        const inTime = take();
+        if (inTime) this.#changed();
+        return inTime;
+      },
     };
-    this.#leaving.set(item.seq, { item, commit, cancel: take });
+    const timer = setTimeout(() => void leaving.commit(), after);
+    for (const { seq } of items) this.#leaving.set(seq, leaving);
     this.#changed();
-    return () => {
-      const there = take();
-      if (there) this.#changed();
-      return there;
-    };
+    return leaving;
   }
 
   #commitAll(): Promise<unknown> {
-    return Promise.all([...this.#leaving.values()].map((each) => each.commit()));
+    const all = new Set(this.#leaving.values());
+    if (this.#readLeaving) all.add(this.#readLeaving);
+    return Promise.all([...all].map((each) => each.commit()));
   }
 
   /** Deletes all read ones, for all devices. */
@@ -577,6 +614,12 @@ export class Inbox extends Emitter<InboxEvents> {
   #fail(error: unknown): void {
     this.#error = error instanceof Error ? error : new Error(String(error));
     this.emit("error", this.#error);
+    this.emit("change");
+  }
+
+  #expires(at: number | null): void {
+    this.#expiring = at;
+    if (at !== null) this.emit("expiring", at);
     this.emit("change");
   }
 

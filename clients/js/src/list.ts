@@ -50,14 +50,15 @@ export class List {
     private readonly root: HTMLElement,
     private readonly events: ListEvents,
     private lang: Language,
+    private readonly heading: 1 | 2 = 2,
   ) {
     root.addEventListener("keydown", (e) => this.#key(e));
   }
 
-  draw(items: readonly Notification[], fresh: ReadonlySet<number>): void {
+  draw(items: readonly Notification[]): void {
     const groups = new Map<number, Node[]>();
     for (const item of items) {
-      const row = this.#row(item, fresh.has(item.seq));
+      const row = this.#row(item);
       const day = dayOf(row.at);
       groups.set(day, [...(groups.get(day) ?? []), row.node]);
     }
@@ -111,7 +112,7 @@ export class List {
   #day(day: number, rows: Node[]): HTMLElement {
     let group = this.#days.get(day);
     if (!group) {
-      const name = h("h3", { class: "day", id: `falcon-day-${day}` });
+      const name = h(`h${this.heading === 1 ? 2 : 3}`, { class: "day", id: `falcon-day-${day}` });
       const list = h("ul", { class: "items", "aria-labelledby": name.id });
       group = { node: h("section", {}, name, list), name, list };
       this.#days.set(day, group);
@@ -121,11 +122,10 @@ export class List {
     return group.node;
   }
 
-  #row(item: Notification, fresh: boolean): Row {
+  #row(item: Notification): Row {
     let row = this.#rows.get(item.seq);
     if (!row || row.item.id !== item.id) {
       row = this.#build(item);
-      if (fresh) row.article.classList.add("fresh");
       this.#rows.set(item.seq, row);
     }
     row.item = item;
@@ -152,7 +152,7 @@ export class List {
       ...(url.origin === location.origin ? {} : { target: "_blank", rel: "noopener noreferrer" }),
       onclick: (e: MouseEvent) => this.#follow(current(), url, e),
     }, item.title);
-    const title = h("h4", { class: "title", dir: "auto", id }, link || item.title);
+    const title = h(`h${this.heading === 1 ? 3 : 4}`, { class: "title", dir: "auto", id }, link || item.title);
     const mark = h("span", { class: "unseen" }, w.unreadMark);
     const status = item.status_id === undefined ? undefined : w[`status${item.status_id}` as "status1"];
     const act = (name: string, shape: IconName | null, onclick: () => void) =>
@@ -167,7 +167,8 @@ export class List {
       "article",
       { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq },
       h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")),
-      h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time), message,
+      h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time),
+        h("div", { class: "text" }, message),
         h("div", { class: "acts" }, toggle, mute, remove)),
     );
     this.#clamp(message);
@@ -178,7 +179,7 @@ export class List {
     return { item, node: h("li", {}, article), article, mark, toggle, time, at };
   }
 
-  /** Offers the rest of a message that does not fit into two lines, once it is laid out. */
+  /** Offers the rest of a message that does not fit, once it is laid out. */
   #clamp(message: HTMLElement): void {
     if (typeof ResizeObserver === "undefined") return;
     let expand: HTMLButtonElement | undefined;

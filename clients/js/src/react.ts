@@ -50,6 +50,8 @@ export interface Notifications {
   /** Hides one and deletes it after some seconds; the returned function takes it back. */
   removeLater(id: number): () => boolean;
   removeRead(): Promise<void>;
+  /** As removeLater, with all read ones. */
+  removeReadLater(): () => boolean;
   mute(muted?: boolean): Promise<void>;
   muteKind(kind: string, muted?: boolean): Promise<void>;
   /** Asks getToken for a new token, also after the inbox ended. */
@@ -96,6 +98,7 @@ export function useNotifications(): Notifications {
       remove: inbox ? (id: number) => inbox.remove(id) : nothing,
       removeLater: inbox ? (id: number) => inbox.removeLater(id) : () => () => false,
       removeRead: inbox ? () => inbox.removeRead() : nothing,
+      removeReadLater: inbox ? () => inbox.removeReadLater() : () => () => false,
       mute: inbox ? (m?: boolean) => inbox.mute(m) : nothing,
       muteKind: inbox ? (kind: string, m?: boolean) => inbox.muteKind(kind, m) : nothing,
       renew: inbox ? () => inbox.renew() : nothing,

@@ -26,7 +26,7 @@ const css = `
 }
 .falcon *, .falcon-bell * { box-sizing: border-box; }
 .falcon [hidden], .falcon-bell [hidden] { display: none !important; }
-.falcon :is(h2, h3, h4, p, ul) { margin: 0; padding: 0; }
+.falcon :is(h1, h2, h3, h4, p, ul) { margin: 0; padding: 0; }
 .falcon ul { list-style: none; }
 .falcon button, .falcon-bell button { font: inherit; color: inherit; border: 0; background: none; cursor: pointer; }
 .falcon button:disabled { cursor: default; opacity: .5; }
@@ -36,7 +36,7 @@ const css = `
 
 .falcon .toolbar { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 8px; margin-bottom: 8px; }
 .falcon .heading { display: flex; align-items: baseline; gap: 10px; margin-inline-end: auto; }
-.falcon .heading h2 { font-size: 1.5rem; line-height: 1.2; letter-spacing: -.02em; }
+.falcon .heading .name { font-size: 1.5rem; line-height: 1.2; letter-spacing: -.02em; }
 .falcon .summary { color: var(--soft-); font-size: .9375rem; }
 .falcon .choice { display: inline-flex; padding: 3px; border-radius: 10px; background: color-mix(in srgb, var(--ink-) 8%, transparent); }
 .falcon .choice button { min-height: 30px; padding: 2px 12px; border-radius: 7px; font-size: .875rem; font-weight: 600; color: var(--soft-); }
@@ -71,8 +71,10 @@ const css = `
 .falcon time { flex: none; color: var(--soft-); font-size: .8125rem; }
 .falcon .chip { flex: none; padding: 0 9px; border-radius: 999px; font-size: .75rem; font-weight: 600; line-height: 20px; background: var(--tint-); color: var(--accent-); }
 .falcon .message { color: var(--soft-); font-size: .9375rem; white-space: pre-line; }
-.falcon .message.clamped { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
-.falcon .expand { padding: 2px 0; color: var(--accent-); font-size: .875rem; font-weight: 600; text-decoration: underline; text-underline-offset: 3px; }
+.falcon .text { display: flex; align-items: flex-end; gap: 10px; }
+.falcon .message { flex: 1; min-width: 0; }
+.falcon .message.clamped { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 1; overflow: hidden; }
+.falcon .expand { flex: none; padding: 0; color: var(--accent-); font-size: .875rem; font-weight: 600; text-decoration: underline; text-underline-offset: 3px; }
 .falcon .acts { display: flex; gap: 2px; }
 .falcon .act { display: grid; place-items: center; min-width: 32px; min-height: 32px; padding: 0; border-radius: 8px; color: var(--soft-); }
 .falcon .act:hover { background: color-mix(in srgb, var(--ink-) 9%, transparent); color: var(--ink-); }
@@ -92,7 +94,7 @@ const css = `
 }
 
 .falcon .empty { display: grid; justify-items: center; gap: 6px; padding: 48px 20px; text-align: center; color: var(--soft-); }
-.falcon .empty h3 { color: var(--ink-); font-size: 1.125rem; }
+.falcon .empty .big { color: var(--ink-); font-size: 1.125rem; }
 .falcon .empty p { max-width: 40ch; text-wrap: balance; }
 .falcon .empty .icon { width: 44px; height: 44px; color: var(--accent-); }
 .falcon .loading { padding: 40px 0; color: var(--soft-); text-align: center; }
@@ -104,6 +106,7 @@ const css = `
 @media (max-width: 560px) {
   .falcon .heading { width: 100%; }
   .falcon .item { gap: 10px; padding-inline: 12px; }
+  .falcon .message.clamped { -webkit-line-clamp: 2; }
   .falcon .line:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
   .falcon .line:has(.chip) .title { flex-basis: 100%; }
 }

@@ -15,8 +15,8 @@ export class Tokens {
     /** A new one came in time. */
     private readonly renewed: (token: string) => void,
     private readonly failed: (error: unknown) => void,
-    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
-    private readonly ending: (at: number) => void = () => {},
+    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
+    private readonly ending: (at: number | null) => void = () => {},
   ) {}
 
   async current(): Promise<string> {
@@ -54,6 +54,10 @@ export class Tokens {
       .then((token) => {
         if (typeof token !== "string" || token === "") throw new Error("getToken gave no token");
         this.#token = token;
+        if (this.#warned && this.#warned !== token) {
+          this.#warned = "";
+          this.ending(null);
+        }
         const claims = readToken(token);
         if (claims) {
           this.#renewAfter(this.#schedule.next(token, claims));

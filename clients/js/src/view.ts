@@ -8,6 +8,8 @@ import { type Language, words } from "./words.js";
 
 export interface ViewOptions {
   lang: Language;
+  /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
+  heading?: 1 | 2;
   /** A click through to a notification's url; true: it was handled, the browser does nothing. */
   open?(item: Notification, url: URL): boolean;
   /** The user wants to sign in again; without it getToken is asked. */
@@ -24,19 +26,17 @@ export class InboxView {
   readonly #off: Array<() => void> = [];
   #lang: Language;
   #unreadOnly = false;
-  #fresh = new Set<number>();
-  #expiring = false;
   #undo: (() => boolean) | null = null;
   #quiet: ReturnType<typeof setTimeout> | undefined;
   readonly #tick: ReturnType<typeof setInterval>;
 
-  readonly #title = h("h2", { id: "falcon-title" });
+  readonly #title: HTMLElement;
   readonly #summary = h("p", { class: "summary" });
   readonly #all = h("button", { type: "button", class: "all", onclick: () => this.#filter(false) });
   readonly #unread = h("button", { type: "button", class: "unread-only", onclick: () => this.#filter(true) });
   readonly #choice = h("div", { class: "choice", role: "group" }, this.#all, this.#unread);
   readonly #markAll = h("button", { type: "button", class: "tool mark-all", onclick: () => this.#run(() => this.inbox.readAll(), "markedAll") });
-  readonly #removeRead = h("button", { type: "button", class: "tool remove-read", onclick: () => this.#run(() => this.inbox.removeRead(), "readRemoved") });
+  readonly #removeRead = h("button", { type: "button", class: "tool remove-read", onclick: () => this.#removeAllRead() });
   readonly #muteName = h("span");
   readonly #mute = h("button", { type: "button", class: "tool mute", role: "switch", onclick: () => this.#run(() => this.inbox.mute(!this.inbox.muted)) }, this.#muteName, h("span", { class: "track", "aria-hidden": "true" }));
   readonly #notice = h("div", { class: "notice" });
@@ -57,6 +57,8 @@ export class InboxView {
     const root = place.getRootNode();
     dress(root instanceof ShadowRoot ? root : document);
     this.#lang = options.lang;
+    const heading = options.heading ?? 2;
+    this.#title = h(`h${heading}`, { class: "name", id: "falcon-title" });
     this.root = h(
       "section",
       { class: "falcon", "aria-labelledby": this.#title.id },
@@ -70,13 +72,12 @@ export class InboxView {
       muteKind: (kind) => this.#run(() => inbox.muteKind(kind)),
       undo: () => this.undo(),
       open: (item, url) => options.open?.(item, url) ?? false,
-    }, this.#lang);
+    }, this.#lang, heading);
     place.append(this.root);
     this.#off.push(
       inbox.on("change", () => this.draw()),
-      inbox.on("notification", (item) => this.#fresh.add(item.seq)),
-      inbox.on("expiring", () => this.#expire(true)),
-      inbox.on("state", (state) => state !== "ended" && this.#expire(false)),
+      inbox.on("error", (error) => this.#refused(error)),
+      inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")),
     );
     this.#tick = setInterval(() => this.#list.tick(), tickEvery);
     this.#speak();
@@ -101,21 +102,20 @@ export class InboxView {
     return this.#list.focusUnread();
   }
 
-  /** Whether the user can see a notification now. */
+  /** Moves focus to a notification; false where it is not shown. */
+  focus(seq: number): boolean {
+    const element = this.#list.element(seq);
+    this.#list.focus(element);
+    return element !== null;
+  }
+
+  /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
   shows(seq: number): boolean {
-    const box = document.visibilityState === "visible" ? this.#list.element(seq)?.getBoundingClientRect() : undefined;
-    return box !== undefined && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
-  }
-
-  /** Warns that the session ends, or takes the warning back. */
-  #expire(soon: boolean): void {
-    this.#expiring = soon;
-    this.draw();
-  }
-
-  /** A session that ends, as the application knows it. */
-  set expiring(soon: boolean) {
-    this.#expire(soon);
+    const element = this.#list.element(seq);
+    if (!element || document.visibilityState !== "visible") return false;
+    const { left, top, width, height } = element.getBoundingClientRect();
+    const there = (element.getRootNode() as Document | ShadowRoot).elementFromPoint(left + width / 2, top + height / 2);
+    return there !== null && element.contains(there);
   }
 
   #speak(): void {
@@ -143,8 +143,7 @@ export class InboxView {
     show(this.#removeRead, inbox.list().some((item) => item.read_at));
     this.#mute.disabled = inbox.muted === null;
     this.#mute.setAttribute("aria-checked", String(inbox.muted === true));
-    this.#list.draw(items, this.#fresh);
-    this.#fresh.clear();
+    this.#list.draw(items);
     show(this.#loading, !inbox.loaded && inbox.error === null && inbox.state !== "ended");
     show(this.#older, inbox.loaded && (this.#unreadOnly ? inbox.hasOlderUnread : inbox.hasOlder));
     this.#drawEmpty(inbox.loaded && !hidden && items.length === 0 && this.#older.hasAttribute("hidden"), none);
@@ -158,7 +157,7 @@ export class InboxView {
     const w = words(this.#lang);
     const [title, text] = none ? [w.emptyTitle, w.emptyText] : [w.noUnreadTitle, w.noUnreadText];
     if (this.#empty.textContent?.startsWith(title + text)) return;
-    this.#empty.replaceChildren(icon(none ? "bell" : "check"), h("h3", {}, title), h("p", {}, text),
+    this.#empty.replaceChildren(icon(none ? "bell" : "check"), h(`h${(this.options.heading ?? 2) === 1 ? 2 : 3}`, { class: "big" }, title), h("p", {}, text),
       none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
   }
 
@@ -168,7 +167,7 @@ export class InboxView {
     const w = words(this.#lang);
     const state: State | "offline" = inbox.state === "away" && navigator.onLine === false ? "offline" : inbox.state;
     const trouble = state === "away" || state === "offline" || state === "polling" || state === "ended";
-    const which = trouble ? state : this.#expiring ? "expiring" : inbox.muted ? "muted" : null;
+    const which = trouble ? state : inbox.expiring !== null ? "expiring" : inbox.muted ? "muted" : null;
     show(this.#notice, which !== null);
     if (which === null) return;
     this.#notice.className = `notice ${trouble && which !== "polling" ? "trouble" : ""}`;
@@ -219,6 +218,12 @@ export class InboxView {
     if (within) next ? this.#list.focus(next) : this.#undoButton.focus();
   }
 
+  #removeAllRead(): void {
+    this.#undo = this.inbox.removeReadLater(undoFor);
+    this.#say(words(this.#lang).readRemoved, true);
+    this.#undoButton.focus(); // the button that was pressed is gone
+  }
+
   /** Takes the latest deletion back, where it is in time. */
   undo(): void {
     if (!this.#undo) return;
@@ -239,8 +244,13 @@ export class InboxView {
     }, undo ? undoFor : 4_000);
   }
 
+  /** Explains what the server refused after nobody waited for it: a deletion that could have been undone comes back. */
+  #refused(error: Error): void {
+    if (error instanceof RestError && error.status >= 400 && error.status !== 401) this.#say(words(this.#lang).failed(error.message));
+  }
+
   /** Does what the user asked for; says so, or why not. */
-  async #run(act: () => Promise<void>, done?: "markedAll" | "readRemoved"): Promise<void> {
+  async #run(act: () => Promise<void>, done?: "markedAll"): Promise<void> {
     try {
       await act();
       if (done) this.#say(words(this.#lang)[done]);

@@ -23,6 +23,8 @@ export class FakeServer {
   #changes: { rev: number; read_up_to?: number; read?: number; unread?: number; deleted?: number; all?: true }[] = [];
   away = false;
   refuse = new Set<string>();
+  /** The status that a call is refused with. */
+  readonly refuseWith = new Map<string, number>();
   calls: string[] = [];
   lives: FakeLive[] = [];
   /** Runs before each answer: what happens while a request is under way. */
@@ -62,6 +64,8 @@ export class FakeServer {
     const bearer = new Headers(init?.headers).get("Authorization")!.slice(7);
     if (this.away) throw new TypeError("away");
     if (this.refuse.has(bearer)) return Response.json({ title: "Unauthorized" }, { status: 401 });
+    const status = this.refuseWith.get(call);
+    if (status) return Response.json({ detail: "refused" }, { status });
     const answer = this.#answer(call, url.searchParams, init?.body ? JSON.parse(String(init.body)) : null);
     this.meanwhile(call);
     return answer;

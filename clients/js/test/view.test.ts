@@ -16,9 +16,8 @@ const all = (selector: string) => [...place.querySelectorAll<HTMLElement>(select
 const one = (selector: string) => all(selector)[0]!;
 const titles = () => all(".item .title").map((n) => n.textContent);
 
-async function open(lang: "es" | "en" = "en"): Promise<void> {
-  const mine = token(1);
-  inbox = connect({ url: "http://falcon.test", getToken: () => mine, fetch: server.fetch, live: server.live, shareTabs: false });
+async function open(lang: "es" | "en" = "en", tokens = [token(1)]): Promise<void> {
+  inbox = connect({ url: "http://falcon.test", getToken: () => (tokens.length > 1 ? tokens.shift()! : tokens[0]!), fetch: server.fetch, live: server.live, shareTabs: false });
   view = new InboxView(place, inbox, { lang, open: (item, url) => opened.push(`${item.title} ${url.href}`) > 0 });
   await settle();
   server.lives[0]!.connect();
@@ -115,26 +114,65 @@ test("a muted kind is named, and can be unmuted", async () => {
 
 test("an empty inbox is empty, and one without unread ones is not", async () => {
   await open("es");
-  expect([one(".empty h3").textContent, one(".summary").textContent]).toEqual(["Su bandeja está vacía", ""]);
+  expect([one(".empty .big").textContent, one(".summary").textContent]).toEqual(["Su bandeja está vacía", ""]);
   server.append("a");
   await inbox.readAll();
   await settle();
   one(".unread-only").click();
   await settle();
-  expect([one(".empty h3").textContent, one(".summary").textContent]).toEqual(["No hay notificaciones sin leer", "todo leído"]);
+  expect([one(".empty .big").textContent, one(".summary").textContent]).toEqual(["No hay notificaciones sin leer", "todo leído"]);
   one(".empty button").click();
   expect(titles()).toEqual(["a"]);
 });
 
 test("a session that ends is warned of, and the list stays after its end", async () => {
   server.append("a");
-  await open();
-  view.expiring = true;
+  const mine = token(1, 600);
+  await open("en", [mine]);
+  expect(one(".notice").hidden).toBe(true);
+  await vi.advanceTimersByTimeAsync(545_000);
   expect(one(".notice").textContent).toContain("Your session is about to end");
-  server.refuse.add(server.lives[0] ? await server.lives[0].options.token() : "");
+  server.refuse.add(mine);
   await inbox.refresh();
   expect([inbox.state, titles()]).toEqual(["ended", ["a"]]);
   expect(one(".notice").textContent).toContain("Signed out");
+});
+
+test("the warning goes once there is a new token", async () => {
+  const first = token(1, 600);
+  await open("en", [first, first, token(1, 600)]);
+  await vi.advanceTimersByTimeAsync(545_000);
+  expect(one(".notice").hidden).toBe(false);
+  one(".notice button").click();
+  await settle();
+  expect([one(".notice").hidden, inbox.expiring, server.lives[0]!.renewed.length]).toEqual([true, null, 1]);
+});
+
+test("deleting all read ones can be undone, and takes none that is read meanwhile", async () => {
+  const first = server.append("first");
+  server.append("second");
+  await open();
+  await inbox.read(first.id);
+  one(".remove-read").click();
+  expect([titles(), one(".said span").textContent]).toEqual([["second"], "Read notifications deleted"]);
+  expect(document.activeElement).toBe(one(".said button"));
+  one(".said button").click();
+  expect([titles(), server.log.length]).toEqual([["second", "first"], 2]);
+
+  one(".remove-read").click();
+  await inbox.readAll();
+  await settle();
+  expect([titles(), server.log.map((n) => n.title)]).toEqual([["second"], ["second"]]);
+});
+
+test("a deletion that the server refuses comes back, and says why", async () => {
+  const item = server.append("a");
+  await open();
+  one(".remove").click();
+  expect(titles()).toEqual([]);
+  server.refuseWith.set(`DELETE /notifications/${item.id}`, 429);
+  await vi.advanceTimersByTimeAsync(8_100);
+  expect([titles(), one(".said span").textContent]).toEqual([["a"], "This did not work, so nothing was changed. refused"]);
 });
 
 test("a badge counts to 99", () => {

@@ -61,6 +61,8 @@ export declare class Inbox extends Emitter<InboxEvents> {
     get user(): string;
     /** What went wrong last, until the server answers again. */
     get error(): Error | null;
+    /** When the token ends, in ms of this clock, while that is a minute away or less and getToken has no other; else null. */
+    get expiring(): number | null;
     /** Whether the history was read. */
     get loaded(): boolean;
     /** Whether older() has more. */
@@ -89,6 +91,8 @@ export declare class Inbox extends Emitter<InboxEvents> {
      * whether it was in time. What the server refuses comes back, with an error event.
      */
     removeLater(id: number, after?: number): () => boolean;
+    /** As removeLater, with all read ones. One that is marked as read meanwhile is not among them. */
+    removeReadLater(after?: number): () => boolean;
     /** Deletes all read ones, for all devices. */
     removeRead(): Promise<void>;
     /** Mutes, or with false unmutes: muted, nothing is delivered, and nothing listed unless showMuted was called. */

@@ -18,7 +18,9 @@ export class Inbox extends Emitter {
     #error = null;
     #showMuted = false;
     #unreadMore = true; // olderUnread may bring more
-    #leaving = new Map(); // seq → what removeLater hid
+    #leaving = new Map(); // seq → what removeLater and removeReadLater hid
+    #readLeaving = null; // of removeReadLater
+    #expiring = null;
     #user = "";
     #live = null; // this tab leads
     #tabs = null;
@@ -42,7 +44,7 @@ export class Inbox extends Emitter {
     constructor(options) {
         super();
         this.#options = options;
-        this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.emit("expiring", at));
+        this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.#expires(at));
         this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
         globalThis.addEventListener?.("online", this.#hurry);
         globalThis.addEventListener?.("pagehide", this.#leave);
@@ -56,8 +58,8 @@ export class Inbox extends Emitter {
         if (this.#hidden)
             return 0;
         let leaving = 0;
-        for (const { item } of this.#leaving.values())
-            if (!this.#log.items.get(item.seq)?.read_at && this.#log.items.has(item.seq))
+        for (const seq of this.#leaving.keys())
+            if (this.#log.items.get(seq)?.read_at === null)
                 leaving++;
         return Math.max(0, this.#log.unread - leaving);
     }
@@ -76,6 +78,10 @@ export class Inbox extends Emitter {
     /** What went wrong last, until the server answers again. */
     get error() {
         return this.#error;
+    }
+    /** When the token ends, in ms of this clock, while that is a minute away or less and getToken has no other; else null. */
+    get expiring() {
+        return this.#expiring;
     }
     /** Whether the history was read. */
     get loaded() {
@@ -122,6 +128,7 @@ export class Inbox extends Emitter {
         const item = this.#log.byId(id);
         if (item?.read_at)
             return;
+        await this.#readLeaving?.commit(); // it would take this one too
         this.#log.markRead(0, id);
         await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
     }
@@ -136,6 +143,7 @@ export class Inbox extends Emitter {
     }
     /** Marks all read that are there now. */
     async readAll() {
+        await this.#readLeaving?.commit();
         const before = [...this.#log.items.values()].filter((item) => !item.read_at);
         const unread = this.#log.unread;
         const seq = this.#log.head;
@@ -162,27 +170,50 @@ export class Inbox extends Emitter {
         const item = this.#log.byId(id);
         if (!item || this.#leaving.has(item.seq))
             return () => false;
-        const timer = setTimeout(() => void commit(), after);
+        return this.#later([item], () => this.remove(id), after).cancel;
+    }
+    /** As removeLater, with all read ones. One that is marked as read meanwhile is not among them. */
+    removeReadLater(after = 6_000) {
+        const read = this.list().filter((item) => item.read_at);
+        this.#readLeaving = this.#later(read, () => this.removeRead(), after);
+        return this.#readLeaving.cancel;
+    }
+    #later(items, act, after) {
+        let open = true;
         const take = () => {
             clearTimeout(timer);
-            return this.#leaving.delete(item.seq);
+            for (const { seq } of items)
+                if (this.#leaving.get(seq) === leaving)
+                    this.#leaving.delete(seq);
+            if (this.#readLeaving === leaving)
+                this.#readLeaving = null;
+            const inTime = open;
+            open = false;
+            return inTime;
         };
-        const commit = async () => {
-            if (!take())
-                return;
-            await this.remove(id).catch((error) => this.#fail(error));
+        const leaving = {
+            commit: async () => {
+                if (take())
+                    await act().catch((error) => this.#fail(error));
+            },
+            cancel: () => {
+                const inTime = take();
+                if (inTime)
+                    this.#changed();
+                return inTime;
+            },
         };
-        this.#leaving.set(item.seq, { item, commit, cancel: take });
+        const timer = setTimeout(() => void leaving.commit(), after);
+        for (const { seq } of items)
+            this.#leaving.set(seq, leaving);
         this.#changed();
-        return () => {
-            const there = take();
-            if (there)
-                this.#changed();
-            return there;
-        };
+        return leaving;
     }
     #commitAll() {
-        return Promise.all([...this.#leaving.values()].map((each) => each.commit()));
+        const all = new Set(this.#leaving.values());
+        if (this.#readLeaving)
+            all.add(this.#readLeaving);
+        return Promise.all([...all].map((each) => each.commit()));
     }
     /** Deletes all read ones, for all devices. */
     async removeRead() {
@@ -549,6 +580,12 @@ export class Inbox extends Emitter {
     #fail(error) {
         this.#error = error instanceof Error ? error : new Error(String(error));
         this.emit("error", this.#error);
+        this.emit("change");
+    }
+    #expires(at) {
+        this.#expiring = at;
+        if (at !== null)
+            this.emit("expiring", at);
         this.emit("change");
     }
     #end() {

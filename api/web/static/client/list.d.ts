@@ -22,8 +22,9 @@ export declare class List {
     private readonly root;
     private readonly events;
     private lang;
-    constructor(root: HTMLElement, events: ListEvents, lang: Language);
-    draw(items: readonly Notification[], fresh: ReadonlySet<number>): void;
+    private readonly heading;
+    constructor(root: HTMLElement, events: ListEvents, lang: Language, heading?: 1 | 2);
+    draw(items: readonly Notification[]): void;
     /** Writes how long ago everything was. */
     tick(): void;
     /** Forgets all elements, for another language. */

@@ -23,18 +23,20 @@ export class List {
     root;
     events;
     lang;
+    heading;
     #rows = new Map();
     #days = new Map();
-    constructor(root, events, lang) {
+    constructor(root, events, lang, heading = 2) {
         this.root = root;
         this.events = events;
         this.lang = lang;
+        this.heading = heading;
         root.addEventListener("keydown", (e) => this.#key(e));
     }
-    draw(items, fresh) {
+    draw(items) {
         const groups = new Map();
         for (const item of items) {
-            const row = this.#row(item, fresh.has(item.seq));
+            const row = this.#row(item);
             const day = dayOf(row.at);
             groups.set(day, [...(groups.get(day) ?? []), row.node]);
         }
@@ -88,7 +90,7 @@ export class List {
     #day(day, rows) {
         let group = this.#days.get(day);
         if (!group) {
-            const name = h("h3", { class: "day", id: `falcon-day-${day}` });
+            const name = h(`h${this.heading === 1 ? 2 : 3}`, { class: "day", id: `falcon-day-${day}` });
             const list = h("ul", { class: "items", "aria-labelledby": name.id });
             group = { node: h("section", {}, name, list), name, list };
             this.#days.set(day, group);
@@ -97,12 +99,10 @@ export class List {
         arrange(group.list, rows);
         return group.node;
     }
-    #row(item, fresh) {
+    #row(item) {
         let row = this.#rows.get(item.seq);
         if (!row || row.item.id !== item.id) {
             row = this.#build(item);
-            if (fresh)
-                row.article.classList.add("fresh");
             this.#rows.set(item.seq, row);
         }
         row.item = item;
@@ -128,7 +128,7 @@ export class List {
             ...(url.origin === location.origin ? {} : { target: "_blank", rel: "noopener noreferrer" }),
             onclick: (e) => this.#follow(current(), url, e),
         }, item.title);
-        const title = h("h4", { class: "title", dir: "auto", id }, link || item.title);
+        const title = h(`h${this.heading === 1 ? 3 : 4}`, { class: "title", dir: "auto", id }, link || item.title);
         const mark = h("span", { class: "unseen" }, w.unreadMark);
         const status = item.status_id === undefined ? undefined : w[`status${item.status_id}`];
         const act = (name, shape, onclick) => h("button", { type: "button", class: "act", title: name, "aria-label": name, "aria-describedby": id, onclick }, shape && icon(shape));
@@ -138,7 +138,7 @@ export class List {
         const mute = item.kind === "message" ? null : act(w.muteKind(item.kind), "bell-off", () => this.events.muteKind(item.kind));
         const time = h("time", { datetime: item.created_at, title: fullTime(at, this.lang) }, ago(at, this.lang));
         const message = h("p", { class: "message clamped", dir: "auto" }, item.message);
-        const article = h("article", { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq }, h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")), h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time), message, h("div", { class: "acts" }, toggle, mute, remove)));
+        const article = h("article", { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq }, h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")), h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time), h("div", { class: "text" }, message), h("div", { class: "acts" }, toggle, mute, remove)));
         this.#clamp(message);
         article.addEventListener("click", (e) => {
             // A click on the text marks it read, but not one that selects some of it.
@@ -147,7 +147,7 @@ export class List {
         });
         return { item, node: h("li", {}, article), article, mark, toggle, time, at };
     }
-    /** Offers the rest of a message that does not fit into two lines, once it is laid out. */
+    /** Offers the rest of a message that does not fit, once it is laid out. */
     #clamp(message) {
         if (typeof ResizeObserver === "undefined")
             return;

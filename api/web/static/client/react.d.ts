@@ -32,6 +32,8 @@ export interface Notifications {
     /** Hides one and deletes it after some seconds; the returned function takes it back. */
     removeLater(id: number): () => boolean;
     removeRead(): Promise<void>;
+    /** As removeLater, with all read ones. */
+    removeReadLater(): () => boolean;
     mute(muted?: boolean): Promise<void>;
     muteKind(kind: string, muted?: boolean): Promise<void>;
     /** Asks getToken for a new token, also after the inbox ended. */

@@ -51,6 +51,7 @@ export function useNotifications() {
         remove: inbox ? (id) => inbox.remove(id) : nothing,
         removeLater: inbox ? (id) => inbox.removeLater(id) : () => () => false,
         removeRead: inbox ? () => inbox.removeRead() : nothing,
+        removeReadLater: inbox ? () => inbox.removeReadLater() : () => () => false,
         mute: inbox ? (m) => inbox.mute(m) : nothing,
         muteKind: inbox ? (kind, m) => inbox.muteKind(kind, m) : nothing,
         renew: inbox ? () => inbox.renew() : nothing,

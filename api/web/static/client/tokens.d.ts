@@ -5,13 +5,13 @@ export declare class Tokens {
     /** A new one came in time. */
     private readonly renewed;
     private readonly failed;
-    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
+    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
     private readonly ending;
     constructor(get: () => string | Promise<string>, 
     /** A new one came in time. */
     renewed: (token: string) => void, failed: (error: unknown) => void, 
-    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
-    ending?: (at: number) => void);
+    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
+    ending?: (at: number | null) => void);
     current(): Promise<string>;
     /** Asks for another token than the refused one; false where there is none. */
     replace(refused: string): Promise<boolean>;

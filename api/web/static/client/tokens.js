@@ -15,7 +15,7 @@ export class Tokens {
     constructor(get, 
     /** A new one came in time. */
     renewed, failed, 
-    /** The token is about to end, at that time of this clock in ms, and there is no other. Told once a token. */
+    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
     ending = () => { }) {
         this.get = get;
         this.renewed = renewed;
@@ -59,6 +59,10 @@ export class Tokens {
             if (typeof token !== "string" || token === "")
                 throw new Error("getToken gave no token");
             this.#token = token;
+            if (this.#warned && this.#warned !== token) {
+                this.#warned = "";
+                this.ending(null);
+            }
             const claims = readToken(token);
             if (claims) {
                 this.#renewAfter(this.#schedule.next(token, claims));

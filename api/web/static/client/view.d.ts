@@ -3,6 +3,8 @@ import type { Notification } from "./types.gen.js";
 import { type Language } from "./words.js";
 export interface ViewOptions {
     lang: Language;
+    /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
+    heading?: 1 | 2;
     /** A click through to a notification's url; true: it was handled, the browser does nothing. */
     open?(item: Notification, url: URL): boolean;
     /** The user wants to sign in again; without it getToken is asked. */
@@ -19,10 +21,10 @@ export declare class InboxView {
     /** Ends the drawing; the inbox goes on. */
     close(): void;
     focusUnread(): boolean;
-    /** Whether the user can see a notification now. */
+    /** Moves focus to a notification; false where it is not shown. */
+    focus(seq: number): boolean;
+    /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
     shows(seq: number): boolean;
-    /** A session that ends, as the application knows it. */
-    set expiring(soon: boolean);
     draw(): void;
     /** Takes the latest deletion back, where it is in time. */
     undo(): void;

@@ -14,18 +14,16 @@ export class InboxView {
     #off = [];
     #lang;
     #unreadOnly = false;
-    #fresh = new Set();
-    #expiring = false;
     #undo = null;
     #quiet;
     #tick;
-    #title = h("h2", { id: "falcon-title" });
+    #title;
     #summary = h("p", { class: "summary" });
     #all = h("button", { type: "button", class: "all", onclick: () => this.#filter(false) });
     #unread = h("button", { type: "button", class: "unread-only", onclick: () => this.#filter(true) });
     #choice = h("div", { class: "choice", role: "group" }, this.#all, this.#unread);
     #markAll = h("button", { type: "button", class: "tool mark-all", onclick: () => this.#run(() => this.inbox.readAll(), "markedAll") });
-    #removeRead = h("button", { type: "button", class: "tool remove-read", onclick: () => this.#run(() => this.inbox.removeRead(), "readRemoved") });
+    #removeRead = h("button", { type: "button", class: "tool remove-read", onclick: () => this.#removeAllRead() });
     #muteName = h("span");
     #mute = h("button", { type: "button", class: "tool mute", role: "switch", onclick: () => this.#run(() => this.inbox.mute(!this.inbox.muted)) }, this.#muteName, h("span", { class: "track", "aria-hidden": "true" }));
     #notice = h("div", { class: "notice" });
@@ -43,6 +41,8 @@ export class InboxView {
         const root = place.getRootNode();
         dress(root instanceof ShadowRoot ? root : document);
         this.#lang = options.lang;
+        const heading = options.heading ?? 2;
+        this.#title = h(`h${heading}`, { class: "name", id: "falcon-title" });
         this.root = h("section", { class: "falcon", "aria-labelledby": this.#title.id }, h("div", { class: "toolbar" }, h("div", { class: "heading" }, this.#title, this.#summary), this.#choice, this.#markAll, this.#removeRead, this.#mute), this.#notice, this.#kinds, this.#days, this.#loading, this.#empty, this.#older, this.#bar);
         this.#list = new List(this.#days, {
             read: (item) => this.#run(() => inbox.read(item.id)),
@@ -51,9 +51,9 @@ export class InboxView {
             muteKind: (kind) => this.#run(() => inbox.muteKind(kind)),
             undo: () => this.undo(),
             open: (item, url) => options.open?.(item, url) ?? false,
-        }, this.#lang);
+        }, this.#lang, heading);
         place.append(this.root);
-        this.#off.push(inbox.on("change", () => this.draw()), inbox.on("notification", (item) => this.#fresh.add(item.seq)), inbox.on("expiring", () => this.#expire(true)), inbox.on("state", (state) => state !== "ended" && this.#expire(false)));
+        this.#off.push(inbox.on("change", () => this.draw()), inbox.on("error", (error) => this.#refused(error)), inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")));
         this.#tick = setInterval(() => this.#list.tick(), tickEvery);
         this.#speak();
     }
@@ -75,19 +75,20 @@ export class InboxView {
     focusUnread() {
         return this.#list.focusUnread();
     }
-    /** Whether the user can see a notification now. */
+    /** Moves focus to a notification; false where it is not shown. */
+    focus(seq) {
+        const element = this.#list.element(seq);
+        this.#list.focus(element);
+        return element !== null;
+    }
+    /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
     shows(seq) {
-        const box = document.visibilityState === "visible" ? this.#list.element(seq)?.getBoundingClientRect() : undefined;
-        return box !== undefined && box.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
-    }
-    /** Warns that the session ends, or takes the warning back. */
-    #expire(soon) {
-        this.#expiring = soon;
-        this.draw();
-    }
-    /** A session that ends, as the application knows it. */
-    set expiring(soon) {
-        this.#expire(soon);
+        const element = this.#list.element(seq);
+        if (!element || document.visibilityState !== "visible")
+            return false;
+        const { left, top, width, height } = element.getBoundingClientRect();
+        const there = element.getRootNode().elementFromPoint(left + width / 2, top + height / 2);
+        return there !== null && element.contains(there);
     }
     #speak() {
         const w = words(this.#lang);
@@ -114,8 +115,7 @@ export class InboxView {
         show(this.#removeRead, inbox.list().some((item) => item.read_at));
         this.#mute.disabled = inbox.muted === null;
         this.#mute.setAttribute("aria-checked", String(inbox.muted === true));
-        this.#list.draw(items, this.#fresh);
-        this.#fresh.clear();
+        this.#list.draw(items);
         show(this.#loading, !inbox.loaded && inbox.error === null && inbox.state !== "ended");
         show(this.#older, inbox.loaded && (this.#unreadOnly ? inbox.hasOlderUnread : inbox.hasOlder));
         this.#drawEmpty(inbox.loaded && !hidden && items.length === 0 && this.#older.hasAttribute("hidden"), none);
@@ -130,7 +130,7 @@ export class InboxView {
         const [title, text] = none ? [w.emptyTitle, w.emptyText] : [w.noUnreadTitle, w.noUnreadText];
         if (this.#empty.textContent?.startsWith(title + text))
             return;
-        this.#empty.replaceChildren(icon(none ? "bell" : "check"), h("h3", {}, title), h("p", {}, text), none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
+        this.#empty.replaceChildren(icon(none ? "bell" : "check"), h(`h${(this.options.heading ?? 2) === 1 ? 2 : 3}`, { class: "big" }, title), h("p", {}, text), none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
     }
     /** The one thing the user should know about the whole inbox now. */
     #drawNotice() {
@@ -138,7 +138,7 @@ export class InboxView {
         const w = words(this.#lang);
         const state = inbox.state === "away" && navigator.onLine === false ? "offline" : inbox.state;
         const trouble = state === "away" || state === "offline" || state === "polling" || state === "ended";
-        const which = trouble ? state : this.#expiring ? "expiring" : inbox.muted ? "muted" : null;
+        const which = trouble ? state : inbox.expiring !== null ? "expiring" : inbox.muted ? "muted" : null;
         show(this.#notice, which !== null);
         if (which === null)
             return;
@@ -184,6 +184,11 @@ export class InboxView {
         if (within)
             next ? this.#list.focus(next) : this.#undoButton.focus();
     }
+    #removeAllRead() {
+        this.#undo = this.inbox.removeReadLater(undoFor);
+        this.#say(words(this.#lang).readRemoved, true);
+        this.#undoButton.focus(); // the button that was pressed is gone
+    }
     /** Takes the latest deletion back, where it is in time. */
     undo() {
         if (!this.#undo)
@@ -204,6 +209,11 @@ export class InboxView {
             show(this.#bar, false);
             setText(this.#said, ""); // the same words twice are said twice
         }, undo ? undoFor : 4_000);
+    }
+    /** Explains what the server refused after nobody waited for it: a deletion that could have been undone comes back. */
+    #refused(error) {
+        if (error instanceof RestError && error.status >= 400 && error.status !== 401)
+            this.#say(words(this.#lang).failed(error.message));
     }
     /** Does what the user asked for; says so, or why not. */
     async #run(act, done) {

@@ -1,0 +1,94 @@
+// What draws attention beyond the page: a browser notification while nobody looks at
+// it, and a sound. The browser asks its user for permission when the switch is pressed,
+// never before; a permission given earlier counts until the switch is turned off.
+
+import { $, setText } from "./dom.js";
+import { t } from "./i18n.js";
+import { toast } from "./toast.js";
+
+const keys = { browser: "falconbridge.alerts.browser", sound: "falconbridge.alerts.sound" };
+const chosen = {}; // where storage is switched off, a choice lives as long as the page
+
+function choice(key) {
+  try {
+    return sessionStorage.getItem(key) ?? chosen[key];
+  } catch {
+    return chosen[key];
+  }
+}
+
+function choose(key, on) {
+  chosen[key] = on ? "on" : "off";
+  try {
+    sessionStorage.setItem(key, chosen[key]);
+  } catch {
+    // See chosen.
+  }
+  drawAlerts();
+}
+
+/** "unsupported" where the browser has no notifications for this page, else the permission. */
+const permission = () => globalThis.Notification?.permission ?? "unsupported";
+const browserOn = () => permission() === "granted" && choice(keys.browser) !== "off";
+const soundOn = () => choice(keys.sound) === "on";
+
+export function drawAlerts() {
+  const given = permission();
+  $("alerts-browser").setAttribute("aria-checked", String(browserOn()));
+  $("alerts-browser").disabled = given === "unsupported" || given === "denied";
+  setText($("alerts-browser-hint"), t({ unsupported: "alertsUnsupported", denied: "alertsDenied" }[given] ?? "alertsBrowserHint"));
+  $("alerts-sound").setAttribute("aria-checked", String(soundOn()));
+}
+
+/** Alerts of new notifications, the newest last; open(item) runs on a click on one. */
+export function alertOf(items, open) {
+  if (soundOn()) chime();
+  if (!browserOn() || (document.visibilityState === "visible" && document.hasFocus())) return;
+  for (const item of items.slice(-3)) {
+    let shown;
+    try {
+      // Tabs that show the same inbox replace each other's.
+      shown = new Notification(item.title, { body: item.message, tag: `falconbridge-${item.id}`, lang: document.documentElement.lang });
+    } catch {
+      return; // Chromium on Android shows those of service workers only
+    }
+    shown.addEventListener("click", () => {
+      shown.close();
+      focus();
+      open(item);
+    });
+  }
+}
+
+let audio;
+
+/** Two short notes. Browsers keep a page silent until its user pressed something in it. */
+function chime() {
+  audio ??= new AudioContext();
+  audio.resume();
+  for (const [pitch, after] of [[660, 0], [880, 0.12]]) {
+    const tone = audio.createOscillator();
+    const volume = audio.createGain();
+    const begin = audio.currentTime + after;
+    tone.frequency.value = pitch;
+    volume.gain.setValueAtTime(0.0001, begin);
+    volume.gain.exponentialRampToValueAtTime(0.12, begin + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.0001, begin + 0.35);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(begin);
+    tone.stop(begin + 0.4);
+  }
+}
+
+$("alerts-browser").addEventListener("click", async () => {
+  if (browserOn()) return choose(keys.browser, false);
+  const given = permission() === "default" ? await Notification.requestPermission() : permission();
+  if (given === "granted") choose(keys.browser, true);
+  else toast(t("alertsRefused"), "", { kind: "fault" });
+  drawAlerts();
+});
+$("alerts-sound").addEventListener("click", () => {
+  choose(keys.sound, !soundOn());
+  if (soundOn()) chime();
+});
+$("alerts").addEventListener("beforetoggle", drawAlerts);
