@@ -1,13 +1,10 @@
-import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
-import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
-import { root } from "./checkout.js";
+import { violations } from "./axe.js";
 import { Program } from "./program.js";
 
 const program = new Program();
-const axe = readFileSync(join(root, "api/web/testdata/axe-core-4.14.1/axe.min.js"), "utf8");
 let browser: Browser;
 let context: BrowserContext;
 const sites: Server[] = [];
@@ -71,14 +68,6 @@ async function open(options: { origin?: string; token?: string; width?: number; 
 const notify = (draft: Record<string, unknown>) => program.call("POST", "/notifications", { title: "t", message: "m", created_by: 1, ...draft });
 const live = (p: Page) => until(async () => expect(await p.evaluate(() => (window as unknown as { inbox: { state: string } }).inbox.state)).toBe("live"));
 const titles = (p: Page) => p.locator("falcon-inbox .title").allTextContents();
-const violations = async (p: Page) => {
-  await p.evaluate(axe);
-  return p.evaluate(async () => {
-    const found = await (window as unknown as { axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[]; passes: unknown[] }> } }).axe.run();
-    return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(" | ")}`);
-  });
-};
-
 test("an application's page imports the element without npm, and shows history and what arrives", async () => {
   await notify({ title: "<b>before</b>" });
   const p = await open();

@@ -167,14 +167,16 @@ export class List {
       "article",
       { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq },
       h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")),
-      h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time),
+      h("div", { class: "body" }, h("div", { class: "top" }, mark, title, status && h("span", { class: "chip" }, status), time),
         h("div", { class: "text" }, message),
         h("div", { class: "acts" }, toggle, mute, remove)),
     );
     this.#clamp(message);
     article.addEventListener("click", (e) => {
       // A click on the text marks it read, but not one that selects some of it.
-      if (!(e.target as Element).closest("button, a") && getSelection()?.isCollapsed !== false && !current().read_at) this.events.read(current());
+      // By path: the icon that was pressed may have been replaced by now.
+      const pressed = e.composedPath().some((node) => node instanceof Element && node.matches("button, a"));
+      if (!pressed && getSelection()?.isCollapsed !== false && !current().read_at) this.events.read(current());
     });
     return { item, node: h("li", {}, article), article, mark, toggle, time, at };
   }

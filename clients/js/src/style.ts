@@ -63,7 +63,7 @@ const css = `
 .falcon .item.unread::before { content: ""; position: absolute; inset-inline-start: 0; top: 0; bottom: 0; width: 4px; background: var(--accent-); }
 .falcon .token { display: grid; place-items: center; flex: none; width: 32px; height: 32px; margin-top: 4px; border-radius: 50%; background: var(--tint-); color: var(--accent-); font-size: .9rem; }
 .falcon .body { flex: 1; min-width: 0; overflow-wrap: anywhere; }
-.falcon .line { display: flex; align-items: baseline; gap: 10px; }
+.falcon .top { display: flex; align-items: baseline; gap: 10px; }
 .falcon .title { flex: 1; min-width: 0; font-size: .9375rem; font-weight: 500; line-height: 1.4; }
 .falcon .unread .title { font-weight: 700; }
 .falcon .title a { color: inherit; text-decoration-color: color-mix(in srgb, currentcolor 40%, transparent); text-underline-offset: 3px; }
@@ -76,7 +76,7 @@ const css = `
 .falcon .message.clamped { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 1; overflow: hidden; }
 .falcon .expand { flex: none; padding: 0; color: var(--accent-); font-size: .875rem; font-weight: 600; text-decoration: underline; text-underline-offset: 3px; }
 .falcon .acts { display: flex; gap: 2px; }
-.falcon .act { display: grid; place-items: center; min-width: 32px; min-height: 32px; padding: 0; border-radius: 8px; color: var(--soft-); }
+.falcon .act { display: grid; place-items: center; min-width: 34px; min-height: 30px; padding: 0; border-radius: 8px; color: var(--soft-); }
 .falcon .act:hover { background: color-mix(in srgb, var(--ink-) 9%, transparent); color: var(--ink-); }
 .falcon .status-1 :is(.token, .chip) { background: var(--wait-tint-); color: var(--wait-); }
 .falcon .status-2 :is(.token, .chip) { background: var(--good-tint-); color: var(--good-); }
@@ -84,7 +84,7 @@ const css = `
 
 /* With a mouse or a keyboard the actions take the place of the time where it stands. */
 @media (hover: hover) {
-  .falcon .acts { position: absolute; inset-inline-end: 8px; top: 3px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
+  .falcon .acts { position: absolute; inset-inline-end: 8px; top: 2px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
   .falcon .unread .acts { background: color-mix(in srgb, var(--tint-) 55%, var(--card-)); }
   .falcon .item:is(:hover, :focus-within) .acts { opacity: 1; pointer-events: auto; }
 }
@@ -107,8 +107,8 @@ const css = `
   .falcon .heading { width: 100%; }
   .falcon .item { gap: 10px; padding-inline: 12px; }
   .falcon .message.clamped { -webkit-line-clamp: 2; }
-  .falcon .line:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
-  .falcon .line:has(.chip) .title { flex-basis: 100%; }
+  .falcon .top:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
+  .falcon .top:has(.chip) .title { flex-basis: 100%; }
 }
 
 .falcon-bell { position: relative; display: inline-block; }
@@ -120,7 +120,7 @@ const css = `
 @media (prefers-reduced-motion: no-preference) {
   .falcon .item.fresh { animation: falcon-land .5s ease-out; }
 }
-@keyframes falcon-land { from { opacity: 0; transform: translateY(-8px); } }
+@keyframes falcon-land { from { transform: translateY(-8px); } }
 `;
 
 let sheet: CSSStyleSheet | undefined;

@@ -138,11 +138,13 @@ export class List {
         const mute = item.kind === "message" ? null : act(w.muteKind(item.kind), "bell-off", () => this.events.muteKind(item.kind));
         const time = h("time", { datetime: item.created_at, title: fullTime(at, this.lang) }, ago(at, this.lang));
         const message = h("p", { class: "message clamped", dir: "auto" }, item.message);
-        const article = h("article", { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq }, h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")), h("div", { class: "body" }, h("div", { class: "line" }, mark, title, status && h("span", { class: "chip" }, status), time), h("div", { class: "text" }, message), h("div", { class: "acts" }, toggle, mute, remove)));
+        const article = h("article", { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq }, h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")), h("div", { class: "body" }, h("div", { class: "top" }, mark, title, status && h("span", { class: "chip" }, status), time), h("div", { class: "text" }, message), h("div", { class: "acts" }, toggle, mute, remove)));
         this.#clamp(message);
         article.addEventListener("click", (e) => {
             // A click on the text marks it read, but not one that selects some of it.
-            if (!e.target.closest("button, a") && getSelection()?.isCollapsed !== false && !current().read_at)
+            // By path: the icon that was pressed may have been replaced by now.
+            const pressed = e.composedPath().some((node) => node instanceof Element && node.matches("button, a"));
+            if (!pressed && getSelection()?.isCollapsed !== false && !current().read_at)
                 this.events.read(current());
         });
         return { item, node: h("li", {}, article), article, mark, toggle, time, at };
