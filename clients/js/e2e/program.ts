@@ -33,6 +33,8 @@ export class Program {
   #process: ChildProcess | undefined;
   port = 0;
   mqttPort = 0;
+  /** Added to its environment. */
+  env: Record<string, string> = {};
   #args: string[] = [];
 
   get url(): string {
@@ -51,7 +53,7 @@ export class Program {
     this.#process = spawn(this.#bin, [
       "serve", "--data-dir", this.#dir, "--http-addr", `127.0.0.1:${this.port}`, "--mqtt-addr", `127.0.0.1:${this.mqttPort}`,
       "--admin-addr", `127.0.0.1:${await freePort()}`, ...this.#args,
-    ], { stdio: "ignore" });
+    ], { stdio: "ignore", env: { ...process.env, ...this.env } });
     for (let i = 0; i < 300; i++) {
       if (await fetch(`${this.url}/readyz`).then((r) => r.ok, () => false)) return;
       await new Promise((r) => setTimeout(r, 50));
