@@ -47,7 +47,7 @@ type Options struct {
 	Poster Poster // nil: no webhooks
 	Rules  []Rule
 
-	Lease   time.Duration // 0 means 10s
+	Lease   time.Duration // 0 means 6s
 	Poll    time.Duration // between looks at the log; 0 means 250ms
 	Batch   int           // notifications entered at once; 0 means 500
 	Pushes  int           // devices sent to at once; 0 means 64
@@ -59,7 +59,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "late")
 	o.PushAfter = cmp.Or(o.PushAfter, 15*time.Second)
-	o.Lease = cmp.Or(o.Lease, 10*time.Second)
+	o.Lease = cmp.Or(o.Lease, 6*time.Second)
 	o.Poll = cmp.Or(o.Poll, 250*time.Millisecond)
 	o.Batch = cmp.Or(o.Batch, 500)
 	o.Pushes = cmp.Or(o.Pushes, 64)
@@ -74,8 +74,8 @@ const (
 	// is on disk a second before prevents it, with time to spare for the database's answer.
 	fresh = 600 * time.Millisecond
 	// hold is how long an attempt may take, after which it is made again: longer than
-	// any of the senders waits.
-	hold = 20 * time.Second
+	// any of the senders waits, which is 10 s.
+	hold = 15 * time.Second
 	// tries end a day after the notification was late first.
 	giveUp = 24 * time.Hour
 	// kept is how long attempts are kept after they were done, to be explained or repeated.

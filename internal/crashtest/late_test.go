@@ -1,0 +1,579 @@
+package crashtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/uptrace/bun/driver/pgdriver"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
+)
+
+const (
+	lateUsers  = 100 // so that most pushes are of one notification
+	commuters  = 20  // of them connect now and then
+	lateBatch  = 20  // notifications a post
+	lateEvery  = 100 * time.Millisecond
+	afterwards = time.Second // no attempt begins later than that after what prevents it
+)
+
+// note names a notification.
+type note struct {
+	user bridge.UserID
+	seq  bridge.Seq
+}
+
+// attempts are what the push service and the receiver of webhooks were sent.
+type attempts struct {
+	mu      sync.Mutex
+	private *ecdh.PrivateKey // of every device
+	pushes  map[note][]time.Time
+	summed  map[bridge.UserID]bridge.Seq // the highest seq of a summary
+	posts   map[note][]time.Time
+	ids     map[note]string // of the webhooks
+	faults  []string
+}
+
+func (a *attempts) fault(format string, args ...any) {
+	if len(a.faults) < 5 {
+		a.faults = append(a.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// webhook notes a webhook, whose timestamp says when its attempt began.
+func (a *attempts) webhook(w http.ResponseWriter, r *http.Request) {
+	var b struct {
+		Timestamp time.Time
+		Data      struct {
+			Seq bridge.Seq
+			To  bridge.UserID `json:"created_by"`
+		}
+	}
+	err := json.NewDecoder(r.Body).Decode(&b)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		return // the process was killed while it sent
+	}
+	n, id := note{b.Data.To, b.Data.Seq}, r.Header.Get("webhook-id")
+	if old, ok := a.ids[n]; ok && old != id {
+		a.fault("%v has the webhook-ids %s and %s", n, old, id)
+	}
+	a.ids[n] = id
+	a.posts[n] = append(a.posts[n], b.Timestamp)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// push notes a message. Its token ends twelve hours after the second in which it began.
+func (a *attempts) push(w http.ResponseWriter, r *http.Request) {
+	sealed, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the process was killed while it sent
+	}
+	user := bridge.UserID(strings.TrimPrefix(r.URL.Path, "/"))
+	var p struct {
+		Notification struct {
+			Data struct {
+				Seq     bridge.Seq
+				To      bridge.UserID `json:"created_by"`
+				Summary int
+				Last    bridge.Seq `json:"last_seq"`
+			}
+		}
+	}
+	text, err := unseal(a.private, sealed)
+	if err == nil {
+		err = json.Unmarshal(text, &p)
+	}
+	began, failed := tokenBegan(r.Header.Get("Authorization"))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch d := p.Notification.Data; {
+	case err != nil || failed != nil:
+		a.fault("a push that cannot be read: %v, %v", err, failed)
+	case d.Summary > 0:
+		a.summed[user] = max(a.summed[user], d.Last)
+	case d.To != user:
+		a.fault("the device of user %s was sent a notification of %s", user, d.To)
+	default:
+		n := note{user, d.Seq}
+		a.pushes[n] = append(a.pushes[n], began)
+	}
+	w.WriteHeader(http.StatusCreated)
+}
+
+// tokenBegan is when a VAPID token was made, to the second below.
+func tokenBegan(header string) (time.Time, error) {
+	parts := strings.Split(header, ".")
+	if len(parts) != 3 {
+		return time.Time{}, errors.New("no VAPID token")
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	var claims struct{ Exp int64 }
+	if err == nil {
+		err = json.Unmarshal(text, &claims)
+	}
+	return time.Unix(claims.Exp, 0).Add(-12 * time.Hour), err
+}
+
+// unseal decrypts aes128gcm with one record (RFC 8188, RFC 8291). The authentication
+// secret of the test's devices is all zero.
+func unseal(private *ecdh.PrivateKey, b []byte) ([]byte, error) {
+	if len(b) < 86 || b[20] != 65 {
+		return nil, errors.New("no header of aes128gcm")
+	}
+	salt, sender, sealed := b[:16], b[21:86], b[86:]
+	if size := binary.BigEndian.Uint32(b[16:20]); int(size) < len(sealed) {
+		return nil, errors.New("more than one record")
+	}
+	public, err := ecdh.P256().NewPublicKey(sender)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := private.ECDH(public)
+	if err != nil {
+		return nil, err
+	}
+	derive := func(secret, salt []byte, info string, n int) []byte {
+		var key []byte
+		if err == nil {
+			key, err = hkdf.Key(sha256.New, secret, salt, info, n)
+		}
+		return key
+	}
+	input := derive(shared, make([]byte, 16), "WebPush: info\x00"+string(private.PublicKey().Bytes())+string(sender), 32)
+	key := derive(input, salt, "Content-Encoding: aes128gcm\x00", 16)
+	nonce := derive(input, salt, "Content-Encoding: nonce\x00", 12)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	gcm, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	text, err := gcm.Open(nil, nonce, sealed, nil)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(bytes.TrimRight(text, "\x00"), []byte{2}), nil
+}
+
+// late is the test's view of what nodes do with late notifications.
+type late struct {
+	*fleet
+	*attempts
+	db *sql.DB
+
+	seen     sync.Mutex
+	created  []note
+	answered map[note]time.Time // acknowledged or read: on disk by then
+	gone     map[bridge.UserID]bridge.Seq
+}
+
+// newLate starts two nodes over one Postgres that push and post what is a second late,
+// and returns once one of them follows the log.
+func newLate(t *testing.T) *late {
+	t.Helper()
+	private, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &attempts{private: private, pushes: make(map[note][]time.Time), summed: make(map[bridge.UserID]bridge.Seq),
+		posts: make(map[note][]time.Time), ids: make(map[note]string)}
+	hooks := httptest.NewServer(http.HandlerFunc(a.webhook))
+	t.Cleanup(hooks.Close)
+	files := testserver.Certificate(t)
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushes := httptest.NewUnstartedServer(http.HandlerFunc(a.push))
+	pushes.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	pushes.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections of killed processes
+	pushes.StartTLS()
+	t.Cleanup(pushes.Close)
+
+	dir := t.TempDir()
+	vapid, secret := filepath.Join(dir, "vapid.pem"), filepath.Join(dir, "secret")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{
+		vapid:  pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}),
+		secret: []byte("whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32))),
+	} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	postgres := testserver.Postgres(t)
+	l := &late{attempts: a, answered: make(map[note]time.Time), gone: make(map[bridge.UserID]bridge.Seq)}
+	l.fleet = newFleet(t, 2, func(i int) []string {
+		return append(on(postgres)(i), "SSL_CERT_FILE="+files.Cert, "FALCON_VAPID_KEY_FILE="+vapid, "FALCON_VAPID_CONTACT=mailto:ops@example.com",
+			"FALCON_PUSH_HOSTS="+pushes.Listener.Addr().String(), "FALCON_PUSH_AFTER=1s", "FALCON_REQUEST_RATE_PER_USER=off",
+			"FALCON_WEBHOOK_URL="+hooks.URL, "FALCON_WEBHOOK_SECRET_FILE="+secret, "FALCON_WEBHOOK_WHEN=unacknowledged 1s")
+	})
+	l.db = sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(postgres)))
+	t.Cleanup(func() { _ = l.db.Close() })
+	for _, u := range users(lateUsers) {
+		encode := base64.RawURLEncoding.EncodeToString
+		body := fmt.Sprintf(`{"push":{"endpoint":"%s/%s","keys":{"p256dh":"%s","auth":"%s"}}}`,
+			pushes.URL, u, encode(private.PublicKey().Bytes()), encode(make([]byte, 16)))
+		if status, err := l.call(http.MethodPut, "/devices/phone", sign(t, u, 0), body); err != nil || status != http.StatusNoContent {
+			t.Fatalf("register a device: status %d, %v", status, err)
+		}
+	}
+	testserver.Eventually(t, 30*time.Second, func() error { // it follows once a position is stored
+		var n int
+		if err := l.db.QueryRow("SELECT count(*) FROM falcon_leases WHERE name = 'late' AND state <> ''").Scan(&n); err != nil || n == 0 {
+			return fmt.Errorf("no node follows: %w", err)
+		}
+		return nil
+	})
+	return l
+}
+
+func (l *late) call(method, path, token, body string) (status int, err error) {
+	x, err := l.pick()
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequest(method, "http://"+x.http+path, strings.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, resp.Body.Close()
+}
+
+// post posts batches at the rate until ctx ends; a fifth of what it posts is read at a
+// random moment around the one at which it is late.
+func (l *late) post(ctx context.Context, readers *sync.WaitGroup) {
+	app, us := sign(l.t, "app", bridge.ScopeWrite), users(lateUsers)
+	tokens := make(map[bridge.UserID]string)
+	for _, u := range us {
+		tokens[u] = sign(l.t, u, 0)
+	}
+	tick := time.NewTicker(lateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		list := make([]body, lateBatch)
+		for i := range list {
+			list[i] = body{"title", "message", us[mathrand.IntN(len(us))]}
+		}
+		text, err := json.Marshal(map[string]any{"notifications": list})
+		if err != nil {
+			l.t.Error(err)
+			return
+		}
+		for _, c := range l.batch(app, rand.Text(), text) {
+			l.seen.Lock()
+			l.created = append(l.created, note{c.To, c.Seq})
+			l.seen.Unlock()
+			if mathrand.IntN(5) > 0 {
+				continue
+			}
+			readers.Go(func() {
+				<-time.After(time.Duration(mathrand.IntN(2500)) * time.Millisecond)
+				l.read(note{c.To, c.Seq}, c.ID, tokens[c.To])
+			})
+		}
+	}
+}
+
+type created struct {
+	ID  int64
+	Seq bridge.Seq
+	To  bridge.UserID `json:"created_by"`
+}
+
+// batch posts until it is answered.
+func (l *late) batch(app, key string, text []byte) []created {
+	var answer struct{ Notifications []created }
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		status, b, err := l.send("/notifications/batch", app, key, text)
+		if err == nil && status == http.StatusCreated && json.Unmarshal(b, &answer) == nil {
+			return answer.Notifications
+		}
+	}
+	l.t.Errorf("a batch was not answered within %v", patience)
+	return nil
+}
+
+// read marks a notification as read, and notes the time of the response.
+func (l *late) read(n note, id int64, token string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		if status, err := l.call(http.MethodPost, fmt.Sprintf("/notifications/%d/read", id), token, ""); err == nil && status < 300 {
+			l.answer(n, time.Now())
+			return
+		}
+	}
+	l.t.Errorf("%v could not be read within %v", n, patience)
+}
+
+func (l *late) answer(n note, at time.Time) {
+	l.seen.Lock()
+	defer l.seen.Unlock()
+	if _, ok := l.answered[n]; !ok {
+		l.answered[n] = at
+	}
+}
+
+// commute connects u's registered device now and then until ctx ends: it takes what is
+// there, and leaves without a DISCONNECT. It returns what does so once the device is
+// subscribed: a session that begins later counts as past what was there before it.
+func (l *late) commute(u bridge.UserID) func(ctx context.Context) {
+	l.t.Helper()
+	token := sign(l.t, u, 0)
+	if err := l.visit(l.t.Context(), u, token, true); err != nil {
+		l.t.Fatal(err)
+	}
+	return func(ctx context.Context) {
+		for pause(ctx, 1000, 3000) {
+			_ = l.visit(ctx, u, token, false) // of a node that is killed
+		}
+	}
+}
+
+func (l *late) visit(ctx context.Context, u bridge.UserID, token string, first bool) error {
+	nc, err := l.dial()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	c := paho.NewClient(paho.ClientConfig{ClientID: "phone", Conn: nc, PacketTimeout: 3 * time.Second})
+	expiry := uint32(3600)
+	ack, err := c.Connect(ctx, &paho.Connect{ClientID: "phone", KeepAlive: 30, UsernameFlag: true, Username: "device", PasswordFlag: true, Password: []byte(token),
+		Properties: &paho.ConnectProperties{SessionExpiryInterval: &expiry}})
+	switch {
+	case err != nil:
+		return err
+	case first:
+		_, err = c.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: bridge.Topics{}.Status(u), QoS: 1}}})
+		return err
+	case !ack.SessionPresent:
+		l.t.Errorf("the session of user %s is gone", u)
+	}
+	pause(ctx, 200, 1000)
+	return nil
+}
+
+// pause waits from least to most milliseconds, and reports false when ctx ends.
+func pause(ctx context.Context, least, most int) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Duration(least+mathrand.IntN(most-least)) * time.Millisecond):
+		return true
+	}
+}
+
+// watch notes acknowledgements that are on disk, until ctx ends.
+func (l *late) watch(ctx context.Context) {
+	for pause(ctx, 20, 60) {
+		rows, err := l.db.Query(`SELECT user_id, from_seq, acked_seq FROM falcon_sessions WHERE client_id = 'phone'
+			UNION ALL SELECT user_id, from_seq, acked_seq FROM falcon_acks`)
+		if err != nil {
+			l.t.Error(err)
+			return
+		}
+		at := time.Now() // the rows were there before
+		for rows.Next() {
+			var u string
+			var from, to bridge.Seq
+			if err := rows.Scan(&u, &from, &to); err != nil {
+				l.t.Error(err)
+			}
+			for seq := from + 1; seq <= to; seq++ {
+				l.answer(note{bridge.UserID(u), seq}, at)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			l.t.Error(err)
+		}
+	}
+}
+
+// holder is the follower's lease: who has it, and until when.
+func (l *late) holder() (node string, until int64) {
+	if err := l.db.QueryRow("SELECT node, held_until FROM falcon_leases WHERE name = 'late'").Scan(&node, &until); err != nil {
+		l.t.Error(err)
+	}
+	return node, until
+}
+
+// murder kills x at a random moment, and starts it again when the other node follows.
+func (l *late) murder(x *node) {
+	pause(context.Background(), 1000, 2500)
+	x.end(syscall.SIGKILL)
+	_, until := l.holder()
+	testserver.Eventually(l.t, 30*time.Second, func() error {
+		if _, now := l.holder(); now == until {
+			return errors.New("no node follows")
+		}
+		return nil
+	})
+	x.start(l.t, testserver.Binary(l.t))
+	x.ready(l.t)
+}
+
+// check waits until every notification that nobody acknowledged or read was attempted
+// both ways, and compares the times of attempts with those of acknowledgements.
+func (l *late) check() {
+	l.t.Helper()
+	testserver.Eventually(l.t, patience, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		missing := 0
+		for _, n := range l.created {
+			if _, ok := l.answered[n]; ok {
+				continue
+			}
+			if len(l.posts[n]) == 0 || len(l.pushes[n]) == 0 && l.summed[n.user] < n.seq {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d were attempted in one way at most", missing, len(l.created))
+		}
+		return nil
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	repeats, prevented := 0, 0
+	for n, began := range l.posts {
+		repeats += len(began) - 1
+		l.lateAttempt("posted", n, began)
+	}
+	for n, began := range l.pushes {
+		repeats += len(began) - 1
+		l.lateAttempt("pushed", n, began)
+	}
+	for n := range l.answered {
+		if len(l.posts[n])+len(l.pushes[n]) == 0 {
+			prevented++
+		}
+	}
+	l.recorded()
+	for _, f := range l.faults {
+		l.t.Error(f)
+	}
+	if prevented == 0 {
+		l.t.Error("no acknowledgement prevented anything")
+	}
+	l.t.Logf("%d notifications, %d acknowledged or read, %d of them before any attempt; %d webhooks, %d pushes, %d repeats",
+		len(l.created), len(l.answered), prevented, len(l.posts), len(l.pushes), repeats)
+}
+
+func (l *late) lateAttempt(how string, n note, began []time.Time) {
+	at, ok := l.answered[n]
+	for _, b := range began {
+		if ok && b.After(at.Add(afterwards)) {
+			l.fault("%v was %s at %v, %v after it was acknowledged or read", n, how, b, b.Sub(at))
+		}
+	}
+}
+
+// recorded compares the times of attempts with those at which one was recorded as done.
+func (l *late) recorded() {
+	rows, err := l.db.Query("SELECT user_id, seq, done_at FROM falcon_late WHERE state = 1 AND client_id = ''")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n note
+		var done int64
+		if err := rows.Scan(&n.user, &n.seq, &done); err != nil {
+			l.t.Fatal(err)
+		}
+		for _, b := range l.posts[n] {
+			if b.UnixMilli() > done {
+				l.fault("%v was posted at %v, again after that was recorded at %v", n, b, time.UnixMilli(done))
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// Two nodes are killed at random moments, one of them surely while it follows the log,
+// under 200 late notifications a second. Nothing late is left out, nothing that was
+// recorded is done again, and what was acknowledged or read is left alone a second later.
+func TestKilledNodesAttemptWhatIsLate(t *testing.T) {
+	l := newLate(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	watching, stop := context.WithCancel(context.Background())
+	defer stop()
+	var posting, readers, watcher sync.WaitGroup
+	for _, u := range users(commuters) {
+		commute := l.commute(u)
+		posting.Go(func() { commute(ctx) })
+	}
+	posting.Go(func() { l.post(ctx, &readers) })
+	watcher.Go(func() { l.watch(watching) })
+	first := mathrand.IntN(2)
+	for i := range kills(t, 2) {
+		l.murder(l.nodes[(first+i)%2])
+	}
+	pause(ctx, 1000, 1001)
+	cancel()
+	posting.Wait()
+	readers.Wait()
+	l.check()
+	stop()
+	watcher.Wait()
+}
