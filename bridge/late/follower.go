@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +90,32 @@ type Follower struct {
 	o      Options
 	wake   chan struct{}
 	active atomic.Bool
+	counts [2]counts
+}
+
+// counts are of the notifications pushed, or posted, by this process.
+type counts struct {
+	sent, givenUp atomic.Int64
+	failed        [8]atomic.Int64 // by the index in Reasons
+}
+
+// Counts are of the notifications that this process pushed, or posted as webhooks.
+type Counts struct {
+	Sent    int64
+	GivenUp int64            // not to be tried again
+	Failed  map[string]int64 // attempts, by Outcome.Reason; each reason is there
+}
+
+// Counts returns those of Web Push and of webhooks.
+func (f *Follower) Counts() (push, webhooks Counts) {
+	read := func(c *counts) Counts {
+		out := Counts{Sent: c.sent.Load(), GivenUp: c.givenUp.Load(), Failed: make(map[string]int64)}
+		for i, reason := range Reasons {
+			out.Failed[reason] = c.failed[i].Load()
+		}
+		return out
+	}
+	return read(&f.counts[0]), read(&f.counts[1])
 }
 
 // New returns a follower over o.
@@ -98,6 +125,28 @@ func New(o Options) *Follower {
 
 // Active reports whether this node follows.
 func (f *Follower) Active() bool { return f.active.Load() }
+
+// Start stores where following begins, where no node has followed yet: what is appended
+// after it has returned is followed, also if Run has yet to take its first look.
+func (f *Follower) Start(ctx context.Context) error {
+	state, held, err := f.lease(ctx)
+	if err != nil || !held || state != "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.o.Query)
+	defer cancel()
+	_, _, _, err = f.enter(ctx, Position{})
+	return err
+}
+
+// enter has the store enter what follows p.
+func (f *Follower) enter(ctx context.Context, p Position) (next Position, more, held bool, err error) {
+	after := f.o.PushAfter
+	if f.o.Pusher == nil {
+		after = 0
+	}
+	return f.o.Store.Enter(ctx, f.o.Node, p, after, f.o.Rules, f.o.Batch)
+}
 
 // Run follows while it has the lease, and waits for it otherwise, until ctx ends.
 func (f *Follower) Run(ctx context.Context) error {
@@ -196,14 +245,10 @@ func (t *term) round(ctx context.Context) (more bool, err error) {
 	o := t.f.o
 	q, cancel := context.WithTimeout(ctx, o.Query)
 	defer cancel()
-	push := o.PushAfter
-	if o.Pusher == nil {
-		push = 0
-	}
 	t.mu.Lock()
 	t.at.Totals, t.at.Unsaved = t.totals, t.at.Totals != t.totals
 	t.mu.Unlock()
-	next, more, held, err := o.Store.Enter(q, o.Node, t.at, push, o.Rules, o.Batch)
+	next, more, held, err := t.f.enter(q, t.at)
 	if err != nil {
 		return false, fmt.Errorf("follow the log: %w", err)
 	}
@@ -466,23 +511,33 @@ func (t *term) finish(due []Due, o Outcome) {
 		if o.Result == Gone {
 			done.Result = Rejected
 		}
-		push := d.Rule == string(Push)
-		switch {
-		case done.Result == Sent && push:
-			t.totals.PushSent++
-		case done.Result == Sent:
-			t.totals.WebhooksSent++
-		case done.Result == Rejected && push:
-			t.totals.PushFailed++
-		case done.Result == Rejected:
-			t.totals.WebhooksFailed++
-		}
+		t.count(d.Rule == string(Push), done.Result, o.Reason())
 		t.done = append(t.done, done)
 	}
 	if o.Err != nil {
 		t.f.o.Logger.Debug("an attempt failed", "user", due[0].Device.User, "rule", due[0].Rule, "status", o.Status, "error", o.Err)
 	}
 	t.kicked()
+}
+
+// count counts one notification's attempt: here for the metrics, and in the position for
+// all nodes; t.mu is held.
+func (t *term) count(push bool, r Result, reason string) {
+	of, sent, failed := &t.f.counts[0], &t.totals.PushSent, &t.totals.PushFailed
+	if !push {
+		of, sent, failed = &t.f.counts[1], &t.totals.WebhooksSent, &t.totals.WebhooksFailed
+	}
+	if i := slices.Index(Reasons, reason); i >= 0 {
+		of.failed[i].Add(1)
+	}
+	switch r {
+	case Sent:
+		of.sent.Add(1)
+		*sent++
+	case Rejected:
+		of.givenUp.Add(1)
+		*failed++
+	}
 }
 
 func (t *term) kicked() {

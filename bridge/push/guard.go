@@ -14,6 +14,8 @@ import (
 
 	"crypto/tls"
 	"crypto/x509"
+
+	"github.com/falconalert/falconbridge/bridge/late"
 )
 
 // Endpoints come from clients, so a registration is a way to make the server call an
@@ -127,7 +129,7 @@ func global(ip netip.Addr) bool {
 }
 
 // errAddress is why a connection was not made.
-var errAddress = errors.New("its address is not globally routable")
+var errAddress = fmt.Errorf("%w: it is not globally routable", late.ErrBlocked)
 
 // control is called with the resolved address right before each connect, also for each
 // of several addresses of a name: between this check and the connect nothing is looked

@@ -96,7 +96,7 @@ func (s *Sender) Test(ctx context.Context, r bridge.Registration) late.Outcome {
 
 func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte, topic string, ttl time.Duration) late.Outcome {
 	if err := s.CheckEndpoint(r.Endpoint); err != nil { // --push-hosts may have changed
-		return late.Outcome{Result: late.Rejected, Err: fmt.Errorf("the endpoint %w", err)}
+		return late.Outcome{Result: late.Rejected, Err: fmt.Errorf("%w: it %w", late.ErrBlocked, err)}
 	}
 	if wait := s.limit(r); wait > 0 {
 		return late.Outcome{Result: late.Limited, After: wait}

@@ -2,6 +2,10 @@ package app
 
 import (
 	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/falconalert/falconbridge/api"
@@ -9,6 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/late"
 	"github.com/falconalert/falconbridge/bridge/push"
 	"github.com/falconalert/falconbridge/bridge/webhook"
+	"github.com/falconalert/falconbridge/internal/config"
 )
 
 // makePusher makes what sends Web Push, where it is on.
@@ -28,20 +33,90 @@ func (a *App) acks() delivery.Acks {
 }
 
 // startLate follows late notifications, where Web Push or webhooks are on.
-func (a *App) startLate(context.Context) error {
+func (a *App) startLate(ctx context.Context) error {
 	o := late.Options{Store: a.db, Node: a.node, Logger: a.log, PushAfter: a.c.PushAfter, Rules: a.c.WebhookRules}
 	if a.pusher != nil {
 		o.Pusher = a.pusher
 	}
 	if a.c.WebhookURL != nil {
-		o.Poster = webhook.NewSender(a.c.WebhookURL, a.c.WebhookSecrets)
+		sender := webhook.NewSender(a.c.WebhookURL, a.c.WebhookSecrets)
+		o.Poster = sender
+		if a.c.WebhookFile != "" {
+			a.spawn("webhook secrets", time.Second, watchSecrets(a.c.WebhookFile, sender, a.log))
+		}
 	}
 	if o.Pusher == nil && o.Poster == nil {
 		return nil
 	}
 	a.late = late.New(o)
+	if err := a.late.Start(ctx); err != nil {
+		a.log.Warn("following late notifications begins later", "error", err)
+	}
 	a.spawn("late notifications", 12*time.Second, a.late.Run) // finishes attempts, releases its lease
 	return nil
+}
+
+// secretFile keeps a sender's secrets as their file is. What cannot be used leaves the
+// former ones in place.
+type secretFile struct {
+	name   string
+	sender *webhook.Sender
+	log    *slog.Logger
+	file   watched
+	told   string // the fault that was logged last
+}
+
+// watchSecrets returns what reads the file of a sender's secrets again: every keysEvery,
+// and at once on SIGHUP.
+func watchSecrets(name string, sender *webhook.Sender, log *slog.Logger) func(context.Context) error {
+	f := &secretFile{name: name, sender: sender, log: log.With("component", "late")}
+	f.look(true)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return func(ctx context.Context) error {
+		defer signal.Stop(hup)
+		t := time.NewTicker(keysEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				f.look(false)
+			case <-hup:
+				f.look(true)
+			}
+		}
+	}
+}
+
+// look reads the file and replaces the secrets where they changed: at once, or when the
+// reading before found the same.
+func (f *secretFile) look(atOnce bool) {
+	state, err := f.file.look(f.name, config.MaxSecretFile)
+	if err == nil && (state == unchanged || state == changing && !atOnce) {
+		if state == unchanged {
+			f.told = ""
+		}
+		return
+	}
+	var secrets webhook.Secrets
+	if err == nil {
+		secrets, err = webhook.ParseSecrets(f.file.read)
+	}
+	if err != nil {
+		if line := err.Error(); line != f.told {
+			f.told = line
+			f.log.Warn("the file of webhook secrets cannot be used, the former ones stay", "error", err)
+		}
+		return
+	}
+	first := f.file.used == nil
+	f.file.used, f.told = f.file.read, ""
+	f.sender.SetSecrets(secrets)
+	if !first {
+		f.log.Info("the webhook secrets were replaced", "secrets", len(secrets))
+	}
 }
 
 // lateOptions adds to o what the API does with late notifications.
@@ -56,4 +131,37 @@ func (a *App) lateOptions(o api.Options) api.Options {
 		o.Redeliver = a.db.Redeliver
 	}
 	return o
+}
+
+// lateFigures reports late notifications. What waits is asked of the database, which
+// counts 10,000 rows at most; the rest is counted by this process.
+func (a *App) lateFigures(ctx context.Context, out sink) {
+	if a.late == nil {
+		return
+	}
+	out.gauge("late_active", "1 where this node follows late notifications.", one(a.late.Active()))
+	push, webhooks := a.late.Counts()
+	count := func(channel string, c late.Counts) {
+		out.count("late_sent_total", "Late notifications pushed to a device or posted as webhooks.", c.Sent, "channel", channel)
+		out.count("late_given_up_total", "Late notifications that are not tried again.", c.GivenUp, "channel", channel)
+		for reason, n := range c.Failed {
+			out.count("late_failed_total", "Attempts at late notifications that failed, by reason.", n, "channel", channel, "reason", reason)
+		}
+	}
+	stats, err := a.db.LateStats(ctx)
+	waiting := func(channel string, f late.Figures) {
+		if err != nil {
+			return
+		}
+		out.gauge("late_waiting", "Late notifications not sent yet, of all nodes; counted up to 10000.", float64(f.Waiting), "channel", channel)
+		out.gauge("late_oldest_seconds", "How long the oldest late notification not sent yet has been late, 0 where there is none.", f.Oldest.Seconds(), "channel", channel)
+	}
+	if a.pusher != nil {
+		count("push", push)
+		waiting("push", stats.Push)
+	}
+	if a.c.WebhookURL != nil {
+		count("webhook", webhooks)
+		waiting("webhook", stats.Webhooks)
+	}
 }

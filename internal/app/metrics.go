@@ -235,11 +235,12 @@ func (r roomCollector) Collect(ch chan<- prometheus.Metric) {
 	s := r.s
 	out := sink{ch}
 	out.gauge("build_info", "The version that runs.", 1, "version", s.version)
-	if s.started.Load() {
-		r.rooms(out)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	if s.started.Load() {
+		r.rooms(out)
+		s.lateFigures(ctx, out)
+	}
 	for _, p := range s.parts() {
 		out.gauge("ready", "1 where the part answers and the node does not drain.", one(p.ready(ctx) == nil), "part", p.name)
 	}

@@ -70,6 +70,7 @@ func (c *Config) readWebhookSecrets(name string) (err error) {
 	if err != nil {
 		return Fault{err.Error(), "name a file that this user can read"}
 	}
+	c.WebhookFile = name
 	c.WebhookSecrets, err = webhook.ParseSecrets(b)
 	return err
 }

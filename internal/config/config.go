@@ -55,6 +55,7 @@ type Config struct {
 	PushHosts      push.Hosts
 	WebhookURL     *url.URL // nil: no webhooks
 	WebhookSecrets webhook.Secrets
+	WebhookFile    string // of the secrets
 	WebhookRules   []late.Rule
 
 	Keys    Keys

@@ -168,7 +168,7 @@ func (c *Config) rows() []Setting {
 
 		{Flag: "vapid-key-file", Group: Absent, Form: "FILE", Unset: "no Web Push",
 			Help: "PEM file of a P-256 private key, the same on all nodes; turns Web Push on, with `--vapid-contact`.",
-			More: "See [push.md](push.md). With another key every browser has to subscribe again.",
+			More: "See [push.md](push.md). It is read at the start only: with another key every browser has to subscribe again.",
 			Read: c.readVapid, Remedy: "make one with: openssl ecparam -genkey -name prime256v1 -noout", Check: c.checkVapid},
 		{Flag: "vapid-contact", Group: Absent, Form: "URL",
 			Help: "`mailto:` or `https:` URL at which push services reach the operator.",
@@ -188,6 +188,7 @@ func (c *Config) rows() []Setting {
 			Read: intoGiven(&c.WebhookURL, parseWebhookURL), Remedy: "write https://app.example.com/hooks/late", Check: c.checkWebhook, Mask: MaskURL},
 		{Flag: "webhook-secret-file", Group: Absent, Form: "FILE",
 			Help: "File of secrets that sign webhooks, one `whsec_…` a line; all sign.",
+			More: "Read again on SIGHUP and within 30 s of a change.",
 			Read: c.readWebhookSecrets, Remedy: `write whsec_ and the output of: openssl rand -base64 32`},
 		{Flag: "webhook-when", Group: Absent, Form: "LIST",
 			Help: "When a notification is late, such as `unacknowledged 10m, unread 1h`.",
