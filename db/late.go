@@ -213,10 +213,10 @@ func (r *dueRow) domain() late.Due {
 		Cancelled:    !r.Live || r.Answered && !r.Forced || r.Rule == pushRule && r.Endpoint == ""}
 }
 
-// due reads attempts, with what decides whether they are made. A device's session counts
-// also where it has expired: what it acknowledged stays acknowledged. Cursors of a former
+// due reads attempts, with what decides whether they are made; those of webhooks have no
+// registration. A device's session counts also where it has expired: what it acknowledged stays acknowledged. Cursors of a former
 // epoch count in a log that is gone.
-func (d *DB) due(rows *[]dueRow) *bun.SelectQuery {
+func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 	const current = " > " + currentEpoch
 	const (
 		bySession = "EXISTS (SELECT 1 FROM falcon_sessions AS s WHERE s.user_id = l.user_id AND s.client_id = l.client_id AND s.acked_seq >= l.seq AND s.generation" + current + ")"
@@ -224,11 +224,13 @@ func (d *DB) due(rows *[]dueRow) *bun.SelectQuery {
 		byAny     = "EXISTS (SELECT 1 FROM falcon_sessions AS s WHERE s.user_id = l.user_id AND s.from_seq < l.seq AND s.acked_seq >= l.seq AND s.generation" + current + ") OR " +
 			"EXISTS (SELECT 1 FROM falcon_acks AS a WHERE a.user_id = l.user_id AND a.from_seq < l.seq AND a.acked_seq >= l.seq AND a.generation" + current + ")"
 	)
-	return d.read.NewSelect().Model(rows).ModelTableExpr("falcon_late AS l").
-		Join("LEFT JOIN falcon_notifications AS n ON n.id = l.notification_id AND n.user_id = l.user_id").
-		Join("LEFT JOIN falcon_registrations AS r ON r.user_id = l.user_id AND r.client_id = l.client_id").
-		ColumnExpr("?TableColumns").ColumnExpr("l.ref, l.rule, l.user_id AS owner, l.client_id, l.since, l.tries, l.forced").
-		ColumnExpr("coalesce(r.endpoint, '') AS endpoint, coalesce(r.p256dh, '') AS p256dh, coalesce(r.auth, '') AS auth").
+	q := d.read.NewSelect().Model(rows).ModelTableExpr("falcon_late AS l").
+		Join("LEFT JOIN falcon_notifications AS n ON n.id = l.notification_id AND n.user_id = l.user_id")
+	if push {
+		q.Join("LEFT JOIN falcon_registrations AS r ON r.user_id = l.user_id AND r.client_id = l.client_id").
+			ColumnExpr("coalesce(r.endpoint, '') AS endpoint, coalesce(r.p256dh, '') AS p256dh, coalesce(r.auth, '') AS auth")
+	}
+	return q.ColumnExpr("?TableColumns").ColumnExpr("l.ref, l.rule, l.user_id AS owner, l.client_id, l.since, l.tries, l.forced").
 		ColumnExpr("coalesce(" + d.deliverable() + ", FALSE) AS live").
 		ColumnExpr("coalesce(n.read_at > 0, FALSE) OR CASE WHEN l.client_id <> '' THEN " + bySession + " OR " + byDevice +
 			" WHEN l.rule LIKE 'unacknowledged %' THEN " + byAny + " ELSE FALSE END AS answered").
@@ -249,7 +251,7 @@ func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
 	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow
-	err := d.due(&rows).WithQuery(bun.NewWithQuery("d", of).Materialized()).Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").
+	err := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").
 		Where("l.due_at <= ?", d.clock()).Order("l.user_id", "l.client_id", "l.seq").Limit(dueScan).Scan(ctx)
 	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
 }
@@ -259,7 +261,7 @@ func (d *DB) DueWebhooks(ctx context.Context, limit int) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var rows []dueRow
-	err := d.due(&rows).Where("l.client_id = ''").Where("l.due_at <= ?", d.clock()).Order("l.due_at").Limit(int64(limit)).Scan(ctx)
+	err := d.due(&rows, false).Where("l.client_id = ''").Where("l.due_at <= ?", d.clock()).Order("l.due_at").Limit(int64(limit)).Scan(ctx)
 	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
 }
 

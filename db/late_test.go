@@ -104,6 +104,23 @@ func TestWhatCancelsAnAttempt(t *testing.T) {
 			"muted": {after: func(u bridge.UserID, _ bridge.Notification) { must(t, set(ctx, d, u, bridge.Settings{})) },
 				want: none},
 			"muted before": {before: func(u bridge.UserID, _ bridge.Notification) { must(t, set(ctx, d, u, bridge.Settings{})) }},
+			"its kind is muted": {after: func(u bridge.UserID, _ bridge.Notification) {
+				must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{bridge.KindMessage: false}}))
+			}, want: none},
+			"its kind is muted before": {before: func(u bridge.UserID, _ bridge.Notification) {
+				must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{bridge.KindMessage: false}}))
+			}},
+			"another kind is muted": {after: func(u bridge.UserID, _ bridge.Notification) {
+				must(t, set(ctx, d, u, bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"marketing": false}}))
+			}, want: all},
+			"superseded": {after: func(u bridge.UserID, _ bridge.Notification) {
+				exec(t, d, "UPDATE falcon_notifications SET replaces = 'k' WHERE user_id = ?", u)
+				mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "later")}})
+			}, want: none},
+			"retained out": {after: func(bridge.UserID, bridge.Notification) {
+				must(t, second(d.Retain(ctx, time.Now().Add(time.Hour), 1000)))
+			},
+				want: none},
 			"expired": {after: func(u bridge.UserID, _ bridge.Notification) {
 				exec(t, d, "UPDATE falcon_notifications SET expires_at = 1 WHERE user_id = ?", u)
 			}, want: none},

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/uptrace/bun/driver/pgdriver"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -188,4 +191,57 @@ func TestAChangedWebhookSecretSignsAtOnce(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// With nothing configured nothing follows: no goroutine, and no statement, since without
+// their tables one would fail.
+func TestOffByDefaultNothingOfLateNotificationsRuns(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	p := testserver.NewProgram(t, with("DATABASE_URL", url))
+	db := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	t.Cleanup(func() { _ = db.Close() })
+	for _, table := range []string{"falcon_late", "falcon_leases", "falcon_acks"} {
+		if _, err := db.Exec("ALTER TABLE " + table + " RENAME TO " + table + "_gone"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	user, admin := caller{base: p.HTTP, token: sign(t, "1", 0)}, caller{base: p.HTTP, token: sign(t, "9", bridge.ScopeAdmin)}
+	for _, persistent := range []string{"", "--persistent"} {
+		args := []string{"tail", "--user=1", "--count=2", "--client-id=phone" + persistent}
+		if persistent != "" {
+			args = append(args, persistent)
+		}
+		device := begin(t, p.Command(args...))
+		device.says(t, "subscribed")
+		notify(t, p.HTTP, "1", "one")
+		notify(t, p.HTTP, "1", "two")
+		device.wait(t) // both are acknowledged
+	}
+	var text string
+	caller{base: p.Admin}.do(t, "GET", "/debug/pprof/goroutine?debug=2", nil, 200, &text)
+	for _, part := range []string{"bridge/late.", "bridge/push.", "bridge/webhook.", "storeAcks", "watchSecrets"} {
+		if strings.Contains(text, part) {
+			t.Errorf("a goroutine of %s runs", part)
+		}
+	}
+	caller{base: p.Admin}.do(t, "GET", "/metrics", nil, 200, &text)
+	if strings.Contains(text, "falconbridge_late") || !strings.Contains(text, `falconbridge_database_errors_total{kind="fault"} 0`) {
+		t.Errorf("metrics:\n%s", text)
+	}
+	user.do(t, "GET", "/push/key", nil, 404, nil)
+	user.do(t, "PUT", "/devices/phone", registration(t, "https://push.example.com/x"), 404, nil)
+	user.do(t, "POST", "/devices/phone/test", nil, 404, nil)
+	user.do(t, "GET", "/devices", nil, 200, nil)
+	admin.do(t, "POST", "/admin/webhooks/msg_0123/redeliver", nil, 404, nil)
+	admin.do(t, "GET", "/admin/stats", nil, 200, &text)
+	if strings.Contains(text, `"push"`) || strings.Contains(text, `"webhooks"`) {
+		t.Errorf("/admin/stats %s", text)
+	}
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+	if log := p.Log(); strings.Contains(log, "does not exist") || strings.Contains(log, "component=late") {
+		t.Errorf("the log:\n%s", log)
+	}
 }

@@ -1,0 +1,112 @@
+package late
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// slowStore has one attempt due, which an acknowledgement cancels at some time. Begin
+// takes as long as begin says.
+type slowStore struct {
+	Store
+	begin time.Duration
+	acked time.Time
+
+	mu   sync.Mutex
+	done []Done
+}
+
+func (s *slowStore) LeaseLate(context.Context, string, time.Duration) (string, bool, error) {
+	return `{"log":"x"}`, true, nil
+}
+func (s *slowStore) ReleaseLate(context.Context, string) error { return nil }
+func (s *slowStore) Enter(_ context.Context, _ string, p Position, _ time.Duration, _ []Rule, _ int) (Position, bool, bool, error) {
+	return p, false, true, nil
+}
+func (s *slowStore) due(rule string, client string) []Due {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.done {
+		if d.Ref == rule && d.Result == Sent {
+			return nil
+		}
+	}
+	dev := bridge.Device{User: "1", ClientID: client}
+	return []Due{{Ref: rule, Rule: rule, Device: dev, Since: time.Now(), Registration: bridge.Registration{Device: dev, Endpoint: "e"},
+		Cancelled: !time.Now().Before(s.acked)}}
+}
+func (s *slowStore) DuePush(context.Context, int) ([]Due, error) {
+	return s.due(string(Push), "phone"), nil
+}
+func (s *slowStore) DueWebhooks(context.Context, int) ([]Due, error) {
+	return s.due("unread 1s", ""), nil
+}
+func (s *slowStore) Begin(context.Context, []string, []string, time.Duration) error {
+	time.Sleep(s.begin)
+	return nil
+}
+func (s *slowStore) RecordLate(_ context.Context, done []Done) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done = append(s.done, done...)
+	return nil
+}
+func (s *slowStore) PruneLate(context.Context, time.Duration, time.Duration, int) (int, error) {
+	return 0, nil
+}
+
+// begun notes when attempts begin.
+type begun struct {
+	mu sync.Mutex
+	at []time.Time
+}
+
+func (b *begun) note() Outcome {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at = append(b.at, time.Now())
+	return Outcome{Result: Sent, Status: 201}
+}
+
+type pushes struct{ *begun }
+
+func (b pushes) Send(context.Context, bridge.Registration, []bridge.Notification) Outcome {
+	return b.note()
+}
+
+type posts struct{ *begun }
+
+func (b posts) Send(context.Context, string, Rule, *bridge.Notification) Outcome { return b.note() }
+
+// What is on disk is read before an attempt begins, and the database may take its time
+// after that: an attempt that was judged too long ago is not made, but judged again.
+func TestNoAttemptBeginsMoreThanASecondAfterAnAcknowledgement(t *testing.T) {
+	for begin := 100 * time.Millisecond; begin <= 1900*time.Millisecond; begin += 150 * time.Millisecond {
+		for acked := time.Duration(0); acked < 3*time.Second; acked += 250 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				b := &begun{}
+				s := &slowStore{begin: begin, acked: time.Now().Add(acked)}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				f := New(Options{Store: s, Node: "n", Logger: slog.New(slog.DiscardHandler), Pusher: pushes{b}, Poster: posts{b}, Rules: []Rule{{Unread, time.Second}}})
+				if err := f.Run(ctx); err != nil {
+					t.Error(err)
+				}
+				for _, at := range b.at {
+					if after := at.Sub(s.acked); after > time.Second {
+						t.Errorf("the database takes %v: an attempt began %v after the acknowledgement", begin, after)
+					}
+				}
+				if begin < fresh/2 && acked > 2*time.Second && len(b.at) != 2 {
+					t.Errorf("the database takes %v: %d attempts", begin, len(b.at))
+				}
+			})
+		}
+	}
+}

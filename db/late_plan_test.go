@@ -1,0 +1,165 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/bridge/late"
+	"github.com/falconalert/falconbridge/internal/testserver"
+	"github.com/uptrace/bun"
+)
+
+// lateBig are the tables that big leaves out.
+var lateBig = regexp.MustCompile(`(?m)Seq Scan on falcon_(late|registrations|acks)|^SCAN (falcon_(late|registrations|acks)|[aflnrs])$`)
+
+// The follower asks four times a second: what it reads is ranges of indexes, however many
+// notifications, registrations, attempts and acknowledgements there are.
+func TestTheFollowerReadsIndexRanges(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		crowd(t, d)
+		f := newFollower(t, d)
+		const rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'u' || (n % 1000), 'c' || (n / 1000), "
+		for _, q := range []string{
+			"INSERT INTO falcon_registrations (user_id, client_id, endpoint, endpoint_hash, p256dh, auth, used_at) " +
+				rows + "'https://push.example/' || n, 'hash' || n, 'p', 'a', " + string(d.clock()) + " FROM c",
+			"INSERT INTO falcon_acks (user_id, client_id, generation, from_seq, acked_seq, at) " + rows + "n, 0, 1, " + string(d.clock()) + " FROM c",
+			// Half was sent, half waits for its time.
+			"INSERT INTO falcon_late (user_id, client_id, ref, rule, notification_id, seq, since, due_at, state, done_at) " +
+				rows + "'push' || n, 'push', n, 1, " + string(d.clock()) + ", " + string(d.clock()) + " + 3600000, n % 2, " + string(d.clock()) + " FROM c",
+			"INSERT INTO falcon_late (user_id, client_id, ref, rule, notification_id, seq, since, due_at, state, done_at) WITH RECURSIVE c(n) AS " +
+				"(SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'u' || (n % 1000), '', 'post' || n, 'unread 1h0m0s', n, 1, " +
+				string(d.clock()) + ", " + string(d.clock()) + " + 3600000, n % 2, " + string(d.clock()) + " FROM c",
+		} {
+			exec(t, d, q)
+		}
+		var news []bridge.Draft
+		for u := range 50 {
+			news = append(news, draft(bridge.UserID(fmt.Sprint("u", u)), "news"))
+		}
+		mustAppend(t, d, bridge.Command{Drafts: news})
+		analyze(t, d)
+
+		s := &spy{}
+		separate := d.write != d.read
+		d.read = d.read.WithQueryHook(s)
+		if d.write = d.read; separate {
+			d.write = d.log.WithQueryHook(s)
+		}
+		for _, step := range []struct {
+			name string
+			do   func(ctx context.Context) error
+		}{
+			{"lease", func(ctx context.Context) error { _, _, err := d.LeaseLate(ctx, "n", time.Hour); return err }},
+			{"enter, with too many for one step", func(ctx context.Context) error {
+				_, _, _, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 10)
+				return err
+			}},
+			{"enter", func(ctx context.Context) error {
+				next, _, _, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 1000)
+				f.at = next
+				return err
+			}},
+			{"enter, with nothing new", func(ctx context.Context) error {
+				_, _, _, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 1000)
+				return err
+			}},
+			{"due pushes", func(ctx context.Context) error { return second(d.DuePush(ctx, 64)) }},
+			{"due webhooks", func(ctx context.Context) error { return second(d.DueWebhooks(ctx, 500)) }},
+			{"begin", func(ctx context.Context) error {
+				return d.Begin(ctx, []string{"push0", "post2"}, []string{"push4"}, time.Minute)
+			}},
+			{"record", func(ctx context.Context) error {
+				return d.RecordLate(ctx, []late.Done{{Ref: "push0", Result: late.Sent}, {Ref: "post2", Result: late.Failed, After: time.Hour}})
+			}},
+			{"redeliver", func(ctx context.Context) error { _ = d.Redeliver(ctx, "post1"); return nil }},
+			{"unregister", func(ctx context.Context) error { return d.Unregister(ctx, registrationOf("u1", "c0", "other")) }},
+			{"figures", func(ctx context.Context) error { return second(d.LateStats(ctx)) }},
+			{"prune", func(ctx context.Context) error { return second(d.PruneLate(ctx, time.Hour, time.Hour, 100)) }},
+			{"acknowledgements", func(ctx context.Context) error {
+				return d.Acknowledged(ctx, []bridge.Ack{{Device: dev("u1", "c0"), Generation: 1, To: 2}, {Device: dev("u2", "c0"), Generation: 2, To: 2}})
+			}},
+		} {
+			asked := s.asked(t, step.do)
+			if len(asked) == 0 {
+				t.Errorf("%s asks nothing", step.name)
+			}
+			for _, q := range asked {
+				if plan := explain(t, d, q); big.MatchString(plan) || lateBig.MatchString(plan) {
+					t.Errorf("%s scans a table:\n%s\n%s", step.name, q, plan)
+				}
+			}
+		}
+	})
+}
+
+// readBy is how many rows and index entries of the program's tables Postgres reads for
+// the statements.
+func readBy(t *testing.T, d *DB, statements []string) (n int64) {
+	t.Helper()
+	const reads = "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid)), 0)::bigint FROM pg_class " +
+		"WHERE relkind IN ('r', 'i') AND relname LIKE 'falcon%'"
+	undo := errors.New("undo")
+	for _, q := range statements {
+		err := d.read.RunInTx(testContext(t), nil, func(ctx context.Context, tx bun.Tx) error {
+			var before, after int64
+			if err := tx.QueryRowContext(ctx, reads).Scan(&before); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, q); err != nil {
+				return err
+			}
+			if err := tx.QueryRowContext(ctx, reads).Scan(&after); err != nil {
+				return err
+			}
+			n += after - before
+			return undo
+		})
+		if !errors.Is(err, undo) {
+			t.Fatalf("%s: %v", q, err)
+		}
+	}
+	return n
+}
+
+// What the follower writes and looks at follows the notifications of users with a
+// registration: those of others are passed over once, and cost nothing afterwards.
+func TestTheFollowersCostFollowsTheRegisteredUsers(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	f := newFollower(t, d)
+	s := &spy{}
+	d.read = d.read.WithQueryHook(s)
+	d.write = d.read
+	must(t, d.RegisterDevice(testContext(t), registrationOf("registered", "phone", "e")))
+	follow := func(ctx context.Context) error {
+		next, _, _, err := d.Enter(ctx, f.node, f.at, 15*time.Second, nil, 500)
+		f.at = next
+		return err
+	}
+	cost := func(others int) int64 {
+		t.Helper()
+		for u := range others {
+			seed(t, d, bridge.UserID(fmt.Sprint("other", u)), 400)
+			must(t, follow(testContext(t)))
+		}
+		analyze(t, d)
+		seed(t, d, "registered", 5)
+		asked := s.asked(t, follow)
+		exec(t, d, "UPDATE falcon_late SET due_at = 1 WHERE state = 0")
+		asked = append(asked, s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10)) })...)
+		n := readBy(t, d, asked)
+		exec(t, d, "UPDATE falcon_late SET state = 1")
+		return n
+	}
+	few := cost(1)
+	if many := cost(40); many-few > 1000 { // users' own rows are read one after the other where they are few
+		t.Errorf("behind 400 notifications of others the follower read %d rows, behind 16,000 it read %d", few, many)
+	}
+	if n := number(t, d, "SELECT count(*) FROM falcon_late"); n != 10 {
+		t.Errorf("%d rows were written for 10 notifications of a registered device", n)
+	}
+}
