@@ -14,6 +14,7 @@ const (
 	HintMuted                    // User muted or unmuted, or had a notification deleted: cached items are void
 	HintTakeover                 // Device opened a session of generation Gen: older connections end
 	HintEnd                      // orders or revocations for User ("": for any user) were stored: poll now
+	HintState                    // the state of User's inbox changed, as HintMuted says, too
 )
 
 // Hint wakes a node's devices. Hints may be lost, doubled or reordered: nothing but the

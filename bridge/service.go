@@ -180,14 +180,17 @@ func (s *Service) wakeUser(ns []Notification, at time.Time) {
 		return
 	}
 	last := ns[len(ns)-1]
+	if slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" }) {
+		// What they superseded may be waiting on this node, so the log is read. Other nodes
+		// read it for any hint, as items do not leave the process. Nor does a device that
+		// connects between the two hints take these items, of which one may have superseded
+		// another.
+		s.o.Hub.Hint(Hint{Type: HintMuted, User: last.User})
+		s.o.Bus.Publish(Hint{Type: HintState, User: last.User})
+		ns = nil
+	}
 	for i := range ns {
 		ns[i].Encode()
-	}
-	if slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" }) {
-		// What they superseded may be waiting on this node, also among themselves: the log
-		// is read. Other nodes read it for any hint, as items do not leave the process.
-		s.o.Hub.Hint(Hint{Type: HintMuted, User: last.User})
-		ns = nil
 	}
 	h := Hint{Type: HintAppended, User: last.User, Seq: last.Seq, Items: ns, At: at}
 	s.o.Hub.Hint(h)
@@ -234,17 +237,29 @@ func (s *Service) Find(ctx context.Context, id int64) (Notification, error) {
 
 // Read marks one notification as read and returns how many stay unread.
 func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
-	return s.o.History.Read(ctx, u, id)
+	unread, err := s.o.History.Read(ctx, u, id)
+	return unread, s.changed(u, err)
+}
+
+// changed says on all nodes that the state of u's inbox changed, unless err is not nil. It
+// returns err.
+func (s *Service) changed(u UserID, err error) error {
+	if err == nil {
+		s.tell(Hint{Type: HintState, User: u})
+	}
+	return err
 }
 
 // ReadUpTo marks all with Seq <= upTo as read, 0 meaning all, see [History].
 func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error) {
-	return s.o.History.ReadUpTo(ctx, u, upTo)
+	unread, done, err = s.o.History.ReadUpTo(ctx, u, upTo)
+	return unread, done, s.changed(u, err)
 }
 
 // Unread marks one notification as unread and returns how many are.
 func (s *Service) Unread(ctx context.Context, u UserID, id int64) (int64, error) {
-	return s.o.History.Unread(ctx, u, id)
+	unread, err := s.o.History.Unread(ctx, u, id)
+	return unread, s.changed(u, err)
 }
 
 // Changes returns what changed of a user's inbox since a rev.

@@ -69,7 +69,7 @@ func FuzzStrict(f *testing.F) {
 			}
 		}
 		if pk.FixedHeader.Type != packets.Connect && pk.FixedHeader.Type != packets.Publish {
-			_, _ = sinceOf(pk.Properties.User)
+			_, _, _ = askedFor(pk.Properties.User)
 		}
 	})
 }

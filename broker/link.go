@@ -73,6 +73,20 @@ func (c *conn) Send(ms []delivery.Message) error {
 	return nil
 }
 
+// SendState writes m; see [delivery.Link].
+func (c *conn) SendState(m delivery.StateMessage) (sent bool, err error) {
+	f := frames.get()
+	defer frames.put(f)
+	f.b = appendState(f.b, &m)
+	if limit := int(c.client.Properties.Props.MaximumPacketSize); limit > 0 && len(f.b)-headroom > limit {
+		return false, nil
+	}
+	if err := c.send(f.b); err != nil {
+		return false, fmt.Errorf("send a state to %s: %w", c.device.User, err)
+	}
+	return true, nil
+}
+
 const contentType = "application/json"
 
 // appendPublish appends the PUBLISH of m (§3.3).
@@ -133,6 +147,32 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 		}
 	}
 	return append(b, item...)
+}
+
+// appendState appends the PUBLISH of m. Only MQTT 5 can ask for one.
+func appendState(b []byte, m *delivery.StateMessage) []byte {
+	const kind = "state"
+	props := 2 + 3 + len(contentType) + userProperty("type", len(kind)) + userProperty("epoch", len(m.Epoch))
+	if m.SubID > 0 {
+		props += 1 + varintLen(m.SubID)
+	}
+	size := 2 + len(m.Topic) + varintLen(props) + props + len(m.Payload)
+	if m.QoS > 0 {
+		size += 2
+	}
+	b = appendVarint(append(b, 0x30|m.QoS<<1), size)
+	b = append(appendUint16(b, len(m.Topic)), m.Topic...)
+	if m.QoS > 0 {
+		b = appendUint16(b, int(m.PacketID))
+	}
+	b = append(appendVarint(b, props), propPayloadFormat, 1)
+	b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
+	if m.SubID > 0 {
+		b = appendVarint(append(b, propSubID), m.SubID)
+	}
+	b = append(appendKey(b, "type", len(kind)), kind...)
+	b = append(appendKey(b, "epoch", len(m.Epoch)), m.Epoch...)
+	return append(b, m.Payload...)
 }
 
 // userProperty is the size of a user property.

@@ -30,7 +30,7 @@ func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 	for i, f := range pk.Filters {
 		err := errs[i]
 		switch {
-		case errors.Is(err, errSince), errors.Is(err, errCongested):
+		case errors.Is(err, errSince), errors.Is(err, errState), errors.Is(err, errCongested):
 			a.reason = err.Error()
 		case errors.Is(err, bridge.ErrTooMany):
 			c.b.count.limited[LimitSubscriptions].Add(1)
@@ -41,7 +41,7 @@ func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 
 // store subscribes to the filters of pk and returns an error for each.
 func (c *conn) store(pk *packets.Packet) []error {
-	since, err := sinceOf(pk.Properties.User)
+	since, state, err := askedFor(pk.Properties.User)
 	if err == nil && !c.b.subscribes.acquire(c.device.User) {
 		err = errCongested
 	}
@@ -62,7 +62,7 @@ func (c *conn) store(pk *packets.Packet) []error {
 		rs[i] = delivery.SubscribeRequest{
 			Filter:         strings.Clone(f.Filter), // or it would hold on to the whole packet
 			Subscription:   bridge.Subscription{QoS: min(f.Qos, 1), RetainAsPublished: f.RetainAsPublished, ID: f.Identifier},
-			RetainHandling: f.RetainHandling,
+			RetainHandling: f.RetainHandling, State: state,
 		}
 	}
 	return c.session.Subscribe(ctx, rs, since)
@@ -82,24 +82,31 @@ func (c *conn) subackCode(err error, qos byte) byte {
 	return codeImplementation // the database is unavailable or congested, or since is malformed
 }
 
-// errSince is answered with 0x83: the SUBSCRIBE is valid, and not accepted (§3.9.3).
-var errSince = errors.New("the user property since is one whole number from 0 to 2^53-1")
+// A SUBSCRIBE with a malformed property is answered with 0x83: the packet is valid, and
+// not accepted (§3.9.3).
+var (
+	errSince = errors.New("the user property since is one whole number from 0 to 2^53-1")
+	errState = errors.New("the user property state is one whole number from 0 to 2^53-1")
+)
 
-// sinceOf reads the user property since; nil where there is none.
-func sinceOf(user []packets.UserProperty) (*bridge.Seq, error) {
-	var since *bridge.Seq
+// askedFor reads the user properties since and state; nil where there is none.
+func askedFor(user []packets.UserProperty) (since *bridge.Seq, state *bridge.Rev, err error) {
 	for _, u := range user {
-		if u.Key != "since" {
-			continue
+		n, malformed := strconv.ParseUint(u.Val, 10, 53)
+		switch u.Key {
+		case "since":
+			if malformed != nil || since != nil {
+				return nil, nil, errSince
+			}
+			since = new(bridge.Seq(n))
+		case "state":
+			if malformed != nil || state != nil {
+				return nil, nil, errState
+			}
+			state = new(bridge.Rev(n))
 		}
-		n, err := strconv.ParseUint(u.Val, 10, 53)
-		if err != nil || since != nil {
-			return nil, errSince
-		}
-		s := bridge.Seq(n)
-		since = &s
 	}
-	return since, nil
+	return since, state, nil
 }
 
 // errUnsubscribe ends a 3.1.1 connection: its UNSUBACK cannot say that the filter

@@ -56,7 +56,8 @@ func TestExplainNamesTheStateOfTheLivingAndTheGone(t *testing.T) {
 			}
 		}
 		check()
-		must(t, second(d.ExpireNotifications(ctx, 100)))
+		_, _, err := d.ExpireNotifications(ctx, 100)
+		must(t, err)
 		check()
 		must(t, set(ctx, d, u, muted))
 		if e := accountOf(t, d, ns[bridge.FateLive].ID); e.State != bridge.FateMuted {

@@ -165,7 +165,9 @@ func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w wind
 		}
 	}
 	if w.Old = len(ids); w.Old > 0 {
-		w.Gone, err = d.removeFree(ctx, retainedOut, ids, users)
+		var gone []notification
+		gone, err = d.removeFree(ctx, retainedOut, ids, users)
+		w.Gone = len(gone)
 	}
 	return w, err
 }

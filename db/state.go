@@ -125,7 +125,7 @@ type stateRow struct {
 // at most twice keptChanges rows, and each one's notification by its id. It is one
 // statement, so all is of one snapshot.
 func (d *DB) changesQuery(rows *[]stateRow, u bridge.UserID, since bridge.Rev) *bun.SelectQuery {
-	return d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").
+	return d.withExpired(d.read.NewSelect().Model(rows)).
 		ColumnExpr("c.id AS changed_id, c.seq AS changed_seq, n.id IS NOT NULL AS there, coalesce(n.read_at > 0, ?) AS is_read", false).
 		Join("LEFT JOIN falcon_changes AS c ON c.user_id = i.user_id AND c.rev > ? AND ? >= i.rev_from", since, since).
 		Join("LEFT JOIN falcon_notifications AS n ON n.id = c.id AND n.user_id = i.user_id AND n.seq > i.erased_seq").
@@ -172,6 +172,21 @@ func (d *DB) Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (br
 		return s.Refetch(), nil
 	}
 	return s, nil
+}
+
+// Revs implements delivery.States. It looks up each user by the primary key.
+func (d *DB) Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	var rows []inbox
+	if err := d.read.NewSelect().Model(&rows).Column("user_id", "rev").Where("i.user_id IN (?)", bun.List(users)).Scan(ctx); err != nil {
+		return nil, d.fail("read the revs of inboxes", err)
+	}
+	revs := make(map[bridge.UserID]bridge.Rev, len(rows))
+	for i := range rows {
+		revs[rows[i].UserID] = rows[i].Rev
+	}
+	return revs, nil
 }
 
 // state is what a device that fetches the list again is sent.

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -97,14 +98,17 @@ func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64
 // first, a range of falcon_notifications_expiry. It waits for no inbox that another
 // transaction holds: the next call goes on behind what it left out, and once the end is
 // reached, from the start again.
-func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, err error) {
+func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	for range retainWindows {
 		from := d.expiry.Load()
-		seen, removed, err := d.expireWindow(ctx, from, limit)
-		if n += removed; err != nil {
-			return n, d.fail("remove expired notifications", err)
+		seen, gone, err := d.expireWindow(ctx, from, limit)
+		for i := range gone {
+			users = append(users, gone[i].UserID)
+		}
+		if n += len(gone); err != nil {
+			return n, users, d.fail("remove expired notifications", err)
 		}
 		if seen < limit {
 			d.expiry.Store(nil)
@@ -113,7 +117,8 @@ func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, err err
 			break
 		}
 	}
-	return n, nil
+	slices.Sort(users)
+	return n, slices.Compact(users), nil
 }
 
 // expiring is a row that expireWindow saw.
@@ -125,7 +130,7 @@ type expiring struct {
 
 // expireWindow looks at limit expired notifications behind from and removes those whose
 // inboxes nobody holds.
-func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen, removed int, err error) {
+func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen int, gone []notification, err error) {
 	var rows []expiring
 	find := d.read.NewSelect().Model((*notification)(nil)).Column("id", "user_id", "expires_at").Where("n.expires_at > 0").
 		Where("n.expires_at <= "+d.instant()).Order("n.expires_at", "n.id").Limit(int64(limit))
@@ -133,36 +138,39 @@ func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen,
 		find.Where("(n.expires_at, n.id) > (?, ?)", from.ExpiresAt, from.ID)
 	}
 	if err := find.Scan(ctx, &rows); err != nil || len(rows) == 0 {
-		return 0, 0, err
+		return 0, nil, err
 	}
 	ids := make([]int64, len(rows))
 	users := make([]bridge.UserID, len(rows))
 	for i, r := range rows {
 		ids[i], users[i] = r.ID, r.UserID
 	}
-	if removed, err = d.removeFree(ctx, expired, ids, users); err == nil {
+	if gone, err = d.removeFree(ctx, expired, ids, users); err == nil {
 		d.expiry.Store(&rows[len(rows)-1])
 	}
-	return len(rows), removed, err
+	return len(rows), gone, err
 }
 
 // removeFree removes those of the notifications called ids, which belong to users, whose
-// inboxes no other transaction holds, and counts them. What is being erased is left to
+// inboxes no other transaction holds, and returns them. What is being erased is left to
 // the erasure.
-func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.UserID) (n int, err error) {
+func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.UserID) (gone []notification, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var free []bridge.UserID
 		if err := d.lockRows(tx.NewSelect().Model((*inbox)(nil)).Column("user_id").Where("i.user_id IN (?)", bun.List(users)).
 			Where("i.erased_seq = 0").Order("i.user_id"), "NO KEY UPDATE SKIP LOCKED").Scan(ctx, &free); err != nil || len(free) == 0 {
 			return err
 		}
-		gone, err := d.removeNotifications(ctx, tx, w, func(q bun.QueryBuilder) bun.QueryBuilder {
+		var err error
+		gone, err = d.removeNotifications(ctx, tx, w, func(q bun.QueryBuilder) bun.QueryBuilder {
 			return q.Where("id IN (?)", bun.List(ids)).Where("user_id IN (?)", bun.List(free))
 		})
-		n = len(gone)
 		return err
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	return gone, nil
 }
 
 // tombstoneLife is how long a tombstone stays.

@@ -220,7 +220,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 			}
 			check()
 			for {
-				n, err := d.ExpireNotifications(ctx, 3)
+				n, _, err := d.ExpireNotifications(ctx, 3)
 				must(t, err)
 				if n == 0 {
 					break
@@ -242,7 +242,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 			hasSeqs(t, d, u, 2)
 			for n := 1; n > 0; {
 				var err error
-				n, err = d.ExpireNotifications(ctx, 100)
+				n, _, err = d.ExpireNotifications(ctx, 100)
 				must(t, err)
 			}
 			if got := stones(t, d, u); got[1] != expired {

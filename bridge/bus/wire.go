@@ -16,10 +16,10 @@ type Message struct {
 	Hints []bridge.Hint
 }
 
-// The wire form is {"n": node, "h": [hint, …]}. The SQL function falcon_append
-// writes {"n": node, "u": [["user", seq], …]} for what was appended, or {"n":
-// node, "all": true}; Decode reads all three. Fields that a newer node adds are
-// ignored, and so are hints of a type that is not known here.
+// The wire form is {"n": node, "h": [hint, …]}. SQL functions write {"n": node, "u":
+// [["user", seq], …]} for what was appended, {"n": node, "all": true}, and hints without a
+// node; Decode reads all of them. Fields that a newer node adds are ignored, and so are
+// hints of a type that is not known here.
 type wireMessage struct {
 	Node  string            `json:"n"`
 	All   bool              `json:"all,omitempty"`
@@ -41,6 +41,7 @@ var wireTypes = map[bridge.HintType]string{
 	bridge.HintMuted:    "m",
 	bridge.HintTakeover: "t",
 	bridge.HintEnd:      "e",
+	bridge.HintState:    "s",
 }
 
 var hintTypes = func() map[string]bridge.HintType {

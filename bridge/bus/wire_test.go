@@ -17,6 +17,7 @@ func TestHintsAreReadAsTheyWereWritten(t *testing.T) {
 		{Type: bridge.HintMuted, User: "abc", Node: "a"},
 		{Type: bridge.HintTakeover, User: "007", ClientID: `"\` + "\n✓", Gen: 1<<62 + 1, Node: "a"},
 		{Type: bridge.HintEnd, User: "9007199254740993", Node: "a"},
+		{Type: bridge.HintState, User: "7", Node: "a"},
 	}
 	sent := append([]bridge.Hint{}, hints...)
 	sent[0].Items, sent[0].At = []bridge.Notification{{ID: 1, Title: "secret"}}, time.Now()
@@ -40,6 +41,7 @@ func TestTheFormOnTheWire(t *testing.T) {
 	for text, want := range map[string]bus.Message{
 		`{"n" : "a", "u" : [["7", 3], [8, 4]]}`: {Node: "a", Hints: []bridge.Hint{
 			{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "a"}, {Type: bridge.HintAppended, User: "8", Seq: 4, Node: "a"}}},
+		`{"n":"","h":[{"t":"s","u":"7"}]}`:                    {Hints: []bridge.Hint{{Type: bridge.HintState, User: "7"}}},
 		`{"n" : "", "all" : true}`:                            {All: true},
 		`{"n":"a","h":[{"t":"new","u":"7"}],"another":[1,2]}`: {Node: "a"},
 	} {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -31,6 +32,7 @@ type Conn struct {
 	device     bridge.Device
 	gen        int64
 	window     int // unacknowledged messages at once
+	most       int // the device's Receive Maximum
 	persistent bool
 	shared     bool // see bridge.Session
 	request    *ConnectRequest
@@ -44,6 +46,7 @@ type Conn struct {
 	left   window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
 	others []*pump // other users' topics and the feed, which last as long as the connection
 	aux    aux
+	state  *follower  // nil: it never asked for state messages
 	acked  bridge.Seq // cursor of the own topic
 	// ackedFrom is where this connection's acknowledgements begin, see Conn.acknowledged.
 	ackedFrom bridge.Seq
@@ -72,16 +75,14 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	}
 	c = &Conn{
 		hub: h, link: l, device: r.Device, gen: s.Generation, claims: r.Claims,
-		window: h.o.Window, expiry: r.Expiry, request: &r,
+		window: h.o.Window, most: cmp.Or(r.ReceiveMaximum, 65535), expiry: r.Expiry, request: &r,
 		persistent: r.Expiry > 0 || s.Present,
 		shared:     s.Shared,
 		acked:      s.Acked,
 		ackedFrom:  s.Acked,
 		at:         time.Now().UTC().Truncate(time.Millisecond),
 	}
-	if r.ReceiveMaximum > 0 {
-		c.window = min(c.window, r.ReceiveMaximum)
-	}
+	c.window = min(c.window, c.most)
 	if s.Present && s.Subscribed != nil {
 		c.own = c.newOwnLog(h.o.Topics.Status(r.Device.User))
 		c.own.p.sub = *s.Subscribed
@@ -197,6 +198,12 @@ func (c *Conn) Ack(packetID uint16) bool {
 		if !c.aux.complete(packetID) {
 			return false
 		}
+		if f := c.state; f != nil && f.packet == packetID {
+			f.acknowledge()
+			c.progress()
+			c.wakePumps()
+			return true
+		}
 	} else if !c.complete(packetID) {
 		return false
 	}
@@ -233,12 +240,13 @@ func (c *Conn) complete(packetID uint16) bool {
 // is replayed.
 func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.at) }
 
-// wakePumps wakes the pumps that waited for room, as all of them share the window.
-// c.mu is held.
+// wakePumps wakes the pumps that waited for room, as all of them share the window, and
+// the state message that did. c.mu is held.
 func (c *Conn) wakePumps() {
 	for p := range c.pumps {
 		p.wake()
 	}
+	c.state.wake()
 }
 
 // isOwn reports whether p serves the device's own topic, whose cursor is kept. c.mu is
@@ -408,7 +416,10 @@ func (c *Conn) Close() {
 	if c.persistent {
 		c.hub.cursors.putLast(a)
 	}
-	c.hub.change(c.device.User, func(e *entry) { e.conns = without(e.conns, c) })
+	c.hub.change(c.device.User, func(e *entry) {
+		e.conns = without(e.conns, c)
+		e.unfollow(c)
+	})
 	for _, p := range pumps {
 		p.source.leave(c.hub)
 	}

@@ -8,6 +8,6 @@
 // flusher writes cursors to the database in batches.
 //
 // The package imports the standard library and the domain only. What it needs from
-// outside is stated as small interfaces: [Log], [Sessions], [Feed], [Cluster],
-// [Pruner] and [Link].
+// outside is stated as small interfaces: [Log], [States], [Sessions], [Feed],
+// [Cluster], [Pruner] and [Link].
 package delivery

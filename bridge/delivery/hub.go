@@ -15,6 +15,7 @@ import (
 // Options sets up a Hub.
 type Options struct {
 	Log      Log
+	States   States // nil: there are no state messages
 	Sessions Sessions
 	Feed     Feed
 	Cluster  Cluster
@@ -109,6 +110,8 @@ type Hub struct {
 	failed  atomic.Bool   // a pump could not read the log: sweep soon
 	sweep   chan struct{} // hints may have been lost: sweep now
 	figures figures
+
+	followers atomic.Int64 // connections that are sent state messages
 }
 
 // NewHub returns a hub over o. It delivers as soon as [Hub.Poll] has succeeded; Run
@@ -147,6 +150,11 @@ type entry struct {
 	conns  []*Conn    // the user's own connections
 	logs   []*userLog // the user's log as the pumps that follow it read it
 	forget time.Time  // cached items of appends begun before are not used: a mute or delete came after
+
+	followers []*Conn    // those of conns that are sent state messages
+	rev       bridge.Rev // of the state that was last read for them; forgone: not known
+	stale     bool       // the state is to be read
+	reading   bool       // it is, or will be after stateRest
 }
 
 // hash is FNV-1a.
@@ -233,6 +241,9 @@ func (h *Hub) Hint(hint bridge.Hint) {
 		for _, l := range h.forget(hint.User) {
 			l.forget()
 		}
+		h.stateChanged(hint.User)
+	case bridge.HintState:
+		h.stateChanged(hint.User)
 	case bridge.HintTakeover:
 		for _, c := range h.entry(hint.User).conns {
 			if c.device.ClientID == hint.ClientID && c.gen < hint.Gen {
@@ -241,6 +252,14 @@ func (h *Hub) Hint(hint bridge.Hint) {
 		}
 	case bridge.HintEnd:
 		nudge(h.node.pollNow)
+	}
+}
+
+// tell hands a hint to this node and to the others.
+func (h *Hub) tell(hint bridge.Hint) {
+	h.Hint(hint)
+	if h.o.Bus != nil {
+		h.o.Bus.Publish(hint)
 	}
 }
 

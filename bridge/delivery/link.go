@@ -24,6 +24,10 @@ type Link interface {
 	// which count as delivered (MQTT 5 §3.1.2.11.4).
 	Send(ms []Message) error
 
+	// SendState writes m, as Send does. It returns false where m is over the device's
+	// Maximum Packet Size, and was not written.
+	SendState(m StateMessage) (sent bool, err error)
+
 	// End sends the device the reason and closes the connection. It does not block.
 	End(r bridge.EndReason)
 }

@@ -52,6 +52,8 @@ func (b *inbox) Send(ms []delivery.Message) error {
 	return nil
 }
 
+func (b *inbox) SendState(delivery.StateMessage) (bool, error) { return true, nil }
+
 func (b *inbox) End(r bridge.EndReason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -192,7 +192,7 @@ func (m *model) expire(r *rapid.T) {
 
 // sweep removes expired rows, which no read returns any more: nothing else changes.
 func (m *model) sweep(*rapid.T) {
-	_, err := m.e.db.ExpireNotifications(m.e.ctx, 3)
+	_, _, err := m.e.db.ExpireNotifications(m.e.ctx, 3)
 	m.ok(err)
 }
 

@@ -3,6 +3,8 @@ package delivery
 import (
 	"context"
 	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
 )
 
 const (
@@ -46,11 +48,26 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
 	}
-	every(ctx, expireEvery, func() { h.repeat(ctx, "remove expired notifications", h.o.Pruner.ExpireNotifications) })
+	every(ctx, expireEvery, func() {
+		h.repeat(ctx, "remove expired notifications", func(ctx context.Context, limit int) (int, error) {
+			n, users, err := h.o.Pruner.ExpireNotifications(ctx, limit)
+			for _, u := range users {
+				h.tell(bridge.Hint{Type: bridge.HintState, User: u})
+			}
+			return n, err
+		})
+	})
 }
 
-// repeat calls step until nothing is left, or it fails.
+// repeat calls step until nothing is left, or it fails. What it did may have changed
+// inboxes, so revs are compared again.
 func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
+	did := false
+	defer func() {
+		if did && h.followers.Load() > 0 {
+			nudge(h.sweep)
+		}
+	}()
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		n, err := step(q, pruneRows)
@@ -61,6 +78,7 @@ func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context
 		if err != nil || n == 0 {
 			return
 		}
+		did = true
 		select {
 		case <-ctx.Done():
 			return

@@ -145,7 +145,8 @@ func (p *pump) room() int {
 	if p.sub.QoS == 0 {
 		return burst
 	}
-	return max(0, p.c.window-p.c.inflight())
+	c, states := p.c, p.c.state.inflight()
+	return max(0, min(c.window, c.most-states)-(c.inflight()-states))
 }
 
 // run is the goroutine: it sends one burst after the other until p has to wait.
@@ -319,6 +320,10 @@ func (p *pump) send(ms []Message) bool {
 	if c.isOwn(p) {
 		c.moveCursor()
 	}
+	if p.state == sending {
+		p.state = reading
+	}
+	c.state.wake() // it may have waited for what was written
 	if omitted {
 		if c.inflight() == 0 {
 			c.since = time.Time{} // nothing to acknowledge, so no silence

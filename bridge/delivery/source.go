@@ -130,6 +130,18 @@ func (l *userLog) forget() {
 	l.p.resume(awaitingAck) // the seq it waits for may be the one deleted
 }
 
+// void drops what was read before now, and not sent: it is older than a state that was
+// read meanwhile. c.mu is held.
+func (l *userLog) void() {
+	l.forgets++
+	if r := l.p.retained; r != nil {
+		r.at = time.Time{}
+	}
+	if len(l.cache) > 0 {
+		l.reload()
+	}
+}
+
 // startOver reads the log from its start, once an order: the user was erased, and
 // whoever has the same id now gets seqs from 1 on. Notifications that were sent before
 // the order came are sent again.

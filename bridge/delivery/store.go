@@ -30,6 +30,17 @@ type Log interface {
 	Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error)
 }
 
+// States reads the state of inboxes, for state messages. Every call may fail with
+// ErrUnavailable.
+type States interface {
+	// Changes returns what changed of u's inbox since a rev, see [bridge.State].
+	Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (bridge.State, error)
+
+	// Revs returns the rev of each of users, in one statement. A user without an inbox has
+	// no entry.
+	Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error)
+}
+
 // Feed reads across users, for wildcard subscribers and the sweep. Its order over all
 // users is not that of ids, which become visible out of order, but one that is safe
 // against transactions that commit late. Within one user it is that of seqs.
@@ -122,8 +133,8 @@ type Pruner interface {
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
 	// ExpireNotifications removes notifications past their expiry. Reads have passed over
-	// them since.
-	ExpireNotifications(ctx context.Context, limit int) (int, error)
+	// them since. users are those whose inboxes it changed.
+	ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error)
 
 	// ExpireTombstones removes what is left of notifications that are gone for 30 days.
 	ExpireTombstones(ctx context.Context, limit int) (int, error)

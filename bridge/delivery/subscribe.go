@@ -14,6 +14,10 @@ type SubscribeRequest struct {
 	Filter string
 	bridge.Subscription
 	RetainHandling byte // 0, 1 or 2 (MQTT 5 §3.8.3.1)
+
+	// State asks for state messages from that rev of the inbox on; nil ends them. It has no
+	// effect on topics of other users.
+	State *bridge.Rev
 }
 
 // maxOthers is how many topics a connection may follow in addition to its own.
@@ -266,6 +270,13 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *br
 // begin sets the position that the database returned; delivery starts with
 // [Conn.Activate].
 func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
+	c.setPosition(s, start, since)
+	if s.log.user == c.device.User {
+		c.follow(s.State)
+	}
+}
+
+func (c *Conn) setPosition(s *subscribing, start bridge.Start, since *bridge.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	own := c.own
@@ -313,13 +324,18 @@ func (p *pump) adopt(s *subscribing, retained bool, latest *bridge.Notification)
 }
 
 // Activate starts delivery of the filter, after its SUBACK was written: first
-// the retained copy, where one is due.
+// the retained copy, where one is due. The first state message follows within stateRest.
 func (c *Conn) Activate(filter string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p := c.find(filter); p != nil {
+	p := c.find(filter)
+	if p != nil {
 		p.granted = true
 		p.wake()
+	}
+	follows := p != nil && c.isOwn(p) && c.state != nil && c.state.on
+	c.mu.Unlock()
+	if follows {
+		c.hub.stateChanged(c.device.User)
 	}
 }
 
@@ -345,7 +361,11 @@ func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, er
 func (c *Conn) detach(p *pump) {
 	c.mu.Lock()
 	p.state = closed
-	if c.isOwn(p) {
+	own := c.isOwn(p)
+	if own {
+		if c.state != nil {
+			c.state.next = nil
+		}
 		c.leaveOpen(c.own)
 		c.own = nil
 	} else {
@@ -354,6 +374,9 @@ func (c *Conn) detach(p *pump) {
 	c.progress()
 	c.mu.Unlock()
 	p.source.leave(c.hub)
+	if own {
+		c.follow(nil)
+	}
 }
 
 // subscribeFeed subscribes an operator to all users' topics.

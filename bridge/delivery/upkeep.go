@@ -67,6 +67,9 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 			if more {
 				continue
 			}
+			if err = h.sweepStates(ctx); err != nil {
+				h.failed.Store(true)
+			}
 		}
 		for wait := true; wait; {
 			select {
@@ -116,6 +119,7 @@ func (h *Hub) wakeAll(reload bool) {
 			}
 			p.wake()
 		}
+		c.state.wake()
 	})
 }
 
@@ -154,7 +158,7 @@ func (h *Hub) Figures() bridge.Figures {
 // Backlog is what this node's devices have not acknowledged.
 type Backlog struct {
 	Sessions int // devices that are behind: something is in flight or due
-	InFlight int // messages sent and not acknowledged
+	InFlight int // notifications sent and not acknowledged
 	Own      int // of InFlight: on users' own topics
 	Open     map[Kind]int
 	Oldest   time.Time // commit of the oldest of the devices' own in flight; zero: none
@@ -174,7 +178,7 @@ func (h *Hub) Backlog() (b Backlog) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		b.Open[Kind{c.request.Transport, c.request.Protocol}]++
-		n := c.inflight()
+		n := c.inflight() - c.state.inflight()
 		behind := n > 0
 		for p := range c.pumps {
 			behind = behind || p.source.due()

@@ -17,6 +17,8 @@ import (
 type fakeLink struct {
 	mu     sync.Mutex
 	got    []Message
+	states []StateMessage
+	order  []string // of all that came: seqs, and "state"
 	ended  []bridge.EndReason
 	pace   time.Duration // how long a write takes
 	refuse int           // messages with a title longer than this are over the packet size; 0: none
@@ -36,8 +38,20 @@ func (f *fakeLink) Send(ms []Message) error {
 		}
 		ms[i].Delivered = true
 		f.got = append(f.got, ms[i])
+		f.order = append(f.order, fmt.Sprint(ms[i].Seq))
 	}
 	return nil
+}
+
+func (f *fakeLink) SendState(m StateMessage) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil || f.refuse > 0 && len(m.Payload) > f.refuse {
+		return false, f.broken
+	}
+	f.states = append(f.states, m)
+	f.order = append(f.order, "state")
+	return true, nil
 }
 
 func (f *fakeLink) End(r bridge.EndReason) {

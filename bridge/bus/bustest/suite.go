@@ -99,6 +99,7 @@ func everyKind(t *testing.T, f Fixture) {
 		{Type: bridge.HintMuted, User: "7"},
 		{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 5},
 		{Type: bridge.HintEnd, User: "7"},
+		{Type: bridge.HintState, User: "7"},
 	} {
 		from := ns[i%len(ns)]
 		for _, n := range ns {

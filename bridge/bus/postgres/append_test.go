@@ -102,6 +102,37 @@ func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
 	}
 }
 
+// What an application supersedes by SQL is announced with it, once it commits.
+func TestWhatTheSQLDoorSupersedesIsAnnounced(t *testing.T) {
+	url := testserver.Postgres(t)
+	store(t, url)
+	n := bustest.Listen(t, join(t, url, "a"))
+	app := open(t, url)
+	notify := func(user, replaces string, end func(*sql.Tx) error) {
+		t.Helper()
+		tx, err := app.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), "SELECT falcon_notify($1, 'title', 'message', replaces => nullif($2, ''))", user, replaces); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(tx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notify("rolled-back", "key", (*sql.Tx).Rollback)
+	notify("plain", "", (*sql.Tx).Commit)
+	notify("a|b:1", "key", (*sql.Tx).Commit)
+	// Postgres delivers in the order of commits.
+	hears(t, n, bridge.Hint{Type: bridge.HintState, User: "a|b:1"})
+	for _, u := range []bridge.UserID{"rolled-back", "plain"} {
+		if n.Heard(bridge.Hint{Type: bridge.HintState, User: u}) {
+			t.Errorf("a change of %s is announced", u)
+		}
+	}
+}
+
 // Two environments may share a database, each with a schema of its own. A device
 // that connects to one must not end the other's connection of the same name.
 func TestATakeoverStaysInItsSchema(t *testing.T) {

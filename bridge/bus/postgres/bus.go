@@ -2,9 +2,10 @@
 // database need no other server.
 //
 // Every node listens with one connection, on the channel falcon_hint, where the SQL
-// function falcon_notify announces what applications append in their transactions, and on
-// one of its schema, for the nodes' own hints. These go through a bounded queue and a second
-// connection, all that wait in one transaction, at most one in sendGap.
+// function falcon_notify announces what applications append in their transactions and that
+// it may supersede something, and on one of its schema, for the nodes' own hints. These go
+// through a bounded queue and a second connection, all that wait in one transaction, at
+// most one in sendGap.
 //
 // A node announces its appends after their commit, not in it. A transaction with a NOTIFY
 // takes a lock over all databases before it commits and keeps it while the write-ahead log

@@ -1,0 +1,545 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+// memStates are inboxes of which every change deletes one notification: that of the
+// change to rev n has the id n.
+type memStates struct {
+	mu     sync.Mutex
+	revs   map[bridge.UserID]bridge.Rev
+	kept   bridge.Rev // what changed up to it is not known any more
+	away   bool
+	asked  []bridge.Rev // of calls of Changes
+	looked int          // calls of Revs
+}
+
+func newMemStates() *memStates { return &memStates{revs: map[bridge.UserID]bridge.Rev{}} }
+
+func (m *memStates) change(u bridge.UserID, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revs[u] += bridge.Rev(n)
+}
+
+func (m *memStates) setAway(away bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = away
+}
+
+func (m *memStates) keepFrom(rev bridge.Rev) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = rev
+}
+
+func (m *memStates) Changes(_ context.Context, u bridge.UserID, since bridge.Rev) (bridge.State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away {
+		return bridge.State{}, bridge.ErrUnavailable
+	}
+	m.asked = append(m.asked, since)
+	s := bridge.State{Rev: m.revs[u]}.Refetch()
+	if since < m.kept || since > s.Rev || s.Rev-since > bridge.MaxChanged {
+		return s, nil
+	}
+	s.From = &since
+	for id := since + 1; id <= s.Rev; id++ {
+		s.Deleted = append(s.Deleted, int64(id))
+	}
+	return s, nil
+}
+
+func (m *memStates) Revs(_ context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.looked++
+	if m.away {
+		return nil, bridge.ErrUnavailable
+	}
+	out := make(map[bridge.UserID]bridge.Rev)
+	for _, u := range users {
+		out[u] = m.revs[u]
+	}
+	return out, nil
+}
+
+// reads returns since which revs the state was read since the last call.
+func (m *memStates) reads() []bridge.Rev {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	asked := m.asked
+	m.asked = nil
+	return asked
+}
+
+// stateWorld is a world with states.
+type stateWorld struct {
+	*world
+	*memStates
+}
+
+func newStateWorld(t *testing.T, o Options) stateWorld {
+	s := newMemStates()
+	o.States = s
+	return stateWorld{newWorld(t, o), s}
+}
+
+// follow connects a device that asks for states from rev on, and acknowledges everything.
+func (w stateWorld) follow(id string, rev bridge.Rev) (*Conn, *fakeLink) {
+	r := persistent("7")
+	r.Device.ClientID = id
+	c, l, _ := w.connect(r)
+	w.subscribe(c, following(rev))
+	return c, l
+}
+
+func following(rev bridge.Rev) SubscribeRequest {
+	return SubscribeRequest{Subscription: bridge.Subscription{QoS: 1, ID: 5}, RetainHandling: 2, State: &rev}
+}
+
+// changed makes n changes of user 7's inbox, and announces each.
+func (w stateWorld) changed(n int) {
+	for range n {
+		w.change("7", 1)
+		w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"})
+	}
+}
+
+// soon lets the states be read that are due.
+func soon() {
+	time.Sleep(2 * stateRest)
+	synctest.Wait()
+}
+
+// came returns the states that came since the last call, as from-rev, and their messages.
+func came(t *testing.T, l *fakeLink) (words []string, ms []StateMessage) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ms, l.states = l.states, nil
+	words = []string{}
+	for _, m := range ms {
+		var s bridge.State
+		if err := json.Unmarshal(m.Payload, &s); err != nil {
+			t.Fatal(err)
+		}
+		from := "null"
+		if s.From != nil {
+			from = fmt.Sprint(*s.From)
+		}
+		words = append(words, fmt.Sprintf("%s-%d", from, s.Rev))
+	}
+	return words, ms
+}
+
+func wantStates(t *testing.T, what string, l *fakeLink, want ...string) []StateMessage {
+	t.Helper()
+	got, ms := came(t, l)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: states %v, want %v", what, got, want)
+	}
+	return ms
+}
+
+func TestStateMessagesFollowTheSuback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		w.change("7", 3)
+		c, l, _ := w.connect(persistent("7"))
+		r := following(1)
+		r.Filter = w.hub.o.Topics.Status("7")
+		if err := c.Subscribe(t.Context(), []SubscribeRequest{r}, nil)[0]; err != nil {
+			t.Fatal(err)
+		}
+		w.changed(1)
+		soon()
+		wantStates(t, "before the SUBACK", l)
+		c.Activate(r.Filter)
+		soon()
+		ms := wantStates(t, "after it", l, "1-4")
+		if m := ms[0]; m.Topic != r.Filter || m.QoS != 1 || m.PacketID <= ownIDs || m.SubID != 5 || m.Epoch != "e1" {
+			t.Errorf("the message is %+v", m)
+		}
+		w.changed(3)
+		soon()
+		wantStates(t, "while one is not acknowledged", l)
+		if !c.Ack(ms[0].PacketID) || c.Ack(ms[0].PacketID) {
+			t.Error("it is not acknowledged once")
+		}
+		soon()
+		ms = wantStates(t, "what came meanwhile, joined", l, "4-7")
+		c.Ack(ms[0].PacketID)
+		soon()
+		wantStates(t, "while nothing changes", l)
+		w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"})
+		soon()
+		wantStates(t, "after a hint of nothing", l)
+		w.subscribe(c, following(7))
+		soon()
+		wantStates(t, "subscribed again, with nothing new", l, "7-7")
+	})
+}
+
+func TestStateIsReadOnceForAllDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		var conns []*Conn
+		var links []*fakeLink
+		for i := range 5 {
+			c, l := w.follow(fmt.Sprint("d", i), 0)
+			conns, links = append(conns, c), append(links, l)
+		}
+		other, idle, _ := w.connect(persistent("7"))
+		w.subscribe(other, SubscribeRequest{Subscription: bridge.Subscription{QoS: 1}})
+		soon()
+		for i, l := range links {
+			conns[i].Ack(wantStates(t, "the first", l, "0-0")[0].PacketID)
+		}
+		w.reads()
+		for round := range bridge.Rev(3) {
+			w.changed(10)
+			w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"}) // doubled
+			soon()
+			if got := w.reads(); !slices.Equal(got, []bridge.Rev{10 * round}) {
+				t.Errorf("read since %v for five devices and ten changes", got)
+			}
+			for i, l := range links {
+				conns[i].Ack(wantStates(t, "all changes", l, fmt.Sprintf("%d-%d", 10*round, 10*round+10))[0].PacketID)
+			}
+		}
+		wantStates(t, "a device that did not ask", idle)
+	})
+}
+
+// Nothing is read, looked up or kept for users whose devices do not ask for states.
+func TestStateMessagesCostNothingUnused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, _, _ := w.connect(persistent("7"))
+		w.subscribe(c, SubscribeRequest{Subscription: bridge.Subscription{QoS: 1}})
+		w.changed(10)
+		time.Sleep(time.Minute)
+		if got := w.reads(); len(got) > 0 || w.looked > 0 || c.state != nil {
+			t.Errorf("read since %v, looked %d times, follower %v", got, w.looked, c.state)
+		}
+	})
+}
+
+// A device that is far behind must not have the others fetch their lists again.
+func TestADeviceFarBehindIsServedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		w.change("7", 300)
+		near, nearLink := w.follow("near", 300)
+		_, farLink := w.follow("far", 5)
+		_, futureLink := w.follow("future", 4000)
+		soon()
+		near.Ack(wantStates(t, "near", nearLink, "300-300")[0].PacketID)
+		wantStates(t, "far", farLink, "null-300")
+		wantStates(t, "of a rev that never was", futureLink, "null-300")
+		w.changed(1)
+		soon()
+		wantStates(t, "near", nearLink, "300-301")
+		w.keepFrom(301) // as after a mute
+		_, late := w.follow("late", 300)
+		soon()
+		wantStates(t, "after a mute", late, "null-301")
+	})
+}
+
+func TestStateMessagesEndWithTheSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		for name, end := range map[string]func(c *Conn){
+			"a SUBSCRIBE without it": func(c *Conn) { w.subscribe(c, SubscribeRequest{}) },
+			"an UNSUBSCRIBE":         func(c *Conn) { _, _ = c.Unsubscribe(t.Context(), w.hub.o.Topics.Status("7")) },
+			"the connection":         func(c *Conn) { c.Close() },
+		} {
+			c, l := w.follow("phone", 0)
+			soon()
+			_, _ = came(t, l)
+			end(c)
+			w.changed(1)
+			soon()
+			wantStates(t, name, l)
+			if n := w.hub.followers.Load(); n != 0 || w.hub.entry("7").followers != nil {
+				t.Errorf("%s: %d followers are left", name, n)
+			}
+			c.Close()
+		}
+		c, l, _ := w.connect(persistent("7")) // the session is subscribed
+		w.changed(1)
+		soon()
+		wantStates(t, "a session that is resumed", l)
+		c.Close()
+	})
+}
+
+// A SUBSCRIBE after the connection ended must leave nothing in the hub.
+func TestAFollowerOfAClosedConnectionIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, _ := w.follow("phone", 0)
+		c.Close()
+		c.follow(new(bridge.Rev(1)))
+		if n := w.hub.followers.Load(); n != 0 {
+			t.Errorf("%d followers are left", n)
+		}
+	})
+}
+
+func TestStateOfAnotherUsersTopicIsIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		r := persistent("op")
+		r.Claims = bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}
+		c, l, _ := w.connect(r)
+		for _, filter := range []string{w.hub.o.Topics.Status("7"), "users/+/reports/status"} {
+			s := following(0)
+			s.Filter = filter
+			w.subscribe(c, s)
+		}
+		w.changed(1)
+		soon()
+		wantStates(t, "another user's", l)
+	})
+}
+
+// slowLog takes time between a read and its return.
+type slowLog struct {
+	*memLog
+	pace time.Duration
+}
+
+func (l slowLog) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
+	ns, err := l.memLog.After(ctx, u, after, limit)
+	time.Sleep(l.pace)
+	return ns, err
+}
+
+func (l slowLog) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
+	h, err := l.memLog.Head(ctx, u)
+	time.Sleep(l.pace)
+	return h, err
+}
+
+// A copy that was read before a delete must not come after the state that says so: it
+// would stay on the screen.
+func TestAStateMessageIsNotOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, slow := range map[string]struct{ read, write time.Duration }{
+			"while the pump reads":  {read: 4 * stateRest},
+			"while the pump writes": {write: 4 * stateRest},
+		} {
+			w := newStateWorld(t, Options{})
+			w.hub.o.Log = slowLog{w.log, slow.read}
+			c, l := w.follow("phone", 0)
+			soon()
+			_, ms := came(t, l)
+			c.Ack(ms[0].PacketID)
+			l.mu.Lock()
+			l.pace, l.order = slow.write, nil
+			l.mu.Unlock()
+			w.appendUnheard("7")
+			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
+			time.Sleep(time.Millisecond) // the pump has the row
+			w.log.delete("7", 1)
+			w.changed(1)
+			time.Sleep(10 * stateRest)
+			l.mu.Lock()
+			if at := slices.Index(l.order, "state"); at < 0 || at != len(l.order)-1 {
+				t.Errorf("%s: came %v", name, l.order)
+			}
+			l.mu.Unlock()
+			c.Close()
+		}
+	})
+}
+
+// What an append's hint carries may be older than the state, where the hint comes late.
+func TestItemsOlderThanTheStateAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, l := w.follow("phone", 0)
+		soon()
+		_, ms := came(t, l)
+		c.Ack(ms[0].PacketID)
+		begun := time.Now()
+		w.appendUnheard("7")
+		items := w.log.deliverable("7", 0)
+		w.log.delete("7", 1)
+		w.changed(1)
+		soon()
+		w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1, Items: items, At: begun})
+		soon()
+		if got, _ := l.drain(); len(got) > 0 {
+			t.Errorf("got %v after the state that deleted it", got)
+		}
+	})
+}
+
+func TestStateMessagesLeaveRoomForNotifications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for most, qos := range map[int]byte{1: 0, 2: 1, 40: 1} {
+			w := newStateWorld(t, Options{Window: 32})
+			r := persistent("7")
+			r.ReceiveMaximum = most
+			c, l, _ := w.connect(r)
+			w.subscribe(c, following(0))
+			soon()
+			if ms := wantStates(t, fmt.Sprint("of ", most), l, "0-0"); ms[0].QoS != qos {
+				t.Errorf("Receive Maximum %d: QoS %d, want %d", most, ms[0].QoS, qos)
+			}
+			w.notify("7", strings.Split(strings.Repeat("x ", 50)+"x", " ")...)
+			soon()
+			want := min(32, most-int(qos))
+			got, ids := l.drain()
+			if len(got) != want {
+				t.Errorf("Receive Maximum %d: %d notifications while the state is in flight, want %d", most, len(got), want)
+			}
+			// Neither keeps the other waiting: each acknowledgement makes room for one more.
+			c.mu.Lock()
+			if f := c.state; f.packet != 0 {
+				c.mu.Unlock()
+				c.Ack(f.packet)
+			} else {
+				c.mu.Unlock()
+			}
+			w.changed(1)
+			for len(ids) > 0 {
+				for _, id := range ids {
+					c.Ack(id)
+				}
+				soon()
+				_, ids = l.drain()
+			}
+			wantStates(t, "while notifications fill the window", l, "0-1")
+			c.Close()
+		}
+	})
+}
+
+func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, l := w.follow("phone", 0)
+		soon()
+		_, ms := came(t, l)
+		c.Ack(ms[0].PacketID)
+		l.mu.Lock()
+		l.refuse = 200
+		l.mu.Unlock()
+		w.changed(100)
+		soon()
+		ms = wantStates(t, "100 ids", l, "null-100")
+		c.Ack(ms[0].PacketID)
+		l.mu.Lock()
+		l.refuse = 10
+		l.mu.Unlock()
+		w.changed(1)
+		soon()
+		wantStates(t, "no room for anything", l)
+		l.mu.Lock()
+		l.refuse = 0
+		l.mu.Unlock()
+		w.changed(1)
+		soon()
+		wantStates(t, "it counted as delivered", l, "101-102")
+	})
+}
+
+func TestALostHintOfAStateCostsSecondsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, l := w.follow("phone", 0)
+		soon()
+		_, ms := came(t, l)
+		c.Ack(ms[0].PacketID)
+		w.change("7", 1)
+		time.Sleep(5*time.Second + 2*stateRest)
+		ms = wantStates(t, "5 s after the commit", l, "0-1")
+		c.Ack(ms[0].PacketID)
+		w.reads()
+		time.Sleep(time.Minute)
+		if got := w.reads(); len(got) > 0 {
+			t.Errorf("read since %v though nothing changed", got)
+		}
+		w.change("7", 1)
+		w.hub.Reconnected()
+		soon()
+		wantStates(t, "when the bus reconnects", l, "1-2")
+	})
+}
+
+func TestStateMessagesWaitForTheDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		w.setAway(true)
+		_, l := w.follow("phone", 0)
+		time.Sleep(10 * time.Second)
+		wantStates(t, "while it is unavailable", l)
+		w.setAway(false)
+		time.Sleep(time.Second)
+		wantStates(t, "when it responds", l, "0-0")
+	})
+}
+
+func TestADeviceThatNeverAcknowledgesAStateIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		_, l := w.follow("phone", 0)
+		time.Sleep(30 * time.Second)
+		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndSilent}) {
+			t.Errorf("ended with %v", got)
+		}
+	})
+}
+
+func TestStateOfAnExpiredTokenIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{AckWait: time.Hour})
+		r := persistent("7")
+		r.Claims = bridge.Claims{User: "7", ExpiresAt: time.Now().Add(time.Second)}
+		c, l, _ := w.connect(r)
+		w.subscribe(c, following(0))
+		soon()
+		_, ms := came(t, l)
+		c.Ack(ms[0].PacketID)
+		time.Sleep(time.Second)
+		w.changed(1)
+		soon()
+		wantStates(t, "of an expired token", l)
+	})
+}
+
+// A PUBACK of what an earlier SUBSCRIBE asked for says nothing of the rev that a later
+// one names.
+func TestSubscribingAgainStartsFromItsOwnRev(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		w.change("7", 9)
+		c, l := w.follow("phone", 8)
+		soon()
+		former := wantStates(t, "the first", l, "8-9")[0]
+		w.subscribe(c, following(3))
+		soon()
+		wantStates(t, "while the first is not acknowledged", l)
+		c.Ack(former.PacketID)
+		soon()
+		wantStates(t, "then", l, "3-9")
+	})
+}
