@@ -31,6 +31,7 @@ packages: ## install the Debian packages the tests need (as root), or print the 
 # comes near it. The whole stays under ten minutes on two cores.
 .PHONY: test
 test: packages ## test everything, with the race detector
+	go -C bench test -race ./...
 	go test -race -timeout 9m ./...
 
 .PHONY: deploy
@@ -73,29 +74,29 @@ soak: packages ## the crash, fault and model tests for longer, an hour or so
 fuzz: ## every fuzz target in turn, FUZZTIME seconds in all
 	@.ci/fuzz $(FUZZTIME)
 
-# Every stage by itself, then the whole beside what else a user might pick.
+# Every stage by itself, then the whole and what else a user might pick.
 # BENCHPARTS=post,idle,connect,replay and BENCHARGS="-bench.seconds=10" narrow or
 # widen the second part.
 BENCHPARTS ?= post,idle,connect,replay
 BENCHARGS  ?=
 
 .PHONY: bench
-bench: packages ## the Go benchmarks, and falconbridge beside its peers; BENCH and BENCHTIME narrow the former
-	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m $$(go list ./... | grep -v /bench$$)
+bench: packages ## the Go benchmarks, then falconbridge and its peers; BENCH and BENCHTIME narrow the former
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
 	$(MAKE) compare
 
 .PHONY: compare
-compare: peers ## falconbridge beside its peers only
-	go test -run '^$$' -bench Peers -benchtime 1x -timeout 60m ./bench -args -bench.parts=$(BENCHPARTS) $(BENCHARGS)
+compare: peers ## falconbridge and its peers only
+	go -C bench test -run '^$$' -bench Peers -benchtime 1x -timeout 60m . -args -bench.parts=$(BENCHPARTS) $(BENCHARGS)
 
 .PHONY: curves
 curves: packages ## what grows with what, and a storm: points and charts into docs/performance, half an hour
-	go test -run '^$$' -bench 'Devices|Growth|Payload|Nodes|Storm' -benchtime 1x -timeout 90m ./bench -args -bench.curves=$(CURDIR)/docs/performance $(BENCHARGS)
-	go run ./bench/chart docs/performance
+	go -C bench test -run '^$$' -bench 'Devices|Growth|Payload|Nodes|Storm' -benchtime 1x -timeout 90m . -args -bench.curves=$(CURDIR)/docs/performance $(BENCHARGS)
+	go -C bench run ./chart ../docs/performance
 
 .PHONY: scale
 scale: packages ## what happens to a database of a million users, sessions, ten million notifications; half an hour
-	go test -run '^$$' -bench Scale -benchtime 1x -timeout 120m ./bench -args $(BENCHARGS)
+	go -C bench test -run '^$$' -bench Scale -benchtime 1x -timeout 120m . -args $(BENCHARGS)
 
 CENTRIFUGO ?= v6.9.1
 

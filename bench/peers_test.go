@@ -31,7 +31,7 @@ type peer struct {
 }
 
 // signer signs what falconbridge and Nest both take.
-func signer(b *testing.B) *token.Signer {
+func signer(b testing.TB) *token.Signer {
 	b.Helper()
 	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(secret)})
 	if err != nil {
@@ -41,7 +41,7 @@ func signer(b *testing.B) *token.Signer {
 }
 
 // target is a server at those addresses whose tokens s signs.
-func target(b *testing.B, s *token.Signer, posts, devices string, pid int) *bench.Target {
+func target(b testing.TB, s *token.Signer, posts, devices string, pid int) *bench.Target {
 	b.Helper()
 	parse := func(raw string) *url.URL {
 		u, err := url.Parse(raw)
@@ -53,7 +53,7 @@ func target(b *testing.B, s *token.Signer, posts, devices string, pid int) *benc
 	until := time.Now().Add(24 * time.Hour)
 	return &bench.Target{
 		Posts: parse(posts), Devices: parse(devices), PID: pid,
-		Topic: func(user string) string { return "users/" + user + "/reports/status" },
+		Topic: topic,
 		Token: func(user string) (string, error) {
 			return s.Sign(bridge.Claims{User: bridge.UserID(user), ExpiresAt: until})
 		},
@@ -117,7 +117,8 @@ func nest(b *testing.B, s *token.Signer, database string) peer {
 	port := testserver.FreePort(b)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	pid, stop := run(b, addr, []string{fmt.Sprintf("PORT=%d", port), "DATABASE_URL=" + database, "JWT_SECRET=" + secret, "NODE_ENV=production"}, node, script)
-	p.target, p.stop = target(b, s, "http://"+addr+"/notifications", "sio://"+addr, pid), stop
+	p.target, p.stop = target(b, s, "http://"+addr+"/notifications", "tcp://"+addr, pid), stop
+	p.target.Login = loginSocketIO
 	return p
 }
 
@@ -145,7 +146,8 @@ func insertThenPublish(b *testing.B, s *token.Signer, database string) peer {
 	}, centrifugo)
 	addr := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(b))
 	pidService, stopService := run(b, addr, []string{"DATABASE_URL=" + database, "JWT_SECRET=" + secret, "CENTRIFUGO=http://" + live, "CENTRIFUGO_KEY=" + key}, service, addr)
-	p.target = target(b, s, "http://"+addr+"/notifications", "centrifugo://"+live, pid)
+	p.target = target(b, s, "http://"+addr+"/notifications", "tcp://"+live, pid)
+	p.target.Login = loginCentrifugo
 	p.target.Helpers = []int{pidService}
 	p.stop = func() error { return errors.Join(stopService(), stopCentrifugo()) }
 	return p
@@ -164,8 +166,10 @@ func bare(b *testing.B, s *token.Signer) peer {
 }
 
 // mosquitto starts a plain broker: MQTT in, MQTT out, nothing on disk.
-func mosquitto(b *testing.B, s *token.Signer) peer {
+func mosquitto(b testing.TB, s *token.Signer) peer {
 	b.Helper()
 	m := testserver.NewMosquitto(b, "allow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0")
-	return peer{name: "mosquitto, publish to device, in memory", target: target(b, s, m.URL, m.URL, m.PID()), only: "delivery", stop: m.Stop}
+	p := peer{name: "mosquitto, publish to device, in memory", target: target(b, s, m.URL, m.URL, m.PID()), only: "delivery", stop: m.Stop}
+	p.target.Publish = newPublisher
+	return p
 }

@@ -42,7 +42,7 @@ func (c Connect) Run(ctx context.Context, t *Target) (ConnectResult, error) {
 	var mu sync.Mutex
 	var first error
 	next := 0
-	take := func() (int, bool) {
+	draw := func() (int, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		next++
@@ -52,7 +52,7 @@ func (c Connect) Run(ctx context.Context, t *Target) (ConnectResult, error) {
 	var wg sync.WaitGroup
 	for range c.Workers {
 		wg.Go(func() {
-			for n, ok := take(); ok; n, ok = take() {
+			for n, ok := draw(); ok; n, ok = draw() {
 				took, err := c.once(t, n)
 				mu.Lock()
 				switch {

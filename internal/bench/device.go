@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 // device is one client of the server, with its own connection.
@@ -21,6 +23,7 @@ type device struct {
 
 	nc      net.Conn
 	rw      io.ReadWriter // nc, or the WebSocket on it
+	session Session       // where the target's devices do not speak MQTT
 	buf     []byte
 	filled  int // of buf
 	taken   int // of filled, up to which packets were handled
@@ -45,28 +48,32 @@ func (d *device) connect() error {
 	if err != nil {
 		return err
 	}
-	switch d.t.Devices.Scheme {
-	case "sio":
-		return d.connectSocketIO(token)
-	case "centrifugo":
-		return d.connectCentrifugo(token)
-	}
 	if err := d.open(); err != nil {
 		return err
 	}
-	l := login{id: d.id, token: token, resume: d.resume, keepAlive: d.keepAlive}
-	if d.resume {
-		l.expiry = expiry
-	}
 	_ = d.nc.SetDeadline(time.Now().Add(dialTimeout))
-	if _, err = d.rw.Write(appendConnect(nil, l)); err == nil {
-		err = d.expect(typeConnack, "CONNACK", 1)
+	if d.t.Login != nil {
+		d.session, err = d.t.Login(d.nc, user(d.user), token)
+	} else {
+		err = d.login(token)
 	}
 	if err != nil {
 		d.drop()
 		return err
 	}
 	return d.nc.SetDeadline(time.Time{})
+}
+
+// login sends CONNECT and waits for the CONNACK.
+func (d *device) login(token string) error {
+	l := mqttwire.Login{ClientID: d.id, Token: token, Resume: d.resume, KeepAlive: d.keepAlive}
+	if d.resume {
+		l.Expiry = expiry
+	}
+	if _, err := d.rw.Write(mqttwire.AppendConnect(nil, l)); err != nil {
+		return err
+	}
+	return d.expect(mqttwire.Connack, "CONNACK", 1)
 }
 
 // open makes the connection, up to where MQTT begins.
@@ -78,14 +85,14 @@ func (d *device) open() error {
 	d.nc, d.rw, d.filled, d.taken = nc, nc, 0, 0
 	if s := d.t.Devices.Scheme; s == "ws" || s == "wss" {
 		_ = nc.SetDeadline(time.Now().Add(dialTimeout))
-		ws, err := upgrade(nc, d.t.Devices, "mqtt", 2)
+		ws, err := Upgrade(nc, d.t.Devices, "mqtt")
 		if err != nil {
 			d.drop()
 			return err
 		}
 		d.rw = ws
 	}
-	if d.buf == nil {
+	if d.buf == nil && d.t.Login == nil {
 		d.buf = make([]byte, smallBuffer)
 	}
 	return nil
@@ -93,20 +100,22 @@ func (d *device) open() error {
 
 // subscribe subscribes to the device's own topic.
 func (d *device) subscribe() error {
-	switch d.t.Devices.Scheme {
-	case "sio":
-		return nil // the server joins the device to its user's room
-	case "centrifugo":
-		return d.subscribeCentrifugo()
-	}
 	_ = d.nc.SetDeadline(time.Now().Add(dialTimeout))
-	if _, err := d.rw.Write(appendSubscribe(nil, d.t.Topic(user(d.user)))); err != nil {
-		return err
-	}
-	if err := d.expect(typeSuback, "SUBACK", -1); err != nil {
+	err := d.subscribeBy()
+	if err != nil {
 		return err
 	}
 	return d.nc.SetDeadline(time.Time{})
+}
+
+func (d *device) subscribeBy() error {
+	if d.session != nil {
+		return d.session.Subscribe()
+	}
+	if _, err := d.rw.Write(mqttwire.AppendSubscribe(nil, d.t.Topic(user(d.user)))); err != nil {
+		return err
+	}
+	return d.expect(mqttwire.Suback, "SUBACK", -1)
 }
 
 // expect reads one packet of that type whose reason code, at that place of its
@@ -116,9 +125,9 @@ func (d *device) expect(first byte, name string, at int) error {
 	if err != nil {
 		return err
 	}
-	b := bodyOf(p)
+	b := mqttwire.Body(p)
 	if p[0] != first || len(b) < 2 {
-		return errPacket
+		return mqttwire.ErrMalformed
 	}
 	if at < 0 {
 		at += len(b)
@@ -136,7 +145,7 @@ func (d *device) expect(first byte, name string, at int) error {
 // next is the next packet, valid until it is called again.
 func (d *device) next() ([]byte, error) {
 	for {
-		if n := packetLen(d.buf[d.taken:d.filled]); n > 0 {
+		if n := mqttwire.PacketLen(d.buf[d.taken:d.filled]); n > 0 {
 			d.taken += n
 			return d.buf[d.taken-n : d.taken], nil
 		}
@@ -169,16 +178,9 @@ func (d *device) flush() error {
 
 // receive hands every message to got and acknowledges it, until the connection
 // ends; nil where close ended it.
-func (d *device) receive(got func(m message)) error {
-	read := d.nextMessage
-	switch d.t.Devices.Scheme {
-	case "sio":
-		read = d.nextEvent
-	case "centrifugo":
-		read = d.nextPublication
-	}
+func (d *device) receive(got func(m mqttwire.Message)) error {
 	for {
-		m, err := read()
+		m, err := d.nextMessage()
 		if err != nil {
 			if d.ended() {
 				return nil
@@ -186,36 +188,43 @@ func (d *device) receive(got func(m message)) error {
 			return err
 		}
 		got(m)
-		if m.id != 0 {
-			d.acks = appendPuback(d.acks, m.id)
+		if m.ID != 0 {
+			d.acks = mqttwire.AppendPuback(d.acks, m.ID)
 		}
 	}
 }
 
-func (d *device) nextMessage() (message, error) {
+func (d *device) nextMessage() (mqttwire.Message, error) {
+	if d.session != nil {
+		payload, err := d.session.Receive()
+		return mqttwire.Message{Payload: payload}, err
+	}
 	for {
 		p, err := d.next()
 		if err != nil {
-			return message{}, err
+			return mqttwire.Message{}, err
 		}
 		switch p[0] & 0xF0 {
-		case typePublish:
-			return publishOf(p)
-		case typeDisconnect:
+		case mqttwire.Publish:
+			return mqttwire.ParsePublish(p)
+		case mqttwire.Disconnect:
 			r := refusal{packet: "DISCONNECT"}
-			if b := bodyOf(p); len(b) > 0 {
+			if b := mqttwire.Body(p); len(b) > 0 {
 				r.code = b[0]
 			}
-			return message{}, r
+			return mqttwire.Message{}, r
 		}
 	}
 }
 
-// ping keeps the connection.
+// ping keeps the connection alive. Other servers than MQTT brokers ping their devices.
 func (d *device) ping() {
+	if d.session != nil {
+		return
+	}
 	d.wmu.Lock()
 	defer d.wmu.Unlock()
-	_, _ = d.rw.Write(pingreq)
+	_, _ = d.rw.Write([]byte{mqttwire.Pingreq, 0})
 }
 
 func (d *device) ended() bool {
@@ -232,8 +241,8 @@ func (d *device) close() {
 	d.wmu.Lock()
 	d.closing = true
 	_ = d.nc.SetWriteDeadline(time.Now().Add(time.Second))
-	if s := d.t.Devices.Scheme; s != "sio" && s != "centrifugo" {
-		_, _ = d.rw.Write(disconnect)
+	if d.session == nil {
+		_, _ = d.rw.Write([]byte{mqttwire.Disconnect, 0})
 	}
 	d.wmu.Unlock()
 	d.drop()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 // Idle holds connections that do nothing but keep alive.
@@ -78,7 +80,7 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 			return err
 		}
 		wg.Go(func() {
-			if d.receive(func(message) {}) != nil {
+			if d.receive(func(mqttwire.Message) {}) != nil {
 				mu.Lock()
 				w.Broken++
 				mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 // Post posts notifications and counts them in at the devices.
@@ -87,7 +89,7 @@ func (p Post) Run(ctx context.Context, t *Target) (PostResult, error) {
 			return err
 		}
 		wg.Go(func() {
-			if err := d.receive(func(m message) { r.y.got(d, m.payload) }); err != nil {
+			if err := d.receive(func(m mqttwire.Message) { r.y.got(d, m.Payload) }); err != nil {
 				r.broken.Add(1)
 			}
 		})
@@ -118,13 +120,13 @@ func closeAll(ds []*device) {
 
 // load posts, waits for what is on its way, and sums up.
 func (r *postRun) load(ctx context.Context) (PostResult, error) {
-	posters := make([]poster, r.Posters)
+	posters := make([]Poster, r.Posters)
 	for i := range posters {
-		p, err := r.t.poster(r.y, r.Size)
+		p, err := r.t.poster()
 		if err != nil {
 			return PostResult{}, err
 		}
-		defer p.close()
+		defer func() { _ = p.Close() }()
 		posters[i] = p
 	}
 	r.y.begun = time.Now()
@@ -168,23 +170,25 @@ func (r *postRun) load(ctx context.Context) (PostResult, error) {
 	return r.sum(begun, posted, m, r.good.Load()-goodBefore), nil
 }
 
-// work posts until the run ends. A connection that broke is made again.
-func (r *postRun) work(i int, p poster) {
+// work posts until the run ends. It replaces a connection that broke.
+func (r *postRun) work(i int, p Poster) {
+	var body []byte
 	for !r.stop.Load() {
-		n, due, ok := r.take()
+		n, due, ok := r.draw()
 		if !ok {
 			return
 		}
 		r.y.due[n].Store(due + 1)
-		status, err := p.post(n)
+		body = appendBody(body[:0], r.y, n, r.Size)
+		status, err := p.Post(user(r.y.userOf(n)), body)
 		if err != nil {
 			r.errs.Add(1)
 			r.failed(err)
-			p.close()
-			if p, err = r.t.poster(r.y, r.Size); err != nil {
+			_ = p.Close()
+			if p, err = r.t.poster(); err != nil {
 				return
 			}
-			defer p.close()
+			defer func() { _ = p.Close() }()
 			continue
 		}
 		if status != 201 {
@@ -209,8 +213,9 @@ func (r *postRun) failed(err error) {
 	}
 }
 
-// take is the next post and when it was due, in ns after the beginning.
-func (r *postRun) take() (n int, due int64, ok bool) {
+// draw returns the number of the next post and when it was due, in ns after the
+// beginning; false where there is none left.
+func (r *postRun) draw() (n int, due int64, ok bool) {
 	if r.Rate > 0 {
 		n, ok = <-r.slots
 		return n, r.dueAt(n), ok

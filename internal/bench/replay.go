@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 // Replay lets persistent devices miss notifications, and return.
@@ -127,9 +129,9 @@ func (r Replay) resume(ctx context.Context, t *Target, y *tally, ds []*device, r
 		at := time.Now()
 		wg.Go(func() {
 			seen, last, late := 0, -1, uint64(0)
-			_ = d.receive(func(m message) {
-				y.got(d, m.payload)
-				if n, ok := y.find(m.payload); ok {
+			_ = d.receive(func(m mqttwire.Message) {
+				y.got(d, m.Payload)
+				if n, ok := y.find(m.Payload); ok {
 					if n < last {
 						late++
 					}

@@ -12,16 +12,18 @@ import (
 	"time"
 )
 
-// Target is the server that is loaded. Nothing else is ever connected to.
+// Target is the server under load. A load connects to its addresses only.
 type Target struct {
-	// Posts is where notifications are posted: the whole URL of the call, http or
-	// https. With the scheme mqtt they are published there instead.
-	Posts *url.URL
-	// Devices is where devices connect: mqtt, mqtts, ws or wss; sio is Socket.IO and
-	// centrifugo is Centrifugo's protocol, both over a WebSocket.
-	Devices *url.URL
+	Posts   *url.URL // where notifications are posted, the whole URL of the call: http or https
+	Devices *url.URL // where devices connect: mqtt, mqtts, ws or wss
 
 	PostTLS, DeviceTLS *tls.Config // nil: the system's
+
+	// Publish and Login replace HTTP and MQTT by the protocols of another server that
+	// falconbridge is compared with. Each gets the connection to Posts or Devices,
+	// whose URL then may have any scheme and has to name a port. nil: falconbridge's.
+	Publish func(nc net.Conn) (Poster, error)
+	Login   func(nc net.Conn, user, token string) (Session, error)
 
 	Topic     func(user string) string
 	Token     func(user string) (string, error) // of a device
@@ -32,11 +34,20 @@ type Target struct {
 	// to, in turn, as devices come from many in life; 0: from one.
 	Addresses int
 
-	run   string // marks what this run posts
+	run   string // in every message that this run posts
 	dials atomic.Int64
 }
 
-// Check tells what is missing, and prepares t for a run.
+// Session is a device that is logged in by another protocol than MQTT.
+type Session interface {
+	// Subscribe subscribes to the notifications of the session's user.
+	Subscribe() error
+	// Receive returns the next message, which is valid until the next call. It answers
+	// the server's pings.
+	Receive() ([]byte, error)
+}
+
+// Check returns an error that names what is missing, and prepares t for a run.
 func (t *Target) Check() error {
 	switch {
 	case t.Devices == nil:
@@ -96,7 +107,7 @@ func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	return tls.Client(nc, c), nil
 }
 
-var ports = map[string]string{"http": "80", "https": "443", "mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443", "sio": "80", "centrifugo": "80"}
+var ports = map[string]string{"http": "80", "https": "443", "mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
 
 func hostPort(u *url.URL) string {
 	if u.Port() != "" {

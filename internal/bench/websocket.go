@@ -11,10 +11,10 @@ import (
 	"net/url"
 )
 
-// webSocket is the client's end of one (RFC 6455), as an io.ReadWriter of what the
-// messages hold. It answers no pings and fragments nothing: no server it is for
-// needs it to.
-type webSocket struct {
+// WebSocket is the client's end of a WebSocket (RFC 6455): a stream of what the messages
+// contain. It ignores pings and fragments nothing, which no server that is measured
+// here requires.
+type WebSocket struct {
 	net.Conn
 	op   byte // of what is written
 	in   []byte
@@ -27,11 +27,12 @@ type webSocket struct {
 // the mask defends intermediaries from scripts (§10.3).
 const maskStep = 0x9E3779B9
 
-// upgrade makes nc a WebSocket.
-func upgrade(nc net.Conn, u *url.URL, protocol string, op byte) (*webSocket, error) {
-	offer := ""
+// Upgrade makes nc a WebSocket to u. With a subprotocol what is written goes out as
+// binary messages, without one as text.
+func Upgrade(nc net.Conn, u *url.URL, protocol string) (*WebSocket, error) {
+	offer, op := "", byte(1)
 	if protocol != "" {
-		offer = "Sec-WebSocket-Protocol: " + protocol + "\r\n"
+		offer, op = "Sec-WebSocket-Protocol: "+protocol+"\r\n", 2
 	}
 	_, err := fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n%s\r\n", u.RequestURI(), u.Host, offer)
@@ -48,11 +49,11 @@ func upgrade(nc net.Conn, u *url.URL, protocol string, op byte) (*webSocket, err
 		return nil, fmt.Errorf("upgrade: the server answered %d", resp.StatusCode)
 	}
 	early, err := r.Peek(r.Buffered())
-	return &webSocket{Conn: nc, op: op, in: append([]byte(nil), early...), mask: maskStep}, err
+	return &WebSocket{Conn: nc, op: op, in: append([]byte(nil), early...), mask: maskStep}, err
 }
 
 // fill reads more into w.in.
-func (w *webSocket) fill() error {
+func (w *WebSocket) fill() error {
 	var chunk [2048]byte
 	n, err := w.Conn.Read(chunk[:])
 	w.in = append(w.in, chunk[:n]...)
@@ -66,7 +67,7 @@ var errFrame = errors.New("the server sent a WebSocket frame that is malformed")
 
 // header takes the header of the next frame off w.in, and returns the length of
 // its payload.
-func (w *webSocket) header() (int, error) {
+func (w *WebSocket) header() (int, error) {
 	for {
 		b := w.in
 		need := 2
@@ -105,7 +106,7 @@ func (w *webSocket) header() (int, error) {
 }
 
 // Read reads what the messages hold, wherever one ends.
-func (w *webSocket) Read(p []byte) (int, error) {
+func (w *WebSocket) Read(p []byte) (int, error) {
 	for w.left == 0 {
 		size, err := w.header()
 		if err != nil {
@@ -121,13 +122,13 @@ func (w *webSocket) Read(p []byte) (int, error) {
 	n := copy(p[:min(len(p), w.left)], w.in)
 	w.in, w.left = w.in[n:], w.left-n
 	if len(w.in) == 0 {
-		w.in = nil // nothing is held while idle
+		w.in = nil // an idle connection keeps no buffer
 	}
 	return n, nil
 }
 
-// message reads one whole message into b.
-func (w *webSocket) message(b []byte) ([]byte, error) {
+// Message reads one whole message into b, which grows where it is too small.
+func (w *WebSocket) Message(b []byte) ([]byte, error) {
 	size, err := w.header()
 	if err != nil {
 		return b, err
@@ -145,7 +146,7 @@ func (w *webSocket) message(b []byte) ([]byte, error) {
 }
 
 // Write sends p as one message.
-func (w *webSocket) Write(p []byte) (int, error) {
+func (w *WebSocket) Write(p []byte) (int, error) {
 	b := append(w.out[:0], 0x80|w.op)
 	switch n := len(p); {
 	case n < 126:

@@ -41,12 +41,15 @@ func files(t *testing.T, f func(path string)) {
 	}
 }
 
-// ofAnotherModule reports whether the file's folder is a module of its own, whose
+// ofAnotherModule reports whether the file is in a module of its own, whose
 // dependencies are not the program's.
 func ofAnotherModule(path string) bool {
-	dir := filepath.Dir(path)
-	_, err := os.Stat(filepath.Join(root, dir, "go.mod"))
-	return dir != "." && err == nil
+	for dir := filepath.Dir(path); dir != "."; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(root, dir, "go.mod")); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {

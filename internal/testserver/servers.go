@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -108,16 +109,27 @@ func Binary(t testing.TB) string {
 			return
 		}
 		built.path = filepath.Join(dir, "falconbridge")
-		args := append([]string{"build", "-o", built.path}, raceFlag...)
-		out, err := exec.Command("go", append(args, "github.com/falconalert/falconbridge/cmd/falconbridge")...).CombinedOutput()
-		if err != nil {
-			built.err = fmt.Errorf("build the program: %w: %s", err, out)
-		}
+		built.err = build(built.path)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return built.path
+}
+
+// build builds the program in the folder of its own module. The tests of another module,
+// such as bench, would build it with the versions of their dependencies.
+func build(path string) error {
+	const module = "github.com/falconalert/falconbridge"
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	if err != nil {
+		return fmt.Errorf("find the module %s: %w", module, err)
+	}
+	args := append([]string{"build", "-C", strings.TrimSpace(string(root)), "-o", path}, raceFlag...)
+	if out, err := exec.Command("go", append(args, "./cmd/falconbridge")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the program: %w: %s", err, out)
+	}
+	return nil
 }
 
 // PID is the process id of the running server.

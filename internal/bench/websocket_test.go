@@ -7,38 +7,12 @@ import (
 	"testing"
 )
 
-func TestAPublishIsReadBack(t *testing.T) {
-	payload := bytes.Repeat([]byte("p"), 300)
-	p := appendPublish(nil, "users/7/reports/status", 258, payload)
-	for n := range p {
-		if packetLen(p[:n]) != 0 {
-			t.Fatalf("%d of %d bytes are a whole packet", n, len(p))
-		}
-	}
-	if n := packetLen(append(p, 0x40, 2, 0, 1)); n != len(p) {
-		t.Fatalf("the packet has %d bytes, not %d", n, len(p))
-	}
-	m, err := publishOf(p)
-	if err != nil || m.id != 258 || m.retain || !bytes.Equal(m.payload, payload) {
-		t.Errorf("%+v, %v", m, err)
-	}
-}
-
-func TestAHalfPublishIsMalformed(t *testing.T) {
-	whole := bodyOf(appendPublish(nil, "users/7", 1, nil))
-	for n := range whole {
-		if _, err := publishOf(appendPacket(nil, typePublish|2, whole[:n])); err == nil {
-			t.Errorf("%d of %d bytes of the body were read", n, len(whole))
-		}
-	}
-}
-
 // pipe is a WebSocket whose peer's bytes are written by the test.
-func pipe(t *testing.T) (*webSocket, net.Conn) {
+func pipe(t *testing.T) (*WebSocket, net.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
 	t.Cleanup(func() { _ = a.Close(); _ = b.Close() })
-	return &webSocket{Conn: a, op: 2}, b
+	return &WebSocket{Conn: a, op: 2}, b
 }
 
 func TestAWebSocketReadsWhatItsFramesHold(t *testing.T) {

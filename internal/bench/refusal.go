@@ -1,0 +1,59 @@
+package bench
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
+)
+
+// IsForeign reports whether err says that the server spoke something other than MQTT.
+func IsForeign(err error) bool {
+	return errors.Is(err, mqttwire.ErrMalformed) || errors.Is(err, errFrame)
+}
+
+// refusal is a reason code of CONNACK, SUBACK or DISCONNECT.
+type refusal struct {
+	packet string
+	code   byte
+	reason string // the server's, "" where it gave none
+}
+
+func (r refusal) Error() string {
+	text := fmt.Sprintf("the server answered %s 0x%02X", r.packet, r.code)
+	if r.reason != "" {
+		text += ", " + r.reason
+	}
+	return text
+}
+
+// limit is what refused the login, in the server's words where it gave them.
+func (r refusal) limit() string {
+	return strings.TrimSuffix(fmt.Sprintf("0x%02X %s", r.code, r.reason), " ")
+}
+
+// reasonOf is the reason string of a CONNACK's body, where that is its first property
+// (MQTT 5 §3.2.2.3.9), as it is in a refusal of this server.
+func reasonOf(connack []byte) string {
+	if len(connack) < 6 || connack[2] >= 0x80 || connack[3] != 0x1F {
+		return ""
+	}
+	n := int(binary.BigEndian.Uint16(connack[4:]))
+	return string(connack[6:min(6+n, len(connack))])
+}
+
+// Reason codes after which trying again may help (MQTT 5 §3.2.2.2).
+const (
+	codeBusy           = 0x89
+	codeUnavailable    = 0x88
+	codeConnectionRate = 0x9F
+)
+
+// passing reports whether the next attempt may succeed: the server was busy, starting,
+// or had accepted too many connections in the last second.
+func passing(err error) bool {
+	var r refusal
+	return errors.As(err, &r) && (r.code == codeBusy || r.code == codeUnavailable || r.code == codeConnectionRate)
+}
