@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 // device is a client that speaks bytes: it can send what no library would.
@@ -165,29 +167,14 @@ func (d *device) Read(p []byte) (int, error) {
 
 const patience = 5 * time.Second
 
-// next reads one packet; nil where the connection ended.
+// next reads one packet, or fails where the connection ends first.
 func (d *device) next(within time.Duration) ([]byte, error) {
 	_ = d.nc.SetReadDeadline(time.Now().Add(within))
-	head := make([]byte, 2, 5)
-	if _, err := io.ReadFull(d, head[:1]); err != nil {
-		return nil, err
+	p, err := mqttwire.ReadPacket(d)
+	if len(p) == 4 && p[0] == mqttwire.Disconnect && p[3] == 0 { // no properties: the same as without their length
+		p = []byte{p[0], 1, p[2]}
 	}
-	for i := 1; ; i++ {
-		head = head[:i+1]
-		if _, err := io.ReadFull(d, head[i:]); err != nil {
-			return nil, err
-		}
-		if head[i]&0x80 == 0 {
-			break
-		}
-	}
-	s := scan{b: head[1:]}
-	body := make([]byte, s.varint())
-	_, err := io.ReadFull(d, body)
-	if head[0] == 0xE0 && len(body) == 2 && body[1] == 0 { // no properties: the same as without their length
-		head[1], body = 1, body[:1]
-	}
-	return append(head, body...), err
+	return p, err
 }
 
 // expect reads one packet and compares it with hex, where .. stands for any rest.
@@ -292,23 +279,14 @@ func (d *device) expectMessage() message {
 	if err != nil || p[0]>>4 != 3 {
 		d.t.Fatalf("got % X, %v; want PUBLISH", p, err)
 	}
-	s := scan{b: p[1:]}
-	s.varint()
-	m := message{head: p[0], topic: string(s.text())}
-	if p[0]&6 != 0 {
-		m.id = s.u16()
+	m, err := mqttwire.ParsePublish(p, d.version)
+	if err != nil {
+		d.t.Fatalf("PUBLISH % X: %v", p, err)
 	}
-	if d.version == 5 {
-		m.props = string(s.take(s.varint()))
-	}
-	if s.err != nil {
-		d.t.Fatalf("PUBLISH % X: %v", p, s.err)
-	}
-	m.body = string(s.b)
-	return m
+	return message{head: p[0], topic: string(m.Topic), id: int(m.ID), props: string(m.Properties), body: string(m.Payload)}
 }
 
-func (d *device) ack(m message) { d.send([]byte{0x40, 2, byte(m.id >> 8), byte(m.id)}) }
+func (d *device) ack(m message) { d.send(mqttwire.AppendPuback(nil, uint16(m.id))) }
 
 // connect builds CONNECT packets.
 type connect struct {
@@ -338,7 +316,7 @@ func (c connect) packet(version byte) []byte {
 	b = append(b, version, flags)
 	b = appendUint16(b, c.keepAlive)
 	if version == 5 {
-		b = append(appendVarint(b, len(c.props)), c.props...)
+		b = append(mqttwire.AppendVarint(b, len(c.props)), c.props...)
 	}
 	b = appendText(b, c.id)
 	b = append(b, c.will...)
@@ -351,16 +329,14 @@ func (c connect) packet(version byte) []byte {
 	return packet(0x10, b)
 }
 
-func appendText(b []byte, s string) []byte { return append(appendUint16(b, len(s)), s...) }
+func appendText(b []byte, s string) []byte { return mqttwire.AppendString(b, s) }
 
-func packet(first byte, body []byte) []byte {
-	return append(appendVarint([]byte{first}, len(body)), body...)
-}
+func packet(first byte, body []byte) []byte { return mqttwire.AppendPacket(nil, first, body) }
 
 func subscribe(version byte, id int, options byte, props []byte, filters ...string) []byte {
 	b := appendUint16(nil, id)
 	if version == 5 {
-		b = append(appendVarint(b, len(props)), props...)
+		b = append(mqttwire.AppendVarint(b, len(props)), props...)
 	}
 	for _, f := range filters {
 		b = append(appendText(b, f), options)

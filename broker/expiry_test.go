@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
-	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
 func TestADeliveryCarriesTheRemainingLifeInMQTT5(t *testing.T) {
@@ -23,18 +25,11 @@ func TestADeliveryCarriesTheRemainingLifeInMQTT5(t *testing.T) {
 	} {
 		m := delivery.Message{Notification: n, Topic: topic7, QoS: 1, PacketID: 3, SubID: 300, Epoch: "e", Expiry: tt.expiry}
 		b := appendPublish(nil, tt.version, &m)
-		size := 0
-		for shift, i := 0, 1; ; i++ { // Remaining Length, §2.1.4
-			size |= int(b[i]&0x7F) << shift
-			if shift += 7; b[i] < 0x80 {
-				b = b[i+1:]
-				break
-			}
+		if n := mqttwire.PacketLen(b); n != len(b) {
+			t.Fatalf("%s: the packet of %d bytes says it has %d", name, len(b), n)
 		}
-		if size != len(b) {
-			t.Fatalf("%s: a remaining length of %d for %d bytes", name, size, len(b))
-		}
-		pk := packets.Packet{ProtocolVersion: tt.version, FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Remaining: size}}
+		b = mqttwire.Body(b)
+		pk := packets.Packet{ProtocolVersion: tt.version, FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Remaining: len(b)}}
 		if err := pk.PublishDecode(b); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -12,19 +12,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 // connectPacket is a CONNECT with a clean session and that token as the password.
 func connectPacket(version byte, id, token string) []byte {
-	text := func(b []byte, s string) []byte { return append(append(b, byte(len(s)>>8), byte(len(s))), s...) }
-	b := append(text(nil, "MQTT"), version, 0xC2, 0, 60)
+	b := append(mqttwire.AppendString(nil, "MQTT"), version, 0xC2, 0, 60)
 	if version == 5 {
 		b = append(b, 0)
 	}
-	b = text(text(text(b, id), "u"), token)
-	n := len(b)
-	return append([]byte{0x10, byte(n) | 0x80, byte(n >> 7)}, b...) // of 128 to 16383 bytes
+	for _, s := range []string{id, "u", token} {
+		b = mqttwire.AppendString(b, s)
+	}
+	return mqttwire.AppendPacket(nil, mqttwire.Connect, b)
 }
 
 // connack reads the answer to CONNECT: its code, or the error of a connection that

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/mqttwire"
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
@@ -35,10 +36,9 @@ func newReceiver(t *testing.T, p *testserver.Program, user string, c caller) *re
 	if code, err := connack(nc); err != nil || code != 0 {
 		t.Fatalf("the receiver's login: code %d, %v", code, err)
 	}
-	topic := "users/" + user + "/reports/status"
-	write(t, nc, append(append([]byte{0x82, byte(len(topic) + 5), 0, 1, 0, byte(len(topic))}, topic...), 1))
-	if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
-		t.Fatalf("the receiver's SUBACK: %v", err)
+	write(t, nc, mqttwire.AppendPacket(nil, mqttwire.Subscribe|2, append(mqttwire.AppendString([]byte{0, 1}, "users/"+user+"/reports/status"), 1)))
+	if p, err := mqttwire.ReadPacket(nc); err != nil || p[0] != mqttwire.Suback {
+		t.Fatalf("the receiver's SUBACK: % X, %v", p, err)
 	}
 	c.token = sign(t, "app", bridge.ScopeWrite)
 	return &receiver{nc, c, user}
@@ -49,26 +49,16 @@ func (r *receiver) one(t *testing.T) time.Duration {
 	t.Helper()
 	begun := time.Now()
 	r.admin.do(t, "POST", "/notifications", map[string]any{"created_by": r.user, "title": "T", "message": "M"}, 201, nil)
-	head := make([]byte, 1)
-	if _, err := io.ReadFull(r.nc, head); err != nil {
+	p, err := mqttwire.ReadPacket(r.nc)
+	if err != nil {
 		t.Fatalf("the receiver got nothing: %v", err)
 	}
-	n, shift := 0, 0
-	for b := byte(0x80); b&0x80 != 0; shift += 7 {
-		var one [1]byte
-		if _, err := io.ReadFull(r.nc, one[:]); err != nil {
-			t.Fatal(err)
-		}
-		b = one[0]
-		n |= int(b&0x7F) << shift
-	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(r.nc, body); err != nil || head[0]>>4 != 3 {
-		t.Fatalf("the receiver got % X, %v", head, err)
-	}
 	took := time.Since(begun)
-	at := 2 + int(body[0])<<8 + int(body[1])
-	write(t, r.nc, []byte{0x40, 2, body[at], body[at+1]})
+	m, err := mqttwire.ParsePublish(p, 4)
+	if err != nil || p[0]&0xF0 != mqttwire.Publish {
+		t.Fatalf("the receiver got % X, %v", p, err)
+	}
+	write(t, r.nc, mqttwire.AppendPuback(nil, m.ID))
 	return took
 }
 
@@ -185,9 +175,9 @@ func TestFloodsDelayNobody(t *testing.T) {
 	p := testserver.NewProgram(t, production)
 	other := newReceiver(t, p, "7", caller{base: p.HTTP})
 	topic := "users/1/reports/status"
-	publish := append(append([]byte{0x32, byte(len(topic) + 6), 0, byte(len(topic))}, topic...), 0, 1, 0, 'x')
-	subscribe := append(append([]byte{0x82, byte(len(topic) + 6), 0, 1, 0, 0, byte(len(topic))}, topic...), 1)
-	unsubscribe := append([]byte{0xA2, byte(len(topic) + 5), 0, 2, 0, 0, byte(len(topic))}, topic...)
+	publish := mqttwire.AppendPublish(nil, topic, 1, []byte("x"))
+	subscribe := mqttwire.AppendSubscribe(nil, topic)
+	unsubscribe := mqttwire.AppendPacket(nil, mqttwire.Unsubscribe|2, mqttwire.AppendString([]byte{0, 2, 0}, topic))
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for i, packet := range [][]byte{{0xC0, 0}, publish, slices.Concat(subscribe, unsubscribe), {0x40, 2, 0, 9}} {

@@ -206,7 +206,7 @@ func (d *device) nextMessage() (mqttwire.Message, error) {
 		}
 		switch p[0] & 0xF0 {
 		case mqttwire.Publish:
-			return mqttwire.ParsePublish(p)
+			return mqttwire.ParsePublish(p, 5)
 		case mqttwire.Disconnect:
 			r := refusal{packet: "DISCONNECT"}
 			if b := mqttwire.Body(p); len(b) > 0 {

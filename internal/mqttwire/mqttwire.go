@@ -165,13 +165,16 @@ func AppendPuback(b []byte, id uint16) []byte {
 
 // Message is what a PUBLISH holds.
 type Message struct {
-	ID             uint16 // packet identifier; 0 with QoS 0
-	Retain         bool
-	Topic, Payload []byte // parts of the packet, not copies
+	ID     uint16 // packet identifier; 0 with QoS 0
+	Retain bool
+
+	// Parts of the packet, not copies. Properties are without their length, and empty in
+	// MQTT 3.1.1.
+	Topic, Properties, Payload []byte
 }
 
-// ParsePublish decodes a whole PUBLISH of MQTT 5. It skips the properties.
-func ParsePublish(p []byte) (m Message, err error) {
+// ParsePublish decodes a whole PUBLISH of MQTT 5 (version 5) or 3.1.1 (version 4).
+func ParsePublish(p []byte, version byte) (m Message, err error) {
 	b := Body(p)
 	if len(b) < 2 {
 		return m, ErrMalformed
@@ -188,10 +191,14 @@ func ParsePublish(p []byte) (m Message, err error) {
 		}
 		m.ID, b = binary.BigEndian.Uint16(b), b[2:]
 	}
-	properties, size := Varint(b)
-	if size <= 0 || len(b) < size+properties {
+	if version < 5 {
+		m.Payload = b
+		return m, nil
+	}
+	n, size := Varint(b)
+	if size <= 0 || len(b) < size+n {
 		return m, ErrMalformed
 	}
-	m.Payload = b[size+properties:]
+	m.Properties, m.Payload = b[size:size+n], b[size+n:]
 	return m, nil
 }

@@ -19,16 +19,19 @@ func TestAPublishIsReadBack(t *testing.T) {
 	if n := PacketLen(append(p, Puback, 2, 0, 1)); n != len(p) {
 		t.Fatalf("the packet has %d bytes, not %d", n, len(p))
 	}
-	m, err := ParsePublish(p)
+	m, err := ParsePublish(p, 5)
 	if err != nil || m.ID != 258 || m.Retain || string(m.Topic) != "users/7/reports/status" || !bytes.Equal(m.Payload, payload) {
 		t.Errorf("%+v, %v", m, err)
+	}
+	if m, err = ParsePublish([]byte{Publish | 1, 4, 0, 1, 't', 'p'}, 4); err != nil || !m.Retain || string(m.Topic) != "t" || string(m.Payload) != "p" {
+		t.Errorf("of MQTT 3.1.1: %+v, %v", m, err)
 	}
 }
 
 func TestAHalfPublishIsMalformed(t *testing.T) {
 	whole := Body(AppendPublish(nil, "users/7", 1, nil))
 	for n := range whole {
-		if _, err := ParsePublish(AppendPacket(nil, Publish|2, whole[:n])); !errors.Is(err, ErrMalformed) {
+		if _, err := ParsePublish(AppendPacket(nil, Publish|2, whole[:n]), 5); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%d of %d bytes of the body were read: %v", n, len(whole), err)
 		}
 	}
