@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/falconalert/falconbridge/db"
+	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -36,8 +40,8 @@ func (b backupCmd) Run(p *program) error {
 	return err
 }
 
-// sqlite returns the settings of storage, and fails where they name a Postgres, which
-// has tools of its own for what a command does.
+// sqlite returns the settings of storage. It fails for a Postgres and names the tools
+// to use instead, which Postgres brings along.
 func (p *program) sqlite(instead string) (*config.Config, error) {
 	c, err := p.check(config.SQLite)
 	if err != nil {
@@ -47,4 +51,56 @@ func (p *program) sqlite(instead string) (*config.Config, error) {
 		return nil, c.Problem("database-url", "is a Postgres", "use "+instead+", see docs/operations.md")
 	}
 	return c, nil
+}
+
+type restoreCmd struct {
+	File string `arg:"" help:"A copy that backup made."`
+}
+
+func (restoreCmd) Help() string {
+	return `Example, with the server stopped:
+
+    falconbridge restore copy.db
+
+The former database stays next to the new one. Devices see a new epoch from the next start on.`
+}
+
+func (restoreCmd) scope() []string { return config.SQLite }
+
+// Run puts a copy in place of the database. It holds the server's lock meanwhile, so
+// that no server runs or starts.
+func (r restoreCmd) Run(p *program) (err error) {
+	c, err := p.sqlite("pg_restore or recovery to a point in time")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(r.File); err != nil {
+		return fmt.Errorf("restore: there is no file %s", r.File) // before anything is made
+	}
+	if c.DatabaseURL == "" {
+		if err := app.MakeDataDir(c.DataDir, app.NewLogger(p.err, c, c.LogLevel)); err != nil {
+			return err
+		}
+	}
+	lock, err := app.LockDatabase(c, "stop it first")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	ctx, stop := interrupted()
+	defer stop()
+	aside, err := db.Restore(ctx, c.SQLiteFile(), r.File)
+	if err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, name := range []string{db.RealPath(c.SQLiteFile()), c.SQLiteFile() + ".lock"} {
+		if err := app.GiveToOwner(name, filepath.Dir(name)); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	if aside != "" {
+		_, _ = fmt.Fprintln(p.err, "falconbridge: the former database is", aside)
+	}
+	_, err = fmt.Fprintln(p.out, c.SQLiteFile())
+	return err
 }

@@ -5,10 +5,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -23,35 +27,39 @@ type client struct {
 	TokenFile string `placeholder:"FILE" help:"File that holds --token."`
 }
 
-// endpoint is where a command connects, and the TLS it trusts there; nil is the
-// system's.
+// endpoint is where a command connects, and whom it trusts there; nil: the system's
+// certificate authorities.
 type endpoint struct {
 	url *url.URL
 	tls *tls.Config
 }
 
-// rest is the base of the REST calls.
+// rest returns the base of the REST calls, whose path begins with a slash.
 func (c client) rest(p *program) (endpoint, error) {
 	if c.URL == "" {
 		settings, err := p.check(config.LocalHTTP)
 		if err != nil {
 			return endpoint{}, err
 		}
-		return local(settings, "http-addr")
+		e, err := local(settings, "http-addr")
+		if err == nil {
+			e.url.Path = "/"
+		}
+		return e, err
 	}
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return endpoint{}, errors.New("--url (FALCON_URL): is not the address of a server; write http://host:8080 or https://host")
 	}
+	u.Path = cmp.Or(u.Path, "/")
 	return endpoint{url: u}, nil
 }
 
-// mqttPorts are the ports MQTT has by its schemes; nil-valued ones are left to
-// the WebSocket dialer.
+// mqttPorts are the default ports of the schemes; the WebSocket dialer knows its own.
 var mqttPorts = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "", "wss": ""}
 
-// mqtt is where devices connect. Without an address of its own it is the first
-// open of TCP, TLS and WebSocket.
+// mqtt returns where devices connect. Without --mqtt-url it is the first listener that
+// is on, of TCP, TLS and WebSocket.
 func (c client) mqtt(p *program) (endpoint, error) {
 	if c.MQTTURL == "" {
 		settings, err := p.check(config.LocalMQTT)
@@ -89,7 +97,7 @@ func (c client) mqtt(p *program) (endpoint, error) {
 	return endpoint{url: u}, nil
 }
 
-// local is this machine's listener of that setting.
+// local returns this machine's listener of that setting.
 func local(s *config.Config, name string) (e endpoint, err error) {
 	host, port, err := net.SplitHostPort(map[string]string{"http-addr": s.HTTP, "mqtt-addr": s.MQTT, "mqtts-addr": s.MQTTS}[name])
 	if err != nil || port == "0" {
@@ -109,8 +117,8 @@ func local(s *config.Config, name string) (e endpoint, err error) {
 	return e, err
 }
 
-// trustOwn accepts this server's own certificate under the name it bears: the
-// address is loopback, which no certificate names, and the issuer may be private.
+// trustOwn accepts this server's own certificate under any name in it: the command
+// connects to loopback, which no certificate names, and the issuer may be private.
 func trustOwn(cert, key string) (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -127,7 +135,7 @@ func trustOwn(cert, key string) (*tls.Config, error) {
 	return c, nil
 }
 
-// http is a client for e. It follows no redirect: that would hand the token on.
+// http returns a client for e. It follows no redirect, which would pass on the token.
 func (e endpoint) http(timeout time.Duration) *http.Client {
 	c := &http.Client{
 		Timeout:       timeout,
@@ -139,8 +147,8 @@ func (e endpoint) http(timeout time.Duration) *http.Client {
 	return c
 }
 
-// bearer gives a token: the given one always, else a fresh one of claims, whose
-// life is given in ttl.
+// bearer returns what makes tokens: always the given one if there is one, else each time
+// a new one for claims that is valid for ttl; 0 means an hour.
 func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (func() (string, error), error) {
 	given, err := config.Secret("token", c.Token, c.TokenFile, p.has("token"), p.has("token-file"))
 	if err != nil {
@@ -164,11 +172,11 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 	}, nil
 }
 
-// foreignHint is what to look at where a server speaks something else than MQTT.
+// foreignHint is what to check where a server speaks something other than MQTT.
 const foreignHint = "is that another port of the server? MQTT over TCP is mqtt://host:1883, over WebSocket on the HTTP port ws://host:8080/mqtt"
 
-// foreign returns the hint where err is of a server that was reached and did not answer
-// with MQTT, as an HTTP port does.
+// foreign returns the hint where err says that a server was reached but did not speak
+// MQTT, as an HTTP port does not.
 func foreign(err error) string {
 	var op *net.OpError
 	var wait net.Error
@@ -178,9 +186,9 @@ func foreign(err error) string {
 	return foreignHint
 }
 
-// origin says, for a message about a refused token, which variable of the
-// environment it was taken from: people forget what they exported. It is "" where
-// the token was typed, or signed with the configured key.
+// origin names, in a message about a refused token, the environment variable it came
+// from: people forget what they exported. It is "" for a token that was typed or signed
+// with the configured key.
 func (c client) origin(p *program) string {
 	if p.has("token") || p.has("token-file") {
 		return ""
@@ -191,4 +199,75 @@ func (c client) origin(p *program) string {
 		}
 	}
 	return ""
+}
+
+// call makes one REST call with the given token, or with one signed for claims, and
+// returns the header and body of the response. A status other than want is an error.
+func (c client) call(p *program, claims bridge.Claims, req *http.Request, want int) (http.Header, []byte, error) {
+	bearer, err := c.bearer(p, claims, 5*time.Minute)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, err := bearer()
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := c.rest(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.URL = e.url.JoinPath(req.URL.Path)
+	req.Header.Set("Authorization", "Bearer "+raw)
+	resp, err := e.http(30 * time.Second).Do(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("read the response: %w", err)
+	case resp.StatusCode == want:
+		return resp.Header, body, nil
+	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
+		return nil, nil, fmt.Errorf("%w%s", refused(resp.StatusCode, body), c.origin(p))
+	}
+	return nil, nil, refused(resp.StatusCode, body)
+}
+
+// refused returns what a problem document (RFC 9457) says as an error of one line.
+func refused(status int, body []byte) error {
+	var doc struct {
+		Title  string
+		Detail string
+		Errors []struct{ Location, Message string }
+	}
+	if json.Unmarshal(body, &doc) != nil || doc.Title == "" {
+		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
+	}
+	// Where fields are named, the detail repeats them in other words.
+	var faults []string
+	for _, e := range doc.Errors {
+		faults = append(faults, e.Location+" "+e.Message)
+	}
+	text := doc.Title
+	if detail := cmp.Or(strings.Join(faults, "; "), doc.Detail); detail != "" {
+		text += ": " + detail
+	}
+	return fmt.Errorf("the server answered %d %s", status, text)
+}
+
+// cause returns the innermost reason of a failed call, without the address that the
+// errors around it repeat.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		if _, deep := inner.(interface{ Timeout() bool }); !deep {
+			return inner
+		}
+		err = inner
+	}
 }

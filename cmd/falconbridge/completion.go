@@ -28,16 +28,15 @@ func (completionCmd) Help() string {
 
 func (completionCmd) scope() []string { return nil }
 
-// Run prints the shell's part. What may follow is asked of the program itself
-// (complete), so a script that was installed once knows later versions, too.
+// Run prints a script that asks the program itself (complete) what may come next, so a
+// script that was installed once works with later versions, too.
 func (c completionCmd) Run(p *program) error {
 	_, err := fmt.Fprint(p.out, completionScripts[c.Shell])
 	return err
 }
 
-// Where the program has nothing to say the shells complete file names. Bash
-// takes = and : for ends of words; only values of one word are offered, so that
-// does no harm.
+// Where the program offers nothing the shells complete file names. Bash splits words at
+// = and : as well, which does no harm: every value that is offered is one word.
 var completionScripts = map[string]string{
 	"bash": `# falconbridge completion for bash
 _falconbridge() {
@@ -83,13 +82,13 @@ complete -c falconbridge -f -a '(__falconbridge_complete)'
 `,
 }
 
-// completeCmd is what the scripts ask.
+// completeCmd is the command that the scripts call.
 type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:""`
 }
 
-// Run prints one word a line that may stand in place of the last one, with a tab
-// and what it is.
+// Run prints the words that the last one may be completed to, one a line, each followed
+// by a tab and its description.
 func (c completeCmd) Run(p *program, app *kong.Kong) error {
 	words := c.Words
 	if len(words) > 0 && words[0] == "--" {
@@ -106,8 +105,8 @@ func (c completeCmd) Run(p *program, app *kong.Kong) error {
 // candidate is a word that may come next.
 type candidate struct{ word, help string }
 
-// wordsOf are the values of a flag or an argument that the shell completes: those of
-// kong's enums, those in the table of settings, and these.
+// wordsOf returns the values of a flag or an argument: those of kong's enums, those in
+// the table of settings, and a few that neither knows.
 func wordsOf(v *kong.Value) []string {
 	if v.Enum != "" {
 		return v.EnumSlice()
@@ -123,8 +122,8 @@ func wordsOf(v *kong.Value) []string {
 	}[v.Name]
 }
 
-// complete returns what the last of words may become, given those before it. None
-// means anything, a file name perhaps.
+// complete returns what the last of words may be completed to, given the words before
+// it. None means anything, a file name perhaps.
 func complete(root *kong.Node, words []string) []candidate {
 	if len(words) == 0 {
 		words = []string{""}
@@ -156,7 +155,7 @@ func complete(root *kong.Node, words []string) []candidate {
 	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
 }
 
-// position is where a command line stands.
+// position is a position in a command line.
 type position struct {
 	node  *kong.Node
 	value *kong.Value // of the flag before, which comes next; nil: none

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,43 +29,17 @@ func (explainCmd) Help() string {
 
 func (explainCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
 
-// Run prints what became of a notification: words, or with --json the response.
+// Run reports what happened to a notification, or with --json prints the response.
 func (c explainCmd) Run(p *program) error {
-	e, err := c.rest(p)
-	if err != nil {
-		return err
-	}
-	bearer, err := c.bearer(p, bridge.Claims{User: "falconbridge-cli", Scope: bridge.ScopeRead}, 5*time.Minute)
-	if err != nil {
-		return err
-	}
-	raw, err := bearer()
-	if err != nil {
-		return err
-	}
 	ctx, stop := interrupted()
 	defer stop()
-	at := e.url.JoinPath("admin", "notifications", strconv.FormatInt(c.ID, 10), "explain")
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("/admin/notifications/%d/explain", c.ID), nil)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+raw)
-	resp, err := e.http(30 * time.Second).Do(req)
+	_, answer, err := c.call(p, bridge.Claims{User: "falconbridge-cli", Scope: bridge.ScopeRead}, req, http.StatusOK)
 	if err != nil {
-		return fmt.Errorf("explain: no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the response: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		err := refused(resp.StatusCode, answer)
-		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			err = fmt.Errorf("%w%s", err, c.origin(p))
-		}
-		return err
+		return fmt.Errorf("explain: %w", err)
 	}
 	if c.JSON {
 		_, err = fmt.Fprintln(p.out, strings.TrimSpace(string(answer)))
@@ -75,7 +48,7 @@ func (c explainCmd) Run(p *program) error {
 	return styleOf(p.out).explanation(p.out, answer)
 }
 
-// lateCall is a push or a webhook, as an explanation has it.
+// lateCall is a push or a webhook in an explanation.
 type lateCall struct {
 	ClientID string `json:"client_id"`
 	ID, When string
@@ -85,8 +58,8 @@ type lateCall struct {
 	At       time.Time
 }
 
-// explanation prints an explanation for a person: one line for the notification, and one
-// each for what it caused.
+// explanation prints an explanation for a person: a line for the notification, and one
+// for each device, push and webhook.
 func (s style) explanation(w io.Writer, answer []byte) error {
 	var e struct {
 		ID, Seq         int64
@@ -124,7 +97,7 @@ func (s style) explanation(w io.Writer, answer []byte) error {
 	return err
 }
 
-// late is how far a push or webhook got.
+// late describes how far a push or webhook got.
 func (s style) late(c lateCall) string {
 	word := "at"
 	if c.State == "waiting" {
@@ -133,7 +106,7 @@ func (s style) late(c lateCall) string {
 	return fmt.Sprintf("%s, %d tries, last status %d%s", harmless(c.State), c.Tries, c.Status, s.paint(dim, when(word, c.At)))
 }
 
-// when is ", word time" in local time, or nothing for a time that is not known.
+// when returns ", word time" in local time, or "" for a time that is not known.
 func when(word string, t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 
@@ -27,7 +28,7 @@ Examples:
 
     DATABASE_URL=postgres://falcon@db/falcon falconbridge --jwt-secret-file /run/secrets/jwt`
 
-// settingFlags makes the flags of the table of settings, as a struct for kong.
+// settingFlags returns the flags of the table of settings, as a struct for kong.
 func settingFlags() any {
 	var fields []reflect.StructField
 	for i, s := range config.Settings() {
@@ -163,4 +164,34 @@ func misused(err error) string {
 func (p *program) check(scope ...[]string) (*config.Config, error) {
 	c, bad := p.settings.Check(slices.Concat(scope...))
 	return c, bad.Err()
+}
+
+type configCmd struct{}
+
+func (configCmd) Help() string {
+	return `Example:
+
+    FALCON_HTTP_ADDR=:9000 falconbridge config`
+}
+
+// Run prints the settings that serve would use, and the errors in them.
+func (configCmd) Run(p *program) error {
+	c, bad := p.settings.Check(config.All())
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	for _, line := range c.Lines() {
+		_, _ = fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, name := range p.unknown {
+		_, _ = fmt.Fprintf(p.err, "falconbridge: %s is read by no setting; is it misspelled?\n", name)
+	}
+	for _, b := range bad {
+		_, _ = fmt.Fprintln(p.err, "falconbridge:", b)
+	}
+	if len(bad) > 0 {
+		return errReported
+	}
+	return nil
 }

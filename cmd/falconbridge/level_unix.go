@@ -10,8 +10,8 @@ import (
 )
 
 // switchLevel makes SIGUSR1 switch between the configured level and debug, so that a
-// problem can be looked at while it lasts: a restart would end it, and every connection.
-// It returns what stops it.
+// problem can be observed while it lasts: a restart would end it, and every connection.
+// Call stop to give the signal back.
 func switchLevel(level *slog.LevelVar, configured slog.Level, log *slog.Logger) (stop func()) {
 	usr1 := make(chan os.Signal, 1)
 	signal.Notify(usr1, syscall.SIGUSR1)

@@ -1,17 +1,20 @@
 // Falconbridge delivers notifications to people's devices over MQTT and never
 // loses one that it answered with 201.
 //
-// This package is the command line: one file a command. The settings are in
-// internal/config, the server is in internal/app.
+// This package is the command line. The settings are in internal/config, the server is
+// in internal/app, and the load generator behind bench in internal/bench.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -32,7 +35,7 @@ type commands struct {
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
 	Tail        tailCmd        `cmd:"" help:"Connect as a device (MQTT 5) and print notifications."`
-	Explain     explainCmd     `cmd:"" help:"Print what became of one notification."`
+	Explain     explainCmd     `cmd:"" help:"Report what happened to one notification."`
 	Bench       benchCmd       `cmd:"" help:"Load a running server and measure it."`
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
@@ -64,7 +67,7 @@ const (
 	exitUsage  = 2
 )
 
-// errReported ends a command whose error is already on the screen.
+// errReported ends a command that has already printed its errors.
 var errReported = errors.New("reported")
 
 func run(args []string, stdout, stderr io.Writer) int {
@@ -111,8 +114,8 @@ func interrupted() (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// ignoreEmpty unsets empty variables: compose files and charts pass on as an empty
-// text what was not set.
+// ignoreEmpty unsets empty variables: compose files and charts pass on a variable that
+// is not set as an empty one.
 func ignoreEmpty() {
 	for _, v := range os.Environ() {
 		name, value, _ := strings.Cut(v, "=")
@@ -122,9 +125,9 @@ func ignoreEmpty() {
 	}
 }
 
-// unknownVariables are the FALCON_… variables that no flag reads: a misspelled
-// name, most likely. They are warned about, not refused: Kubernetes puts variables
-// named after its services into every container.
+// unknownVariables returns the FALCON_… variables that no flag reads, misspelled ones
+// most likely. They cause a warning and no error: Kubernetes puts variables named after
+// its services into every container.
 func unknownVariables(app *kong.Application) []string {
 	known := make(map[string]bool)
 	nodes := []*kong.Node{app.Node}
@@ -145,4 +148,63 @@ func unknownVariables(app *kong.Application) []string {
 		}
 	}
 	return unknown
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Help() string {
+	return `Example:
+
+    falconbridge version`
+}
+
+func (versionCmd) scope() []string { return nil }
+
+// Run prints the same as --version.
+func (versionCmd) Run(p *program) error {
+	_, err := fmt.Fprintln(p.out, build())
+	return err
+}
+
+// release is set by the linker where the build knows more than Go does.
+var release string
+
+// version is the release, the module version or the commit the program was built
+// from.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	if release != "" || info == nil {
+		return cmp.Or(release, "unknown")
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	return cmp.Or(commit(info), "devel")
+}
+
+// build describes the binary: release, commit and Go version.
+func build() string {
+	info, _ := debug.ReadBuildInfo()
+	return fmt.Sprintf("falconbridge %s, commit %s, %s", version(), cmp.Or(commit(info), "unknown"), runtime.Version())
+}
+
+// commit is the Git commit the program was built from, 12 digits of it, with a plus
+// where files had changed since; "" where the build did not record it.
+func commit(info *debug.BuildInfo) string {
+	if info == nil {
+		return ""
+	}
+	revision, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "+"
+		}
+	}
+	if revision == "" {
+		return ""
+	}
+	return revision + changed
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -18,11 +19,12 @@ import (
 	"github.com/falconalert/falconbridge/db"
 	"github.com/falconalert/falconbridge/internal/app"
 	"github.com/falconalert/falconbridge/internal/config"
+	"github.com/falconalert/falconbridge/internal/importer"
 )
 
 type migrateCmd struct {
 	Up     migrateUp     `cmd:"" help:"Apply what is pending."`
-	Down   migrateDown   `cmd:"" help:"Take the last group back, WITH THE DATA IN IT."`
+	Down   migrateDown   `cmd:"" help:"Undo the last group, and DROP THE DATA IN IT."`
 	Status migrateStatus `cmd:"" help:"List all migrations."`
 }
 
@@ -54,7 +56,7 @@ func (migrateUp) Help() string {
 
 // Help shows how it is called.
 func (migrateDown) Help() string {
-	return `It lists what goes, and asks; without a terminal it needs --yes.
+	return `It lists what will be dropped, and asks; without a terminal it needs --yes.
 
 Example, on a copy of the data:
 
@@ -80,7 +82,7 @@ func (migrateUp) Run(p *program) error {
 	})
 }
 
-// Run takes the last group back, after it listed what goes and somebody agreed.
+// Run undoes the last group, after it listed what will be dropped and the user agreed.
 func (m migrateDown) Run(p *program) error {
 	c, err := p.check(config.Database)
 	if err != nil {
@@ -98,7 +100,7 @@ func (m migrateDown) Run(p *program) error {
 			}
 			defer unlock()
 		}
-		_, _ = fmt.Fprintf(p.err, "This takes back %s, and drops\n", strings.Join(names, ", "))
+		_, _ = fmt.Fprintf(p.err, "This undoes %s, and drops\n", strings.Join(names, ", "))
 		for _, t := range tables {
 			_, _ = fmt.Fprintf(p.err, "  %s\n", t)
 		}
@@ -108,7 +110,7 @@ func (m migrateDown) Run(p *program) error {
 			}
 		}
 		names, err = d.Down(ctx)
-		return p.report(names, "taken back", err)
+		return p.report(names, "undone", err)
 	})
 }
 
@@ -117,7 +119,7 @@ func (m migrateDown) Run(p *program) error {
 func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unlock func(), err error) {
 	unlock = func() {}
 	if d.Dialect() == db.SQLite {
-		lock, err := app.LockDatabase(c, "stop it, or insist with --force")
+		lock, err := app.LockDatabase(c, "stop it, or use --force")
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +131,7 @@ func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unloc
 	}
 	if len(nodes) > 0 {
 		n := nodes[0]
-		return nil, fmt.Errorf("the node %s is alive (last seen %s); stop all nodes, wait %v where one was killed, or insist with --force",
+		return nil, fmt.Errorf("the node %s is alive (last seen %s); stop all nodes, wait %v where one was killed, or use --force",
 			n.Node, n.BeatAt.Format(time.RFC3339), bridge.NodeTimeout)
 	}
 	return unlock, nil
@@ -139,7 +141,7 @@ func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unloc
 // response is not yes.
 func confirm(in *os.File, out io.Writer) error {
 	if !isatty.IsTerminal(in.Fd()) {
-		return errors.New("nothing was changed: there is no terminal to ask at; agree with --yes")
+		return errors.New("nothing was changed: there is no terminal to ask at; confirm with --yes")
 	}
 	_, _ = fmt.Fprint(out, "Type yes to go on: ")
 	line, err := bufio.NewReader(in).ReadString('\n')
@@ -152,7 +154,7 @@ func confirm(in *os.File, out io.Writer) error {
 	return nil
 }
 
-// Run lists all migrations and when they were applied. To look makes no database: where
+// Run lists all migrations and when they were applied. It creates no database: where
 // there is no SQLite file yet, all are pending.
 func (migrateStatus) Run(p *program) error {
 	c, err := p.check(config.Database)
@@ -206,4 +208,88 @@ func (p *program) withDatabase(c *config.Config, f func(ctx context.Context, d *
 		return err
 	}
 	return errors.Join(f(ctx, d), d.Close())
+}
+
+type importCmd struct {
+	From   string `required:"" placeholder:"FILE" help:"JSON file with the lists reports, user_settings and notifications."`
+	AsRead bool   `name:"as-read" help:"Take notifications without read_at as read, not as unread."`
+	DryRun bool   `name:"dry-run" help:"Check the file, and change nothing."`
+}
+
+func (importCmd) Help() string {
+	return `Loads an application's data into the configured database directly, whether or not a server is running. Reports keep their ids. Notifications keep
+their times and their order; they are listed, but not delivered to any device. Each entry is imported once: a second run changes nothing, and a run
+after an interruption continues. A file with an error is refused as a whole.
+
+Examples:
+
+    falconbridge import --from falconalert.json --dry-run
+
+    DATABASE_URL=postgres://falcon@db/falcon falconbridge import --from falconalert.json`
+}
+
+func (importCmd) scope() []string { return append(slices.Clone(config.Database), "auto-migrate") }
+
+// maxFaults is how many errors of a file are printed.
+const maxFaults = 20
+
+// Run checks the whole file before it loads any of it.
+func (c importCmd) Run(p *program) error {
+	file, err := c.read(p, time.Now().UTC().Truncate(time.Millisecond))
+	if err != nil || c.DryRun {
+		return err
+	}
+	cfg, err := p.check(c.scope())
+	if err != nil {
+		return err
+	}
+	return p.withDatabase(cfg, func(ctx context.Context, d *db.DB) error {
+		if err := app.Migrate(ctx, d, cfg.AutoMigrate, clientLog(p.err)); err != nil {
+			return err
+		}
+		bar := newProgress(p.err)
+		counts, err := file.Load(ctx, d, bar.at)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		for _, n := range counts {
+			if _, err := fmt.Fprintf(p.out, "%s: %d imported, %d imported before\n", n.List, n.New, n.Total-n.New); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// read reads and checks the file. With --dry-run it prints what could be imported.
+func (c importCmd) read(p *program, now time.Time) (*importer.File, error) {
+	f, err := os.Open(c.From)
+	if err != nil {
+		return nil, fmt.Errorf("--from (FALCON_FROM): %w", cause(err))
+	}
+	defer f.Close()
+	file, err := importer.Read(f, now, c.AsRead)
+	var bad *bridge.InvalidError
+	if errors.As(err, &bad) {
+		for _, fault := range bad.Fields[:min(len(bad.Fields), maxFaults)] {
+			_, _ = fmt.Fprintf(p.err, "falconbridge: %s: %s %s\n", c.From, fault.Location, fault.Message)
+		}
+		if more := len(bad.Fields) - maxFaults; more > 0 {
+			_, _ = fmt.Fprintf(p.err, "falconbridge: %s: and %d more errors\n", c.From, more)
+		}
+		_, _ = fmt.Fprintln(p.err, "falconbridge: nothing was imported")
+		return nil, errReported
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; nothing was imported", c.From, err)
+	}
+	for _, name := range file.Ignored {
+		_, _ = fmt.Fprintf(p.err, "falconbridge: %s: %s is not imported\n", c.From, name)
+	}
+	if n := file.Counts(); c.DryRun {
+		_, err = fmt.Fprintf(p.out, "%d settings, %d reports and %d notifications can be imported\n",
+			n[0].Total, n[1].Total, n[2].Total)
+	}
+	return file, err
 }

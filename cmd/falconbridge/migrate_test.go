@@ -38,7 +38,7 @@ func TestMigrateGoesUpAndDown(t *testing.T) {
 			if err := p.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			migrate("down", "taken back", "--yes")
+			migrate("down", "undone", "--yes")
 			migrate("status", "pending")
 			migrate("down", "nothing to do")
 		})
@@ -74,7 +74,7 @@ func TestMigrateDownAsksAtATerminal(t *testing.T) {
 				}
 			}
 			down.wait(t)
-			if got := down.out.String(); strings.Contains(got, "taken back") != tt.down || strings.Contains(got, "nothing was changed") == tt.down || strings.Contains(got, "Type yes") != (tt.answer != "") {
+			if got := down.out.String(); strings.Contains(got, " undone") != tt.down || strings.Contains(got, "nothing was changed") == tt.down || strings.Contains(got, "Type yes") != (tt.answer != "") {
 				t.Errorf("it says %q", got)
 			}
 			if out, _, _ := finish(t, p.Command("migrate", "status")); strings.Contains(out, "pending") != tt.down {
@@ -118,9 +118,9 @@ func TestMigrateDownDropsNothingUnasked(t *testing.T) {
 					t.Errorf("migrate down %v: exit %d, %q %q; want %q", flags, code, out, errs, want)
 				}
 			}
-			down("insist with --force")
-			down("insist with --force", "--yes")
-			down("agree with --yes", "--force")
+			down("use --force")
+			down("use --force", "--yes")
+			down("confirm with --yes", "--force")
 			if got := (caller{base: p.HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != 1 {
 				t.Errorf("the log has %v", got)
 			}
@@ -128,7 +128,7 @@ func TestMigrateDownDropsNothingUnasked(t *testing.T) {
 				t.Fatal(err)
 			}
 			down("falcon_notifications (rows: 1)")
-			down("agree with --yes")
+			down("confirm with --yes")
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -136,7 +136,7 @@ func TestMigrateDownDropsNothingUnasked(t *testing.T) {
 				t.Errorf("after the start the log has %v", got)
 			}
 			out, errs, code := finish(t, p.Command("migrate", "down", "--yes", "--force"))
-			if code != 0 || !strings.Contains(out, "_log taken back") {
+			if code != 0 || !strings.Contains(out, "_log undone") {
 				t.Errorf("with both flags: exit %d, %s%s", code, out, errs)
 			}
 			if err := p.Kill(); err != nil { // it cannot drain: its tables are gone

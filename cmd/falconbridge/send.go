@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,8 +20,8 @@ type sendCmd struct {
 	Title   string `required:"" env:"-" placeholder:"TEXT" help:"1 to 255 characters."`
 	Message string `required:"" env:"-" placeholder:"TEXT" help:"1 to 4000 characters."`
 	Kind    string `env:"-" placeholder:"KIND" help:"Kind of the notification. Default message."`
-	Data    string `env:"-" placeholder:"JSON" help:"A JSON object that rides along, up to 4 KiB."`
-	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call answer as the first one did."`
+	Data    string `env:"-" placeholder:"JSON" help:"A JSON object for the application, up to 4 KiB."`
+	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call return the first one's response instead of a second notification."`
 	JSON    bool   `name:"json" help:"Print JSON in a terminal, too."`
 }
 
@@ -36,7 +35,7 @@ func (sendCmd) Help() string {
 
 func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
 
-// Run prints the server's answer: one line of JSON, words in a terminal.
+// Run prints the server's response: a sentence in a terminal, elsewhere one line of JSON.
 func (c sendCmd) Run(p *program) error {
 	user, err := bridge.ParseUserID(c.User)
 	if err != nil {
@@ -44,14 +43,6 @@ func (c sendCmd) Run(p *program) error {
 	}
 	if c.Data != "" && !json.Valid([]byte(c.Data)) {
 		return fmt.Errorf("--data: is not JSON")
-	}
-	e, err := c.rest(p)
-	if err != nil {
-		return err
-	}
-	bearer, err := c.bearer(p, bridge.Claims{User: "falconbridge-cli", Scope: bridge.ScopeWrite}, 5*time.Minute)
-	if err != nil {
-		return err
 	}
 	body, err := json.Marshal(struct {
 		User    bridge.UserID   `json:"created_by"`
@@ -65,50 +56,33 @@ func (c sendCmd) Run(p *program) error {
 	}
 	ctx, stop := interrupted()
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url.JoinPath("notifications").String(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/notifications", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	raw, err := bearer()
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+raw)
 	req.Header.Set("Content-Type", "application/json")
 	if c.Key != "" {
 		req.Header.Set("Idempotency-Key", c.Key)
 	}
-	resp, err := e.http(30 * time.Second).Do(req)
+	header, answer, err := c.call(p, bridge.Claims{User: "falconbridge-cli", Scope: bridge.ScopeWrite}, req, http.StatusCreated)
 	if err != nil {
-		return fmt.Errorf("send: no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusCreated {
-		err := refused(resp.StatusCode, answer)
-		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			err = fmt.Errorf("%w%s", err, c.origin(p))
-		}
-		return err
+		return fmt.Errorf("send: %w", err)
 	}
 	if terminal(p.out) && !c.JSON {
-		return styleOf(p.out).sent(p.out, user, resp.Header.Get("Idempotency-Replayed") == "true", answer)
+		return styleOf(p.out).sent(p.out, user, header.Get("Idempotency-Replayed") == "true", answer)
 	}
 	_, err = fmt.Fprintln(p.out, strings.TrimSpace(string(answer)))
 	return err
 }
 
-// sent tells a person what the server answered.
+// sent prints the response for a person.
 func (s style) sent(w io.Writer, user bridge.UserID, before bool, answer []byte) error {
 	var a struct {
 		Message string
 		ID, Seq int64
 	}
 	if err := json.Unmarshal(answer, &a); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return fmt.Errorf("read the response: %w", err)
 	}
 	note := fmt.Sprintf("user %s, #%d, id %d", user, a.Seq, a.ID)
 	if before {
@@ -118,24 +92,63 @@ func (s style) sent(w io.Writer, user bridge.UserID, before bool, answer []byte)
 	return err
 }
 
-// refused tells in one line what a problem document (RFC 9457) says.
-func refused(status int, body []byte) error {
-	var doc struct {
-		Title  string
-		Detail string
-		Errors []struct{ Location, Message string }
+type tokenCmd struct {
+	User  string `required:"" env:"-" placeholder:"ID" help:"Whose token it is (sub)."`
+	Scope string `placeholder:"LIST" help:"notifications:read, notifications:write, reports:write, admin; separated by spaces."`
+	TTL   string `default:"1h" placeholder:"TIME" help:"How long it is valid. Default ${default}."`
+}
+
+func (tokenCmd) Help() string {
+	return `Examples:
+
+    falconbridge token --user 42
+
+    falconbridge token --user 1 --scope "notifications:write reports:write" --ttl 30d`
+}
+
+func (tokenCmd) scope() []string { return config.Signing }
+
+// Run prints the token and nothing else.
+func (t tokenCmd) Run(p *program) error {
+	c, err := p.check(t.scope())
+	if err != nil {
+		return err
 	}
-	if json.Unmarshal(body, &doc) != nil || doc.Title == "" {
-		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
+	claims, err := t.claims()
+	if err != nil {
+		return err
 	}
-	// Where fields are named, the detail says the same of them in other words.
-	var faults []string
-	for _, e := range doc.Errors {
-		faults = append(faults, e.Location+" "+e.Message)
+	signer, err := c.Keys.Signer(c.DataDir, c.Topics, p.err)
+	if err != nil {
+		return err
 	}
-	text := doc.Title
-	if detail := cmp.Or(strings.Join(faults, "; "), doc.Detail); detail != "" {
-		text += ": " + detail
+	if most := c.Keys.MaxLife; most > 0 && time.Until(claims.ExpiresAt) > most {
+		return fmt.Errorf("--ttl: is longer than --max-token-life (%s)", most)
 	}
-	return fmt.Errorf("the server answered %d %s", status, text)
+	raw, err := signer.Sign(claims)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.out, raw)
+	return err
+}
+
+func (t tokenCmd) claims() (bridge.Claims, error) {
+	user, err := bridge.ParseUserID(t.User)
+	if err != nil {
+		return bridge.Claims{}, fmt.Errorf("--user: %w", err)
+	}
+	ttl, err := config.ParseTime(t.TTL)
+	if err != nil || ttl < time.Second {
+		return bridge.Claims{}, fmt.Errorf("--ttl: is not a time of at least a second; write 1h or 30d")
+	}
+	c := bridge.Claims{User: user, ExpiresAt: time.Now().Add(ttl)}
+	for _, name := range strings.FieldsFunc(t.Scope, func(r rune) bool { return r == ' ' || r == ',' }) {
+		scope := bridge.ParseScope(name)
+		if scope == 0 {
+			return c, fmt.Errorf("--scope: %q is unknown; there are notifications:read, notifications:write, reports:write and admin", name)
+		}
+		c.Scope |= scope
+	}
+	return c, nil
 }

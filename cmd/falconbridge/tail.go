@@ -7,13 +7,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/eclipse/paho.golang/paho/session/state"
 
@@ -25,7 +31,7 @@ type tailCmd struct {
 	client
 	User       string  `placeholder:"ID" help:"Whose notifications. Default: the user of the token."`
 	ClientID   string  `name:"client-id" placeholder:"ID" help:"Name of this device. Default: a random one, or falconbridge-tail with --persistent."`
-	Persistent bool    `help:"Keep this device's session while it is absent."`
+	Persistent bool    `help:"Keep this device's session while it is disconnected."`
 	Expiry     string  `default:"168h" placeholder:"TIME" help:"With --persistent: how long. Default ${default}."`
 	Since      *uint64 `placeholder:"SEQ" help:"Begin with everything after that seq."`
 	Count      uint64  `placeholder:"N" help:"End after that many notifications. Default: never."`
@@ -49,7 +55,7 @@ Examples:
 func (tailCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
 
 // Run prints notifications until it is interrupted, refused, or has printed
-// --count of them. A lost connection is made again, without a hole.
+// --count of them. It reconnects after a lost connection without missing any.
 func (c tailCmd) Run(p *program) error {
 	cfg, t, err := c.prepare(p)
 	if err != nil {
@@ -143,8 +149,8 @@ func backoff(n int) time.Duration {
 	return most/2 + mathrand.N(most/2)
 }
 
-// user is whose topic to subscribe to. The token is read, not judged: that is the
-// server's part.
+// user returns the user whose topic to subscribe to. It reads the token without
+// verifying it, which is the server's part.
 func (c tailCmd) user(bearer func() (string, error)) (bridge.UserID, error) {
 	if c.User != "" {
 		user, err := bridge.ParseUserID(c.User)
@@ -169,4 +175,192 @@ func (c tailCmd) user(bearer func() (string, error)) (bridge.UserID, error) {
 		}
 	}
 	return "", errors.New("--token: names no user; give --user, too")
+}
+
+// tail is the device of the tail command.
+type tail struct {
+	out        io.Writer
+	render     func(item []byte) ([]byte, error) // what is printed of an item
+	log        *slog.Logger
+	bearer     func() (string, error)
+	own        bool   // bearer signs a fresh token each time
+	origin     string // for the error of a refused token; see client.origin
+	server     string // where it connects, for the log
+	topic      string
+	persistent bool
+	count      uint64 // notifications to print; 0: no end
+
+	end    context.CancelCauseFunc
+	ended  <-chan struct{}
+	broken chan error // receives the error of an output that cannot be written
+
+	connected atomic.Bool // once
+
+	mu      sync.Mutex
+	since   *uint64 // where the next subscription begins; nil: at the retained message
+	epoch   string
+	last    uint64 // highest seq printed in epoch
+	printed uint64
+}
+
+// Reason codes of MQTT 5 after which reconnecting is of no use.
+const (
+	codeBadToken      = 0x86
+	codeNotAuthorized = 0x87
+	codeTakenOver     = 0x8E
+)
+
+// connect puts a token into the CONNECT. A token that tail signs itself is a new one for
+// each connection, so that it never expires before the reconnect.
+func (t *tail) connect(c *paho.Connect, _ *url.URL) (*paho.Connect, error) {
+	raw, err := t.bearer()
+	c.Password, c.PasswordFlag = []byte(raw), true
+	return c, err
+}
+
+// up subscribes after each connect. A resumed session is subscribed again, too, in case
+// the last connection ended before its SUBACK; retain handling 1 keeps the retained
+// message from being sent again to a session that has the subscription.
+func (t *tail) up(m *autopaho.ConnectionManager, _ *paho.Connack) {
+	t.connected.Store(true)
+	s := &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: t.topic, QoS: 1}}}
+	t.mu.Lock()
+	if t.since != nil {
+		s.Properties = &paho.SubscribeProperties{}
+		s.Properties.User.Add("since", strconv.FormatUint(*t.since, 10))
+	}
+	if t.persistent {
+		s.Subscriptions[0].RetainHandling = 1
+		t.since = nil // only the first time; from here on the server keeps the cursor
+	}
+	t.mu.Unlock()
+	go t.subscribe(m, s) // up must not block the client
+}
+
+// subscribe sends SUBSCRIBE until it succeeds, is refused or the connection ends.
+func (t *tail) subscribe(m *autopaho.ConnectionManager, s *paho.Subscribe) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ack, err := m.Subscribe(ctx, s)
+		cancel()
+		switch {
+		case ack != nil && len(ack.Reasons) == 1 && ack.Reasons[0] == codeNotAuthorized:
+			t.end(errors.New("the token does not allow this user's notifications" + t.origin))
+			return
+		case err == nil:
+			t.log.Info("subscribed", "topic", t.topic)
+			return
+		case ack == nil:
+			return // the connection is lost: up is called after the next one
+		}
+		t.log.Warn("the server cannot subscribe now, trying again")
+		select {
+		case <-t.ended:
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// received prints one notification, which is acknowledged when it returns.
+func (t *tail) received(r paho.PublishReceived) (bool, error) {
+	if err := t.print(r.Packet); err != nil {
+		t.broken <- err
+		select {} // never acknowledged: the server sends it again
+	}
+	return true, nil
+}
+
+// print writes one notification, unless it printed that seq before: delivery at least
+// once includes duplicates.
+func (t *tail) print(p *paho.Publish) error {
+	var item struct {
+		Seq uint64 `json:"seq"`
+	}
+	if err := json.Unmarshal(p.Payload, &item); err != nil {
+		return fmt.Errorf("the server sent something other than a notification: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if epoch := p.Properties.User.Get("epoch"); epoch != t.epoch {
+		t.epoch, t.last = epoch, 0
+	}
+	if item.Seq <= t.last {
+		return nil
+	}
+	text, err := t.render(p.Payload)
+	if err != nil {
+		return fmt.Errorf("the server sent something other than a notification: %w", err)
+	}
+	if _, err := t.out.Write(text); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	t.last = item.Seq
+	t.printed++
+	if !t.persistent {
+		t.since = &item.Seq // where the next connection continues
+	}
+	return nil
+}
+
+// session observes the MQTT session of a tail: the acknowledgements that were written,
+// and the server's DISCONNECT.
+type session struct {
+	*state.State
+	t *tail
+}
+
+// ConnectionLost passes on the DISCONNECT that ended the connection, if any. autopaho's
+// OnServerDisconnect runs in a goroutine of its own, so that the next connection may be
+// refused first, and its reason hide this one's. ConnectionLost is called before that.
+func (s session) ConnectionLost(d *packets.Disconnect) error {
+	if d != nil {
+		s.t.disconnected(paho.DisconnectFromPacketDisconnect(d))
+	}
+	return s.State.ConnectionLost(d)
+}
+
+// Ack acknowledges, and ends the tail after its last one.
+func (s session) Ack(p *packets.Publish) error {
+	err := s.State.Ack(p)
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	if s.t.count > 0 && s.t.printed >= s.t.count {
+		s.t.end(errDone)
+	}
+	return err
+}
+
+// refused is called after each attempt to connect that failed.
+func (t *tail) refused(err error) {
+	var c *autopaho.ConnackError
+	if !errors.As(err, &c) {
+		attrs := []any{"server", t.server, "error", cause(err)}
+		if hint := foreign(err); hint != "" && !t.connected.Load() {
+			attrs = append(attrs, "hint", hint)
+		}
+		t.log.Warn("cannot connect, trying again", attrs...)
+		return
+	}
+	if c.ReasonCode == codeBadToken || c.ReasonCode == codeNotAuthorized {
+		t.end(fmt.Errorf("the server refused the token: %s%s", c.Reason, t.origin))
+		return
+	}
+	t.log.Warn("the server refuses connections, trying again", "code", c.ReasonCode, "reason", c.Reason)
+}
+
+// disconnected is called with the server's DISCONNECT.
+func (t *tail) disconnected(d *paho.Disconnect) {
+	reason := ""
+	if d.Properties != nil {
+		reason = d.Properties.ReasonString
+	}
+	switch {
+	case d.ReasonCode == codeTakenOver:
+		t.end(errors.New("another device connected under the same client id"))
+	case d.ReasonCode == codeNotAuthorized && !t.own:
+		t.end(fmt.Errorf("the server ended the connection: %s%s", reason, t.origin))
+	default:
+		t.log.Info("the server ended the connection, connecting again", "code", d.ReasonCode, "reason", reason)
+	}
 }
