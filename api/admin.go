@@ -19,7 +19,7 @@ type byUser struct {
 	User bridge.UserID `path:"id" doc:"The user's id."`
 }
 
-// statusOutput is a response without a body.
+// statusOutput is a response that has a status and no body.
 type statusOutput struct{ Status int }
 
 func (a *api) eraseUser(ctx context.Context, in *byUser) (*statusOutput, error) {
@@ -30,7 +30,8 @@ func (a *api) eraseUser(ctx context.Context, in *byUser) (*statusOutput, error) 
 	return &statusOutput{statusOf(done, http.StatusNoContent)}, err
 }
 
-// statusOf is status where a change is done, and 202 where the server goes on with it.
+// statusOf returns status for a change that is done, and 202 for one that the server
+// still works on.
 func statusOf(done bool, status int) int {
 	if done {
 		return status
@@ -312,7 +313,7 @@ type revocationBody struct {
 	Exp    instant        `json:"exp,omitzero" doc:"With jti: the token's exp, as it was sent. The revocation is forgotten after it. Left out: after --max-token-life, or never."`
 }
 
-// statsBody is how the cluster fares, as of each node's last beat.
+// statsBody are figures of the cluster, as of each node's last beat.
 type statsBody struct {
 	Version     string     `json:"version"`
 	Epoch       string     `json:"epoch" doc:"The life of the log: it changes when the database was restored to an earlier point."`

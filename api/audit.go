@@ -54,15 +54,15 @@ func (a *api) listAudit(ctx context.Context, in *auditQuery) (*auditOutput, erro
 	return out, nil
 }
 
-// record stores that the caller is about to do action. Where it fails, the action must
-// not be done.
+// record stores that the caller is about to do action. When it fails, the caller must not
+// go on: nothing is done that the log does not have.
 func (a *api) record(ctx context.Context, action bridge.AuditAction, user bridge.UserID, detail string) error {
 	return a.o.Service.Record(ctx, exchangeOf(ctx).entry(action, user, detail))
 }
 
-// recordStatus records a change of a report's status, where it is one. The report's
-// owner stands in the entry, so it is looked up; of two callers that set the same status
-// at once both may be recorded.
+// recordStatus records a change of a report's status, unless the report has that status
+// already. It looks up the report's owner for the entry. Of two callers that set the same
+// status at the same time both may be recorded.
 func (a *api) recordStatus(ctx context.Context, report int64, to bridge.Status) error {
 	if !to.Valid() {
 		return nil // refused by the service
@@ -82,10 +82,10 @@ func (x *exchange) entry(action bridge.AuditAction, user bridge.UserID, detail s
 // auditWait bounds how long a refusal waits for its entry.
 const auditWait = time.Second
 
-// recordRefused records a refused call, where the signature of its token verified: only
-// then is the name of its bearer known. Someone who probes, or a client gone wild, must not
-// fill the log: of each user one call a second is recorded, and 20 of all users on this
-// node. The refusal stands whether or not it could be recorded.
+// recordRefused records a refused call whose token has a valid signature; without one the
+// name in the token means nothing. A prober or a client in a loop must not fill the log:
+// at most one call a second is recorded per user, and 20 a second on this node. The call
+// is refused even when it cannot be recorded.
 func (x *exchange) recordRefused() {
 	a := x.api
 	if x.claims.User == "" || !a.audited.Allow(x.claims.User) || !a.auditedBy.Allow(struct{}{}) {

@@ -151,7 +151,7 @@ func TestRefusedCallsOfVerifiedTokensAreInTheAuditLog(t *testing.T) {
 	})
 }
 
-// The name in a token that nobody signed would be whatever an attacker writes.
+// The name in a token without a valid signature is whatever an attacker writes.
 func TestAForgedTokenWritesNothingIntoTheAuditLog(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	s, err := token.NewSigner(token.SignerOptions{Secret: []byte("another secret, which is also of 32 bytes")})

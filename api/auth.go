@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// Verifier judges tokens; token.Verifier is one.
+// Verifier verifies tokens; token.Verifier is one.
 type Verifier interface {
 	// Verify fails with token.ErrInvalid, ErrExpired, ErrRevoked or
 	// ErrUnavailable, whose text may be shown to the bearer.
@@ -19,8 +19,8 @@ type Verifier interface {
 
 const realm = `Bearer realm="falconbridge"`
 
-// bearer returns the token of the Authorization header (RFC 6750 §2.1), the only
-// place a token is read from; "" where there is none.
+// bearer returns the token of the Authorization header (RFC 6750 §2.1), or "". A token is
+// read from nowhere else: URLs end up in logs and in browser histories.
 func bearer(r *http.Request) string {
 	h := r.Header["Authorization"]
 	if len(h) != 1 {
@@ -33,8 +33,8 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(raw)
 }
 
-// identify returns what raw, the token of r, says of its bearer. Of a refused token
-// whose signature verified it returns the user and jti too, for the audit log alone.
+// identify returns the claims of raw, the token of r. For a refused token whose signature
+// is valid it returns user and jti as well, for the audit log only.
 func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 	if raw == "" {
 		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the Authorization header holds no bearer token", authenticate: realm}
@@ -56,7 +56,7 @@ func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 		authenticate: realm + `, error="invalid_token", error_description="` + describe(err) + `"`}
 }
 
-// describe is err in words that fit a quoted string of a header.
+// describe returns the text of err for a quoted string in a header.
 func describe(err error) string {
 	for _, e := range []error{token.ErrExpired, token.ErrRevoked} {
 		if errors.Is(err, e) {
@@ -66,13 +66,13 @@ func describe(err error) string {
 	return token.ErrInvalid.Error()
 }
 
-// lacking is the answer to a token without the scope a call needs.
+// lacking returns the problem of a token without the scope that a call needs.
 func lacking(scope string) error {
 	return &problem{kind: forbidden, detail: "the call needs the scope " + scope,
 		authenticate: realm + `, error="insufficient_scope", scope="` + scope + `"`}
 }
 
-// scopeName is a scope as tokens spell it.
+// scopeName returns a scope as it is spelled in tokens.
 func scopeName(s bridge.Scope) string {
 	for _, name := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
 		if bridge.ParseScope(name) == s {

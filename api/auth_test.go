@@ -85,14 +85,14 @@ func TestTheTokenIsCheckedBeforeTheBodyIsLookedAt(t *testing.T) {
 		auth, contentType string
 		status            int
 	}{
-		"no token":            {"", "application/json", 401},
-		"a bad token":         {"Bearer x.y.z", "text/plain", 401},
-		"no scope":            {"Bearer " + tokenFor(t, "1"), "text/plain", 403},
-		"a wrong media type":  {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
-		"a body of 1 GiB":     {"Bearer " + tokenFor(t, "1", "notifications:write"), "application/json", 413},
-		"a stranger's 1 GiB":  {"Bearer " + tokenFor(t, "1"), "application/json", 403},
-		"somebody's 1 GiB":    {"", "application/json", 401},
-		"a wrong type, 1 GiB": {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
+		"no token":                {"", "application/json", 401},
+		"a bad token":             {"Bearer x.y.z", "text/plain", 401},
+		"no scope":                {"Bearer " + tokenFor(t, "1"), "text/plain", 403},
+		"a wrong media type":      {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
+		"a body of 1 GiB":         {"Bearer " + tokenFor(t, "1", "notifications:write"), "application/json", 413},
+		"1 GiB without the right": {"Bearer " + tokenFor(t, "1"), "application/json", 403},
+		"somebody's 1 GiB":        {"", "application/json", 401},
+		"a wrong type, 1 GiB":     {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/notifications", untouched{t})
 		r.ContentLength = 1 << 30

@@ -16,7 +16,7 @@ const (
 	MaxBatchBody = 4 << 20
 )
 
-// checkBody checks what r announces of its body.
+// checkBody checks the headers that describe the body of r.
 func checkBody(r *http.Request, rule *rule) error {
 	if r.ContentLength == 0 {
 		if rule.optional {
@@ -30,16 +30,16 @@ func checkBody(r *http.Request, rule *rule) error {
 	if r.ContentLength > rule.maxBody {
 		return &problem{kind: tooLarge, detail: fmt.Sprintf("the body has more than %d bytes", rule.maxBody)}
 	}
-	// What was checked is all that huma has to know: it reads parameters of types
-	// in its own way.
+	// huma parses the parameters of a media type differently, so it only sees the type
+	// that was accepted.
 	r.Header["Content-Type"] = jsonType
 	return nil
 }
 
 var jsonType = []string{"application/json"}
 
-// checkType wants JSON in UTF-8, as it stands. A request that names no type is
-// taken at its word that it has a body: what it is, the decoder finds out.
+// checkType accepts uncompressed JSON in UTF-8. A request without a Content-Type is
+// accepted, too: its body still has to decode.
 func checkType(h http.Header) error {
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return &problem{kind: unsupported, detail: "the body must be sent without a Content-Encoding"}
@@ -66,7 +66,8 @@ func bodyError(err error) error {
 	return &problem{kind: malformed, detail: "the body ends before its announced length, or is not well framed"}
 }
 
-// checkMark names a byte order mark, which no tool shows and RFC 8259 §8.1 forbids.
+// checkMark refuses a byte order mark by name: it is invisible in editors, and RFC 8259
+// §8.1 forbids it.
 func checkMark(body []byte) error {
 	switch {
 	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")):

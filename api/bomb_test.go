@@ -111,7 +111,7 @@ func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
 			t.Errorf("%s: nothing is logged", name)
 		}
 		if all := log.String() + a.Body.String(); strings.Contains(all, "geheim") {
-			t.Errorf("%s: told on:\n%s", name, all)
+			t.Errorf("%s: leaked by:\n%s", name, all)
 		}
 	}
 }

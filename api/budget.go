@@ -2,22 +2,22 @@ package api
 
 import "sync/atomic"
 
-// budget bounds the memory of all bodies that are read or served at one time, in
-// bytes. The first 4 KiB of each are not counted: connections bound those, and so
-// a small request finds room while large ones hold all of it.
+// budget bounds the memory of all bodies that are being read or served, in bytes. The
+// first 4 KiB of each body are not counted: the limit of connections bounds those, and a
+// small request succeeds while large ones use the whole budget.
 type budget struct {
 	limit int64
-	taken atomic.Int64
+	used  atomic.Int64
 }
 
-// take takes n bytes, or none and returns false where so many are not left.
-func (b *budget) take(n int64) bool {
-	if b.taken.Add(n) > b.limit {
-		b.taken.Add(-n)
+// acquire reserves n bytes. It returns false, and reserves none, where fewer are left.
+func (b *budget) acquire(n int64) bool {
+	if b.used.Add(n) > b.limit {
+		b.used.Add(-n)
 		return false
 	}
 	return true
 }
 
-// give gives n bytes back.
-func (b *budget) give(n int64) { b.taken.Add(-n) }
+// release frees n bytes.
+func (b *budget) release(n int64) { b.used.Add(-n) }

@@ -11,35 +11,35 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Connections bounds the sockets of an HTTP server: each costs a file descriptor
-// for as long as [Timeouts] lets it be silent. One that became a WebSocket is no
-// longer counted here. What is past a bound is closed at once.
+// Connections limits the sockets of an HTTP server, each of which takes a file descriptor
+// for as long as [Timeouts] allows it to be silent. A socket past a limit is closed at
+// once. A WebSocket is no longer counted here: the broker has limits of its own.
 type Connections struct {
 	Max        int                // in all; 0 means 16384
 	PerAddress int                // from one address (of IPv6: one /64); 0 means 4096
-	Trusted    edge.Proxies       // are held to Max only: they stand for many
-	Limited    func(limit string) // is told LimitHTTPConnections; nil: nobody
+	Trusted    edge.Proxies       // limited by Max only: they connect for many clients
+	Limited    func(limit string) // called with LimitHTTPConnections for each refusal; may be nil
 }
 
-// Bound makes s hold to c, before s serves.
+// Bound applies the limits to s, which must not serve yet.
 func (c Connections) Bound(s *http.Server) {
 	c.Max = cmp.Or(c.Max, 16384)
 	c.PerAddress = cmp.Or(c.PerAddress, 4096)
-	t := &turnstile{c: c, hosts: make(map[netip.Addr]int)}
-	s.ConnState = t.turn
+	t := &connCounter{c: c, hosts: make(map[netip.Addr]int)}
+	s.ConnState = t.changed
 }
 
-// turnstile counts who is inside.
-type turnstile struct {
+// connCounter counts the open sockets, in all and per address.
+type connCounter struct {
 	c     Connections
 	mu    sync.Mutex
 	n     int
 	hosts map[netip.Addr]int
 }
 
-// turn hears of every change of a connection: net/http tells of a new one once, and
-// once of its end.
-func (t *turnstile) turn(nc net.Conn, state http.ConnState) {
+// changed is the server's ConnState hook. net/http calls it once for each new connection,
+// and once for its end.
+func (t *connCounter) changed(nc net.Conn, state http.ConnState) {
 	host := edge.ParseRemote(nc.RemoteAddr().String())
 	counted := !t.c.Trusted.Trusts(host)
 	host = edge.Host(host)
@@ -51,12 +51,12 @@ func (t *turnstile) turn(nc net.Conn, state http.ConnState) {
 		t.hosts[host]++
 		if t.n > t.c.Max || counted && t.hosts[host] > t.c.PerAddress {
 			if secure, ok := nc.(*tls.Conn); ok {
-				nc = secure.NetConn() // without a farewell, which could block
+				nc = secure.NetConn() // without TLS's close_notify, which could block
 			}
 			if t.c.Limited != nil {
 				t.c.Limited(LimitHTTPConnections)
 			}
-			_ = nc.Close() // net/http sees it, and tells of the end
+			_ = nc.Close() // net/http notices, and calls changed with StateClosed
 		}
 	case http.StateClosed, http.StateHijacked:
 		t.n--

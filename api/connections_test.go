@@ -74,7 +74,7 @@ func TestSocketsPastTheBoundAreClosedAndPlacesComeBack(t *testing.T) {
 				silent = append(silent, nc)
 			}
 			if n := refused.Load(); n != int64(5-tt.taken) {
-				t.Errorf("%d refusals are told", n)
+				t.Errorf("%d refusals are reported", n)
 			}
 			_ = silent[0].Close()
 			testserver.Eventually(t, 10*time.Second, func() error {

@@ -139,7 +139,7 @@ func TestAnOperatorSeesThatAUserIsMuted(t *testing.T) {
 	})
 }
 
-// What operators see and end is nobody else's, their own included.
+// What operators see and end is closed to every user, even for their own connections.
 func TestAUserCannotSeeOrEndDevicesAsAnOperatorDoes(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	e.connect("a")

@@ -90,7 +90,7 @@ func TestMuteHidesAndUnmuteShows(t *testing.T) {
 
 func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
-		moderator, owner, stranger := tokenFor(t, "m", "reports:write"), tokenFor(t, "5"), tokenFor(t, "6")
+		moderator, owner, other := tokenFor(t, "m", "reports:write"), tokenFor(t, "5"), tokenFor(t, "6")
 		created := e.call("POST /reports", moderator, `{"id":2,"title":"Página de phishing detectada","created_by":5}`).want(http.StatusCreated).equal(`{"reportId":2}`)
 		if got := created.Header().Get("Location"); got != "reports/2" {
 			t.Errorf("location %q", got)
@@ -123,12 +123,12 @@ func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
 		if len(items) != 1 || items[0].Title != "El estado de su reporte ha cambiado a: Aprobado" ||
 			items[0].Message != "El estado de su reporte titulado Página de phishing detectada ha sido actualizado a Aprobado" ||
 			items[0].Kind != "report.status" || items[0].ReportID != 2 || items[0].StatusID != 2 {
-			t.Errorf("the owner was told %+v", items)
+			t.Errorf("the owner was notified with %+v", items)
 		}
 
 		e.call("GET /reports/2", owner, "").want(http.StatusOK)
 		e.call("GET /reports/2", moderator, "").want(http.StatusOK)
-		e.call("GET /reports/2", stranger, "").problem(http.StatusNotFound)
+		e.call("GET /reports/2", other, "").problem(http.StatusNotFound)
 		count := func(raw, query string, want int) {
 			t.Helper()
 			var list []json.RawMessage
@@ -163,9 +163,9 @@ type itemFields struct {
 func TestStrangersFindNothing(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		n := e.notify("1", "mine")
-		stranger := tokenFor(t, "2")
+		other := tokenFor(t, "2")
 		for _, at := range []string{"POST /notifications/1/read", "DELETE /notifications/1", "DELETE /notifications/77"} {
-			if p := e.call(at, stranger, "").problem(http.StatusNotFound); p.Type != "/problems/not-found" {
+			if p := e.call(at, other, "").problem(http.StatusNotFound); p.Type != "/problems/not-found" {
 				t.Errorf("%s: type %s", at, p.Type)
 			}
 		}

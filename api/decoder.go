@@ -14,9 +14,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// decoder reads the types of fields that bodies have. A value of another type is
-// noted as a fault and passed, so that decoding goes on to the next field. It goes
-// from request to request, since its functions are found by type once.
+// decoder reads the field types of request bodies. It records a value of another type as
+// a fault and skips it, so that one response names all faults. Decoders are reused, since
+// looking up their functions by type is the expensive part.
 type decoder struct {
 	bad     bridge.InvalidError
 	options json.Options
@@ -66,25 +66,25 @@ var decoders = sync.Pool{New: func() any {
 // errEnough ends decoding where the rest cannot matter.
 var errEnough = errors.New("enough faults")
 
-// note adds a fault.
+// note records a fault.
 func (d *decoder) note(at, is string) {
 	if len(d.bad.Fields) < maxFaults {
 		d.bad.Add(at, is)
 	}
 }
 
-// fault notes what the value that dec comes to should be.
+// fault records what the next value of dec should be.
 func (d *decoder) fault(dec *jsontext.Decoder, is string) {
 	d.note(location(dec.StackPointer()), is)
 }
 
-// refuse notes what the value should be, and passes it.
+// refuse records what the next value should be, and skips it.
 func (d *decoder) refuse(dec *jsontext.Decoder, is string) error {
 	d.fault(dec, is)
 	return dec.SkipValue()
 }
 
-// location writes p, which names fields of ours only, as problems do.
+// location returns p as problems write it. p contains only names of our own fields.
 func location(p jsontext.Pointer) string {
 	var b strings.Builder
 	b.WriteString("body")
@@ -230,7 +230,7 @@ func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
 	return err
 }
 
-// object keeps a JSON object as it stands.
+// object keeps the bytes of a JSON object.
 func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	switch dec.PeekKind() {
 	case '{':
@@ -253,7 +253,7 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	return d.refuse(dec, "is a JSON object")
 }
 
-// instant keeps a time as it stands.
+// instant keeps the bytes of a time.
 func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
 	switch dec.PeekKind() {
 	case '"', '0':
@@ -272,9 +272,9 @@ func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
 
 const isInstant = "is a time as in RFC 3339, or in seconds since 1970 as in the token"
 
-// measure returns how long raw, which is valid JSON, is without white space, and
-// whether a number of it is beyond the range of a float64, which is what devices
-// read it into.
+// measure returns the length of raw, which is valid JSON, without white space. huge
+// reports a number beyond the range of a float64, which is the type that devices read
+// numbers into.
 func measure(raw []byte) (size int, huge bool) {
 	for i := 0; i < len(raw); {
 		start := i

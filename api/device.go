@@ -13,13 +13,14 @@ import (
 // Pusher sends Web Push messages.
 type Pusher interface {
 	PublicKey() string
-	// CheckEndpoint reports why the server would never call an endpoint.
+	// CheckEndpoint returns an error that explains why the server would never call an
+	// endpoint.
 	CheckEndpoint(endpoint string) error
 	// Test sends a message that says that the device is registered.
 	Test(ctx context.Context, r bridge.Registration) late.Outcome
 }
 
-// errNoPush is returned where Web Push is not on.
+// errNoPush is the error of all push calls while Web Push is off.
 var errNoPush = &problem{kind: notFound, detail: "Web Push is not on: the server has no --vapid-key-file"}
 
 type pushKeyOutput struct {
@@ -37,12 +38,12 @@ func (a *api) pushKey(context.Context, *struct{}) (*pushKeyOutput, error) {
 	return out, nil
 }
 
-// byClient names a device of the caller's.
+// byClient names one of the caller's devices.
 type byClient struct {
 	ClientID string `path:"client_id" doc:"The device's MQTT client id, percent-encoded." example:"pixel-8"`
 }
 
-// deviceOf is a device of the caller's.
+// deviceOf returns the caller's device of that client id.
 func deviceOf(ctx context.Context, client string) (bridge.Device, error) {
 	return bridge.Device{User: caller(ctx).User, ClientID: client}, bridge.CheckClientID(client)
 }
@@ -143,8 +144,8 @@ func (a *api) deleteDevice(ctx context.Context, in *byClient) (*struct{}, error)
 	return nil, nil
 }
 
-// testDevice says no more of the push service's response than whether it took the
-// message: the caller chose the address.
+// testDevice reports only whether the push service accepted the message, nothing else of
+// its response: the caller chose the address, which must not become a way to read it.
 func (a *api) testDevice(ctx context.Context, in *byClient) (*struct{}, error) {
 	dev, err := deviceOf(ctx, in.ClientID)
 	if err != nil {

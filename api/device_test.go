@@ -17,7 +17,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// fakePusher calls nobody.
+// fakePusher calls no push service.
 type fakePusher struct{ outcome late.Outcome }
 
 func (fakePusher) PublicKey() string { return "the key" }

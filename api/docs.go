@@ -45,7 +45,7 @@ func (a *api) addDocuments() error {
 	return nil
 }
 
-// file serves b, which never changes while the program runs.
+// file serves b, which does not change while the program runs.
 func (a *api) file(path, contentType string, b []byte) {
 	a.HandleFunc("GET "+path, a.metered(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()

@@ -15,8 +15,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// kind is one sort of problem (RFC 9457): its name ends the type reference,
-// which never changes, and leads to about.
+// kind is one type of problem (RFC 9457). Its name is the last part of the type reference,
+// which never changes and leads to a page with the text of about.
 type kind struct {
 	name   string
 	status int
@@ -55,7 +55,7 @@ var (
 		"Wait as long as Retry-After says, in seconds.", 1}
 	internal = &kind{"internal", http.StatusInternalServerError, "Something is wrong here",
 		"The server made a mistake, and its log says which.", 0}
-	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is away for a moment",
+	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is unavailable for a moment",
 		"The database, or the source of the token keys, does not answer, or the node has no room for another large body. Repeat the request after Retry-After, in seconds: a POST with its Idempotency-Key, since it may have been done.", 2}
 )
 
@@ -64,7 +64,7 @@ var problemKinds = []*kind{malformed, unauthorized, forbidden, notFound, notAllo
 
 func (k *kind) ref() string { return "/problems/" + k.name }
 
-// kinds of errors, the first match counts.
+// errorKinds maps errors to kinds; the first match counts.
 var errorKinds = []struct {
 	err    error
 	kind   *kind
@@ -82,13 +82,13 @@ var errorKinds = []struct {
 	{bridge.ErrTooMany, tooMany, ""},
 	{bridge.ErrUnavailable, unavailable, ""},
 	{context.DeadlineExceeded, unavailable, ""},
-	{context.Canceled, unavailable, ""}, // the caller has gone: nobody reads it
+	{context.Canceled, unavailable, ""}, // the caller has disconnected and does not read it
 }
 
 // noPath is the problem of a path that the API does not serve.
 var noPath = &problem{kind: notFound, detail: "there is no such path: /openapi.json lists them all"}
 
-// problem is an error as it is answered.
+// problem is an error as a response.
 type problem struct {
 	kind         *kind
 	detail       string // "" means the kind's title
@@ -105,7 +105,7 @@ func (p *problem) Error() string {
 	return p.detail
 }
 
-// problemOf finds how err is answered. Details of unexpected errors stay in the log.
+// problemOf returns the problem for err. Details of unexpected errors stay in the log.
 func problemOf(err error) *problem {
 	var p *problem
 	if errors.As(err, &p) {
@@ -123,7 +123,7 @@ func problemOf(err error) *problem {
 	return &problem{kind: internal}
 }
 
-// sentence says the first faults in one line.
+// sentence joins the first faults in one line.
 func sentence(faults []bridge.FieldError) string {
 	var b strings.Builder
 	for i, f := range faults {
@@ -139,8 +139,8 @@ func sentence(faults []bridge.FieldError) string {
 	return b.String()
 }
 
-// problemBody is the body of application/problem+json. It never holds a value
-// that was sent.
+// problemBody is the body of application/problem+json. It never contains a value from the
+// request.
 type problemBody struct {
 	Type   string         `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
 	Title  string         `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
@@ -167,7 +167,7 @@ func (p *problem) body() *problemBody {
 	return b
 }
 
-// headers sets what goes with p.
+// headers sets the headers of p.
 func (p *problem) headers(h http.Header) {
 	h.Set("Content-Type", problemType)
 	if p.authenticate != "" {
@@ -178,7 +178,7 @@ func (p *problem) headers(h http.Header) {
 	}
 }
 
-// write answers with p where no operation of huma's does.
+// write writes p as a response outside huma's operations.
 func (p *problem) write(w http.ResponseWriter) {
 	var b bytes.Buffer
 	_ = strictJSON.Marshal(&b, p.body()) // strings and an integer cannot fail
@@ -189,8 +189,8 @@ func (p *problem) write(w http.ResponseWriter) {
 	_, _ = w.Write(b.Bytes()) // the caller may have gone
 }
 
-// huma makes every error response by these two functions: of a fault it found
-// itself, of a resolver's and of a handler's.
+// huma builds every error response with these two functions: for errors of its own, of
+// resolvers and of handlers.
 func init() {
 	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError { return problemOfHuma(status, errs).body() }
 	huma.NewErrorWithContext = func(hc huma.Context, status int, _ string, errs ...error) huma.StatusError {
@@ -203,9 +203,9 @@ func init() {
 	}
 }
 
-// problemOfHuma is what is wrong with a request: faults of its parameters, which
+// problemOfHuma returns the problem of a request: the faults of its parameters, which
 // huma collects, or the one error of its body or its handler. huma's messages never
-// hold a value.
+// contain a value from the request.
 func problemOfHuma(status int, errs []error) *problem {
 	var params bridge.InvalidError
 	for _, err := range errs {
@@ -234,7 +234,7 @@ func problemOfHuma(status int, errs []error) *problem {
 	return &problem{kind: internal}
 }
 
-// problemPage explains a kind to whoever follows a problem's type.
+// problemPage serves the page that a problem's type leads to.
 func problemPage(w http.ResponseWriter, r *http.Request) {
 	for _, k := range problemKinds {
 		if k.name == r.PathValue("name") {

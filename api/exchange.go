@@ -20,9 +20,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// exchange is one request and its response as huma sees them: huma's own context
-// of net/http, with a body whose memory is counted and a response that is written
-// once it is complete. A handler reaches its exchange through [exchangeOf].
+// exchange is one request and its response as huma sees them: huma's own context of
+// net/http, with a body whose memory is counted and a response that is written once it is
+// complete. A handler gets its exchange from [exchangeOf].
 type exchange struct {
 	humaContext
 	api    *api
@@ -38,18 +38,18 @@ type exchange struct {
 	out    *bytes.Buffer
 }
 
-// humaContext is embedded under a name that leaves Context to the method.
+// humaContext gives the embedded field a name other than that of the method Context.
 type humaContext = huma.Context
 
-// exchangeKey is where a context holds its exchange.
+// exchangeKey is the key of the exchange in a context.
 type exchangeKey struct{}
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(exchangeKey{}).(*exchange) }
 
-// caller is what the request's token says of its bearer.
+// caller returns the claims of the request's token.
 func caller(ctx context.Context) bridge.Claims { return exchangeOf(ctx).claims }
 
-// maxKept is the largest response buffer that goes to the next request, in bytes.
+// maxKept is the largest response buffer that is reused, in bytes.
 const maxKept = 64 << 10
 
 var outs = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -61,7 +61,7 @@ func (a *api) newExchange(hc huma.Context) *exchange {
 
 func (x *exchange) Context() context.Context { return x.ctx }
 
-// within bounds what the handler may take.
+// within bounds how long the handler may take.
 func (x *exchange) within(d time.Duration) context.CancelFunc {
 	ctx, cancel := context.WithTimeout(x.ctx, d)
 	if h := x.r.Header["Traceparent"]; len(h) == 1 {
@@ -71,9 +71,9 @@ func (x *exchange) within(d time.Duration) context.CancelFunc {
 	return cancel
 }
 
-// Query returns the first value of a parameter. huma takes an empty value for a
-// parameter left out and lets strconv read a plus as a sign; both are refused, so
-// a blank, which no parameter allows, is put in their place.
+// Query returns the first value of a parameter. huma treats an empty value as an absent
+// parameter, and lets strconv accept a plus sign. The API refuses both, so Query returns a
+// space for them, which no parameter accepts.
 func (x *exchange) Query(name string) string {
 	vs, sent := x.query[name]
 	if !sent {
@@ -94,7 +94,7 @@ func (x *exchange) BodyWriter() io.Writer { return x.out }
 func (x *exchange) Status() int           { return x.status }
 func (x *exchange) SetStatus(code int)    { x.status = code }
 
-// fail answers with err, before huma reads anything of the request.
+// fail responds with err, before huma reads anything of the request.
 func (x *exchange) fail(err error) {
 	p := problemOf(err)
 	x.note(p, err)
@@ -107,7 +107,7 @@ func (x *exchange) respond(p *problem) {
 	_ = strictJSON.Marshal(x.out, p.body()) // strings and an integer cannot fail
 }
 
-// note reports p to the metrics and, where it is the server's own fault, to the log.
+// note counts p in the metrics and logs it where it is the server's own fault.
 func (x *exchange) note(p *problem, err error) {
 	if limit := p.limitHit(); limit != "" {
 		x.api.hit(limit)
@@ -118,7 +118,7 @@ func (x *exchange) note(p *problem, err error) {
 	x.logFault(p, err)
 }
 
-// finish writes the response; where the handler panicked, a 500 in its place.
+// finish writes the response, or a 500 where the handler panicked.
 func (x *exchange) finish() {
 	if v := recover(); v != nil {
 		x.out.Reset()
@@ -138,7 +138,7 @@ func (x *exchange) finish() {
 	}
 }
 
-// recovered logs a panic. It may carry what was sent: only its type is logged.
+// recovered logs the type of a panic. Its text may contain parts of the request.
 func (a *api) recovered(r *http.Request, v any) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v) // net/http closes the connection
@@ -146,9 +146,9 @@ func (a *api) recovered(r *http.Request, v any) {
 	a.o.Logger.Error("a handler panicked", "request_id", r.Header.Get(requestID), "path", r.Pattern, "panic", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
 }
 
-// next is the Link header (RFC 8288) to the page after this one: the same query,
-// with cursor moved. The reference is relative to the request's own address, which
-// also behind a proxy that serves the API below a path is the client's.
+// next sets the Link header (RFC 8288) to the next page: the same query with another
+// cursor. The reference is relative, so that it is right behind a proxy that serves the
+// API below a path of its own.
 func (x *exchange) next(cursor, to string) string {
 	q := url.Values{cursor: {to}}
 	for _, kept := range []string{"limit", "unread", "kind", "muted", "user", "created_by", "match", "node", "protocol", "transport", "sort", "absent", "behind"} {
@@ -159,19 +159,18 @@ func (x *exchange) next(cursor, to string) string {
 	return "<?" + q.Encode() + `>; rel="next"`
 }
 
-// firstBody is how many bytes of each body are not counted: connections bound
-// those, and so a small request finds room while large ones hold all of it.
+// firstBody is how many bytes of each body the budget does not count, see [budget].
 const firstBody = 4 << 10
 
-// body reads a request's body for huma, which keeps it in memory until it is
-// decoded. Memory follows the bytes that came, not those announced, and what is
-// past the first 4 KiB is taken from the budget of all bodies.
+// body reads a request's body for huma, which keeps it in memory until it is decoded. It
+// reserves memory as bytes arrive, not for those that are only announced, and reserves
+// what is past the first 4 KiB from the budget of all bodies.
 type body struct {
 	r     io.Reader
 	of    *budget
 	read  int64
 	taken int64     // of the budget
-	sum   hash.Hash // nil: nobody asks for a digest
+	sum   hash.Hash // nil: no digest is needed
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -183,7 +182,7 @@ func (b *body) Read(p []byte) (int, error) {
 	// huma's buffer doubles as bytes arrive.
 	if b.read > max(firstBody, b.taken) {
 		more := max(2*b.read, 2*firstBody) - b.taken
-		if !b.of.take(more) {
+		if !b.of.acquire(more) {
 			return n, &problem{kind: unavailable, detail: "the node reads as many large bodies as it can hold", limit: LimitBodies}
 		}
 		b.taken += more
@@ -194,10 +193,10 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// release gives back what the body took.
+// release frees what the body reserved.
 func (b *body) release() {
 	if b.taken > 0 {
-		b.of.give(b.taken)
+		b.of.release(b.taken)
 		b.taken = 0
 	}
 }

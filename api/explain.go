@@ -7,8 +7,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/late"
 )
 
-// explanationBody is what became of a notification. It has nothing of what the
-// notification says.
+// explanationBody describes what happened to a notification, without its content.
 type explanationBody struct {
 	ID          int64           `json:"id" example:"311"`
 	User        bridge.UserID   `json:"user" example:"42"`
@@ -29,7 +28,7 @@ type deviceFate struct {
 	Why      string             `json:"why" doc:"Why it was skipped: muted, subscribed later, expired, superseded or deleted; of an expired session, the state it ended in; else empty."`
 }
 
-// LateCall is exported only to be embedded, as PageQuery.
+// LateCall is exported only to be embedded, like PageQuery.
 type LateCall struct {
 	State  bridge.LateState `json:"state" enum:"waiting,sent,given up"`
 	Tries  int              `json:"tries" doc:"Attempts so far."`

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// alive answers as long as the process does.
+// alive returns 200 for as long as the process responds at all.
 func (a *api) alive(context.Context, *struct{}) (*healthOutput, error) {
 	return &healthOutput{healthBody{"ok"}}, nil
 }
 
-// ready answers 503 while the database or the bus is unavailable, and during a drain:
-// a load balancer then sends nobody here. Why, only the log and the metrics say:
-// anyone may ask.
+// ready returns 503 while the database or the bus is unavailable, and during a drain, so
+// that a load balancer sends its clients to other nodes. The reason is only in the log and
+// the metrics, because anyone may call it.
 func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	if err := a.readiness.now(ctx); err != nil {
 		return nil, &problem{kind: unavailable, detail: "the node is not ready"}
@@ -21,11 +21,11 @@ func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	return &healthOutput{healthBody{"ready"}}, nil
 }
 
-// readyFor is how long an answer of the database and the bus stands for all.
+// readyFor is how long the result of one check of database and bus is reused.
 const readyFor = 250 * time.Millisecond
 
-// readiness asks the database and the bus for everybody who wants to know, one
-// question at a time: anyone may ask, and must not load them by it.
+// readiness checks the database and the bus, one check at a time for all callers: anyone
+// may call /readyz, and must not put load on them by it.
 type readiness struct {
 	ask  func(ctx context.Context) error // nil: always ready
 	wait time.Duration                   // longest wait for the answer
@@ -34,14 +34,14 @@ type readiness struct {
 	last *verdict // nil: never asked
 }
 
-// verdict is one answer, under way until done is closed.
+// verdict is the result of one check, which is running until done is closed.
 type verdict struct {
 	done  chan struct{}
 	err   error
 	until time.Time // set before done is closed
 }
 
-// now returns an answer that is under way or at most readyFor old.
+// now returns the result of a check that is running or at most readyFor old.
 func (r *readiness) now(ctx context.Context) error {
 	if r.ask == nil {
 		return nil
@@ -70,7 +70,7 @@ func (r *readiness) current() *verdict {
 	}
 	v := &verdict{done: make(chan struct{})}
 	r.last = v
-	// On its own time: whoever asked first may go, the others still wait.
+	// With a context of its own: the first caller may disconnect while others wait.
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), r.wait)
 		defer cancel()

@@ -57,7 +57,7 @@ func TestOneQuestionAtATimeOutlivesWhoAsked(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.now(gone); !errors.Is(err, context.Canceled) {
-		t.Fatalf("who has gone is told %v", err)
+		t.Fatalf("the caller who disconnected got %v", err)
 	}
 	got := make(chan error, 2)
 	for range cap(got) {
@@ -68,7 +68,7 @@ func TestOneQuestionAtATimeOutlivesWhoAsked(t *testing.T) {
 	answer <- bad
 	for range cap(got) {
 		if err := <-got; !errors.Is(err, bad) {
-			t.Errorf("a later caller is told %v", err)
+			t.Errorf("a later caller got %v", err)
 		}
 	}
 	if len(asked) != 0 {

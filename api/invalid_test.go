@@ -141,7 +141,7 @@ var badOthers = map[string]bad{
 	"muted only":            {"GET /notifications?muted=only", "", 422, "query.muted"},
 	"settings without body": {"PATCH /settings", "", 400, ""},
 	"a report of no title":  {"POST /reports", `{"created_by":1}`, 422, "body.title"},
-	"a report of nobody":    {"POST /reports", `{"title":"t"}`, 422, "body.created_by"},
+	"a report of no user":   {"POST /reports", `{"title":"t"}`, 422, "body.created_by"},
 	"a report of id 0":      {"POST /reports", `{"id":0,"title":"t","created_by":1}`, 422, "body.id"},
 	"a report of status 9":  {"POST /reports", `{"title":"t","created_by":1,"status_id":9}`, 422, "body.status_id"},
 	"a report with a NUL":   {"POST /reports", `{"title":"\u0000","created_by":1}`, 422, "body.title"},

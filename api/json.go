@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// maxDepth is how deep a body may nest: ours have three levels, and data is the
-	// caller's.
+	// maxDepth is how deep a body may nest: ours have three levels, the rest is for the
+	// application's data.
 	maxDepth = 32
-	// maxFields is how many fields one object of a body may have. Ours have seven,
-	// and data of 4 KiB has room for 800.
+	// maxFields is how many fields one object of a body may have. Ours have seven, and
+	// data of 4 KiB at most 800.
 	maxFields = 1000
 	// maxFaults is how many faults of one body are reported.
 	maxFaults = 100
@@ -48,11 +48,12 @@ var strictJSON = huma.Format{
 	},
 }
 
-// writing is what encoding/json does: a body may end up in a page, and maps are sorted.
+// writing are the defaults of encoding/json: maps are sorted, and HTML is escaped, since a
+// body may end up in a page.
 var writing = json.JoinOptions(jsontext.EscapeForHTML(true), jsontext.EscapeForJS(true), json.Deterministic(true))
 
-// sent is the body of a request, decoded into T. Every field that is not what T
-// wants is reported at its own location, all at once.
+// sent is the body of a request, decoded into T. Every field of a wrong type is reported
+// at its own location, all in one response.
 //
 // huma's own validation of bodies is skipped: it decodes them a second time, into
 // maps, for which a batch of 4 MiB of empty objects allocates 3.6 GiB, and reports a
@@ -73,10 +74,10 @@ func (s *sent[T]) decode(data []byte) {
 	}
 }
 
-// get returns the value, or what is wrong with it. Where T has rules beyond the types
-// of its fields, the faults they find in other fields are added. A handler asks, once
-// huma has found no fault in the parameters: those are reported alone. (A resolver
-// would walk there by reflection.)
+// get returns the value, or its faults. Where T has rules beyond the types of its fields,
+// the faults they find in other fields are added. Handlers call it, after huma has
+// accepted the parameters, whose faults are reported alone. (A resolver would find it by
+// reflection, for each request.)
 func (s *sent[T]) get(ctx context.Context) (*T, error) {
 	if err := reportUnknown(ctx, s.unknown); err != nil {
 		s.err = joined(s.err, err)
@@ -92,8 +93,8 @@ func (s *sent[T]) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// joined returns the faults of err followed by those of further. An err that is about
-// the body as a whole stands alone.
+// joined returns the faults of err followed by those of further. An error about the body
+// as a whole is returned alone.
 func joined(err, further error) error {
 	if err == nil {
 		return further
@@ -101,8 +102,7 @@ func joined(err, further error) error {
 	return also(err, further)
 }
 
-// also adds to the faults of err, if it holds such, those of other fields that
-// further holds.
+// also adds the faults of further to those of err where they are about other fields.
 func also(err, further error) error {
 	var bad, more *bridge.InvalidError
 	if !errors.As(err, &bad) || bad.Fields[0].Location == "body" || !errors.As(further, &more) {
@@ -160,7 +160,7 @@ func decode(data []byte, v any, known bool) error {
 	return nil
 }
 
-// reason is what e says without the names and characters of the body.
+// reason returns the message of e without names and characters from the body.
 func reason(e *jsontext.SyntacticError) string {
 	switch {
 	case errors.Is(e, jsontext.ErrDuplicateName):
@@ -171,7 +171,7 @@ func reason(e *jsontext.SyntacticError) string {
 	return "an unexpected character, or a string that is not valid UTF-8"
 }
 
-// whole is a fault of the body as such.
+// whole returns a fault of the body as a whole.
 func whole(is string) error {
 	return &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: is}}}
 }

@@ -15,24 +15,24 @@ import (
 
 // SharedRate is a rate that all nodes allow together.
 type SharedRate interface {
-	// Take takes one of the calls that key may make at perSecond, of which burst
-	// may come at once, and otherwise tells after how long there is one. Where it
-	// fails, the node decides alone.
+	// Take counts one call of key, which may make perSecond calls and burst at once.
+	// Where the rate is used up it counts none and returns how long to wait. After an
+	// error the node decides alone.
 	Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error)
 }
 
-// The limits of a request, as Options.Limited is told of them.
+// The limits of a request, as Options.Limited gets them.
 const (
 	LimitRequestsPerUser    = "requests_per_user"
 	LimitRequestsPerAddress = "requests_per_address"
 	LimitBodySize           = "body_size"
 	LimitBodyTime           = "body_time"
 	LimitBodies             = "bodies"           // in memory at one time
-	LimitForwarded          = "forwarded_header" // no limit, but as much a wall: an X-Forwarded-For that cannot be read
+	LimitForwarded          = "forwarded_header" // not a limit of ours: an X-Forwarded-For that cannot be read
 	LimitHTTPConnections    = "http_connections"
 )
 
-// Limits are all of them.
+// Limits are all limits.
 var Limits = []string{LimitRequestsPerUser, LimitRequestsPerAddress, LimitBodySize, LimitBodyTime, LimitBodies,
 	LimitForwarded, LimitHTTPConnections}
 
@@ -53,14 +53,14 @@ func newLimiter[K comparable](perSecond float64, shared SharedRate, prefix strin
 	return &limiter[K]{edge.NewRates[K](perSecond), perSecond, shared, prefix}
 }
 
-// take takes one call of key, or returns how long to wait for one. The shared count is
-// asked only about calls that this node allows: so a flood does not reach it, and while
-// it is unavailable this node decides alone.
-func (l *limiter[K]) take(ctx context.Context, key K) (wait time.Duration) {
+// wait counts one call of key and returns 0, or returns how long to wait. It consults the
+// shared count only for calls that this node allows, so that a flood does not reach it.
+// While the shared count is unavailable this node decides alone.
+func (l *limiter[K]) wait(ctx context.Context, key K) time.Duration {
 	if l == nil {
 		return 0
 	}
-	if wait = l.local.Take(key); wait > 0 || l.shared == nil {
+	if wait := l.local.Take(key); wait > 0 || l.shared == nil {
 		return wait
 	}
 	wait, err := l.shared.Take(ctx, l.prefix+fmt.Sprint(key), l.perSecond, edge.Burst(l.perSecond))
@@ -78,7 +78,7 @@ type recent struct {
 	young, old map[uint64]struct{}
 }
 
-// recentKept bounds a generation: there are fewer back ends than that.
+// recentKept is the size of a generation. There are fewer back ends than that.
 const recentKept = 1024
 
 func newRecent() *recent { return &recent{seed: maphash.MakeSeed(), young: make(map[uint64]struct{})} }
@@ -104,31 +104,31 @@ func (r *recent) add(s string) {
 	r.young[key] = struct{}{}
 }
 
-// limited is the answer to who has to wait.
+// limited returns the problem of a caller who has to wait.
 func limited(wait time.Duration, limit string) error {
 	return &problem{kind: tooMany, retry: int(math.Ceil(wait.Seconds())), limit: limit}
 }
 
-// addressWait takes one token of the bucket of the caller's address.
+// addressWait counts the request for the caller's address and returns how long to wait.
 func (a *api) addressWait(r *http.Request) time.Duration {
 	if a.byAddress == nil {
 		return 0
 	}
-	return a.byAddress.take(r.Context(), hostOf(r))
+	return a.byAddress.wait(r.Context(), hostOf(r))
 }
 
-// pass takes one token of the bucket that by has for the caller's address.
+// pass counts the request for the caller's address, and fails where that has to wait.
 func (a *api) pass(by *limiter[netip.Addr], r *http.Request) error {
 	if by == nil {
 		return nil
 	}
-	if wait := by.take(r.Context(), hostOf(r)); wait > 0 {
+	if wait := by.wait(r.Context(), hostOf(r)); wait > 0 {
 		return limited(wait, LimitRequestsPerAddress)
 	}
 	return nil
 }
 
-// metered holds what no route serves to the limit of the caller's address.
+// metered applies the rate of the caller's address to requests that no route serves.
 func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := a.pass(a.byAddress, r); err != nil {
@@ -144,9 +144,9 @@ func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 // not come from an IP address.
 func hostOf(r *http.Request) netip.Addr { return edge.Host(edge.ParseRemote(r.RemoteAddr)) }
 
-// behind puts the client's address in the place of a trusted proxy's, for limits,
-// logs and the WebSocket alike. A request whose proxy says what cannot be read is
-// refused: a limit would count it for somebody else.
+// behind replaces a trusted proxy's address with its client's, for limits, logs and the
+// WebSocket. It refuses a request whose X-Forwarded-For cannot be read: limits would
+// count it for the wrong client.
 func (a *api) behind(next http.Handler) http.Handler {
 	if len(a.o.TrustedProxies) == 0 {
 		return next
@@ -166,14 +166,14 @@ func (a *api) behind(next http.Handler) http.Handler {
 	})
 }
 
-// hit tells of a limit that a request went past.
+// hit reports a limit that a request exceeded.
 func (a *api) hit(limit string) {
 	if a.o.Limited != nil {
 		a.o.Limited(limit)
 	}
 }
 
-// limitHit is the limit behind p, "" where none is.
+// limitHit returns the limit that caused p, or "".
 func (p *problem) limitHit() string {
 	switch p.kind {
 	case tooLarge:

@@ -27,7 +27,7 @@ type newNotification struct {
 	ExpiresIn lifetime `json:"expires_in,omitempty" example:"3600" doc:"Seconds after which it is gone: neither delivered, replayed, retained, listed nor counted."`
 }
 
-// draft is n as the caller in ctx creates it, in one of the ways there are.
+// draft returns n as a draft by the caller in ctx.
 func (n *newNotification) draft(ctx context.Context, source bridge.Source) bridge.Draft {
 	d := n.plain()
 	d.By, d.Source = string(caller(ctx).User), source
@@ -40,7 +40,7 @@ func (n *newNotification) plain() bridge.Draft {
 		ReportID: int64(n.ReportID), StatusID: n.StatusID, Data: []byte(n.Data)}
 }
 
-// check is for a body that has faults already: a good one is checked by the service.
+// check finds more faults in a body that has some. The service checks one that has none.
 func (n *newNotification) check() error {
 	_, err := n.plain().Check("body")
 	return err
@@ -213,8 +213,7 @@ func (a *api) listChanges(ctx context.Context, in *changesInput) (*changesOutput
 	return &changesOutput{a.o.Service.Epoch(), stateBody(state)}, nil
 }
 
-// readUpToBody has no up_to where all are to be marked; 0 is what a client sends
-// that has seen none.
+// readUpToBody has no up_to where all are to be marked; a client that has seen none sends 0.
 type readUpToBody struct {
 	UpTo *upTo `json:"up_to,omitempty" doc:"Mark those up to this seq; left out: all."`
 }
@@ -252,7 +251,7 @@ func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput
 	return &readOutput{statusOf(done, http.StatusOK), unreadBody{unread}}, nil
 }
 
-// deleteNotification removes an own notification; an admin, anybody's.
+// deleteNotification removes one of the caller's notifications, or for an admin any.
 func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, error) {
 	claims := caller(ctx)
 	owner := claims.User
@@ -279,7 +278,8 @@ type withdrawnBody struct {
 
 type withdrawnOutput struct{ Body withdrawnBody }
 
-// withdraw deletes what a key stands for. The keys of reports are not the application's.
+// withdraw deletes the notifications that were created with a key. Keys of reports are
+// refused: the server chose them, not the application.
 func (a *api) withdraw(ctx context.Context, in *withdrawal) (*withdrawnOutput, error) {
 	key := exchangeOf(ctx).query.Get("replaces") // as sent: huma is given a blank for an empty one
 	if err := bridge.CheckReplaces(key); err != nil {
@@ -324,8 +324,8 @@ func (a *api) listDeliveries(ctx context.Context, in *byID) (*deliveriesOutput, 
 	return out, nil
 }
 
-// PageQuery selects a page of a history. It is exported only to be embedded: huma
-// passes over unexported structs.
+// PageQuery selects a page of a history. It is exported only to be embedded: huma ignores
+// unexported structs.
 type PageQuery struct {
 	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
 	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only seqs below this one. Not together with \u0060after\u0060."`
@@ -338,8 +338,8 @@ type PageQuery struct {
 	forward bool
 }
 
-// Resolve checks what tags cannot say: an after of 0 is not one left out, and a
-// boolean is true, false, 1 or 0, where strconv knows eight more spellings.
+// Resolve checks what tags cannot express: an after of 0 differs from an absent one, and
+// a boolean is true, false, 1 or 0, where strconv accepts eight more spellings.
 func (q *PageQuery) Resolve(hc huma.Context) []error {
 	var bad bridge.InvalidError
 	query := hc.(*exchange).query
@@ -378,7 +378,7 @@ type pageOutput struct {
 	Body   items
 }
 
-// items are written as they are: the same bytes ride in the MQTT payload.
+// items are written as the bytes that the MQTT payload has.
 type items []bridge.Notification
 
 func (p items) appendJSON(b []byte) []byte {

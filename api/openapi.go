@@ -30,7 +30,7 @@ func newDocument(version string) *huma.OpenAPI {
 		Tags: []*huma.Tag{
 			{Name: tagInbox, Description: "What a user does with their own notifications."},
 			{Name: tagCreate, Description: "What the application's servers send."},
-			{Name: tagReport, Description: "Reports, and the decisions their owners are told of."},
+			{Name: tagReport, Description: "Reports, and the decisions their owners are notified of."},
 			{Name: tagAdmin, Description: "What operators see and do."},
 			{Name: tagHealth, Description: "For load balancers and supervisors."},
 		},
@@ -78,8 +78,8 @@ func headerRefs(names ...string) map[string]*huma.Header {
 	return refs
 }
 
-// problemResponses has one response a status: kinds that share one are told
-// apart by type.
+// problemResponses returns one response per status. Kinds that share a status differ in
+// their type.
 func problemResponses() map[string]*huma.Response {
 	rs := map[string]*huma.Response{}
 	for _, k := range problemKinds {
@@ -117,8 +117,8 @@ func (k *kind) example() *huma.Example {
 	return &huma.Example{Summary: k.title, Value: b}
 }
 
-// documented is an API whose operations get into the document with what their
-// rule says: who may call them, and which problems they may return.
+// documented is an API that adds to the document what the rules of its operations say:
+// who may call them, and which problems they may return.
 type documented struct{ huma.API }
 
 // DocumentOperation is called by huma.Register once it knows the parameters, the
@@ -168,7 +168,7 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 	d.OpenAPI().AddOperation(op)
 }
 
-// problems are the statuses of the problems that op may return.
+// problems returns the statuses of the problems that op may return.
 func (r *rule) problems(op *huma.Operation) []int {
 	list := []int{http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusTooManyRequests}
 	if !r.open {

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "rewrite testdata")
 
 // bare is the API without a database, for what needs none.
 func bare(t *testing.T, change ...func(*Options)) *harness {

@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// rule is what an operation asks of a request before huma reads it.
+// rule is what an operation requires of a request before huma reads it.
 type rule struct {
 	open     bool          // anyone may call it, without a token
 	probe    bool          // open, and asked by load balancers
@@ -42,8 +42,8 @@ const (
 )
 
 // operation describes one operation to huma.Register; at is its method and path.
-// The checks of r run before huma reads parameters and body: a caller without the
-// right to make a call learns nothing of how its request was.
+// The checks of r run before huma reads parameters and body, so that a caller without the
+// right to make a call learns nothing about the validity of its request.
 func (a *api) operation(at, id, tag, summary, about string, r rule) huma.Operation {
 	method, path, _ := strings.Cut(at, " ")
 	op := huma.Operation{
@@ -60,7 +60,7 @@ func (a *api) operation(at, id, tag, summary, about string, r rule) huma.Operati
 	return op
 }
 
-// ruleKey is where an operation's Metadata holds its *rule.
+// ruleKey is the key of the *rule in an operation's Metadata.
 const ruleKey = "rule"
 
 // guard is the middleware of every operation: rate, token, scope, then type and
@@ -110,11 +110,11 @@ func (a *api) enter(rule *rule, x *exchange) error {
 	return nil
 }
 
-// admit checks who calls, how often, and whether they may. A signature costs up to
-// a hundred times what the rest of a refusal does, so an address that has used up
-// its rate is refused before its token is verified. A back end of the application,
-// which posts for everybody, is trusted and by nature frequent: it is held to no
-// rate, also where it shares its address with others, once its token was verified.
+// admit checks who calls, how often, and with which rights. Verifying a signature costs up
+// to a hundred times what the rest of a refusal does, so an address that has used up its
+// rate is refused before that. The application's back ends are trusted and post for all
+// users: no rate applies to them once their token was verified, even where other clients
+// share their address.
 func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) {
 	raw := bearer(r)
 	known := a.backEnds.has(raw)
@@ -134,7 +134,7 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 	case backEnd && !known:
 		a.backEnds.add(raw)
 	case !backEnd:
-		if wait := a.byUser.take(r.Context(), claims.User); wait > 0 {
+		if wait := a.byUser.wait(r.Context(), claims.User); wait > 0 {
 			return claims, limited(wait, LimitRequestsPerUser)
 		}
 		if wait := a.addressWait(r); wait > 0 {
@@ -147,9 +147,9 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 	return claims, nil
 }
 
-// readKey reads the header Idempotency-Key, where there is one. The body counts
-// together with the path: a key of one call is none of another. Its digest is
-// complete once huma has read the body, see [exchange.idempotencyKey].
+// readKey reads the header Idempotency-Key, where there is one. The key is bound to path
+// and body: the same key with another call is a conflict. The digest is complete once huma
+// has read the body, see [exchange.idempotencyKey].
 func (x *exchange) readKey() error {
 	h, sent := x.r.Header["Idempotency-Key"]
 	if !sent {
@@ -175,7 +175,7 @@ func visible(s string) bool {
 	return len(s) >= 1 && len(s) <= bridge.MaxKey
 }
 
-// idempotencyKey is the key of a request whose body was read, nil where none was sent.
+// idempotencyKey returns the key of a request whose body was read, nil where none was sent.
 func (x *exchange) idempotencyKey() *bridge.IdempotencyKey {
 	if x.key != nil {
 		x.body.sum.Sum(x.key.Body[:0])

@@ -15,7 +15,7 @@ import (
 type ReportBody struct {
 	ID        int64         `json:"id" example:"2"`
 	Title     string        `json:"title" example:"Página de phishing detectada"`
-	User      bridge.UserID `json:"created_by" doc:"Who made the report, and is told of its status."`
+	User      bridge.UserID `json:"created_by" doc:"Who made the report, and is notified of its status."`
 	Status    bridge.Status `json:"status_id"`
 	CreatedAt stamp         `json:"created_at"`
 	UpdatedAt stamp         `json:"updated_at" doc:"When the status was last changed."`
@@ -29,7 +29,7 @@ func newReportBody(r bridge.Report) ReportBody {
 type newReport struct {
 	ID     positive      `json:"id,omitempty" doc:"The application's own id; left out: one is given."`
 	Title  string        `json:"title" minLength:"1" maxLength:"255" example:"Página de phishing detectada"`
-	User   bridge.UserID `json:"created_by" doc:"Who made the report, and is told of its status."`
+	User   bridge.UserID `json:"created_by" doc:"Who made the report, and is notified of its status."`
 	Status bridge.Status `json:"status_id,omitempty"`
 }
 
@@ -37,7 +37,7 @@ func (r *newReport) draft() bridge.NewReport {
 	return bridge.NewReport{ID: int64(r.ID), Title: r.Title, User: r.User, Status: r.Status}
 }
 
-// check is for a body that has faults already: a good one is checked by the service.
+// check finds more faults in a body that has some. The service checks one that has none.
 func (r *newReport) check() error {
 	_, err := r.draft().Check()
 	return err
@@ -105,7 +105,7 @@ func (a *api) listReports(ctx context.Context, in *reportsQuery) (*reportsOutput
 
 type reportOutput struct{ Body ReportBody }
 
-// getReport answers somebody else as if the report did not exist.
+// getReport returns 404 to other users, as for a report that does not exist.
 func (a *api) getReport(ctx context.Context, in *byID) (*reportOutput, error) {
 	r, err := a.o.Service.Report(ctx, in.ID)
 	if err != nil {
@@ -131,15 +131,14 @@ type appendedBody struct {
 	Seq bridge.Seq `json:"seq" example:"3"`
 }
 
-// reportStatusBody is the report as it is after a change of status, and the
-// notification that told its owner, null where the status was the same.
+// reportStatusBody is the report after a change of status, and the notification of its
+// owner, which is null where the status was the same.
 type reportStatusBody struct {
 	ReportBody
 	Notification *appendedBody `json:"notification" doc:"Null where the report had the status already."`
 }
 
-// TransformSchema says of the notification that it may be null, which huma does not
-// assume of a struct.
+// TransformSchema makes the notification nullable, which huma does not assume of a struct.
 func (reportStatusBody) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	n := s.Properties["notification"]
 	s.Properties["notification"] = &huma.Schema{Description: n.Description, OneOf: []*huma.Schema{{Ref: n.Ref}, {Type: "null"}}}

@@ -8,9 +8,8 @@ import (
 // requestID is the header that names a request in the log, here and at the caller's.
 const requestID = "X-Request-Id"
 
-// named gives every request an id and repeats it in the response. A caller's own is kept
-// where it could be one: 1 to 128 of A-Z a-z 0-9 . _ -, so that nothing is written into a
-// log that a reader of logs could take for something else.
+// named gives every request an id, which the response repeats. A caller's own id is kept
+// where it has 1 to 128 of A-Z a-z 0-9 . _ -: other characters could forge a log entry.
 func named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header[requestID]

@@ -1,7 +1,8 @@
-// Package api is the REST edge: it reads HTTP, checks rights, calls the domain's
-// service, and writes JSON. One file holds one noun: the types of its requests and
-// responses, which huma reads, writes and documents, and its handlers. The table of
-// all operations is in routes.go, what every request passes before in operation.go.
+// Package api is the REST edge: it reads HTTP, checks rights, calls the domain's service,
+// and writes JSON. A file has one noun: the types of its requests and responses, which
+// huma reads, writes and documents, and its handlers. The table of all operations is in
+// routes.go; what every request passes first, rates, token, scope and body, is in
+// operation.go.
 package api
 
 import (
@@ -27,7 +28,7 @@ import (
 type Options struct {
 	Service  *bridge.Service
 	Verifier Verifier
-	Origins  edge.Origins  // browser origins allowed beside the same one
+	Origins  edge.Origins  // browser origins allowed in addition to the server's own
 	Topics   bridge.Topics // for the AsyncAPI document
 	Locale   bridge.Locale // language of answers in words; "" means Spanish
 	MQTT     http.Handler  // GET /mqtt; nil: there is none
@@ -40,7 +41,8 @@ type Options struct {
 	// Redeliver sends a webhook again, by what follows late.WebhookPrefix in its id;
 	// bridge.ErrNotFound. nil: there are none.
 	Redeliver func(ctx context.Context, ref string) error
-	// Late returns the figures of what is sent when no device answers; nil: nothing is.
+	// Late returns figures of the pushes and webhooks for notifications that no device
+	// acknowledged; nil: there are none.
 	Late func(ctx context.Context) (late.Stats, error)
 
 	// Ready reports whether the database and the bus answer and the node does not
@@ -48,17 +50,17 @@ type Options struct {
 	Ready func(ctx context.Context) error
 
 	// RequestRatePerUser is how many requests a second a user may make; as many at
-	// once. Scope notifications:write is not held to it. 0: no limit.
+	// once. It does not apply to the scope notifications:write. 0: no limit.
 	RequestRatePerUser float64
 	// RequestRatePerAddress is the same per client address: refused tokens, pages
 	// and documents included, and as much again for the probes. 0: no limit.
 	RequestRatePerAddress float64
-	// SharedRate holds both rates for all nodes together; nil: each its own.
+	// SharedRate counts both rates for all nodes together; nil: each node for itself.
 	SharedRate SharedRate
 	// TrustedProxies are whose X-Forwarded-For is believed.
 	TrustedProxies edge.Proxies
-	// Limited is told each limit that a request went past, one of Limits; nil:
-	// nobody. It must not block.
+	// Limited is called with each limit that a request exceeded, one of Limits. It may be
+	// nil, and must not block.
 	Limited func(limit string)
 
 	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
@@ -93,8 +95,8 @@ type api struct {
 	faults    *edge.Rates[struct{}]      // warnings about 503
 	auditedBy *edge.Rates[struct{}]      // the same, of everybody
 	backEnds  *recent                    // tokens of scope notifications:write
-	// probes are limited apart, and by each node alone: devices that share an
-	// address with a load balancer must not make it take the node for dead.
+	// probes have a rate of their own, which each node counts alone: devices that share
+	// an address with a load balancer must not make it take the node for dead.
 	probes    *limiter[netip.Addr]
 	readiness readiness
 	bodies    budget
@@ -144,8 +146,8 @@ func newAPI(o Options) *api {
 	return a
 }
 
-// ServeHTTP finds the route. What no route takes goes to the pages, except below
-// the paths of the API, where nothing else will ever be.
+// ServeHTTP finds the route. Everything else is a page, except below the paths of the
+// API, which are reserved.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if redirected(r.URL.EscapedPath()) {
 		a.metered(func(w http.ResponseWriter, _ *http.Request) { noPath.write(w) })(w, r)
@@ -181,7 +183,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ours reports whether path lies below one of the API's.
+// ours reports whether path is below one of the API's.
 func ours(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
@@ -191,7 +193,7 @@ func ours(path string) bool {
 	return false
 }
 
-// probe hears what the mux would answer.
+// probe records how the mux would respond.
 type probe struct {
 	header http.Header
 	status int
@@ -201,8 +203,8 @@ func (p *probe) Header() http.Header         { return p.header }
 func (p *probe) Write(b []byte) (int, error) { return len(b), nil }
 func (p *probe) WriteHeader(status int)      { p.status = status }
 
-// cors lets the allowed origins call from a browser. There are no cookies, so
-// nothing rides along that the page did not put there itself.
+// cors lets the allowed origins call from a browser. The API uses no cookies, so a
+// browser adds no credentials that the page does not have.
 func (a *api) cors() *cors.Cors {
 	o := cors.Options{
 		AllowedMethods: []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"},
@@ -220,7 +222,7 @@ func (a *api) cors() *cors.Cors {
 	return cors.New(o)
 }
 
-// secured sets on every answer what keeps browsers from misusing it.
+// secured sets the security headers of every response.
 func secured(next http.Handler) http.Handler {
 	var (
 		nosniff  = []string{"nosniff"}
@@ -228,7 +230,7 @@ func secured(next http.Handler) http.Handler {
 		frame    = []string{"DENY"}
 		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
 		noStore  = []string{"no-store"}
-		// For this host alone: other names of the domain are not this server's to decide.
+		// For this host only: this server does not decide for other names of the domain.
 		transport = []string{"max-age=31536000"}
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

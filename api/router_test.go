@@ -234,7 +234,7 @@ func TestReadyFollowsTheNode(t *testing.T) {
 	e := bare(t, func(o *Options) {
 		o.Ready = func(context.Context) error {
 			if gone.Load() {
-				return errors.New("postgres://user:s3cret@db is away")
+				return errors.New("postgres://user:s3cret@db is unavailable")
 			}
 			return nil
 		}

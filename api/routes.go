@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// registerInbox registers what a user may do with a token of no scope.
+// registerInbox registers the calls of users, whose tokens have no scope.
 func (a *api) registerInbox() {
 	huma.Register(a.huma, a.operation("GET /notifications", "listNotifications", tagInbox, "List your notifications",
 		"An array, newest first; with `after`, oldest first. Empty while `is_review_enabled` is 0, and without the kinds that are muted. `Link: <…>; rel=\"next\"` leads to the next page.",
@@ -56,7 +56,7 @@ func (a *api) registerInbox() {
 		rule{open: true, probe: true}), a.ready)
 }
 
-// registerDevices registers how a user's devices are reached when they do not answer.
+// registerDevices registers the calls that set up Web Push for a user's devices.
 func (a *api) registerDevices() {
 	huma.Register(a.huma, a.operation("GET /push/key", "pushKey", tagInbox, "Read the key for Web Push",
 		"404 where Web Push is not on.",
@@ -74,10 +74,10 @@ func (a *api) registerDevices() {
 		rule{wait: pushWait}), a.testDevice)
 }
 
-// pushWait is how long a push service may take, and the database before it.
+// pushWait bounds the database and the push service together.
 const pushWait = 8 * time.Second
 
-// registerBackEnd registers what the application's own servers do.
+// registerBackEnd registers the calls of the application's servers.
 func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("POST /notifications", "createNotification", tagCreate, "Create a notification",
 		"201 means: on disk, and it will be delivered. With an `Idempotency-Key` a repeated request gets the first one's answer, for 24 hours; after a 503 repeat it with the same key.",
@@ -92,7 +92,7 @@ func (a *api) registerBackEnd() {
 		"409 where the id is taken.",
 		rule{scope: bridge.ScopeReports, maxBody: a.o.MaxBody, conflicts: true, status: http.StatusCreated}), a.createReport)
 	huma.Register(a.huma, a.operation("PUT /admin/reports/{id}/status", "setReportStatus", tagReport, "Change a report's status",
-		"The report changes and its owner is notified in one transaction. The same status again changes nothing and notifies nobody.",
+		"The report changes and its owner is notified in one transaction. The same status again changes nothing and sends no notification.",
 		rule{scope: bridge.ScopeReports, maxBody: a.o.MaxBody}), a.setReportStatus)
 	huma.Register(a.huma, a.operation("GET /users/{id}/notifications", "listUserNotifications", tagAdmin, "List a user's notifications",
 		"As `GET /notifications`, for another user.",
@@ -108,7 +108,7 @@ func (a *api) registerBackEnd() {
 		rule{scope: bridge.ScopeRead}), a.explain)
 }
 
-// registerAdmin registers what operators do.
+// registerAdmin registers the calls of operators.
 func (a *api) registerAdmin() {
 	huma.Register(a.huma, a.operation("DELETE /admin/users/{id}", "eraseUser", tagAdmin, "Erase a user",
 		"Notifications, reports, sessions, settings: nothing stays, and nothing is visible as soon as the response comes. Connections end. "+

@@ -13,8 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// The types of fields that are read by rules of their own, see decoder, and how
-// huma is to describe them.
+// The types of fields with parsing rules of their own, see decoder, and their schemas.
 type (
 	positive int64                 // 1 to 2^53-1; 0: left out
 	upTo     int64                 // 0 to 2^53-1
@@ -76,7 +75,7 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	}
 }
 
-// MarshalJSON writes an instant as it stands.
+// MarshalJSON writes the bytes that were read.
 func (i instant) MarshalJSON() ([]byte, error) { return i, nil }
 
 // time reads an instant, up to the end of the year 9999.
@@ -110,8 +109,8 @@ func (stamp) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "UTC, with milliseconds.", Examples: []any{"2025-10-24T02:21:32.000Z"}}
 }
 
-// notificationBody is a notification as REST and MQTT carry it. It is written by
-// bridge.Notification.Item and exists for the document alone; a test compares both.
+// notificationBody is a notification in REST and MQTT. It exists for the document only:
+// bridge.Notification.Item writes the bytes, and a test compares both.
 type notificationBody struct {
 	ID        int64          `json:"id" example:"27" doc:"Unique over all users."`
 	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted, superseded, expired or missed."`
@@ -166,8 +165,8 @@ func (maybeStamp) Schema(r huma.Registry) *huma.Schema {
 	return s
 }
 
-// newRegistry names a schema after its Go type, without the Body that tells it
-// from the domain's.
+// newRegistry names a schema after its Go type, without the suffix Body that distinguishes
+// the type from the domain's.
 func newRegistry() huma.Registry {
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		return strings.TrimSuffix(huma.DefaultSchemaNamer(t, hint), "Body")

@@ -7,8 +7,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// settingsBody is a user's settings as JSON: a switch is 0 or 1, as applications
-// have always read it.
+// settingsBody are a user's settings as JSON. A switch is 0 or 1, which is what existing
+// applications read.
 type settingsBody struct {
 	ReviewEnabled int            `json:"is_review_enabled" enum:"0,1" example:"1" doc:"0 mutes: notifications are stored, but neither listed nor delivered."`
 	Kinds         map[string]int `json:"kinds" doc:"0 mutes a kind; only those that you chose something for."`

@@ -36,7 +36,7 @@ type unknown struct {
 	at  []string
 }
 
-// value passes over the next value, which is to be decoded into a t.
+// value skips the next value, which is to be decoded into a t.
 func (u *unknown) value(at string, t reflect.Type) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -105,7 +105,7 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 
 // SetStatus changes a report's status on behalf of by and notifies its owner in one
 // transaction.
-// The same status again changes nothing and notifies nobody. ErrNotFound.
+// The same status again changes nothing and sends no notification. ErrNotFound.
 func (s *Service) SetStatus(ctx context.Context, report int64, to Status, by UserID) (Result, error) {
 	if !to.Valid() {
 		var bad InvalidError

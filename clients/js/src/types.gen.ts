@@ -183,7 +183,7 @@ export type NewNotifications = {
 };
 
 export type NewReport = {
-  /** Who made the report, and is told of its status. */
+  /** Who made the report, and is notified of its status. */
   created_by: number | string;
   /** The application's own id; left out: one is given. */
   id?: number;
@@ -279,7 +279,7 @@ export type ReadUpTo = {
 export type Report = {
   /** UTC, with milliseconds. */
   created_at: string;
-  /** Who made the report, and is told of its status. */
+  /** Who made the report, and is notified of its status. */
   created_by: number | string;
   id: number;
   /** 1 Pendiente, 2 Aprobado, 3 Rechazado. */
@@ -296,7 +296,7 @@ export type ReportID = {
 export type ReportStatus = {
   /** UTC, with milliseconds. */
   created_at: string;
-  /** Who made the report, and is told of its status. */
+  /** Who made the report, and is notified of its status. */
   created_by: number | string;
   id: number;
   /** Null where the report had the status already. */

@@ -36,7 +36,7 @@ func TestAnnouncedLengthsThatNeverComeCostNothing(t *testing.T) {
 	arrived := make(chan struct{}, 200)
 	e := newHarness(t, sqlite(t))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = &told{ReadCloser: r.Body, after: 1, tell: arrived}
+		r.Body = &signalling{ReadCloser: r.Body, after: 1, read: arrived}
 		e.handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.CloseClientConnections)
@@ -60,17 +60,17 @@ func TestAnnouncedLengthsThatNeverComeCostNothing(t *testing.T) {
 	}
 }
 
-// told tells when it is read again after that many bytes.
-type told struct {
+// signalling sends to read when it is read again after that many bytes.
+type signalling struct {
 	io.ReadCloser
 	after int
-	tell  chan<- struct{}
+	read  chan<- struct{}
 }
 
-func (b *told) Read(p []byte) (int, error) {
-	if b.after <= 0 && b.tell != nil {
-		b.tell <- struct{}{}
-		b.tell = nil
+func (b *signalling) Read(p []byte) (int, error) {
+	if b.after <= 0 && b.read != nil {
+		b.read <- struct{}{}
+		b.read = nil
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.after -= n
@@ -81,7 +81,7 @@ func TestBodiesInFlightAreBoundedAndSmallOnesStillPass(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) { o.MaxBodies = 70 << 10 })
 	reading := make(chan struct{}, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = &told{ReadCloser: r.Body, after: 33 << 10, tell: reading}
+		r.Body = &signalling{ReadCloser: r.Body, after: 33 << 10, read: reading}
 		e.handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.CloseClientConnections)
