@@ -17,24 +17,6 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// documented returns the shell commands of docs/operations.md under a heading.
-func documented(t *testing.T, heading string) (blocks []string) {
-	t.Helper()
-	b, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(b), "\n## "+heading+"\n")
-	section, _, _ := strings.Cut(rest, "\n## ")
-	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
-		blocks = append(blocks, m[1])
-	}
-	if !found || len(blocks) == 0 {
-		t.Fatalf("docs/operations.md has no commands under %q", heading)
-	}
-	return blocks
-}
-
 // shell runs commands in dir as an operator of p would, whose settings stand in the
 // environment.
 func shell(t *testing.T, p *testserver.Program, dir, commands string) {
@@ -51,11 +33,11 @@ func shell(t *testing.T, p *testserver.Program, dir, commands string) {
 	}
 }
 
-// The drill of docs/operations.md, with the commands it names: a backup under load, a
+// The drill of docs/backup.md, with the commands it names: a backup under load, a
 // kill, the restore; devices go on, in a new epoch.
 func TestTheDocumentedRestoreWorks(t *testing.T) {
 	t.Parallel()
-	blocks := documented(t, "Backup and restore")
+	blocks := testserver.Documented(t, "docs/backup.md", "SQLite")
 	if len(blocks) != 2 {
 		t.Fatalf("the commands are %q; want backup and restore", blocks)
 	}

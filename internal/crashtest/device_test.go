@@ -31,6 +31,7 @@ type device struct {
 	last  bridge.Seq           // the highest seq seen; all up to it were
 	fault string               // the first thing that was wrong
 	heard func(payload []byte) // takes each message instead, where seqs may begin again
+	epoch string               // of the last message; 3.1.1 has none
 }
 
 // devices connects a device of each version for every user and waits until all
@@ -153,6 +154,9 @@ func connect5(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 		},
 		ClientConfig: paho.ClientConfig{ClientID: "phone5-" + rand.Text(), OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 			func(p paho.PublishReceived) (bool, error) {
+				d.mu.Lock()
+				d.epoch = p.Packet.Properties.User.Get("epoch")
+				d.mu.Unlock()
 				d.got(p.Packet.Payload, p.Packet.Retain, p.Packet.Duplicate())
 				return true, nil
 			}}},

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,44 +25,49 @@ func TestAPromotedStandbyDeliversAllItHas(t *testing.T) {
 	f := newFleet(t, 2, on(fmt.Sprintf("postgres://falcon@127.0.0.1:%d,127.0.0.1:%d/falcon?sslmode=disable&target_session_attrs=read-write",
 		primary.Port, standby.Port)))
 	us := users(4)
-	heard := make(map[bridge.UserID]*texts)
-	for _, u := range us {
-		for _, d := range f.devices([]bridge.UserID{u}, nil) {
-			if heard[u] == nil {
-				heard[u] = &texts{}
-			}
-			d.mu.Lock()
-			d.heard = heard[u].device()
-			d.mu.Unlock()
-		}
-	}
+	heard := listen(f.devices(us, nil))
 	before := f.epoch()
-	count, stop := f.unique(us)
-	reach := func(n int64) {
-		testserver.Eventually(t, patience, func() error {
-			if got := count.Load(); got < n {
-				return fmt.Errorf("%d of %d posts were answered", got, n)
-			}
-			return nil
-		})
-	}
-	reach(300)
+	answered, stop := f.unique(us)
+	answered.grow(t, 300)
 	if err := primary.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	standby.Promote(t)
-	reach(count.Load() + 300)
+	answered.grow(t, 300)
 	stop()
 	if after := f.epoch(); after == before {
 		t.Errorf("the epoch is still %s", after)
 	}
-	for _, u := range us {
+	f.heardAll(us, heard)
+}
+
+// listen notes the messages of the devices' notifications, by user.
+func listen(ds []*device) map[bridge.UserID]*texts {
+	heard := make(map[bridge.UserID]*texts)
+	for _, d := range ds {
+		if heard[d.user] == nil {
+			heard[d.user] = &texts{}
+		}
+		d.mu.Lock()
+		d.heard = heard[d.user].device()
+		d.mu.Unlock()
+	}
+	return heard
+}
+
+// heardAll waits until every device has all that the server has, and returns that.
+func (f *fleet) heardAll(users []bridge.UserID, heard map[bridge.UserID]*texts) map[bridge.UserID][]string {
+	f.t.Helper()
+	all := make(map[bridge.UserID][]string)
+	for _, u := range users {
 		want, err := f.texts(u)
 		if err != nil || len(want) == 0 {
-			t.Fatalf("user %s has %d notifications: %v", u, len(want), err)
+			f.t.Fatalf("user %s has %d notifications: %v", u, len(want), err)
 		}
-		testserver.Eventually(t, patience, func() error { return heard[u].missing(want) })
+		testserver.Eventually(f.t, patience, func() error { return heard[u].missing(want) })
+		all[u] = want
 	}
+	return all
 }
 
 // texts are the messages that each device of a user received.
@@ -103,16 +108,60 @@ func (x *texts) missing(want []string) error {
 	return nil
 }
 
+// messages are those of the notifications answered with 201, by user.
+type messages struct {
+	mu sync.Mutex
+	of map[bridge.UserID][]string
+	n  int
+}
+
+func (m *messages) add(u bridge.UserID, message string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.of[u] = append(m.of[u], message)
+	m.n++
+}
+
+func (m *messages) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.n
+}
+
+// grow waits until n more were answered.
+func (m *messages) grow(t *testing.T, n int) {
+	t.Helper()
+	want := m.count() + n
+	testserver.Eventually(t, patience, func() error {
+		if got := m.count(); got < want {
+			return fmt.Errorf("%d of %d posts were answered", got, want)
+		}
+		return nil
+	})
+}
+
+// all are those answered so far.
+func (m *messages) all() map[bridge.UserID][]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[bridge.UserID][]string)
+	for u, list := range m.of {
+		all[u] = slices.Clone(list)
+	}
+	return all
+}
+
 // unique posts notifications of which no two have the same message, until stopped.
-func (f *fleet) unique(users []bridge.UserID) (answered *atomic.Int64, stop func()) {
-	answered = new(atomic.Int64)
+func (f *fleet) unique(users []bridge.UserID) (answered *messages, stop func()) {
+	answered = &messages{of: make(map[bridge.UserID][]string)}
 	app := sign(f.t, "app", bridge.ScopeWrite)
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for {
-				b, err := json.Marshal(body{"title", rand.Text(), users[mathrand.IntN(len(users))]})
+				b := body{"title", rand.Text(), users[mathrand.IntN(len(users))]}
+				text, err := json.Marshal(b)
 				if err != nil {
 					f.t.Error(err)
 					return
@@ -123,13 +172,13 @@ func (f *fleet) unique(users []bridge.UserID) (answered *atomic.Int64, stop func
 						return
 					case <-time.After(time.Duration(2+mathrand.IntN(8)) * time.Millisecond):
 					}
-					status, _, _ = f.send("/notifications", app, key, b)
+					status, _, _ = f.send("/notifications", app, key, text)
 				}
-				answered.Add(1)
+				answered.add(b.To, b.Message)
 			}
 		})
 	}
-	return answered, func() { close(end); wg.Wait() }
+	return answered, sync.OnceFunc(func() { close(end); wg.Wait() })
 }
 
 // epoch asks a node for the epoch, once the database answers it.

@@ -61,32 +61,42 @@ func startPostgres(dir, bin string, port int, settings []string) (*PostgresServe
 	if err := os.Chown(dir, uid, gid); err != nil {
 		return nil, err
 	}
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-U", "falcon", "-A", "trust",
-		"-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync")
-	initdb.Dir = dir
-	if os.Getuid() == 0 {
-		initdb.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	}
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
-	}
-	conf := fmt.Sprintf("listen_addresses='127.0.0.1'\nport=%d\nunix_socket_directories='%s'\nmax_connections=200\nlogging_collector=off\n", port, dir)
-	for _, line := range settings {
-		conf += line + "\n"
-	}
-	if err := os.WriteFile(filepath.Join(dir, "data", "postgresql.auto.conf"), []byte(conf), 0o600); err != nil {
-		return nil, err
-	}
-	if err := os.Chown(filepath.Join(dir, "data", "postgresql.auto.conf"), uid, gid); err != nil {
-		return nil, err
-	}
-	if err := s.Start(); err != nil {
+	if err := s.initialize(settings); err != nil {
 		return nil, err
 	}
 	admin := s.open("postgres")
 	defer admin.Close()
 	_, err = admin.Exec("CREATE DATABASE falcon")
 	return s, err
+}
+
+// initialize makes an empty cluster and starts it.
+func (s *PostgresServer) initialize(settings []string) error {
+	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "falcon", "-A", "trust",
+		"-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync")
+	initdb.Dir = s.dir
+	if err := s.asOwner(initdb); err != nil {
+		return err
+	}
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	conf := fmt.Sprintf("listen_addresses='127.0.0.1'\nport=%d\nunix_socket_directories='%s'\nmax_connections=200\nlogging_collector=off\n", s.Port, s.dir)
+	for _, line := range settings {
+		conf += line + "\n"
+	}
+	name := filepath.Join(s.dir, "data", "postgresql.auto.conf")
+	if err := os.WriteFile(name, []byte(conf), 0o600); err != nil {
+		return err
+	}
+	uid, gid, err := unprivileged()
+	if err != nil {
+		return err
+	}
+	if err := os.Chown(name, uid, gid); err != nil {
+		return err
+	}
+	return s.Start()
 }
 
 func (s *PostgresServer) open(database string) *sql.DB {

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -126,8 +127,8 @@ func (s *PostgresServer) Standby(t testing.TB) *PostgresServer {
 	backup := exec.Command(filepath.Join(s.bin, "pg_basebackup"), "-D", filepath.Join(dir, "data"), "-h", "127.0.0.1",
 		"-p", strconv.Itoa(s.Port), "-U", "falcon", "-c", "fast", "-R")
 	backup.Dir = dir
-	if os.Getuid() == 0 {
-		backup.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	if err := s.asOwner(backup); err != nil {
+		t.Fatal(err)
 	}
 	if out, err := backup.CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v: %s", err, out)
@@ -156,5 +157,33 @@ func (s *PostgresServer) Promote(t testing.TB) {
 	var done bool
 	if err := db.QueryRowContext(t.Context(), "SELECT pg_promote(true, 30)").Scan(&done); err != nil || !done {
 		t.Fatalf("promote: %v, %v", done, err)
+	}
+}
+
+// Writable returns nil once s accepts writes: not while it recovers or is a standby.
+func (s *PostgresServer) Writable() error {
+	db := s.open("postgres")
+	defer func() { _ = db.Close() }()
+	var recovering bool
+	if err := db.QueryRow("SELECT pg_is_in_recovery()").Scan(&recovering); err != nil {
+		return err
+	}
+	if recovering {
+		return errors.New("the server recovers")
+	}
+	return nil
+}
+
+// Replace puts an empty cluster in the place of s, on the same port: a new machine.
+func (s *PostgresServer) Replace(t testing.TB) {
+	t.Helper()
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(s.dir, "data"), filepath.Join(s.dir, "former")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.initialize(nil); err != nil {
+		t.Fatal(err)
 	}
 }

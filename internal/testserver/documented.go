@@ -1,0 +1,60 @@
+package testserver
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Documented returns the shell commands that a document of the repository has under
+// a heading of the second level, one string a block of ```sh. A drill runs them, so that
+// what an operator pastes is what was tested.
+func Documented(t testing.TB, doc, heading string) (blocks []string) {
+	t.Helper()
+	_, here, _, _ := runtime.Caller(0)
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../..", doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(b), "\n## "+heading+"\n")
+	section, _, _ := strings.Cut(rest, "\n## ")
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, m[1])
+	}
+	if !found || len(blocks) == 0 {
+		t.Fatalf("%s has no commands under %q", doc, heading)
+	}
+	return blocks
+}
+
+// Shell runs commands as the server's administrator does: as the user that owns its
+// files, with its programs on the PATH, PGHOST, PGUSER, PGDATABASE and PGDATA set, and env.
+func (s *PostgresServer) Shell(t testing.TB, commands string, env ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), append(env, "PATH="+s.bin+":"+os.Getenv("PATH"), "HOME="+s.dir, "PGHOST="+s.dir,
+		"PGPORT="+strconv.Itoa(s.Port), "PGUSER=falcon", "PGDATABASE=falcon", "PGDATA="+filepath.Join(s.dir, "data"))...)
+	if err := s.asOwner(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", commands, err, out)
+	}
+}
+
+// asOwner has cmd run as the user that owns the server's files.
+func (s *PostgresServer) asOwner(cmd *exec.Cmd) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	uid, gid, err := unprivileged()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return err
+}
