@@ -1,67 +1,98 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// previous is what a rollback goes back to: the last release, or until there is one the
-// commit that stands for it.
-const previous = "e1e9043"
-
-// previousBinary builds it from this repository's history.
-func previousBinary(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "falconbridge")
-	script := fmt.Sprintf("git -C ../.. archive %s | tar -x -C %s && cd %s && go build -o %s ./cmd/falconbridge", previous, dir, dir, binary+".old")
-	if out, err := exec.CommandContext(t.Context(), "sh", "-c", script).CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", previous, err, out)
-	}
-	return binary + ".old"
-}
-
 // A rollback never needs migrate down: it is a start of the former binary.
 func TestThePreviousReleaseRunsOnTheNewSchema(t *testing.T) {
 	t.Parallel()
-	old := previousBinary(t)
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			settings := maps.Clone(env(t))
-			p := testserver.NewProgram(t, settings) // migrates
-			settings["FALCON_DATA_DIR"] = p.Dir
+			p := testserver.NewProgram(t, env(t)) // migrates
 			notify(t, p.HTTP, "1", "by the new one")
 			if err := p.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			addr := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
-			cmd := exec.CommandContext(t.Context(), old, "serve", "--http-addr="+addr, "--mqtt-addr=off", "--admin-addr=off")
-			cmd.Env = os.Environ()
-			for k, v := range settings {
-				cmd.Env = append(cmd.Env, k+"="+v)
-			}
-			var log bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &log, &log
-			if err := cmd.Start(); err != nil {
+			p.Downgrade(t)
+			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-			c := caller{base: "http://" + addr, token: sign(t, "1", 0)}
-			testserver.Eventually(t, waitLimit, func() error { return answers(c, "/readyz", http.StatusOK) })
-			notify(t, c.base, "1", "by the old one")
+			notify(t, p.HTTP, "1", "by the old one")
 			var items []struct{ Title string }
-			c.do(t, "GET", "/notifications", nil, http.StatusOK, &items)
+			caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications", nil, 200, &items)
 			if len(items) != 2 || items[0].Title != "by the old one" || items[1].Title != "by the new one" {
 				t.Errorf("%+v", items)
+			}
+		})
+	}
+}
+
+// The start of a cluster, and an upgrade that replaces all its nodes at once.
+func TestThreeProgramsStartedAtOnceMigrateOnce(t *testing.T) {
+	t.Parallel()
+	for name, upgrade := range map[string]bool{"an empty database": false, "one of the previous release": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := testserver.Postgres(t)
+			env := maps.Clone(with("DATABASE_URL", url))
+			if upgrade {
+				old := testserver.Prepare(t, env)
+				old.Downgrade(t)
+				if err := old.Start(); err != nil {
+					t.Fatal(err)
+				}
+				notify(t, old.HTTP, "1", "before")
+				if err := old.Stop(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			nodes := make([]*testserver.Program, 3)
+			for i := range nodes {
+				nodes[i] = testserver.Prepare(t, env)
+			}
+			for _, p := range nodes {
+				if err := p.Begin(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, p := range nodes {
+				if err := p.WaitReady(waitLimit); err != nil {
+					t.Fatal(err)
+				}
+				notify(t, p.HTTP, "1", fmt.Sprint("by node ", i))
+			}
+			want := len(nodes)
+			if upgrade {
+				want++
+			}
+			if got := (caller{base: nodes[0].HTTP, token: sign(t, "1", 0)}).raws(t); len(got) != want {
+				t.Errorf("the log has %v, want %d", got, want)
+			}
+			db := openDirectly(t, nodes[0], url)
+			var rows, names int
+			if err := db.QueryRowContext(t.Context(), "SELECT count(*), count(DISTINCT name) FROM falcon_migrations").Scan(&rows, &names); err != nil {
+				t.Fatal(err)
+			}
+			out, errs, code := finish(t, nodes[0].Command("migrate", "status"))
+			if rows != names || code != 0 || len(lines(out)) != names {
+				t.Errorf("%d rows of %d migrations; status: exit %d, %s%s", rows, names, code, out, errs)
+			}
+			migrated := 0
+			for _, p := range nodes {
+				migrated += strings.Count(p.Log(), "migrated the schema")
+				if n := strings.Count(p.Log(), "level=ERROR"); n > 0 {
+					t.Errorf("a node has %d errors in its log", n)
+				}
+			}
+			if migrated != 1 {
+				t.Errorf("%d nodes say they migrated", migrated)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -50,9 +51,14 @@ type node struct {
 // newFleet starts n nodes; env is added to each node's environment.
 func newFleet(t *testing.T, n int, env func(i int) []string) *fleet {
 	t.Helper()
-	bin := testserver.Binary(t)
+	return newFleetOf(t, slices.Repeat([]string{testserver.Binary(t)}, n), env)
+}
+
+// newFleetOf starts a node of each of the programs.
+func newFleetOf(t *testing.T, programs []string, env func(i int) []string) *fleet {
+	t.Helper()
 	f := &fleet{t: t}
-	for i := range n {
+	for i, bin := range programs {
 		dir := t.TempDir()
 		x := &node{name: fmt.Sprint("node", i), log: filepath.Join(dir, "log"),
 			http: loopback(t), mqtt: loopback(t)}

@@ -185,6 +185,14 @@ func (l *ledger) check(t *testing.T) {
 	}
 }
 
+// failedNone fails where a post needed more than one attempt.
+func (l *ledger) failedNone(t *testing.T) {
+	t.Helper()
+	if l.tries > 0 {
+		t.Errorf("%d posts failed at first: %s", l.tries, l.why)
+	}
+}
+
 // history reads all of u's seqs over REST.
 func (f *fleet) history(u bridge.UserID) ([]bridge.Seq, error) {
 	reader := sign(f.t, "reader", bridge.ScopeRead)

@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,8 +16,7 @@ import (
 // what an operator pastes is what was tested.
 func Documented(t testing.TB, doc, heading string) (blocks []string) {
 	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../..", doc))
+	b, err := os.ReadFile(filepath.Join(repository(), doc))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,12 @@ func Prepare(t testing.TB, env map[string]string, args ...string) *Program {
 	return p
 }
 
+// Downgrade has the stopped program be the previous release from its next start on.
+func (p *Program) Downgrade(t testing.TB) {
+	t.Helper()
+	p.binary = PreviousBinary(t)
+}
+
 // Environ is the process's environment without what the program reads, and with
 // env.
 func Environ(env map[string]string) []string {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -93,43 +93,68 @@ func Chromium(t testing.TB) string { return find(t, "chromium", "/usr/bin/chromi
 // MosquittoSub returns the path of mosquitto_sub.
 func MosquittoSub(t testing.TB) string { return find(t, "mosquitto-clients", "/usr/bin/mosquitto_sub") }
 
-var built struct {
-	once sync.Once
-	path string
-	err  error
-}
-
 // Binary builds the program once a process and returns its path.
 func Binary(t testing.TB) string {
 	t.Helper()
-	built.once.Do(func() {
-		dir, err := os.MkdirTemp("", "falcon-bin-")
-		if err != nil {
-			built.err = err
-			return
-		}
-		built.path = filepath.Join(dir, "falconbridge")
-		built.err = build(built.path)
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return built.path
+	return path
 }
 
-// build builds the program in the folder of its own module. The tests of another module,
-// such as bench, would build it with the versions of their dependencies.
-func build(path string) error {
-	const module = "github.com/falconalert/falconbridge"
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "falcon-bin-")
 	if err != nil {
-		return fmt.Errorf("find the module %s: %w", module, err)
+		return "", err
 	}
-	args := append([]string{"build", "-C", strings.TrimSpace(string(root)), "-o", path}, raceFlag...)
+	path := filepath.Join(dir, "falconbridge")
+	// In the folder of its own module: the tests of another one, such as bench, would build
+	// it with the versions of their dependencies.
+	args := append([]string{"build", "-C", repository(), "-o", path}, raceFlag...)
 	if out, err := exec.Command("go", append(args, "./cmd/falconbridge")...).CombinedOutput(); err != nil {
-		return fmt.Errorf("build the program: %w: %s", err, out)
+		return "", fmt.Errorf("build the program: %w: %s", err, out)
 	}
-	return nil
+	return path, nil
+})
+
+// previous is what a rollback goes back to: the last release, or until there is one the
+// commit that stands for it.
+const previous = "e1e9043"
+
+// PreviousBinary builds the previous release from this repository's history, once a
+// process, and returns its path.
+func PreviousBinary(t testing.TB) string {
+	t.Helper()
+	path, err := builtPrevious()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var builtPrevious = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "falcon-bin-")
+	if err != nil {
+		return "", err
+	}
+	source, err := os.MkdirTemp("", "falcon-previous-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(source) }()
+	path := filepath.Join(dir, "falconbridge-"+previous)
+	script := fmt.Sprintf("git -C %s archive %s | tar -x -C %s && cd %s && go build -o %s ./cmd/falconbridge", repository(), previous, source, source, path)
+	if out, err := exec.Command("bash", "-o", "pipefail", "-c", script).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the previous release: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// repository is the root of this repository.
+func repository() string {
+	_, here, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(here), "../..")
 }
 
 // PID is the process id of the running server.
