@@ -203,3 +203,36 @@ func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
 		t.Errorf("with room again: %v", err)
 	}
 }
+
+// The failover of the database under a running node: what devices acknowledged of the
+// former log says nothing of what the promoted server gets before the node has looked.
+func TestNoCursorIsCarriedIntoARestoredLog(t *testing.T) {
+	primary := testserver.NewPostgres(t)
+	d := openTest(t, Options{URL: primary.URL})
+	phone := dev("u", "phone")
+	mustAppend(t, d, one("u", "kept"))
+	s := open(t, d, phone)
+	subscribe(t, d, phone, s.Generation)
+	standby := primary.Standby(t) // and no further
+	standby.Promote(t)
+	for range 3 {
+		mustAppend(t, d, one("u", "lost"))
+	}
+	if err := primary.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	standby.MoveTo(t, primary)
+
+	for range 2 { // by an application, say
+		exec(t, d, "SELECT falcon_notify('u', 'new', 'm')")
+	}
+	acked := bridge.Advance{Device: phone, Generation: s.Generation, Acked: 4, Sent: 4}
+	if err := d.Advance(testContext(t), []bridge.Advance{acked}); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("a cursor of the former log was taken: %v", err)
+	}
+	must(t, d.loadEpoch(testContext(t)))
+	advanceTo(t, d, acked) // of a former epoch by now
+	if s = open(t, d, phone); s.Acked != 1 {
+		t.Errorf("the device goes on after %d, and has not seen all before it", s.Acked)
+	}
+}

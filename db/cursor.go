@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -10,6 +11,11 @@ import (
 // Advance moves many cursors, and closes the sessions whose connection ended, see
 // delivery.Sessions. On Postgres it is one call of falcon_advance, because the locks
 // of many cursors must be taken in one order; on SQLite one transaction.
+//
+// A restore under a running node has the log end before what devices acknowledged. Were
+// their cursors stored before the next epoch begins, they would stand behind notifications
+// that were appended meanwhile and that no device has seen. So on Postgres the statement
+// itself refuses another timeline or table than the last look found.
 func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if len(as) == 0 {
 		return nil
@@ -19,7 +25,8 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if d.dialect == SQLite {
 		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, as) }))
 	}
-	_, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)",
+	condition, here := d.epoch.where()
+	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)"+condition, append([]any{
 		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
 		array(as, func(a bridge.Advance) string { return a.Device.ClientID }),
 		array(as, func(a bridge.Advance) int64 { return a.Generation }),
@@ -27,8 +34,16 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 		array(as, func(a bridge.Advance) int64 { return int64(a.Sent) }),
 		array(as, func(a bridge.Advance) int64 { return int64(a.From) }),
 		array(as, func(a bridge.Advance) bool { return a.Closed }),
-		array(as, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }))
-	return d.fail("advance cursors", err)
+		array(as, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }),
+	}, here...)...)
+	if err != nil {
+		return d.fail("advance cursors", err)
+	}
+	if n, err := result.RowsAffected(); err == nil && n == 0 {
+		d.epoch.look()
+		return fmt.Errorf("advance cursors: %w", errRestored)
+	}
+	return nil
 }
 
 // move is a cursor that advances, for SQLite: a row of a common table expression.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
@@ -26,6 +27,7 @@ type epoch struct {
 	name string // "" until the schema is there
 	tick int64
 	edge position      // what lies below was appended before this epoch
+	here guard         // recognizes the database that was looked at
 	wake chan struct{} // look at once
 	once sync.Once
 }
@@ -129,7 +131,7 @@ type life struct {
 func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	mark, last, err := d.mark(ctx)
+	mark, here, last, err := d.mark(ctx)
 	if err != nil {
 		return d.fail("look at the epoch", err)
 	}
@@ -180,6 +182,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		d.o.Logger.Warn("the database was restored to an earlier point: a new epoch begins", "component", "db", "reason", reason, "epoch", m.epoch)
 	}
 	d.epoch.mu.Lock()
+	d.epoch.here = here
 	if m.epoch != d.epoch.name || m.tick > d.epoch.tick {
 		d.epoch.name, d.epoch.tick, d.epoch.edge = m.epoch, m.tick, m.edge
 	}
@@ -306,23 +309,47 @@ const (
 // the database and the table (a dump read back makes them anew). What the role
 // may not ask is left out. last is the highest id that was given to a notification; on
 // SQLite it is read in the transaction, as there is one writer.
-func (d *DB) mark(ctx context.Context) (mark string, last int64, err error) {
+func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err error) {
 	if d.dialect != Postgres {
-		return "sqlite", 0, nil
+		return "sqlite", guard{}, 0, nil
 	}
 	const table = "(SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || 'falcon_notifications'::regclass::oid"
-	const line = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
-	for _, q := range []string{
-		"SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || " + line + " || '/' || " + table,
-		"SELECT " + line + " || '/' || " + table,
-		"SELECT " + table,
+	const line = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || " + table
+	for _, q := range []struct{ cluster, rest string }{
+		{"(SELECT system_identifier FROM pg_control_system()) || '/'", line},
+		{"''", line},
+		{"''", table},
 	} {
-		err = d.read.QueryRowContext(ctx, q+", "+lastIDPostgres).Scan(&mark, &last)
-		if err == nil || classify(err) != fault || !forbidden(err) {
+		err = d.read.QueryRowContext(ctx, "SELECT "+q.cluster+", "+q.rest+", "+lastIDPostgres).Scan(&mark, &here.is, &last)
+		if err == nil {
+			here.query = q.rest
+			mark += here.is
+			break
+		}
+		if classify(err) != fault || !forbidden(err) {
 			break
 		}
 	}
-	return mark, last, err
+	return mark, here, last, err
+}
+
+// guard recognizes the database of the last look within a statement: where the
+// database was restored since, query is no longer what it was. Of the mark it leaves out
+// the cluster, which takes reading a file.
+type guard struct{ query, is string }
+
+// errRestored refuses to write what only a former life of the log can have meant.
+var errRestored = fmt.Errorf("the database was restored, and is looked at first: %w", bridge.ErrUnavailable)
+
+// where is the condition of a statement that must not run on another life of the log
+// than the last look found, and its arguments. It is empty where nothing was looked at.
+func (e *epoch) where() (condition string, args []any) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.here.query == "" {
+		return "", nil
+	}
+	return " WHERE " + e.here.query + " = ?", []any{e.here.is}
 }
 
 // forbidden reports whether the role may not call a function, or the server has

@@ -187,3 +187,10 @@ func (s *PostgresServer) Replace(t testing.TB) {
 		t.Fatal(err)
 	}
 }
+
+// MoveTo restarts s on the port of another server, which has stopped.
+func (s *PostgresServer) MoveTo(t testing.TB, other *PostgresServer) {
+	t.Helper()
+	s.Port, s.URL = other.Port, other.URL
+	s.Reconfigure(t, "", "port="+strconv.Itoa(s.Port))
+}
