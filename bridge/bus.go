@@ -27,6 +27,12 @@ type Hint struct {
 	Gen      int64  // HintTakeover: connections with a lower generation end
 	Node     string // that sent it
 
+	// Traceparent is that of the call that made the notifications From to Seq of a
+	// HintAppended; "": it is not known. It travels in hints alone and is never stored, so
+	// that what is replayed has none.
+	Traceparent string
+	From        Seq
+
 	// Items may carry the notifications that were appended, ascending, as a cache. They
 	// never leave the process, and are used within HintLife or not at all.
 	Items []Notification

@@ -11,6 +11,10 @@ type Command struct {
 	Drafts []Draft
 	Change *StatusChange
 	Key    *IdempotencyKey // nil: none
+
+	// Traceparent is that of the call, for the database's spans; "": it is not traced. It is
+	// never stored.
+	Traceparent string
 }
 
 // IdempotencyKey makes a repeated command answer as the first one did. It is

@@ -38,10 +38,6 @@ type Notification struct {
 	By        string          // who made it, see [Draft]; no part of the item
 	Muted     bool            // appended while the user, or its kind, was muted: listed later, never delivered
 
-	// Traceparent is that of the call that made it (W3C Trace Context), in what hints carry
-	// alone: it is never stored, so a replay has none.
-	Traceparent string
-
 	item []byte // the encoded item, shared by response, hint and every device
 }
 

@@ -22,6 +22,7 @@ type ServiceOptions struct {
 	Reports Reports
 	Cluster Cluster
 	Audit   Audit     // nil: nothing is recorded
+	Tracer  Tracer    // nil: nothing is traced here; a call's traceparent is handed on all the same
 	Hub     Waker     // wakes this node's devices
 	Bus     Publisher // wakes other nodes
 	Locale  Locale    // "" means Spanish
@@ -132,19 +133,22 @@ func (s *Service) append(ctx context.Context, c Command) (Result, error) {
 	// Items are as old as the call, not as the commit: a mute that committed in
 	// between then counts as younger, and its hint makes the hub drop them.
 	begun := time.Now()
+	c.Traceparent = Traceparent(ctx)
+	var end func(error)
+	if Sampled(s.o.Tracer, c.Traceparent) {
+		c.Traceparent, end = s.o.Tracer.Start(c.Traceparent, SpanCommit, begun)
+	}
 	res, err := s.o.Log.Append(ctx, c)
+	if end != nil {
+		end(err)
+	}
 	if err != nil || res.Replayed || len(res.Appended) == 0 {
 		return res, err
 	}
 	if s.o.Created != nil {
 		s.o.Created(sourceOf(c), len(res.Appended))
 	}
-	if trace := traceparentOf(ctx); trace != "" {
-		for i := range res.Appended {
-			res.Appended[i].Traceparent = trace
-		}
-	}
-	s.wake(res.Appended, begun)
+	s.wake(res.Appended, begun, c.Traceparent)
 	return res, nil
 }
 
@@ -160,9 +164,9 @@ func sourceOf(c Command) Source {
 }
 
 // wake wakes the devices of every user in ns, once a user: the log grew.
-func (s *Service) wake(ns []Notification, begun time.Time) {
+func (s *Service) wake(ns []Notification, begun time.Time, traceparent string) {
 	if len(ns) == 1 { // by far the most common, without a map
-		s.wakeUser(ns, begun)
+		s.wakeUser(ns, begun, traceparent)
 		return
 	}
 	byUser := make(map[UserID][]Notification)
@@ -170,16 +174,16 @@ func (s *Service) wake(ns []Notification, begun time.Time) {
 		byUser[n.User] = append(byUser[n.User], n)
 	}
 	for _, of := range byUser {
-		s.wakeUser(of, begun)
+		s.wakeUser(of, begun, traceparent)
 	}
 }
 
-func (s *Service) wakeUser(ns []Notification, at time.Time) {
+func (s *Service) wakeUser(ns []Notification, at time.Time, traceparent string) {
 	ns = slices.DeleteFunc(slices.Clone(ns), func(n Notification) bool { return n.Muted }) // never delivered
 	if len(ns) == 0 {
 		return
 	}
-	last := ns[len(ns)-1]
+	first, last := ns[0].Seq, ns[len(ns)-1]
 	if slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" }) {
 		// What they superseded may be waiting on this node, so the log is read. Other nodes
 		// read it for any hint, as items do not leave the process. Nor does a device that
@@ -192,7 +196,7 @@ func (s *Service) wakeUser(ns []Notification, at time.Time) {
 	for i := range ns {
 		ns[i].Encode()
 	}
-	h := Hint{Type: HintAppended, User: last.User, Seq: last.Seq, Items: ns, At: at}
+	h := Hint{Type: HintAppended, User: last.User, Seq: last.Seq, Items: ns, At: at, Traceparent: traceparent, From: first}
 	s.o.Hub.Hint(h)
 	s.o.Bus.Publish(h)
 }

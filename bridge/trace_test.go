@@ -18,7 +18,7 @@ func TestOnlyAWellFormedTraceparentIsHandedOn(t *testing.T) {
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01":  false,
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\n": false,
 	} {
-		if got := traceparentOf(WithTraceparent(t.Context(), s)) == s && s != ""; got != want {
+		if got := Traceparent(WithTraceparent(t.Context(), s)) == s && s != ""; got != want {
 			t.Errorf("%q is handed on: %v", s, got)
 		}
 	}

@@ -48,9 +48,8 @@ func (c *conn) Send(ms []delivery.Message) error {
 		start := len(f.b)
 		f.b = appendPublish(f.b, c.version, m)
 		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // a trace costs nobody a notification
-			bare, n := *m, *m.Notification
-			n.Traceparent, bare.Notification = "", &n
-			f.b = appendPublish(f.b[:start], c.version, &bare)
+			m.Traceparent = ""
+			f.b = appendPublish(f.b[:start], c.version, m)
 		}
 		if limit > 0 && len(f.b)-start > limit {
 			f.b = f.b[:start] // MQTT 5 §3.1.2.11.4: left out, which counts as delivered

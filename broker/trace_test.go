@@ -54,3 +54,18 @@ func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
 		t.Errorf("a replay is traced: %q", m.props)
 	}
 }
+
+// One that supersedes others is always read from the log.
+func TestATraceparentIsHandedOnWithWhatIsReadFromTheLog(t *testing.T) {
+	w := newWorld(t, Options{})
+	own := w.login(place{"tcp", 5}, "device", "7")
+	own.send(subscribe(5, 9, 0x20, nil, topic7))
+	own.expect("90 04 00 09 00 00")
+	ctx := bridge.WithTraceparent(context.Background(), testTrace)
+	if _, err := w.svc.Notify(ctx, bridge.Draft{User: "7", Title: "T", Message: "M", Replaces: "key"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if m := own.expectMessage(); !strings.Contains(m.props, testTrace) {
+		t.Errorf("no trace in %q", m.props)
+	}
+}

@@ -33,6 +33,17 @@ type wireHint struct {
 	Seq      bridge.Seq    `json:"s,omitempty"`
 	ClientID string        `json:"c,omitempty"`
 	Gen      int64         `json:"g,omitempty"`
+	Trace    string        `json:"p,omitempty"` // the traceparent of those from First on
+	First    bridge.Seq    `json:"f,omitempty"`
+}
+
+// trace is what h carries of a trace: a traceparent that is none could be anything, and
+// would go to devices.
+func (h *wireHint) trace() (traceparent string, from bridge.Seq) {
+	if !bridge.ValidTraceparent(h.Trace) || h.First < 1 || h.First > h.Seq {
+		return "", 0
+	}
+	return h.Trace, h.First
 }
 
 // wireTypes are letters, so that the order of the constants may change.
@@ -88,6 +99,9 @@ func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
 			continue
 		}
 		w := wireHint{Type: letter, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen}
+		if h.Traceparent != "" {
+			w.Trace, w.First = h.Traceparent, h.From
+		}
 		b, err := json.Marshal(w)
 		if err != nil || len(head)+len(b)+len(`]}`) > limit {
 			continue
@@ -124,7 +138,8 @@ func Decode(b []byte) (Message, error) {
 			continue
 		}
 		if t, known := hintTypes[h.Type]; known && (h.User != "" || t == bridge.HintAppended) {
-			m.Hints = append(m.Hints, bridge.Hint{Type: t, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen, Node: w.Node})
+			trace, from := h.trace()
+			m.Hints = append(m.Hints, bridge.Hint{Type: t, User: h.User, Seq: h.Seq, ClientID: h.ClientID, Gen: h.Gen, Node: w.Node, Traceparent: trace, From: from})
 		}
 	}
 	return m, nil

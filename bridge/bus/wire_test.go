@@ -10,9 +10,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge/bus"
 )
 
+const testTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 func TestHintsAreReadAsTheyWereWritten(t *testing.T) {
 	hints := []bridge.Hint{
 		{Type: bridge.HintAppended, User: "7", Seq: 12, Node: "a"},
+		{Type: bridge.HintAppended, User: "8", Seq: 12, Node: "a", Traceparent: testTrace, From: 11},
 		{Type: bridge.HintAppended, Node: "a"},
 		{Type: bridge.HintMuted, User: "abc", Node: "a"},
 		{Type: bridge.HintTakeover, User: "007", ClientID: `"\` + "\n✓", Gen: 1<<62 + 1, Node: "a"},
@@ -42,11 +45,32 @@ func TestTheFormOnTheWire(t *testing.T) {
 		`{"n" : "a", "u" : [["7", 3], [8, 4]]}`: {Node: "a", Hints: []bridge.Hint{
 			{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "a"}, {Type: bridge.HintAppended, User: "8", Seq: 4, Node: "a"}}},
 		`{"n":"","h":[{"t":"s","u":"7"}]}`:                    {Hints: []bridge.Hint{{Type: bridge.HintState, User: "7"}}},
+		`{"n" : "a", "h" : [{"t" : "a", "u" : "7", "s" : 3, "f" : 2, "p" : "` + testTrace + `"}]}`: {Node: "a", Hints: []bridge.Hint{
+			{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "a", Traceparent: testTrace, From: 2}}},
 		`{"n" : "", "all" : true}`:                            {All: true},
 		`{"n":"a","h":[{"t":"new","u":"7"}],"another":[1,2]}`: {Node: "a"},
 	} {
 		if m, err := bus.Decode([]byte(text)); err != nil || !reflect.DeepEqual(m, want) {
 			t.Errorf("%s is read as %+v, error %v", text, m, err)
+		}
+	}
+}
+
+// Whoever reaches the bus's server may publish a hint, and a traceparent goes to devices as
+// it is: nothing else comes through in its place, and the hint itself wakes as ever.
+func TestAForgedTraceparentGoesToNoDevice(t *testing.T) {
+	for name, forged := range map[string]string{
+		"text":            `"f":1,"p":"<script>"`,
+		"a longer one":    `"f":1,"p":"` + testTrace + `-and more"`,
+		"another version": `"f":1,"p":"ff` + testTrace[2:] + `"`,
+		"no range":        `"p":"` + testTrace + `"`,
+		"an empty range":  `"f":4,"p":"` + testTrace + `"`,
+		"before the log":  `"f":-1,"p":"` + testTrace + `"`,
+	} {
+		m, err := bus.Decode([]byte(`{"n":"b","h":[{"t":"a","u":"7","s":3,` + forged + `}]}`))
+		want := bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "b"}
+		if err != nil || len(m.Hints) != 1 || !reflect.DeepEqual(m.Hints[0], want) {
+			t.Errorf("%s: read as %+v, error %v", name, m.Hints, err)
 		}
 	}
 }

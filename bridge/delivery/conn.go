@@ -219,20 +219,21 @@ func (c *Conn) Ack(packetID uint16) bool {
 // complete completes a notification of the own topic; false where none has the packet
 // id. c.mu is held.
 func (c *Conn) complete(packetID uint16) bool {
-	var commit int64
+	var done flight
 	found := false
 	if c.own != nil {
-		if commit, found = c.own.win.complete(packetID); found {
+		if done, found = c.own.win.complete(packetID); found {
 			c.moveCursor()
 		}
 	}
 	if !found {
-		commit, found = c.left.complete(packetID)
+		done, found = c.left.complete(packetID)
 	}
 	if observe := c.hub.o.Observe; found && observe != nil {
-		at := time.UnixMilli(commit)
+		at := time.UnixMilli(done.commit)
 		observe(Observation{Transport: c.request.Transport, Live: c.live(at), Acked: true, After: max(0, time.Since(at))})
 	}
+	c.traceAck(done)
 	return found
 }
 

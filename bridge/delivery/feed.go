@@ -162,8 +162,11 @@ func (s *feeds) remove(f *feed) {
 	s.n.Store(int64(len(s.all)))
 }
 
+// some reports whether there is one.
+func (s *feeds) some() bool { return s.n.Load() > 0 }
+
 func (s *feeds) wake() {
-	if s.n.Load() == 0 {
+	if !s.some() {
 		return
 	}
 	s.mu.Lock()

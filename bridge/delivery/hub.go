@@ -23,8 +23,9 @@ type Options struct {
 	Bus      bridge.Publisher // may be nil; where it implements Interest, it learns whom to listen for
 	Topics   bridge.Topics
 	Epoch    func() string
-	Node     string       // unique among running nodes; "" draws one
-	Logger   *slog.Logger // nil means slog.Default
+	Node     string        // unique among running nodes; "" draws one
+	Logger   *slog.Logger  // nil means slog.Default
+	Tracer   bridge.Tracer // nil: nothing is traced here; a call's traceparent is handed on all the same
 
 	Window     int           // unacknowledged messages per device, at most; 0 means 32
 	AckWait    time.Duration // silence before a device is disconnected; 0 means 20s
@@ -106,6 +107,7 @@ type Hub struct {
 	node    *node
 	cursors *cursors
 	acks    acks
+	traces  traces
 	reads   chan struct{} // has a slot for each concurrent read of the log
 	failed  atomic.Bool   // a pump could not read the log: sweep soon
 	sweep   chan struct{} // hints may have been lost: sweep now
@@ -232,6 +234,9 @@ func (h *Hub) Hint(hint bridge.Hint) {
 		e := h.entry(hint.User)
 		if !hint.At.After(e.forget) || time.Since(hint.At) > bridge.HintLife {
 			hint.Items = nil
+		}
+		if hint.Traceparent != "" && (len(e.logs) > 0 || h.feeds.some()) {
+			defer h.trace(hint)(nil)
 		}
 		for _, l := range e.logs {
 			l.offer(hint)

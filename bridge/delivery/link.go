@@ -5,15 +5,18 @@ import "github.com/falconalert/falconbridge/bridge"
 // Message is one notification on its way to one device.
 type Message struct {
 	*bridge.Notification
-	Topic     string
-	PacketID  uint16 // 0 with QoS 0
-	QoS       byte
-	Retain    bool
-	Dup       bool
-	SubID     int // subscription identifier, 0: none
-	Epoch     string
-	Expiry    uint32 // seconds it has to live, rounded up; 0: it does not expire
-	Delivered bool   // set by the link: false where the device's Maximum Packet Size forbade sending
+	Topic       string
+	PacketID    uint16 // 0 with QoS 0
+	QoS         byte
+	Retain      bool
+	Dup         bool
+	SubID       int // subscription identifier, 0: none
+	Epoch       string
+	Expiry      uint32 // seconds it has to live, rounded up; 0: it does not expire
+	Traceparent string // of the call that made it, or of the span that sends it; "": none is known
+	Delivered   bool   // set by the link: false where the device's Maximum Packet Size forbade sending
+
+	end func(error) // of its span; nil: none is recorded
 }
 
 // Link writes to one device. The broker creates it, the pumps of a connection use it.

@@ -266,6 +266,7 @@ func (p *pump) claim(page []bridge.Notification, limit int) []Message {
 			}
 			break
 		}
+		p.trace(m, now)
 		if m.QoS > 0 {
 			if first {
 				c.since = now
@@ -287,7 +288,13 @@ func (p *pump) message(n *bridge.Notification) Message {
 // send writes ms; false where the connection is gone.
 func (p *pump) send(ms []Message) bool {
 	c := p.c
-	if err := c.link.Send(ms); err != nil {
+	err := c.link.Send(ms)
+	for i := range ms {
+		if end := ms[i].end; end != nil {
+			end(err)
+		}
+	}
+	if err != nil {
 		c.mu.Lock()
 		c.stop()
 		c.mu.Unlock()

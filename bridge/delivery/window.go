@@ -30,6 +30,7 @@ type window struct{ flights []flight }
 type flight struct {
 	seq    bridge.Seq
 	commit int64 // when it was committed, in ms since 1970
+	sent   *sent // nil: not traced
 }
 
 // is reports whether f has the packet id.
@@ -45,7 +46,7 @@ func (w *window) admits(s bridge.Seq) bool {
 }
 
 func (w *window) add(n *bridge.Notification) {
-	w.flights = append(w.flights, flight{n.Seq, n.CreatedAt.UnixMilli()})
+	w.flights = append(w.flights, flight{seq: n.Seq, commit: n.CreatedAt.UnixMilli()})
 }
 
 // uses reports whether the packet id is that of a seq in w.
@@ -53,16 +54,15 @@ func (w *window) uses(id uint16) bool {
 	return slices.ContainsFunc(w.flights, func(f flight) bool { return f.is(id) })
 }
 
-// complete removes the seq with that packet id, and returns when it was committed, in ms
-// since 1970; false where there is none.
-func (w *window) complete(id uint16) (commit int64, found bool) {
+// complete removes and returns the flight with that packet id; false where there is none.
+func (w *window) complete(id uint16) (done flight, found bool) {
 	for i, f := range w.flights {
 		if f.is(id) {
 			w.flights = slices.Delete(w.flights, i, i+1)
-			return f.commit, true
+			return f, true
 		}
 	}
-	return 0, false
+	return flight{}, false
 }
 
 func (w *window) drop(s bridge.Seq) {

@@ -20,7 +20,6 @@ const limit = 20 * time.Second
 type Node struct {
 	bridge.Bus
 	name  string
-	carry func(h bridge.Hint) // how this node tells of h
 
 	mu          sync.Mutex
 	hints       []bridge.Hint
@@ -54,7 +53,8 @@ func (n *Node) heard(h bridge.Hint) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.hints, func(got bridge.Hint) bool {
-		return got.Type == h.Type && got.User == h.User && got.Seq == h.Seq && got.ClientID == h.ClientID && got.Gen == h.Gen
+		return got.Type == h.Type && got.User == h.User && got.Seq == h.Seq && got.ClientID == h.ClientID && got.Gen == h.Gen &&
+			got.Traceparent == h.Traceparent && got.From == h.From
 	})
 }
 
@@ -123,7 +123,7 @@ func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 			return nil
 		}
 		if time.Now().After(next) {
-			from.carry(h)
+			from.Publish(h)
 			next = time.Now().Add(200 * time.Millisecond)
 		}
 		return errors.New(n.name + " does not hear of the hint")
@@ -148,7 +148,7 @@ func user(i int) bridge.UserID { return bridge.UserID(fmt.Sprintf("u%d", i)) }
 // listens.
 func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
 	t.Helper()
-	n := &Node{Bus: b, name: "the node", carry: func(h bridge.Hint) { b.Publish(h) }}
+	n := &Node{Bus: b, name: "the node"}
 	n.watch(users...)
 	n.start(t)
 	n.ready(t)

@@ -17,10 +17,6 @@ type Fixture struct {
 	// Join returns the bus of one more node. It is not running yet.
 	Join func(node string) bridge.Bus
 
-	// Append tells the other nodes of an append of node, where the bus does not
-	// carry HintAppended itself; nil where it does.
-	Append func(node string, h bridge.Hint)
-
 	// Garbage publishes what no node sends, where the nodes listen.
 	Garbage func(junk string)
 
@@ -35,15 +31,7 @@ type Fixture struct {
 
 func (f Fixture) join(t *testing.T, name string) *Node {
 	t.Helper()
-	n := &Node{Bus: f.Join(name), name: name}
-	n.carry = func(h bridge.Hint) {
-		if h.Type == bridge.HintAppended && f.Append != nil {
-			f.Append(name, h)
-		} else {
-			n.Publish(h)
-		}
-	}
-	return n
+	return &Node{Bus: f.Join(name), name: name}
 }
 
 // nodes returns n nodes that listen.
@@ -100,6 +88,7 @@ func everyKind(t *testing.T, f Fixture) {
 		{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 5},
 		{Type: bridge.HintEnd, User: "7"},
 		{Type: bridge.HintState, User: "7"},
+		{Type: bridge.HintAppended, User: "7", Seq: 14, From: 13, Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 	} {
 		from := ns[i%len(ns)]
 		for _, n := range ns {

@@ -55,7 +55,7 @@ func notify(t testing.TB, url, payload string) {
 	}
 }
 
-// appended is what falcon_append sends.
+// appended is what falcon_notify sends, and falcon_append did in the previous release.
 func appended(node string, u bridge.UserID, seq bridge.Seq) string {
 	b, err := json.Marshal(map[string]any{"n": node, "u": [][]any{{string(u), seq}}})
 	if err != nil {
@@ -70,7 +70,6 @@ func TestContract(t *testing.T) {
 		p := bustest.NewProxy(t, fmt.Sprintf("127.0.0.1:%d", server.Port))
 		return bustest.Fixture{
 			Join:    func(node string) bridge.Bus { return join(t, through(t, server.URL, p.Addr), node) },
-			Append:  func(node string, h bridge.Hint) { notify(t, server.URL, appended(node, h.User, h.Seq)) },
 			Garbage: func(junk string) { notify(t, server.URL, junk) },
 			Server:  server,
 			Proxy:   p,

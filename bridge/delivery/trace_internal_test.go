@@ -1,0 +1,57 @@
+package delivery
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestATraceIsOfItsSeqsAndOfASecond(t *testing.T) {
+	var all traces
+	now := time.Now()
+	all.add(trace{user: "7", from: 3, to: 5, traceparent: "first", at: now})
+	all.add(trace{user: "7", from: 6, to: 6, traceparent: "second", at: now})
+	for name, tt := range map[string]struct {
+		user bridge.UserID
+		seq  bridge.Seq
+		at   time.Time
+		want string
+	}{
+		"the one before":      {"7", 2, now, ""},
+		"the first of three":  {"7", 3, now, "first"},
+		"the last of three":   {"7", 5, now, "first"},
+		"the next call's":     {"7", 6, now, "second"},
+		"the one after":       {"7", 7, now, ""},
+		"another user's":      {"8", 3, now, ""},
+		"a second later":      {"7", 3, now.Add(bridge.HintLife), "first"},
+		"more than that":      {"7", 3, now.Add(bridge.HintLife + 1), ""},
+		"a clock that jumped": {"7", 3, now.Add(-time.Hour), "first"},
+	} {
+		if got := all.of(tt.user, tt.seq, tt.at); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// Each call of a caller may bring a traceparent.
+func TestAFloodOfTracesFillsNoMemory(t *testing.T) {
+	var all traces
+	now := time.Now()
+	for i := range 100_000 {
+		all.add(trace{user: bridge.UserID(fmt.Sprint(i)), from: 1, to: 1, traceparent: "t", at: now})
+	}
+	for i := range all.shards {
+		if n := len(all.shards[i].all); n > maxTraces {
+			t.Fatalf("%d are kept of one shard", n)
+		}
+	}
+	if all.of("99999", 1, now) == "" {
+		t.Error("the newest is not kept")
+	}
+	all.add(trace{user: "0", from: 1, to: 1, traceparent: "t", at: now.Add(2 * bridge.HintLife)})
+	if n := len(all.shard("0").all); n != 1 {
+		t.Errorf("%d are kept of which %d are old", n, n-1)
+	}
+}
