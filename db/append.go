@@ -216,6 +216,17 @@ func (a *appender) failure(err error, wait time.Duration) outcome {
 	return outcome{what: failed, err: a.d.fail("append", err)}
 }
 
+// traceOf returns a context with the first traceparent of a batch, for [Traced]: a
+// transaction that calls of several traces share is shown in one of them.
+func traceOf(batch []*call) context.Context {
+	for _, w := range batch {
+		if w.cmd.Traceparent != "" {
+			return bridge.WithTraceparent(context.Background(), w.cmd.Traceparent)
+		}
+	}
+	return context.Background()
+}
+
 func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
 	if a.d.dialect == SQLite {
 		return a.sqlite(batch, outs)

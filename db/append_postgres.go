@@ -32,7 +32,7 @@ type appendedRow struct {
 // it committed, so nothing here tries again (database/sql does so only where not a
 // byte of it was sent).
 func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callLimit)
+	ctx, cancel := context.WithTimeout(traceOf(batch), callLimit)
 	defer cancel()
 	now := nowMillis()
 	a.collect(batch)

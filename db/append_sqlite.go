@@ -29,7 +29,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 		return outs, err
 	}
 	defer func() { _ = conn.Close() }()
-	ctx := context.Background()
+	ctx := traceOf(batch)
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return outs, err

@@ -44,7 +44,7 @@ func TestTheFormOnTheWire(t *testing.T) {
 	for text, want := range map[string]bus.Message{
 		`{"n" : "a", "u" : [["7", 3], [8, 4]]}`: {Node: "a", Hints: []bridge.Hint{
 			{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "a"}, {Type: bridge.HintAppended, User: "8", Seq: 4, Node: "a"}}},
-		`{"n":"","h":[{"t":"s","u":"7"}]}`:                    {Hints: []bridge.Hint{{Type: bridge.HintState, User: "7"}}},
+		`{"n":"","h":[{"t":"s","u":"7"}]}`: {Hints: []bridge.Hint{{Type: bridge.HintState, User: "7"}}},
 		`{"n" : "a", "h" : [{"t" : "a", "u" : "7", "s" : 3, "f" : 2, "p" : "` + testTrace + `"}]}`: {Node: "a", Hints: []bridge.Hint{
 			{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "a", Traceparent: testTrace, From: 2}}},
 		`{"n" : "", "all" : true}`:                            {All: true},

@@ -203,7 +203,7 @@ func (p *program) report(names []string, done string, err error) error {
 func (p *program) withDatabase(c *config.Config, f func(ctx context.Context, d *db.DB) error) error {
 	ctx, stop := interrupted()
 	defer stop()
-	d, err := app.OpenDatabase(ctx, c, false, app.NewLogger(p.err, c, c.LogLevel))
+	d, err := app.OpenDatabase(ctx, c, false, nil, app.NewLogger(p.err, c, c.LogLevel))
 	if err != nil {
 		return err
 	}

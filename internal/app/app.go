@@ -27,6 +27,7 @@ import (
 	"github.com/falconalert/falconbridge/broker"
 	"github.com/falconalert/falconbridge/db"
 	"github.com/falconalert/falconbridge/internal/config"
+	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
 // Options are what a server is made with.
@@ -45,7 +46,8 @@ type App struct {
 	log      *slog.Logger
 	node     string
 	metrics  *metrics
-	cert     *certificate // nil: no TLS
+	tracing  *tracing.Tracing // nil: nothing is traced
+	cert     *certificate     // nil: no TLS
 	db       *db.DB
 	bus      nodeBus
 	rate     *redis.Rate    // nil: each node limits requests alone
@@ -84,7 +86,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	warn(a.c, a.log)
 	a.metrics = newMetrics(a)
 	for _, start := range []func(context.Context) error{
-		a.startCertificate, a.startAdmin, a.startDatabase, a.startBus, a.makeRelay, a.makePusher, a.startHub, a.startVerifier,
+		a.startCertificate, a.startAdmin, a.startTracing, a.startDatabase, a.startBus, a.makeRelay, a.makePusher, a.startHub, a.startVerifier,
 		a.startRelay, a.startLate, a.startBroker, a.startHTTP, a.welcome,
 	} {
 		if err := start(ctx); err != nil {
@@ -171,7 +173,7 @@ func (a *App) startDatabase(ctx context.Context) (err error) {
 		}
 		a.undo.add("database's lock", time.Second, func(context.Context) error { return lock.Close() })
 	}
-	if a.db, err = OpenDatabase(ctx, a.c, a.c.Bus == config.BusAuto, a.log); err != nil {
+	if a.db, err = OpenDatabase(ctx, a.c, a.c.Bus == config.BusAuto, a.tracing, a.log); err != nil {
 		return err
 	}
 	a.undo.add("database", 5*time.Second, func(context.Context) error { return a.db.Close() })
@@ -190,12 +192,12 @@ func (a *App) startBus(context.Context) (err error) {
 func (a *App) startHub(ctx context.Context) error {
 	a.hub = delivery.NewHub(delivery.Options{
 		Log: a.db, States: a.db, Sessions: a.db, Feed: a.db, Cluster: a.db, Pruner: a.db, Bus: a.bus,
-		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log,
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log, Tracer: a.tracer(),
 		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.observe, Changed: a.wakeRelay(), Refused: a.refused,
 		Acks: a.acks(), AllAcks: a.c.WebhookURL != nil,
 	})
 	a.service = bridge.NewService(bridge.ServiceOptions{
-		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db,
+		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db, Tracer: a.tracer(),
 		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, KeepStatuses: !a.c.ReportReplaces, Created: a.metrics.appended,
 	})
 	// Before anybody is let in, the node knows what was revoked.

@@ -12,12 +12,17 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/db"
 	"github.com/falconalert/falconbridge/internal/config"
+	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
 // OpenDatabase opens the configured database and waits until it answers, at most
 // --start-timeout: it may start at the same time as this program.
-func OpenDatabase(ctx context.Context, c *config.Config, bus bool, log *slog.Logger) (*db.DB, error) {
+// t records the statements of traced calls; nil: nothing does.
+func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tracing, log *slog.Logger) (*db.DB, error) {
 	o := db.Options{URL: c.DatabaseURL, Bus: bus, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
+	if t != nil {
+		o.Hooks = append(o.Hooks, db.Traced(t.Provider()))
+	}
 	if o.URL == "" {
 		o.URL = c.SQLiteFile()
 		if err := MakeDataDir(c.DataDir, log); err != nil {

@@ -85,7 +85,7 @@ func (a *App) startHTTP(context.Context) error {
 	if err != nil {
 		return err
 	}
-	srv := api.Server(a.metrics.watch(h), api.Timeouts{}, a.log)
+	srv := api.Server(a.traced(a.metrics.watch(h)), api.Timeouts{}, a.log)
 	api.Connections{Trusted: a.c.Proxies, Limited: a.metrics.limited}.Bound(srv)
 	a.serveHTTP("HTTP", ln, srv)
 	a.undo.add("clients", a.c.DrainTime+clientsRest, func(ctx context.Context) error { return a.release(ctx, srv) })

@@ -70,6 +70,7 @@ type Config struct {
 	SessionTTL, Retention                 time.Duration
 	AuditRetention                        time.Duration // 0: for ever
 	StartTimeout, DrainDelay, DrainTime   time.Duration
+	OTelEndpoint                          *url.URL // where spans are posted to; nil: nothing is traced
 	Locale                                bridge.Locale
 	ReportReplaces                        bool
 	LogLevel                              slog.Level

@@ -21,7 +21,7 @@ func maskText(s string) string {
 // which may be a token, and parameters whose names sound like a secret. A text that
 // is not a URL is hidden completely.
 func MaskURL(s string) string {
-	if s == "" || s == BusAuto {
+	if s == "" || s == BusAuto || s == Off {
 		return s
 	}
 	if pgconnect.Is(s) {

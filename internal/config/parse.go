@@ -124,6 +124,29 @@ func ParseTime(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// tracesEndpoint is the variable of OpenTelemetry whose URL has the path of traces.
+const tracesEndpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+
+// readOTel reads where traces go. OpenTelemetry's general endpoint is a base, and that of
+// traces is taken as it is.
+func (c *Config) readOTel(s string) error {
+	if s == Off || s == "" {
+		return nil
+	}
+	u, err := parseWebURL(s)
+	if err == nil && u.RawQuery != "" {
+		err = errors.New("it has a query")
+	}
+	if err != nil {
+		return err
+	}
+	if c.given.from["otel-endpoint"] != tracesEndpoint {
+		u = u.JoinPath("v1", "traces")
+	}
+	c.OTelEndpoint = u
+	return nil
+}
+
 // parseLife reads the life of a session.
 func parseLife(s string) (time.Duration, error) {
 	d, err := ParseTime(s)

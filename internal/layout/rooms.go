@@ -79,6 +79,10 @@ var Rules = []Rule{
 		Reason: "the MQTT client is for the relay and the client commands"},
 	{Except: []string{"cmd"}, Never: []string{"github.com/alecthomas/kong"},
 		Reason: "flags are read in one place"},
+	{Except: []string{"internal/tracing", "db"}, Never: []string{"go.opentelemetry.io"},
+		Reason: "spans are named by their traceparent; what records them is known in one place, and to the hook of Bun"},
+	{Room: "internal/tracing", Only: []string{"bridge", "internal/edge"},
+		Reason: "what records spans knows the domain's names of them, and nothing that runs"},
 	{Except: []string{"bridge/token"}, Never: []string{"github.com/golang-jwt", "github.com/MicahParks"},
 		Reason: "tokens are judged in one place"},
 }

@@ -19,7 +19,7 @@ const limit = 20 * time.Second
 // Node is one bus that runs, and what it handed over.
 type Node struct {
 	bridge.Bus
-	name  string
+	name string
 
 	mu          sync.Mutex
 	hints       []bridge.Hint

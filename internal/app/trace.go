@@ -1,0 +1,44 @@
+package app
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/tracing"
+)
+
+// startTracing starts to export traces, where --otel-endpoint says where to and none of the
+// standard variables that turn them off is set. It comes before what is traced, so that it
+// ends after it.
+func (a *App) startTracing(ctx context.Context) (err error) {
+	if a.c.OTelEndpoint == nil || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return nil
+	}
+	a.tracing, err = tracing.New(ctx, tracing.Options{
+		Endpoint: a.c.OTelEndpoint, Version: a.version, Node: a.node, Proxies: a.c.Proxies, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.undo.add("traces", 2*time.Second, a.tracing.Close)
+	return nil
+}
+
+// tracer is nil where nothing is traced.
+func (a *App) tracer() bridge.Tracer {
+	if a.tracing == nil {
+		return nil
+	}
+	return a.tracing
+}
+
+func (a *App) traced(next http.Handler) http.Handler {
+	if a.tracing == nil {
+		return next
+	}
+	return a.tracing.Handler(next, routeOf)
+}
