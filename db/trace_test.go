@@ -61,3 +61,20 @@ func TestASpanHasNeitherAStatementsArgumentsNorTheDatabasesWords(t *testing.T) {
 		})
 	}
 }
+
+func TestATraceparentIsStoredNowhere(t *testing.T) {
+	d := openTest(t, Options{URL: testserver.Postgres(t)})
+	command := one("42", "t")
+	command.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	mustAppend(t, d, command)
+	var tables []string
+	must(t, d.read.NewRaw("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()").Scan(testContext(t), &tables))
+	if len(tables) < 10 {
+		t.Fatalf("the tables are %q", tables)
+	}
+	for _, table := range tables {
+		if n := number(t, d, "SELECT count(*) FROM "+table+" AS r WHERE r::text LIKE '%4bf92f3577b34da6%'"); n != 0 {
+			t.Errorf("%s has the trace in %d rows", table, n)
+		}
+	}
+}
