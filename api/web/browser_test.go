@@ -76,11 +76,17 @@ func (p *program) token(args ...string) string {
 // call does one request as an administrator.
 func (p *program) call(method, path, body string) {
 	p.t.Helper()
+	p.as(p.token("--user", "ops", "--scope", "admin"), method, path, body)
+}
+
+// as does one request with that token.
+func (p *program) as(token, method, path, body string) {
+	p.t.Helper()
 	r, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+p.token("--user", "ops", "--scope", "admin"))
+	r.Header.Set("Authorization", "Bearer "+token)
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -242,6 +248,16 @@ func (b *tab) listen() {
 			}
 		}
 	}()
+}
+
+// prefers has the page drawn light or dark.
+func (b *tab) prefers(scheme string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		return err
+	}))
 }
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {

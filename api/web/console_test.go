@@ -19,14 +19,14 @@ func TestTheConsoleShowsAndActs(t *testing.T) {
 	b := newTab(t, 1280, "en")
 	b.open(p.url + "/console#token=" + p.token("--user", "ops", "--scope", "admin"))
 	b.until("the console is live", isLive)
-	b.until("both connections are listed", `document.querySelectorAll("#connections tbody tr").length === 2`)
+	b.until("the inbox is listed, the console's own connection is not", `document.querySelectorAll("#connections tbody tr").length === 1`)
 	b.until("a node is listed", `document.querySelectorAll("#nodes li").length === 1`)
 
 	b.write("#who", "1\r")
 	b.until("the user is shown", `document.getElementById("test-title") !== null`)
 	b.click(".stack .primary")
 	inbox.until("the test notification arrives", newest+` === "Test"`)
-	b.until("the console hears it, too", `document.querySelector("#stream li span")?.textContent === "Test" && document.querySelector(".history strong")?.textContent === "Test"`)
+	b.until("the console hears it, too", `document.querySelector("#stream .what")?.textContent === "Test" && document.querySelector(".history strong")?.textContent === "Test"`)
 
 	run[bool](b, `(() => { const s = document.querySelector("#reports select"); s.value = "2"; s.dispatchEvent(new Event("change")); return true; })()`)
 	b.until("it asks first", `document.getElementById("confirm").open`)
@@ -37,7 +37,7 @@ func TestTheConsoleShowsAndActs(t *testing.T) {
 	b.accessible("the console")
 
 	// Ending the token ends the inbox, for good.
-	b.click(".danger:nth-of-type(2)")
+	b.click(`[data-act="revoke"]`)
 	b.until("it asks first", `document.getElementById("confirm").open`)
 	b.accessible("the question")
 	b.click("#confirm-yes")
@@ -141,7 +141,7 @@ func TestTextFromRightToLeftIsSetFromTheRight(t *testing.T) {
 	p.notify(title, message)
 	rightToLeft(inbox, ".toast strong", ".toast span")
 	b.write("#who", "1\r")
-	rightToLeft(b, "#stream span", ".history strong", ".history p", "#reports td.text")
+	rightToLeft(b, "#stream .what", ".history strong", ".history p", "#reports td.text span")
 	run[bool](b, `(() => { const t = document.getElementById("test-title"); t.value = "`+title+`"; return true; })()`)
 	rightToLeft(b, "#test-title")
 }

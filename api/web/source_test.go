@@ -73,7 +73,7 @@ func TestNoAssetNamesAnotherHost(t *testing.T) {
 }
 
 func TestBothLanguagesHaveEveryText(t *testing.T) {
-	key := regexp.MustCompile(`(?m)^  ([a-zA-Z0-9]+):`)
+	key := regexp.MustCompile(`(?m)^  ([a-zA-Z0-9_]+):`)
 	keys := func(file string) []string {
 		var list []string
 		for _, m := range key.FindAllStringSubmatch(string(readStatic(t, file)), -1) {

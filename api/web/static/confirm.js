@@ -7,9 +7,10 @@ let settle = null; // answers the question that is open
 /**
  * Asks, and resolves to whether the answer was yes. title and text are the page's own
  * words; what, where given, is what users wrote, or what will be sent to them. A
- * question that another one replaces counts as answered with no.
+ * question that another one replaces counts as answered with no. Where typed is given,
+ * it has to be typed before the answer can be yes.
  */
-export function confirm({ title, what = "", text, yes }) {
+export function confirm({ title, what = "", text, yes, typed = "" }) {
   const dialog = $("confirm");
   settle?.(false);
   setText($("confirm-title"), title);
@@ -17,6 +18,13 @@ export function confirm({ title, what = "", text, yes }) {
   show($("confirm-what"), what !== "");
   setText($("confirm-text"), text);
   setText($("confirm-yes"), yes);
+  $("confirm-yes").disabled = typed !== "";
+  const field = $("confirm-typed"); // only where the page asks for something typed
+  if (field) {
+    show(field.parentElement, typed !== "");
+    field.value = "";
+    field.oninput = () => ($("confirm-yes").disabled = field.value.trim() !== typed);
+  }
   return new Promise((done) => {
     settle = (agreed) => {
       settle = null;

@@ -2,9 +2,11 @@
 // as any operator's own tool could.
 
 import { MqttLive } from "../client/live.js";
-import { Connections } from "./connections.js";
+import { Audit } from "./audit.js";
+import { Connections, quiet } from "./connections.js";
 import { $, h, setText, show } from "./dom.js";
-import { Figures, drawNodes, statsEvery } from "./figures.js";
+import { Explain } from "./explain.js";
+import { Figures, agesOf, drawNodes, statsEvery } from "./figures.js";
 import { startLanguages, t, timeOfDay } from "./i18n.js";
 import { Person } from "./person.js";
 import { Reports } from "./reports.js";
@@ -25,7 +27,6 @@ function liveAddress() {
 }
 
 class Board {
-  stats = null;
   #token;
   #rest;
   #live;
@@ -34,18 +35,25 @@ class Board {
   #figures = new Figures();
   #connections;
   #person;
+  #explain;
   #reports;
+  #audit;
   #state = "connecting";
+  #name; // how this page's own client id begins
 
   constructor(token) {
     this.#token = token;
     this.#rest = new Rest(token);
+    this.#name = `console-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}-`;
     const run = (act, done, about) => this.#run(act, done, about);
     const pick = (user) => this.#person.open(user);
-    this.#connections = new Connections(this.#rest, pick);
-    this.#person = new Person(this.#rest, run);
+    const own = (client) => client.startsWith(this.#name);
+    this.#connections = new Connections(this.#rest, run, pick, own);
+    this.#person = new Person(this.#rest, run, own, () => this.#audit.refresh());
+    this.#explain = new Explain(this.#rest, run, pick);
     this.#reports = new Reports(this.#rest, run, pick);
-    this.#live = new MqttLive({ url: liveAddress(), topic: filter, token: async () => token, name: "console-" }, {
+    this.#audit = new Audit(this.#rest, run, pick);
+    this.#live = new MqttLive({ url: liveAddress(), topic: filter, token: async () => token, name: this.#name }, {
       up: () => this.#show("live"),
       down: () => this.#show("connecting"),
       message: (item) => this.#heard(item),
@@ -61,6 +69,7 @@ class Board {
     this.#person.draw();
     this.#poll();
     this.#reports.refresh();
+    this.#audit.refresh();
     this.#live.start();
     this.#show("connecting");
   }
@@ -80,19 +89,28 @@ class Board {
     this.#figures.name();
     this.#connections.draw();
     this.#person.draw();
+    this.#explain.draw();
     this.#reports.draw();
+    this.#audit.draw();
     this.#show(this.#state);
   }
 
   async #poll() {
     const begun = performance.now();
     try {
-      const stats = await this.#rest.get("admin/stats");
+      const { body: stats, now } = await this.#rest.timed("admin/stats");
       const took = performance.now() - begun;
-      const [ready] = await Promise.all([this.#rest.get("readyz").then(() => true, () => false), this.#connections.refresh()]);
+      const ages = agesOf(stats, now);
+      this.#connections.nodes(ages);
+      const [ready, own] = await Promise.all([
+        this.#rest.get("readyz").then(() => true, () => false),
+        this.#rest.page("admin/connections", { match: this.#name, limit: 1 }),
+        this.#connections.refresh(),
+        this.#person.refresh(),
+      ]);
       if (this.#closed) return;
-      this.#figures.add(stats, took);
-      drawNodes(stats, ready);
+      this.#figures.add(stats, took, own.items.length);
+      drawNodes(stats, ages, ready, quiet);
       show($("trouble"), false);
     } catch (error) {
       if (this.#closed) return;
@@ -115,7 +133,7 @@ class Board {
       {},
       h("time", { datetime: item.created_at }, timeOfDay(new Date(item.created_at))),
       h("button", { type: "button", class: "link strong", onclick: () => this.#person.open(user) }, user),
-      h("span", { dir: "auto" }, item.title),
+      h("button", { type: "button", class: "link what", dir: "auto", title: t("explain"), onclick: () => this.#explain.open(String(item.id)) }, item.title),
     ));
     while (stream.children.length > shownLines) stream.lastChild.remove();
   }
@@ -172,7 +190,7 @@ function draw() {
   show($("connection"), Boolean(board));
   show($("sign-out"), Boolean(board));
   document.title = `falconbridge · ${t("console")}`;
-  $("who").placeholder = t("userId");
+  for (const field of document.querySelectorAll("[data-hint]")) field.placeholder = t(field.dataset.hint);
 }
 
 $("sign-out").addEventListener("click", () => leave());

@@ -1,91 +1,104 @@
 // The charts over what GET /admin/stats says and what the wildcard subscription hears.
+// Each says what it counts; this page's own connection is in none.
 
-import { Chart } from "./chart.js";
+import { Chart, minutes } from "./chart.js";
 import { $, h, setText } from "./dom.js";
-import { number, since, t } from "./i18n.js";
+import { number, since, t, timeOfDay } from "./i18n.js";
 
-export const statsEvery = 5_000; // ms: nodes beat as often, so more would show nothing new
+export const statsEvery = 5_000; // ms: nodes beat every 4 s, so more would show nothing new
 
 const rate = (n) => number(n < 10 ? Math.round(n * 10) / 10 : Math.round(n));
-const milliseconds = (n) => `${number(Math.round(n))} ms`;
+const whole = (n) => number(Math.round(n));
+
+const units = { arrivals: "perSecond", sent: "perSecond", refusals: "perSecond", latency: "milliseconds", answer: "milliseconds", connections: "devicesUnit", backlog: "messagesUnit" };
 
 export class Figures {
   #charts = {
     connections: new Chart(number),
     arrivals: new Chart(rate),
     sent: new Chart(rate),
-    latency: new Chart(milliseconds),
     backlog: new Chart(number),
+    latency: new Chart(whole, 10),
     refusals: new Chart(rate),
-    answer: new Chart(milliseconds),
+    answer: new Chart(whole, 10),
   };
-  #before = null;
-  #heard = 0;
+  #opened = new Date();
+  #before = null; // the figures of the last beat, and when it was
+  #first = null; // those of the first poll
+  #rates = { sent: null, refused: null };
+  #heard = 0; // since the last poll
+  #heardAt = performance.now();
+  #heardInAll = 0;
   #delays = [];
-  #refusals = false; // whether the server tells of them
 
   constructor() {
     this.name();
-    $("charts").replaceChildren(...Object.entries(this.#charts).filter(([key]) => key !== "refusals").map(([, c]) => c.node));
+    $("charts").replaceChildren(...Object.values(this.#charts).map((c) => c.node));
   }
 
   /** Writes the names, again after another language was chosen. */
   name() {
-    for (const [key, chart] of Object.entries(this.#charts)) chart.name(t(`chart_${key}`));
+    for (const [key, chart] of Object.entries(this.#charts)) chart.name(t(`chart_${key}`), t(units[key]), t("minutesAgo", minutes(statsEvery)), t("now"));
   }
 
   /** One notification came over the wildcard subscription. */
   heard(item) {
     this.#heard++;
+    this.#heardInAll++;
     // Two clocks are compared: a browser whose clock is behind would count below zero.
     this.#delays.push(Math.max(0, Date.now() - Date.parse(item.created_at)));
   }
 
-  /** Takes the figures of one poll, which took ms milliseconds. */
-  add(stats, ms) {
-    const now = performance.now();
-    const span = this.#before ? (now - this.#before.at) / 1000 : 0;
-    // A node that restarted counts from 0 again: such a step tells nothing.
-    const perSecond = (key) => {
-      const grown = span > 0 ? stats[key] - this.#before.stats[key] : -1;
-      return grown >= 0 ? grown / span : null;
-    };
-    const delays = this.#delays.sort((a, b) => a - b);
-    const at = (p) => delays[Math.min(delays.length - 1, Math.floor(delays.length * p))];
-    const c = this.#charts;
-    c.connections.add(stats.connections, t("onNodes", stats.nodes.length));
-    c.arrivals.add(span > 0 ? this.#heard / span : null, t("perSecond"));
-    c.sent.add(perSecond("sent"), t("perSecond"));
-    c.latency.add(delays.length ? at(0.5) : null, delays.length ? `p95 ${milliseconds(at(0.95))}` : t("quiet"));
-    c.backlog.add(Math.max(0, stats.sent - stats.acked), t("unacknowledged"));
-    c.answer.add(ms, "GET /admin/stats");
-    if (stats.refused !== undefined) {
-      if (!this.#refusals) $("charts").append(c.refusals.node);
-      this.#refusals = true;
-      c.refusals.add(perSecond("refused"), t("perSecond"));
+  /** Takes the figures of one poll, which took ms milliseconds; own of the connections are this page's. */
+  add(stats, ms, own) {
+    const at = Math.max(...stats.nodes.map((n) => Date.parse(n.beat_at)));
+    const figures = { at, sent: stats.sent - stats.copies, refused: stats.refused };
+    // Rates are between beats, which is when the figures change. A node that restarted
+    // counts from 0 again: such a step tells nothing.
+    if (this.#before && at > this.#before.at) {
+      for (const key of ["sent", "refused"]) {
+        const grown = figures[key] - this.#before[key];
+        this.#rates[key] = grown >= 0 ? (grown * 1000) / (at - this.#before.at) : null;
+      }
     }
-    this.#before = { at: now, stats };
+    if (!this.#before || at > this.#before.at) this.#before = figures;
+    this.#first ??= figures;
+
+    const now = performance.now();
+    const opened = timeOfDay(this.#opened);
+    const delays = this.#delays.sort((a, b) => a - b);
+    const quantile = (p) => delays[Math.min(delays.length - 1, Math.floor(delays.length * p))];
+    const c = this.#charts;
+    c.connections.add(stats.connections - own, t("connectionsNote", stats.nodes.length));
+    c.arrivals.add((this.#heard * 1000) / (now - this.#heardAt), t("arrivalsNote", this.#heardInAll, opened));
+    c.sent.add(this.#rates.sent, t("sentNote", Math.max(0, figures.sent - this.#first.sent), opened));
+    c.backlog.add(stats.in_flight, t("backlogNote"));
+    c.latency.add(delays.length ? quantile(0.5) : null, delays.length ? t("latencyNote", whole(quantile(0.95))) : t("quiet"));
+    c.refusals.add(this.#rates.refused, t("refusalsNote", Math.max(0, figures.refused - this.#first.refused), opened));
+    c.answer.add(ms, "GET /admin/stats");
     this.#heard = 0;
+    this.#heardAt = now;
     this.#delays = [];
   }
 }
 
+/** How many seconds ago each node was heard of at now, the server's time in ms. */
+export const agesOf = (stats, now) => new Map(stats.nodes.map((n) => [n.node, Math.max(0, Math.round((now - Date.parse(n.beat_at)) / 1000))]));
+
 /** The nodes, and whether the one that answers is ready. */
-export function drawNodes(stats, ready) {
-  const silent = 12_000; // ms, after which a node counts as dead
-  const newest = Math.max(...stats.nodes.map((n) => Date.parse(n.beat_at)));
+export function drawNodes(stats, ages, ready, quiet) {
   setText($("ready"), t(ready ? "ready" : "notReady"));
   $("ready").dataset.state = ready ? "live" : "away";
   $("nodes").replaceChildren(
     h("ul", { class: "nodes" }, stats.nodes.map((n) => {
-      const well = newest - Date.parse(n.beat_at) < silent;
+      const well = ages.get(n.node) <= quiet;
       return h(
         "li",
         { "data-state": well ? "live" : "away" },
         h("span", { class: "dot", "aria-hidden": "true" }),
         h("strong", {}, n.node),
-        h("span", { class: "hint" }, `${t(well ? "beats" : "silent")} · ${t("up", since(n.started_at))}`),
-        h("span", { class: "hint" }, t("nodeFigures", n.connections, n.sent, n.acked)),
+        h("span", { class: "hint" }, `${t(well ? "beats" : "silent", ages.get(n.node))} · ${t("up", since(n.started_at))}`),
+        h("span", { class: "hint" }, t("nodeFigures", n.connections, n.sent - n.copies, n.copies)),
       );
     })),
     h("p", { class: "hint" }, `${t("version")} ${stats.version} · ${t("epoch")} ${stats.epoch}`),

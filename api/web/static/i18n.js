@@ -88,4 +88,11 @@ export function since(moment) {
   return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(-Math.floor(seconds / length), unit);
 }
 
+/** How long until then, in short: "in 3 days". */
+export function until(moment) {
+  const seconds = Math.max(0, (new Date(moment) - Date.now()) / 1000);
+  const [unit, length] = spans.find(([, n]) => seconds >= n) ?? ["second", 1];
+  return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(Math.floor(seconds / length), unit);
+}
+
 export const number = (n) => new Intl.NumberFormat(now).format(n);

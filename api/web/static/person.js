@@ -1,9 +1,10 @@
-// One user: their history and deliveries, their connections, and what an operator may
-// do to them.
+// One user: whether they are muted, their history and what became of it, their devices,
+// and what an operator may do to them.
 
 import { confirm } from "./confirm.js";
+import { DeviceActions, deviceState, devicesOf, lag } from "./connections.js";
 import { $, h, show } from "./dom.js";
-import { connectionTable } from "./connections.js";
+import { explainable } from "./explain.js";
 import { fullTime, since, t } from "./i18n.js";
 
 const page = 20;
@@ -11,16 +12,26 @@ const page = 20;
 export class Person {
   #rest;
   #run;
+  #own;
+  #done;
+  #actions;
   #user = null; // the one shown
   #openings = 0; // how many were asked for: only the last one is shown
   #history = [];
   #more = false;
-  #connections = [];
+  #devices = [];
+  #settings = null;
 
-  /** run(act, done, about) does something to a user and says how it went. */
-  constructor(rest, run) {
+  /**
+   * run(act, done, about) does something to a user and says how it went; own(clientId)
+   * reports this page's own connection; done() runs after what the audit log records.
+   */
+  constructor(rest, run, own, done) {
     this.#rest = rest;
     this.#run = run;
+    this.#own = own;
+    this.#done = done;
+    this.#actions = new DeviceActions(rest, run);
     $("find").onsubmit = (e) => {
       e.preventDefault();
       if ($("who").value.trim()) this.open($("who").value.trim());
@@ -35,15 +46,17 @@ export class Person {
     if (user !== this.#user) this.#close();
     const opening = ++this.#openings;
     await this.#run(async () => {
-      const [first, live] = await Promise.all([
-        this.#rest.list({ user, limit: page }),
-        this.#rest.page("admin/connections", { user, limit: 50 }),
+      const [first, devices, settings] = await Promise.all([
+        this.#rest.list({ user, limit: page, muted: "include" }),
+        devicesOf(this.#rest, user, this.#own),
+        this.#rest.get(`users/${encodeURIComponent(user)}/settings`),
       ]);
       if (opening !== this.#openings) return; // another one was asked for meanwhile
       this.#user = user;
       this.#history = first.items;
       this.#more = first.more;
-      this.#connections = live.items;
+      this.#devices = devices;
+      this.#settings = settings;
       this.draw();
       $("person-title").scrollIntoView({ block: "nearest" });
     }, null, t("user", user));
@@ -53,6 +66,17 @@ export class Person {
     this.#openings++;
     this.#user = null;
     this.draw();
+  }
+
+  /** Reads again who is connected and whether the user is muted, so that neither is stale. */
+  async refresh() {
+    const user = this.#user;
+    if (user === null) return;
+    const [devices, settings] = await Promise.all([devicesOf(this.#rest, user, this.#own), this.#rest.get(`users/${encodeURIComponent(user)}/settings`)]);
+    if (user !== this.#user) return;
+    this.#devices = devices;
+    this.#settings = settings;
+    this.#drawLive();
   }
 
   /** A notification of this user came live. */
@@ -69,20 +93,36 @@ export class Person {
     const user = this.#user;
     if (user === null) return root.replaceChildren(h("p", { class: "none" }, t("personHint")));
     root.replaceChildren(
+      h("div", { id: "muted" }),
       h(
         "div",
         { class: "person" },
         h("div", {}, h("h3", {}, t("history", user)), this.#list(user)),
-        h("div", {}, h("h3", {}, t("sendTest", user)), this.#form(user), h("h3", {}, t("actions", user)), this.#actions(user), h("h3", {}, t("devices", user)), this.#devices()),
+        h("div", {}, h("h3", {}, t("devices", user)), h("div", { id: "devices" }), h("h3", {}, t("sendTest", user)), this.#form(user), h("h3", {}, t("actions", user)), this.#act(user)),
       ),
     );
+    this.#drawLive();
+  }
+
+  #drawLive() {
+    const { is_review_enabled: on, kinds } = this.#settings;
+    const quiet = Object.keys(kinds).filter((k) => kinds[k] === 0);
+    const said = !on ? t("isMuted", this.#user) : quiet.length ? t("mutesKinds", this.#user, quiet.join(", ")) : "";
+    $("muted").replaceChildren(...(said ? [h("p", { class: "notice" }, said)] : []));
+    const held = $("devices").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    $("devices").replaceChildren(this.#deviceList());
+    if (held !== null) [...$("devices").querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === held)?.focus();
+  }
+
+  get #isMuted() {
+    return !this.#settings.is_review_enabled;
   }
 
   #list(user) {
     if (this.#history.length === 0) return h("p", { class: "none" }, t("noHistory"));
     const list = h("ol", { class: "history" }, this.#history.map((item) => this.#row(item)));
     const more = h("button", { type: "button", class: "quiet", onclick: () => this.#run(async () => {
-      const next = await this.#rest.list({ user, limit: page, before: this.#history.at(-1).seq });
+      const next = await this.#rest.list({ user, limit: page, muted: "include", before: this.#history.at(-1).seq });
       this.#history.push(...next.items);
       list.append(...next.items.map((item) => this.#row(item)));
       show(more, next.more);
@@ -92,23 +132,7 @@ export class Person {
   }
 
   #row(item) {
-    const answer = h("ul", { class: "deliveries", hidden: true });
-    const ask = h("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => this.#run(async () => {
-      if (!answer.hidden) {
-        ask.setAttribute("aria-expanded", "false");
-        return show(answer, false);
-      }
-      const devices = await this.#rest.get(`notifications/${item.id}/deliveries`);
-      answer.replaceChildren(...devices.map((d) => h(
-        "li",
-        { class: d.acknowledged ? "good" : "wait" },
-        h("code", { dir: "auto" }, d.client_id),
-        ` ${t(d.acknowledged ? "acknowledged" : "notAcknowledged")}`,
-      )));
-      if (devices.length === 0) answer.append(h("li", {}, t("noDevices")));
-      ask.setAttribute("aria-expanded", "true");
-      show(answer, true);
-    }) }, t("deliveries"));
+    const [ask, answer] = explainable(item.id, this.#rest, this.#run);
     return h(
       "li",
       {},
@@ -117,15 +141,24 @@ export class Person {
         "p",
         { class: "hint" },
         h("time", { datetime: item.created_at, title: fullTime(new Date(item.created_at)) }, since(item.created_at)),
-        ` · ${t(item.read_at ? "wasRead" : "notRead")} · `,
+        ` · ${t(item.read_at ? "wasRead" : "notRead")} · id ${item.id} · `,
         ask,
       ), answer),
     );
   }
 
-  #devices() {
-    if (this.#connections.length === 0) return h("p", { class: "none" }, t("noConnections"));
-    return connectionTable(this.#connections, ["client", "transport", "connectedFor"]);
+  #deviceList() {
+    if (this.#devices.length === 0) return h("p", { class: "none" }, t("noUserDevices"));
+    return h("ul", { class: "devices" }, this.#devices.map((d) => h(
+      "li",
+      { "data-state": d.connected ? "live" : "connecting" },
+      h("span", { class: "dot", "aria-hidden": "true" }),
+      h("div", {}, h("code", { dir: "auto" }, d.client_id), h("p", { class: "hint" }, deviceState(d), d.lag === null ? null : [" · ", lag(d)])),
+      this.#actions.button({ ...d, user: this.#user }, async () => {
+        this.#done();
+        await this.#run(() => this.refresh());
+      }),
+    )));
   }
 
   #form(user) {
@@ -139,7 +172,7 @@ export class Person {
         e.preventDefault();
         this.#run(
           () => this.#rest.send("POST", "notifications", { title: title.value, message: message.value, created_by: user }),
-          (made) => t("sentAs", user, made.seq),
+          (made) => t(this.#user === user && this.#isMuted ? "storedMuted" : "sentAs", user, made.seq),
           t("user", user),
         );
       } },
@@ -149,20 +182,23 @@ export class Person {
     );
   }
 
-  #actions(user) {
-    const button = (name, act) => h("button", { type: "button", class: "danger", onclick: () => this.#ask(user, name, act) }, t(name, user));
+  #act(user) {
+    const button = (name, act, typed) => h("button", { type: "button", class: "danger", "data-act": name, onclick: () => this.#ask(user, name, act, typed) }, t(name, user));
+    const path = `admin/users/${encodeURIComponent(user)}`;
     return h(
       "div",
       { class: "row" },
-      button("disconnect", () => this.#rest.send("DELETE", `admin/users/${encodeURIComponent(user)}/connections`)),
+      button("disconnect", () => this.#rest.send("DELETE", `${path}/connections`)),
       button("revoke", () => this.#rest.send("POST", "admin/revocations", { user })),
+      button("erase", () => this.#rest.finish("DELETE", path), user),
     );
   }
 
-  /** Asks first: both interrupt somebody. */
-  async #ask(user, name, act) {
-    if (!(await confirm({ title: t(`${name}Title`, user), text: t(`${name}Text`), yes: t(name, user) }))) return;
-    await this.#run(act, () => t(`${name}Done`, user), t("user", user));
+  /** Asks first: each interrupts somebody. What cannot be undone takes the user's id, typed. */
+  async #ask(user, name, act, typed = "") {
+    if (!(await confirm({ title: t(`${name}Title`, user), text: t(`${name}Text`, user), yes: t(name, user), typed }))) return;
+    await this.#run(act, (finished) => t(finished === false ? `${name}Begun` : `${name}Done`, user), t("user", user));
+    this.#done();
     if (this.#user === user) await this.open(user);
   }
 }

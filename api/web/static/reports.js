@@ -1,6 +1,7 @@
 // The reports and their status.
 
 import { confirm } from "./confirm.js";
+import { table, userButton } from "./connections.js";
 import { $, h } from "./dom.js";
 import { fullTime, since, t } from "./i18n.js";
 
@@ -36,14 +37,9 @@ export class Reports {
   draw() {
     const root = $("reports");
     if (this.#list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t("noReports")));
-    const head = ["number", "title", "reportedBy", "changed", "status"];
-    root.replaceChildren(
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "group", "aria-label": t("reports") },
-        h("table", {}, h("thead", {}, h("tr", {}, head.map((key) => h("th", { scope: "col" }, t(key))))), h("tbody", {}, this.#list.map((r) => this.#row(r)))),
-      ),
-    );
+    const columns = [{ name: t("number") }, { name: t("title"), class: "text" }, { name: t("reportedBy") }, { name: t("changed") }, { name: t("status") }];
+    root.replaceChildren(h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": t("reports") },
+      table(t("reports"), columns, this.#list.map((r) => this.#row(r)))));
     if (this.#next) root.append(h("button", { type: "button", class: "quiet", onclick: () => this.#run(() => this.#read(this.#next, this.#list)) }, t("more")));
   }
 
@@ -54,15 +50,13 @@ export class Reports {
       statuses.map((id) => h("option", { value: id, selected: id === report.status_id }, t(`status${id}`))),
     );
     choice.onchange = () => this.#change(report, choice);
-    return h(
-      "tr",
-      {},
-      h("td", {}, String(report.id)),
-      h("td", { class: "text", dir: "auto" }, report.title),
-      h("td", {}, h("button", { type: "button", class: "link strong", onclick: () => this.#pick(String(report.created_by)) }, String(report.created_by))),
-      h("td", { title: fullTime(new Date(report.updated_at)) }, since(report.updated_at)),
-      h("td", {}, choice),
-    );
+    return [
+      String(report.id),
+      h("span", { dir: "auto" }, report.title),
+      userButton(report.created_by, this.#pick),
+      h("time", { datetime: report.updated_at, title: fullTime(new Date(report.updated_at)) }, since(report.updated_at)),
+      choice,
+    ];
   }
 
   /** Asks before a status changes: its reporter is notified, and an arrow key is enough to choose. */

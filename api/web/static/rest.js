@@ -37,7 +37,7 @@ export class Rest {
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
     }
-    const headers = { Authorization: `Bearer ${this.#token}`, Accept: "application/json" };
+    const headers = { Authorization: `Bearer ${this.#token}`, Accept: "application/json", "Accept-Language": document.documentElement.lang };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let answer;
     try {
@@ -63,13 +63,13 @@ export class Rest {
       );
     }
     const text = await answer.text();
-    return { body: text ? JSON.parse(text) : null, headers: answer.headers };
+    return { body: text ? JSON.parse(text) : null, headers: answer.headers, status: answer.status };
   }
 
   /** A page of a user's history; user null means the token's own. */
-  async list({ user = null, limit = 50, before, after } = {}) {
+  async list({ user = null, limit = 50, before, after, muted } = {}) {
     const path = user === null ? "notifications" : `users/${encodeURIComponent(user)}/notifications`;
-    const { body, headers } = await this.#call("GET", path, { query: { limit, before, after } });
+    const { body, headers } = await this.#call("GET", path, { query: { limit, before, after, muted } });
     const number = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
     return {
       items: body,
@@ -89,6 +89,17 @@ export class Rest {
     const { body, headers } = await this.#call("GET", path, { query });
     const next = /<([^>]*)>;\s*rel="next"/.exec(headers.get("Link") ?? "")?.[1];
     return { items: body, next: next ? Object.fromEntries(new URL(next, this.#base).searchParams) : null };
+  }
+
+  /** The same as get, with the server's time in ms. */
+  async timed(path) {
+    const { body, headers } = await this.#call("GET", path);
+    return { body, now: Date.parse(headers.get("Date")) || Date.now() };
+  }
+
+  /** Does what the server may go on with after its answer (202); false where it still does. */
+  async finish(method, path) {
+    return (await this.#call(method, path)).status !== 202;
   }
 
   async send(method, path, body) {
