@@ -63,7 +63,7 @@ func newFleetOf(t *testing.T, programs []string, env func(i int) []string) *flee
 		x := &node{name: fmt.Sprint("node", i), log: filepath.Join(dir, "log"),
 			http: loopback(t), mqtt: loopback(t)}
 		x.env = append(os.Environ(), "FALCON_HTTP_ADDR="+x.http, "FALCON_MQTT_ADDR="+x.mqtt, "FALCON_ADMIN_ADDR=off",
-			"FALCON_DATA_DIR="+dir, "FALCON_JWT_SECRET="+secret, "FALCON_CONNECT_RATE_PER_IP=off", "FALCON_DRAIN_TIME=1s", "FALCON_LOG_LEVEL=warn")
+			"FALCON_DATA_DIR="+dir, "FALCON_JWT_SECRET="+secret, "FALCON_CONNECT_RATE_PER_IP=off", "FALCON_REQUEST_RATE_PER_USER=off", "FALCON_DRAIN_TIME=1s", "FALCON_LOG_LEVEL=warn")
 		x.env = append(x.env, env(i)...)
 		f.nodes = append(f.nodes, x)
 		x.start(t, bin)
