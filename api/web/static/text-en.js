@@ -52,7 +52,7 @@ export const en = {
   live: "Live",
   connecting: "Connecting…",
   polling: "Checking every 10 s",
-  away: "Server unavailable, retrying…",
+  away: "Unavailable, retrying…",
   offline: "You are offline",
   ended: "Signed out",
   awayText: "The server does not answer. What you see may be out of date; this page keeps trying.",

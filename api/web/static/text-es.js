@@ -52,7 +52,7 @@ export const es = {
   live: "En vivo",
   connecting: "Conectando…",
   polling: "Consulta cada 10 s",
-  away: "Servidor no disponible, reintentando…",
+  away: "No disponible, reintentando…",
   offline: "Sin conexión",
   ended: "Sesión cerrada",
   awayText: "El servidor no responde. Lo que ve puede no estar al día; esta página sigue intentándolo.",

@@ -62,6 +62,25 @@ async function act(page: Page, title: string, name: string): Promise<void> {
   await item.getByRole("button", { name, exact: true }).click();
 }
 
+test("two devices agree on what is read, unread, deleted and muted, without reloading", async () => {
+  await batch([{ title: "a" }, { title: "b" }]);
+  const [one, other] = [await open(), await open()];
+  for (const page of [one, other]) await shows(page, ["b", "a"]);
+  await act(one, "b", "Mark read");
+  await until(async () => expect(await badge(other)).toBe("1"));
+  await act(other, "b", "Mark unread");
+  await until(async () => expect(await badge(one)).toBe("2"));
+  await one.locator(".mark-all").click();
+  await until(async () => expect(await badge(other)).toBe(""));
+  await act(other, "a", "Delete");
+  await shows(one, ["b"]);
+  await one.locator(".mute").click();
+  await until(async () => expect(await other.locator(".notice").first().textContent()).toContain("Muted on all your devices"));
+  await shows(other, []);
+  await other.getByRole("button", { name: "Unmute" }).click();
+  await shows(one, ["b"]);
+});
+
 test("a click on a notification leads to its url, and marks it as read", async () => {
   await batch([{ title: "here", url: "/healthz" }, { title: "elsewhere", url: "https://shop.example/orders/7" }]);
   const page = await open();

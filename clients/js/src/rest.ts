@@ -7,7 +7,8 @@ export class RestError extends Error {
 
   constructor(
     readonly status: number,
-    detail: string,
+    /** The server's explanation; empty where it gave none, or was not reached. */
+    readonly detail: string,
     /** Seconds the server asks to wait, 0 where it does not say. */
     readonly retryAfter = 0,
   ) {

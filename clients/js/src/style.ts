@@ -64,11 +64,11 @@ const css = `
 .falcon .token { display: grid; place-items: center; flex: none; width: 32px; height: 32px; margin-top: 4px; border-radius: 50%; background: var(--tint-); color: var(--accent-); font-size: .9rem; }
 .falcon .body { flex: 1; min-width: 0; overflow-wrap: anywhere; }
 .falcon .top { display: flex; align-items: baseline; gap: 10px; }
-.falcon .title { flex: 1; min-width: 0; font-size: .9375rem; font-weight: 500; line-height: 1.4; }
+.falcon .title { flex: 1; min-width: 0; font-size: .9375rem; font-weight: 500; line-height: 1.4; text-wrap: wrap; }
 .falcon .unread .title { font-weight: 700; }
 .falcon .title a { color: inherit; text-decoration-color: color-mix(in srgb, currentcolor 40%, transparent); text-underline-offset: 3px; }
 .falcon .title a:hover { color: var(--accent-); }
-.falcon time { flex: none; color: var(--soft-); font-size: .8125rem; }
+.falcon time { flex: none; min-width: 5.75rem; color: var(--soft-); font-size: .8125rem; text-align: end; }
 .falcon .chip { flex: none; padding: 0 9px; border-radius: 999px; font-size: .75rem; font-weight: 600; line-height: 20px; background: var(--tint-); color: var(--accent-); }
 .falcon .message { color: var(--soft-); font-size: .9375rem; white-space: pre-line; }
 .falcon .text { display: flex; align-items: flex-end; gap: 10px; }
@@ -82,9 +82,9 @@ const css = `
 .falcon .status-2 :is(.token, .chip) { background: var(--good-tint-); color: var(--good-); }
 .falcon .status-3 :is(.token, .chip) { background: var(--bad-tint-); color: var(--bad-); }
 
-/* With a mouse or a keyboard the actions take the place of the time where it stands. */
+/* With a mouse or a keyboard the actions cover the end of the title, not the time, which explains itself on hover. */
 @media (hover: hover) {
-  .falcon .acts { position: absolute; inset-inline-end: 8px; top: 2px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
+  .falcon .acts { position: absolute; inset-inline-end: 6.75rem; top: 3px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
   .falcon .unread .acts { background: color-mix(in srgb, var(--tint-) 55%, var(--card-)); }
   .falcon .item:is(:hover, :focus-within) .acts { opacity: 1; pointer-events: auto; }
 }
@@ -104,7 +104,12 @@ const css = `
 .falcon .said button:hover { background: color-mix(in srgb, currentcolor 16%, transparent); }
 .falcon .said:not(:has(button:not([hidden]))) { padding-inline-end: 16px; }
 @media (max-width: 560px) {
-  .falcon .heading { width: 100%; }
+  .falcon .toolbar { gap: 2px 4px; }
+  .falcon .heading { order: -2; width: calc(100% - 10rem); }
+  .falcon .mute { order: -1; margin-inline-start: auto; }
+  .falcon :is(.tool, .choice button) { padding-inline: 6px; }
+  .falcon .top { gap: 8px; }
+  .falcon time { min-width: 0; }
   .falcon .item { gap: 10px; padding-inline: 12px; }
   .falcon .message.clamped { -webkit-line-clamp: 2; }
   .falcon .top:has(.chip) { flex-wrap: wrap; row-gap: 2px; }

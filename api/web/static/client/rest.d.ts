@@ -3,10 +3,14 @@ import type { Notification } from "./types.gen.js";
 /** A refusal or failure of the REST side. status is 0 where it was not reached. */
 export declare class RestError extends Error {
     readonly status: number;
+    /** The server's explanation; empty where it gave none, or was not reached. */
+    readonly detail: string;
     /** Seconds the server asks to wait, 0 where it does not say. */
     readonly retryAfter: number;
     readonly name = "RestError";
-    constructor(status: number, detail: string, 
+    constructor(status: number, 
+    /** The server's explanation; empty where it gave none, or was not reached. */
+    detail: string, 
     /** Seconds the server asks to wait, 0 where it does not say. */
     retryAfter?: number);
 }

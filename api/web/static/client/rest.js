@@ -2,13 +2,17 @@ import { readState } from "./state.js";
 /** A refusal or failure of the REST side. status is 0 where it was not reached. */
 export class RestError extends Error {
     status;
+    detail;
     retryAfter;
     name = "RestError";
-    constructor(status, detail, 
+    constructor(status, 
+    /** The server's explanation; empty where it gave none, or was not reached. */
+    detail, 
     /** Seconds the server asks to wait, 0 where it does not say. */
     retryAfter = 0) {
         super(detail || (status === 0 ? "the server was not reached" : `status ${status}`));
         this.status = status;
+        this.detail = detail;
         this.retryAfter = retryAfter;
     }
 }

@@ -108,10 +108,10 @@ export class InboxView {
         const items = this.#unreadOnly ? inbox.unreadList() : inbox.list();
         const hidden = inbox.muted === true && !inbox.showsMuted;
         const none = inbox.list().length === 0 && !inbox.hasOlder;
-        setText(this.#summary, inbox.loaded && !hidden && !none ? w.unread(inbox.unread) : "");
+        setText(this.#summary, inbox.loaded && !inbox.muted && !none ? w.unread(inbox.unread) : "");
         this.#all.setAttribute("aria-pressed", String(!this.#unreadOnly));
         this.#unread.setAttribute("aria-pressed", String(this.#unreadOnly));
-        this.#markAll.disabled = inbox.unread === 0;
+        this.#markAll.disabled = inbox.unread === 0 && inbox.unreadList().length === 0; // muted, the server counts none
         show(this.#removeRead, inbox.list().some((item) => item.read_at));
         this.#mute.disabled = inbox.muted === null;
         this.#mute.setAttribute("aria-checked", String(inbox.muted === true));
@@ -143,7 +143,8 @@ export class InboxView {
         if (which === null)
             return;
         this.#notice.className = `notice ${trouble && which !== "polling" ? "trouble" : ""}`;
-        const cause = state === "ended" || state === "away" ? (inbox.error?.message ?? "") : "";
+        const { error } = inbox;
+        const cause = state !== "ended" && state !== "away" ? "" : ((error instanceof RestError ? error.detail : error?.message) ?? "");
         const key = [which, this.#lang, inbox.showsMuted, cause].join();
         if (this.#notice.dataset["key"] === key)
             return; // a button that is pressed keeps the focus
