@@ -201,8 +201,8 @@ func (s *Service) wakeUser(ns []Notification, at time.Time, traceparent string) 
 	s.o.Bus.Publish(h)
 }
 
-// tell sends one hint to this node and to the others.
-func (s *Service) tell(h Hint) {
+// hint sends h to this node and to the others.
+func (s *Service) hint(h Hint) {
 	s.o.Hub.Hint(h)
 	s.o.Bus.Publish(h)
 }
@@ -249,7 +249,7 @@ func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
 // returns err.
 func (s *Service) changed(u UserID, err error) error {
 	if err == nil {
-		s.tell(Hint{Type: HintState, User: u})
+		s.hint(Hint{Type: HintState, User: u})
 	}
 	return err
 }
@@ -274,7 +274,7 @@ func (s *Service) Changes(ctx context.Context, u UserID, since Rev) (State, erro
 // DeleteRead removes all that are read, see [History].
 func (s *Service) DeleteRead(ctx context.Context, u UserID) (done bool, err error) {
 	if done, err = s.o.History.DeleteRead(ctx, u); err == nil {
-		s.tell(Hint{Type: HintMuted, User: u})
+		s.hint(Hint{Type: HintMuted, User: u})
 	}
 	return done, err
 }
@@ -284,14 +284,14 @@ func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
 	if err := s.o.History.Delete(ctx, u, id); err != nil {
 		return err
 	}
-	s.tell(Hint{Type: HintMuted, User: u})
+	s.hint(Hint{Type: HintMuted, User: u})
 	return nil
 }
 
 // Withdraw deletes what key stands for in u's inbox, see [History].
 func (s *Service) Withdraw(ctx context.Context, u UserID, key string) (deleted int64, err error) {
 	if deleted, err = s.o.History.Withdraw(ctx, u, key); err == nil && deleted > 0 {
-		s.tell(Hint{Type: HintMuted, User: u})
+		s.hint(Hint{Type: HintMuted, User: u})
 	}
 	return deleted, err
 }
@@ -304,7 +304,7 @@ func (s *Service) Settings(ctx context.Context, u UserID) (Settings, error) {
 // ChangeSettings changes a user's settings and returns all, see [History].
 func (s *Service) ChangeSettings(ctx context.Context, u UserID, c SettingsChange) (to Settings, done bool, err error) {
 	if to, done, err = s.o.History.ChangeSettings(ctx, u, c); err == nil {
-		s.tell(Hint{Type: HintMuted, User: u})
+		s.hint(Hint{Type: HintMuted, User: u})
 	}
 	return to, done, err
 }
@@ -312,8 +312,8 @@ func (s *Service) ChangeSettings(ctx context.Context, u UserID, c SettingsChange
 // Erase removes everything of a user and ends the user's connections, see [History].
 func (s *Service) Erase(ctx context.Context, u UserID) (done bool, err error) {
 	if done, err = s.o.History.Erase(ctx, u); err == nil {
-		s.tell(Hint{Type: HintMuted, User: u})
-		s.tell(Hint{Type: HintEnd, User: u})
+		s.hint(Hint{Type: HintMuted, User: u})
+		s.hint(Hint{Type: HintEnd, User: u})
 	}
 	return done, err
 }
@@ -322,7 +322,7 @@ func (s *Service) order(ctx context.Context, o Order) error {
 	if err := s.o.Cluster.End(ctx, o); err != nil {
 		return fmt.Errorf("end the connections of %s: %w", o.User, err)
 	}
-	s.tell(Hint{Type: HintEnd, User: o.User})
+	s.hint(Hint{Type: HintEnd, User: o.User})
 	return nil
 }
 
@@ -339,7 +339,7 @@ func (s *Service) EndConnection(ctx context.Context, d Device) error {
 }
 
 // Ordered has every node look for orders that were stored for u, at once.
-func (s *Service) Ordered(u UserID) { s.tell(Hint{Type: HintEnd, User: u}) }
+func (s *Service) Ordered(u UserID) { s.hint(Hint{Type: HintEnd, User: u}) }
 
 // Connections returns a page of the live connections of all nodes.
 func (s *Service) Connections(ctx context.Context, q ConnectionQuery) ([]Connection, *ConnectionCursor, error) {
@@ -364,7 +364,7 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 	if err := s.o.Cluster.Revoke(ctx, r); err != nil {
 		return fmt.Errorf("revoke: %w", err)
 	}
-	s.tell(Hint{Type: HintEnd, User: r.User})
+	s.hint(Hint{Type: HintEnd, User: r.User})
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (a *admission) init(o *Options) {
 
 // arrivals is how many TLS handshakes, and how many WebSocket upgrades, an address may
 // begin for each CONNECT of [Options.ConnectRatePerIP]. It is more than one, so that a
-// device past the rate of CONNECTs still gets as far as being told so.
+// device past the rate of CONNECTs still gets as far as a CONNACK that says so.
 const arrivals = 4
 
 // address returns the address that limits count remote under, a host with or without a

@@ -73,7 +73,7 @@ func TestHugeLengthBeforeLoginCostsNothing(t *testing.T) {
 		d := w.dial(at)
 		d.send([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F})
 		d.expectEnd(0)
-		d = w.dial(at) // long enough to tell its version: MQTT 5 is told why
+		d = w.dial(at) // long enough to contain its version: MQTT 5 gets the reason
 		d.send(append([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F}, append(appendText(nil, "MQTT"), at.version, 2)...))
 		if at.version == 5 {
 			d.expect("20 03 00 95 00")

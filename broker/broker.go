@@ -47,7 +47,7 @@ type Options struct {
 	Concurrency    int           // CONNECTs that use the database at once, and as many SUBSCRIBEs; 0 means 8
 	QueueTimeout   time.Duration // longest wait for one of those; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
 	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
-	MaxKeepAlive   time.Duration // MQTT 5 clients are told to stay below; 0 means 20m
+	MaxKeepAlive   time.Duration // the Server Keep Alive of MQTT 5 clients that ask for more; 0 means 20m
 	WSKeepAlive    time.Duration // the same over WebSocket, where proxies close what is silent for a minute; 0 means 50s
 	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
 }

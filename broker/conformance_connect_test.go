@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The CONNECT that is no good, flag by flag and field by field: MQTT 5 is told why
-// in CONNACK, 3.1.1 gets none ([MQTT-3.1.4-1]).
+// An invalid CONNECT, flag by flag and field by field: MQTT 5 gets the reason in CONNACK,
+// 3.1.1 gets no CONNACK ([MQTT-3.1.4-1]).
 func TestConnectFieldByField(t *testing.T) {
 	for name, tt := range map[string]struct {
 		v5, v4 string

@@ -32,8 +32,8 @@ func packetOf(t *testing.T, s string) []byte {
 	return packet(b[0], b[1:])
 }
 
-// After login: what MQTT 5 demands to be told with a DISCONNECT, and 3.1.1 ends
-// without a word. rest5 has the property length that 3.1.1 has not.
+// After login: MQTT 5 demands a DISCONNECT with a reason, 3.1.1 just closes the connection.
+// rest5 has the property length that 3.1.1 has not.
 func TestMalformedPacketsEndWithTheirCode(t *testing.T) {
 	for name, tt := range map[string]struct {
 		v5   string // first byte and body

@@ -88,7 +88,7 @@ func FuzzProcess(f *testing.F) {
 			}
 			conns[i] = c
 		}
-		_ = c.nc.(*written).take()
+		_ = c.nc.(*written).drain()
 		if forMochi, err := c.acknowledge(p); !forMochi || err != nil {
 			return
 		}
@@ -97,7 +97,7 @@ func FuzzProcess(f *testing.F) {
 			t.Fatalf("% X ends the connection without a code: %v", p, err)
 		}
 		answer := map[byte]byte{0x80: 0x90, 0xA0: 0xB0, 0xC0: 0xD0}[p[0]&0xF0]
-		if b := c.nc.(*written).take(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
+		if b := c.nc.(*written).drain(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
 			t.Fatalf("% X is answered with % X", p, b)
 		}
 	})
@@ -117,7 +117,7 @@ func (w *written) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (w *written) take() []byte {
+func (w *written) drain() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := w.b

@@ -75,7 +75,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	return pk, nil
 }
 
-// OnConnect clamps the keepalive, which MQTT 5 can be told (§3.2.2.3.14). What 3.1.1
+// OnConnect clamps the keepalive, which MQTT 5 has a property for (§3.2.2.3.14). What 3.1.1
 // asked for stands, 0 being none.
 func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	most := uint16(h.b.o.MaxKeepAlive.Seconds())

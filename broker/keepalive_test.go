@@ -29,7 +29,7 @@ func TestKeepAliveDoesNotOverflow(t *testing.T) {
 			most = 1200
 		}
 		if at.version == 5 && !bytes.Contains(p, appendUint16([]byte{0x13}, most)) {
-			t.Errorf("CONNACK % X does not tell the Server Keep Alive", p)
+			t.Errorf("CONNACK % X has no Server Keep Alive", p)
 		}
 		d.alive()
 	})
@@ -38,7 +38,7 @@ func TestKeepAliveDoesNotOverflow(t *testing.T) {
 // nginx's default cuts a proxied connection on which the server is silent for 60 s.
 func TestKeepAliveOverWebSocketStaysBelowProxies(t *testing.T) {
 	w := newWorld(t, Options{})
-	for asked, told := range map[int]bool{0: true, 30: false, 50: false, 51: true, 60: true, 1200: true} {
+	for asked, set := range map[int]bool{0: true, 30: false, 50: false, 51: true, 60: true, 1200: true} {
 		for _, transport := range []string{"ws", "tcp"} {
 			d := w.dial(place{transport, 5})
 			p := connect{id: "a", token: "7", clean: true}.packet(5)
@@ -47,8 +47,8 @@ func TestKeepAliveOverWebSocketStaysBelowProxies(t *testing.T) {
 			copy(s.b[8:], appendUint16(nil, asked)) // behind name, level and flags
 			d.send(p)
 			got := bytes.Contains(d.expectConnack(0), []byte{0x13, 0, 50})
-			if got != (told && transport == "ws") {
-				t.Errorf("%s, a keepalive of %d s: told 50 s is %v", transport, asked, got)
+			if got != (set && transport == "ws") {
+				t.Errorf("%s, a keepalive of %d s: a Server Keep Alive of 50 s: %v", transport, asked, got)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (c *conn) Send(ms []delivery.Message) error {
 		m := &ms[i]
 		start := len(f.b)
 		f.b = appendPublish(f.b, c.version, m)
-		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // a trace costs nobody a notification
+		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // a trace must not make a notification undeliverable
 			m.Traceparent = ""
 			f.b = appendPublish(f.b[:start], c.version, m)
 		}

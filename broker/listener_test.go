@@ -19,7 +19,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// shortListener fails to accept as often as told, as when descriptors ran out.
+// shortListener fails a number of accepts, as when descriptors have run out.
 type shortListener struct {
 	net.Listener
 	fail atomic.Int64

@@ -49,8 +49,8 @@ func (r *recorder) note(event string, pk *packets.Packet) {
 	r.events = append(r.events, event)
 }
 
-// take returns what was noted, each event once where it repeats.
-func (r *recorder) take() []string {
+// drain returns the recorded events, each once where it repeats.
+func (r *recorder) drain() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	events := slices.Compact(r.events)
@@ -165,7 +165,7 @@ func TestMochiAsksInTheOrderThatWeRelyOn(t *testing.T) {
 		d.send([]byte{0xC0, 0}) // what follows the answer is done when this is answered
 		d.expect("D0 00")
 		<-r.pinged
-		got, _, _ := strings.Cut(strings.Join(r.take(), ", "), ", OnPacketRead Pingreq")
+		got, _, _ := strings.Cut(strings.Join(r.drain(), ", "), ", OnPacketRead Pingreq")
 		if got != step.want {
 			t.Errorf("mochi %s asks\n%s, the hook was written for\n%s.%s", mochiVersion, got, step.want, mochiChanged)
 		}

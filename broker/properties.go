@@ -96,7 +96,7 @@ var (
 // malformed, what may not be there is a protocol error (§2.2.2.2, §4.13.1), but
 // malformed too in a request.
 func (s *scan) properties(packet byte) (seen uint64) {
-	p := scan{b: s.take(s.varint())}
+	p := scan{b: s.read(s.varint())}
 	for len(p.b) > 0 && s.err == nil {
 		id := p.varint()
 		if id >= len(properties) || properties[id].form == formNone {

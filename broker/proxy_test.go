@@ -82,7 +82,7 @@ func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
 		"with a checksum":              {checksum, "198.51.100.9:4711"},
 		"a health check":               {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC)), ""},
 		"a health check with a rest":   {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.TCPv4), 1, 2, 3), ""},
-		"a proxy that does not tell":   {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC)), ""},
+		"a proxy without addresses":    {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC)), ""},
 		"the same, with an extension":  {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC), 0x04, 0, 1, 0), ""},
 		"version 1, IPv4":              {proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "198.51.100.9:4711"},
 		"version 1, IPv6":              {proxyLine("TCP6 2001:db8::9 2001:db8::1 4711 1883"), "[2001:db8::9]:4711"},

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A panic may carry what was sent: it ends its own connection, and neither the log
-// nor the device is told more than that there was one.
+// A panic may contain parts of the packet. It ends its own connection, and neither the log
+// nor the device gets more than the fact.
 func TestAPanicEndsOneConnectionAndTellsNothing(t *testing.T) {
 	log := &lockedBuffer{}
 	o := Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -26,7 +26,7 @@ func TestAPanicEndsOneConnectionAndTellsNothing(t *testing.T) {
 			d.expectConnack(0)
 			d.send(auth("panic"))
 			if last := d.last(); bytes.Contains(last, []byte("Geheimnis")) {
-				t.Errorf("the device is told % X", last)
+				t.Errorf("the device got % X", last)
 			}
 			other.alive()
 		}

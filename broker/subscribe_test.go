@@ -39,8 +39,8 @@ func TestSince(t *testing.T) {
 				if p[len(p)-1] != tt.code {
 					t.Fatalf("SUBACK % X, want %#x", p, tt.code)
 				}
-				if told := strings.Contains(string(p), errSince.Error()); told != (tt.code == codeImplementation) {
-					t.Errorf("SUBACK %q carries a reason: %v", p, told)
+				if has := strings.Contains(string(p), errSince.Error()); has != (tt.code == codeImplementation) {
+					t.Errorf("SUBACK %q carries a reason: %v", p, has)
 				}
 				for seq := tt.first; seq > 0 && seq <= 3; seq++ {
 					m := d.expectMessage()
@@ -169,7 +169,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			kept.send(packet(0xA2, appendText(append(body, 0), topic7)))
 			kept.expect("B0 04 00 09 00 83")
 			kept.alive()
-		} else { // it has no code to tell with
+		} else { // its UNSUBACK has no codes
 			kept.send(packet(0xA2, appendText(body, topic7)))
 			kept.expectEnd(0)
 		}

@@ -10,12 +10,11 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// Verifier checks tokens; [token.Verifier] is one. What it fails with says which
-// code a device is told: [token.ErrUnavailable] and [bridge.ErrUnavailable] that
-// it cannot tell now, [token.ErrExpired], [token.ErrRevoked] and
-// [bridge.ErrForbidden] that a genuine token may not be used any more, every other
-// error that the token is not genuine. The text of a token.ErrInvalid is shown to
-// the device.
+// Verifier verifies tokens; [token.Verifier] is one. Its error decides the code that a
+// device gets. [token.ErrUnavailable] and [bridge.ErrUnavailable]: tokens cannot be
+// verified now. [token.ErrExpired], [token.ErrRevoked] and [bridge.ErrForbidden]: the token
+// is genuine, but no longer valid. Every other error: the token is not genuine. The text
+// of a token.ErrInvalid is shown to the device.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (bridge.Claims, error)
 }
@@ -34,7 +33,7 @@ func tokenOf(pk *packets.Packet) string {
 	return ""
 }
 
-// verify returns whose token it is, or what to tell the device.
+// verify returns the claims of raw, or the refusal for the device.
 func (c *conn) verify(ctx context.Context, raw string) (bridge.Claims, refusal) {
 	if raw == "" {
 		return bridge.Claims{}, refusal{codeBadToken, "a token is required, as the password"}

@@ -21,7 +21,8 @@ func (s *scan) fail(f *fault) {
 	}
 }
 
-func (s *scan) take(n int) []byte {
+// read returns the next n bytes.
+func (s *scan) read(n int) []byte {
 	if len(s.b) < n {
 		s.fail(errMalformed)
 		return nil
@@ -32,14 +33,14 @@ func (s *scan) take(n int) []byte {
 }
 
 func (s *scan) u8() byte {
-	if b := s.take(1); b != nil {
+	if b := s.read(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
 func (s *scan) u16() int {
-	if b := s.take(2); b != nil {
+	if b := s.read(2); b != nil {
 		return int(b[0])<<8 | int(b[1])
 	}
 	return 0
@@ -66,7 +67,7 @@ func (s *scan) varint() int {
 	return 0
 }
 
-func (s *scan) binary() []byte { return s.take(s.u16()) }
+func (s *scan) binary() []byte { return s.read(s.u16()) }
 
 // text reads a UTF-8 string. Control characters may be refused (MQTT 5 §1.5.4),
 // and are, so that no client can put them into logs and stores.

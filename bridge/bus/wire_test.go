@@ -121,7 +121,7 @@ func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
 		"as Postgres spells":     {`{"n" : "a", "u" : [["7", 1]]}`, 0, 0},
 		"one whose name goes on": {`{"n":"ab","u":[["7",1]]}`, 1, 0},
 		"one with a blank more":  {`{"n":" a","u":[["7",1]]}`, 1, 0},
-		"its own, told late":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
+		"its own, sent late":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
 		"no pairs":               {`{"n":"b","u":[["7",1,2]]}`, 0, 0},
 		"pairs of a user only":   {`{"n":"b","u":[["7"]]}`, 0, 0},
 		"pairs with a fraction":  {`{"n":"b","u":[["7",1.5]]}`, 0, 0},

@@ -34,7 +34,7 @@ func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 				}
 				var got []bridge.Seq
 				testserver.Eventually(t, patience, func() error {
-					for _, m := range in.take() {
+					for _, m := range in.drain() {
 						got = append(got, m.Seq)
 						c.Ack(m.PacketID)
 					}

@@ -60,7 +60,7 @@ func (b *inbox) End(r bridge.EndReason) {
 	b.ended = r
 }
 
-func (b *inbox) take() []delivery.Message {
+func (b *inbox) drain() []delivery.Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ms := b.ms
@@ -208,7 +208,7 @@ func (p *phone) settle(t *rapid.T) {
 	}
 	deadline := time.Now().Add(patience)
 	for {
-		for _, m := range p.inbox.take() {
+		for _, m := range p.inbox.drain() {
 			p.got(t, m)
 		}
 		if p.settled() {

@@ -24,8 +24,8 @@ type message struct {
 }
 
 // link is one connection to the external broker. It is never reconnected: a new
-// one is made under a lease that was asked for anew, so that a node which lost
-// the lease cannot take the client id back.
+// one is made after the lease was acquired again, so that a node which lost the lease
+// cannot take the client id back.
 type link struct {
 	cm        *autopaho.ConnectionManager
 	maxPacket atomic.Uint32 // the broker's Maximum Packet Size; 0: no limit

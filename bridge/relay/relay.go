@@ -125,7 +125,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		case held:
 			if err = r.term(ctx, state, begun.Add(r.o.Lease)); err != nil && ctx.Err() == nil {
 				r.stats.failed.Add(1)
-				r.o.Logger.Warn("the relay starts anew", "error", err)
+				r.o.Logger.Warn("the relay reconnects", "error", err)
 			}
 		}
 		if err == nil {

@@ -47,7 +47,7 @@ func subscribe(t *testing.T, server string) *device {
 			ready <- err
 		},
 		ClientConfig: paho.ClientConfig{ClientID: rand.Text(), OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-			func(p paho.PublishReceived) (bool, error) { d.take(p.Packet); return true, nil }}},
+			func(p paho.PublishReceived) (bool, error) { d.receive(p.Packet); return true, nil }}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func subscribe(t *testing.T, server string) *device {
 	return d
 }
 
-func (d *device) take(p *paho.Publish) {
+func (d *device) receive(p *paho.Publish) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	word := ""

@@ -39,7 +39,7 @@ type keySet struct {
 	url    string
 	client *http.Client
 	every  time.Duration
-	tell   func(error)
+	report func(error)
 
 	ring    atomic.Pointer[keyring]
 	unknown *rate.Limiter
@@ -65,15 +65,15 @@ func newKeySet(ctx context.Context, o Options) (*keySet, error) {
 		url:     o.JWKSURL,
 		client:  keySetClient(o.HTTPClient),
 		every:   o.Refresh,
-		tell:    o.OnRefresh,
+		report:  o.OnRefresh,
 		unknown: rate.NewLimiter(rate.Every(unknownKidEvery), 1),
 		ask:     make(chan struct{}, 1),
 	}
 	if s.every <= 0 {
 		s.every = keySetRefresh
 	}
-	if s.tell == nil {
-		s.tell = func(error) {}
+	if s.report == nil {
+		s.report = func(error) {}
 	}
 	if err := s.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("fetch the key set %s: %w", u.Redacted(), err)
@@ -123,7 +123,7 @@ func (s *keySet) refresh(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	if ctx.Err() == nil {
-		s.tell(err)
+		s.report(err)
 	}
 	return err
 }

@@ -140,7 +140,7 @@ func TestKeysThatAreNotForSignaturesAreLeftOut(t *testing.T) {
 			refused(t, v, by(t, k.ed, "x"))
 			refused(t, v, hs256(`{"alg":"HS256","kid":"x"}`, goodClaims, secret))
 			if _, err := v.Verify(t.Context(), by(t, k.p256, "good")); err != nil {
-				t.Errorf("the good key beside it: %v", err)
+				t.Errorf("the good key next to it: %v", err)
 			}
 		})
 	}
@@ -263,19 +263,19 @@ func TestServerAwayLaterKeepsTheKeysAndIsTold(t *testing.T) {
 		"a round trip": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := make(chan error, 100)
+			refreshed := make(chan error, 100)
 			i := newIssuer(t, jwk(t, "a", k.ed.Public()))
-			v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { told <- err } })
-			if err := <-told; err != nil {
-				t.Fatalf("the first asking is told as %v", err)
+			v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { refreshed <- err } })
+			if err := <-refreshed; err != nil {
+				t.Fatalf("the first refresh is reported as %v", err)
 			}
 			i.answer(away)
 			_, err := v.Verify(t.Context(), by(t, k.p256, "new"))
 			if !errors.Is(err, token.ErrInvalid) || !errors.Is(err, token.ErrUnavailable) {
 				t.Errorf("an unknown kid: %v, want ErrInvalid and ErrUnavailable", err)
 			}
-			if err := <-told; err == nil || strings.Contains(err.Error(), i.url) {
-				t.Errorf("the failure is told as %v", err)
+			if err := <-refreshed; err == nil || strings.Contains(err.Error(), i.url) {
+				t.Errorf("the failure is reported as %v", err)
 			}
 			if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
 				t.Errorf("the former key: %v", err)
@@ -309,9 +309,9 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 func TestHangingUpDoesNotCancelTheRefresh(t *testing.T) {
 	k := keys()
 	i := newIssuer(t, jwk(t, "old", k.p256.Public()))
-	told := make(chan error, 10)
-	v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { told <- err } })
-	<-told
+	refreshed := make(chan error, 10)
+	v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { refreshed <- err } })
+	<-refreshed
 	arrived, release := make(chan struct{}), make(chan struct{})
 	i.answer(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
@@ -327,7 +327,7 @@ func TestHangingUpDoesNotCancelTheRefresh(t *testing.T) {
 		t.Errorf("who hung up gets %v", err)
 	}
 	close(release)
-	if err := <-told; err != nil {
+	if err := <-refreshed; err != nil {
 		t.Fatalf("the refresh ended with %v", err)
 	}
 	if _, err := v.Verify(t.Context(), by(t, k.ed, "new")); err != nil {

@@ -4,7 +4,7 @@
 // The application that owns the users issues them; falconbridge verifies them
 // with a secret, public keys, or a key set behind a URL. Which algorithms are
 // accepted follows from the configured key, never from the token (RFC 8725 §3.1).
-// Errors say what is wrong with a token and never hold any part of it.
+// Errors say what is wrong with a token and never contain any part of it.
 package token
 
 import (
@@ -21,8 +21,8 @@ var (
 	ErrInvalid = errors.New("the token is not valid")
 	ErrExpired = errors.New("the token has expired")
 	ErrRevoked = errors.New("the token was revoked")
-	// ErrUnavailable: the token could not be judged, because the key set could
-	// not be fetched. It is wrapped together with ErrInvalid.
+	// ErrUnavailable: the token could not be verified, because the key set could not be
+	// fetched. It is wrapped together with ErrInvalid.
 	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
@@ -76,9 +76,9 @@ type Options struct {
 	// returns from memory what it can. nil revokes none.
 	Revoked func(context.Context, bridge.Claims) (bool, error)
 
-	// OnRefresh hears how each refresh of the key set went: nil, or the error while
-	// the former keys stay. It is for metrics and logs, and must not block. The
-	// error names no token and not the URL.
+	// OnRefresh is called after each refresh of the key set, with nil or with the error,
+	// after which the former keys stay. It is for metrics and logs, and must not block.
+	// The error contains neither a token nor the URL.
 	OnRefresh func(error)
 	Refresh   time.Duration // between two refreshes of the key set; 0 means 5m
 

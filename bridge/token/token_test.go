@@ -204,21 +204,21 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 		o    token.Options
 		want string
 	}{
-		"no key at all":          {token.Options{}, "needs a secret"},
-		"a short secret":         {token.Options{Secrets: [][]byte{secret[:31]}}, "31 bytes"},
-		"a public key as secret": {token.Options{Secrets: [][]byte{publicPEM(t, keys().ed)}}, "PEM"},
-		"a private key":          {token.Options{PublicKeyPEM: privatePEM(t, keys().ed)}, "private"},
-		"a weak RSA key":         {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: weak})}, "1024 bits"},
-		"a curve nobody accepts": {token.Options{PublicKeyPEM: publicPEM(t, p224)}, "curve"},
-		"no PEM":                 {token.Options{PublicKeyPEM: []byte("hello")}, "not a PEM"},
-		"blanks":                 {token.Options{PublicKeyPEM: []byte(" \n")}, "no PEM block"},
-		"a damaged key":          {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}})}, "block 1"},
-		"text after the key":     {token.Options{PublicKeyPEM: append(publicPEM(t, keys().ed), "hello"...)}, "not a PEM"},
-		"a path without value":   {token.Options{Secrets: [][]byte{secret}, AdminWhen: "role"}, "profile.role_id=1"},
-		"a path with a hole":     {token.Options{Secrets: [][]byte{secret}, AdminWhen: "a..b=1"}, "empty part"},
-		"a key set over http":    {token.Options{JWKSURL: "http://issuer.example/keys"}, "use https"},
-		"a key set in a file":    {token.Options{JWKSURL: "file:///etc/passwd"}, "host"},
-		"a key set of no scheme": {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},
+		"no key at all":                {token.Options{}, "needs a secret"},
+		"a short secret":               {token.Options{Secrets: [][]byte{secret[:31]}}, "31 bytes"},
+		"a public key as secret":       {token.Options{Secrets: [][]byte{publicPEM(t, keys().ed)}}, "PEM"},
+		"a private key":                {token.Options{PublicKeyPEM: privatePEM(t, keys().ed)}, "private"},
+		"a weak RSA key":               {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: weak})}, "1024 bits"},
+		"a curve that is not accepted": {token.Options{PublicKeyPEM: publicPEM(t, p224)}, "curve"},
+		"no PEM":                       {token.Options{PublicKeyPEM: []byte("hello")}, "not a PEM"},
+		"blanks":                       {token.Options{PublicKeyPEM: []byte(" \n")}, "no PEM block"},
+		"a damaged key":                {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}})}, "block 1"},
+		"text after the key":           {token.Options{PublicKeyPEM: append(publicPEM(t, keys().ed), "hello"...)}, "not a PEM"},
+		"a path without value":         {token.Options{Secrets: [][]byte{secret}, AdminWhen: "role"}, "profile.role_id=1"},
+		"a path with a hole":           {token.Options{Secrets: [][]byte{secret}, AdminWhen: "a..b=1"}, "empty part"},
+		"a key set over http":          {token.Options{JWKSURL: "http://issuer.example/keys"}, "use https"},
+		"a key set in a file":          {token.Options{JWKSURL: "file:///etc/passwd"}, "host"},
+		"a key set of no scheme":       {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := token.NewVerifier(t.Context(), tt.o)

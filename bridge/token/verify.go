@@ -15,12 +15,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Verifier judges tokens. Its methods may be called by many goroutines.
+// Verifier verifies tokens. Its methods may be called by many goroutines.
 //
 // golang-jwt takes a token apart, checks its signature, and then its times, issuer
 // and audience. What it has no option for is here: the size and the one spelling
 // of a token (Verify), its header (checkHeader), its kind, user and scopes
-// (claims.Validate), and which key is asked (judge).
+// (claims.Validate), and the order in which keys are tried (verifyWith).
 type Verifier struct {
 	fixed   atomic.Pointer[fixedKeys]
 	set     *keySet // nil: none
@@ -116,7 +116,7 @@ func (v *Verifier) Knows(id bridge.KeyID) bool {
 	return v.fixed.Load().knows(id) || v.set != nil && v.set.knows(id)
 }
 
-// Verify returns what raw says of its bearer. It fails with ErrInvalid,
+// Verify returns the claims of raw. It fails with ErrInvalid,
 // ErrExpired or ErrRevoked, wrapped with a reason that may be shown to the
 // bearer, or as Options.Revoked does. Where the signature verified, the error is a
 // *SignedError.
@@ -124,13 +124,13 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
 	}
-	// The hash, not the token, is the key: a dump of memory or a slow comparison
-	// gives no token away.
+	// The hash, not the token, is the key of the cache: neither a memory dump nor the
+	// time of a comparison discloses a token.
 	sum := sha256.Sum256([]byte(raw))
 	c, known := v.cache.get(sum)
 	if !known || !v.Knows(c.Key) {
 		var err error
-		if c, err = v.judge(ctx, raw); err != nil {
+		if c, err = v.verifyWith(ctx, raw); err != nil {
 			return bridge.Claims{}, err
 		}
 		v.cache.put(sum, c)
@@ -153,8 +153,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 
 var errNoKey = invalid("no configured key made its signature")
 
-// judge tries the configured keys before the key set, which may have to be fetched.
-func (v *Verifier) judge(ctx context.Context, raw string) (bridge.Claims, error) {
+// verifyWith tries the configured keys before the key set, which may have to be fetched.
+func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, error) {
 	if strings.ContainsAny(raw, "\r\n") { // which encoding/base64 skips, strict or not
 		return bridge.Claims{}, invalid("it has a line break")
 	}
@@ -214,8 +214,8 @@ func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 	return keys[last].id(t.Method.Alg())
 }
 
-// reasons are the errors of golang-jwt in words that hold nothing of the token. The
-// first that fits is given, so a token is expired only where nothing else is wrong.
+// reasons are the errors of golang-jwt in words that contain nothing of the token. The
+// first match is returned, so a token is "expired" only where nothing else is wrong.
 var reasons = []struct{ is, say error }{
 	{jwt.ErrTokenMalformed, invalid("it is not three parts of base64url and JSON joined by dots")},
 	{jwt.ErrTokenSignatureInvalid, errNoKey},

@@ -15,7 +15,7 @@ func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 		"users watched during an outage are heard of":  watchDuringOutage,
 		"Watch and Unwatch never block":                watchNeverBlocks,
 		"the last of many changes counts":              watchFlaps,
-		"a new watch is followed by a look at the log": watchIsTold,
+		"a new watch is followed by a look at the log": watchReconnects,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, f(t)) })
 	}
@@ -23,8 +23,8 @@ func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 
 func (n *Node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
 
-// deaf waits until n no longer hears of u. Of each round one hint goes to user
-// "7", whom everybody watches, so that an answer is known to be complete.
+// deaf waits until n receives no more hints of u. In each round one hint is for user "7",
+// whom every node watches: once it arrives, so would the other one have.
 func (n *Node) deaf(t *testing.T, from *Node, u bridge.UserID) {
 	t.Helper()
 	gen := int64(1000)
@@ -93,14 +93,15 @@ func watchFlaps(t *testing.T, f Fixture) {
 	ns[1].deaf(t, ns[0], "8")
 }
 
-// Between Watch and the moment it holds, hints are lost.
-func watchIsTold(t *testing.T, f Fixture) {
+// Hints are lost between Watch and the moment the server has subscribed, so Reconnected
+// has to be called then.
+func watchReconnects(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 1, "7")
 	before := ns[0].reconnects()
 	ns[0].watch("8")
 	testserver.Eventually(t, limit, func() error {
 		if ns[0].reconnects() == before {
-			return errors.New("it is not told that hints may have been lost")
+			return errors.New("Reconnected was not called")
 		}
 		return nil
 	})

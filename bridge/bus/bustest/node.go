@@ -13,10 +13,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// limit is how long anything on loopback may take before it counts as broken.
+// limit is how long an event on loopback may take before the test fails.
 const limit = 20 * time.Second
 
-// Node is one bus that runs, and what it handed over.
+// Node is one running bus, and the hints it received.
 type Node struct {
 	bridge.Bus
 	name string
@@ -29,14 +29,14 @@ type Node struct {
 	done   chan error
 }
 
-// Hint notes h.
+// Hint records h.
 func (n *Node) Hint(h bridge.Hint) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hints = append(n.hints, h)
 }
 
-// Reconnected notes that hints may have been lost.
+// Reconnected records that hints may have been lost.
 func (n *Node) Reconnected() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -66,7 +66,7 @@ func (n *Node) start(t *testing.T) {
 	t.Cleanup(func() { n.stop(t) })
 }
 
-// stop ends Run and wants it to return nil, soon. It may be called twice.
+// stop ends Run, and fails unless it returns nil soon. It may be called twice.
 func (n *Node) stop(t *testing.T) {
 	n.cancel()
 	select {
@@ -96,13 +96,13 @@ func (n *Node) ready(t *testing.T) {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
 		if n.reconnects() == 0 {
-			return fmt.Errorf("%s was not told that it listens", n.name)
+			return fmt.Errorf("%s listens, and Reconnected was not called", n.name)
 		}
 		return nil
 	})
 }
 
-// away waits until the node knows that it hears nothing.
+// away waits until the node has noticed that it receives nothing.
 func (n *Node) away(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, limit, func() error {
@@ -113,8 +113,7 @@ func (n *Node) away(t *testing.T) {
 	})
 }
 
-// hears waits until n was handed h; h is told again and again, since a bus may
-// lose it.
+// hears waits until n received h, which from sends repeatedly, since a bus may lose it.
 func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	next := time.Now()
@@ -130,7 +129,7 @@ func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 	})
 }
 
-// publishes wants many calls of Publish to return at once.
+// publishes fails unless many calls of Publish return at once.
 func (n *Node) publishes(t *testing.T, many int) {
 	t.Helper()
 	start := time.Now()
@@ -155,16 +154,16 @@ func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
 	return n
 }
 
-// Hears waits until n was handed h, which from tells of again and again.
+// Hears waits until n received h, which from sends repeatedly.
 func (n *Node) Hears(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	n.hears(t, from, h)
 }
 
-// Heard reports whether n was handed h.
+// Heard reports whether n received h.
 func (n *Node) Heard(h bridge.Hint) bool { return n.heard(h) }
 
-// Count is how many hints n was handed.
+// Count returns how many hints n received.
 func (n *Node) Count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

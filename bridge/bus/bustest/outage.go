@@ -17,8 +17,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// backAfter wants every node to be told of an outage that f is, and to hear
-// again.
+// backAfter fails unless every node notices the outage that f causes, and listens again.
 func backAfter(t *testing.T, ns []*Node, f func()) {
 	t.Helper()
 	before := make([]int, len(ns))
@@ -29,7 +28,7 @@ func backAfter(t *testing.T, ns []*Node, f func()) {
 	for i, n := range ns {
 		testserver.Eventually(t, limit, func() error {
 			if n.reconnects() == before[i] {
-				return fmt.Errorf("%s is not told that hints may have been lost", n.name)
+				return fmt.Errorf("Reconnected of %s was not called", n.name)
 			}
 			return n.Ready()
 		})
@@ -62,7 +61,7 @@ func cut(t *testing.T, f Fixture) {
 	}
 }
 
-// halfOpen freezes the network: no end of the connection is ever told.
+// halfOpen freezes the network: neither end of the connection learns of it.
 func halfOpen(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	backAfter(t, ns, func() {
@@ -106,7 +105,7 @@ func midStream(t *testing.T, f Fixture) {
 	wg.Wait()
 }
 
-func endsWhileAway(t *testing.T, f Fixture) {
+func endsWhileStopped(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 4, "7")
 	ends := func(n *Node) {
 		start := time.Now()

@@ -17,11 +17,11 @@ type Fixture struct {
 	// Join returns the bus of one more node. It is not running yet.
 	Join func(node string) bridge.Bus
 
-	// Garbage publishes what no node sends, where the nodes listen.
+	// Garbage publishes something no node sends on the channels the nodes listen to.
 	Garbage func(junk string)
 
 	// Server is what the buses connect to, through Proxy; nil where there is none,
-	// and then nothing can be away.
+	// and then nothing can be unavailable.
 	Server interface {
 		Start() error
 		Stop() error
@@ -49,7 +49,7 @@ func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*Node {
 	return all
 }
 
-// Run holds the bus of f against the contract.
+// Run checks the bus of f against the contract.
 func Run(t *testing.T, f func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
 		"every kind of hint reaches the other nodes":                 everyKind,
@@ -65,12 +65,12 @@ func Run(t *testing.T, f func(t *testing.T) Fixture) {
 	probe := f(t)
 	if probe.Server != nil {
 		for name, test := range map[string]func(*testing.T, Fixture){
-			"an outage is noticed and survived":            outage,
-			"a cut connection comes back":                  cut,
-			"a half-open connection is noticed":            halfOpen,
-			"the server restarts under a stream of hints":  midStream,
-			"Run ends while the server is away or stalled": endsWhileAway,
-			"the first start may come before the server's": serverLate,
+			"an outage is noticed and survived":               outage,
+			"a cut connection comes back":                     cut,
+			"a half-open connection is noticed":               halfOpen,
+			"the server restarts under a stream of hints":     midStream,
+			"Run ends while the server is stopped or stalled": endsWhileStopped,
+			"the first start may come before the server's":    serverLate,
 		} {
 			t.Run(name, func(t *testing.T) { test(t, f(t)) })
 		}
@@ -144,7 +144,7 @@ func manyPublish(t *testing.T, f Fixture) {
 	}
 	for _, h := range ns[1].hints {
 		if h.User != "7" || h.Type == bridge.HintTakeover && h.ClientID != "c" && h.ClientID != "last" {
-			t.Errorf("a hint came that nobody sent: %+v", h)
+			t.Errorf("a hint came that no node sent: %+v", h)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/bus"
 )
 
-// queueSize is how many hints may wait for a node that is slow to take them.
+// queueSize is how many hints may wait for a slow node.
 const queueSize = 1024
 
 // Exchange connects the nodes of one process. The zero value is ready to use.
@@ -29,7 +29,7 @@ type Bus struct {
 	count bus.Counters
 }
 
-// New returns the bus of a node that is alone: it has nobody to tell.
+// New returns the bus of the only node of a cluster.
 func New() *Bus { return new(Exchange).Join("") }
 
 // Join returns the bus of one more node.
@@ -56,8 +56,8 @@ func (b *Bus) Publish(hints ...bridge.Hint) {
 	}
 }
 
-// offer never blocks: a hint that finds the queue full is lost, and the node is
-// told so, which makes it look for itself.
+// offer never blocks. Where the queue is full the hint is lost, and the node's
+// Reconnected is called, which makes it read the log.
 func (b *Bus) offer(h bridge.Hint) bool {
 	select {
 	case b.queue <- h:
@@ -71,7 +71,7 @@ func (b *Bus) offer(h bridge.Hint) bool {
 	return false
 }
 
-// Run hands other nodes' hints to h until ctx ends.
+// Run passes other nodes' hints to h until ctx ends.
 func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
 	b.x.enter(b)
 	defer b.x.leave(b)
@@ -89,7 +89,7 @@ func (b *Bus) Run(ctx context.Context, h bridge.HintHandler) error {
 	}
 }
 
-// Ready is nil: nothing lies between the nodes that could be away.
+// Ready returns nil: there is no server between the nodes that could be unavailable.
 func (b *Bus) Ready() error { return nil }
 
 // Stats returns the counters.

@@ -39,7 +39,7 @@ func open(t *testing.T, url string) *sql.DB {
 	return d
 }
 
-// hears waits until n was handed h, which was told once.
+// hears waits until n received h, which was sent once.
 func hears(t *testing.T, n *bustest.Node, h bridge.Hint) {
 	t.Helper()
 	testserver.Eventually(t, 10*time.Second, func() error {
@@ -70,7 +70,7 @@ func TestOtherNodesHearOfAppends(t *testing.T) {
 		hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: seq + 1})
 	}
 	if a.Count() != 0 {
-		t.Error("a node is told what it appended itself")
+		t.Error("a node receives the hint of its own append")
 	}
 }
 
@@ -97,7 +97,7 @@ func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
 	for _, n := range nodes {
 		hears(t, n, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
 		if n.Heard(bridge.Hint{Type: bridge.HintAppended, User: "rolled-back", Seq: 1}) {
-			t.Error("a node is told what was rolled back")
+			t.Error("a node receives a hint of an append that was rolled back")
 		}
 	}
 }
@@ -184,25 +184,25 @@ func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
 // A node of the version before wakes everybody where a payload cannot name the users.
 func TestAppendForTooManyUsersWakesAll(t *testing.T) {
 	url := testserver.Postgres(t)
-	told := make(chan struct{}, 10)
-	h := handler{reconnected: func() { told <- struct{}{} }}
+	reconnected := make(chan struct{}, 10)
+	h := handler{reconnected: func() { reconnected <- struct{}{} }}
 	b := join(t, url, "b")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, h) }()
 	t.Cleanup(func() { cancel(); <-done })
-	<-told
+	<-reconnected
 	notify(t, url, `{"n":"b","all":true}`) // its own: it knows
 	notify(t, url, appended("x", "1", 1))
 	notify(t, url, `{"n":"a","all":true}`)
 	select {
-	case <-told:
+	case <-reconnected:
 	case <-time.After(10 * time.Second):
-		t.Fatal("the node is not told to look for itself")
+		t.Fatal("Reconnected was not called")
 	}
 	select {
-	case <-told:
-		t.Error("the node is told of its own append, too")
+	case <-reconnected:
+		t.Error("Reconnected was called for the node's own append")
 	default:
 	}
 }

@@ -56,7 +56,7 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 		err := b.within(ctx, pg.WaitForNotification)
 		if pgconn.Timeout(err) && ctx.Err() == nil {
 			// Silence is a quiet server, or one that is gone. TCP's own keepalive
-			// would tell them apart, but not through a proxy that keeps a dead
+			// would distinguish them, but not through a proxy that keeps a dead
 			// connection open.
 			err = b.within(ctx, pg.Ping)
 		}

@@ -13,16 +13,16 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// counter counts hints and tells of Reconnected.
+// counter counts hints and signals Reconnected.
 type counter struct {
-	hints atomic.Int64
-	told  chan struct{}
+	hints       atomic.Int64
+	reconnected chan struct{}
 }
 
 func (c *counter) Hint(bridge.Hint) { c.hints.Add(1) }
 func (c *counter) Reconnected() {
 	select {
-	case c.told <- struct{}{}:
+	case c.reconnected <- struct{}{}:
 	default:
 	}
 }
@@ -51,9 +51,9 @@ func BenchmarkResubscribe(b *testing.B) {
 			node.Watch(bridge.UserID(fmt.Sprint(i)))
 		}
 		ctx, cancel := context.WithCancel(b.Context())
-		h, done := &counter{told: make(chan struct{}, 1)}, make(chan error, 1)
+		h, done := &counter{reconnected: make(chan struct{}, 1)}, make(chan error, 1)
 		go func() { done <- node.Run(ctx, h) }()
-		<-h.told
+		<-h.reconnected
 		b.ReportMetric((memory()-before)/users, "server-B/user")
 		cancel()
 		<-done
@@ -65,12 +65,12 @@ func BenchmarkHint(b *testing.B) {
 	server := testserver.NewRedis(b)
 	from, to := join(b, redis.Options{URL: server.URL, Node: "a"}), join(b, redis.Options{URL: server.URL, Node: "b"})
 	to.Watch("7")
-	h := &counter{told: make(chan struct{}, 1)}
+	h := &counter{reconnected: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 2)
-	go func() { done <- from.Run(ctx, &counter{told: make(chan struct{}, 1)}) }()
+	go func() { done <- from.Run(ctx, &counter{reconnected: make(chan struct{}, 1)}) }()
 	go func() { done <- to.Run(ctx, h) }()
-	<-h.told
+	<-h.reconnected
 	testserver.Eventually(b, 10*time.Second, from.Ready)
 	want := int64(0)
 	for b.Loop() {

@@ -89,9 +89,9 @@ func TestShardedIsUsedWhereTheServerHasIt(t *testing.T) {
 		plain   bool
 		sharded bool
 	}{
-		"Redis 7":              {testserver.NewRedis(t), false, true},
-		"Redis 7, told not to": {testserver.NewRedis(t), true, false},
-		"a cluster":            {cluster, false, false},
+		"Redis 7":                     {testserver.NewRedis(t), false, true},
+		"Redis 7, with it turned off": {testserver.NewRedis(t), true, false},
+		"a cluster":                   {cluster, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := bustest.Listen(t, join(t, redis.Options{URL: tt.server.URL, Node: "a", Plain: tt.plain}), "7")
@@ -119,7 +119,7 @@ func TestDatabasesDoNotHearEachOther(t *testing.T) {
 }
 
 // Who subscribes to everybody's topics hears that something was appended, though
-// nobody watches the user here.
+// this node does not watch the user.
 func TestAppendsOfUnwatchedUsersAreToldToEverybody(t *testing.T) {
 	server := testserver.NewRedis(t)
 	a := bustest.Listen(t, join(t, redis.Options{URL: server.URL, Node: "a"}))

@@ -15,8 +15,8 @@ import (
 
 func init() { redis.SetLogger(clientLog{}) }
 
-// clientLog keeps go-redis's remarks out of stderr. Each comes with an error that
-// a caller handles.
+// clientLog keeps go-redis's log off stderr. Each message comes with an error that a
+// caller handles.
 type clientLog struct{}
 
 func (clientLog) Printf(ctx context.Context, format string, v ...any) {

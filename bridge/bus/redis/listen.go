@@ -13,7 +13,7 @@ import (
 
 // listen is one session: one connection, from its start until it ends.
 //
-// go-redis would reconnect a subscription by itself, but not tell, and with one
+// go-redis would reconnect a subscription by itself, but not report it, and with one
 // command that names every channel. So a session's client may connect only once,
 // and whatever goes wrong ends the session: after a timeout, too, the reader may
 // stand in the middle of a message.
@@ -120,8 +120,8 @@ func (s *session) read(ctx context.Context) error {
 }
 
 const (
-	subscribeBatch = 512         // channels of one command
-	toldEvery      = time.Second // between two calls of Reconnected for new users
+	subscribeBatch   = 512         // channels of one command
+	reconnectedEvery = time.Second // between two calls of Reconnected for new users
 )
 
 // apply subscribes to the users that are watched, first all of them, then what
@@ -138,9 +138,9 @@ func (s *session) apply(ctx context.Context) {
 	}
 	probe := time.NewTicker(s.b.probe)
 	defer probe.Stop()
-	tell := time.NewTimer(0)
-	defer tell.Stop()
-	var told time.Time // when new users were last followed by a PING
+	due := time.NewTimer(0)
+	defer due.Stop()
+	var last time.Time // when new users were last followed by a PING
 	news := false
 	for {
 		var err error
@@ -154,11 +154,11 @@ func (s *session) apply(ctx context.Context) {
 			more, err = s.change(ctx, subscribed, s.b.interest.drain())
 			if more && !news {
 				news = true
-				tell.Reset(time.Until(told.Add(toldEvery)))
+				due.Reset(time.Until(last.Add(reconnectedEvery)))
 			}
-		case <-tell.C:
+		case <-due.C:
 			if news {
-				news, told = false, time.Now()
+				news, last = false, time.Now()
 				err = s.sub.Ping(ctx, pingMore)
 			}
 		}

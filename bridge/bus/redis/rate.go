@@ -28,7 +28,7 @@ type Rate struct {
 
 const (
 	rateLimit = 100 * time.Millisecond // the longest a request waits for an answer
-	ratePause = time.Second            // after a failure nobody asks
+	ratePause = time.Second            // after a failure Redis is not called for so long
 	rateConns = 16
 )
 
@@ -64,11 +64,11 @@ redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - no
 return 0
 `)
 
-var errPaused = errors.New("ask the rate: Redis was away a moment ago")
+var errPaused = errors.New("ask the rate: Redis was unavailable a moment ago")
 
-// Take takes one of the calls that key may make at perSecond, of which burst may
-// come at once, and otherwise tells after how long there is one. It fails within
-// 100 ms when Redis is unavailable.
+// Take counts one call of key, which may make perSecond calls and burst at once. Where the
+// rate is used up it counts none and returns how long to wait. It fails within 100 ms when
+// Redis is unavailable.
 func (r *Rate) Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error) {
 	if time.Since(r.begun) < time.Duration(r.askAgain.Load()) {
 		return 0, errPaused

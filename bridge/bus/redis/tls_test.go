@@ -57,7 +57,7 @@ func TestOverTLS(t *testing.T) {
 	b := bustest.Listen(t, join(t, redis.Options{URL: url + "?skip_verify=true", Node: "b"}), "7")
 	b.Hears(t, a, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 
-	// Without being told so, nobody is trusted whose certificate nobody signed.
+	// A self-signed certificate is not trusted unless the configuration says so.
 	c := join(t, redis.Options{URL: url, Node: "c"})
 	done := make(chan error, 1)
 	go func() { done <- c.Run(t.Context(), deaf{}) }()
