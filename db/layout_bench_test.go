@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	layoutRows = flag.Int("layout.rows", 1_000_000, "notifications in the table of BenchmarkLayouts, ten a user")
-	layoutTime = flag.Duration("layout.time", 20*time.Second, "how long BenchmarkLayouts appends")
+	layoutRows    = flag.Int("layout.rows", 1_000_000, "notifications in the table of BenchmarkLayouts, ten a user")
+	layoutAppends = flag.Int64("layout.appends", 200_000, "how many more BenchmarkLayouts appends")
 )
 
 // partitions is how many there are in both partitioned layouts: half a month of days in one,
@@ -42,7 +42,7 @@ func BenchmarkLayouts(b *testing.B) {
 			if b.N > 1 {
 				b.Fatal("takes minutes: run it with -benchtime 1x")
 			}
-			s := testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB", "shared_buffers=1GB")
+			s := testserver.NewPostgres(b, "max_wal_size=4GB", "maintenance_work_mem=1GB", "shared_buffers=1GB")
 			l := &layouts{name: layout, s: s, d: openTest(b, Options{URL: s.URL}), users: *layoutRows / 10}
 			l.sql(b, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
 			l.build(b)
@@ -149,21 +149,18 @@ func (l *layouts) report(b *testing.B, what string, n int, used time.Duration, w
 // append lets 64 callers append to users at random.
 func (l *layouts) append(b *testing.B) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), *layoutTime)
-	defer cancel()
 	var n atomic.Int64
 	used, wal, took := l.cost(b, func() {
 		done := make(chan error)
 		for range 64 {
 			go func() {
-				for ctx.Err() == nil {
+				for n.Add(1) <= *layoutAppends {
 					u := bridge.UserID(fmt.Sprint(rand.N(l.users)))
 					if _, err := l.d.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{
 						{User: u, Kind: bridge.KindMessage, Title: "El estado de su reporte ha cambiado", Message: strings.Repeat("m", 180)}}}); err != nil {
 						done <- err
 						return
 					}
-					n.Add(1)
 				}
 				done <- nil
 			}()
@@ -174,7 +171,7 @@ func (l *layouts) append(b *testing.B) {
 			}
 		}
 	})
-	l.report(b, "append", int(n.Load()), used, wal, took)
+	l.report(b, "append", int(*layoutAppends), used, wal, took)
 }
 
 // read reads the newest page of users at random, and notifications by their id.
