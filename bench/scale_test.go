@@ -65,13 +65,7 @@ func BenchmarkScale(b *testing.B) {
 	x.row(b, "restart of another node", took, res, "")
 
 	res, took = x.during(b, p, func() {
-		// By a process of its own, as this one measures the others' latency.
-		cmd := exec.Command(testserver.Binary(b), "bench", "idle", fmt.Sprintf("--connections=%d", *returning), "--first-user=2000",
-			"--waves=2", "--settle=1s", "--connect-within=5m", fmt.Sprintf("--max-devices=%d", *returning), "--url="+other.HTTP, "--mqtt-url=mqtt://"+other.MQTT)
-		cmd.Env = testserver.Environ(map[string]string{"FALCON_JWT_SECRET": secret})
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
+		returns(b, other, *returning, 2_000)
 	})
 	x.row(b, fmt.Sprintf("%d devices of another node connect, are cut off and come back", *returning), took, res, "")
 
