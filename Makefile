@@ -64,11 +64,18 @@ cover: packages ## test everything and print the coverage by package
 # HISTORIES random histories a database.
 SOAK      ?= 200
 HISTORIES ?= 2000
+# How long everything is on at once: two nodes, relay, push, webhooks, devices that come
+# and go, one kill a minute.
+SOAKTIME  ?= 1h
 
 .PHONY: soak
-soak: packages ## the crash, fault and model tests for longer, an hour or so
+soak: packages soak-all ## the crash, fault and model tests for longer, two hours or so
 	FALCON_SOAK=$(SOAK) go test -race -timeout 3h -count 1 ./internal/crashtest/
 	go test -race -timeout 3h -count 1 -run '^TestModel' ./bridge/delivery/ -rapid.checks=$(HISTORIES)
+
+.PHONY: soak-all
+soak-all: packages ## everything on at once for SOAKTIME, then a table: lost, doubled, heap, goroutines, descriptors
+	go test -timeout 0 -count 1 -v -run '^TestEverythingAtOnce' ./internal/crashtest/ -args -soak.time=$(SOAKTIME)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target in turn, FUZZTIME seconds in all

@@ -57,6 +57,7 @@ type note struct {
 // attempts are what the push service and the receiver of webhooks were sent.
 type attempts struct {
 	mu      sync.Mutex
+	service string           // the URL of the push service
 	private *ecdh.PrivateKey // of every device
 	pushes  map[note][]time.Time
 	summed  map[bridge.UserID]bridge.Seq // the highest seq of a summary
@@ -205,15 +206,15 @@ type late struct {
 	gone     map[bridge.UserID]bridge.Seq
 }
 
-// newLate starts two nodes over one Postgres that push and post what is a second late,
-// and returns once one of them follows the log.
-func newLate(t *testing.T) *late {
+// newAttempts starts a push service and a receiver of webhooks, and returns the settings
+// of nodes that send to them.
+func newAttempts(t *testing.T) (a *attempts, settings []string) {
 	t.Helper()
 	private, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &attempts{private: private, pushes: make(map[note][]time.Time), summed: make(map[bridge.UserID]bridge.Seq),
+	a = &attempts{private: private, pushes: make(map[note][]time.Time), summed: make(map[bridge.UserID]bridge.Seq),
 		posts: make(map[note][]time.Time), ids: make(map[note]string)}
 	hooks := httptest.NewServer(http.HandlerFunc(a.webhook))
 	t.Cleanup(hooks.Close)
@@ -246,22 +247,36 @@ func newLate(t *testing.T) *late {
 			t.Fatal(err)
 		}
 	}
+	a.service = pushes.URL
+	return a, []string{"SSL_CERT_FILE=" + files.Cert, "FALCON_VAPID_KEY_FILE=" + vapid, "FALCON_VAPID_CONTACT=mailto:ops@example.com",
+		"FALCON_PUSH_HOSTS=" + pushes.Listener.Addr().String(), "FALCON_REQUEST_RATE_PER_USER=off",
+		"FALCON_WEBHOOK_URL=" + hooks.URL, "FALCON_WEBHOOK_SECRET_FILE=" + secret}
+}
+
+// register gives u's client id phone a registration at the push service.
+func (a *attempts) register(f *fleet, u bridge.UserID) {
+	f.t.Helper()
+	encode := base64.RawURLEncoding.EncodeToString
+	body := fmt.Sprintf(`{"push":{"endpoint":"%s/%s","keys":{"p256dh":"%s","auth":"%s"}}}`,
+		a.service, u, encode(a.private.PublicKey().Bytes()), encode(make([]byte, 16)))
+	if status, err := f.call(http.MethodPut, "/devices/phone", sign(f.t, u, 0), body); err != nil || status != http.StatusNoContent {
+		f.t.Fatalf("register a device: status %d, %v", status, err)
+	}
+}
+
+// newLate starts two nodes over one Postgres that push and post what is a second late,
+// and returns once one of them follows the log.
+func newLate(t *testing.T) *late {
+	t.Helper()
+	a, settings := newAttempts(t)
+	settings = append(settings, "FALCON_PUSH_AFTER=1s", "FALCON_WEBHOOK_WHEN=unacknowledged 1s")
 	postgres := testserver.Postgres(t)
 	l := &late{attempts: a, answered: make(map[note]time.Time), gone: make(map[bridge.UserID]bridge.Seq)}
-	l.fleet = newFleet(t, 2, func(i int) []string {
-		return append(on(postgres)(i), "SSL_CERT_FILE="+files.Cert, "FALCON_VAPID_KEY_FILE="+vapid, "FALCON_VAPID_CONTACT=mailto:ops@example.com",
-			"FALCON_PUSH_HOSTS="+pushes.Listener.Addr().String(), "FALCON_PUSH_AFTER=1s", "FALCON_REQUEST_RATE_PER_USER=off",
-			"FALCON_WEBHOOK_URL="+hooks.URL, "FALCON_WEBHOOK_SECRET_FILE="+secret, "FALCON_WEBHOOK_WHEN=unacknowledged 1s")
-	})
+	l.fleet = newFleet(t, 2, func(i int) []string { return append(on(postgres)(i), settings...) })
 	l.db = sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(postgres)))
 	t.Cleanup(func() { _ = l.db.Close() })
 	for _, u := range users(lateUsers) {
-		encode := base64.RawURLEncoding.EncodeToString
-		body := fmt.Sprintf(`{"push":{"endpoint":"%s/%s","keys":{"p256dh":"%s","auth":"%s"}}}`,
-			pushes.URL, u, encode(private.PublicKey().Bytes()), encode(make([]byte, 16)))
-		if status, err := l.call(http.MethodPut, "/devices/phone", sign(t, u, 0), body); err != nil || status != http.StatusNoContent {
-			t.Fatalf("register a device: status %d, %v", status, err)
-		}
+		a.register(l.fleet, u)
 	}
 	testserver.Eventually(t, 30*time.Second, func() error { // it follows once a position is stored
 		var n int
@@ -273,8 +288,8 @@ func newLate(t *testing.T) *late {
 	return l
 }
 
-func (l *late) call(method, path, token, body string) (status int, err error) {
-	x, err := l.pick()
+func (f *fleet) call(method, path, token, body string) (status int, err error) {
+	x, err := f.pick()
 	if err != nil {
 		return 0, err
 	}

@@ -26,11 +26,15 @@ type ledger struct {
 	why   string      // of the first such attempt
 }
 
+func newLedger() *ledger {
+	return &ledger{seqs: make(map[bridge.UserID][]bridge.Seq), other: make(map[int]int)}
+}
+
 // posters post through random nodes until stop is called. A post without an
 // answer is repeated with its Idempotency-Key, at another node if need be, until
 // it has one: so every post ends in exactly one notification.
 func (f *fleet) posters(k int, users []bridge.UserID) (l *ledger, stop func()) {
-	l = &ledger{seqs: make(map[bridge.UserID][]bridge.Seq), other: make(map[int]int)}
+	l = newLedger()
 	ctx, cancel := context.WithCancel(context.Background())
 	app := sign(f.t, "app", bridge.ScopeWrite)
 	var wg sync.WaitGroup
