@@ -479,10 +479,10 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#log.loaded && !this.#muted) this.emit("notification", item);
   }
 
-  /** A state message. While an own change is under way it waits: its counts may not hold that yet. */
+  /** A state message. It waits for the list, and for the end of own changes, which its counts may not hold yet. */
   #stateCame(state: InboxState, epoch: string | undefined): void {
     if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch) return void this.sync();
-    if (!this.#log.loaded) return; // the list under way is newer
+    if (!this.#log.loaded) return void (this.#waiting = [state]); // the list under way may be older
     if (this.#pending > 0) return void this.#waiting.push(state);
     const muted = !state.is_review_enabled;
     const settings = muted !== this.#muted || JSON.stringify(state.kinds ?? {}) !== JSON.stringify(this.#kinds);
@@ -545,6 +545,7 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#again ||= !unmarked; // something was marked meanwhile: the page may be older
       if (known !== null && newest.rev !== null && newest.rev > known && !whole && this.#log.more) await this.#catchUp(known, newest.rev);
       if (this.#closed) return;
+      this.#applyWaiting();
       this.#changed();
       if (!muted && !this.#quiet) for (const item of fresh) this.emit("notification", item);
       if (!muted) this.#quiet = false;
@@ -607,8 +608,12 @@ export class Inbox extends Emitter<InboxEvents> {
     } finally {
       this.#changes++;
       this.#pending--;
-      if (this.#pending === 0) for (const state of this.#waiting.splice(0)) this.#stateCame(state, undefined);
+      this.#applyWaiting();
     }
+  }
+
+  #applyWaiting(): void {
+    if (this.#pending === 0) for (const state of this.#waiting.splice(0)) this.#stateCame(state, undefined);
   }
 
   #fail(error: unknown): void {

@@ -92,6 +92,30 @@ describe("two devices of one user", () => {
     expect([readTitles(one), one.unread]).toEqual([[], 3]);
   });
 
+  test("a state that comes before the list is not lost", async () => {
+    server.meanwhile = (call) => {
+      if (call !== "GET /notifications") return;
+      server.meanwhile = () => {};
+      server.lives[0]!.up = true;
+      server.delete(server.log[1]!.id);
+      server.mark(server.log[0]!.id, true);
+    };
+    const one = await device(false);
+    expect([titles(one), readTitles(one), one.unread]).toEqual([["c", "a"], ["a"], 1]);
+  });
+
+  test("a notification that was deleted before it arrived does not come back", async () => {
+    const one = await device();
+    const late = server.append("late", false);
+    server.append("d", false);
+    server.delete(late.id);
+    await settle();
+    await one.refresh();
+    server.lives[0]!.events.message(late, "e1");
+    await settle();
+    expect([titles(one), one.unread]).toEqual([["d", "c", "b", "a"], 4]);
+  });
+
   test("what happened during an absence is known below the newest page, too", async () => {
     for (let i = 0; i < 200; i++) server.append(`n${i}`);
     const one = await device();

@@ -421,12 +421,12 @@ export class Inbox extends Emitter {
         if (this.#log.loaded && !this.#muted)
             this.emit("notification", item);
     }
-    /** A state message. While an own change is under way it waits: its counts may not hold that yet. */
+    /** A state message. It waits for the list, and for the end of own changes, which its counts may not hold yet. */
     #stateCame(state, epoch) {
         if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch)
             return void this.sync();
         if (!this.#log.loaded)
-            return; // the list under way is newer
+            return void (this.#waiting = [state]); // the list under way may be older
         if (this.#pending > 0)
             return void this.#waiting.push(state);
         const muted = !state.is_review_enabled;
@@ -496,6 +496,7 @@ export class Inbox extends Emitter {
                 await this.#catchUp(known, newest.rev);
             if (this.#closed)
                 return;
+            this.#applyWaiting();
             this.#changed();
             if (!muted && !this.#quiet)
                 for (const item of fresh)
@@ -572,10 +573,13 @@ export class Inbox extends Emitter {
         finally {
             this.#changes++;
             this.#pending--;
-            if (this.#pending === 0)
-                for (const state of this.#waiting.splice(0))
-                    this.#stateCame(state, undefined);
+            this.#applyWaiting();
         }
+    }
+    #applyWaiting() {
+        if (this.#pending === 0)
+            for (const state of this.#waiting.splice(0))
+                this.#stateCame(state, undefined);
     }
     #fail(error) {
         this.#error = error instanceof Error ? error : new Error(String(error));

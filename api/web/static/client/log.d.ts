@@ -33,7 +33,10 @@ export declare class Log {
      * for before a mark would undo it.
      */
     put(item: Notification, newer?: boolean): boolean;
-    /** Takes a live item in: new or a repeat, and what was jumped over before it. */
+    /**
+     * Takes a live item in: new or a repeat, and what was jumped over before it. One that a
+     * list passed over which was read since it was sent is gone.
+     */
     arrive(item: Notification): {
         fresh: boolean;
         gap: {

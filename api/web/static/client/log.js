@@ -19,6 +19,7 @@ export class Log {
     /** The page that stands in for everything known: an unmute, or more changes than are told one by one. */
     stale = false;
     #counted = 0; // the highest seq that unread covers
+    #settled = 0; // the list was read up to this seq
     #gone = new Set();
     #gaps = []; // jumped over, not read yet
     /** Newest first. */
@@ -51,8 +52,13 @@ export class Log {
             this.items.set(item.seq, item);
         return !known;
     }
-    /** Takes a live item in: new or a repeat, and what was jumped over before it. */
+    /**
+     * Takes a live item in: new or a repeat, and what was jumped over before it. One that a
+     * list passed over which was read since it was sent is gone.
+     */
     arrive(item) {
+        if (item.seq <= this.#settled)
+            return { fresh: false, gap: null };
         const from = this.head + 1;
         if (!this.put(item))
             return { fresh: false, gap: null };
@@ -135,6 +141,7 @@ export class Log {
         const fresh = read.filter((item) => this.put(item, newer) && news(item)).reverse();
         this.#gaps = [];
         this.head = Math.max(before, highest);
+        this.#settled = Math.max(this.#settled, highest);
         this.#count(newest.unread, highest);
         if (newest.rev !== null)
             this.rev = Math.max(this.rev ?? 0, newest.rev);
@@ -181,6 +188,7 @@ export class Log {
         this.rev = null;
         this.floor = 0;
         this.#counted = 0;
+        this.#settled = 0;
         this.loaded = false;
         this.epoch = null;
     }
