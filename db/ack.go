@@ -20,8 +20,8 @@ type ack struct {
 }
 
 // Acknowledged stores what connections acknowledged; as have no two of one generation. It
-// is one statement, whose rows are in the order of the primary key, so that no two nodes
-// wait for each other in a circle.
+// is one statement, whose rows are in the order of the primary key, so that two nodes never
+// deadlock.
 func (d *DB) Acknowledged(ctx context.Context, as []bridge.Ack) error {
 	if len(as) == 0 {
 		return nil

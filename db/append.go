@@ -17,8 +17,8 @@ import (
 // call is one command on its way through the committer.
 type call struct {
 	cmd bridge.Command
-	// done gets the one answer; its buffer lets the committer go on when the
-	// caller left.
+	// done receives the result. It is buffered, so that the committer never blocks on a
+	// caller that has given up.
 	done chan answer
 	left atomic.Bool // the caller does not wait any more: do not begin
 	// behindKey: it waits for another command with the same idempotency key.
@@ -69,11 +69,11 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	return bridge.Result{}, d.fail("append", why)
 }
 
-// answer gives c its result.
+// answer sends c its result.
 func (c *call) answer(res bridge.Result, err error) { c.done <- answer{res, err} }
 
-// storable refuses what would make no sense, and what only one of the databases
-// would refuse: NUL and invalid UTF-8.
+// storable refuses commands that make no sense, and text that only one of the databases
+// would accept: NUL and invalid UTF-8.
 func storable(cmd bridge.Command) error {
 	if len(cmd.Drafts) == 0 || len(cmd.Drafts) > bridge.MaxBatch {
 		return errors.New("a command has 1 to 1000 drafts")
@@ -109,7 +109,7 @@ func storable(cmd bridge.Command) error {
 	return bad.Err()
 }
 
-// outcome is what the database says of one command.
+// outcome is the database's result for one command.
 type outcome struct {
 	what     verdict
 	err      error // with failed
@@ -118,7 +118,7 @@ type outcome struct {
 	answer   string // of a replay
 }
 
-// verdict names an outcome as falcon_append does.
+// verdict is the name that falcon_append has for an outcome.
 type verdict string
 
 const (
@@ -134,7 +134,8 @@ const (
 	abandoned verdict = "abandoned" // its caller left before it began
 )
 
-// result is what a final outcome answers. busy and inflight are not final.
+// result returns what a final outcome means for the caller. busy and inflight are not
+// final.
 func (o *outcome) result() (bridge.Result, error) {
 	switch o.what {
 	case appended, same:
@@ -202,9 +203,8 @@ func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outc
 	return outs
 }
 
-// failure is what err means for a command. A lock that did not come within wait
-// leaves it busy. A doubled value is nothing a caller could have sent: seqs and
-// keys are the log's own.
+// failure returns the outcome of err for a command. A lock timeout leaves the command
+// busy. A duplicate value is never the caller's fault: the log itself chooses seqs and keys.
 func (a *appender) failure(err error, wait time.Duration) outcome {
 	switch {
 	case locked(err) && wait >= 0:
@@ -234,7 +234,7 @@ func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]ou
 	return a.postgres(batch, outs, wait)
 }
 
-// encodeAnswer is what falcon_keys keeps of an answer: [[id,seq,"user"],…].
+// encodeAnswer returns the result as falcon_keys stores it: [[id,seq,"user"],…].
 func encodeAnswer(ns []bridge.Notification) string {
 	var b strings.Builder
 	for i := range ns {
@@ -277,7 +277,7 @@ func decodeAnswer(s string) ([]bridge.Notification, error) {
 	return out, nil
 }
 
-// notificationOf is the row that draft became.
+// notificationOf returns the notification that was stored for a draft.
 func notificationOf(n *bridge.Draft, id int64, seq bridge.Seq, muted bool, now, expires int64) bridge.Notification {
 	return bridge.Notification{ID: id, Seq: seq, User: n.User, Kind: kindOf(n), Title: n.Title, Message: n.Message,
 		CreatedAt: moment(now), ReportID: n.ReportID, StatusID: n.StatusID, Data: n.Data, Muted: muted,

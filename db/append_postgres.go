@@ -28,9 +28,8 @@ type appendedRow struct {
 	Expires int64
 }
 
-// postgres calls falcon_append. When its answer does not come, nobody knows whether
-// it committed, so nothing here tries again (database/sql does so only where not a
-// byte of it was sent).
+// postgres calls falcon_append. Without its response it is unknown whether the transaction
+// committed, so nothing here retries (database/sql does, only where not a byte was sent).
 func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
 	ctx, cancel := context.WithTimeout(traceOf(batch), callLimit)
 	defer cancel()

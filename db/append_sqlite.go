@@ -185,7 +185,7 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 	return nil
 }
 
-// conclude changes the command's report and keeps the answer under its key.
+// conclude changes the command's report and stores the result under its key.
 func (t *liteTx) conclude(cmd *bridge.Command, o *outcome) error {
 	if c := cmd.Change; c != nil {
 		r := report{ID: c.Report, StatusID: c.Status, UpdatedAt: t.now}

@@ -278,7 +278,7 @@ func TestCallersContextsAreHonoured(t *testing.T) {
 }
 
 // One transaction runs at a time while they are quick; one that takes long has the
-// next beside it.
+// next in parallel.
 func TestALongTransactionDelaysNobodyElse(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("slow", "first"))

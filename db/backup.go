@@ -21,7 +21,7 @@ import (
 // sqlite3's .backup from another process.
 //
 // The copy appears under its name only when it is whole and on disk. Where Backup
-// fails it leaves nothing behind; where it is killed, at most a file beside to whose
+// fails it leaves nothing behind; where it is killed, at most a file next to it whose
 // name ends in .partial.
 func Backup(ctx context.Context, path, to string) error {
 	if _, err := os.Lstat(to); err == nil {
@@ -93,7 +93,7 @@ func openFile(path, params string) (*sql.DB, error) {
 	return d, nil
 }
 
-// fileFault is err, of a SQLite file, in words for the operator.
+// fileFault returns err, of a SQLite file, in words for the operator.
 func fileFault(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err

@@ -55,7 +55,7 @@ func cause(err error) string {
 	return fmt.Sprintf("an error of type %T", err)
 }
 
-// flaw is a fault of the database that this package found itself.
+// flaw is a fault of the database that this package detects itself.
 type flaw string
 
 func (f flaw) Error() string { return string(f) }
@@ -112,8 +112,8 @@ func causeOfSQLite(code int, text string) string {
 	return fmt.Sprintf("%s (SQLite code %d)", strings.ToLower(what[:1])+what[1:], code)
 }
 
-// lasting reports whether err is one that waiting does not cure: the schema, the
-// rights, the disk or the file is not as it must be.
+// lasting reports whether err does not go away by itself: something is wrong with the
+// schema, the privileges, the disk or the file.
 func lasting(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch state := e.Field('C'); state[:min(2, len(state))] {

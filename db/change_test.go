@@ -74,7 +74,7 @@ func TestAReportThatIsNotThereFailsItsOwnCallerOnly(t *testing.T) {
 			})
 			wg.Go(func() {
 				if _, err := d.Append(context.Background(), one("w", "t")); err != nil {
-					t.Errorf("beside %s: %v", name, err)
+					t.Errorf("in parallel with %s: %v", name, err)
 				}
 			})
 			wg.Wait()

@@ -11,10 +11,10 @@ import (
 )
 
 // Nodes and orders are timed by the database's clock, so that the nodes' own may
-// differ. An order to one node is returned until it is orderSeen older than the
-// last poll: an answer that is lost costs nothing. Orders to all nodes are read
+// differ. An order to one node is returned until it is orderSeen older than the last poll,
+// so that a lost response costs nothing. Orders to all nodes are read
 // again for orderOverlap, because a transaction may commit long after it took the
-// time, and stay for orderLife, for nodes that were away.
+// time, and stay for orderLife, for nodes that were cut off.
 const (
 	orderSeen    = 5 * time.Second
 	orderOverlap = time.Minute
@@ -24,7 +24,7 @@ const (
 // leaveStep is how many connections a statement of Leave removes at most.
 const leaveStep = 1000
 
-// Beat says that node lives and how it fares, and removes orders that are over.
+// Beat records that node is alive, with its figures, and removes orders that are over.
 func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -44,7 +44,7 @@ func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 
 func newNode(id, figures string) *node { return &node{ID: id, Figures: figures} }
 
-// living finds the nodes that live.
+// living selects the nodes that are alive.
 func (d *DB) living() *bun.SelectQuery {
 	return d.read.NewSelect().Model((*node)(nil)).Where("beat_at > ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds())
 }
@@ -160,7 +160,7 @@ func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (order
 	return orders, seen, now, err
 }
 
-// Nodes returns the nodes that live, by name. Connections are counted in an index of
+// Nodes returns the nodes that are alive, by name. Connections are counted in an index of
 // falcon_connections, which takes some 20 ms for 100,000: a beat's figure would be up to
 // four seconds older than what Connections lists.
 func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {

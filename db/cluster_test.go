@@ -184,7 +184,7 @@ func testTakeover(t *testing.T, d *DB) {
 		"the newer comes later":    {conn("", "c", 5, "t1"), conn("", "c", 7, "t2"), "[c 7 t2]", "t1 <7"},
 		"the newer came first":     {conn("", "c", 7, "t1"), conn("", "c", 5, "t2"), "[c 7 t1]", "t2 <7"},
 		"on the same node":         {conn("", "c", 5, "t1"), conn("", "c", 7, "t1"), "[c 7 t1]", "t1 <7"},
-		"the same one, told twice": {conn("", "c", 5, "t1"), conn("", "c", 5, "t1"), "[c 5 t1]", ""},
+		"the same one, sent twice": {conn("", "c", 5, "t1"), conn("", "c", 5, "t1"), "[c 5 t1]", ""},
 	} {
 		u := fresh()
 		tt.first.Device.User, tt.then.Device.User = u, u
@@ -258,7 +258,7 @@ func testOpenedClosed(t *testing.T, d *DB) {
 	if got := ordersFor(t, d, "o1", time.Time{}, u); len(got) != 0 {
 		t.Errorf("an order to end what is closed: %+v", got)
 	}
-	step(nil, conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]")                          // told twice
+	step(nil, conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]")                          // sent twice
 	step(conns(conn(u, "c", 4, "o1")), conns(conn(u, "b", 2, "o1")), "[a 3 o1 c 4 o1]") // another one closed
 	step(nil, conns(conn(u, "c", 4, "o1")), "[a 3 o1]")
 	step(conns(conn(u, "d", 6, "o1"), conn(u, "d", 5, "o1")), nil, "[a 3 o1 d 6 o1]") // one device twice

@@ -73,7 +73,7 @@ func newCommitter(d *DB) *committer {
 	return c
 }
 
-// close lets the transactions under way end and refuses what still waits.
+// close waits for the running transactions and refuses the commands that are still queued.
 func (c *committer) close() {
 	c.mu.Lock()
 	c.closed = true
@@ -89,7 +89,7 @@ func (c *committer) close() {
 	c.wg.Wait()
 }
 
-// enqueue takes w in; false after close.
+// enqueue adds w to the queue; false after close.
 func (c *committer) enqueue(w *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +116,7 @@ func (c *committer) allowParallel() {
 	c.work.Signal()
 }
 
-// requeue takes w in again, later.
+// requeue adds w to the queue again, after a pause.
 func (c *committer) requeue(w *call) {
 	time.AfterFunc(keyPause, func() {
 		if !w.left.Load() && !c.enqueue(w) {
@@ -146,8 +146,8 @@ func (c *committer) freeLocked(w *call, id owner) bool {
 	return true
 }
 
-// owner is whose commands of a user go first: those of a writer, by its number from 0,
-// while they are in flight, or one of these.
+// owner is the writer, by its number from 0, that has commands of a user in flight, or one
+// of the values below.
 type owner int
 
 const (
@@ -218,8 +218,8 @@ func (c *committer) unmarkLocked(batch []*call) {
 	}
 }
 
-// writer runs transactions until close. Answers are given after the marks are
-// taken back: once answered, a call is its caller's again.
+// writer runs transactions until close. It clears its marks before it sends the results:
+// after that the callers own their calls.
 func (c *committer) writer(id owner) {
 	var batch []*call
 	var outs []outcome
@@ -275,8 +275,8 @@ func (c *committer) end(batch []*call) {
 	}
 }
 
-// settle answers each command of a transaction that ended, but for those that
-// wait for another process.
+// settle sends each command of a finished transaction its result, except those that wait
+// for another process.
 func (c *committer) settle(batch []*call, outs []outcome) {
 	for i, w := range batch {
 		switch outs[i].what {

@@ -17,7 +17,7 @@ func TestCursors(t *testing.T) {
 		"a first subscription starts at the head":           testSubscribeFirst,
 		"a second subscription keeps the cursor":            testSubscribeAgain,
 		"since moves the cursor either way, within the log": testSubscribeSince,
-		"an unsubscribed device starts anew":                testUnsubscribe,
+		"an unsubscribed device starts over":                testUnsubscribe,
 		"an older generation changes nothing":               testFence,
 		"the head is what the log says":                     testSubscribeHead,
 		"a cursor never moves back nor past the log":        testAdvanceBounds,
@@ -224,7 +224,7 @@ func testAdvanceLeap(t *testing.T, d *DB) {
 	}{
 		{"acknowledged", bridge.Advance{Acked: 2}, 0, 2},
 		{"a leap and more", bridge.Advance{Acked: 6, From: 5}, 5, 6},
-		{"the same, told twice", bridge.Advance{Acked: 6, From: 5}, 5, 6},
+		{"the same, stored twice", bridge.Advance{Acked: 6, From: 5}, 5, 6},
 		{"a leap behind the cursor", bridge.Advance{Acked: 6, From: 6}, 5, 6},
 		{"a leap past the log", bridge.Advance{Acked: 99, From: 99}, 10, 10},
 	}
@@ -249,7 +249,7 @@ func testAdvanceMany(t *testing.T, d *DB) {
 	}
 	as[7].Generation--             // fenced
 	as[8].Closed = true            // ends
-	as = append(as, as[9], as[10]) // told twice: the higher one holds
+	as = append(as, as[9], as[10]) // stored twice: the higher one counts
 	as[9].Acked, as[50].Acked = 1, 2
 	slices.Reverse(as)
 	advanceTo(t, d, as...)
@@ -290,7 +290,7 @@ func testAdvanceClosed(t *testing.T, d *DB) {
 }
 
 // testAdvanceOrder has two nodes write the same sessions in opposite orders,
-// beside takeovers, for as long as a deadlock would need to be found.
+// in parallel with takeovers, for as long as the deadlock detector needs.
 func testAdvanceOrder(t *testing.T, d *DB) {
 	ctx := testContext(t)
 	u := fresh()

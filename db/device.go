@@ -40,9 +40,9 @@ func endpointHash(endpoint string) string {
 
 // Advisory locks of registrations, see falcon_append for the others.
 const (
-	// revokeLock is shared by those who register and taken alone by whoever revokes: a
-	// registration is stored before the revocation, which then removes it, or after it,
-	// and then sees it.
+	// revokeLock is shared among registrations and exclusive for a revocation. A
+	// registration is stored either before the revocation, which then removes it, or
+	// after it, and then finds the token revoked.
 	revokeLock   = 1704
 	registerLock = 1705 // of an endpoint, then of a user
 )
@@ -102,7 +102,7 @@ func (d *DB) Registration(ctx context.Context, dev bridge.Device) (bridge.Regist
 	return row.domain(), d.fail("read a registration", err)
 }
 
-// deviceRow is one device as its user sees it.
+// deviceRow is one device in its user's list.
 type deviceRow struct {
 	ClientID  string
 	Push      bool

@@ -41,7 +41,7 @@ func TestAnEndpointBelongsToOneRegistration(t *testing.T) {
 	})
 }
 
-// Whoever registers the endpoint last has it, and nobody waits for anybody in a circle.
+// The last registration of an endpoint wins, and concurrent ones never deadlock.
 func TestManyRegisterOneEndpointAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)

@@ -13,5 +13,5 @@
 // is a statement or a short transaction of its own.
 //
 // Every call is bounded by [CallLimit], and fails with bridge.ErrUnavailable
-// when the database is away.
+// when the database is unavailable.
 package db

@@ -14,14 +14,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// epoch is what this process knows of the life of the log, see
+// epoch is this process's view of the life of the log, see
 // docs/decisions/0002-epoch.md.
 //
 // falcon_meta keeps the epoch, a tick that every look raises in a committed
 // transaction, and the mark: what identifies the database's own life. The log
 // went back to an earlier point where a tick comes that is no higher than one
-// this process saw committed in the same epoch (or on SQLite the file beside the
-// database remembers), and where the mark is another one.
+// this process saw committed in the same epoch (or that the epoch file next to a SQLite
+// database has), or where the mark is another one.
 type epoch struct {
 	mu   sync.RWMutex
 	name string // "" until the schema is there
@@ -37,8 +37,7 @@ func (e *epoch) awake() chan struct{} {
 	return e.wake
 }
 
-// look has Run look at once: a connection broke, and what answers next may be
-// another server.
+// look makes Run check now: a connection broke, and the next one may reach another server.
 func (e *epoch) look() {
 	select {
 	case e.awake() <- struct{}{}:
@@ -47,7 +46,7 @@ func (e *epoch) look() {
 }
 
 // Epoch names the life of the log: it changes when the database was restored to
-// an earlier point. It answers from memory; "" before the schema was migrated.
+// an earlier point. It is read from memory, and "" before the schema was migrated.
 func (d *DB) Epoch() string {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
@@ -110,7 +109,7 @@ func (d *DB) loadEpoch(ctx context.Context) error {
 	return d.checkEpoch(ctx, d.Epoch() == "")
 }
 
-// leaveEpoch leaves the last state beside a SQLite file.
+// leaveEpoch writes the last state next to a SQLite file.
 func (d *DB) leaveEpoch() {
 	if d.dialect != SQLite || d.Epoch() == "" {
 		return
@@ -120,7 +119,7 @@ func (d *DB) leaveEpoch() {
 	}
 }
 
-// life is what falcon_meta says of the epoch, after the tick was raised.
+// life is the epoch in falcon_meta, after the tick was raised.
 type life struct {
 	epoch, mark string
 	tick        int64
@@ -135,9 +134,9 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	if err != nil {
 		return d.fail("look at the epoch", err)
 	}
-	var beside *sidecar
+	var file *sidecar
 	if d.dialect == SQLite {
-		if beside, err = readSidecar(d.path); err != nil {
+		if file, err = readSidecar(d.path); err != nil {
 			return fmt.Errorf("read the epoch file: %w", err)
 		}
 	}
@@ -163,7 +162,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 			reason = "another database or timeline"
 		case d.wentBack(m):
 			reason = "earlier than seen"
-		case d.dialect == SQLite && start && beside.ahead(m, last):
+		case d.dialect == SQLite && start && file.ahead(m, last):
 			reason = "earlier than its epoch file"
 		default:
 			return nil
@@ -306,8 +305,8 @@ const (
 
 // mark identifies the database's own life. On Postgres: the cluster, its
 // timeline (a recovery to a point in time or a promoted standby begins another),
-// the database and the table (a dump read back makes them anew). What the role
-// may not ask is left out. last is the highest id that was given to a notification; on
+// the database and the table (restoring a dump creates new ones). What the role may not
+// read is left out. last is the highest id that was given to a notification; on
 // SQLite it is read in the transaction, as there is one writer.
 func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err error) {
 	if d.dialect != Postgres {
@@ -338,7 +337,7 @@ func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err
 // the cluster, which takes reading a file.
 type guard struct{ query, is string }
 
-// errRestored refuses to write what only a former life of the log can have meant.
+// errRestored refuses a write that was meant for a former life of the log.
 var errRestored = fmt.Errorf("the database was restored, and is looked at first: %w", bridge.ErrUnavailable)
 
 // where is the condition of a statement that must not run on another life of the log

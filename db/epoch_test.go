@@ -53,7 +53,7 @@ func TestTheEpochStaysOverRestarts(t *testing.T) {
 	}
 }
 
-// copyFile copies a SQLite file that nobody has open.
+// copyFile copies a SQLite file that no process has open.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
@@ -74,7 +74,7 @@ func closeNow(t *testing.T, d *DB) {
 
 func TestARestoredSQLiteFileBeginsANewEpoch(t *testing.T) {
 	for name, restore := range map[string]func(t *testing.T, backup, path string){
-		"put back beside its epoch file": func(t *testing.T, backup, path string) { copyFile(t, backup, path) },
+		"put back next to its epoch file": func(t *testing.T, backup, path string) { copyFile(t, backup, path) },
 		"put back without one": func(t *testing.T, backup, path string) {
 			copyFile(t, backup, path)
 			if err := os.Remove(sidecarPath(path)); err != nil {

@@ -18,9 +18,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// fail says what op's err means to a caller of package bridge, wrapped with op.
-// The text of a database's own complaint is left out: it may repeat what the
-// caller sent.
+// fail returns err of op as an error of package bridge, wrapped with op. The text of the
+// database's own message is left out, since it may repeat values of the caller.
 func fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -84,7 +83,7 @@ func (d *DB) purge() {
 	d.epoch.look()
 }
 
-// class is what an error means.
+// class is the kind of an error.
 type class int
 
 const (
@@ -152,8 +151,8 @@ func classifySQLite(c int) class {
 	return fault
 }
 
-// broken reports whether err says that the server is gone, or this connection to it
-// in a way that concerns the others. A call that ran out of time is no sign of that,
+// broken reports whether err means that the server is gone, or that the other connections
+// are probably lost, too. A call that ran out of time is no sign of that,
 // whether it waited for a connection, a lock or a slow statement: only its own
 // connection is closed, by the driver. Were the idle ones closed, too, a moment of
 // high load would be followed by one in which every call connects.
@@ -193,7 +192,7 @@ func retryable(err error) bool {
 	return c == refused || c == conflict
 }
 
-// locked reports whether err is a lock that did not come in time.
+// locked reports whether err is a lock timeout.
 func locked(err error) bool {
 	e, ok := errors.AsType[pgdriver.Error](err)
 	return ok && e.Field('C') == "55P03"

@@ -77,7 +77,7 @@ func (d *DB) opaque(p position) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + p.String())
 }
 
-// horizon is where the order ends for now: below it nothing is missing.
+// horizon returns the current end of the order, below which nothing is missing.
 func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	if d.dialect == Postgres {
 		err = d.read.NewSelect().ColumnExpr("pg_snapshot_xmin(pg_current_snapshot())").Scan(ctx, &p.xid)

@@ -160,7 +160,7 @@ func TestHeadAndSkip(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		if h, err := d.Head(ctx, "nobody"); err != nil || h.Last != 0 || h.Latest != nil {
-			t.Errorf("the head of nobody: %+v, %v", h, err)
+			t.Errorf("the head of a user without an inbox: %+v, %v", h, err)
 		}
 		for range 10 {
 			mustAppend(t, d, one("u", "t"))

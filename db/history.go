@@ -34,7 +34,7 @@ type pageItem struct {
 	notification
 }
 
-// scanned is how many rows a page looks at, where a filter may pass over many. Such a page
+// scanned is how many rows a page reads where a filter may skip many. Such a page
 // may be short, or empty, though more follow.
 const scanned = 2000
 

@@ -4,5 +4,5 @@ package db
 
 import "net"
 
-// hungUp cannot tell here; a call on a dead connection then fails once.
+// hungUp has no way to find out on this system; a call on a dead connection then fails once.
 func hungUp(net.Conn) bool { return false }

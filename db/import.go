@@ -23,7 +23,7 @@ type PastReport struct {
 	CreatedAt, UpdatedAt time.Time
 }
 
-// PastSettings are what a user chose in another application.
+// PastSettings are a user's settings in another application.
 type PastSettings struct {
 	User     bridge.UserID
 	Settings bridge.Settings
@@ -46,7 +46,7 @@ type PastNotification struct {
 // in its order.
 
 // importLock is the advisory lock of Postgres that an importing transaction
-// holds. It is taken before every other, and by nobody else.
+// holds. It is taken before every other lock, and only by imports.
 const importLock = 1705
 
 // ImportReports stores reports, at most MaxImport, under their ids, and returns
@@ -129,9 +129,8 @@ func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, 
 }
 
 // ImportNotifications appends notifications, at most MaxImport, in their order,
-// with the times they bear, and returns how many were new. They are the past:
-// stored as muted ones are, so they are listed and counted, but no device gets
-// them as news. The latest is its user's retained message, as always.
+// with their own times, and returns how many were new. They are stored like muted
+// notifications: listed and counted, but not delivered to any device. The latest is its user's retained message, as always.
 func (d *DB) ImportNotifications(ctx context.Context, ns []PastNotification) (added int, err error) {
 	id := func(n PastNotification) string { return strconv.FormatInt(n.ID, 10) }
 	return importing(ctx, d, "import notifications", "notification", ns, id, d.appendPast)

@@ -250,7 +250,7 @@ func TestImportedSettingsHoldOnce(t *testing.T) {
 	})
 }
 
-// The relay publishes what is retained: it is told of the users an import brought.
+// The relay publishes retained messages, so it has to learn of the users an import changed.
 func TestTheRelayHearsOfAnImport(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx, u := testContext(t), fresh()

@@ -97,7 +97,7 @@ func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
 		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
 }
 
-// unread is how many unread ones the user of in sees, whose lock tx holds.
+// unread returns how many unread notifications the user of in sees. tx holds its lock.
 func (d *DB) unread(ctx context.Context, tx bun.Tx, in *inbox) (int64, error) {
 	now := inbox{UserID: in.UserID}
 	err := d.withExpired(tx.NewSelect().Model(&now)).WherePK().Scan(ctx)
@@ -137,7 +137,7 @@ func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 	return err
 }
 
-// next is the next seq of u.
+// next returns the next seq of u.
 func (g growth) next(u bridge.UserID) bridge.Seq {
 	g[u].LastSeq++
 	return g[u].LastSeq

@@ -2,6 +2,6 @@
 
 package db
 
-// inUse cannot be asked here. Where the system lets no open file be renamed, as
-// Windows does, the restore fails by that.
+// inUse has no way to find out on this system. Where an open file cannot be renamed, as on
+// Windows, the restore fails for that reason.
 func inUse(string) error { return nil }

@@ -129,7 +129,7 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 	return next, more, true, nil
 }
 
-// span is the part of the feed behind from and before end, as a condition on n.
+// span returns the part of the feed after from and before end, as a condition on n.
 func (d *DB) span(from, end position) func(bun.QueryBuilder) bun.QueryBuilder {
 	return func(q bun.QueryBuilder) bun.QueryBuilder {
 		if d.dialect == Postgres {
@@ -284,7 +284,7 @@ func (d *DB) Begin(ctx context.Context, begun, cancelled []string, hold time.Dur
 	}))
 }
 
-// lateOutcome is what came of an attempt, a row of a common table expression.
+// lateOutcome is the outcome of an attempt, a row of a common table expression.
 type lateOutcome struct {
 	bun.BaseModel `bun:"table:done,alias:d"`
 
@@ -373,7 +373,7 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 // lateCounted is how many waiting attempts LateStats counts at most.
 const lateCounted = 10_000
 
-// LateStats returns what waits, and what was sent as of the follower's last position.
+// LateStats returns counts of waiting and sent attempts, as of the follower's last position.
 func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
 	push, webhooks, err := d.Waiting(ctx, lateCounted)
 	if err != nil {

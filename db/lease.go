@@ -9,7 +9,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// lease is a row of falcon_leases: who does what only one node does, and how far it came.
+// lease is a row of falcon_leases: which node does a task that only one node may do, and
+// how far it has got.
 type lease struct {
 	bun.BaseModel `bun:"table:falcon_leases,alias:e"`
 
@@ -38,7 +39,7 @@ func (d *DB) saveLease(ctx context.Context, tx bun.IDB, name, node, state string
 	return n > 0, err
 }
 
-// releaseLease gives a lease up.
+// releaseLease releases a lease.
 func (d *DB) releaseLease(ctx context.Context, name, node string) error {
 	_, err := d.write.NewUpdate().Model((*lease)(nil)).Set("node = ''").Where("name = ?", name).Where("node = ?", node).Exec(ctx)
 	return err

@@ -11,7 +11,7 @@ import (
 	"github.com/uptrace/bun/schema"
 )
 
-// undelivered finds what a device of u at after has still to get: a range of the
+// undelivered selects what a device of u at after still has to get: a range of the
 // unique index (user_id, seq). The mute is looked up in the statement's own
 // snapshot: after the commit of a mute nothing is returned.
 func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
@@ -49,7 +49,7 @@ func (d *DB) withLatest(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+d.newest()))
 }
 
-// head is what a device of in's user begins with.
+// head returns what a new subscription of in's user begins with.
 func (i *inbox) head() bridge.Head {
 	h := bridge.Head{Last: i.LastSeq}
 	if i.Latest != nil {
@@ -84,7 +84,7 @@ func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit 
 	return s, d.fail("find where a replay starts", err)
 }
 
-// startRow is where one user's subscription starts.
+// startRow is the start of one user's subscription.
 type startRow struct {
 	inbox `bun:",extend"`
 

@@ -32,8 +32,8 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
-// Up applies the pending migrations and returns their names. Several nodes may
-// call it at once; a killed one leaves nothing that keeps the others out.
+// Up applies the pending migrations and returns their names. Several nodes may call it at
+// once; one that is killed leaves no lock behind.
 func (d *DB) Up(ctx context.Context) ([]string, error) {
 	var names []string
 	pending, err := d.pending(ctx)
@@ -49,14 +49,13 @@ func (d *DB) Up(ctx context.Context) ([]string, error) {
 	return names, migrationError("up", err)
 }
 
-// Down takes the last group of migrations back, with the data in it, and returns
-// their names.
+// Down undoes the last group of migrations, drops the data in it, and returns the names.
 func (d *DB) Down(ctx context.Context) ([]string, error) {
 	names, err := d.migrate(ctx, false)
 	return names, migrationError("down", err)
 }
 
-// migrationError adds what to do to err, where no waiting cures it.
+// migrationError adds advice to err where retrying does not help.
 func migrationError(way string, err error) error {
 	if why := permanent(err); why != nil {
 		err = why
@@ -129,9 +128,9 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	defer watch.stop()
 	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		// Bun marks a migration before or after it, in a transaction of its own: a
-		// process killed between leaves a schema that only a person can mend. So
-		// the mark is made in the migration's transaction; Bun's own, which
-		// follows, then changes nothing.
+		// process that is killed in between leaves a schema that has to be repaired by hand.
+		// So the mark is made in the migration's transaction; Bun's own mark, which follows,
+		// changes nothing.
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
 		migrate.BeforeMigration(watch.before(raced(up))), migrate.AfterMigration(mark(up)))
 	for {
@@ -247,8 +246,8 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	}
 }
 
-// pending reports whether a migration is to be applied. It takes no lock: where
-// nothing is, a start waits for nobody.
+// pending reports whether a migration has to be applied. It takes no lock, so that a start
+// with nothing to do does not wait for other nodes.
 func (d *DB) pending(ctx context.Context) (bool, error) {
 	all, err := d.Status(ctx)
 	return slices.ContainsFunc(all, func(m Migration) bool { return m.AppliedAt.IsZero() }), err

@@ -28,8 +28,8 @@ func (t Dropped) String() string {
 	return fmt.Sprintf("%s: %s (rows: %s%d)", t.Migration, t.Table, more, t.Rows)
 }
 
-// DownPlan lists what Down would take back: the names of the migrations and the
-// tables that go with them. It changes nothing.
+// DownPlan lists what Down would undo: the migrations and the tables that it would drop.
+// It changes nothing.
 func (d *DB) DownPlan(ctx context.Context) (names []string, tables []Dropped, err error) {
 	all, err := d.migrations(ctx)
 	if err != nil {

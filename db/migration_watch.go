@@ -10,10 +10,10 @@ import (
 	"github.com/uptrace/bun/migrate"
 )
 
-// migrationNews is how often a migration that takes long is told of.
+// migrationNews is how often a long migration is logged.
 const migrationNews = 5 * time.Second
 
-// migrationWatch tells of a migration that takes long, and says nothing of others.
+// migrationWatch logs migrations that take long, and no others.
 type migrationWatch struct {
 	mu    sync.Mutex
 	name  string
@@ -48,7 +48,7 @@ func (w *migrationWatch) now() (name string, took time.Duration) {
 	return w.name, time.Since(w.begun)
 }
 
-// before notes that a migration begins, and then does what hook does.
+// before records that a migration begins, and then calls hook.
 func (w *migrationWatch) before(hook migrate.MigrationHook) migrate.MigrationHook {
 	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 		w.mu.Lock()

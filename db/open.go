@@ -18,15 +18,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// CallLimit bounds every call, so that a request is answered within 2 s when the
-// database is away.
+// CallLimit bounds every call, so that a request gets its response within 2 s when the
+// database is unavailable.
 const CallLimit = 1800 * time.Millisecond
 
-// callLimit is CallLimit, but in this package's tests, which may run on a machine
-// too busy for it.
+// callLimit is CallLimit, except in this package's tests, which may run on a busy machine.
 var callLimit = CallLimit
 
-// Dialect says which database it is.
+// Dialect names a database system.
 type Dialect string
 
 // The databases.
@@ -35,7 +34,7 @@ const (
 	SQLite   Dialect = "sqlite"
 )
 
-// Options says where the database is.
+// Options sets up a DB.
 type Options struct {
 	// URL is postgres://… as libpq reads it, sqlite:<path> or the path of a SQLite
 	// file, which is made where it does not exist.
@@ -113,7 +112,7 @@ type DB struct {
 	closed  error
 }
 
-// Open opens the database at o.URL and waits until it answers, bounded by ctx.
+// Open opens the database at o.URL and waits until it responds, bounded by ctx.
 // It does not migrate. It fails with bridge.ErrUnavailable only where trying again
 // may help. Its errors name neither user nor password.
 func Open(ctx context.Context, o Options) (*DB, error) {
@@ -177,11 +176,11 @@ func sqlitePath(s string) (string, error) {
 	return s, nil
 }
 
-// Dialect says which database it is.
+// Dialect returns which database system it is.
 func (d *DB) Dialect() Dialect { return d.dialect }
 
-// Ping reads the epoch's row and the newest notification. That a server takes
-// connections says little: the tables may be missing, or the file corrupt.
+// Ping reads the epoch's row and the newest notification. To connect is not enough: the
+// tables may be missing, or the file corrupt.
 func (d *DB) Ping(ctx context.Context) error {
 	if err := d.inPlace(); err != nil {
 		return d.fail("ping", err)
@@ -198,8 +197,8 @@ func (d *DB) Ping(ctx context.Context) error {
 	return d.fail("ping", err)
 }
 
-// Run keeps the database's own things until ctx ends: it watches the epoch,
-// and how short its connections are.
+// Run does the upkeep of this process's database until ctx ends: it watches the epoch, and
+// logs when connections run short.
 func (d *DB) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watchPools(ctx) })
@@ -246,5 +245,5 @@ func moment(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// nowMillis is the clock of what is stored. It may jump: no order depends on it.
+// nowMillis is the clock of stored times. It may jump, since no order depends on it.
 func nowMillis() int64 { return time.Now().UnixMilli() }

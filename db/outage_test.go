@@ -137,7 +137,7 @@ func TestACallerWhoGaveUpIsNoOutage(t *testing.T) {
 		ctx, cancel := context.WithCancel(testContext(t))
 		cancel()
 		if _, err := d.After(ctx, "u", 0, 1); err == nil {
-			t.Error("it was read for nobody")
+			t.Error("it was read without a caller")
 		}
 		if lines := log.with("msg="); len(lines) > 0 {
 			t.Errorf("logged: %q", lines)

@@ -10,9 +10,9 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// permanent returns what to do about an error that no waiting cures: the server
-// is not one to use, it does not let this user in, or the user lacks rights or
-// tables. It is nil for every other error, which may pass.
+// permanent returns advice for an error that does not go away by itself: the server is
+// unsuitable, refuses this user, or the user lacks privileges or tables. It is nil for
+// every other error.
 func permanent(err error) error {
 	if errors.Is(err, pgconnect.ErrUnfit) {
 		return err
@@ -49,7 +49,7 @@ func permanentSQLite(e *sqlite.Error) error {
 	return nil
 }
 
-// advices are what to do, by SQLSTATE (Postgres, appendix A).
+// advices has advice by SQLSTATE (Postgres, appendix A).
 var advices = map[string]string{
 	"28P01": "the user or the password is wrong",
 	"3D000": "there is no database of that name; create it, or correct the name",

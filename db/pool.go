@@ -18,13 +18,12 @@ func (d *DB) Pools() map[string]sql.DBStats {
 	return pools
 }
 
-// poolWait is for how long calls must have waited for a connection in an
-// interval, all together, to be logged: a wait of milliseconds in a burst is what
-// a pool is for.
+// poolWait is how long calls of an interval must have waited for connections, all together,
+// to be logged. Waits of milliseconds in a burst are normal for a pool.
 const poolWait = time.Second
 
-// watchPools logs, at most once an interval, that calls wait for connections,
-// and gives pools that the server cut short another chance.
+// watchPools logs, at most once an interval, that calls wait for connections, and restores
+// pools that were limited because the server refused a connection.
 func (d *DB) watchPools(ctx context.Context) {
 	if d.dialect != Postgres {
 		return

@@ -16,16 +16,16 @@ import (
 
 func init() { pgdriver.Logger = driverLog{} }
 
-// driverLog keeps pgdriver's remarks out of stderr. Each comes with an error
-// that a caller handles.
+// driverLog keeps pgdriver's log off stderr. Each message comes with an error that a
+// caller handles.
 type driverLog struct{}
 
 func (driverLog) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "pgdriver")
 }
 
-// busConns is how many connections the bus over LISTEN and NOTIFY keeps: one
-// hears, one sends.
+// busConns is how many connections the bus over LISTEN and NOTIFY uses: one to receive, one
+// to send.
 const busConns = 2
 
 // openPostgres opens two pools, so that reads never keep an append waiting for a
@@ -100,7 +100,7 @@ func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
 	return d.hooked(bun.NewDB(db, pgdialect.New()))
 }
 
-// alive is asked before a pooled connection is used again: one that the server
+// alive is called before a pooled connection is used again, so that one that the server
 // closed meanwhile is replaced instead of failing a call.
 func alive(_ context.Context, cn *pgdriver.Conn) error {
 	if hungUp(cn.Conn()) {

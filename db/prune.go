@@ -8,9 +8,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// nodeGone is the silence after which nothing is kept of a dead node. Until then
-// its connections are only left out of the cluster's view, for a node that was
-// merely cut off and comes back.
+// nodeGone is the silence after which everything of a dead node is removed. Until then its
+// connections are only left out of the cluster's view, since a node may have been cut off
+// and come back.
 const nodeGone = 10 * time.Minute
 
 // remove deletes at most limit of the rows that find selects, a query of their

@@ -87,7 +87,7 @@ func TestRetentionLeavesOutWhatAnotherTransactionHolds(t *testing.T) {
 		return 0
 	}
 	if n := drain(); n != 12 {
-		t.Errorf("deleted %d beside the held ones", n)
+		t.Errorf("deleted %d in addition to the locked ones", n)
 	}
 	exact(t, d, held)
 	exact(t, d, free)
@@ -240,7 +240,7 @@ func testExpireKeys(t *testing.T, d *DB) {
 
 func testExpireLocked(t *testing.T, d *DB) {
 	if d.dialect == SQLite {
-		return // one writer: nothing is locked beside it
+		return // one writer: there is no other lock
 	}
 	drainSessions(t, d)
 	u := fresh()

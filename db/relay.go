@@ -10,8 +10,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// relayLife is how long a relay may be away and find its place again; the
-// triggers of the relay's migration note mutes and deletes for as long.
+// relayLife is how long a relay may be stopped and still continue where it was; the
+// triggers of the relay's migration record mutes and deletes for as long.
 const relayLife = 7 * 24 * time.Hour
 
 // LeaseRelay implements relay.Store.
@@ -54,8 +54,8 @@ func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 	return d.fail("release the relay's lease", err)
 }
 
-// Touched implements relay.Store. What lies at or before p is removed: the
-// relay has stored that it followed it.
+// Touched implements relay.Store. It removes rows at or before p, a position that the relay
+// has stored.
 func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -27,7 +27,7 @@ var errRestoring = errors.New("a restore of it was interrupted; run falconbridge
 //
 // It refuses a file that is corrupt, is not a database of this program or is of a later
 // version, and a database that any process has open. It fails before it changed
-// anything, or, where it is killed later, leaves a state that nobody opens and that the
+// anything, or, where it is killed later, leaves a state that Open refuses and that the
 // next call completes first.
 func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	path = RealPath(path)
@@ -107,9 +107,9 @@ func interrupted(path string) ([]string, error) {
 	return found, nil
 }
 
-// finishRestore moves the database at path, its WAL and its index aside, and the
-// checked copy in place. Each step may be the last one before a power cut: all names
-// come from the copy's, so that the next call goes on with what is left. The database
+// finishRestore moves the database at path, its WAL and its index aside, and the checked
+// copy in place. Power may fail after any step: all names follow from the copy's, so that
+// the next call can continue. The database
 // goes last, together with its WAL or after it, under one name: SQLite opens the two
 // as a pair, also there.
 func finishRestore(path string) error {

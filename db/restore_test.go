@@ -49,7 +49,7 @@ func TestALeftoverWALIsNotPlayedIntoTheRestoredDatabase(t *testing.T) {
 	}
 }
 
-// By its content the backup cannot be told from the log.
+// The content of the backup is that of the log.
 func TestARestoreOfTheLatestStateBeginsANewEpoch(t *testing.T) {
 	d := openAt(t, filepath.Join(t.TempDir(), "falcon.db"))
 	seed(t, d, "u", 3)

@@ -33,8 +33,8 @@ var tables = []string{
 	"falcon_touched",
 }
 
-// Complete fails where a table is missing though all migrations were applied, as
-// after a restore of a part of the database. No waiting brings it back.
+// Complete fails where a table is missing although all migrations were applied, as after
+// restoring a part of the database.
 func (d *DB) Complete(ctx context.Context) error {
 	names := "'" + strings.Join(tables, "', '") + "'"
 	query := "SELECT count(*), coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'table' AND name IN (" + names + ")"

@@ -12,7 +12,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// openedSession is what Open found or made.
+// openedSession is the session that Open found or created.
 type openedSession struct {
 	session `bun:",extend"`
 
@@ -99,8 +99,8 @@ func (d *DB) Unsubscribe(ctx context.Context, dev bridge.Device, gen int64) erro
 	return d.fail("unsubscribe", err)
 }
 
-// kept reports of a session s, joined with the node of its open connection as
-// host, whether it is still there: not expired, or open on a node that lives, or
+// kept is SQL that reports whether a session s, joined with the node of its open connection
+// as host, still exists: not expired, or open on a node that lives, or
 // left open by one that died, since whose last beat its expiry counts.
 func (d *DB) kept() bun.Safe {
 	return bun.Safe(fmt.Sprintf("CASE WHEN s.node = '' THEN s.expires_at > %[1]s ELSE coalesce(host.beat_at, s.used_at) + "+
@@ -123,7 +123,7 @@ type generations struct {
 // generationBlock is how many generations a start of the process may leave unused.
 const generationBlock = 1000
 
-// generation gives the next one. Its caller's transaction holds the one write
+// generation returns the next one. Its caller's transaction holds the one write
 // lock, so generations are in the order of transactions. It returns what to call
 // after the commit: a block that was rolled back must not be used.
 func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, committed func(), err error) {
@@ -149,7 +149,7 @@ func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, com
 	}, nil
 }
 
-// leave gives up the block at hand, as a new epoch began whose generations are higher
+// leave discards the current block, after a new epoch began whose generations are higher
 // than floor. Its caller's transaction holds the write lock.
 func (g *generations) leave(floor int64) {
 	g.mu.Lock()

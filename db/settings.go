@@ -11,7 +11,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Settings returns u's settings, the defaults where u never chose.
+// Settings returns u's settings, or the defaults.
 func (d *DB) Settings(ctx context.Context, u bridge.UserID) (bridge.Settings, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -10,9 +10,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// sidecar is the small file beside a SQLite database, <path>.epoch. It is written
-// after the commit that it tells of, so it is never ahead of a database that only
-// crashed; one that is ahead saw a later state than the database has.
+// sidecar is the small file next to a SQLite database, <path>.epoch. It is written after
+// the commit that it describes, so it is never ahead of a database that only crashed. One
+// that is ahead was written for a later state than the database has.
 type sidecar struct {
 	Epoch string `json:"epoch"`
 	Tick  int64  `json:"tick"`
@@ -44,8 +44,8 @@ func readSidecar(path string) (*sidecar, error) {
 	return &s, nil
 }
 
-// writeSidecar replaces the file whole. It need not survive a power cut: an older
-// one only sees less.
+// writeSidecar replaces the file atomically. It need not survive a power cut: an older
+// file only detects less.
 func writeSidecar(path string, s sidecar) error {
 	b, err := json.Marshal(s)
 	if err != nil {

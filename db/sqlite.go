@@ -63,13 +63,13 @@ func (d *DB) openSQLite(raw string) error {
 	return err
 }
 
-// errGone is what a database does whose file has left its path: the open one keeps
-// working and has no name, so all that it takes is lost with this process.
+// errGone is the error of a database whose file was removed from its path. SQLite would go
+// on writing to the open file, and all of that would be lost with this process.
 const errGone = flaw("the SQLite file was deleted or replaced while in use: nothing more is stored; stop the server, then restore a backup, or start it with the file that is there")
 
 // inPlace fails with errGone where the SQLite file is no longer the one that was
-// opened. It is asked before each transaction that writes: one stat, next to the
-// fsync of the commit.
+// opened. It is called before each transaction that writes, and costs one stat where the
+// commit costs an fsync.
 func (d *DB) inPlace() error {
 	if d.dialect != SQLite {
 		return nil

@@ -189,7 +189,7 @@ func (d *DB) Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID
 	return revs, nil
 }
 
-// state is what a device that fetches the list again is sent.
+// state returns what a device gets that has to fetch the list again.
 func (i *inbox) state() bridge.State {
 	n := i.count()
 	s := bridge.State{Rev: i.Rev, Last: n.Last, Unread: n.Unread, Total: n.Total, Kinds: make(map[bridge.Kind]int, len(i.Kinds))}

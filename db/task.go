@@ -43,13 +43,13 @@ const stepRows = 500
 
 // progress is what a step left.
 type progress struct {
-	took   bool  // there was such a task, and nobody else at it
+	took   bool  // there was such a task, and no other call was working on it
 	done   bool  // nothing is left
 	unread int64 // of readTask
 }
 
-// begin stores a task, which is from then on done whatever happens. Of one that is
-// there already the further end counts. It locks the task until tx ends.
+// begin stores a task, which is certain to be finished from then on. Where the task exists
+// already the further end counts. It locks the task until tx ends.
 func (d *DB) begin(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID, upTo int64) error {
 	row := task{Kind: kind, UserID: u, UpTo: upTo, BegunAt: nowMillis()}
 	_, err := tx.NewInsert().Model(&row).ModelTableExpr(tableOf(kind)).On("CONFLICT (kind, user_id) DO UPDATE").
@@ -116,7 +116,7 @@ func (t *task) window(ctx context.Context, tx bun.Tx, find string, to bridge.Seq
 	return end, err
 }
 
-// moved stores how far t came.
+// moved stores how far t has got.
 func (t *task) moved(ctx context.Context, tx bun.Tx) error {
 	_, err := tx.NewUpdate().Model(t).ModelTableExpr(tableOf(t.Kind)).Column("up_to", "at_seq").WherePK().Exec(ctx)
 	return err
@@ -221,7 +221,7 @@ func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.S
 // continued is how many tasks one call of Continue takes up.
 const continued = 20
 
-// Continue takes a step, of at most limit rows, of some of the tasks that nobody is at,
+// Continue takes a step, of at most limit rows, of some of the tasks that no call is working on,
 // and returns how many.
 func (d *DB) Continue(ctx context.Context, limit int) (n int, err error) {
 	find, cancel := bound(ctx)

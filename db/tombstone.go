@@ -129,7 +129,7 @@ type expiring struct {
 }
 
 // expireWindow looks at limit expired notifications behind from and removes those whose
-// inboxes nobody holds.
+// inboxes no other transaction has locked.
 func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen int, gone []notification, err error) {
 	var rows []expiring
 	find := d.read.NewSelect().Model((*notification)(nil)).Column("id", "user_id", "expires_at").Where("n.expires_at > 0").

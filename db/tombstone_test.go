@@ -130,7 +130,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 				}
 			}
 			if n, err := d.Withdraw(testContext(t), fresh(), "k"); err != nil || n != 0 {
-				t.Errorf("withdrawing from nobody: %d, %v", n, err)
+				t.Errorf("withdrawing from a user without an inbox: %d, %v", n, err)
 			}
 			hasSeqs(t, d, u, 2)
 			if got := stones(t, d, u); got[1] != deleted {

@@ -42,7 +42,7 @@ func TestADatabaseThatIsAwayIsUnavailableInTimeAndComesBack(t *testing.T) {
 					t.Errorf("%s: %v, want ErrUnavailable", name, err)
 				}
 				if err != nil && strings.Contains(err.Error(), "falcon@") {
-					t.Errorf("%s: the error tells of the URL: %v", name, err)
+					t.Errorf("%s: the error contains the URL: %v", name, err)
 				}
 			})
 		}

@@ -42,7 +42,7 @@ func TestTheSQLDoorAppendsWithItsTransaction(t *testing.T) {
 	must(t, err)
 	n := page.Items[0]
 	if left := n.ExpiresAt.Sub(n.CreatedAt); n.Seq != 5 || n.URL != "/orders/7" || n.Replaces != "order-7" || n.By != bridge.BySQL || left < 59*time.Minute || left > 61*time.Minute {
-		t.Errorf("the SQL door appended %s by %q", n.Item(), n.By)
+		t.Errorf("falcon_notify appended %s by %q", n.Item(), n.By)
 	}
 	if got := seqs(t, d, "42"); len(got) != 4 {
 		t.Errorf("after a supersession %v can be read", got)
@@ -99,7 +99,7 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 	}
 }
 
-// An append notifies nobody itself: the lock of NOTIFY would make the commits of all nodes
+// An append does not notify by itself: the lock of NOTIFY would make the commits of all nodes
 // wait for each other.
 func TestOnlyTheSQLDoorsHintRidesInItsTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
@@ -119,7 +119,7 @@ func TestOnlyTheSQLDoorsHintRidesInItsTransaction(t *testing.T) {
 	mustAppend(t, d, one("42", "t"))
 	exec(t, d, "SELECT falcon_notify('42', 't', 'm')")
 	if got := hint(); got != `{"n":"","u":[["42",2]]}` {
-		t.Errorf("the SQL door's hint is %s", got)
+		t.Errorf("the hint of falcon_notify is %s", got)
 	}
 }
 
@@ -180,8 +180,8 @@ func TestARoleWithoutGrantsMayOnlyNotifyAndOnlyAfterItsGrant(t *testing.T) {
 	}
 }
 
-// A release that gives the door new arguments replaces it: who may call it stays so, and
-// nobody else may.
+// A release that gives falcon_notify new arguments replaces the function: the roles that
+// could call it still can, and no other.
 func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
 	server := testserver.NewPostgres(t) // a role is a whole server's
 	d := openTest(t, Options{URL: server.URL})
@@ -211,7 +211,7 @@ func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
 		t.Error("boss may not grant it any more")
 	}
 	if n := number(t, d, "SELECT count(*) FROM pg_proc WHERE proname = 'falcon_notify'"); n != 1 {
-		t.Errorf("there are %d doors", n)
+		t.Errorf("there are %d functions falcon_notify", n)
 	}
 	exec(t, d, "SELECT falcon_notify('42', 't', 'm'), falcon_notify('42', 't', 'm', 'x', NULL), falcon_notify('42', 't', 'm', url => '/')")
 	if got := seqs(t, d, "42"); len(got) != 3 {
