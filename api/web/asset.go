@@ -22,6 +22,9 @@ var types = map[string]string{
 	".svg":  "image/svg+xml",
 	".txt":  "text/plain; charset=utf-8",
 	".md":   "text/plain; charset=utf-8",
+	".png":  "image/png",
+
+	".webmanifest": "application/manifest+json; charset=utf-8",
 }
 
 // asset is one embedded file, ready to be served.

@@ -17,11 +17,12 @@ var policy = strings.Join([]string{
 	"connect-src 'self'",
 	"img-src 'self' data:",
 	"worker-src 'self'",
+	"manifest-src 'self'",
 	"frame-ancestors 'none'",
 	"base-uri 'none'",
 	"form-action 'none'",
 	"require-trusted-types-for 'script'",
-	"trusted-types falconbridge",
+	"trusted-types falconbridge", // the service worker's address, clients/js/src/push.ts
 }, "; ")
 
 func setHeaders(h http.Header) {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -19,23 +20,34 @@ import (
 //go:embed static
 var static embed.FS
 
-// pages are the documents, by the path they are served at. The JavaScript client lies
-// under /client/, everything else under /assets/.
+// pages are the files that are served at paths of their own: the documents, and what a
+// browser looks for where the inbox is. A service worker controls the paths below its
+// own. The JavaScript client lies under /client/, everything else under /assets/.
 var pages = map[string]string{
-	"/":        "index.html",
-	"/console": "console.html",
+	"/":                     "index.html",
+	"/console":              "console.html",
+	"/manifest.webmanifest": "manifest.webmanifest",
+	"/worker.js":            "worker.js",
 }
+
+// workerSettings are put before the client's service worker where it is the inbox page's:
+// its icon, and that a new version counts at once, as it has nothing that pages rely on.
+const workerSettings = `self.falconbridgeIcon = "assets/icon-192.png";
+self.addEventListener("install", () => self.skipWaiting());
+`
 
 // Options are what the pages say of this server.
 type Options struct {
 	Topics bridge.Topics // names the topics the pages subscribe to; zero: without prefix
 	Locale bridge.Locale // language of the built-in texts that the server sends; empty: Spanish
+	Push   bool          // Web Push is on: the inbox offers it
 }
 
 // Marks in a page's source, for what differs from server to server.
 const (
 	topicMark  = "users/{user}/reports/status"
 	statusMark = "{status texts}"
+	pushMark   = "{push}"
 )
 
 // statusTexts are title and message that a report's owner receives at each status,
@@ -60,6 +72,7 @@ func New(o Options) http.Handler {
 	marks := strings.NewReplacer(
 		topicMark, html.EscapeString(o.Topics.Prefix+topicMark),
 		statusMark, html.EscapeString(statusTexts(o.Locale)),
+		pushMark, strconv.FormatBool(o.Push),
 	)
 	served := make(handler)
 	each(func(name string, body []byte) {
@@ -67,6 +80,9 @@ func New(o Options) http.Handler {
 			body = []byte(marks.Replace(string(body)))
 		}
 		served[at(name)] = newAsset(name, body)
+		if name == client+"worker.js" {
+			served["/assets/worker.js"] = newAsset(name, append([]byte(workerSettings), body...))
+		}
 	})
 	for page, name := range pages {
 		served[page] = served[at(name)]

@@ -121,7 +121,13 @@ func TestEveryAssetIsServedWithItsType(t *testing.T) {
 		if path.Ext(name) == ".html" {
 			return
 		}
-		r := fetch(t, Handler(), "GET", at(name))
+		served := at(name)
+		for page, of := range pages {
+			if of == name {
+				served = page
+			}
+		}
+		r := fetch(t, Handler(), "GET", served)
 		if body(t, r) != string(want) {
 			t.Errorf("%s is not served as it stands", name)
 		}
@@ -232,6 +238,32 @@ func readStatic(t *testing.T, name string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// The inbox page's worker is the client's, with what only this page has.
+func TestTheWorkerControlsThePagesPath(t *testing.T) {
+	r := fetch(t, Handler(), "GET", "/worker.js")
+	text := body(t, r)
+	if !strings.HasSuffix(text, string(readStatic(t, "client/worker.js"))) || !strings.Contains(text, "assets/icon-192.png") {
+		t.Error("/worker.js is not the client's worker with the page's icon")
+	}
+	if r.Header.Get("Cache-Control") != "no-cache" || r.Header.Get("Content-Type") != "text/javascript; charset=utf-8" {
+		t.Errorf("its headers are %v", r.Header)
+	}
+	// Tokens are in the fragments of pages' addresses. A fetch handler would see every request.
+	for _, never := range []string{`"fetch"`, "onfetch", ".url)", "client.url", "page.url", "console.", "importScripts(", "XMLHttpRequest"} {
+		if strings.Contains(text, never) {
+			t.Errorf("it contains %s", never)
+		}
+	}
+}
+
+func TestThePageOffersPushesWhereTheyAreOn(t *testing.T) {
+	for on, want := range map[bool]string{false: `name="falcon-push" content="false"`, true: `name="falcon-push" content="true"`} {
+		if !strings.Contains(body(t, fetch(t, New(Options{Push: on}), "GET", "/")), want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
 }
 
 // An application imports the client from here without npm, from any origin. Only the

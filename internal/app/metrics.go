@@ -191,7 +191,8 @@ func routeOf(r *http.Request) (method, route string) {
 		return method, r.Pattern
 	case r.Method == http.MethodPost && r.URL.Path == "/notifications": // the API's short cut
 		return method, "/notifications"
-	case r.Method == http.MethodGet && (r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/assets/") || strings.HasPrefix(r.URL.Path, "/client/")):
+	case r.Method == http.MethodGet && (r.URL.Path == "/" || r.URL.Path == "/manifest.webmanifest" || r.URL.Path == "/worker.js" ||
+		strings.HasPrefix(r.URL.Path, "/assets/") || strings.HasPrefix(r.URL.Path, "/client/")):
 		return method, "pages"
 	}
 	return method, "other"

@@ -2,7 +2,7 @@
 // it, and a sound. The browser asks its user for permission when the switch is pressed,
 // never before; a permission given earlier counts until the switch is turned off.
 
-import { $, setText } from "./dom.js";
+import { $, setText, show } from "./dom.js";
 import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 
@@ -38,6 +38,18 @@ export function drawAlerts() {
   $("alerts-browser").disabled = given === "unsupported" || given === "denied";
   setText($("alerts-browser-hint"), t({ unsupported: "alertsUnsupported", denied: "alertsDenied" }[given] ?? "alertsBrowserHint"));
   $("alerts-sound").setAttribute("aria-checked", String(soundOn()));
+}
+
+let push = null; // of the inbox that is open, where the server has Web Push
+
+/** Draws the switch for pushes to this browser, where there are any. */
+export function drawPush(now) {
+  push = now;
+  const state = push?.state ?? "unsupported";
+  for (const id of ["alerts-push", "alerts-push-hint"]) show($(id), state !== "unsupported");
+  $("alerts-push").setAttribute("aria-checked", String(state === "on"));
+  $("alerts-push").disabled = state === "denied";
+  setText($("alerts-push-hint"), t(state === "denied" ? "alertsDenied" : "alertsPushHint"));
 }
 
 /** Alerts of new notifications, the newest last; open(item) runs on a click on one. */
@@ -85,6 +97,15 @@ $("alerts-browser").addEventListener("click", async () => {
   const given = permission() === "default" ? await Notification.requestPermission() : permission();
   if (given === "granted") choose(keys.browser, true);
   else toast(t("alertsRefused"), "", { kind: "fault" });
+  drawAlerts();
+});
+$("alerts-push").addEventListener("click", async () => {
+  try {
+    await (push.state === "on" ? push.disable() : push.enable());
+  } catch (error) {
+    toast(t("alertsPushFailed"), error.message, { kind: "fault" });
+  }
+  drawPush(push);
   drawAlerts();
 });
 $("alerts-sound").addEventListener("click", () => {

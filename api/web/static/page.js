@@ -5,7 +5,7 @@
 import { connect } from "../client/index.js";
 import { InboxView } from "../client/view.js";
 import { badge } from "../client/words.js";
-import { alertOf, drawAlerts } from "./alerts.js";
+import { alertOf, drawAlerts, drawPush } from "./alerts.js";
 import { $, setText, show } from "./dom.js";
 import { startLanguages, t } from "./i18n.js";
 import { askForAnother, stopAsking } from "./renewal.js";
@@ -14,6 +14,7 @@ import { announce, tellFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
 const [topicPrefix] = document.querySelector('meta[name="falcon-topic"]').content.split("users/{user}");
+const offersPush = document.querySelector('meta[name="falcon-push"]').content === "true";
 const language = () => document.documentElement.lang;
 
 let inbox = null;
@@ -38,11 +39,15 @@ function open(token) {
   close();
   user = claims.user;
   used = token;
-  const made = connect({ url: new URL(".", document.baseURI).href, getToken: tokens.stored, topicPrefix, clientName: "page-" });
+  const made = connect({ url: new URL(".", document.baseURI).href, getToken: tokens.stored, topicPrefix, clientName: "page-", push: offersPush });
   inbox = made;
   view = new InboxView($("inbox"), made, { lang: language(), heading: 1, renew: () => askForAnother(user, open) });
   made.on("notification", arrived);
   made.on("change", draw);
+  made.on("opened", (id) => {
+    const item = made.list().find((each) => each.id === id);
+    if (!item || !view?.focus(item.seq)) view?.focusUnread();
+  });
   made.on("state", (state) => {
     // A token that never opened an inbox is refused at the form; the list of one that did stays.
     if (state === "ended" && inbox === made && !made.loaded) leave(flawOf(token) ?? "tokenRefused");
@@ -96,6 +101,7 @@ function draw() {
   document.title = (unread > 0 ? `(${badge(unread)}) ` : "") + (inbox ? `${t("inbox")} · falconbridge` : `falconbridge · ${t("tagline")}`);
   const wanted = unread > 0 ? "assets/icon-unread.svg" : "assets/icon.svg";
   if ($("favicon").getAttribute("href") !== wanted) $("favicon").setAttribute("href", wanted);
+  drawPush(inbox?.push ?? null);
   if (!inbox) return;
   const state = inbox.state === "away" && !navigator.onLine ? "offline" : inbox.state;
   $("connection").dataset.state = state;
@@ -107,7 +113,10 @@ function draw() {
 }
 
 $("bell").addEventListener("click", () => view?.focusUnread());
-$("sign-out").addEventListener("click", () => leave());
+$("sign-out").addEventListener("click", () => {
+  inbox?.push?.disable().catch(() => {}); // whoever uses this browser next does not see this user's
+  leave();
+});
 document.addEventListener("language", () => {
   if (view) view.lang = language();
   drawAlerts();

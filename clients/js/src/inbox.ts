@@ -1,9 +1,10 @@
 import { Emitter } from "./events.js";
 import { type Live, type LiveEvents, type LiveOptions, MqttLive } from "./live.js";
 import { Log } from "./log.js";
+import { Push, type PushOptions } from "./push.js";
 import { Rest, RestError } from "./rest.js";
 import type { InboxState, Kinds } from "./state.js";
-import { joinTabs, type TabMessage, type Tabs } from "./tabs.js";
+import { joinTabs, type TabMessage, type Tabs, tabsShare } from "./tabs.js";
 import { readToken } from "./token.js";
 import { Tokens } from "./tokens.js";
 import type { Notification } from "./types.gen.js";
@@ -27,6 +28,8 @@ export type InboxEvents = {
   error: [error: Error];
   /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
   expiring: [at: number];
+  /** A notification that a push showed was clicked; the inbox is focused. */
+  opened: [id: number | undefined];
   /** Anything that list(), unread or muted show. */
   change: [];
 };
@@ -44,6 +47,8 @@ export interface Options {
   clientName?: string;
   /** False: this tab has a connection of its own. */
   shareTabs?: boolean;
+  /** Web Push to this browser, which inbox.push.enable() turns on; with an object, by the application's own worker. */
+  push?: boolean | PushOptions;
   /** ms between polls where MQTT is blocked; 10,000 without it. */
   pollEvery?: number;
   /** For tests. */
@@ -65,6 +70,8 @@ const grace = 4_000; // ms without a live connection after which polling begins
 
 /** One user's inbox. See connect. */
 export class Inbox extends Emitter<InboxEvents> {
+  /** Web Push to this browser; null unless the inbox was connected with push. */
+  readonly push: Push | null = null;
   readonly #log = new Log();
   readonly #rest: Rest;
   readonly #options: Options;
@@ -101,8 +108,17 @@ export class Inbox extends Emitter<InboxEvents> {
   constructor(options: Options) {
     super();
     this.#options = options;
-    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.#expires(at));
+    this.#tokens = new Tokens(() => options.getToken(), (token) => this.#renewed(token), (error) => this.#fail(error), (at) => this.#expires(at));
     this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
+    if (options.push) {
+      const host = {
+        user: () => this.#user,
+        has: (seq: number) => this.#log.loaded && this.#log.head >= seq,
+        opened: (id: number | undefined) => this.emit("opened", id),
+        changed: () => this.#closed || this.emit("change"),
+      };
+      this.push = new Push(this.#rest, options.push === true ? {} : options.push, host, new URL(options.url).href);
+    }
     globalThis.addEventListener?.("online", this.#hurry);
     globalThis.addEventListener?.("pagehide", this.#leave);
     void this.#start();
@@ -355,6 +371,7 @@ export class Inbox extends Emitter<InboxEvents> {
     this.#tabs?.close();
     clearTimeout(this.#poll);
     this.#tokens.close();
+    this.push?.close();
     globalThis.removeEventListener?.("online", this.#hurry);
     globalThis.removeEventListener?.("pagehide", this.#leave);
     this.clearListeners();
@@ -373,6 +390,7 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#end();
       return;
     }
+    this.push?.resume().catch((error: unknown) => this.#fail(error));
     const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m: TabMessage) => this.#heard(m) };
     if (this.#options.shareTabs === false) this.#lead();
     else {
@@ -380,6 +398,12 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#tabs.send({ type: "hello" });
     }
     await this.sync();
+  }
+
+  /** Goes on with a new token, which the registration for pushes is bound to from now on. */
+  #renewed(token: string): void {
+    this.#live?.renew(token);
+    if (this.push?.state === "on") this.push.resume().catch((error: unknown) => this.#fail(error));
   }
 
   /** Ends this tab's connection: another one took over while this one stood still. */
@@ -402,6 +426,10 @@ export class Inbox extends Emitter<InboxEvents> {
       rev: () => this.#log.rev ?? 0,
       ...(clientName === undefined ? {} : { name: clientName }),
     };
+    // One client id for the browser, whose pushes end while a tab has its connection. Tabs
+    // that do not share one cannot have the same.
+    const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : "";
+    if (clientId) options.clientId = clientId;
     const tell = (m: TabMessage) => {
       this.#heard(m);
       this.#tabs?.send(m);
@@ -653,6 +681,7 @@ export class Inbox extends Emitter<InboxEvents> {
     this.#cachedUnread = null;
     if (this.unread !== this.#told) {
       this.#told = this.unread;
+      this.push?.badge(this.unread);
       this.emit("count", this.unread);
     }
     this.emit("change");

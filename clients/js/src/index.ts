@@ -14,6 +14,7 @@ export function connect(options: Options): Inbox {
 
 export { Inbox } from "./inbox.js";
 export type { InboxEvents, Options, State } from "./inbox.js";
+export type { Push, PushOptions, PushState } from "./push.js";
 export { RestError } from "./rest.js";
 export type { InboxState, Kinds } from "./state.js";
 export type * from "./types.gen.js";

@@ -34,6 +34,8 @@ export interface LiveOptions {
   rev?(): number;
   /** The beginning of the client id; "js-" without it. */
   name?: string;
+  /** The client id of a device that keeps its cursor for a week; without it each connection is new. */
+  clientId?: string;
 }
 
 /** Reason codes that say the token is not good (any more). */
@@ -41,6 +43,8 @@ const refusals = new Set([0x86, 0x87, 0x8c]);
 const firstPause = 1_000; // ms
 const lastPause = 30_000;
 const authPatience = 5_000;
+const week = 7 * 24 * 3_600; // s
+const takenOver = 0x8e;
 const text = new TextDecoder();
 
 function clientId(name = "js-"): string {
@@ -63,7 +67,7 @@ export class MqttLive implements Live {
     private readonly options: LiveOptions,
     private readonly events: LiveEvents,
   ) {
-    this.#id = clientId(options.name);
+    this.#id = options.clientId ?? clientId(options.name);
   }
 
   start(): void {
@@ -121,7 +125,7 @@ export class MqttLive implements Live {
     const client = connect(this.options.url, {
       protocolVersion: 5,
       clientId: this.#id,
-      clean: true,
+      clean: this.options.clientId === undefined,
       keepalive: 45, // under the 60 s after which many proxies close an idle socket
       connectTimeout: 10_000,
       reconnectPeriod: 0,
@@ -130,7 +134,10 @@ export class MqttLive implements Live {
       // Browsers slow down only timers that were started by timers, five deep (Chromium's
       // intensive throttling, one a minute); each PINGRESP starts this one from the network.
       timerVariant: "native",
-      properties: { authenticationMethod: "jwt", authenticationData: token as unknown as Buffer },
+      properties: {
+        authenticationMethod: "jwt", authenticationData: token as unknown as Buffer,
+        ...(this.options.clientId === undefined ? {} : { sessionExpiryInterval: week }),
+      },
     });
     this.#client = client;
     this.#token = token;
@@ -150,7 +157,12 @@ export class MqttLive implements Live {
       if (packet.cmd === "auth" && packet.reasonCode === 0 && client === this.#client) clearTimeout(this.#renewal);
     });
     client.on("error", (e) => refuse((e as { code?: number }).code ?? 0));
-    client.on("disconnect", (packet) => refuse(packet.reasonCode ?? 0));
+    client.on("disconnect", (packet) => {
+      // Another client has this id, such as one in a copy of the browser's profile: two that
+      // connect again at once would end each other for ever.
+      if (packet.reasonCode === takenOver) this.#attempt = 5;
+      refuse(packet.reasonCode ?? 0);
+    });
     client.on("close", () => client === this.#client && this.#failed());
     client.on("message", (_topic, payload, packet) => {
       if (client !== this.#client) return;

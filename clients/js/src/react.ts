@@ -1,6 +1,6 @@
 import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { FalconBell, FalconInbox } from "./element.js";
-import { connect, type Inbox as Client, type Notification, type Options, type State } from "./index.js";
+import { connect, type Inbox as Client, type Notification, type Options, type PushState, type State } from "./index.js";
 
 const Context = createContext<Client | null>(null);
 
@@ -15,6 +15,7 @@ export function NotificationsProvider(props: Options & { children?: ReactNode })
   latest.current = options;
   const [inbox, setInbox] = useState<Client | null>(null);
   const { url, mqttUrl, topicPrefix } = options;
+  const push = Boolean(options.push);
   useEffect(() => {
     const made = connect({ ...latest.current, getToken: () => latest.current.getToken() });
     setInbox(made);
@@ -22,7 +23,7 @@ export function NotificationsProvider(props: Options & { children?: ReactNode })
       made.close();
       setInbox(null);
     };
-  }, [url, mqttUrl, topicPrefix, latest]);
+  }, [url, mqttUrl, topicPrefix, push, latest]);
   return createElement(Context.Provider, { value: inbox }, children);
 }
 
@@ -110,6 +111,32 @@ export function useNotifications(): Notifications {
 /** How many are unread. */
 export function useUnreadCount(): number {
   return useInbox((i) => i.unread, 0);
+}
+
+/** What usePush gives. */
+export interface WebPush {
+  /** "unsupported" also where the provider has no push. */
+  state: PushState;
+  /** Asks for permission and registers this browser: call it when a button is pressed. */
+  enable(): Promise<void>;
+  disable(): Promise<void>;
+  /** Sends one push to this browser. */
+  test(): Promise<void>;
+}
+
+/** Whether this browser gets a push when no page is open, for a provider with push. */
+export function usePush(): WebPush {
+  const push = useContext(Context)?.push ?? null;
+  const state = useInbox<PushState>((i) => i.push?.state ?? "unsupported", "unsupported");
+  return useMemo(
+    () => ({
+      state,
+      enable: push ? () => push.enable() : nothing,
+      disable: push ? () => push.disable() : nothing,
+      test: push ? () => push.test() : nothing,
+    }),
+    [push, state],
+  );
 }
 
 /** Properties of the components. */

@@ -153,6 +153,23 @@ export class Rest {
   async muteKind(kind: string, muted: boolean): Promise<void> {
     await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
   }
+
+  /** The key that a browser subscribes with. */
+  async pushKey(): Promise<string> {
+    return ((await (await this.#call("GET", "push/key")).json()) as { vapid_public_key: string }).vapid_public_key;
+  }
+
+  async putDevice(client: string, push: { endpoint: string; keys: { p256dh: string; auth: string } }): Promise<void> {
+    await this.#call("PUT", `devices/${encodeURIComponent(client)}`, {}, { push });
+  }
+
+  async removeDevice(client: string): Promise<void> {
+    await this.#call("DELETE", `devices/${encodeURIComponent(client)}`);
+  }
+
+  async testDevice(client: string): Promise<void> {
+    await this.#call("POST", `devices/${encodeURIComponent(client)}/test`);
+  }
 }
 
 const corsHelp = () =>

@@ -37,6 +37,9 @@ const silences = 3; // looks in a row without a sign of the leader, after which 
 /** What only a leader sends. */
 const leaders = new Set<string>(["here", "up", "down", "live", "state"]);
 
+/** Reports whether the browser lets tabs share one connection. */
+export const tabsShare = (): boolean => !!globalThis.navigator?.locks && typeof BroadcastChannel !== "undefined";
+
 /**
  * Joins the tabs of the same origin under a name. One leads: whoever holds the
  * lock, which the browser passes on when a tab closes or crashes.
@@ -50,7 +53,7 @@ const leaders = new Set<string>(["here", "up", "down", "live", "state"]);
  */
 export function joinTabs(name: string, events: TabEvents): Tabs {
   const locks = globalThis.navigator?.locks;
-  if (!locks || typeof BroadcastChannel === "undefined") {
+  if (!tabsShare()) {
     queueMicrotask(() => events.lead());
     return { send() {}, close() {} };
   }

@@ -1,5 +1,6 @@
 import { Emitter } from "./events.js";
 import { type Live, type LiveEvents, type LiveOptions } from "./live.js";
+import { Push, type PushOptions } from "./push.js";
 import type { Kinds } from "./state.js";
 import type { Notification } from "./types.gen.js";
 /**
@@ -23,6 +24,8 @@ export type InboxEvents = {
     error: [error: Error];
     /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
     expiring: [at: number];
+    /** A notification that a push showed was clicked; the inbox is focused. */
+    opened: [id: number | undefined];
     /** Anything that list(), unread or muted show. */
     change: [];
 };
@@ -39,6 +42,8 @@ export interface Options {
     clientName?: string;
     /** False: this tab has a connection of its own. */
     shareTabs?: boolean;
+    /** Web Push to this browser, which inbox.push.enable() turns on; with an object, by the application's own worker. */
+    push?: boolean | PushOptions;
     /** ms between polls where MQTT is blocked; 10,000 without it. */
     pollEvery?: number;
     /** For tests. */
@@ -49,6 +54,8 @@ export interface Options {
 /** One user's inbox. See connect. */
 export declare class Inbox extends Emitter<InboxEvents> {
     #private;
+    /** Web Push to this browser; null unless the inbox was connected with push. */
+    readonly push: Push | null;
     constructor(options: Options);
     get state(): State;
     /** How many are unread; 0 while muted, unless showMuted was called. */

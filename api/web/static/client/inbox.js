@@ -1,14 +1,17 @@
 import { Emitter } from "./events.js";
 import { MqttLive } from "./live.js";
 import { Log } from "./log.js";
+import { Push } from "./push.js";
 import { Rest, RestError } from "./rest.js";
-import { joinTabs } from "./tabs.js";
+import { joinTabs, tabsShare } from "./tabs.js";
 import { readToken } from "./token.js";
 import { Tokens } from "./tokens.js";
 const page = 50;
 const grace = 4_000; // ms without a live connection after which polling begins
 /** One user's inbox. See connect. */
 export class Inbox extends Emitter {
+    /** Web Push to this browser; null unless the inbox was connected with push. */
+    push = null;
     #log = new Log();
     #rest;
     #options;
@@ -44,8 +47,17 @@ export class Inbox extends Emitter {
     constructor(options) {
         super();
         this.#options = options;
-        this.#tokens = new Tokens(() => options.getToken(), (token) => this.#live?.renew(token), (error) => this.#fail(error), (at) => this.#expires(at));
+        this.#tokens = new Tokens(() => options.getToken(), (token) => this.#renewed(token), (error) => this.#fail(error), (at) => this.#expires(at));
         this.#rest = new Rest(options.url, () => this.#tokens.current(), (token) => this.#tokens.replace(token), options.fetch);
+        if (options.push) {
+            const host = {
+                user: () => this.#user,
+                has: (seq) => this.#log.loaded && this.#log.head >= seq,
+                opened: (id) => this.emit("opened", id),
+                changed: () => this.#closed || this.emit("change"),
+            };
+            this.push = new Push(this.#rest, options.push === true ? {} : options.push, host, new URL(options.url).href);
+        }
         globalThis.addEventListener?.("online", this.#hurry);
         globalThis.addEventListener?.("pagehide", this.#leave);
         void this.#start();
@@ -286,6 +298,7 @@ export class Inbox extends Emitter {
         this.#tabs?.close();
         clearTimeout(this.#poll);
         this.#tokens.close();
+        this.push?.close();
         globalThis.removeEventListener?.("online", this.#hurry);
         globalThis.removeEventListener?.("pagehide", this.#leave);
         this.clearListeners();
@@ -307,6 +320,7 @@ export class Inbox extends Emitter {
             this.#end();
             return;
         }
+        this.push?.resume().catch((error) => this.#fail(error));
         const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m) => this.#heard(m) };
         if (this.#options.shareTabs === false)
             this.#lead();
@@ -315,6 +329,12 @@ export class Inbox extends Emitter {
             this.#tabs.send({ type: "hello" });
         }
         await this.sync();
+    }
+    /** Goes on with a new token, which the registration for pushes is bound to from now on. */
+    #renewed(token) {
+        this.#live?.renew(token);
+        if (this.push?.state === "on")
+            this.push.resume().catch((error) => this.#fail(error));
     }
     /** Ends this tab's connection: another one took over while this one stood still. */
     #follow() {
@@ -337,6 +357,11 @@ export class Inbox extends Emitter {
             rev: () => this.#log.rev ?? 0,
             ...(clientName === undefined ? {} : { name: clientName }),
         };
+        // One client id for the browser, whose pushes end while a tab has its connection. Tabs
+        // that do not share one cannot have the same.
+        const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : "";
+        if (clientId)
+            options.clientId = clientId;
         const tell = (m) => {
             this.#heard(m);
             this.#tabs?.send(m);
@@ -618,6 +643,7 @@ export class Inbox extends Emitter {
         this.#cachedUnread = null;
         if (this.unread !== this.#told) {
             this.#told = this.unread;
+            this.push?.badge(this.unread);
             this.emit("count", this.unread);
         }
         this.emit("change");

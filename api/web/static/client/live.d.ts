@@ -30,6 +30,8 @@ export interface LiveOptions {
     rev?(): number;
     /** The beginning of the client id; "js-" without it. */
     name?: string;
+    /** The client id of a device that keeps its cursor for a week; without it each connection is new. */
+    clientId?: string;
 }
 /** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
 export declare class MqttLive implements Live {

@@ -4,6 +4,8 @@ const refusals = new Set([0x86, 0x87, 0x8c]);
 const firstPause = 1_000; // ms
 const lastPause = 30_000;
 const authPatience = 5_000;
+const week = 7 * 24 * 3_600; // s
+const takenOver = 0x8e;
 const text = new TextDecoder();
 function clientId(name = "js-") {
     const bytes = crypto.getRandomValues(new Uint8Array(9));
@@ -24,7 +26,7 @@ export class MqttLive {
     constructor(options, events) {
         this.options = options;
         this.events = events;
-        this.#id = clientId(options.name);
+        this.#id = options.clientId ?? clientId(options.name);
     }
     start() {
         this.#stopped = false;
@@ -80,7 +82,7 @@ export class MqttLive {
         const client = connect(this.options.url, {
             protocolVersion: 5,
             clientId: this.#id,
-            clean: true,
+            clean: this.options.clientId === undefined,
             keepalive: 45, // under the 60 s after which many proxies close an idle socket
             connectTimeout: 10_000,
             reconnectPeriod: 0,
@@ -89,7 +91,10 @@ export class MqttLive {
             // Browsers slow down only timers that were started by timers, five deep (Chromium's
             // intensive throttling, one a minute); each PINGRESP starts this one from the network.
             timerVariant: "native",
-            properties: { authenticationMethod: "jwt", authenticationData: token },
+            properties: {
+                authenticationMethod: "jwt", authenticationData: token,
+                ...(this.options.clientId === undefined ? {} : { sessionExpiryInterval: week }),
+            },
         });
         this.#client = client;
         this.#token = token;
@@ -115,7 +120,13 @@ export class MqttLive {
                 clearTimeout(this.#renewal);
         });
         client.on("error", (e) => refuse(e.code ?? 0));
-        client.on("disconnect", (packet) => refuse(packet.reasonCode ?? 0));
+        client.on("disconnect", (packet) => {
+            // Another client has this id, such as one in a copy of the browser's profile: two that
+            // connect again at once would end each other for ever.
+            if (packet.reasonCode === takenOver)
+                this.#attempt = 5;
+            refuse(packet.reasonCode ?? 0);
+        });
         client.on("close", () => client === this.#client && this.#failed());
         client.on("message", (_topic, payload, packet) => {
             if (client !== this.#client)

@@ -1,5 +1,5 @@
 import { type ReactNode } from "react";
-import { type Notification, type Options, type State } from "./index.js";
+import { type Notification, type Options, type PushState, type State } from "./index.js";
 /**
  * Gives the inbox to the hooks below it. The connection is made when the provider is
  * mounted and ended when it goes; React's StrictMode, which mounts twice, leaves one.
@@ -47,6 +47,18 @@ export interface Notifications {
 export declare function useNotifications(): Notifications;
 /** How many are unread. */
 export declare function useUnreadCount(): number;
+/** What usePush gives. */
+export interface WebPush {
+    /** "unsupported" also where the provider has no push. */
+    state: PushState;
+    /** Asks for permission and registers this browser: call it when a button is pressed. */
+    enable(): Promise<void>;
+    disable(): Promise<void>;
+    /** Sends one push to this browser. */
+    test(): Promise<void>;
+}
+/** Whether this browser gets a push when no page is open, for a provider with push. */
+export declare function usePush(): WebPush;
 /** Properties of the components. */
 export interface ComponentProps {
     lang?: "es" | "en";

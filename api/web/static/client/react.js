@@ -12,6 +12,7 @@ export function NotificationsProvider(props) {
     latest.current = options;
     const [inbox, setInbox] = useState(null);
     const { url, mqttUrl, topicPrefix } = options;
+    const push = Boolean(options.push);
     useEffect(() => {
         const made = connect({ ...latest.current, getToken: () => latest.current.getToken() });
         setInbox(made);
@@ -19,7 +20,7 @@ export function NotificationsProvider(props) {
             made.close();
             setInbox(null);
         };
-    }, [url, mqttUrl, topicPrefix, latest]);
+    }, [url, mqttUrl, topicPrefix, push, latest]);
     return createElement(Context.Provider, { value: inbox }, children);
 }
 const none = [];
@@ -60,6 +61,17 @@ export function useNotifications() {
 /** How many are unread. */
 export function useUnreadCount() {
     return useInbox((i) => i.unread, 0);
+}
+/** Whether this browser gets a push when no page is open, for a provider with push. */
+export function usePush() {
+    const push = useContext(Context)?.push ?? null;
+    const state = useInbox((i) => i.push?.state ?? "unsupported", "unsupported");
+    return useMemo(() => ({
+        state,
+        enable: push ? () => push.enable() : nothing,
+        disable: push ? () => push.disable() : nothing,
+        test: push ? () => push.test() : nothing,
+    }), [push, state]);
 }
 /** One of the elements of ./element.js, which draws the provider's inbox. */
 function useElement(tag, props) {

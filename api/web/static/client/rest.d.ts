@@ -58,4 +58,15 @@ export declare class Rest {
     settings(): Promise<UserSettings>;
     mute(muted: boolean): Promise<void>;
     muteKind(kind: string, muted: boolean): Promise<void>;
+    /** The key that a browser subscribes with. */
+    pushKey(): Promise<string>;
+    putDevice(client: string, push: {
+        endpoint: string;
+        keys: {
+            p256dh: string;
+            auth: string;
+        };
+    }): Promise<void>;
+    removeDevice(client: string): Promise<void>;
+    testDevice(client: string): Promise<void>;
 }

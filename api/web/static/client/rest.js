@@ -122,5 +122,18 @@ export class Rest {
     async muteKind(kind, muted) {
         await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
     }
+    /** The key that a browser subscribes with. */
+    async pushKey() {
+        return (await (await this.#call("GET", "push/key")).json()).vapid_public_key;
+    }
+    async putDevice(client, push) {
+        await this.#call("PUT", `devices/${encodeURIComponent(client)}`, {}, { push });
+    }
+    async removeDevice(client) {
+        await this.#call("DELETE", `devices/${encodeURIComponent(client)}`);
+    }
+    async testDevice(client) {
+        await this.#call("POST", `devices/${encodeURIComponent(client)}/test`);
+    }
 }
 const corsHelp = () => `the server answers, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;

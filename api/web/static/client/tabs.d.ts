@@ -44,6 +44,8 @@ export interface TabEvents {
     follow(): void;
     message(message: TabMessage): void;
 }
+/** Reports whether the browser lets tabs share one connection. */
+export declare const tabsShare: () => boolean;
 /**
  * Joins the tabs of the same origin under a name. One leads: whoever holds the
  * lock, which the browser passes on when a tab closes or crashes.

@@ -2,6 +2,8 @@ const pulseEvery = 1_500; // ms between two looks of a following tab
 const silences = 3; // looks in a row without a sign of the leader, after which it is taken over
 /** What only a leader sends. */
 const leaders = new Set(["here", "up", "down", "live", "state"]);
+/** Reports whether the browser lets tabs share one connection. */
+export const tabsShare = () => !!globalThis.navigator?.locks && typeof BroadcastChannel !== "undefined";
 /**
  * Joins the tabs of the same origin under a name. One leads: whoever holds the
  * lock, which the browser passes on when a tab closes or crashes.
@@ -15,7 +17,7 @@ const leaders = new Set(["here", "up", "down", "live", "state"]);
  */
 export function joinTabs(name, events) {
     const locks = globalThis.navigator?.locks;
-    if (!locks || typeof BroadcastChannel === "undefined") {
+    if (!tabsShare()) {
         queueMicrotask(() => events.lead());
         return { send() { }, close() { } };
     }

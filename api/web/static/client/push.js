@@ -1,0 +1,201 @@
+import { RestError } from "./rest.js";
+/** What is kept in localStorage: a client id for each user, and who gets this browser's pushes. */
+function kept(key, value) {
+    try {
+        if (value === null)
+            localStorage.removeItem(key);
+        else if (value !== undefined)
+            localStorage.setItem(key, value);
+        return localStorage.getItem(key);
+    }
+    catch {
+        return null; // switched off
+    }
+}
+let policy;
+/** The worker's address as pages with Trusted Types want it, by the policy "falconbridge". */
+function trusted(url) {
+    const types = globalThis.trustedTypes;
+    try {
+        policy ??= types?.createPolicy("falconbridge", {
+            createScriptURL: (text) => {
+                if (new URL(text).origin !== location.origin)
+                    throw new TypeError("a worker of another origin");
+                return text;
+            },
+        }) ?? null;
+    }
+    catch {
+        policy = null; // the page's policy does not list the name: the browser may refuse the address
+    }
+    return policy ? policy.createScriptURL(url.href) : url.href;
+}
+const bytesOf = (key) => Uint8Array.from(atob(key.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+const same = (a, b) => {
+    const is = new Uint8Array(a ?? new ArrayBuffer(0));
+    return is.length === b.length && is.every((byte, i) => byte === b[i]);
+};
+/** Pushes to this browser for an inbox that was connected with push. */
+export class Push {
+    rest;
+    options;
+    host;
+    #ownerKey;
+    #clientKey;
+    #on = false;
+    #closed = false;
+    #asked = (event) => this.#answer(event);
+    constructor(rest, options, host, server) {
+        this.rest = rest;
+        this.options = options;
+        this.host = host;
+        this.#ownerKey = `falconbridge.push:${server}`;
+        this.#clientKey = `falconbridge.client:${server}`;
+        if (!this.#supported)
+            return;
+        navigator.serviceWorker.addEventListener("message", this.#asked);
+        navigator.serviceWorker.startMessages();
+    }
+    get #supported() {
+        return !!globalThis.navigator?.serviceWorker && "PushManager" in globalThis && "Notification" in globalThis;
+    }
+    get state() {
+        if (!this.#supported)
+            return "unsupported";
+        if (Notification.permission === "denied")
+            return "denied";
+        return this.#on ? "on" : "off";
+    }
+    /** The client id of this browser for the user, made the first time; "" where nothing can be kept. */
+    clientId(name = "js-") {
+        const key = `${this.#clientKey}:${this.host.user()}`;
+        return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`) ?? "";
+    }
+    /**
+     * Goes on as this browser was left: registers again with the present token where the
+     * user has pushes on, and ends those of another user, who is not to be shown to this
+     * one.
+     */
+    async resume() {
+        if (!this.#supported)
+            return;
+        const owner = kept(this.#ownerKey);
+        if (owner === this.host.user() && Notification.permission === "granted") {
+            return this.#subscribe().catch((error) => {
+                if (!(error instanceof RestError) || error.status !== 404)
+                    throw error; // Web Push is off on the server
+            });
+        }
+        const subscription = await (await this.#registration())?.pushManager.getSubscription();
+        if (!subscription || (owner === null && !(await this.#ours(subscription))))
+            return;
+        await subscription.unsubscribe(); // the push service refuses the next message, and the server forgets the endpoint
+        kept(this.#ownerKey, null);
+    }
+    /** Whether a subscription that nothing was kept about was made with the server's key. */
+    async #ours(subscription) {
+        const key = await this.rest.pushKey().catch(() => null);
+        return key !== null && same(subscription.options.applicationServerKey, bytesOf(key));
+    }
+    /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask their user only then. */
+    async enable() {
+        if (!this.#supported)
+            throw new Error("this browser has no Web Push here");
+        if ((await Notification.requestPermission()) !== "granted") {
+            this.host.changed();
+            throw new Error("notifications are not allowed");
+        }
+        await this.#subscribe();
+    }
+    async #subscribe() {
+        const key = bytesOf(await this.rest.pushKey());
+        const worker = await navigator.serviceWorker.register(trusted(this.#script()), { updateViaCache: "none" });
+        await active(worker);
+        let subscription = await worker.pushManager.getSubscription();
+        if (subscription && (!same(subscription.options.applicationServerKey, key) || kept(this.#ownerKey) !== this.host.user())) {
+            await subscription.unsubscribe(); // of another key, or of another user
+            subscription = null;
+        }
+        subscription ??= await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+        await this.#register(subscription);
+    }
+    /** Ends the pushes to this browser, there and on the server. */
+    async disable() {
+        if (!this.#supported)
+            return;
+        const was = kept(this.#ownerKey) === this.host.user();
+        if (!was)
+            return;
+        this.#on = false;
+        kept(this.#ownerKey, null);
+        this.host.changed();
+        const told = this.rest.removeDevice(this.clientId());
+        await (await (await this.#registration())?.pushManager.getSubscription())?.unsubscribe();
+        await told;
+    }
+    /** Sends one push to this browser. */
+    test() {
+        return this.rest.testDevice(this.clientId());
+    }
+    /** Shows how many are unread on the application's icon, and takes back what is shown once all are read. */
+    badge(unread) {
+        if (this.#closed)
+            return;
+        const set = unread > 0 ? navigator.setAppBadge?.(unread) : navigator.clearAppBadge?.();
+        set?.catch(() => { }); // not installed
+        if (unread === 0 && this.#on)
+            void this.#clear().catch(() => { });
+    }
+    close() {
+        this.#closed = true;
+        if (this.#supported)
+            navigator.serviceWorker.removeEventListener("message", this.#asked);
+    }
+    async #clear() {
+        const shown = await (await this.#registration())?.getNotifications();
+        for (const notification of shown ?? [])
+            if (notification.tag.startsWith("falconbridge-"))
+                notification.close();
+    }
+    async #register(subscription) {
+        const { endpoint, keys } = subscription.toJSON();
+        await this.rest.putDevice(this.clientId(), { endpoint: endpoint, keys: { p256dh: keys["p256dh"], auth: keys["auth"] } });
+        kept(this.#ownerKey, this.host.user());
+        this.#on = true;
+        this.host.changed();
+    }
+    #script() {
+        return new URL(this.options.serviceWorker ?? "worker.js", document.baseURI);
+    }
+    #registration() {
+        return navigator.serviceWorker.getRegistration(new URL(".", this.#script()).href);
+    }
+    /** A worker asks whether this page shows a notification already, or opens one. */
+    #answer({ data, ports }) {
+        const question = data?.falconbridge;
+        if (!question || this.#closed)
+            return;
+        const { ask, data: of } = question;
+        if (of.created_by !== undefined && String(of.created_by) !== this.host.user())
+            return;
+        if (ask === "open")
+            this.host.opened(of.id);
+        else if (document.visibilityState !== "visible" || !this.host.has(of.seq ?? of.last_seq ?? Infinity))
+            return;
+        ports[0]?.postMessage(true);
+    }
+}
+/** Waits until a registration has an active worker: only then can it subscribe. */
+function active(registration) {
+    const worker = registration.installing ?? registration.waiting ?? registration.active;
+    return new Promise((done, failed) => {
+        const look = () => {
+            if (worker.state === "activated" || registration.active)
+                done();
+            else if (worker.state === "redundant")
+                failed(new Error("the service worker could not be installed"));
+        };
+        worker.addEventListener("statechange", look);
+        look();
+    });
+}

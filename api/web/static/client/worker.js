@@ -1,0 +1,60 @@
+// The service worker: shows what the server pushes while no page does. It is a classic
+// script without imports, so that an application's own worker can importScripts it.
+// It has no fetch handler, and never reads the addresses of pages: tokens may be there.
+
+(() => {
+  const patience = 1_000; // ms for the pages to respond
+
+  /** The window that answers a question with yes first; null where none does in time. */
+  async function answering(question) {
+    const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
+    return new Promise((done) => {
+      setTimeout(done, patience, null);
+      for (const page of pages) {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = ({ data }) => data === true && done(page);
+        page.postMessage({ falconbridge: question }, [port2]);
+      }
+      if (pages.length === 0) done(null);
+    });
+  }
+
+  /** Shows a notification, unless a visible page has it already. */
+  async function show({ title, body, navigate, data = {} }) {
+    if (await answering({ ask: "has", data })) return;
+    const key = data.replaces ? `replaces-${data.replaces}` : (data.id ?? (data.test ? "test" : "summary"));
+    const icon = self.falconbridgeIcon; // of the application whose worker this is
+    await self.registration.showNotification(title, {
+      body, tag: `falconbridge-${key}`, renotify: true, data: { ...data, navigate },
+      ...(icon ? { icon, badge: icon } : {}), ...(data.created_at ? { timestamp: Date.parse(data.created_at) } : {}),
+    });
+    const shown = await self.registration.getNotifications();
+    await self.navigator.setAppBadge?.(shown.filter((n) => n.tag.startsWith("falconbridge-")).length);
+  }
+
+  /** Opens a notification's link; without one, the inbox, where it is open already. */
+  async function open({ url, navigate, ...data }) {
+    if (!url) {
+      const page = await answering({ ask: "open", data });
+      if (page) return page.focus();
+    }
+    const at = new URL(navigate && navigate !== "/" ? navigate : ".", self.registration.scope);
+    if (at.protocol === "https:" || at.protocol === "http:") await self.clients.openWindow(at.href);
+  }
+
+  self.addEventListener("push", (event) => {
+    let message;
+    try {
+      message = event.data.json();
+    } catch {
+      return; // not ours
+    }
+    if (message?.web_push === 8030 && message.notification?.title) event.waitUntil(show(message.notification));
+  });
+
+  self.addEventListener("notificationclick", (event) => {
+    if (!event.notification.tag.startsWith("falconbridge-")) return;
+    event.notification.close();
+    event.waitUntil(open(event.notification.data ?? {}));
+  });
+})();
