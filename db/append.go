@@ -167,6 +167,8 @@ type appender struct {
 	keyed    []int // by key
 	keys     []*bridge.IdempotencyKey
 	rows     []appendedRow
+
+	commits time.Duration // what commits took since the owner set it to 0
 }
 
 func newAppender(d *DB) *appender {

@@ -13,7 +13,9 @@ import (
 // one transaction for everything that waited, and plans that the connection keeps
 // (docs/decisions/0001-one-function-appends.md). TestAnAppendsPlanSurvivesGrowth
 // and TestFunctionsReadIndexRanges check those plans.
-const appendAll = "SELECT * FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+//
+// spent is what the statement took on the server, in seconds, up to its commit.
+const appendAll = "SELECT a.*, extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS spent FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS a"
 
 // appendedRow is a row of falcon_append's result; what the outcome does not need
 // is NULL, which scans as zero.
@@ -26,6 +28,7 @@ type appendedRow struct {
 	Muted   bool
 	Answer  string
 	Expires int64
+	Spent   float64
 }
 
 // postgres calls falcon_append. Without its response it is unknown whether the transaction
@@ -36,9 +39,15 @@ func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) (
 	now := nowMillis()
 	a.collect(batch)
 	a.rows = a.rows[:0]
+	begun := time.Now()
 	if err := a.d.log.NewRaw(appendAll, a.args(now, wait)...).Scan(ctx, &a.rows); err != nil {
 		return outs, err
 	}
+	took, spent := time.Since(begun), 0.0
+	for i := range a.rows {
+		spent = max(spent, a.rows[i].Spent)
+	}
+	a.commits += max(0, took-time.Duration(spent*float64(time.Second)))
 	first := len(outs)
 	for range batch {
 		outs = append(outs, outcome{})

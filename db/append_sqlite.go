@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -57,7 +58,10 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 	if err := t.store(batch, outs[first:]); err != nil {
 		return outs[:first], err
 	}
-	return outs, tx.Commit()
+	begun := time.Now()
+	err = tx.Commit()
+	a.commits += time.Since(begun)
+	return outs, err
 }
 
 // rowOf is the row that draft becomes, but for its times and whether it is muted.

@@ -229,9 +229,11 @@ func (c *committer) writer(id owner) {
 			return
 		}
 		begun := time.Now()
+		tx.commits = 0
 		outs = tx.run(batch, outs[:0], dontWait)
 		c.d.counters.transactions.Add(1)
 		c.d.counters.transactionNanos.Add(int64(time.Since(begun)))
+		c.d.counters.commitNanos.Add(int64(tx.commits))
 		c.end(batch)
 		c.settle(batch, outs)
 		clear(batch)

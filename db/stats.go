@@ -13,6 +13,7 @@ type Stats struct {
 
 	Transactions    int64 // of the committer
 	TransactionTime time.Duration
+	CommitTime      time.Duration // of TransactionTime: from the end of the last statement to the response
 
 	// Absent is how many sessions have no connection, of the whole cluster, at most
 	// MaxAbsent and up to a minute old; -1: not known.
@@ -34,6 +35,7 @@ type counters struct {
 	errors           [fault + 1]atomic.Int64
 	transactions     atomic.Int64
 	transactionNanos atomic.Int64
+	commitNanos      atomic.Int64
 
 	mu       sync.Mutex
 	absent   int64
@@ -43,7 +45,7 @@ type counters struct {
 // Stats returns the counters. It reads the database at most once a minute.
 func (d *DB) Stats(ctx context.Context) Stats {
 	c := &d.counters
-	s := Stats{Errors: make(map[string]int64), Transactions: c.transactions.Load(), TransactionTime: time.Duration(c.transactionNanos.Load())}
+	s := Stats{Errors: make(map[string]int64), Transactions: c.transactions.Load(), TransactionTime: time.Duration(c.transactionNanos.Load()), CommitTime: time.Duration(c.commitNanos.Load())}
 	for class, kind := range errorKinds {
 		s.Errors[kind] = c.errors[class].Load()
 	}

@@ -14,6 +14,23 @@ const (
 	prunePause  = 50 * time.Millisecond // between statements: delivery goes first
 )
 
+// removal is a reason why rows are removed, an index of removals.
+type removal int
+
+const (
+	removedNone removal = iota - 1 // the step removes nothing, or not for good
+	removedRetention
+	removedExpired
+	removedSessions
+	removedKeys
+	removedRevocations
+	removedTombstones
+	removedAudit
+)
+
+// removals are the names of the reasons.
+var removals = [...]string{"retention", "expired", "sessions", "idempotency_keys", "revocations", "tombstones", "audit"}
+
 // pruneRegularly removes expired rows and finishes long changes that were begun, in small
 // statements with pauses between them.
 func (h *Hub) pruneRegularly(ctx context.Context) {
@@ -22,21 +39,21 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 	}
 	every(ctx, pruneEvery, func() {
 		h.completeRevocations(ctx)
-		h.repeat(ctx, "finish long changes", h.o.Pruner.Continue)
-		h.repeat(ctx, "remove expired sessions", h.o.Pruner.ExpireSessions)
-		h.repeat(ctx, "remove expired idempotency keys", h.o.Pruner.ExpireKeys)
-		h.repeat(ctx, "remove revocations of expired tokens", func(ctx context.Context, limit int) (int, error) {
+		h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
+		h.repeat(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
+		h.repeat(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
+		h.repeat(ctx, "remove revocations of expired tokens", removedRevocations, func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
-		h.repeat(ctx, "remove old tombstones", h.o.Pruner.ExpireTombstones)
+		h.repeat(ctx, "remove old tombstones", removedTombstones, h.o.Pruner.ExpireTombstones)
 		if h.o.AuditAge > 0 {
-			h.repeat(ctx, "remove old entries of the audit log", func(ctx context.Context, limit int) (int, error) {
+			h.repeat(ctx, "remove old entries of the audit log", removedAudit, func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.ExpireAudit(ctx, h.o.AuditAge, limit)
 			})
 		}
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
-			h.repeat(ctx, "remove notifications past their retention", func(ctx context.Context, limit int) (int, error) {
+			h.repeat(ctx, "remove notifications past their retention", removedRetention, func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.Retain(ctx, before, limit)
 			})
 		}
@@ -49,7 +66,7 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 		return
 	}
 	every(ctx, expireEvery, func() {
-		h.repeat(ctx, "remove expired notifications", func(ctx context.Context, limit int) (int, error) {
+		h.repeat(ctx, "remove expired notifications", removedExpired, func(ctx context.Context, limit int) (int, error) {
 			n, users, err := h.o.Pruner.ExpireNotifications(ctx, limit)
 			for _, u := range users {
 				h.tell(bridge.Hint{Type: bridge.HintState, User: u})
@@ -61,7 +78,7 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 
 // repeat calls step until nothing is left, or it fails. What it did may have changed
 // inboxes, so revs are compared again.
-func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context, int) (int, error)) {
+func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) {
 	did := false
 	defer func() {
 		if did && h.followers.Load() > 0 {
@@ -79,6 +96,9 @@ func (h *Hub) repeat(ctx context.Context, what string, step func(context.Context
 			return
 		}
 		did = true
+		if why != removedNone {
+			h.figures.removed[why].Add(int64(n))
+		}
 		select {
 		case <-ctx.Done():
 			return

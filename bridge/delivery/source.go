@@ -22,6 +22,7 @@ type userLog struct {
 	cache   []bridge.Notification // contiguous from pos+1, from hints
 	cacheAt time.Time             // of the oldest
 	behind  bool                  // the log may hold more than cache
+	missed  bool                  // the sweep made it due, and no hint did
 
 	forgets int      // mutes and deletes that were committed, as hints said
 	erased  int64    // Before of the last order that made it start over
@@ -65,6 +66,12 @@ func (l *userLog) accept(page []bridge.Notification, limit, room int) []bridge.N
 		// A SUBSCRIBE with since moved the position, or a mute or delete was committed.
 		l.reload()
 		return nil
+	}
+	if l.missed {
+		l.missed = false
+		if len(page) > 0 {
+			l.p.c.hub.figures.repairs.Add(1)
+		}
 	}
 	if len(page) == limit {
 		l.behind = true
@@ -114,6 +121,17 @@ func (l *userLog) offer(h bridge.Hint) {
 		l.cache = append(l.cache, items...)
 	}
 	l.p.wake()
+}
+
+// grew notes, for the figures, that the sweep found the log grown up to seq before a hint
+// said so. Whether there is something to send is known once the log is read: what is muted
+// makes no hint.
+func (l *userLog) grew(seq bridge.Seq) {
+	l.p.c.mu.Lock()
+	defer l.p.c.mu.Unlock()
+	if seq > l.pos && l.p.state == idle && !l.due() {
+		l.missed = true
+	}
 }
 
 // forget drops what hints carried and has the log read again: a mute, its end or a

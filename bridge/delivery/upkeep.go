@@ -102,6 +102,9 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 		return pos, false, err
 	}
 	for _, c := range changes {
+		for _, l := range h.entry(c.User).logs {
+			l.grew(c.Last)
+		}
 		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // most pumps have sent it already
 	}
 	return next, more, nil
@@ -143,7 +146,27 @@ func (h *Hub) watch(ctx context.Context) {
 }
 
 // figures count what the hub does.
-type figures struct{ connections, sent, copies, acked, reads, oversize atomic.Int64 }
+type figures struct {
+	connections, sent, copies, acked, reads, oversize atomic.Int64
+
+	repairs atomic.Int64
+	removed [len(removals)]atomic.Int64
+}
+
+// Upkeep counts what the node's regular work did since its start.
+type Upkeep struct {
+	Repairs int64            // logs that the sweep found grown, with something to send, before a hint said so
+	Removed map[string]int64 // rows, by why; every reason is there
+}
+
+// Upkeep returns the counters.
+func (h *Hub) Upkeep() Upkeep {
+	u := Upkeep{Repairs: h.figures.repairs.Load(), Removed: make(map[string]int64, len(removals))}
+	for i, why := range removals {
+		u.Removed[why] = h.figures.removed[i].Load()
+	}
+	return u
+}
 
 // Figures returns the counters.
 func (h *Hub) Figures() bridge.Figures {

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"database/sql"
+	"fmt"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/uptrace/bun/driver/pgdriver"
 
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
@@ -49,6 +53,11 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 		`falconbridge_mqtt_refused_total{code="0x87"} 0`,
 		`falconbridge_database_errors_total{kind="unavailable"} 0`,
 		`falconbridge_committer_transactions_total 1`,
+		`falconbridge_committer_fsync_seconds_total `,
+		`falconbridge_sweep_repairs_total 0`,
+		`falconbridge_removed_rows_total{why="retention"} 0`,
+		`falconbridge_removed_rows_total{why="expired"} 0`,
+		`falconbridge_removed_rows_total{why="sessions"} 0`,
 		`falconbridge_backlog_sessions 0`,
 		`falconbridge_in_flight 0`,
 		`falconbridge_oldest_unacknowledged_seconds 0`,
@@ -95,6 +104,34 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 	public.do(t, "GET", "/readyz", nil, 200, nil)
 	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/goroutine"} {
 		public.do(t, "GET", path, nil, 404, nil)
+	}
+}
+
+// An application that appends by SQL reaches no node by a call: each hears of it, so a sum
+// over nodes would count it several times.
+func TestNotificationsOfTheSQLDoorAreCountedByTheirSource(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	env := with("DATABASE_URL", url)
+	nodes := []*testserver.Program{testserver.NewProgram(t, env), testserver.NewProgram(t, env)}
+	app := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	t.Cleanup(func() { _ = app.Close() })
+	for range 3 {
+		if _, err := app.ExecContext(t.Context(), "SELECT falcon_notify('1', 'title', 'message')"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notify(t, nodes[0].HTTP, "1", "title")
+	for i, p := range nodes {
+		testserver.Eventually(t, waitLimit, func() error {
+			text, err := fetch(p.Admin + "/metrics")
+			for _, want := range []string{`{source="sql"} 3`, fmt.Sprintf(`{source="rest"} %d`, 1-i)} {
+				if err == nil && !strings.Contains(text, "\nfalconbridge_notifications_created_total"+want+"\n") {
+					err = fmt.Errorf("node %d does not say %s", i, want)
+				}
+			}
+			return err
+		})
 	}
 }
 

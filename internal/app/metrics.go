@@ -259,6 +259,12 @@ func (r roomCollector) rooms(out sink) {
 	out.count("messages_oversize_total", "Messages left out: over the device's Maximum Packet Size.", h.Oversize)
 	out.count("log_reads_total", "Reads of the log to deliver from.", h.Reads)
 
+	kept := r.s.hub.Upkeep()
+	out.count("sweep_repairs_total", "Times the sweep found notifications for a device of which no hint had come.", kept.Repairs)
+	for why, n := range kept.Removed {
+		out.count("removed_rows_total", "Rows that this node removed, by why.", n, "why", why)
+	}
+
 	back := r.s.hub.Backlog()
 	out.gauge("backlog_sessions", "Devices connected to this node that are behind: something is in flight or due.", float64(back.Sessions))
 	out.gauge("in_flight", "Messages sent to this node's devices and not yet acknowledged.", float64(back.InFlight))
@@ -280,6 +286,7 @@ func (r roomCollector) rooms(out sink) {
 	}
 	out.count("committer_transactions_total", "Transactions that appended notifications.", store.Transactions)
 	out.seconds("committer_transaction_seconds_total", "Time these took, their commit and its fsync included.", store.TransactionTime)
+	out.seconds("committer_fsync_seconds_total", "Time of their commits: the fsync, and on Postgres the network.", store.CommitTime)
 	if store.Absent >= 0 {
 		out.gauge("sessions_absent", "Sessions without a connection, of all nodes, at most 100000 and up to a minute old.", float64(store.Absent))
 	}

@@ -1,0 +1,85 @@
+package delivery
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestARepairOfTheSweepIsCountedAndAHintInTimeIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{})
+		c, l, _ := w.connect(persistent("7"))
+		w.subscribe(c, qos1)
+		repairs := func(want int64) {
+			t.Helper()
+			time.Sleep(10 * time.Second) // a sweep
+			synctest.Wait()
+			if got := w.hub.Upkeep().Repairs; got != want {
+				t.Errorf("%d repairs, want %d", got, want)
+			}
+		}
+		w.notify("7", "a")
+		w.expect(l, "1")
+		repairs(0)
+		w.appendUnheard("7")
+		repairs(1)
+		w.expect(l, "2")
+		w.log.setMuted("7", true)
+		w.appendUnheard("7") // nobody is to hear of it
+		repairs(1)
+		w.appendUnheard("8") // who has no device here
+		repairs(1)
+	})
+}
+
+// pruner removes a thousand rows of each sort, in two steps.
+type pruner struct{ steps map[string]int }
+
+func (p *pruner) step(what string, limit int) (int, error) {
+	if p.steps[what]++; p.steps[what] > 2 {
+		return 0, nil
+	}
+	return limit, nil
+}
+
+func (p *pruner) ExpireSessions(_ context.Context, n int) (int, error) { return p.step("sessions", n) }
+func (p *pruner) ExpireKeys(_ context.Context, n int) (int, error)     { return p.step("keys", n) }
+func (p *pruner) ExpireRevocations(_ context.Context, _ time.Duration, n int) (int, error) {
+	return p.step("revocations", n)
+}
+
+func (p *pruner) ExpireNotifications(_ context.Context, n int) (int, []bridge.UserID, error) {
+	n, err := p.step("expired", n)
+	return n, nil, err
+}
+func (p *pruner) ExpireTombstones(_ context.Context, n int) (int, error) { return p.step("tombs", n) }
+func (p *pruner) ExpireAudit(_ context.Context, _ time.Duration, n int) (int, error) {
+	return p.step("audit", n)
+}
+
+func (p *pruner) Retain(_ context.Context, _ time.Time, n int) (int, error) {
+	return p.step("retention", n)
+}
+func (p *pruner) Continue(_ context.Context, n int) (int, error) { return p.step("continue", n) }
+
+func TestWhatIsRemovedIsCountedByWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Options{Retention: time.Hour, AuditAge: time.Hour, Pruner: &pruner{make(map[string]int)}})
+		synctest.Wait()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		removed := w.hub.Upkeep().Removed
+		if len(removed) != len(removals) {
+			t.Errorf("the reasons are %v", removed)
+		}
+		for why, n := range removed {
+			if n != 2*pruneRows {
+				t.Errorf("%s: %d rows, want %d", why, n, 2*pruneRows)
+			}
+		}
+	})
+}
