@@ -70,20 +70,23 @@ function fields(root, schema, depth = 0) {
   return rows
 }
 
-/** sample builds an example of a schema from its parts' examples. */
-function sample(root, schema, depth = 0) {
+/**
+ * sample builds an example of a schema from its parts' examples. Where it is to be sent,
+ * optional fields are left out: a plain message has no report.
+ */
+function sample(root, schema, depth = 0, sent = false) {
   const s = resolve(root, schema)
   if (s.examples?.length) return s.examples[0]
   if (s.example !== undefined) return s.example
   if (s.enum) return s.enum[0]
-  if (s.oneOf) return sample(root, s.oneOf[0], depth)
+  if (s.oneOf) return sample(root, s.oneOf[0], depth, sent)
   const type = [].concat(s.type)[0]
-  if (type === 'array') return depth > 4 ? [] : [sample(root, s.items, depth + 1)]
+  if (type === 'array') return depth > 4 ? [] : [sample(root, s.items, depth + 1, sent)]
   if (type === 'object') {
     if (depth > 4) return {}
-    return Object.fromEntries(Object.entries(s.properties ?? {})
-      .filter(([name]) => name !== '$schema')
-      .map(([name, value]) => [name, sample(root, value, depth + 1)]))
+    const all = Object.keys(s.properties ?? {})
+    const names = !sent ? all : s.required?.length ? s.required : all.slice(0, 1)
+    return Object.fromEntries(names.map((name) => [name, sample(root, s.properties[name], depth + 1, sent)]))
   }
   return { integer: s.minimum ?? 0, number: 0, boolean: true, string: '…' }[type] ?? null
 }
@@ -91,20 +94,161 @@ function sample(root, schema, depth = 0) {
 const pretty = (value) => element('pre', { tabindex: '0' }, JSON.stringify(value, null, 2))
 
 /** shape shows a body: its fields and an example. */
-function shape(root, title, schema) {
+function shape(root, title, schema, sent = false) {
   if (!schema) return []
   const rows = fields(root, schema)
-  return [element('h4', {}, title), rows.length ? table(['field', 'type', ''], rows) : null,
-    pretty(sample(root, schema))].filter(Boolean)
+  return [element('h4', {}, title), rows.length ? table(['field', 'type', 'about'], rows) : null,
+    pretty(sample(root, schema, 0, sent))].filter(Boolean)
 }
 
-/** curl is the call as a command line. */
-function curl(root, method, path, operation) {
-  const parts = [`curl -X ${method.toUpperCase()} "$FALCON_URL${path.replace(/{id}/, '42')}"`]
-  if (operation.security?.length) parts.push('-H "Authorization: Bearer $FALCON_TOKEN"')
-  const schema = operation.requestBody?.content?.['application/json']?.schema
-  if (schema) parts.push("-H 'Content-Type: application/json'", `-d '${JSON.stringify(sample(root, schema))}'`)
-  return element('pre', { tabindex: '0' }, parts.join(' \\\n  '))
+/** copyable is a text with a button that copies it; text() is asked at the click. */
+function copyable(text, name) {
+  const pre = element('pre', { tabindex: '0' }, text())
+  const button = element('button', { type: 'button', class: 'quiet', 'aria-label': 'Copy ' + name }, 'Copy')
+  button.addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(pre.textContent)
+      button.textContent = 'Copied'
+    } catch { // not a secure context, or not allowed: select it, for Ctrl+C
+      getSelection().selectAllChildren(pre)
+      button.textContent = 'Selected'
+    }
+    setTimeout(() => { button.textContent = 'Copy' }, 2000)
+  })
+  return { node: element('div', { class: 'copyable' }, pre, button), update() { pre.textContent = text() } }
+}
+
+/** quote makes text one word of a shell. */
+const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'")
+
+/** The tab's token, which the inbox and the console keep under the same name. */
+const token = {
+  key: 'falconbridge.token',
+  held: null, // where storage is switched off
+  get() {
+    try {
+      return sessionStorage.getItem(this.key) ?? this.held
+    } catch {
+      return this.held
+    }
+  },
+  set(value) {
+    this.held = value
+    try {
+      if (value === null) sessionStorage.removeItem(this.key)
+      else sessionStorage.setItem(this.key, value)
+    } catch { /* see held */ }
+  },
+  /** user is whom the token names, null where it is none; whether it is genuine is for the server to say. */
+  user() {
+    try {
+      const claims = JSON.parse(atob(this.get().split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
+      return String(claims.sub)
+    } catch {
+      return null
+    }
+  },
+}
+
+/** call is one call of an operation: what its form says, as a request and as a curl line. */
+class Call {
+  constructor(root, method, path, operation) {
+    this.method = method.toUpperCase()
+    this.path = path
+    this.open = !operation.security?.length
+    const parameters = (operation.parameters ?? []).map((p) => resolve(root, p))
+    this.inputs = parameters.map((p) => {
+      const input = element('input', { id: `${operation.operationId}-${p.name}`, autocomplete: 'off', spellcheck: 'false' })
+      if (p.in === 'path') input.value = String(p.example ?? sample(root, p.schema) ?? 1)
+      if (p.schema?.default !== undefined) input.placeholder = String(p.schema.default)
+      return { name: p.name, at: p.in, input }
+    })
+    const schema = operation.requestBody?.content?.['application/json']?.schema
+    this.body = schema ? element('textarea', { id: operation.operationId + '-body', rows: '6', spellcheck: 'false' }) : null
+    if (schema) this.body.value = JSON.stringify(sample(root, schema, 0, true), null, 2)
+  }
+
+  /** address is where the call goes, below the path that this page is below. */
+  address() {
+    let path = this.path
+    const query = new URLSearchParams()
+    for (const { name, at, input } of this.inputs) {
+      if (at === 'path') path = path.replace(`{${name}}`, encodeURIComponent(input.value))
+      if (at === 'query' && input.value !== '') query.set(name, input.value)
+    }
+    return new URL('.' + path + (query.size ? '?' + query : ''), new URL('.', document.baseURI)).href
+  }
+
+  headers() {
+    const headers = this.inputs.filter((i) => i.at === 'header' && i.input.value !== '').map((i) => [i.name, i.input.value])
+    if (this.body) headers.unshift(['Content-Type', 'application/json'])
+    return headers
+  }
+
+  /** curl never has the token itself, which would end in the shell's history. */
+  curl() {
+    const parts = ['curl' + (this.method === 'GET' ? '' : ' -X ' + this.method) + ' ' + quote(this.address())]
+    if (!this.open) parts.push('-H "Authorization: Bearer $FALCON_TOKEN"')
+    for (const [name, value] of this.headers()) parts.push('-H ' + quote(`${name}: ${value}`))
+    if (this.body) parts.push('-d ' + quote(this.oneLine()))
+    return parts.join(' \\\n  ')
+  }
+
+  /** oneLine is the body without its line breaks, where it is JSON. */
+  oneLine() {
+    try {
+      return JSON.stringify(JSON.parse(this.body.value))
+    } catch {
+      return this.body.value
+    }
+  }
+
+  async send() {
+    const headers = new Headers(this.headers())
+    if (!this.open && token.get()) headers.set('Authorization', 'Bearer ' + token.get())
+    return fetch(this.address(), { method: this.method, headers, body: this.body?.value, credentials: 'omit', cache: 'no-store' })
+  }
+}
+
+const telling = ['content-type', 'content-language', 'link', 'location', 'retry-after', 'x-last-seq', 'x-unread-count', 'x-rev', 'x-epoch', 'x-unknown-fields', 'idempotency-replayed', 'www-authenticate', 'x-request-id']
+
+/** answered shows a response. */
+async function answered(response) {
+  const text = await response.text()
+  let body = text
+  try {
+    body = JSON.stringify(JSON.parse(text), null, 2)
+  } catch { /* it is shown as it stands */ }
+  const headers = telling.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`)
+  return [element('b', { class: response.ok ? 'good' : 'bad' }, `${response.status} ${response.statusText}`),
+    headers.length ? element('pre', { tabindex: '0', 'aria-label': 'Headers' }, headers.join('\n')) : null,
+    body ? element('pre', { tabindex: '0', 'aria-label': 'Body' }, body) : null].filter(Boolean)
+}
+
+/** tryIt is the form of a call, and its curl line. */
+function tryIt(root, method, path, operation) {
+  const call = new Call(root, method, path, operation)
+  const line = copyable(() => call.curl(), 'curl')
+  const answer = element('div', { class: 'answer', role: 'status' })
+  const send = element('button', { type: 'submit', class: method === 'delete' ? 'danger' : 'primary' }, 'Send ' + call.method)
+  const form = element('form', { class: 'try' },
+    call.inputs.length ? element('div', { class: 'fields' }, ...call.inputs.map(({ name, input }) =>
+      element('div', {}, element('label', { for: input.id }, name), input))) : null,
+    call.body ? element('div', {}, element('label', { for: call.body.id }, 'Body'), call.body) : null,
+    element('div', {}, send), answer)
+  form.addEventListener('input', () => line.update())
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault()
+    send.disabled = true
+    try {
+      answer.replaceChildren(...(!call.open && !token.get() ? [element('p', {}, 'No token: ', element('a', { href: '#token-form' }, 'give one above'), '.')] : []),
+        ...await answered(await call.send()))
+    } catch (error) {
+      answer.replaceChildren(element('b', { class: 'bad' }, 'No answer: ' + error.message))
+    }
+    send.disabled = false
+  })
+  return [element('h4', {}, 'curl'), line.node, element('h4', {}, 'Try it'), form]
 }
 
 function card(id, kind, title, summary, ...content) {
@@ -124,12 +268,12 @@ function operationCard(root, path, method, operation) {
   const ok = Object.entries(operation.responses ?? {}).find(([status]) => status.startsWith('2'))?.[1]
   return card(operation.operationId, method, path, operation.summary,
     prose(operation.description),
-    parameters.length ? [element('h4', {}, 'Parameters'), table(['name', 'in', 'type', ''],
+    tryIt(root, method, path, operation),
+    parameters.length ? [element('h4', {}, 'Parameters'), table(['name', 'in', 'type', 'about'],
       parameters.map((p) => [element('code', {}, p.name), p.in, typeName(root, p.schema), [p.description ?? '', ' ', bounds(resolve(root, p.schema))]]))] : [],
-    shape(root, 'Body', operation.requestBody?.content?.['application/json']?.schema),
-    shape(root, 'Answer', resolve(root, ok)?.content?.['application/json']?.schema),
-    element('h4', {}, 'Statuses'), table(['status', 'when', 'headers'], answers),
-    element('h4', {}, 'Try it'), curl(root, method, path, operation))
+    shape(root, 'Body', operation.requestBody?.content?.['application/json']?.schema, true),
+    shape(root, 'Response', resolve(root, ok)?.content?.['application/json']?.schema),
+    element('h4', {}, 'Statuses'), table(['status', 'when', 'headers'], answers))
 }
 
 /** rest renders the OpenAPI document, one section a tag. */
@@ -156,7 +300,7 @@ function mqtt(root) {
   const schemes = Object.entries(root.components.securitySchemes).map(([name, s]) => [name, s.description])
   const codes = root['x-reason-codes'].map((c) => [c.packet, element('code', {}, c.code), c.v3 === null ? '–' : String(c.v3), c.when])
   return [{ title: 'MQTT', nodes: [...prose(root.info.description), ...cards,
-    card('mqtt-login', 'mqtt', 'CONNECT', 'Where the token goes', table(['way', ''], schemes)),
+    card('mqtt-login', 'mqtt', 'CONNECT', 'Where the token goes', table(['way', 'how'], schemes)),
     card('mqtt-codes', 'mqtt', 'Reason codes', 'What is refused, and how', table(['packet', 'MQTT 5', '3.1.1', 'when'], codes))] }]
 }
 
@@ -166,12 +310,12 @@ function build(sections) {
   for (const { title, nodes } of sections) {
     const id = 'section-' + title.toLowerCase().replaceAll(' ', '-')
     main.append(element('section', { 'aria-labelledby': id }, element('h2', { id }, title), ...nodes))
-    nav.append(element('b', {}, title), element('ul', {}, ...nodes.filter((n) => n.id).map((n) =>
-      element('li', {}, element('a', { href: '#' + n.id, 'data-for': n.id }, n.querySelector('summary b').textContent + ' ' + n.querySelector('h3').textContent)))))
+    nav.append(element('div', {}, element('b', {}, title), element('ul', {}, ...nodes.filter((n) => n.id).map((n) =>
+      element('li', {}, element('a', { href: '#' + n.id, 'data-for': n.id }, n.querySelector('summary b').textContent + ' ' + n.querySelector('h3').textContent))))))
   }
 }
 
-/** filter shows the cards that hold every word. */
+/** filter shows the cards that hold every word, and no heading above none. */
 function filter(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   let shown = 0
@@ -182,10 +326,36 @@ function filter(text) {
     document.querySelector(`[data-for="${article.id}"]`).parentElement.hidden = !match
     shown += match
   }
-  for (const section of document.querySelectorAll('section')) {
-    section.hidden = words.length > 0 && !section.querySelector('article:not([hidden])')
-  }
-  document.getElementById('state').textContent = words.length ? `${shown} found` : ''
+  const searching = words.length > 0
+  for (const section of document.querySelectorAll('section')) section.hidden = searching && !section.querySelector('article:not([hidden])')
+  for (const group of document.querySelectorAll('#nav > div')) group.hidden = searching && !group.querySelector('li:not([hidden])')
+  document.getElementById('intro').hidden = searching
+  document.getElementById('state').textContent = searching ? (shown ? `${shown} found` : `Nothing has “${text.trim()}” in it.`) : ''
+}
+
+/** drawToken says whose token “Try it” sends. */
+function drawToken() {
+  const user = token.user()
+  document.getElementById('token-state').textContent = !token.get() ? 'Without a token, only the calls that need none can be tried.'
+    : user === null ? 'What this tab has is not a token: three parts joined by dots.' : `“Try it” calls as user ${user}.`
+  document.getElementById('token-forget').hidden = !token.get()
+}
+
+function startToken() {
+  const field = document.getElementById('token')
+  document.getElementById('token-form').addEventListener('submit', (event) => {
+    event.preventDefault()
+    const given = field.value.trim().replace(/^Bearer\s+/i, '')
+    if (given) token.set(given)
+    field.value = ''
+    drawToken()
+  })
+  document.getElementById('token-forget').addEventListener('click', () => {
+    token.set(null)
+    drawToken()
+    field.focus()
+  })
+  drawToken()
 }
 
 /** open shows the card that the address names. */
@@ -204,10 +374,11 @@ async function load(url) {
   return answer.json()
 }
 
+startToken()
 try {
   const [openapi, asyncapi] = await Promise.all([load('openapi.json'), load('asyncapi.json')])
   document.getElementById('version').textContent = openapi.info.version
-  document.getElementById('content').append(...prose(openapi.info.description))
+  document.getElementById('intro').prepend(...prose(openapi.info.description))
   build([...rest(openapi), ...mqtt(asyncapi)])
   document.getElementById('state').textContent = ''
   document.getElementById('search').addEventListener('input', (event) => filter(event.target.value))

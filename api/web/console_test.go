@@ -41,7 +41,7 @@ func TestTheConsoleShowsAndActs(t *testing.T) {
 	b.until("it asks first", `document.getElementById("confirm").open`)
 	b.accessible("the question")
 	b.click("#confirm-yes")
-	inbox.until("the inbox is told", `!document.getElementById("fault").hidden`)
+	inbox.until("the inbox is told", `document.getElementById("connection").dataset.state === "ended"`)
 }
 
 func TestTheConsoleIsForOperators(t *testing.T) {
