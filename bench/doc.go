@@ -1,6 +1,5 @@
-// Package bench measures falconbridge beside what else a user might pick, and
-// beside what the machine can do at all, in one run and in turns: what counts is
-// the ratio, as the machine's mood is the same for all. `make bench` runs it;
-// peers/ holds what is not installed already. docs/performance.md keeps the
-// results.
+// Package bench compares falconbridge with its alternatives and with the limits of the
+// machine. All peers are measured in the same run, in turns, because only the ratios mean
+// anything: the absolute figures vary with the load of the machine. `make compare` runs
+// it, peers/ has the peers that have to be built, and docs/performance.md has the results.
 package bench

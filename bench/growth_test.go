@@ -22,7 +22,7 @@ import (
 const each = 10
 
 // BenchmarkGrowth measures what depends on how much is stored, with ever more users
-// of ten notifications each: the cost of a post, pages of history beside the same
+// of ten notifications each: the cost of a post, pages of history next to the same
 // query by psql, the first subscription of a device, and the start of a node.
 func BenchmarkGrowth(b *testing.B) {
 	once(b)
@@ -54,7 +54,7 @@ func BenchmarkGrowth(b *testing.B) {
 				posts, costs = append(posts, res), append(costs, cost)
 			}
 			slices.Sort(costs)
-			psql(b, pg.URL, "VACUUM ANALYZE falcon_notifications", "CHECKPOINT") // or it would go on beside the reads
+			psql(b, pg.URL, "VACUUM ANALYZE falcon_notifications", "CHECKPOINT") // or it would run during the reads
 			var byREST, bySQL []float64
 			for range 4 { // in turns
 				byREST = append(byREST, pages(b, s, p, n)...)

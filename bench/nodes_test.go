@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkNodes loads one node of one, two and three over one Postgres at a fixed
-// rate, and tells what a notification costs that node and what it costs a node
+// rate, and reports what a notification costs that node and what it costs a node
 // whose users nothing happens to: what a node adds.
 func BenchmarkNodes(b *testing.B) {
 	s := signer(b)

@@ -9,10 +9,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// has reports whether that part is to be measured.
+// has reports whether a part was selected with -bench.parts.
 func has(part string) bool { return slices.Contains(strings.Split(*parts, ","), part) }
 
-// mean is that of what of gives for each of rs; 0 for none.
+// mean returns the mean of a figure of rs; 0 for none.
 func mean[R any](rs []R, of func(R) float64) float64 {
 	sum := 0.0
 	for _, r := range rs {
@@ -100,7 +100,7 @@ func (r *result) connections(w *strings.Builder) {
 	}
 }
 
-func TestTheTableTellsRatiosToTheFirstRow(t *testing.T) {
+func TestTheTableHasRatiosToTheFirstRow(t *testing.T) {
 	post := func(n float64) []bench.PostResult {
 		return []bench.PostResult{{Devices: 1, Deliveries: n / 2, Delivered: bench.Latency{P99: n}}, {Devices: 1, Deliveries: n + n/2, Delivered: bench.Latency{P99: n}}}
 	}

@@ -1,8 +1,8 @@
 // Command chart draws the cost curves that the benchmarks of package bench wrote:
 //
-//	go run ./bench/chart docs/performance
+//	go -C bench run ./chart ../docs/performance
 //
-// For every curve.json of the folder it writes a curve.svg beside it.
+// For every curve.json of the folder it writes a curve.svg next to it.
 package main
 
 import (

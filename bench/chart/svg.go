@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Sizes of a panel, in pixels. Panels stand side by side, two in a row.
+// Sizes of a panel, in pixels. There are two panels in a row.
 const (
 	wide, high          = 440, 250
 	left, right         = 58, 16
@@ -30,7 +30,7 @@ type panel struct {
 	series []string
 }
 
-// panels sorts the series by their units, which stand behind the last comma.
+// panels groups the series by their units, which follow the last comma of the name.
 func (c *curve) panels() []panel {
 	var out []panel
 	names := map[string]bool{}

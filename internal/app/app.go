@@ -1,4 +1,4 @@
-// Package app is the server: it wires the rooms together, listens, reloads keys and
+// Package app is the server: it wires the packages together, listens, reloads keys and
 // certificates, serves metrics and drains. Tests and other programs can embed it.
 package app
 
@@ -30,7 +30,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
-// Options are what a server is made with.
+// Options sets up an App.
 type Options struct {
 	Config  *config.Config
 	Version string       // for /metrics and the API's document; "" is unknown
@@ -68,8 +68,8 @@ type App struct {
 }
 
 // New starts a server: it opens the database, migrates it where that is allowed, and
-// listens. Each part is started on those that run already; where one fails, those
-// before it are stopped again. Whoever called New must call Run, which stops it.
+// listens. It starts the parts in the order of their dependencies; where one fails, it
+// stops those that run. After New the caller must call Run, which also stops the server.
 // ctx bounds the start only.
 func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{
@@ -115,8 +115,8 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return err
 }
 
-// Alive returns once the parts that hold connections respond: a watchdog's question,
-// which a part that is stuck does not answer.
+// Alive returns once the parts with connections respond. It is for a watchdog: while a
+// part is stuck, Alive does not return.
 func (a *App) Alive() {
 	a.hub.Figures()
 	a.broker.Stats()
@@ -200,11 +200,11 @@ func (a *App) startHub(ctx context.Context) error {
 		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db, Tracer: a.tracer(),
 		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, KeepStatuses: !a.c.ReportReplaces, Created: a.metrics.appended,
 	})
-	// Before anybody is let in, the node knows what was revoked.
+	// The node has to know the revocations before it accepts clients.
 	if err := a.hub.Poll(ctx); err != nil {
 		return err
 	}
-	a.spawn("bus", 3*time.Second, func(ctx context.Context) error { return a.bus.Run(ctx, doorCounter{a.hub, a.metrics}) })
+	a.spawn("bus", 3*time.Second, func(ctx context.Context) error { return a.bus.Run(ctx, sqlCounter{a.hub, a.metrics}) })
 	a.spawn("hub", 6*time.Second, a.hub.Run) // flushes cursors, leaves the cluster
 	return nil
 }
@@ -283,8 +283,7 @@ type nodeBus interface {
 	Stats() bus.Stats
 }
 
-// newBus picks how nodes wake each other: what --bus says, and with auto what the
-// database can do.
+// newBus returns the bus of --bus, or with auto the one that fits the database.
 func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
 	switch {
 	case c.Bus != config.BusAuto:
@@ -303,8 +302,8 @@ func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
 	return b, nil
 }
 
-// makeRelay makes the relay to an external broker, where one is configured. It
-// comes before the hub, which wakes it.
+// makeRelay creates the relay to an external broker, where one is configured. It comes
+// before the hub, which wakes it.
 func (a *App) makeRelay(context.Context) (err error) {
 	if a.c.RelayURL == nil {
 		return nil
@@ -320,7 +319,7 @@ func (a *App) makeRelay(context.Context) (err error) {
 	return nil
 }
 
-// wakeRelay is what the hub calls when a log changed.
+// wakeRelay returns what the hub calls when a log changed.
 func (a *App) wakeRelay() func() {
 	if a.relay == nil {
 		return nil
@@ -335,7 +334,7 @@ func (a *App) startRelay(context.Context) error {
 	return nil
 }
 
-// NewLogger writes to w as the settings say, from level on.
+// NewLogger returns the configured logger to w.
 func NewLogger(w io.Writer, c *config.Config, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogJSON {

@@ -15,7 +15,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
-// OpenDatabase opens the configured database and waits until it answers, at most
+// OpenDatabase opens the configured database and waits until it responds, at most
 // --start-timeout: it may start at the same time as this program.
 // t records the statements of traced calls; nil: nothing does.
 func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tracing, log *slog.Logger) (*db.DB, error) {
@@ -49,8 +49,8 @@ func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tr
 	}
 }
 
-// MakeDataDir makes the data dir for this user alone. One that exists keeps its
-// mode, which may be meant for more than this program; the database in it does not.
+// MakeDataDir creates the data directory with access for this user only. An existing one
+// keeps its mode, since it may also be used by others; the database in it is private.
 func MakeDataDir(dir string, log *slog.Logger) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
@@ -106,11 +106,11 @@ var errLocked = errors.New("it is locked")
 
 // LockDatabase keeps a second server off the SQLite file: the two would not wake each
 // other, and each would take the other's commits for a restore. The lock is the
-// kernel's, on an empty file beside the database, so it ends with the process however
+// kernel's, on an empty file next to the database, so it ends with the process however
 // that ends; the file stays. Where another server has the lock it fails, and advises
 // remedy.
 //
-// Commands that only pass by (migrate, import) take SQLite's own locks and not this one.
+// Short commands (migrate, import) use SQLite's own locks and not this one.
 func LockDatabase(c *config.Config, remedy string) (*os.File, error) {
 	name, setting := c.SQLiteFile(), c.Database()
 	if c.DatabaseURL == "" {

@@ -42,7 +42,7 @@ func (a *App) release(ctx context.Context, srv *http.Server) error {
 	return nil
 }
 
-// unready gives load balancers the time to hear of it.
+// unready gives load balancers time to notice.
 func (a *App) unready(ctx context.Context) error {
 	a.draining.Store(true)
 	select {
@@ -54,7 +54,7 @@ func (a *App) unready(ctx context.Context) error {
 
 var errDraining = errors.New("the node drains")
 
-// ready reports whether the node should be sent clients.
+// ready returns nil where load balancers should send clients to this node.
 func (a *App) ready(ctx context.Context) error {
 	for _, part := range a.parts() {
 		if err := part.ready(ctx); err != nil {
@@ -102,8 +102,8 @@ func (a *App) parts() []part {
 	}
 }
 
-// teardown is what must be undone, in the order it was done. What was acquired
-// last goes first, so that everything still stands on what it needs.
+// teardown stops the parts of the server in the reverse order of their start, so that each
+// part can use those it depends on until it has stopped.
 type teardown struct {
 	steps []step
 	log   *slog.Logger
@@ -115,13 +115,13 @@ type step struct {
 	undo  func(ctx context.Context) error
 }
 
-// add notes how to undo what was just done, and how long that may take.
+// add registers how to stop a part that was just started, and how long that may take.
 func (t *teardown) add(name string, limit time.Duration, undo func(ctx context.Context) error) {
 	t.steps = append(t.steps, step{name, limit, undo})
 }
 
-// run undoes everything, last first, until ctx ends. A step that fails or takes too
-// long keeps none of the others back.
+// run stops everything, last first, until ctx ends. A step that fails or takes too long
+// does not prevent the others.
 func (t *teardown) run(ctx context.Context) error {
 	var all error
 	for i := len(t.steps) - 1; i >= 0; i-- {
@@ -137,11 +137,11 @@ func (t *teardown) run(ctx context.Context) error {
 	return all
 }
 
-// heedWithin is how long a step may take to heed the end of its context.
+// heedWithin is how long a step may take to return after the end of its context.
 const heedWithin = time.Second
 
-// within runs f with a context that ends after limit, or with ctx. One that does not
-// heed its end is left behind.
+// within runs f with a context that ends after limit, or with ctx. It does not wait for an
+// f that ignores that.
 func within(ctx context.Context, limit time.Duration, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -10,19 +10,19 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// What does not end is left behind, and every other part is still told to.
+// A step that does not end is abandoned, and every other part is still stopped.
 func TestATeardownEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	undo := teardown{log: NewLogger(t.Output(), &config.Config{}, slog.LevelInfo)}
-	told := make(chan struct{})
-	undo.add("first", time.Hour, func(context.Context) error { close(told); return nil })
+	stopped := make(chan struct{})
+	undo.add("first", time.Hour, func(context.Context) error { close(stopped); return nil })
 	undo.add("second", time.Hour, func(context.Context) error { select {} })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := undo.run(ctx); err == nil || !strings.Contains(err.Error(), "stop the second") {
 		t.Errorf("%v", err)
 	}
-	<-told
+	<-stopped
 }
 
 func TestATeardownThatHangsKeepsNobodyBack(t *testing.T) {

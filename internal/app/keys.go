@@ -18,22 +18,22 @@ import (
 // every connection.
 const keysEvery = 5 * time.Second
 
-// keyFiles keeps a verifier's keys as its files are. What cannot be used leaves the
-// former keys in place.
+// keyFiles keeps a verifier's keys up to date with its files. Files that cannot be used
+// leave the former keys in place.
 type keyFiles struct {
 	k        config.Keys
 	verifier *token.Verifier
 	log      *slog.Logger
 
 	secrets, public watched
-	told            string // the fault that was logged last
+	logged          string // the last error that was logged
 }
 
-// watched is one file: what is in use, and what the last reading found.
+// watched is one file: the content in use, and that of the last reading.
 type watched struct{ used, read []byte }
 
-// watchKeys returns what looks after the key files and obeys SIGHUP, which counts
-// from now on: it makes the files be read, and the key set be fetched, at once.
+// watchKeys returns what watches the key files. It handles SIGHUP from now on, which makes
+// it read the files and fetch the key set at once.
 func watchKeys(k config.Keys, v *token.Verifier, log *slog.Logger) func(context.Context) error {
 	f := &keyFiles{k: k, verifier: v, log: log.With("component", "keys")}
 	f.look(true)
@@ -72,7 +72,7 @@ func (f *keyFiles) look(atOnce bool) {
 		return
 	}
 	if secrets == unchanged && public == unchanged {
-		f.told = ""
+		f.logged = ""
 		return
 	}
 	if !atOnce && (secrets == changing || public == changing) {
@@ -97,21 +97,21 @@ func (f *keyFiles) look(atOnce bool) {
 		return
 	}
 	first := f.secrets.used == nil && f.public.used == nil
-	f.secrets.used, f.public.used, f.told = f.secrets.read, f.public.read, ""
+	f.secrets.used, f.public.used, f.logged = f.secrets.read, f.public.read, ""
 	if !first {
 		f.log.Info("the keys were replaced; connections whose key is gone end", "secrets", len(next.Secrets))
 	}
 }
 
-// complain logs a fault once.
+// complain logs an error once.
 func (f *keyFiles) complain(setting string, err error) {
-	if line := setting + err.Error(); line != f.told {
-		f.told = line
+	if line := setting + err.Error(); line != f.logged {
+		f.logged = line
 		f.log.Warn("the key file cannot be used, the former keys stay", "setting", setting, "error", err)
 	}
 }
 
-// change is how a file compares to what is in use, and to the reading before.
+// change is how a file compares to the content in use, and to the previous reading.
 type change int
 
 const (

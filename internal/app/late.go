@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// makePusher makes what sends Web Push, where it is on.
+// makePusher creates the sender of Web Push, where it is on.
 func (a *App) makePusher(context.Context) error {
 	if a.c.Vapid != nil {
 		a.pusher = push.NewSender(push.Options{Key: a.c.Vapid, Contact: a.c.VapidContact, Hosts: a.c.PushHosts, Base: a.c.PushBase, Locale: a.c.Locale})
@@ -24,7 +24,7 @@ func (a *App) makePusher(context.Context) error {
 	return nil
 }
 
-// acks is where the hub stores acknowledgements; nil where nothing asks for them.
+// acks returns where the hub stores acknowledgements; nil where nothing reads them.
 func (a *App) acks() delivery.Acks {
 	if a.pusher == nil && a.c.WebhookURL == nil {
 		return nil
@@ -56,8 +56,8 @@ func (a *App) startLate(ctx context.Context) error {
 	return nil
 }
 
-// secretFile keeps a sender's secrets as their file is. What cannot be used leaves the
-// former ones in place.
+// secretFile keeps a sender's secrets up to date with their file. A file that cannot be
+// used leaves the former ones in place.
 type secretFile struct {
 	name   string
 	sender *webhook.Sender

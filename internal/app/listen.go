@@ -53,7 +53,7 @@ func isClosed(err error) bool {
 	return errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed)
 }
 
-// nodeName is unique among running nodes and tells people which machine it is.
+// nodeName returns a name that is unique among running nodes and contains the host's.
 func nodeName() string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
@@ -133,9 +133,8 @@ func (a *App) serveHTTP(name string, l net.Listener, srv *http.Server) {
 	}()
 }
 
-// startAdmin opens what operators look at. It is up before everything else and
-// until everything else is down, so that a start or an end that hangs can be
-// looked at, too.
+// startAdmin opens the listener for operators. It is up before everything else and until
+// everything else has stopped, so that a start or a drain that hangs can be examined.
 func (a *App) startAdmin(context.Context) error {
 	if a.c.Admin == "" {
 		return nil

@@ -18,8 +18,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/relay"
 )
 
-// metrics are the program's figures, in a registry of their own. What the rooms
-// count themselves is read when somebody asks, see collect.go.
+// metrics are the program's metrics, in a registry of their own. What the packages count
+// themselves is read at a scrape, see packageCollector.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -95,7 +95,7 @@ func newMetrics(a *App) *metrics {
 	for _, limit := range api.Limits {
 		m.limits.WithLabelValues(limit) // 0 until it is hit
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, m.limits, roomCollector{a},
+	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, m.limits, packageCollector{a},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -104,7 +104,7 @@ func newMetrics(a *App) *metrics {
 // was absent over the weekend waits.
 var sinceCommitBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400, 259200}
 
-// observe hears of each message that was sent or acknowledged.
+// observe is called for each message that was sent or acknowledged.
 func (m *metrics) observe(o delivery.Observation) {
 	of, kind := m.sent, 0
 	if o.Acked {
@@ -122,26 +122,26 @@ func (m *metrics) observe(o delivery.Observation) {
 	}
 }
 
-// created hears of what the service appended.
+// appended is called for the notifications that the service appended.
 func (m *metrics) appended(s bridge.Source, n int) { m.created[s].Add(float64(n)) }
 
-// doorCounter counts the hints of falcon_notify among those of a bus: they name no node.
-type doorCounter struct {
+// sqlCounter counts the hints of falcon_notify among those of a bus: they name no node.
+type sqlCounter struct {
 	bridge.HintHandler
 	m *metrics
 }
 
-func (d doorCounter) Hint(h bridge.Hint) {
+func (d sqlCounter) Hint(h bridge.Hint) {
 	if h.Node == "" && h.Type == bridge.HintAppended && h.User != "" {
 		d.m.appended(bridge.SourceSQL, 1)
 	}
 	d.HintHandler.Hint(h)
 }
 
-// limited hears of a limit that a request went past.
+// limited is called for each limit that a request exceeded.
 func (m *metrics) limited(limit string) { m.limits.WithLabelValues(limit).Inc() }
 
-// refreshed hears how each asking of the key set fared.
+// refreshed is called after each refresh of the key set.
 func (m *metrics) refreshed(err error) {
 	result := "ok"
 	if err != nil {
@@ -174,8 +174,8 @@ func (m *metrics) count(r *http.Request, status int) {
 	m.requests.WithLabelValues(method, route, strconv.Itoa(status/100)+"xx").Inc()
 }
 
-// routeOf returns the method and path of the pattern that took r, never its own, whose
-// values are without number.
+// routeOf returns the method and path of the pattern that matched r. The path of r itself
+// would make a series for each value in it.
 func routeOf(r *http.Request) (method, route string) {
 	if method, route, found := strings.Cut(r.Pattern, " "); found {
 		return method, route
@@ -198,7 +198,7 @@ func routeOf(r *http.Request) (method, route string) {
 	return method, "other"
 }
 
-// statusWriter remembers the status of an answer.
+// statusWriter records the status of a response.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -221,18 +221,18 @@ func (w *statusWriter) code() int {
 // Unwrap lets http.ResponseController through.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// reasonCode is an MQTT reason code as the standard writes it.
+// reasonCode returns an MQTT reason code as the standard writes it.
 func reasonCode(c byte) string { return fmt.Sprintf("0x%02X", c) }
 
-// roomCollector reads what the rooms count when Prometheus asks.
-type roomCollector struct{ s *App }
+// packageCollector reads the counters of the packages at each scrape.
+type packageCollector struct{ s *App }
 
 // Describe sends nothing: which figures there are depends on what runs, which
 // makes this an unchecked collector.
-func (roomCollector) Describe(chan<- *prometheus.Desc) {}
+func (packageCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the figures of what has started.
-func (r roomCollector) Collect(ch chan<- prometheus.Metric) {
+func (r packageCollector) Collect(ch chan<- prometheus.Metric) {
 	s := r.s
 	out := sink{ch}
 	out.gauge("build_info", "The version that runs.", 1, "version", s.version)
@@ -251,7 +251,7 @@ func (r roomCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (r roomCollector) rooms(out sink) {
+func (r packageCollector) rooms(out sink) {
 	h := r.s.hub.Figures()
 	out.gauge("connections", "Devices connected to this node.", float64(h.Connections))
 	out.count("messages_sent_total", "Messages handed to devices' connections.", h.Sent)
@@ -353,7 +353,7 @@ func one(yes bool) float64 {
 	return 0
 }
 
-// sink makes metrics of figures. Labels are pairs of a name and a value.
+// sink sends metrics. Labels are pairs of a name and a value.
 type sink struct{ ch chan<- prometheus.Metric }
 
 func (s sink) gauge(name, help string, v float64, labels ...string) {

@@ -23,9 +23,9 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// GiveToOwner makes the file belong to whom its directory does, where root asks: root
-// restores, and the server runs as another user. It follows no link, or that user could
-// be given any file of the system.
+// GiveToOwner gives the file to the owner of its directory, where root calls it: root
+// restores, and the server runs as another user. It does not follow links: that user could
+// otherwise get any file of the system.
 func GiveToOwner(name, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil

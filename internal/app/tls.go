@@ -17,7 +17,7 @@ import (
 // within 30 s.
 const reloadEvery = 10 * time.Second
 
-// certificate serves a pair of files, as they are now. Files that cannot be used
+// certificate serves the current content of a pair of files. Files that cannot be used
 // leave the former certificate in place: they may be half-written.
 type certificate struct {
 	certFile, keyFile string
@@ -71,7 +71,7 @@ func (c *certificate) load() (news bool, err error) {
 	return true, nil
 }
 
-// run looks after the files until ctx ends.
+// run watches the files until ctx ends.
 func (c *certificate) run(ctx context.Context) error {
 	t := time.NewTicker(reloadEvery)
 	defer t.Stop()
@@ -104,9 +104,9 @@ func (c *certificate) config(protocols ...string) *tls.Config {
 	}
 }
 
-// mutual is config for a listener that takes only devices with a certificate of
-// --tls-client-ca. Sessions are not resumed: each login shows its certificate to
-// the authorities of that moment.
+// mutual is config for a listener that accepts only devices with a certificate of
+// --tls-client-ca. TLS sessions are not resumed: each login has its certificate verified
+// against the current authorities.
 func (c *certificate) mutual(protocols ...string) *tls.Config {
 	base := c.config(protocols...)
 	base.ClientAuth = tls.RequireAndVerifyClientCert

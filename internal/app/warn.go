@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// spareFiles are what the program opens beside connections of devices: the
-// database, the bus, files, HTTP.
+// spareFiles is how many files the program opens in addition to connections of devices:
+// the database, the bus, files, HTTP.
 const spareFiles = 256
 
 // warn logs settings that work but may not be meant.
@@ -50,7 +50,7 @@ func warn(c *config.Config, log *slog.Logger) {
 	}
 }
 
-// warnKeys names what decides on tokens and may not be meant.
+// warnKeys logs settings of token verification that may not be meant.
 func warnKeys(k config.Keys, log *slog.Logger) {
 	if k.AnyAudience {
 		log.Warn("tokens that were issued for other applications get in, because of --jwt-audience=any")
@@ -72,7 +72,7 @@ func plaintext(c *config.Config) bool {
 	return c.MQTTS != "" && err == nil && !config.IsLoopback(host)
 }
 
-// databaseRisk is what somebody on the way to a Postgres could do; "" where it is
+// databaseRisk returns what an attacker on the way to a Postgres could do; "" where it is
 // on this machine, or its certificate is verified.
 func databaseRisk(raw string) string {
 	u, err := url.Parse(raw)

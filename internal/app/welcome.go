@@ -18,10 +18,9 @@ const developmentHeader = "development.header"
 // developmentTTL is how long the printed tokens are valid. A restart prints new ones.
 const developmentTTL = 24 * time.Hour
 
-// welcome prints what a newcomer needs: a page that opens a working inbox, a
-// token that may do everything, and a line that makes a notification arrive. It
-// is for development mode only. The token stands in the fragment of the address,
-// which no browser sends to a server.
+// welcome prints what a newcomer needs: the address of a working inbox page, a token with
+// all rights, and a command that sends a notification. It is for development mode only. The
+// token is in the fragment of the address, which browsers do not send to servers.
 func (a *App) welcome(context.Context) error {
 	if !a.c.Keys.Development {
 		return nil

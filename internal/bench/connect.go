@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Connect logs in and leaves, over and over.
+// Connect logs in and disconnects, over and over.
 type Connect struct {
 	Workers   int
 	Users     int
-	Subscribe bool // subscribe, too, before leaving
+	Subscribe bool // subscribe, too, before disconnecting
 	Duration  time.Duration
 	Max       int // logins
 }
 
-// ConnectResult is what a Connect found.
+// ConnectResult is the result of a Connect.
 type ConnectResult struct {
 	Mode      string            `json:"mode"`
 	Workers   int               `json:"workers"`

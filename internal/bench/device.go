@@ -39,7 +39,7 @@ func (t *Target) device(u, slot int) *device {
 // smallBuffer is what a device reads into at first; it grows to the largest packet.
 const smallBuffer = 1024
 
-// expiry is how long a persistent device of a benchmark keeps its place, seconds.
+// expiry is how long a persistent device of a benchmark keeps its session, in seconds.
 const expiry = 600
 
 // connect connects and logs in.
@@ -118,8 +118,8 @@ func (d *device) subscribeBy() error {
 	return d.expect(mqttwire.Suback, "SUBACK", -1)
 }
 
-// expect reads one packet of that type whose reason code, at that place of its
-// body, -1 being the last one, is a success.
+// expect reads one packet of that type. It fails unless the reason code, at index at of
+// the body or at the end where that is -1, is a success.
 func (d *device) expect(first byte, name string, at int) error {
 	p, err := d.next()
 	if err != nil {
@@ -142,7 +142,7 @@ func (d *device) expect(first byte, name string, at int) error {
 	return nil
 }
 
-// next is the next packet, valid until it is called again.
+// next returns the next packet, which is valid until the next call.
 func (d *device) next() ([]byte, error) {
 	for {
 		if n := mqttwire.PacketLen(d.buf[d.taken:d.filled]); n > 0 {
@@ -164,7 +164,7 @@ func (d *device) next() ([]byte, error) {
 	}
 }
 
-// flush writes the acknowledgements of what was read.
+// flush writes the acknowledgements of the messages that were read.
 func (d *device) flush() error {
 	if len(d.acks) == 0 {
 		return nil
@@ -233,7 +233,7 @@ func (d *device) ended() bool {
 	return d.closing
 }
 
-// close ends the connection as a device does that means to.
+// close ends the connection in order, with a DISCONNECT.
 func (d *device) close() {
 	if d.rw == nil { // never connected
 		return
@@ -253,8 +253,8 @@ func (d *device) drop() { _ = d.nc.Close() }
 // dialers is how many devices connect at once where a load does not say.
 const dialers = 64
 
-// connectAll connects ds, and tries again whoever was refused for a reason that
-// passes. then runs for each once it is connected. It gives up at the deadline.
+// connectAll connects ds, and retries those that were refused for a temporary reason.
+// then is called for each once it is connected. It gives up at the deadline.
 func connectAll(ds []*device, deadline time.Time, then func(d *device) error) error {
 	return connectMany(ds, dialers, deadline, then)
 }

@@ -19,7 +19,7 @@ const (
 	histogramSize = (64 - histogramBits) << histogramBits
 )
 
-// bucketOf is the bucket of a duration in nanoseconds.
+// bucketOf returns the bucket of a duration in nanoseconds.
 func bucketOf(ns uint64) int {
 	if ns < 1<<histogramBits {
 		return int(ns)
@@ -28,7 +28,7 @@ func bucketOf(ns uint64) int {
 	return shift<<histogramBits + int(ns>>shift)
 }
 
-// upperOf is the largest duration that falls into a bucket.
+// upperOf returns the largest duration of a bucket.
 func upperOf(bucket int) int64 {
 	if bucket < 2<<histogramBits {
 		return int64(bucket)
@@ -49,13 +49,13 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// histograms spreads what many goroutines add over several histograms, so that
-// they do not fight for the same cache lines.
+// histograms spreads the additions of many goroutines over several histograms, to avoid
+// contention for cache lines.
 type histograms [8]histogram
 
 func (hs *histograms) of(i int) *histogram { return &hs[i&(len(hs)-1)] }
 
-// Latency sums durations up, in milliseconds.
+// Latency summarizes durations, in milliseconds.
 type Latency struct {
 	Count uint64  `json:"count"`
 	P50   float64 `json:"p50_ms"`
@@ -91,5 +91,5 @@ func (hs *histograms) latency() Latency {
 	return l
 }
 
-// milliseconds is ns with three digits behind the point.
+// milliseconds returns ns in milliseconds, rounded to three decimal places.
 func milliseconds(ns int64) float64 { return float64((ns+500)/1000) / 1000 }

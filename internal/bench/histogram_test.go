@@ -16,7 +16,7 @@ func TestABucketHoldsWhatFallsIntoIt(t *testing.T) {
 			t.Errorf("%d falls into bucket %d, but the one before ends at %d only", ns, b, upperOf(b-1))
 		}
 		if float64(upper) > float64(ns)*1.008+1 {
-			t.Errorf("%d is told as %d, more than 0.8 %% too high", ns, upper)
+			t.Errorf("%d is reported as %d, more than 0.8 %% too high", ns, upper)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// Idle holds connections that do nothing but keep alive.
+// Idle keeps connections open that only send pings.
 type Idle struct {
 	Connections int
 	First       int           // number of the first user
@@ -22,7 +22,7 @@ type Idle struct {
 	Connect     time.Duration // a wave is connected within, or the run ends
 }
 
-// Wave is one round of connections held.
+// Wave is one round of idle connections.
 type Wave struct {
 	Seconds       float64 `json:"connect_seconds"`
 	Retries       int     `json:"retries"` // connects that were refused, and tried again
@@ -33,7 +33,7 @@ type Wave struct {
 	After         int64   `json:"resident_after_bytes,omitempty"`
 }
 
-// IdleResult is what an Idle found.
+// IdleResult is the result of an Idle.
 type IdleResult struct {
 	Mode        string `json:"mode"`
 	Connections int    `json:"connections"`
@@ -107,8 +107,8 @@ func (i Idle) wave(ctx context.Context, t *Target) (w Wave, err error) {
 	return w, nil
 }
 
-// pingEvery is how often a held connection says that it lives: half its keepalive, which
-// over WebSocket is the Server Keep Alive of 50 s.
+// pingEvery returns the interval of pings: half the keepalive, which over WebSocket is the
+// Server Keep Alive of 50 s.
 func (t *Target) pingEvery() time.Duration {
 	if s := t.Devices.Scheme; s == "ws" || s == "wss" {
 		return 25 * time.Second
@@ -116,7 +116,7 @@ func (t *Target) pingEvery() time.Duration {
 	return 150 * time.Second
 }
 
-// keep holds the connections for the time that was asked for.
+// keep keeps the connections open for i.Hold.
 func (i Idle) keep(ctx context.Context, ds []*device, every time.Duration) {
 	end := time.Now().Add(i.Hold)
 	for ctx.Err() == nil {
@@ -140,7 +140,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// resident is the server's memory; 0 where its process is not known.
+// resident returns the server's memory, or 0 where its process is unknown.
 func (t *Target) resident() int64 {
 	if t.PID == 0 {
 		return 0

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// preciseSleep asks Linux not to gather this thread's wake-ups, which it does
-// within 50 µs otherwise.
+// preciseSleep turns off Linux's timer slack for this thread, which by default delays
+// wake-ups by up to 50 µs to batch them.
 func preciseSleep() {
 	const setTimerSlack = 29 // PR_SET_TIMERSLACK
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, 1, 0)

@@ -4,7 +4,7 @@ package bench
 
 import "time"
 
-// preciseSleep has nothing to ask for elsewhere.
+// preciseSleep does nothing: only Linux has timer slack.
 func preciseSleep() {}
 
 func sleep(d time.Duration) { time.Sleep(d) }

@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// Post posts notifications and counts them in at the devices.
+// Post posts notifications and counts them as they arrive at the devices.
 type Post struct {
 	Posters  int           // connections that post, each one request at a time
 	Users    int           // posted to in turn
@@ -25,7 +25,7 @@ type Post struct {
 	Grace    time.Duration // wait for what is still on its way
 }
 
-// PostResult is what a Post found.
+// PostResult is the result of a Post.
 type PostResult struct {
 	Mode           string         `json:"mode"`
 	Posters        int            `json:"posters"`
@@ -47,7 +47,7 @@ type PostResult struct {
 	ServerResident int64          `json:"server_resident_bytes,omitempty"`
 }
 
-// postRun is a Post under way.
+// postRun is a running Post.
 type postRun struct {
 	Post
 	t       *Target
@@ -72,7 +72,7 @@ func (p Post) Run(ctx context.Context, t *Target) (PostResult, error) {
 		return PostResult{}, err
 	}
 	if p.Devices > maxDevices {
-		return PostResult{}, fmt.Errorf("more than %d devices a user cannot be told apart", maxDevices)
+		return PostResult{}, fmt.Errorf("more than %d devices a user cannot be distinguished", maxDevices)
 	}
 	r := &postRun{Post: p, t: t, y: newTally(t.run, p.Users, p.Max), refused: make(map[int]uint64)}
 	ds := make([]*device, 0, p.Users*p.Devices)
@@ -118,7 +118,7 @@ func closeAll(ds []*device) {
 	wg.Wait()
 }
 
-// load posts, waits for what is on its way, and sums up.
+// load posts, waits for outstanding deliveries, and returns the result.
 func (r *postRun) load(ctx context.Context) (PostResult, error) {
 	posters := make([]Poster, r.Posters)
 	for i := range posters {
@@ -166,7 +166,7 @@ func (r *postRun) load(ctx context.Context) (PostResult, error) {
 	if r.good.Load() == 0 && r.first != nil {
 		return PostResult{}, fmt.Errorf("no post was answered: %w", r.first)
 	}
-	r.drain(context.WithoutCancel(ctx)) // what was promised is waited for all the same
+	r.drain(context.WithoutCancel(ctx)) // outstanding deliveries are waited for all the same
 	return r.sum(begun, posted, m, r.good.Load()-goodBefore), nil
 }
 
@@ -226,7 +226,7 @@ func (r *postRun) draw() (n int, due int64, ok bool) {
 
 func (r *postRun) dueAt(n int) int64 { return int64(n) * int64(time.Second) / int64(r.Rate) }
 
-// drain waits until everything promised has come, or nothing comes for the grace.
+// drain waits until every accepted notification has arrived, or none arrives for Grace.
 func (r *postRun) drain(ctx context.Context) {
 	deadline := time.Now().Add(r.Grace)
 	seen := r.y.received.Load()

@@ -53,8 +53,8 @@ func (t *Target) poster() (Poster, error) {
 	return &httpPoster{nc: nc, r: bufio.NewReaderSize(nc, 2048), head: []byte(head)}, nil
 }
 
-// plainest is how many bytes of a body the message can take as ASCII: it has at
-// most 4,000 characters. Larger bodies are made of characters of four bytes.
+// plainest is the largest body in ASCII: a message has at most 4,000 characters, so larger
+// bodies are padded with characters of four bytes.
 const plainest = 3_900
 
 // appendBody appends the JSON of post n, of size bytes, or of more where size is too

@@ -29,13 +29,13 @@ func (r refusal) Error() string {
 	return text
 }
 
-// limit is what refused the login, in the server's words where it gave them.
+// limit names what refused the login, with the server's reason where it gave one.
 func (r refusal) limit() string {
 	return strings.TrimSuffix(fmt.Sprintf("0x%02X %s", r.code, r.reason), " ")
 }
 
-// reasonOf is the reason string of a CONNACK's body, where that is its first property
-// (MQTT 5 §3.2.2.3.9), as it is in a refusal of this server.
+// reasonOf returns the reason string of a CONNACK's body where that is the first property
+// (MQTT 5 §3.2.2.3.9), as it is in this server's refusals.
 func reasonOf(connack []byte) string {
 	if len(connack) < 6 || connack[2] >= 0x80 || connack[3] != 0x1F {
 		return ""

@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// Replay lets persistent devices miss notifications, and return.
+// Replay lets persistent devices miss notifications, and reconnect.
 type Replay struct {
 	Devices int           // one a user, all return at once
 	Missed  int           // notifications each missed; the server replays 1,000 at most
@@ -22,7 +22,7 @@ type Replay struct {
 	Limit   time.Duration // the replay ends within
 }
 
-// ReplayResult is what a Replay found.
+// ReplayResult is the result of a Replay.
 type ReplayResult struct {
 	Mode      string   `json:"mode"`
 	Devices   int      `json:"devices"`
@@ -68,7 +68,7 @@ func (r Replay) Run(ctx context.Context, t *Target) (ReplayResult, error) {
 // batchSize is how many notifications go into one call.
 const batchSize = 500
 
-// miss posts what the devices miss, in batches.
+// miss posts the notifications that the devices miss, in batches.
 func (r Replay) miss(ctx context.Context, t *Target, y *tally) error {
 	token, err := t.PostToken()
 	if err != nil {
@@ -114,7 +114,7 @@ func batch(ctx context.Context, c *http.Client, u *url.URL, token, body string) 
 	return nil
 }
 
-// resume lets the devices return, and waits until each has what it missed.
+// resume reconnects the devices, and waits until each has received what it missed.
 func (r Replay) resume(ctx context.Context, t *Target, y *tally, ds []*device, res *ReplayResult) error {
 	var hs histograms
 	var wg sync.WaitGroup

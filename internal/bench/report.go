@@ -8,14 +8,14 @@ import (
 	"slices"
 )
 
-// Report is a result that people can read.
+// Report is a result that can be printed.
 type Report interface {
 	Print(w io.Writer) error
-	// Fault is an error where the server broke its promise.
+	// Fault returns an error where the server broke a guarantee.
 	Fault() error
 }
 
-// lines gathers what is printed, a name and its value each.
+// lines collects the lines of a report, each a name and a value.
 type lines []string
 
 func (l *lines) add(name, format string, args ...any) {
@@ -78,7 +78,8 @@ func (p PostResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault tells what was lost, doubled or misrouted, or that nothing was taken at all.
+// Fault returns an error where notifications were lost, duplicated or misrouted, or where
+// no post succeeded at all.
 func (p PostResult) Fault() error {
 	if p.Posts == 0 {
 		return errors.New("no post was answered with 201")
@@ -105,7 +106,7 @@ func (i IdleResult) Print(w io.Writer) error {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// Fault tells how many connections the server let fall.
+// Fault returns an error where the server closed connections.
 func (i IdleResult) Fault() error {
 	for _, w := range i.Waves {
 		if w.Broken > 0 {
@@ -127,7 +128,7 @@ func (c ConnectResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault tells how many logins failed for another reason than a limit.
+// Fault returns an error where logins failed for another reason than a limit.
 func (c ConnectResult) Fault() error {
 	if c.Failed > 0 {
 		return fmt.Errorf("%d logins failed", c.Failed)
@@ -145,7 +146,8 @@ func (r ReplayResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault tells what was lost, doubled, misrouted or out of order.
+// Fault returns an error where notifications were lost, duplicated, misrouted or out of
+// order.
 func (r ReplayResult) Fault() error {
 	if r.Disorder > 0 {
 		return fmt.Errorf("%d out of order", r.Disorder)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// maxDevices is how many devices of one user a tally can tell apart.
+// maxDevices is how many devices of one user a tally can distinguish.
 const maxDevices = 31
 
-// answered marks a post that the server promised to deliver.
+// answered marks a post whose response was 201.
 const answered = 1 << maxDevices
 
-// tally knows of every post when it was due and which devices have it, and so
-// finds what was lost, doubled, or given to somebody else. Posts are numbered from
-// 0; memory is reserved for all of them, so that counting allocates nothing.
+// tally records for each post when it was due and which devices received it, and so finds
+// notifications that were lost, duplicated, or delivered to the wrong user. Posts are
+// numbered from 0; memory is reserved for all of them, so that counting allocates nothing.
 type tally struct {
 	run     string
 	users   int
@@ -29,7 +29,7 @@ type tally struct {
 	received   atomic.Uint64 // first copies
 	duplicated atomic.Uint64
 	misrouted  atomic.Uint64
-	foreign    atomic.Uint64 // messages of nobody's, or of another run
+	foreign    atomic.Uint64 // messages of other posters, or of another run
 	last       atomic.Int64  // when the last one came, ns after begun
 }
 
@@ -40,17 +40,18 @@ func newTally(run string, users, posts int) *tally {
 	return y
 }
 
-// userOf is whom post n is for: everybody in turn, neighbours far apart.
+// userOf returns the user of post n: all users in turn, in an order that keeps neighbours
+// apart.
 func (y *tally) userOf(n int) int { return int(uint64(n) * 7919 % uint64(y.users)) }
 
 func (y *tally) measuredFrom() int { return int(y.from.Load()) }
 
 func (y *tally) setFrom(n int) { y.from.Store(int64(n)) }
 
-// mark stands in every message: the device finds it without decoding JSON.
+// mark is in every message, so that a device finds it without decoding JSON.
 const mark = "bench:"
 
-// appendMark appends what tells post n of this run.
+// appendMark appends the mark of post n of this run.
 func (y *tally) appendMark(b []byte, n int) []byte {
 	b = append(append(append(b, mark...), y.run...), ':')
 	b = strconv.AppendInt(b, int64(n), 10)
@@ -107,7 +108,7 @@ func (y *tally) find(payload []byte) (n int, ok bool) {
 	return 0, false
 }
 
-// Delivery counts what became of the posts that were answered with 201.
+// Delivery counts the outcomes of the posts whose response was 201.
 type Delivery struct {
 	Expected   uint64 `json:"expected"` // copies: posts times devices of their user
 	Received   uint64 `json:"received"`
@@ -118,7 +119,7 @@ type Delivery struct {
 	Foreign    uint64 `json:"foreign,omitempty"`    // of other posters
 }
 
-// count sums up the first posted posts, for devices devices a user.
+// count returns the outcome of the first posted posts, with that many devices a user.
 func (y *tally) count(posted, devices int) Delivery {
 	r := Delivery{Received: y.received.Load(), Duplicated: y.duplicated.Load(), Misrouted: y.misrouted.Load(), Foreign: y.foreign.Load()}
 	for n := range min(posted, len(y.marks)) {
@@ -138,7 +139,7 @@ func (y *tally) count(posted, devices int) Delivery {
 	return r
 }
 
-// Fault is an error where something was lost, doubled or misrouted.
+// Fault returns an error where notifications were lost, duplicated or misrouted.
 func (r Delivery) Fault() error {
 	if r.Lost+r.Misrouted+r.Duplicated == 0 {
 		return nil

@@ -30,8 +30,8 @@ type Target struct {
 	PostToken func() (string, error)
 	PID       int   // of the server, to read what it uses from /proc; 0: unknown
 	Helpers   []int // of other processes that serve posts; their CPU time is added
-	// Addresses is from how many addresses of loopback a server there is connected
-	// to, in turn, as devices come from many in life; 0: from one.
+	// Addresses is how many loopback addresses the connections to a server on loopback
+	// come from, in turn, since real devices have many; 0: one.
 	Addresses int
 
 	run   string // in every message that this run posts
@@ -64,14 +64,14 @@ func (t *Target) Check() error {
 	return nil
 }
 
-// user is the id of the i-th user of a run. They are the same in every run, so
-// that many runs leave no more users behind than one.
+// user returns the id of the i-th user. Every run has the same users, so that many runs
+// leave no more users behind than one.
 func user(i int) string { return "bench-" + strconv.Itoa(i) }
 
 const dialTimeout = 10 * time.Second
 
-// portsEach is how many connections are made from one address of loopback, which
-// has some 28,000 ports to give.
+// portsEach is how many connections are made from one loopback address, which has some
+// 28,000 ports.
 const portsEach = 20_000
 
 // dial connects to u over TCP, with TLS where the scheme says so. To a server on

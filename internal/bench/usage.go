@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Usage is what a process uses of the machine.
+// Usage is a process's use of memory and CPU.
 type Usage struct {
 	Resident int64         // bytes in memory
 	CPU      time.Duration // spent since its start
 }
 
-// ticks is USER_HZ, in which Linux counts CPU time for programs: 100 a second on
-// every architecture Go runs on.
+// ticks is USER_HZ, the unit of CPU time in /proc: 100 a second on every architecture that
+// Go supports.
 const ticks = 100
 
 // UsageOf reads a process's usage from /proc, which only Linux has.
@@ -27,7 +27,7 @@ func UsageOf(pid int) (u Usage, err error) {
 	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold blanks
 	f := bytes.Fields(after)
 	if len(f) < 22 {
-		return u, fmt.Errorf("the process %d cannot be watched: its stat is not as on Linux", pid)
+		return u, fmt.Errorf("the process %d cannot be watched: its stat is not that of Linux", pid)
 	}
 	number := func(i int) (n int64) {
 		n, _ = strconv.ParseInt(string(f[i]), 10, 64)
@@ -38,7 +38,7 @@ func UsageOf(pid int) (u Usage, err error) {
 	return u, nil
 }
 
-// meter watches the server's processes and this one while a load lasts.
+// meter measures the CPU time of the server's processes and of this one during a load.
 type meter struct {
 	pids        []int
 	server, own time.Duration
@@ -53,7 +53,7 @@ func (t *Target) meter() meter {
 	return m
 }
 
-// cpuOf is what the processes spent since their starts; one that is gone counts 0.
+// cpuOf returns the CPU time of the processes since their starts; one that is gone counts 0.
 func cpuOf(pids ...int) (sum time.Duration) {
 	for _, pid := range pids {
 		if u, err := UsageOf(pid); err == nil {
@@ -69,7 +69,7 @@ type Cost struct {
 	Generator float64 `json:"generator_us"`
 }
 
-// per is what was used since m, per unit of n.
+// per returns the CPU time since m, divided by n.
 func (m meter) per(n uint64) (c Cost) {
 	if n == 0 {
 		return c

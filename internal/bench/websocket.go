@@ -23,8 +23,8 @@ type WebSocket struct {
 	mask uint32
 }
 
-// maskStep makes every frame's mask another one. It need not be unguessable here:
-// the mask defends intermediaries from scripts (§10.3).
+// maskStep is added to the mask for each frame. The masks may be predictable here: they
+// protect intermediaries from scripts in a browser (§10.3).
 const maskStep = 0x9E3779B9
 
 // Upgrade makes nc a WebSocket to u. With a subprotocol what is written goes out as
@@ -65,8 +65,8 @@ func (w *WebSocket) fill() error {
 
 var errFrame = errors.New("the server sent a WebSocket frame that is malformed")
 
-// header takes the header of the next frame off w.in, and returns the length of
-// its payload.
+// header removes the header of the next frame from w.in, and returns the length of its
+// payload.
 func (w *WebSocket) header() (int, error) {
 	for {
 		b := w.in
@@ -105,7 +105,7 @@ func (w *WebSocket) header() (int, error) {
 	}
 }
 
-// Read reads what the messages hold, wherever one ends.
+// Read reads the content of the messages as one stream.
 func (w *WebSocket) Read(p []byte) (int, error) {
 	for w.left == 0 {
 		size, err := w.header()

@@ -77,7 +77,7 @@ func (c *Config) readWebhookSecrets(name string) (err error) {
 
 func parseRules(s string) ([]late.Rule, error) { return late.ParseRules(s, ParseTime) }
 
-// checkWebhook reports which of the three settings of webhooks lacks.
+// checkWebhook fails where some, but not all, of the three settings of webhooks are set.
 func (c *Config) checkWebhook() error {
 	switch on := c.WebhookURL != nil; {
 	case on && len(c.WebhookSecrets) == 0:

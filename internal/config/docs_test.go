@@ -116,7 +116,7 @@ func TestAScopeChecksItsSettingsOnly(t *testing.T) {
 	}
 }
 
-// People set DATABASE_URL and are told of a variable they never heard of.
+// An error about DATABASE_URL must not name a variable that the user never set.
 func TestABadValueIsNamedByTheVariableThatWasSet(t *testing.T) {
 	dir := t.TempDir()
 	empty := dir + "/empty"

@@ -113,8 +113,8 @@ func (k *Keys) readAudience(s string) error {
 	return nil
 }
 
-// checkAudience wants one together with a key set: the issuer signs tokens for its
-// other applications with the same keys.
+// checkAudience requires an audience with a key set: the issuer signs tokens for its other
+// applications with the same keys.
 func (k *Keys) checkAudience() error {
 	if k.JWKSURL != "" && k.Audience == "" && !k.AnyAudience {
 		return Fault{"is required together with --jwt-jwks-url",
@@ -130,7 +130,7 @@ func (k *Keys) checkAudienceClaim() error {
 	return nil
 }
 
-// VerifierOptions are what a server verifies with.
+// VerifierOptions returns the options of a server's verifier.
 func (k Keys) VerifierOptions() token.Options {
 	return token.Options{
 		Secrets: k.Secrets, PublicKeyPEM: k.PublicPEM, JWKSURL: k.JWKSURL,

@@ -7,7 +7,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// readDatabase wants a connection string of Postgres, or sqlite:<path>.
+// readDatabase accepts a connection string of Postgres, or sqlite:<path>.
 func (c *Config) readDatabase(s string) error {
 	c.DatabaseURL = s
 	c.SQLite = s == "" || strings.HasPrefix(s, "sqlite:")

@@ -62,7 +62,7 @@ func TestANodeIsCutFromPostgres(t *testing.T) {
 	<-time.After(500 * time.Millisecond) // under load
 	w.cut()
 	<-time.After(6 * time.Second) // longer than its view of the cluster lives
-	w.mend()
+	w.restore()
 	<-time.After(500 * time.Millisecond)
 	still()
 	stop()
@@ -86,7 +86,7 @@ func TestANodeIsCutFromRedis(t *testing.T) {
 	<-time.After(500 * time.Millisecond) // under load
 	w.cut()
 	<-time.After(3 * time.Second)
-	w.mend()
+	w.restore()
 	if err := redis.Kill(); err != nil { // and now for everybody
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func (f *fleet) posters(k int, users []bridge.UserID) (l *ledger, stop func()) {
 					n = 1 + mathrand.IntN(20)
 				}
 				f.post(l, app, pickUsers(users, n))
-				<-time.After(time.Duration(mathrand.IntN(24)) * time.Millisecond) // nobody misses the 1,000 that a device gets back
+				<-time.After(time.Duration(mathrand.IntN(24)) * time.Millisecond) // no device misses more than the 1,000 that are replayed
 			}
 		})
 	}

@@ -65,7 +65,7 @@ func (w *wire) poison(x toxic) (heal func()) {
 // cut stops the wire: connections end, new ones are refused.
 func (w *wire) cut() { w.proxy.Stop() }
 
-func (w *wire) mend() {
+func (w *wire) restore() {
 	w.t.Helper()
 	if err := w.proxy.Start(); err != nil {
 		w.t.Fatal(err)
@@ -131,7 +131,7 @@ func TestPostgresGoneAndBackLosesNothing(t *testing.T) {
 	<-time.After(300 * time.Millisecond) // under load
 	w.cut()
 	<-time.After(4 * time.Second) // longer than a poll
-	w.mend()
+	w.restore()
 	f.nodes[0].ready(t)
 	stop()
 	f.check(l, ds)

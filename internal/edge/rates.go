@@ -48,8 +48,8 @@ func NewRates[K comparable](perSecond float64) *Rates[K] {
 // and at least one.
 func Burst(perSecond float64) int { return max(1, int(math.Ceil(perSecond))) }
 
-// Take takes one call of key. It returns 0 where the call is allowed; otherwise it
-// takes nothing and returns how long to wait for the next one.
+// Take counts one call of key and returns 0 where it is allowed. Otherwise it counts
+// nothing and returns how long to wait.
 func (r *Rates[K]) Take(key K) (wait time.Duration) {
 	if r == nil {
 		return 0
@@ -62,10 +62,10 @@ func (r *Rates[K]) Take(key K) (wait time.Duration) {
 	return wait
 }
 
-// Allow takes one call of key and reports whether it is allowed.
+// Allow reports whether a call of key is allowed, and counts it where it is.
 func (r *Rates[K]) Allow(key K) bool { return r.Take(key) == 0 }
 
-// Wait returns what Take would return, and takes nothing.
+// Wait returns what Take would return, and counts nothing.
 func (r *Rates[K]) Wait(key K) time.Duration {
 	if r == nil {
 		return 0

@@ -102,7 +102,7 @@ func TestFaultsNameTheirEntry(t *testing.T) {
 		"no message":               {list("notifications", good+","+`{"id": 2, "created_by": 1, "title": "T"}`), "notifications[1].message is required"},
 		"a kind in capitals":       {list("notifications", strings.Replace(good, "{", `{"kind": "X", `, 1)), "notifications[0].kind has 1 to 64 characters"},
 		"an unknown status":        {list("notifications", strings.Replace(good, "{", `{"status_id": 9, `, 1)), "notifications[0].status_id is 1, 2 or 3"},
-		"nobody's report":          {list("reports", `{"id": 1, "title": "T"}`), "reports[0].created_by is required"},
+		"a report without a user":  {list("reports", `{"id": 1, "title": "T"}`), "reports[0].created_by is required"},
 		"a user that is a dot":     {list("reports", strings.Replace(good, `"created_by": 1`, `"created_by": ".."`, 1)), "reports[0].created_by is not a user id"},
 		"a BOM":                    {"\xef\xbb\xbf" + list("reports", good), "byte order mark"},
 		"UTF-16":                   {"\xff\xfe{\x00", "byte order mark"},

@@ -76,7 +76,7 @@ func TestWhatCannotBeSupportedIsRefusedByNameWithoutThePassword(t *testing.T) {
 			t.Errorf("%s: %v, want it to name %s", query, err, want)
 		}
 		if err != nil && strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the error tells the password: %v", query, err)
+			t.Errorf("%s: the error contains the password: %v", query, err)
 		}
 	}
 	for _, url := range []string{"postgres://u:geheim@h:port/x", "postgres://u:gehe%zzim@h/x", "mysql://u:geheim@h/x", "postgres://u:geheim/im@h/x", "postgres://u:geheim@[::1/x"} {

@@ -152,7 +152,7 @@ var shared struct {
 
 // Postgres returns the URL of a fresh, empty database in a cluster that all tests
 // of the process share and that goes with it. It does not sync to disk, which no
-// crash but the machine's could tell; a benchmark gets a cluster that does.
+// crash but the machine's could lose data by that; a benchmark gets a cluster that does.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	if _, measured := t.(*testing.B); measured {

@@ -30,7 +30,7 @@ type Program struct {
 	out, log transcript
 }
 
-// NewProgram starts the program with env and args beside its addresses, and waits
+// NewProgram starts the program with env and args in addition to its addresses, and waits
 // until it is ready. It ends with the test, in order.
 func NewProgram(t testing.TB, env map[string]string, args ...string) *Program {
 	t.Helper()
