@@ -97,6 +97,32 @@ func TestTheUnitIsValidAndSandboxed(t *testing.T) {
 	run(t, "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit)
 }
 
-func TestTheBalancersConfigurationIsValid(t *testing.T) {
+func TestTheBalancersConfigurationsAreValid(t *testing.T) {
 	run(t, "haproxy", "-c", "-f", "compose/haproxy.cfg")
+	run(t, "haproxy", "-c", "-f", "../docs/haproxy.cfg")
+}
+
+func TestTheImageIsPinnedRunsWithoutRootAndIsAskedForLifeOnly(t *testing.T) {
+	text, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(string(text), -1)
+	if len(from) == 0 {
+		t.Fatal("no stage")
+	}
+	for _, m := range from {
+		if !regexp.MustCompile(`^scratch$|:\d+\.\d+\.\d+(-[a-z]+)?$|@sha256:[0-9a-f]{64}$`).MatchString(m[1]) {
+			t.Errorf("%s is not pinned", m[1])
+		}
+	}
+	for _, line := range []string{
+		"USER 65532:65532",
+		`HEALTHCHECK .* CMD \["/usr/bin/falconbridge", "healthcheck", "--live"\]`,
+		`RUN CGO_ENABLED=0 go build .*-X main\.release=\$\{VERSION\}.*`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + line).Match(text) {
+			t.Errorf("no %s", line)
+		}
+	}
 }

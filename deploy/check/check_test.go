@@ -4,6 +4,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -71,6 +73,14 @@ func TestTheManifestsFitTheSchemasOfKubernetes(t *testing.T) {
 	pod := deployment.Spec.Template.Spec
 	ports := make(map[string]bool)
 	for _, c := range pod.Containers {
+		env := make(map[string]string)
+		for _, e := range c.Env {
+			env[e.Name] = e.Value
+		}
+		drains(t, c.Name, env, time.Duration(*pod.TerminationGracePeriodSeconds)*time.Second)
+		if c.Resources.Limits.Memory().IsZero() || env["FALCON_JWT_SECRET_FILE"] == "" || env["FALCON_DATABASE_URL_FILE"] == "" {
+			t.Errorf("%s has no limit of memory, or secrets that are no files", c.Name)
+		}
 		if !*pod.SecurityContext.RunAsNonRoot || !*c.SecurityContext.ReadOnlyRootFilesystem || *c.SecurityContext.AllowPrivilegeEscalation {
 			t.Errorf("%s runs with more rights than it needs", c.Name)
 		}
@@ -101,6 +111,22 @@ func pinned(t *testing.T, image string) {
 	t.Helper()
 	if !regexp.MustCompile(`:v?\d+\.\d+(\.\d+)?(-[a-z]+[0-9.]*)?$|@sha256:[0-9a-f]{64}$`).MatchString(image) {
 		t.Errorf("%s is not pinned", image)
+	}
+}
+
+// drains fails where a process with env may be killed before it has drained.
+func drains(t *testing.T, name string, env map[string]string, grace time.Duration) {
+	t.Helper()
+	total := 5 * time.Second
+	for setting, otherwise := range map[string]string{"FALCON_DRAIN_DELAY": "0s", "FALCON_DRAIN_TIME": "10s"} { // docs/configuration.md
+		d, err := time.ParseDuration(cmp.Or(env[setting], otherwise))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += d
+	}
+	if grace < total {
+		t.Errorf("%s is killed after %v, and drains for %v", name, grace, total)
 	}
 }
 
@@ -137,6 +163,16 @@ func TestTheComposeFileIsValidWithEachOfItsProfiles(t *testing.T) {
 			}
 			if s.MemLimit == 0 || s.PidsLimit == 0 || s.Logging == nil || s.Logging.Options["max-size"] == "" {
 				t.Errorf("%s has no limit of memory, processes or its log", s.Name)
+			}
+			if _, ok := s.Environment["FALCON_JWT_SECRET_FILE"]; ok { // a bridge
+				env := make(map[string]string)
+				for name, value := range s.Environment {
+					env[name] = *value
+				}
+				drains(t, s.Name, env, time.Duration(*s.StopGracePeriod))
+				if test := s.HealthCheck.Test; test[len(test)-1] != "--live" {
+					t.Errorf("%s is restarted for more than being dead: %v", s.Name, test)
+				}
 			}
 			for name, value := range s.Environment {
 				if value != nil && *value != "" && !strings.HasSuffix(name, "FILE") && regexp.MustCompile(`PASSWORD|SECRET`).MatchString(name) {
