@@ -490,10 +490,10 @@ func ruleOf(text string) Rule {
 	return rules[0]
 }
 
-// pause is how long to wait after that many failed tries: 5 s, twice as long each time, at
+// pause is how long to wait after that many failed tries: 2 s, twice as long each time, at
 // most an hour.
 func pause(tries int) time.Duration {
-	return min(5*time.Second<<min(max(tries-1, 0), 10), time.Hour)
+	return min(2*time.Second<<min(max(tries-1, 0), 11), time.Hour)
 }
 
 // finish counts what came of an attempt and leaves it to be recorded.
