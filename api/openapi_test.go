@@ -193,6 +193,13 @@ func TestAsyncAPIHasTheNamesOfTheContract(t *testing.T) {
 			t.Errorf("payload field %s is missing", name)
 		}
 	}
+	state := reflect.TypeFor[stateBody]()
+	for i := range state.NumField() {
+		name, _, _ := strings.Cut(state.Field(i).Tag.Get("json"), ",")
+		if d.Components.Schemas["state"].Properties[name] == nil {
+			t.Errorf("field %s of a state message is missing", name)
+		}
+	}
 	var codes []string
 	for _, c := range d.Codes {
 		codes = append(codes, c.Packet+" "+c.Code)

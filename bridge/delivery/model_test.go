@@ -32,10 +32,10 @@ func TestModelKeepsEveryInvariant(t *testing.T) {
 				n++ // fresh users: histories share the database, nothing else
 				m := &model{t: r, e: e}
 				for i := range 2 {
-					m.users = append(m.users, &user{id: bridge.UserID(fmt.Sprintf("u%d.%d", n, i))})
+					m.users = append(m.users, &user{id: bridge.UserID(fmt.Sprintf("u%d.%d", n, i)), kinds: make(map[bridge.Kind]bool)})
 				}
 				r.Repeat(map[string]func(*rapid.T){
-					"append": m.append, "batch": m.batch, "mute": m.mute, "delete": m.delete, "read": m.read,
+					"append": m.append, "batch": m.batch, "mute": m.mute, "mute a kind": m.muteKind, "delete": m.delete, "read": m.read,
 					"withdraw": m.withdraw, "expire": m.expire, "sweep": m.sweep,
 					"connect": m.connect, "subscribe": m.subscribe, "unsubscribe": m.unsubscribe, "since": m.since,
 					"acknowledge": m.acknowledge, "vanish": m.vanish, "kill the engine": m.kill, "": m.check,
@@ -50,6 +50,7 @@ func TestModelKeepsEveryInvariant(t *testing.T) {
 type row struct {
 	id                   int64
 	gone, muted, hasRead bool
+	kind                 bridge.Kind
 
 	replaces string
 	expires  bool
@@ -60,17 +61,23 @@ type user struct {
 	id    bridge.UserID
 	rows  []row
 	muted bool
+	kinds map[bridge.Kind]bool // those that are muted by themselves
 }
+
+// lists reports whether the history lists r.
+func (u *user) lists(r row) bool { return !r.gone && !u.muted && !u.kinds[r.kind] }
 
 // GoString keeps a failure's report readable.
 func (u *user) GoString() string { return fmt.Sprintf("%s with %d", u.id, len(u.rows)) }
 
 func (u *user) last() bridge.Seq { return bridge.Seq(len(u.rows)) }
 
-// after lists what is deliverable after a seq: the whole reference for delivery.
+// after lists what is deliverable after a seq: the whole reference for delivery. What came
+// while it was muted never is. What came before is once the mute has ended, but for
+// devices that are past it.
 func (u *user) after(s bridge.Seq) (out []bridge.Seq) {
 	for i, r := range u.rows {
-		if seq := bridge.Seq(i + 1); seq > s && !r.gone && !r.muted && !u.muted {
+		if seq := bridge.Seq(i + 1); seq > s && u.lists(r) && !r.muted {
 			out = append(out, seq)
 		}
 	}
@@ -81,7 +88,7 @@ func (u *user) after(s bridge.Seq) (out []bridge.Seq) {
 // listed, delivered or not.
 func (u *user) latest() bridge.Seq {
 	for i, r := range slices.Backward(u.rows) {
-		if !r.gone && !u.muted {
+		if u.lists(r) {
 			return bridge.Seq(i + 1)
 		}
 	}
@@ -91,7 +98,7 @@ func (u *user) latest() bridge.Seq {
 func (u *user) count() (c bridge.Count) {
 	c.Last = u.last()
 	for _, r := range u.rows {
-		if !r.gone && !u.muted {
+		if u.lists(r) {
 			c.Total++
 			if !r.hasRead {
 				c.Unread++
@@ -138,7 +145,7 @@ func (m *model) added(res bridge.Result) {
 		if n.Replaces != "" {
 			u.remove(n.Replaces)
 		}
-		u.rows = append(u.rows, row{id: n.ID, muted: u.muted, replaces: n.Replaces, expires: !n.ExpiresAt.IsZero()})
+		u.rows = append(u.rows, row{id: n.ID, kind: n.Kind, muted: u.muted || u.kinds[n.Kind], replaces: n.Replaces, expires: !n.ExpiresAt.IsZero()})
 	}
 }
 
@@ -158,8 +165,10 @@ func (m *model) batch(r *rapid.T) {
 	m.added(res)
 }
 
+var kinds = rapid.SampledFrom([]bridge.Kind{"message", "order.shipped"})
+
 func draft(r *rapid.T, u *user) bridge.Draft {
-	d := bridge.Draft{User: u.id, Title: "t", Message: "m", Kind: bridge.Kind(rapid.SampledFrom([]string{"message", "order.shipped"}).Draw(r, "kind")),
+	d := bridge.Draft{User: u.id, Title: "t", Message: "m", Kind: kinds.Draw(r, "kind"),
 		Replaces: rapid.SampledFrom([]string{"", "", "", "a", "b"}).Draw(r, "replaces")}
 	if rapid.IntRange(0, 3).Draw(r, "expires") == 0 {
 		d.ExpiresIn = time.Hour
@@ -214,6 +223,18 @@ func (m *model) mute(r *rapid.T) {
 	u.muted = !on
 }
 
+func (m *model) muteKind(r *rapid.T) {
+	u, kind := m.user(r), kinds.Draw(r, "kind")
+	m.calm(r, u)
+	on := rapid.Bool().Draw(r, "enabled")
+	_, done, err := m.e.service.ChangeSettings(m.e.ctx, u.id, bridge.SettingsChange{Kinds: map[bridge.Kind]*bool{kind: &on}})
+	m.ok(err)
+	if !done {
+		r.Fatal("the steps of a few rows are not done")
+	}
+	u.kinds[kind] = !on
+}
+
 func (m *model) some(r *rapid.T) (*user, *row) {
 	u := m.user(r)
 	if len(u.rows) == 0 {
@@ -234,7 +255,7 @@ func (m *model) delete(r *rapid.T) {
 
 func (m *model) read(r *rapid.T) {
 	u, w := m.some(r)
-	if u.muted || w.gone {
+	if !u.lists(*w) {
 		r.Skip("not listed")
 	}
 	unread, err := m.e.service.Read(m.e.ctx, u.id, w.id)

@@ -72,13 +72,28 @@ func (w *window) drop(s bridge.Seq) {
 // acked is the cursor: the highest seq such that nothing up to it awaits an
 // acknowledgement, where sent is the last seq that was sent.
 //
-// The cursor is safe to store. A seq at or below it was either acknowledged, or was not
-// deliverable when the pump read past it: muted, deleted, superseded or expired rows,
-// which never become deliverable again. The first stays so by a column, the next two are no
-// rows any more, and the database's clock, by which a row expires for every read at once,
-// passes each instant once: a clock that was set back may show a row again that a cursor
-// has passed, and nothing is promised of that one (docs/guarantees.md). Rows that the pump has not read are above sent, because seqs become
-// visible in order (see [Log]). TestModelKeepsEveryInvariant checks this.
+// The cursor is safe to store: no device misses by it what it was promised. A seq above
+// sent was not read yet, as seqs become visible in order (see [Log]). One at or below the
+// cursor is in one of these cases:
+//
+//   - It was acknowledged, or was over the device's Maximum Packet Size, which counts as
+//     delivered.
+//   - Its row is gone: deleted, superseded, expired and swept, or retained out. No row
+//     comes back and no seq is given twice. What superseded it has a higher seq, in the
+//     same commit, and is delivered in its turn.
+//   - It came while all or its kind was muted. The row says so for ever (muted), and is
+//     never delivered.
+//   - It came before its kind was muted, and was hidden when the pump read past it. It is
+//     listed again once the mute ends, and not delivered to this device: the cursor does
+//     not go back, as the contract says. Where the pump sent nothing behind it, the cursor
+//     is still before it, and it is delivered. While all is muted nothing is read at all, so
+//     that no cursor moves.
+//   - It had expired by the database's clock, by which a row expires for every read at once,
+//     or by the hub's reading of it, which is exact to half of what a poll takes. That clock
+//     passes each instant once: set back, it may show a row again that a cursor has passed,
+//     and nothing is promised of that one (docs/guarantees.md).
+//
+// TestModelKeepsEveryInvariant checks this with mutes of kinds, supersession and expiry.
 func (w *window) acked(sent bridge.Seq) bridge.Seq {
 	if len(w.flights) == 0 {
 		return sent

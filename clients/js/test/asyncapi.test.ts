@@ -31,14 +31,22 @@ describe("the served AsyncAPI document", () => {
     const sent = document.operations().filterBySend().map((o) => [o.id(), o.channels().all().map((c) => c.id())]);
     expect(sent).toEqual([
       ["sendNotification", ["notifications"]],
+      ["sendState", ["notifications"]],
       ["sendToOperators", ["everyone"]],
     ]);
     expect(document.operations().get("sendNotification")!.bindings().get("mqtt")!.value()).toMatchObject({ qos: 1 });
   });
 
+  test("names state messages on the topic of one user only", () => {
+    const names = (channel: string) => document.channels().get(channel)!.messages().all().map((m) => m.name());
+    expect([names("notifications"), names("everyone")]).toEqual([["notification", "state"], ["notification"]]);
+    const state = document.channels().get("notifications")!.messages().get("state")!;
+    expect(state.headers()!.required()).toEqual(["type", "epoch"]);
+    expect(state.payload()!.property("from")!.type()).toEqual(["integer", "null"]);
+  });
+
   test.each(["notifications", "everyone"])("gives the messages of %s their schema", (channel) => {
-    const [message, ...more] = document.channels().get(channel)!.messages().all();
-    expect(more).toEqual([]);
+    const message = document.channels().get(channel)!.messages().get("notification");
     expect(message!.contentType()).toBe("application/json");
     expect(message!.headers()!.required()).toEqual(["id", "seq", "kind", "epoch"]);
     const payload = message!.payload()!;

@@ -402,6 +402,36 @@ export type LiveNotification = {
     /** What the application added, up to 4 KiB. */
     data?: Record<string, unknown>;
 };
+/** What changed of an inbox. It applies at any rev of at least from, in the order read_up_to, read, unread_ids, deleted; applied twice it gives the same. Ids that the device does not have are passed over. */
+export type LiveState = {
+    /** Counts the changes of the inbox; the inbox is at this one afterwards. */
+    rev: number;
+    /** The rev that it applies to, and to later ones. Null: fetch the list again. */
+    from: number | null;
+    /** The counts are as of this seq: what comes later is not in them. */
+    last_seq: number;
+    unread: number;
+    total: number;
+    /** 0: all is muted. */
+    is_review_enabled: 0 | 1;
+    /** Settings of single kinds: 0 mutes. */
+    kinds: Record<string, 0 | 1>;
+    /** All notifications up to this seq were read; 0 where that did not change. */
+    read_up_to: number;
+    /** Ids that are read. */
+    read: number[];
+    /** Ids that are unread again. */
+    unread_ids: number[];
+    /** Ids that are gone: deleted, superseded, expired or retained out. */
+    deleted: number[];
+};
+/** MQTT 5 user properties of a state message. */
+export type LiveStateProperties = {
+    /** Distinguishes a state message from a notification, which has none. */
+    type: "state";
+    /** The life of the log, as of a notification. */
+    epoch: string;
+};
 /** A user id. A decimal without leading zeros up to 2^53-1 is a number, any other a string. */
 export type LiveUserId = number | string;
 /** MQTT 5 user properties. MQTT 3.1.1 has none; id, seq and kind stand in the payload as well. */
