@@ -53,8 +53,10 @@ const (
 
 // Why a device skipped a notification, besides that it was superseded, deleted or expired.
 const (
-	SkippedMuted = "muted"
-	SkippedLater = "subscribed later"
+	SkippedMuted     = "muted"
+	SkippedLater     = "subscribed later"
+	SkippedReplayCap = "replay cap"
+	SkippedTooLarge  = "too large"
 )
 
 // LateCall is a Web Push or a webhook that a notification caused.

@@ -48,12 +48,33 @@ type Session struct {
 type Advance struct {
 	Device     Device
 	Generation int64
-	Acked      Seq // never moves backwards
-	Sent       Seq // what was handed to the connection so far; -1: unknown, a Shared session
-	From       Seq // a jump (the replay cap): seqs up to here were never sent; 0: no jump
+	Acked      Seq    // never moves backwards
+	Sent       Seq    // what was handed to the connection so far; -1: unknown, a Shared session
+	From       Seq    // a jump (the replay cap): seqs up to here were never sent; 0: no jump
+	Skipped    []Skip // what Acked passes that the device did not acknowledge, besides the jump
 	Closed     bool
 	Expiry     time.Duration // with Closed: how long the session is kept from now; 0 removes it
 }
+
+// Skip is a range of seqs, above Above up to UpTo, that a connection passed without an
+// acknowledgement.
+type Skip struct {
+	Above, UpTo Seq
+	Why         SkipReason
+}
+
+// SkipReason is why a connection skipped a range of seqs.
+type SkipReason byte
+
+// The reasons a connection knows. No read returns what is muted, deleted, superseded or
+// expired, so it cannot distinguish these.
+const (
+	SkipUnread   SkipReason = 'g' // the log was read past them, and returned none
+	SkipTooLarge SkipReason = 's' // past the device's Maximum Packet Size
+)
+
+// MaxSkips is how many skipped ranges are kept of a session: the last ones.
+const MaxSkips = 64
 
 // Ack is what one connection acknowledged: the seqs above From up to To.
 type Ack struct {

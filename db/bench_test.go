@@ -118,3 +118,55 @@ func cpu(b *testing.B, pid int) time.Duration {
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
+
+// BenchmarkAdvance moves the cursors of 1,000 devices a call, as a flush of a busy node
+// does, each of a session with a history as long as it gets.
+func BenchmarkAdvance(b *testing.B) {
+	for _, name := range []string{"SQLite", "Postgres"} {
+		b.Run(name, func(b *testing.B) {
+			url := filepath.Join(b.TempDir(), "falcon.db")
+			servers := []int{os.Getpid()}
+			if name == "Postgres" {
+				s := testserver.NewPostgres(b)
+				url, servers = s.URL, append(servers, s.PID())
+			}
+			d := openTest(b, Options{URL: url, Node: "n"})
+			exec(b, d, "INSERT INTO falcon_inboxes (user_id, last_seq) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 999) SELECT 'u' || n, 1000000 FROM c")
+			as := make([]bridge.Advance, 1000)
+			for i := range as {
+				s := open(b, d, dev(bridge.UserID(fmt.Sprint("u", i)), "c"))
+				as[i] = bridge.Advance{Device: dev(bridge.UserID(fmt.Sprint("u", i)), "c"), Generation: s.Generation}
+			}
+			advance := func() {
+				for i := range as {
+					as[i].Acked++
+					as[i].Sent++
+				}
+				must(b, d.Advance(context.Background(), as))
+			}
+			for range 70 {
+				advance()
+			}
+			wal := func() int64 {
+				if d.dialect != Postgres {
+					return 0
+				}
+				return number(b, d, "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+			}
+			var before []time.Duration
+			for _, pid := range servers {
+				before = append(before, cpu(b, pid))
+			}
+			from := wal()
+			b.ResetTimer()
+			for range b.N {
+				advance()
+			}
+			b.StopTimer()
+			for i, unit := range []string{"cpu-µs/cursor", "postgres-µs/cursor"}[:len(servers)] {
+				b.ReportMetric(float64((cpu(b, servers[i])-before[i]).Microseconds())/float64(1000*b.N), unit)
+			}
+			b.ReportMetric(float64(wal()-from)/float64(1000*b.N), "wal-B/cursor")
+		})
+	}
+}

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -26,7 +27,7 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, as) }))
 	}
 	condition, here := d.epoch.where()
-	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?)"+condition, append([]any{
+	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?, ?)"+condition, append([]any{
 		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
 		array(as, func(a bridge.Advance) string { return a.Device.ClientID }),
 		array(as, func(a bridge.Advance) int64 { return a.Generation }),
@@ -35,6 +36,7 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 		array(as, func(a bridge.Advance) int64 { return int64(a.From) }),
 		array(as, func(a bridge.Advance) bool { return a.Closed }),
 		array(as, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }),
+		array(as, func(a bridge.Advance) string { return hex.EncodeToString(encodeSkips(a.Skipped)) }),
 	}, here...)...)
 	if err != nil {
 		return d.fail("advance cursors", err)
@@ -56,6 +58,7 @@ type move struct {
 	Acked      bridge.Seq
 	Sent       bridge.Seq
 	Leap       bridge.Seq
+	Passed     []byte // see encodeSkips
 	Closed     bool
 	Expiry     int64
 }
@@ -76,20 +79,20 @@ func moves(as []bridge.Advance) (moved, ended []move) {
 		}
 		m.Acked, m.Sent, m.Leap = max(m.Acked, a.Acked), max(m.Sent, a.Sent), max(m.Leap, a.From)
 		m.Closed, m.Expiry = m.Closed || a.Closed, max(m.Expiry, a.Expiry.Milliseconds())
+		m.Passed = append(m.Passed, encodeSkips(a.Skipped)...)
 	}
 	for _, m := range order {
+		moved = append(moved, *m)
 		if m.Closed && m.Expiry == 0 {
 			ended = append(ended, *m)
-		} else {
-			moved = append(moved, *m)
 		}
 	}
 	return moved, ended
 }
 
-// advance is falcon_advance for SQLite, also for connections of a former epoch: one statement for the cursors that move and
-// one for the sessions that end. A statement each would parse them all while other
-// writers wait.
+// advance is falcon_advance for SQLite, also for connections of a former epoch: one
+// statement for the cursors that move and one for the sessions that end. A statement each
+// would parse them all while other writers wait.
 func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
 	moved, ended := moves(as)
 	floor, err := d.generationFloor(ctx, tx)
@@ -101,27 +104,76 @@ func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error 
 			m.Acked, m.Leap, m.Sent = 0, 0, -1 // its cursor counts in a log that is gone
 		}
 	}
-	if len(moved) > 0 {
-		a := tx.NewSelect().TableExpr("moves AS m").ColumnExpr("m.*").ColumnExpr("coalesce(i.last_seq, 0) AS last").
-			ColumnExpr("? AS at", d.clock()).Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id")
-		_, err := tx.NewUpdate().With("moves", tx.NewValues(&moved)).Model((*session)(nil)).TableExpr("(?) AS a", a).
-			Set("from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, min(a.leap, a.last)) ELSE s.from_seq END").
-			Set("acked_seq = max(s.acked_seq, min(a.acked, a.last))").
-			Set("sent_seq = CASE WHEN a.closed THEN min(a.sent, a.last) ELSE s.sent_seq END").
-			Set("node = CASE WHEN a.closed THEN '' ELSE s.node END").
-			Set("expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END").
-			Set("expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END").
-			Set("used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END").
-			Where("s.user_id = a.user_id AND s.client_id = a.client_id AND s.generation = a.generation").
-			Where("a.closed OR a.leap > s.acked_seq OR a.acked > s.acked_seq").Exec(ctx)
-		if err != nil {
-			return err
-		}
-	}
-	if len(ended) > 0 {
-		_, err := tx.NewDelete().With("moves", tx.NewValues(&ended)).Model((*session)(nil)).
-			Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM moves)").Exec(ctx)
+	if err := d.keepSkips(ctx, tx, moved); err != nil {
 		return err
 	}
-	return nil
+	a := tx.NewSelect().TableExpr("moves AS m").Column("m.user_id", "m.client_id", "m.generation", "m.closed", "m.expiry").
+		ColumnExpr("min(m.acked, coalesce(i.last_seq, 0)) AS acked").ColumnExpr("min(m.sent, coalesce(i.last_seq, 0)) AS sent").
+		ColumnExpr("min(m.leap, coalesce(i.last_seq, 0)) AS leap").ColumnExpr("? AS at", d.clock()).
+		Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id")
+	_, err = tx.NewUpdate().With("moves", tx.NewValues(&moved)).Model((*session)(nil)).TableExpr("(?) AS a", a).
+		Set("from_seq = CASE WHEN a.leap > s.acked_seq THEN max(s.from_seq, a.leap) ELSE s.from_seq END").
+		Set("acked_seq = max(s.acked_seq, a.acked)").
+		Set("recent = CASE WHEN a.acked <= s.acked_seq THEN s.recent ELSE substr(CAST(s.recent || "+
+			"CASE WHEN hex(substr(s.recent, -16, 8)) = printf('%016X', s.acked_seq) THEN '' ELSE "+
+			"unhex(printf('%016X%016X', s.acked_seq, CASE WHEN s.from_seq = s.acked_seq THEN 0 ELSE -a.at END)) END || "+
+			"unhex(printf('%016X%016X', a.acked, a.at)) AS BLOB), ?) END", -advanceSize*maxAdvances).
+		Set("written_seq = CASE WHEN a.closed OR a.sent <= a.acked THEN s.written_seq ELSE max(s.written_seq, a.sent) END").
+		Set("written_at = CASE WHEN NOT a.closed AND a.sent > a.acked AND a.sent > s.written_seq THEN a.at ELSE s.written_at END").
+		Set("sent_seq = CASE WHEN a.closed THEN a.sent ELSE s.sent_seq END").
+		Set("node = CASE WHEN a.closed THEN '' ELSE s.node END").
+		Set("expiry_ms = CASE WHEN a.closed THEN a.expiry ELSE s.expiry_ms END").
+		Set("expires_at = CASE WHEN a.closed THEN a.at + a.expiry ELSE s.expires_at END").
+		Set("used_at = CASE WHEN a.closed THEN a.at ELSE s.used_at END").
+		Where("s.user_id = a.user_id AND s.client_id = a.client_id AND s.generation = a.generation").
+		Where("a.closed OR a.leap > s.acked_seq OR a.acked > s.acked_seq OR a.sent > a.acked AND a.sent > s.written_seq").Exec(ctx)
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	_, err = tx.NewDelete().With("moves", tx.NewValues(&ended)).Model((*session)(nil)).
+		Where("(user_id, client_id, generation) IN (SELECT user_id, client_id, generation FROM moves)").Exec(ctx)
+	return err
+}
+
+// keepSkips adds to the histories of the sessions what moves pass without an
+// acknowledgement: few, so that it is no part of the statement for all.
+func (d *DB) keepSkips(ctx context.Context, tx bun.Tx, all []move) error {
+	var some []move
+	for i := range all {
+		if m := &all[i]; m.Leap > 0 || len(m.Passed) > 0 {
+			some = append(some, *m)
+		}
+	}
+	if len(some) == 0 {
+		return nil
+	}
+	var found []struct {
+		move `bun:",extend"`
+
+		AckedSeq bridge.Seq
+		Last     bridge.Seq
+		At       int64
+	}
+	if err := tx.NewSelect().With("moves", tx.NewValues(&some)).TableExpr("moves AS m").ColumnExpr("m.*, s.acked_seq").
+		ColumnExpr("coalesce(i.last_seq, 0) AS last").ColumnExpr("? AS at", d.clock()).
+		Join("JOIN falcon_sessions AS s ON s.user_id = m.user_id AND s.client_id = m.client_id AND s.generation = m.generation").
+		Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id").Scan(ctx, &found); err != nil {
+		return err
+	}
+	var rows []history
+	for i := range found {
+		f := &found[i]
+		if min(f.Acked, f.Last) <= f.AckedSeq {
+			continue
+		}
+		if skips := stampSkips(f.AckedSeq, min(f.Leap, f.Last), f.Passed, f.At); len(skips) > 0 {
+			rows = append(rows, history{UserID: f.UserID, ClientID: f.ClientID, Advances: []byte{}, Skips: skips})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	_, err := tx.NewInsert().Model(&rows).On("CONFLICT (user_id, client_id) DO UPDATE").
+		Set("skips = substr(CAST(h.skips || excluded.skips AS BLOB), ?)", -skipSize*bridge.MaxSkips).Exec(ctx)
+	return err
 }

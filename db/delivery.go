@@ -2,37 +2,41 @@ package db
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
 )
 
-// Deliveries returns for each session of n's user whether it acknowledged n. One
-// that skipped n is left out: n is at or before from_seq (a first subscription, a
-// jump), was muted, or came while the device was not subscribed.
+// Deliveries returns for each session of n's user whether it acknowledged n. One that
+// skipped n is left out, and one that was not subscribed.
 func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.Delivery, error) {
-	if n.Muted {
-		return []bridge.Delivery{}, nil
-	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	var rows []session
-	err := withHost(d.read.NewSelect().Model(&rows)).Where("s.user_id = ?", n.User).Where("s.from_seq < ?", n.Seq).
-		Where("s.subscribed OR s.acked_seq >= ?", n.Seq).Where("?", d.kept()).Order("s.client_id").Scan(ctx)
-	if err != nil {
-		return nil, d.fail("list deliveries", err)
-	}
 	acks, err := d.acknowledgements(ctx, n.User, n.Seq)
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	return domains(rows, func(s *session) bridge.Delivery {
-		out := bridge.Delivery{ClientID: s.ClientID, Acknowledged: s.AckedSeq >= n.Seq}
-		if out.Acknowledged {
-			out.AcknowledgedAt = moment(acks[s.ClientID])
+	places, err := d.places(ctx, n.User)
+	if err != nil {
+		return nil, d.fail("list deliveries", err)
+	}
+	e := story{ID: n.ID, UserID: n.User, Seq: n.Seq, Muted: n.Muted}
+	out := []bridge.Delivery{}
+	for i := range places {
+		p := &places[i]
+		if f, known := e.fate(p, acks[p.ClientID]); known && p.EndedAt == 0 && f.State != bridge.DeviceSkipped {
+			ok := f.State == bridge.DeviceAcknowledged
+			v := bridge.Delivery{ClientID: p.ClientID, Acknowledged: ok}
+			if ok {
+				v.AcknowledgedAt = f.At
+			}
+			out = append(out, v)
 		}
-		return out
-	}), nil
+	}
+	slices.SortFunc(out, func(a, b bridge.Delivery) int { return strings.Compare(a.ClientID, b.ClientID) })
+	return out, nil
 }
 
 // acknowledgements returns, for each of u's devices that acknowledged seq as far as

@@ -1,7 +1,7 @@
 package db
 
 import (
-	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,14 +35,25 @@ func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
 		advanceTo(t, d, bridge.Advance{Device: dev(u, "expired"), Generation: s.Generation, Acked: 10, Closed: true, Expiry: time.Hour})
 		exec(t, d, "UPDATE falcon_sessions SET expires_at = 1 WHERE user_id = ? AND client_id = 'expired'", u)
 		for seq, want := range map[int]string{
-			1:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half true 0001-01-01 00:00:00 +0000 UTC} {left at 4 true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
-			5:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
-			6:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
-			8:  "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {joined at 7 true 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
-			10: "[{all true 0001-01-01 00:00:00 +0000 UTC} {half false 0001-01-01 00:00:00 +0000 UTC} {joined at 7 false 0001-01-01 00:00:00 +0000 UTC} {leapt to 8 false 0001-01-01 00:00:00 +0000 UTC} {none false 0001-01-01 00:00:00 +0000 UTC}]",
+			1:  "all half left-at-4 -none",
+			5:  "all half -none",
+			6:  "all -half -none",
+			8:  "all -half joined-at-7 -none",
+			10: "all -half -joined-at-7 -leapt-to-8 -none",
 		} {
-			got, err := d.Deliveries(ctx, ns[seq-1])
-			if err != nil || fmt.Sprint(got) != want {
+			ds, err := d.Deliveries(ctx, ns[seq-1])
+			var got []string
+			for _, v := range ds {
+				name := strings.ReplaceAll(v.ClientID, " ", "-")
+				if !v.Acknowledged {
+					name = "-" + name
+				}
+				got = append(got, name)
+				if v.Acknowledged == v.AcknowledgedAt.IsZero() {
+					t.Errorf("seq %d: %+v", seq, v)
+				}
+			}
+			if err != nil || strings.Join(got, " ") != want {
 				t.Errorf("seq %d: %v, %v\nwant %s", seq, got, err, want)
 			}
 		}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/uptrace/bun"
@@ -41,11 +41,22 @@ func (e *story) state() bridge.Fate {
 	return bridge.FateLive
 }
 
-// keptSession is a session, and whether it is kept.
-type keptSession struct {
-	session `bun:",extend"`
-
-	Kept bool `bun:",scanonly"`
+// place is a session or one that ended, with what its cursor did.
+type place struct {
+	ClientID   string
+	Generation int64
+	EndedAt    int64 // 0: it is there
+	Open       bool
+	UsedAt     int64 // when the connection was opened or closed
+	Subscribed bool
+	FromSeq    bridge.Seq
+	AckedSeq   bridge.Seq
+	SentSeq    bridge.Seq
+	WrittenSeq bridge.Seq
+	WrittenAt  int64
+	Advances   []byte
+	Recent     []byte // after them
+	Skips      []byte
 }
 
 // Explain implements bridge.History. Each of its statements reads a row, or the sessions,
@@ -63,28 +74,35 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 		return out, err
 	}
 	out = bridge.Explanation{ID: e.ID, User: e.UserID, Seq: e.Seq, Kind: e.Kind, CommittedAt: moment(e.CommittedAt), By: e.By, State: e.state()}
-	var rows []keptSession
-	if err = withHost(d.read.NewSelect().Model(&rows)).ColumnExpr("?TableColumns").ColumnExpr("? AS kept", d.kept()).Where("s.user_id = ?", e.UserID).
-		Where("s.generation > ?", bun.Safe(currentEpoch)).Order("s.client_id").Scan(ctx); err != nil {
-		return out, err
-	}
 	acks, err := d.acknowledgements(ctx, e.UserID, e.Seq)
 	if err != nil {
 		return out, err
 	}
-	for i := range rows {
-		s := &rows[i]
-		if f, known := e.at(s, acks[s.ClientID]); known {
-			out.Devices = append(out.Devices, f)
-		}
-		delete(acks, s.ClientID)
+	places, err := d.places(ctx, e.UserID)
+	if err != nil {
+		return out, err
 	}
-	for client, at := range acks { // of devices without a session
+	type ranked struct {
+		bridge.DeviceFate
+		rank int
+	}
+	best := make(map[string]ranked)
+	for client, at := range acks {
 		if f, known := e.passed(client, at); known {
-			out.Devices = append(out.Devices, f)
+			best[client] = ranked{f, lowestRank}
 		}
 	}
-	slices.SortFunc(out.Devices, func(a, b bridge.DeviceFate) int { return strings.Compare(a.ClientID, b.ClientID) })
+	for i := range places {
+		p := &places[i]
+		if f, rank, known := e.at(p, acks[p.ClientID]); known {
+			if former, ok := best[p.ClientID]; !ok || rank < former.rank {
+				best[p.ClientID] = ranked{f, rank}
+			}
+		}
+	}
+	for _, client := range slices.Sorted(maps.Keys(best)) {
+		out.Devices = append(out.Devices, best[client].DeviceFate)
+	}
 	var calls []lateRow
 	if err = d.read.NewSelect().Model(&calls).Where("l.notification_id = ?", e.ID).Where("l.user_id = ?", e.UserID).
 		Order("l.client_id", "l.rule").Scan(ctx); err != nil {
@@ -111,38 +129,111 @@ func (d *DB) findStory(ctx context.Context, id int64) (e story, err error) {
 	return e, err
 }
 
-// at is what became of e at the device of s, which acknowledged it by acked, 0: not known.
-// It is not known of a device that was not subscribed; nor, of what is gone, where nothing
-// shows whether the device got it before. An open connection does not: what it sent is
-// known where it is open only.
-func (e *story) at(s *keptSession, acked int64) (f bridge.DeviceFate, known bool) {
-	f.ClientID = s.ClientID
+// places are u's sessions and then the ones that ended, the last one first: ranges of three
+// primary keys. Connections of a former epoch counted in a log that is gone.
+func (d *DB) places(ctx context.Context, u bridge.UserID) (out []place, err error) {
+	err = d.read.NewRaw("SELECT s.client_id, s.generation, CASE WHEN ?1 THEN 0 ELSE coalesce(nullif(s.expires_at, 0), s.used_at) END AS ended_at, "+
+		"s.node <> '' AS open, s.used_at, s.subscribed, s.from_seq, s.acked_seq, s.sent_seq, s.written_seq, s.written_at, "+
+		"coalesce(h.advances, ?2) AS advances, s.recent, coalesce(h.skips, ?2) AS skips "+
+		"FROM falcon_sessions AS s LEFT JOIN falcon_nodes AS host ON host.id = s.node "+
+		"LEFT JOIN falcon_histories AS h ON h.user_id = s.user_id AND h.client_id = s.client_id "+
+		"WHERE s.user_id = ?0 AND s.generation > ?3 "+
+		"UNION ALL SELECT p.client_id, p.generation, p.ended_at, false, p.used_at, p.subscribed, p.from_seq, p.acked_seq, p.sent_seq, "+
+		"p.written_seq, p.written_at, p.advances, ?2, p.skips FROM falcon_past_sessions AS p WHERE p.user_id = ?0 AND p.generation > ?3 "+
+		"ORDER BY ended_at, generation DESC",
+		u, d.kept(), []byte{}, bun.Safe(currentEpoch)).Scan(ctx, &out)
+	return out, err
+}
+
+// lowestRank is that of what is known from acknowledgements alone. Of one device the
+// session that is there says most, but for one that began behind e; then a past one that
+// acknowledged e.
+const lowestRank = 9
+
+// at is what became of e at the device of p, which acknowledged it by acked as far as
+// falcon_acks has it, 0: not known; rank compares it with those of the device's other
+// sessions. It is not known of a device that was not subscribed; nor, of what is gone, where
+// nothing shows whether the device got it before.
+func (e *story) at(p *place, acked int64) (f bridge.DeviceFate, rank int, known bool) {
+	if f, known = e.fate(p, acked); !known {
+		return f, 0, false
+	}
+	f.ClientID = p.ClientID
+	later := f.Why == bridge.SkippedLater
 	switch {
-	case e.Muted:
-		f.State, f.Why, known = bridge.DeviceSkipped, bridge.SkippedMuted, true
-	case e.Seq <= s.FromSeq && acked == 0:
-		f.State, f.Why, known = bridge.DeviceSkipped, bridge.SkippedLater, s.Subscribed || s.AckedSeq >= e.Seq
-	case e.Seq <= s.AckedSeq:
-		if e.Why != "" && acked == 0 && s.Node == "" && s.UsedAt <= e.GoneAt {
+	case p.EndedAt == 0 && later:
+		return f, 3, true
+	case p.EndedAt == 0:
+		return f, 0, true
+	}
+	rank = 2
+	switch {
+	case f.State == bridge.DeviceAcknowledged:
+		f.Why, rank = string(f.State), 1
+	case e.CommittedAt > p.EndedAt:
+		f.Why, f.At, rank = "", moment(p.EndedAt), 5
+	case later:
+		f.At, rank = moment(p.EndedAt), 4
+	case f.State != bridge.DeviceSkipped:
+		f.Why, f.At = string(f.State), moment(p.EndedAt)
+	}
+	f.State = bridge.DeviceExpired
+	return f, rank, true
+}
+
+// fate is what became of e at the device of p while its session was there.
+func (e *story) fate(p *place, acked int64) (f bridge.DeviceFate, known bool) {
+	if e.Muted {
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedMuted}, true
+	}
+	by := pass(e.Seq, p.FromSeq, p.AckedSeq, decodeAdvances(slices.Concat(p.Advances, p.Recent)), decodeSkips(p.Skips))
+	switch by.How {
+	case passedAcknowledged:
+		return bridge.DeviceFate{State: bridge.DeviceAcknowledged, At: moment(earlier(by.At, acked))}, true
+	case passedSkipped:
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: e.skippedFor(by), At: moment(by.At)}, true
+	case passedBefore:
+		if acked > 0 {
+			return e.passed(p.ClientID, acked)
+		}
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedLater}, p.Subscribed || p.AckedSeq >= e.Seq
+	case passedPerhaps:
+		if e.Why != "" && by.At == 0 && acked == 0 && !p.Open && p.UsedAt <= e.GoneAt {
 			// The connection ended before e was gone, so e was acknowledged before.
-			f.State, known = bridge.DeviceAcknowledged, true
-		} else {
-			f, known = e.passed(s.ClientID, acked)
+			return bridge.DeviceFate{State: bridge.DeviceAcknowledged}, true
 		}
-	case !s.Subscribed:
-	case e.Seq <= s.SentSeq && (e.Why == "" || s.UsedAt <= e.GoneAt):
-		f.State, f.At, known = bridge.DeviceSent, moment(s.UsedAt), true
-	case e.Why != "":
-		if s.SentSeq >= 0 && s.SentSeq < e.Seq {
-			f, known = e.skipped(s.ClientID), true
-		}
-	default:
-		f.State, known = bridge.DeviceBehind, true
+		return e.passed(p.ClientID, earlier(by.At, acked))
+	case passedUnknown:
+		return e.passed(p.ClientID, acked)
 	}
-	if known && !s.Kept {
-		f.Why, f.State, f.At = string(f.State), bridge.DeviceExpired, moment(s.ExpiresAt)
+	switch sent, at := p.sent(); {
+	case !p.Subscribed:
+		return f, false
+	case e.Seq <= sent && (e.Why == "" || at <= e.GoneAt):
+		return bridge.DeviceFate{State: bridge.DeviceSent, At: moment(at)}, true
+	case e.Why == "" || p.EndedAt > 0 && e.GoneAt > p.EndedAt:
+		return bridge.DeviceFate{State: bridge.DeviceBehind}, true
+	// Gone: it was never sent where it is above all that was, also by what is open since.
+	case at > 0 && e.Seq > sent && (!p.Open || e.GoneAt <= p.UsedAt):
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, At: moment(e.GoneAt), Why: e.goneFor()}, true
 	}
-	return f, known
+	return f, false
+}
+
+// sent is how far p's connections have sent, by at; 0: not known, they may have sent more.
+func (p *place) sent() (seq bridge.Seq, at int64) {
+	if !p.Open && p.SentSeq >= 0 {
+		return p.SentSeq, p.UsedAt
+	}
+	return p.WrittenSeq, p.WrittenAt
+}
+
+// earlier is the earlier of two times, 0: not known.
+func earlier(a, b int64) int64 {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // passed is what became of e at a device whose cursor passed it by then, 0: not known when.
@@ -153,14 +244,29 @@ func (e *story) passed(client string, then int64) (f bridge.DeviceFate, known bo
 	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceAcknowledged, At: moment(then)}, true
 }
 
-// skipped is what became of e, which is gone, at a device that had not passed it. To a
-// device, what is retained out is deleted.
-func (e *story) skipped(client string) bridge.DeviceFate {
-	w := e.Why
-	if w == retainedOut {
-		w = deleted
+// clockSkew is how far apart the clocks of a node and the database may be.
+const clockSkew = 60_000 // ms
+
+// skippedFor is why a cursor passed e without an acknowledgement. What no read returned
+// was muted where it is there, or went well after that.
+func (e *story) skippedFor(by passage) string {
+	switch {
+	case by.Why == bridge.SkipTooLarge:
+		return bridge.SkippedTooLarge
+	case by.Why == skipReplayCap && (e.Why == "" || e.GoneAt > by.At):
+		return bridge.SkippedReplayCap
+	case e.Why == "" || by.Why == bridge.SkipUnread && e.GoneAt > by.At+clockSkew:
+		return bridge.SkippedMuted
 	}
-	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceSkipped, At: moment(e.GoneAt), Why: string(w)}
+	return e.goneFor()
+}
+
+// goneFor is why e is gone, to a device: what is retained out is deleted.
+func (e *story) goneFor() string {
+	if e.Why == retainedOut {
+		return string(deleted)
+	}
+	return string(e.Why)
 }
 
 // call is l as package bridge knows it.

@@ -143,8 +143,41 @@ type session struct {
 	FromSeq    bridge.Seq
 	AckedSeq   bridge.Seq
 	SentSeq    bridge.Seq // -1: unknown, the connection is open or its node died
+	Recent     []byte     // the latest advances, see advances
+	WrittenSeq bridge.Seq // sent up to here, by the open connection at least
+	WrittenAt  int64      // by then; 0: a former connection may have sent more
 
 	Host *node `bun:"rel:belongs-to,join:node=id"`
+}
+
+// history is a row of falcon_histories: what is known of a session's cursor besides its
+// recent advances.
+type history struct {
+	bun.BaseModel `bun:"table:falcon_histories,alias:h"`
+
+	UserID   bridge.UserID `bun:",pk"`
+	ClientID string        `bun:",pk"`
+	Advances []byte
+	Skips    []byte
+}
+
+// pastSession is a row of falcon_past_sessions. Triggers make them.
+type pastSession struct {
+	bun.BaseModel `bun:"table:falcon_past_sessions,alias:p"`
+
+	UserID     bridge.UserID `bun:",pk"`
+	Generation int64         `bun:",pk"`
+	ClientID   string
+	EndedAt    int64
+	UsedAt     int64
+	Subscribed bool
+	FromSeq    bridge.Seq
+	AckedSeq   bridge.Seq
+	SentSeq    bridge.Seq
+	WrittenSeq bridge.Seq
+	WrittenAt  int64
+	Advances   []byte
+	Skips      []byte
 }
 
 // connection is a row of falcon_connections.

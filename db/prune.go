@@ -47,6 +47,16 @@ func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	return n, nil
 }
 
+// ExpirePastSessions removes what is remembered of sessions that ended before tombstoneLife
+// (falcon_past_sessions_age).
+func (d *DB) ExpirePastSessions(ctx context.Context, limit int) (int, error) {
+	ctx, cancel := bound(ctx)
+	defer cancel()
+	n, err := d.remove(ctx, "user_id, generation", d.write.NewSelect().Model((*pastSession)(nil)).
+		Where("ended_at <= ? - ?", d.clock(), tombstoneLife.Milliseconds()).Order("ended_at"), limit)
+	return n, d.fail("remove past sessions", err)
+}
+
 // deadNode is a node that is silent for longer than bridge.NodeTimeout.
 type deadNode struct {
 	node `bun:",extend"`

@@ -175,18 +175,20 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 		if s.Generation, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
-		switch {
-		case !s.Present && o.Expiry == 0 && existed:
-			_, err = tx.NewDelete().Model(&found).WherePK().Exec(ctx)
-			return err
-		case !s.Present && o.Expiry == 0:
-			return nil
-		case s.Present:
-			if err := s.bounded(ctx, tx, was); err != nil {
+		if existed && !s.Present { // a trigger remembers it
+			if _, err := tx.NewDelete().Model(&found).WherePK().Exec(ctx); err != nil {
 				return err
 			}
 		}
-		return d.storeSession(ctx, tx, o, s.session, !existed)
+		if !s.Present && o.Expiry == 0 {
+			return nil
+		}
+		if s.Present {
+			if err := s.resume(ctx, tx, was); err != nil {
+				return err
+			}
+		}
+		return d.storeSession(ctx, tx, o, s.session, !s.Present)
 	})
 	if err == nil {
 		committed()
@@ -194,9 +196,21 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 	return s, err
 }
 
-// bounded keeps the seqs of s, which was written under that generation, within its
-// user's log, see falcon_open for cursors of a former epoch.
-func (s *session) bounded(ctx context.Context, tx bun.Tx, generation int64) error {
+// resume keeps the seqs of s, which was written under that generation, within its user's
+// log, and forgets what its cursor did in a former epoch: see falcon_open.
+func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error {
+	var former bool
+	if err := tx.NewRaw("SELECT ? <= "+currentEpoch, generation).Scan(ctx, &former); err != nil {
+		return err
+	}
+	if former {
+		s.Recent, s.WrittenSeq, s.WrittenAt = []byte{}, 0, 0
+		if _, err := tx.NewDelete().Model(&history{UserID: s.UserID, ClientID: s.ClientID}).WherePK().Exec(ctx); err != nil {
+			return err
+		}
+	} else if s.WrittenAt = 0; s.SentSeq >= 0 {
+		s.WrittenSeq, s.WrittenAt = s.SentSeq, s.UsedAt
+	}
 	var past bridge.Seq
 	err := tx.NewRaw("SELECT coalesce((SELECT n.seq FROM falcon_notifications n WHERE n.user_id = ?0 AND n.seq <= ?1 "+
 		"AND n.id <= e.last_id ORDER BY n.seq DESC LIMIT 1), 0) FROM falcon_epochs e "+
@@ -216,14 +230,22 @@ func (s *session) bounded(ctx context.Context, tx bun.Tx, generation int64) erro
 		s.SentSeq = in.LastSeq
 	}
 	s.FromSeq, s.AckedSeq, s.SentSeq = min(s.FromSeq, in.LastSeq), min(s.AckedSeq, in.LastSeq), min(s.SentSeq, in.LastSeq)
+	s.WrittenSeq = min(s.WrittenSeq, in.LastSeq)
 	return nil
 }
 
 // storeSession writes s as open on o.Node. A new session may make the one unused
 // for longest go.
 func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, s session, isNew bool) error {
+	if s.Recent == nil {
+		s.Recent = []byte{}
+	}
 	s.Node, s.ExpiryMs, s.ExpiresAt, s.SentSeq = o.Node, o.Expiry.Milliseconds(), 0, -1
-	_, err := tx.NewInsert().Model(&s).Value("used_at", "?", d.clock()).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx)
+	insert := tx.NewInsert().Model(&s).Value("used_at", "?", d.clock())
+	if isNew {
+		insert.Value("written_at", "?", d.clock())
+	}
+	_, err := insert.On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx)
 	if err != nil || !isNew {
 		return err
 	}

@@ -173,7 +173,7 @@ func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.
 	return gone, nil
 }
 
-// tombstoneLife is how long a tombstone stays.
+// tombstoneLife is how long a tombstone stays, and a session that ended.
 const tombstoneLife = 30 * 24 * time.Hour
 
 // ExpireTombstones removes tombstones past tombstoneLife (falcon_tombstones_age).

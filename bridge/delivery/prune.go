@@ -41,6 +41,7 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		h.completeRevocations(ctx)
 		h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
 		h.repeat(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
+		h.repeat(ctx, "remove past sessions", removedTombstones, h.o.Pruner.ExpirePastSessions)
 		h.repeat(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
 		h.repeat(ctx, "remove revocations of expired tokens", removedRevocations, func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)

@@ -124,6 +124,9 @@ type Pruner interface {
 	// count from its last beat.
 	ExpireSessions(ctx context.Context, limit int) (int, error)
 
+	// ExpirePastSessions removes what is remembered of sessions that ended 30 days ago.
+	ExpirePastSessions(ctx context.Context, limit int) (int, error)
+
 	// ExpireKeys removes idempotency keys older than KeyTTL.
 	ExpireKeys(ctx context.Context, limit int) (int, error)
 
