@@ -24,8 +24,8 @@ type explanationBody struct {
 type deviceFate struct {
 	ClientID string             `json:"client_id" example:"pixel-8"`
 	State    bridge.DeviceState `json:"state" enum:"acknowledged,sent,behind,skipped,expired session"`
-	At       maybeStamp         `json:"at" doc:"By when it was so; null where it is not known."`
-	Why      string             `json:"why" doc:"Why it was skipped: muted, subscribed later, expired, superseded or deleted; of an expired session, the state it ended in; else empty."`
+	At       maybeStamp         `json:"at" doc:"By when it was so: a cursor is stored within a second of the acknowledgement, with one time for all it passed since the time before. Of an expired session: when it acknowledged or skipped the notification, else when it ended. Null where it is not known, as for a device that is behind, or once 64 later advances are stored."`
+	Why      string             `json:"why" doc:"Why it was skipped: muted, replay cap, subscribed later, too large, expired, superseded or deleted. Of an expired session: acknowledged, sent, behind or why it was skipped, and empty where it ended before the notification. Else empty."`
 }
 
 // LateCall is exported only to be embedded, like PageQuery.

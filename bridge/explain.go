@@ -35,8 +35,12 @@ const (
 type DeviceFate struct {
 	ClientID string
 	State    DeviceState
-	At       time.Time // when State was reached at the latest; zero: not known
-	Why      string    // of a skipped one; of an expired session, the state it ended in
+	// At is when State was reached at the latest; zero: not known. Of an expired session it
+	// is when it acknowledged or skipped the notification, else when it ended.
+	At time.Time
+	// Why is why it was skipped. Of an expired session it is the state it ended in, or why
+	// it skipped the notification; "" where it ended before the notification was committed.
+	Why string
 }
 
 // DeviceState is how far a notification got at one device.
@@ -45,7 +49,7 @@ type DeviceState string
 // The states of a notification at a device.
 const (
 	DeviceAcknowledged DeviceState = "acknowledged"
-	DeviceSent         DeviceState = "sent" // written to the connection, which ended before the acknowledgement
+	DeviceSent         DeviceState = "sent" // written to a connection, and not acknowledged
 	DeviceBehind       DeviceState = "behind"
 	DeviceSkipped      DeviceState = "skipped"
 	DeviceExpired      DeviceState = "expired session"

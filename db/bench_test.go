@@ -130,7 +130,7 @@ func BenchmarkAdvance(b *testing.B) {
 				s := testserver.NewPostgres(b)
 				url, servers = s.URL, append(servers, s.PID())
 			}
-			d := openTest(b, Options{URL: url, Node: "n"})
+			d := openTest(b, Options{URL: url})
 			exec(b, d, "INSERT INTO falcon_inboxes (user_id, last_seq) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 999) SELECT 'u' || n, 1000000 FROM c")
 			as := make([]bridge.Advance, 1000)
 			for i := range as {

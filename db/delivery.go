@@ -18,14 +18,14 @@ func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.De
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	places, err := d.places(ctx, n.User)
+	records, err := d.records(ctx, n.User)
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
 	e := story{ID: n.ID, UserID: n.User, Seq: n.Seq, Muted: n.Muted}
 	out := []bridge.Delivery{}
-	for i := range places {
-		p := &places[i]
+	for i := range records {
+		p := &records[i]
 		if f, known := e.fate(p, acks[p.ClientID]); known && p.EndedAt == 0 && f.State != bridge.DeviceSkipped {
 			ok := f.State == bridge.DeviceAcknowledged
 			v := bridge.Delivery{ClientID: p.ClientID, Acknowledged: ok}

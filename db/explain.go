@@ -41,8 +41,8 @@ func (e *story) state() bridge.Fate {
 	return bridge.FateLive
 }
 
-// place is a session or one that ended, with what its cursor did.
-type place struct {
+// record is what is known of a session, or of one that ended.
+type record struct {
 	ClientID   string
 	Generation int64
 	EndedAt    int64 // 0: it is there
@@ -78,7 +78,7 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 	if err != nil {
 		return out, err
 	}
-	places, err := d.places(ctx, e.UserID)
+	records, err := d.records(ctx, e.UserID)
 	if err != nil {
 		return out, err
 	}
@@ -92,8 +92,8 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 			best[client] = ranked{f, lowestRank}
 		}
 	}
-	for i := range places {
-		p := &places[i]
+	for i := range records {
+		p := &records[i]
 		if f, rank, known := e.at(p, acks[p.ClientID]); known {
 			if former, ok := best[p.ClientID]; !ok || rank < former.rank {
 				best[p.ClientID] = ranked{f, rank}
@@ -129,9 +129,9 @@ func (d *DB) findStory(ctx context.Context, id int64) (e story, err error) {
 	return e, err
 }
 
-// places are u's sessions and then the ones that ended, the last one first: ranges of three
+// records are those of u's sessions and then the ones that ended, the last one first: ranges of three
 // primary keys. Connections of a former epoch counted in a log that is gone.
-func (d *DB) places(ctx context.Context, u bridge.UserID) (out []place, err error) {
+func (d *DB) records(ctx context.Context, u bridge.UserID) (out []record, err error) {
 	err = d.read.NewRaw("SELECT s.client_id, s.generation, CASE WHEN ?1 THEN 0 ELSE coalesce(nullif(s.expires_at, 0), s.used_at) END AS ended_at, "+
 		"s.node <> '' AS open, s.used_at, s.subscribed, s.from_seq, s.acked_seq, s.sent_seq, s.written_seq, s.written_at, "+
 		"coalesce(h.advances, ?2) AS advances, s.recent, coalesce(h.skips, ?2) AS skips "+
@@ -154,7 +154,7 @@ const lowestRank = 9
 // falcon_acks has it, 0: not known; rank compares it with those of the device's other
 // sessions. It is not known of a device that was not subscribed; nor, of what is gone, where
 // nothing shows whether the device got it before.
-func (e *story) at(p *place, acked int64) (f bridge.DeviceFate, rank int, known bool) {
+func (e *story) at(p *record, acked int64) (f bridge.DeviceFate, rank int, known bool) {
 	if f, known = e.fate(p, acked); !known {
 		return f, 0, false
 	}
@@ -182,7 +182,7 @@ func (e *story) at(p *place, acked int64) (f bridge.DeviceFate, rank int, known 
 }
 
 // fate is what became of e at the device of p while its session was there.
-func (e *story) fate(p *place, acked int64) (f bridge.DeviceFate, known bool) {
+func (e *story) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
 	if e.Muted {
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedMuted}, true
 	}
@@ -221,7 +221,7 @@ func (e *story) fate(p *place, acked int64) (f bridge.DeviceFate, known bool) {
 }
 
 // sent is how far p's connections have sent, by at; 0: not known, they may have sent more.
-func (p *place) sent() (seq bridge.Seq, at int64) {
+func (p *record) sent() (seq bridge.Seq, at int64) {
 	if !p.Open && p.SentSeq >= 0 {
 		return p.SentSeq, p.UsedAt
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 func (c *Conn) moveCursor() {
 	if a := c.own.win.acked(c.own.pos); a > c.acked {
 		c.acked = a
-		c.save(c.cursor())
+		moved := c.cursor()
+		moved.Skipped = c.own.passed(a)
+		c.save(moved)
 		c.acknowledged()
 	}
 }
@@ -47,6 +50,21 @@ func (c *Conn) cursor() bridge.Advance {
 		a.Sent = -1
 	}
 	return a
+}
+
+// noteAfter is the silence after which a device counts as slow to acknowledge.
+const noteAfter = 500 * time.Millisecond
+
+// noteSent saves how far the connection has sent, where the device does not acknowledge it:
+// a cursor that moves is saved with it anyway. It is for explain only, so it is saved when
+// [Hub.watch] passes by, not with each message. c.mu is held.
+func (c *Conn) noteSent(now time.Time) {
+	own := c.own
+	if own == nil || len(own.win.flights) == 0 || own.sent <= own.noted || c.frozen || now.Sub(c.since) < noteAfter {
+		return
+	}
+	own.noted = own.sent
+	c.save(c.cursor())
 }
 
 // freezeCursor writes what is waiting of the cursor, and keeps it from being
@@ -114,6 +132,9 @@ func (c *cursors) put(a bridge.Advance) {
 		a.Acked = max(a.Acked, old.Acked)
 		a.Sent = max(a.Sent, old.Sent)
 		a.From = max(a.From, old.From)
+		if a.Skipped = slices.Concat(old.Skipped, a.Skipped); len(a.Skipped) > bridge.MaxSkips {
+			a.Skipped = a.Skipped[len(a.Skipped)-bridge.MaxSkips:]
+		}
 		if old.Closed && !a.Closed {
 			a.Closed, a.Expiry = true, old.Expiry
 		}

@@ -317,6 +317,9 @@ func (p *pump) send(ms []Message) bool {
 	omitted := false
 	for i := range ms {
 		m := &ms[i]
+		if !m.Delivered && c.isOwn(p) {
+			c.own.skip(bridge.Skip{Above: m.Seq - 1, UpTo: m.Seq, Why: bridge.SkipTooLarge})
+		}
 		if m.Delivered || m.QoS == 0 {
 			continue
 		}

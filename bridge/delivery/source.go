@@ -194,6 +194,31 @@ type ownLog struct {
 	sent    bridge.Seq // the highest seq sent, across a replay that went back
 	dupUpTo bridge.Seq // a former attempt may have sent up to here
 	win     window
+	skips   []bridge.Skip // what the cursor will pass without an acknowledgement, the last ones
+	noted   bridge.Seq    // sent, as it was saved last while the device did not acknowledge
+}
+
+// skip notes that s is passed without an acknowledgement.
+func (l *ownLog) skip(s bridge.Skip) {
+	if len(l.skips) == bridge.MaxSkips {
+		l.skips = slices.Delete(l.skips, 0, 1)
+	}
+	l.skips = append(l.skips, s)
+}
+
+// passed returns the skips that a cursor at acked has passed, and forgets them. Those above
+// it may be sent yet, by another connection: the user may end a mute.
+func (l *ownLog) passed(acked bridge.Seq) (out []bridge.Skip) {
+	var ahead []bridge.Skip
+	for _, s := range l.skips {
+		if s.UpTo <= acked {
+			out = append(out, s)
+		} else {
+			ahead = append(ahead, s)
+		}
+	}
+	l.skips = ahead
+	return out
 }
 
 func (l *ownLog) prepare(m *Message) bool {
@@ -204,6 +229,9 @@ func (l *ownLog) prepare(m *Message) bool {
 		m.PacketID = PacketID(m.Seq)
 		m.Dup = m.Seq <= l.dupUpTo
 		l.win.add(m.Notification)
+	}
+	if m.Seq > l.pos+1 {
+		l.skip(bridge.Skip{Above: l.pos, UpTo: m.Seq - 1, Why: bridge.SkipUnread})
 	}
 	l.sent = max(l.sent, m.Seq)
 	return l.userLog.prepare(m)

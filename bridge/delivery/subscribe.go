@@ -288,7 +288,7 @@ func (c *Conn) setPosition(s *subscribing, start bridge.Start, since *bridge.Seq
 	}
 	if since != nil || !s.existed {
 		if own != nil {
-			own.dupUpTo = max(own.dupUpTo, own.sent)
+			own.dupUpTo, own.skips = max(own.dupUpTo, own.sent), nil
 			c.leaveOpen(own)
 			c.acked, c.ackedFrom = start.After, start.After
 		}

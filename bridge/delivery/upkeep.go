@@ -140,6 +140,8 @@ func (h *Hub) watch(ctx context.Context) {
 				c.endLocked(bridge.EndExpired)
 			case !c.since.IsZero() && now.Sub(c.since) > h.o.AckWait:
 				c.endLocked(bridge.EndSilent)
+			default:
+				c.noteSent(now)
 			}
 		})
 	})
