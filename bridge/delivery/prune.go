@@ -25,11 +25,12 @@ const (
 	removedKeys
 	removedRevocations
 	removedTombstones
+	removedPastSessions
 	removedAudit
 )
 
 // removals are the names of the reasons.
-var removals = [...]string{"retention", "expired", "sessions", "idempotency_keys", "revocations", "tombstones", "audit"}
+var removals = [...]string{"retention", "expired", "sessions", "idempotency_keys", "revocations", "tombstones", "past_sessions", "audit"}
 
 // pruneRegularly removes expired rows and finishes long changes that were begun, in small
 // statements with pauses between them.
@@ -41,7 +42,7 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		h.completeRevocations(ctx)
 		h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
 		h.repeat(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
-		h.repeat(ctx, "remove past sessions", removedTombstones, h.o.Pruner.ExpirePastSessions)
+		h.repeat(ctx, "remove past sessions", removedPastSessions, h.o.Pruner.ExpirePastSessions)
 		h.repeat(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
 		h.repeat(ctx, "remove revocations of expired tokens", removedRevocations, func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)

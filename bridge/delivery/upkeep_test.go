@@ -56,7 +56,8 @@ func (p *pruner) ExpireNotifications(_ context.Context, n int) (int, []bridge.Us
 	n, err := p.step("expired", n)
 	return n, nil, err
 }
-func (p *pruner) ExpireTombstones(_ context.Context, n int) (int, error) { return p.step("tombs", n) }
+func (p *pruner) ExpireTombstones(_ context.Context, n int) (int, error)   { return p.step("tombs", n) }
+func (p *pruner) ExpirePastSessions(_ context.Context, n int) (int, error) { return p.step("past", n) }
 func (p *pruner) ExpireAudit(_ context.Context, _ time.Duration, n int) (int, error) {
 	return p.step("audit", n)
 }
