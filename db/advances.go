@@ -83,7 +83,7 @@ type passage struct {
 type passing int
 
 const (
-	notPassed    passing = iota
+	notPassed          passing = iota
 	passedAcknowledged         // or, with QoS 0, sent
 	passedSkipped
 	passedBefore  // the subscription began behind it
