@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,10 +17,26 @@ func (a *api) alive(context.Context, *struct{}) (*healthOutput, error) {
 // that a load balancer sends its clients to other nodes. The reason is only in the log and
 // the metrics, because anyone may call it.
 func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
-	if err := a.readiness.now(ctx); err != nil {
+	err := a.readiness.now(ctx)
+	a.logReadiness(ctx, err)
+	if err != nil {
 		return nil, &problem{kind: unavailable, detail: "the node is not ready"}
 	}
 	return &healthOutput{healthBody{"ready"}}, nil
+}
+
+// logReadiness logs the first failure of a series and its end: a load balancer asks again
+// and again.
+func (a *api) logReadiness(ctx context.Context, err error) {
+	if errors.Is(err, context.Canceled) || a.readiness.failed.Swap(err != nil) == (err != nil) {
+		return
+	}
+	id := exchangeOf(ctx).r.Header.Get(requestID)
+	if err != nil {
+		a.o.Logger.Warn("the node is not ready", "request_id", id, "error", err)
+		return
+	}
+	a.o.Logger.Info("the node is ready again", "request_id", id)
 }
 
 // readyFor is how long the result of one check of database and bus is reused.
@@ -29,6 +47,8 @@ const readyFor = 250 * time.Millisecond
 type readiness struct {
 	ask  func(ctx context.Context) error // nil: always ready
 	wait time.Duration                   // longest wait for the answer
+
+	failed atomic.Bool // the log says that the node is not ready
 
 	mu   sync.Mutex
 	last *verdict // nil: never asked

@@ -37,7 +37,7 @@ func validRequestID(s string) bool {
 // warning where waiting may help. Warnings are at most 10 a second, as all requests fail
 // together while the database is unavailable.
 func (x *exchange) logFault(p *problem, err error) {
-	if p.kind.status < http.StatusInternalServerError || x.Operation().OperationID == "ready" { // a balancer asks again and again
+	if p.kind.status < http.StatusInternalServerError || x.Operation().OperationID == "ready" { // see logReadiness
 		return
 	}
 	log := x.api.o.Logger.Warn

@@ -107,6 +107,7 @@ type Broker struct {
 	log       *slog.Logger
 	admission admission
 	count     counters
+	faults    *edge.Rates[struct{}] // warnings about upgrades that fail with 5xx
 	begun     time.Time
 	mochi     *mqtt.Server
 	ids       atomic.Uint64 // for mochi's client ids
@@ -129,6 +130,7 @@ func New(o Options) (*Broker, error) {
 	}
 	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
 	b.admission.init(&b.o)
+	b.faults = edge.NewRates[struct{}](1)
 	var err error
 	if b.mochi, err = newServer(&b.o, &hook{b: b}); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)

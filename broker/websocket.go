@@ -33,12 +33,12 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 		b.count.limited[LimitPending].Add(1)
 	}
 	if status != 0 {
-		refuseUpgrade(w, status, why)
+		b.refuseUpgrade(w, r, status, why)
 		return
 	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		refuseUpgrade(w, http.StatusHTTPVersionNotSupported, "a WebSocket needs HTTP/1.1")
+		b.refuseUpgrade(w, r, http.StatusHTTPVersionNotSupported, "a WebSocket needs HTTP/1.1")
 		return
 	}
 	kind := "ws"
@@ -95,8 +95,12 @@ func lists(h http.Header, name, token string) bool {
 	return false
 }
 
-// refuseUpgrade writes an RFC 9457 problem.
-func refuseUpgrade(w http.ResponseWriter, status int, why string) {
+// refuseUpgrade writes an RFC 9457 problem, and logs those of 5xx, at most one a second:
+// a flood of upgrades must not become one of lines.
+func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, status int, why string) {
+	if status >= http.StatusInternalServerError && b.faults.Allow(struct{}{}) {
+		b.log.Warn("a request failed", "request_id", r.Header.Get("X-Request-Id"), "operation", "mqtt", "status", status, "error", why)
+	}
 	body := `{"type":"about:blank","title":` + strconv.Quote(http.StatusText(status)) +
 		`,"status":` + strconv.Itoa(status) + `,"detail":` + strconv.Quote(why) + `}`
 	w.Header().Set("Content-Type", "application/problem+json")

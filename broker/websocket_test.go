@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -257,5 +259,38 @@ func TestAnOriginRefusedForItsHostSaysSo(t *testing.T) {
 		if !strings.Contains(string(got[:n]), tt.want) {
 			t.Errorf("%s: %s", name, got[:n])
 		}
+	}
+}
+
+// lockedLog is a log that requests write and a test reads.
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func TestTheCauseOfAnUpgradeThatFailsIsLoggedWithItsRequestIDAndNotByTheHundred(t *testing.T) {
+	log := new(lockedLog)
+	w := newWorld(t, Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err := w.broker.Drain(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	for range 100 {
+		if status, _ := w.handshake(t, map[string]string{"X-Request-Id": "r-1"}); status != http.StatusServiceUnavailable {
+			t.Fatalf("an upgrade while draining: %d", status)
+		}
+	}
+	most := 2 + int(time.Since(begun)/time.Second)
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	n := strings.Count(log.b.String(), "level=WARN msg=\"a request failed\" component=broker request_id=r-1 operation=mqtt status=503 error=")
+	if n == 0 || n > most {
+		t.Errorf("%d lines, want 1 to %d: %s", n, most, log.b.String())
 	}
 }

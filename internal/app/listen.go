@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -170,8 +171,18 @@ func (a *App) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
 	})
+	var failed atomic.Bool // the log says so
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := a.ready(r.Context()); err != nil {
+		err := a.ready(r.Context())
+		if failed.Swap(err != nil) != (err != nil) && r.Context().Err() == nil {
+			log := a.log.With("component", "admin")
+			if err != nil {
+				log.Warn("the node is not ready", "error", err)
+			} else {
+				log.Info("the node is ready again")
+			}
+		}
+		if err != nil {
 			w.Header().Set("Retry-After", "1")
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return

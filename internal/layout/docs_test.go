@@ -67,3 +67,40 @@ func TestTestsNamedInTheDocsExist(t *testing.T) {
 		t.Fatal("no test was found")
 	}
 }
+
+// Whoever searches logs by a key's value has to know which there are.
+func TestEveryComponentOfTheLogsIsDocumented(t *testing.T) {
+	manual, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^\| .component. \| (.*); without it`).FindSubmatch(manual)
+	if row == nil {
+		t.Fatal("docs/operations.md does not list the components")
+	}
+	documented := make(map[string]bool)
+	for _, m := range regexp.MustCompile("`([a-z]+)`").FindAllSubmatch(row[1], -1) {
+		documented[string(m[1])] = false
+	}
+	literal := regexp.MustCompile(`"component", "([a-z]+)"`)
+	files(t, func(path string) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range literal.FindAllSubmatch(b, -1) {
+			if _, known := documented[string(m[1])]; !known {
+				t.Errorf("%s logs component %s, which docs/operations.md does not list", path, m[1])
+			}
+			documented[string(m[1])] = true
+		}
+	})
+	for name, used := range documented {
+		if !used {
+			t.Errorf("docs/operations.md lists component %s, of which nothing logs", name)
+		}
+	}
+}
