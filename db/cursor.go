@@ -26,8 +26,8 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if d.dialect == SQLite {
 		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, as) }))
 	}
-	condition, here := d.epoch.where()
-	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?, ?)"+condition, append([]any{
+	same, here := d.epoch.same()
+	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE "+same, append([]any{
 		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
 		array(as, func(a bridge.Advance) string { return a.Device.ClientID }),
 		array(as, func(a bridge.Advance) int64 { return a.Generation }),

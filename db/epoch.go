@@ -340,15 +340,15 @@ type guard struct{ query, is string }
 // errRestored refuses a write that was meant for a former life of the log.
 var errRestored = fmt.Errorf("the database was restored, and is looked at first: %w", bridge.ErrUnavailable)
 
-// where is the condition of a statement that must not run on another life of the log
-// than the last look found, and its arguments. It is empty where nothing was looked at.
-func (e *epoch) where() (condition string, args []any) {
+// same is the condition of a statement that must not run on another life of the log
+// than the last look found, and its arguments.
+func (e *epoch) same() (condition string, args []any) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.here.query == "" {
-		return "", nil
+		return "TRUE", nil
 	}
-	return " WHERE " + e.here.query + " = ?", []any{e.here.is}
+	return e.here.query + " = ?", []any{e.here.is}
 }
 
 // forbidden reports whether the role may not call a function, or the server has

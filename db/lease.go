@@ -32,10 +32,12 @@ func (d *DB) takeLease(ctx context.Context, name, node string, ttl time.Duration
 	return state, err == nil, err
 }
 
-// saveLease stores state where node has the lease.
+// saveLease stores state where node has the lease, unless the database was restored
+// since the last look, see SaveRelay.
 func (d *DB) saveLease(ctx context.Context, tx bun.IDB, name, node, state string) (held bool, err error) {
+	same, here := d.epoch.same()
 	n, err := affected(tx.NewUpdate().Model((*lease)(nil)).Set("state = ?", state).
-		Where("name = ?", name).Where("node = ?", node).Exec(ctx))
+		Where("name = ?", name).Where("node = ?", node).Where(same, here...).Exec(ctx))
 	return n > 0, err
 }
 

@@ -37,12 +37,14 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	return state, err == nil, d.fail("take the relay's lease", err)
 }
 
-// SaveRelay implements relay.Store.
+// SaveRelay implements relay.Store. The lease counts as lost where the database was
+// restored since the last look: a position in the former log may lie past what is new.
 func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duration) (held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
+	same, here := d.epoch.same()
 	n, err := affected(d.write.NewUpdate().Model((*relay)(nil)).Set("state = ?", state).
-		Set("held_until = ? + ?", d.clock(), ttl.Milliseconds()).Where("node = ?", node).Exec(ctx))
+		Set("held_until = ? + ?", d.clock(), ttl.Milliseconds()).Where("node = ?", node).Where(same, here...).Exec(ctx))
 	return n > 0, d.fail("save the relay's position", err)
 }
 

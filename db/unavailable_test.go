@@ -206,13 +206,33 @@ func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
 
 // The failover of the database under a running node: what devices acknowledged of the
 // former log says nothing of what the promoted server gets before the node has looked.
-func TestNoCursorIsCarriedIntoARestoredLog(t *testing.T) {
+func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
 	primary := testserver.NewPostgres(t)
 	d := openTest(t, Options{URL: primary.URL})
 	phone := dev("u", "phone")
 	mustAppend(t, d, one("u", "kept"))
 	s := open(t, d, phone)
 	subscribe(t, d, phone, s.Generation)
+	state := func() string {
+		t.Helper()
+		relay, held, err := d.LeaseRelay(testContext(t), "n1", time.Hour)
+		late, also, err2 := d.takeLease(testContext(t), lateLease, "n1", time.Hour)
+		if err := errors.Join(err, err2); err != nil || !held || !also || relay != late {
+			t.Fatalf("the leases: %q %v, %q %v, %v", relay, held, late, also, err)
+		}
+		return relay
+	}
+	save := func(state string) (saved bool) {
+		t.Helper()
+		relay, err := d.SaveRelay(testContext(t), "n1", state, time.Hour)
+		late, err2 := d.saveLease(testContext(t), d.write, lateLease, "n1", state)
+		if err := errors.Join(err, err2); err != nil || relay != late {
+			t.Fatalf("save %s: %v, %v, %v", state, relay, late, err)
+		}
+		return relay
+	}
+	state()
+	save("kept")
 	standby := primary.Standby(t) // and no further
 	standby.Promote(t)
 	for range 3 {
@@ -230,8 +250,14 @@ func TestNoCursorIsCarriedIntoARestoredLog(t *testing.T) {
 	if err := d.Advance(testContext(t), []bridge.Advance{acked}); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("a cursor of the former log was taken: %v", err)
 	}
+	if save("lost") || state() != "kept" {
+		t.Error("a position in the former log was taken")
+	}
 	must(t, d.loadEpoch(testContext(t)))
 	advanceTo(t, d, acked) // of a former epoch by now
+	if !save("new") {
+		t.Error("no position of the new epoch is taken")
+	}
 	if s = open(t, d, phone); s.Acked != 1 {
 		t.Errorf("the device goes on after %d, and has not seen all before it", s.Acked)
 	}
