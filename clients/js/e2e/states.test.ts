@@ -1,4 +1,6 @@
-import { mkdirSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -11,17 +13,21 @@ import { Program } from "./program.js";
 
 const program = new Program();
 const folder = process.env["SCREENSHOTS"];
+const dir = mkdtempSync(join(tmpdir(), "falcon-states-"));
 let browser: Browser;
 
 beforeAll(async () => {
   if (folder) mkdirSync(folder, { recursive: true });
-  await program.build();
+  const key = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" });
+  writeFileSync(join(dir, "vapid.pem"), key, { mode: 0o600 });
+  await program.build("--vapid-key-file", join(dir, "vapid.pem"), "--vapid-contact", "mailto:ops@portal.example");
   browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--hide-scrollbars"] });
 });
 
 afterAll(async () => {
   await browser?.close();
   await program.close();
+  rmSync(dir, { recursive: true, force: true });
 });
 
 /** What user 1 has: how many hours old each is shown, by title. */
@@ -164,7 +170,7 @@ test.each(sizes)("with a session, at %i px, %s", { timeout: 240_000 }, async (wi
   await page.getByRole("button", { name: "Undo" }).click();
 
   await page.locator("#alerts-open").click();
-  await stage.state("alerts", "#alerts-browser");
+  await stage.state("alerts", "#alerts-push");
   await page.keyboard.press("Escape");
 
   await page.locator("#main").evaluate((main) => (main.style.paddingTop = "1200px"));
