@@ -22,8 +22,10 @@ const css = `
   --bad-tint-: var(--falcon-bad-tint, light-dark(#fbe5e5, #3a1c1e));
   --radius-: var(--falcon-radius, 14px);
   color: var(--ink-);
+  text-align: start;
   font: var(--falcon-font, 16px/1.45 ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif);
 }
+.falcon { container-type: inline-size; }
 .falcon *, .falcon-bell * { box-sizing: border-box; }
 .falcon [hidden], .falcon-bell [hidden] { display: none !important; }
 .falcon :is(h1, h2, h3, h4, p, ul) { margin: 0; padding: 0; }
@@ -89,6 +91,7 @@ const css = `
   .falcon .item:is(:hover, :focus-within) .acts { opacity: 1; pointer-events: auto; }
 }
 @media (hover: none) {
+  .falcon time { min-width: 0; }
   .falcon .acts { justify-content: flex-end; margin: -4px -8px -6px; }
   .falcon :is(.act, .tool, .outline, .choice button, .expand) { min-width: 44px; min-height: 44px; }
 }
@@ -103,13 +106,14 @@ const css = `
 .falcon .said button { min-height: 36px; padding: 4px 10px; border-radius: 8px; font-weight: 700; text-decoration: underline; text-underline-offset: 3px; }
 .falcon .said button:hover { background: color-mix(in srgb, currentcolor 16%, transparent); }
 .falcon .said:not(:has(button:not([hidden]))) { padding-inline-end: 16px; }
-@media (max-width: 560px) {
+@container (max-width: 560px) {
   .falcon .toolbar { gap: 2px 4px; }
   .falcon .heading { order: -2; width: calc(100% - 10rem); }
   .falcon .mute { order: -1; margin-inline-start: auto; }
   .falcon :is(.tool, .choice button) { padding-inline: 6px; }
   .falcon .top { gap: 8px; }
-  .falcon time { min-width: 0; }
+  .falcon .top:has(.chip) time { min-width: 0; }
+  .falcon .item:has(.chip) .acts { inset-inline-end: 8px; } /* the time is a line further down */
   .falcon .item { gap: 10px; padding-inline: 12px; }
   .falcon .message.clamped { -webkit-line-clamp: 2; }
   .falcon .top:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
