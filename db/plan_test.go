@@ -124,14 +124,16 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			"unread before": {func(ctx context.Context) error {
 				return second(d.List(ctx, bridge.Query{User: "u5", Unread: true, Before: 9}))
 			}, false},
-			"counts":     {func(ctx context.Context) error { return second(d.Count(ctx, "u5")) }, false},
-			"find":       {func(ctx context.Context) error { return second(d.Find(ctx, ids(2))) }, false},
-			"read one":   {func(ctx context.Context) error { return second(d.Read(ctx, "u5", ids(3))) }, false},
-			"read up to": {func(ctx context.Context) error { return second(readUpTo(ctx, d, "u5", 7)) }, false},
-			"delete":     {func(ctx context.Context) error { return d.Delete(ctx, "u5", ids(4)) }, false},
-			"settings":   {func(ctx context.Context) error { return second(d.Settings(ctx, "u5")) }, false},
-			"mute":       {func(ctx context.Context) error { return set(ctx, d, "u6", muted) }, false},
-			"erase":      {func(ctx context.Context) error { return second(d.Erase(ctx, "u7")) }, true},
+			"counts":                   {func(ctx context.Context) error { return second(d.Count(ctx, "u5")) }, false},
+			"find":                     {func(ctx context.Context) error { return second(d.Find(ctx, ids(2))) }, false},
+			"read one":                 {func(ctx context.Context) error { return second(d.Read(ctx, "u5", ids(3))) }, false},
+			"read up to":               {func(ctx context.Context) error { return second(readUpTo(ctx, d, "u5", 7)) }, false},
+			"delete":                   {func(ctx context.Context) error { return d.Delete(ctx, "u5", ids(4)) }, false},
+			"what changed of an inbox": {func(ctx context.Context) error { return second(d.Changes(ctx, "u5", 0)) }, false},
+			"revs":                     {func(ctx context.Context) error { return second(d.Revs(ctx, []bridge.UserID{"u5", "u6", "u7"})) }, false},
+			"settings":                 {func(ctx context.Context) error { return second(d.Settings(ctx, "u5")) }, false},
+			"mute":                     {func(ctx context.Context) error { return set(ctx, d, "u6", muted) }, false},
+			"erase":                    {func(ctx context.Context) error { return second(d.Erase(ctx, "u7")) }, true},
 			"open": {func(ctx context.Context) error {
 				return second(d.Open(ctx, bridge.OpenSession{Device: dev("u8", "c0"), Expiry: time.Hour}))
 			}, false},

@@ -53,6 +53,16 @@ func hasSeqs(t *testing.T, d *DB, u bridge.UserID, want ...bridge.Seq) {
 	if count != page.Count {
 		t.Errorf("count is %+v, that of the list %+v", count, page.Count)
 	}
+	state, err := d.Changes(ctx, u, 0)
+	must(t, err)
+	if got := (bridge.Count{Total: state.Total, Unread: state.Unread, Last: state.Last}); got != page.Count || state.Rev != page.Rev {
+		t.Errorf("the state counts %+v at rev %d, the list %+v at rev %d", got, state.Rev, page.Count, page.Rev)
+	}
+	revs, err := d.Revs(ctx, []bridge.UserID{u, "nobody"})
+	must(t, err)
+	if revs[u] != page.Rev || revs["nobody"] != 0 {
+		t.Errorf("revs %v, that of the list is %d", revs, page.Rev)
+	}
 	head, err := d.Head(ctx, u)
 	must(t, err)
 	switch {
@@ -219,12 +229,17 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 				}
 			}
 			check()
+			var changed []bridge.UserID
 			for {
-				n, _, err := d.ExpireNotifications(ctx, 3)
+				n, users, err := d.ExpireNotifications(ctx, 3)
 				must(t, err)
+				changed = append(changed, users...)
 				if n == 0 {
 					break
 				}
+			}
+			if !slices.Contains(changed, u) {
+				t.Errorf("the sweep changed the inboxes of %v", changed)
 			}
 			check()
 			if got := stones(t, d, u); len(got) != 2 || got[2] != expired || got[4] != expired {
