@@ -112,7 +112,10 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 			p = passage{How: passedBefore}
 		default:
 			p = passage{How: passedAcknowledged, At: at}
-			if a.At < 0 || !whole && at < ss[0].At {
+			switch {
+			case !whole && at < ss[0].At:
+				p.How = passedUnknown
+			case a.At < 0:
 				p.How = passedPerhaps
 			}
 			for _, s := range ss {
@@ -146,11 +149,8 @@ func older(seq, from bridge.Seq, ss []skip) passage {
 			return passage{passedSkipped, s.Why, s.At}
 		}
 	}
-	switch {
-	case seq <= from: // the replay cap or a subscription may have moved it since
-		return passage{How: passedUnknown}
-	case len(ss) >= bridge.MaxSkips:
-		return passage{How: passedPerhaps}
+	if seq <= from || len(ss) >= bridge.MaxSkips {
+		return passage{How: passedUnknown} // a subscription, the replay cap or a skip that is lost may have passed it
 	}
 	return passage{How: passedAcknowledged}
 }

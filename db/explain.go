@@ -204,7 +204,10 @@ func (e *story) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
 		}
 		return e.passed(p.ClientID, earlier(by.At, acked))
 	case passedUnknown:
-		return e.passed(p.ClientID, acked)
+		if acked > 0 {
+			return e.passed(p.ClientID, acked)
+		}
+		return f, false
 	}
 	switch sent, at := p.sent(); {
 	case !p.Subscribed:
