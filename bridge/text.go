@@ -1,5 +1,10 @@
 package bridge
 
+import (
+	"maps"
+	"slices"
+)
+
 // Locale is the language of built-in texts.
 type Locale string
 
@@ -16,7 +21,8 @@ type texts struct {
 	changed  func(report, status string) (title, message string) // a report's status changed
 }
 
-// textTable has all built-in texts. A new locale is one constant and one entry.
+// textTable has all built-in texts. A new locale is one constant and one entry; the
+// setting --locale follows from it.
 var textTable = map[Locale]texts{
 	Spanish: {
 		created:  "Notificación creada correctamente", // the applications have always read this
@@ -36,19 +42,22 @@ var textTable = map[Locale]texts{
 	},
 }
 
-// Created is the text of a response to a notification that was created.
+// Locales returns the locales that have built-in texts, sorted.
+func Locales() []Locale { return slices.Sorted(maps.Keys(textTable)) }
+
+// Created returns the text of the response to POST /notifications.
 func (l Locale) Created() string { return l.texts().created }
 
-// Status is s in words, "" where s is unknown.
+// Status returns s in words, or "" where s is unknown.
 func (l Locale) Status(s Status) string { return l.texts().statuses[s] }
 
-// StatusChanged returns title and message of the notification that a report called
-// title has the status s now.
+// StatusChanged returns title and message of the notification that the report of that
+// title now has the status s.
 func (l Locale) StatusChanged(report string, s Status) (title, message string) {
 	return l.texts().changed(report, l.Status(s))
 }
 
-// texts are those of l, the Spanish ones where l has none.
+// texts returns the texts of l, or the Spanish ones where l has none.
 func (l Locale) texts() texts {
 	if t, ok := textTable[l]; ok {
 		return t

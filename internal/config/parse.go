@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -166,9 +167,17 @@ func parseToggle(s string) (bool, error) {
 	return false, errors.New("is neither true nor false")
 }
 
+// locales returns the locales that have texts, each with before and after around it.
+func locales(before, after string) (all []string) {
+	for _, l := range bridge.Locales() {
+		all = append(all, before+string(l)+after)
+	}
+	return all
+}
+
 func parseLocale(s string) (bridge.Locale, error) {
 	l := bridge.Locale(s)
-	if l != bridge.Spanish && l != bridge.English {
+	if !slices.Contains(bridge.Locales(), l) {
 		return l, errors.New("is not a language with texts")
 	}
 	return l, nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/push"
@@ -315,9 +316,9 @@ func (c *Config) rows() []Setting {
 			Help: "A report's status notification replaces the report's earlier ones, so that a user sees the latest only.",
 			More: "Its `replaces` is `report-<id>`. With `=false` they stay side by side.",
 			Read: into(&c.ReportReplaces, parseToggle), Remedy: "write true or false"},
-		{Flag: "locale", Group: Times, Form: "CODE", Default: string(bridge.Spanish), Words: []string{"es", "en"},
-			Help: "Language of built-in texts: `es`, `en`.",
-			Read: into(&c.Locale, parseLocale), Remedy: "write es or en"},
+		{Flag: "locale", Group: Times, Form: "CODE", Default: string(bridge.Spanish), Words: locales("", ""),
+			Help: "Language of built-in texts: " + strings.Join(locales("`", "`"), ", ") + ".",
+			Read: into(&c.Locale, parseLocale), Remedy: "write " + strings.Join(locales("", ""), " or ")},
 		{Flag: "otel-endpoint", Env: []string{"FALCON_OTEL_ENDPOINT", tracesEndpoint, "OTEL_EXPORTER_OTLP_ENDPOINT"}, Group: Times, Form: "URL", Default: Off,
 			Help: "Where to send traces, OTLP over HTTP, such as `http://collector:4318`.",
 			More: "The path `/v1/traces` is added to it, but not to `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. The standard `OTEL_*` variables set the rest: see [operations.md](operations.md#traces).",

@@ -1,4 +1,5 @@
-// Package layout holds the shape of the tree: which room may import what, and
-// how long a file may be. Its tests are the rules; docs/architecture.md tells
-// them in words, and .golangci.yml shows them to an editor.
+// Package layout tests the structure of the tree: which package may import what, the
+// licences of the dependencies, and what the documents claim about packages, interfaces,
+// files and tests. docs/architecture.md describes the rules, and .golangci.yml shows those
+// about imports in an editor.
 package layout

@@ -1,6 +1,9 @@
 package layout
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,7 +13,7 @@ import (
 
 var link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)\s]*)?\)`)
 
-func TestLinksInTheDocsLeadSomewhere(t *testing.T) {
+func TestLinksInTheDocsExist(t *testing.T) {
 	seen := 0
 	files(t, func(path string) {
 		if filepath.Ext(path) != ".md" {
@@ -27,7 +30,7 @@ func TestLinksInTheDocsLeadSomewhere(t *testing.T) {
 			}
 			seen++
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), target)); err != nil {
-				t.Errorf("%s links to %s, which is not there", path, target)
+				t.Errorf("%s links to %s, which does not exist", path, target)
 			}
 		}
 	})
@@ -38,7 +41,7 @@ func TestLinksInTheDocsLeadSomewhere(t *testing.T) {
 
 var testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+\b`)
 
-// Docs that name a test that is gone claim what nothing shows.
+// A document that names a test that does not exist claims something that is not tested.
 func TestTestsNamedInTheDocsExist(t *testing.T) {
 	have := make(map[string]bool)
 	named := make(map[string]string)
@@ -60,7 +63,7 @@ func TestTestsNamedInTheDocsExist(t *testing.T) {
 	})
 	for name, path := range named {
 		if !have[name] {
-			t.Errorf("%s names %s, which is not there", path, name)
+			t.Errorf("%s names %s, which does not exist", path, name)
 		}
 	}
 	if len(have) == 0 {
@@ -68,7 +71,118 @@ func TestTestsNamedInTheDocsExist(t *testing.T) {
 	}
 }
 
-// Whoever searches logs by a key's value has to know which there are.
+var filePath = regexp.MustCompile("`((?:api|bench|bridge|broker|clients|cmd|db|deploy|docs|examples|internal|testdata)/[\\w./-]+\\.[a-z]+)`")
+
+func TestFilesNamedInTheDocsExist(t *testing.T) {
+	seen := 0
+	files(t, func(path string) {
+		if filepath.Ext(path) != ".md" || path == "CHANGELOG.md" || strings.HasPrefix(path, "docs/decisions/") {
+			return // those describe the tree as it was
+		}
+		b, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range filePath.FindAllSubmatch(b, -1) {
+			seen++
+			if _, err := os.Stat(filepath.Join(root, string(m[1]))); err != nil {
+				t.Errorf("%s names %s, which does not exist", path, m[1])
+			}
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no file name was found")
+	}
+}
+
+// table returns the entries in backquotes of the first column of the table of
+// docs/architecture.md under that heading.
+func table(t *testing.T, heading string) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, "docs/architecture.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(b), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("docs/architecture.md has no section %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	entries := make(map[string]bool)
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 {
+			continue
+		}
+		for i, part := range strings.Split(cells[1], "`") {
+			if i%2 == 1 {
+				entries[part] = true
+			}
+		}
+	}
+	return entries
+}
+
+func TestTheDocumentListsEveryPackage(t *testing.T) {
+	listed := table(t, "Packages")
+	have := make(map[string]bool)
+	files(t, func(path string) {
+		if strings.HasSuffix(path, ".go") && !ofAnotherModule(path) {
+			have[filepath.ToSlash(filepath.Dir(path))] = true
+		}
+	})
+	have["bench"] = true // a module of its own
+	for _, bus := range []string{"bridge/bus/bustest", "bridge/bus/inproc", "bridge/bus/postgres", "bridge/bus/redis"} {
+		listed[bus] = true // in the row of bridge/bus
+	}
+	same(t, "package", have, listed)
+}
+
+func TestTheDocumentListsEveryInterface(t *testing.T) {
+	have := make(map[string]bool)
+	files(t, func(path string) {
+		folder, _, _ := strings.Cut(path, "/")
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || folder != "bridge" && folder != "broker" && folder != "api" && folder != "db" {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range f.Decls {
+			d, ok := decl.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range d.Specs {
+				s, ok := spec.(*ast.TypeSpec)
+				if !ok || !s.Name.IsExported() {
+					continue
+				}
+				if _, ok := s.Type.(*ast.InterfaceType); ok {
+					have[f.Name.Name+"."+s.Name.Name] = true
+				}
+			}
+		}
+	})
+	same(t, "interface", have, table(t, "Interfaces"))
+}
+
+func same(t *testing.T, what string, have, listed map[string]bool) {
+	t.Helper()
+	for name := range have {
+		if !listed[name] {
+			t.Errorf("docs/architecture.md does not list the %s %s", what, name)
+		}
+	}
+	for name := range listed {
+		if !have[name] {
+			t.Errorf("docs/architecture.md lists the %s %s, which does not exist", what, name)
+		}
+	}
+}
+
+// The values of the key component are what operators search logs by.
 func TestEveryComponentOfTheLogsIsDocumented(t *testing.T) {
 	manual, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 
 const root = "../.."
 
-// files calls f for every file of the tree that people of this project wrote,
-// with its path from the root.
+// files calls f for every file of this project in the tree, with its path from the root.
 func files(t *testing.T, f func(path string)) {
 	t.Helper()
 	skip := map[string]bool{".git": true, "node_modules": true, "vendor": true, "testdata": true, "data": true, "dist": true}
@@ -52,7 +51,7 @@ func ofAnotherModule(path string) bool {
 	return false
 }
 
-func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
+func TestEveryPackageImportsOnlyWhatItMay(t *testing.T) {
 	seen := 0
 	files(t, func(path string) {
 		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || ofAnotherModule(path) {
@@ -100,35 +99,35 @@ func TestARuleForbidsWhatItSays(t *testing.T) {
 		folder, imported string
 		allowed          bool
 	}{
-		"the domain takes the standard library":       {"bridge", "encoding/json", true},
-		"the domain takes nothing else":               {"bridge", "golang.org/x/sync/errgroup", false},
-		"the domain knows no adapter":                 {"bridge", Module + "/bridge/token", false},
-		"the domain does not know the engine":         {"bridge", Module + "/bridge/delivery", false},
-		"the engine knows the domain":                 {"bridge/delivery", Module + "/bridge", true},
-		"the engine does not know tokens":             {"bridge/delivery", Module + "/bridge/token", false},
-		"the broker drives the engine":                {"broker", Module + "/bridge/delivery", true},
-		"the api does not know the engine":            {"api", Module + "/bridge/delivery", false},
-		"the database does not know the engine":       {"db", Module + "/bridge/delivery", false},
-		"the token room takes its library":            {"bridge/token", "github.com/golang-jwt/jwt/v5", true},
-		"nobody else takes it":                        {"api", "github.com/golang-jwt/jwt/v5", false},
-		"the api knows the domain":                    {"api", Module + "/bridge", true},
-		"the api knows tokens":                        {"api", Module + "/bridge/token", true},
-		"the api does not know the broker":            {"api", Module + "/broker", false},
-		"the api does not know the database":          {"api", Module + "/db", false},
-		"the broker does not know the api":            {"broker", Module + "/api", false},
-		"the broker does not know a bus":              {"broker", Module + "/bridge/bus/redis", false},
-		"the broker has the engine":                   {"broker", "github.com/mochi-mqtt/server/v2", true},
-		"the program does not have the engine":        {"cmd/falconbridge", "github.com/mochi-mqtt/server/v2/packets", false},
-		"the settings do not know the server":         {"internal/config", Module + "/internal/app", false},
-		"the server wires all rooms":                  {"internal/app", Module + "/broker", true},
-		"the server reads no flags":                   {"internal/app", "github.com/alecthomas/kong", false},
-		"an import needs no server":                   {"internal/importer", Module + "/internal/app", false},
-		"the program wires all rooms":                 {"cmd/falconbridge", Module + "/db", true},
-		"the database does not know tokens":           {"db", Module + "/bridge/token", false},
-		"the Postgres bus has a driver":               {"bridge/bus/postgres", "github.com/uptrace/bun/driver/pgdriver", true},
-		"the Redis bus has none":                      {"bridge/bus/redis", "github.com/uptrace/bun/driver/pgdriver", false},
-		"a folder whose name only begins like a room": {"dbx", "github.com/uptrace/bun", false},
-		"nothing knows the program":                   {"internal/testserver", Module + "/cmd/falconbridge", false},
+		"the domain takes the standard library":          {"bridge", "encoding/json", true},
+		"the domain takes nothing else":                  {"bridge", "golang.org/x/sync/errgroup", false},
+		"the domain imports no adapter":                  {"bridge", Module + "/bridge/token", false},
+		"the domain does not import the engine":          {"bridge", Module + "/bridge/delivery", false},
+		"the engine imports the domain":                  {"bridge/delivery", Module + "/bridge", true},
+		"the engine does not import tokens":              {"bridge/delivery", Module + "/bridge/token", false},
+		"the broker drives the engine":                   {"broker", Module + "/bridge/delivery", true},
+		"the api does not import the engine":             {"api", Module + "/bridge/delivery", false},
+		"the database does not import the engine":        {"db", Module + "/bridge/delivery", false},
+		"package token imports its library":              {"bridge/token", "github.com/golang-jwt/jwt/v5", true},
+		"no other package imports it":                    {"api", "github.com/golang-jwt/jwt/v5", false},
+		"the api imports the domain":                     {"api", Module + "/bridge", true},
+		"the api imports tokens":                         {"api", Module + "/bridge/token", true},
+		"the api does not import the broker":             {"api", Module + "/broker", false},
+		"the api does not import the database":           {"api", Module + "/db", false},
+		"the broker does not import the api":             {"broker", Module + "/api", false},
+		"the broker does not import a bus":               {"broker", Module + "/bridge/bus/redis", false},
+		"the broker imports mochi":                       {"broker", "github.com/mochi-mqtt/server/v2", true},
+		"the program does not import mochi":              {"cmd/falconbridge", "github.com/mochi-mqtt/server/v2/packets", false},
+		"the settings do not import the server":          {"internal/config", Module + "/internal/app", false},
+		"the server wires all packages":                  {"internal/app", Module + "/broker", true},
+		"the server reads no flags":                      {"internal/app", "github.com/alecthomas/kong", false},
+		"an import needs no server":                      {"internal/importer", Module + "/internal/app", false},
+		"the program wires all packages":                 {"cmd/falconbridge", Module + "/db", true},
+		"the database does not import tokens":            {"db", Module + "/bridge/token", false},
+		"the Postgres bus has a driver":                  {"bridge/bus/postgres", "github.com/uptrace/bun/driver/pgdriver", true},
+		"the Redis bus has none":                         {"bridge/bus/redis", "github.com/uptrace/bun/driver/pgdriver", false},
+		"a folder whose name only begins like a package": {"dbx", "github.com/uptrace/bun", false},
+		"nothing imports the program":                    {"internal/testserver", Module + "/cmd/falconbridge", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			allowed := true

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// licences are recognized by words that only they have, the first match counting.
-// What is not here nobody has looked at.
+// licences are recognized by words that only they have; the first match counts. A licence
+// that is not listed has not been reviewed.
 var licences = []struct{ name, words string }{
 	{"EPL-2.0", "eclipse public license - v 2.0"},
 	{"MPL-2.0", "mozilla public license version 2.0"},
@@ -21,9 +21,9 @@ var licences = []struct{ name, words string }{
 	{"BSD", "redistribution and use in source and binary forms, with or without modification, are permitted"},
 }
 
-// shipped are the licences of what the program is built of: none asks more of who
-// passes it on than to name the authors, EPL-2.0 besides to offer the source of the
-// library itself, which is unchanged and public.
+// shipped are the licences of the program's dependencies. To distribute it they require
+// no more than to name the authors; EPL-2.0 also requires to offer the source of the
+// library, which is unchanged and public.
 var shipped = []string{"MIT", "BSD", "ISC", "Apache-2.0", "EPL-2.0"}
 
 func TestEveryDependencyHasALicenceThatFits(t *testing.T) {
@@ -32,7 +32,7 @@ func TestEveryDependencyHasALicenceThatFits(t *testing.T) {
 		allowed []string
 	}{
 		"the program": {[]string{"./cmd/falconbridge"}, shipped},
-		"the tests":   {[]string{"-test", "./..."}, append(slices.Clone(shipped), "MPL-2.0")}, // is not passed on
+		"the tests":   {[]string{"-test", "./..."}, append(slices.Clone(shipped), "MPL-2.0")}, // is not distributed
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}"}, tt.args...)
@@ -68,7 +68,7 @@ func TestEveryDependencyHasALicenceThatFits(t *testing.T) {
 	}
 }
 
-// licenceOf names the licence of the module in dir.
+// licenceOf returns the name of the licence of the module in dir.
 func licenceOf(dir string) (string, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -89,9 +89,9 @@ func licenceOf(dir string) (string, error) {
 				return l.name, nil
 			}
 		}
-		return "", fmt.Errorf("%s holds none that is known", f.Name())
+		return "", fmt.Errorf("%s is none that is known", f.Name())
 	}
-	return "", fmt.Errorf("it has no licence")
+	return "", fmt.Errorf("no licence file")
 }
 
 func TestALicenceIsRecognizedOrRefused(t *testing.T) {

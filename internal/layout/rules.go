@@ -5,51 +5,51 @@ import "strings"
 // Module is the path all packages of this module begin with.
 const Module = "github.com/falconalert/falconbridge"
 
-// Rule forbids imports to the files of some rooms. Tests are free of it: they
+// Rule forbids imports to the files of some packages. It does not apply to tests, which
 // wire real databases and brokers together.
 type Rule struct {
-	Room   string   // folder the rule is for, with what lies below; "": every room
-	Except []string // folders it is not for
-	Never  []string // import paths that are forbidden, with what lies below
-	Only   []string // of this module, nothing but these, with what lies below; nil: no such bound
+	Folder string   // the folder the rule is for, with those below; "": all
+	Except []string // folders it does not apply to, with those below
+	Never  []string // forbidden import paths, with those below
+	Only   []string // of this module only these folders, with those below; nil: any
 	Std    bool     // outside this module, the standard library only
 	Reason string
 }
 
 // Rules are the import rules of the tree.
 var Rules = []Rule{
-	{Room: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay", "bridge/late", "bridge/push", "bridge/webhook"}, Only: []string{}, Std: true,
-		Reason: "the domain knows nobody, so that everything else can be replaced"},
-	{Room: "bridge/delivery", Only: []string{"bridge"}, Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"}, Std: true,
-		Reason: "the engine knows the domain only: what it needs from outside stands in its own interfaces"},
+	{Folder: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay", "bridge/late", "bridge/push", "bridge/webhook"}, Only: []string{}, Std: true,
+		Reason: "the domain imports no other package, so that each of them can be replaced"},
+	{Folder: "bridge/delivery", Only: []string{"bridge"}, Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"}, Std: true,
+		Reason: "the engine imports the domain only: its dependencies are its own interfaces"},
 	{Except: []string{"bridge/delivery", "broker", "internal/app"}, Never: []string{Module + "/bridge/delivery"},
 		Reason: "the broker drives the engine and the program wires it; everything else wakes devices through the domain"},
-	{Room: "bridge/token", Only: []string{"bridge"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "bridge/bus", Only: []string{"bridge", "internal/pgconnect", "internal/testserver"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "bridge/relay", Only: []string{"bridge"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "bridge/late", Only: []string{"bridge"}, Std: true,
-		Reason: "who is late is decided without knowing how they are reached, or where that is stored"},
-	{Room: "bridge/push", Only: []string{"bridge", "internal/edge"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "bridge/webhook", Only: []string{"bridge"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "db", Only: []string{"bridge", "db", "internal/pgconnect", "internal/testserver"},
-		Reason: "an adapter knows the domain, and no room beside it"},
-	{Room: "db", Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"},
-		Reason: "the database stores what was allowed; the edges decide what is, and the program wakes"},
-	{Room: "api", Only: []string{"bridge", "api", "internal"},
+	{Folder: "bridge/token", Only: []string{"bridge"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "bridge/bus", Only: []string{"bridge", "internal/pgconnect", "internal/testserver"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "bridge/relay", Only: []string{"bridge"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "bridge/late", Only: []string{"bridge"}, Std: true,
+		Reason: "which notifications are late does not depend on how devices are reached, or on the database"},
+	{Folder: "bridge/push", Only: []string{"bridge", "internal/edge"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "bridge/webhook", Only: []string{"bridge"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "db", Only: []string{"bridge", "db", "internal/pgconnect", "internal/testserver"},
+		Reason: "an adapter imports the domain, and no other adapter"},
+	{Folder: "db", Never: []string{Module + "/bridge/token", Module + "/bridge/bus", Module + "/bridge/relay"},
+		Reason: "the database stores what was allowed; the edges check rights, and the program wakes devices"},
+	{Folder: "api", Only: []string{"bridge", "api", "internal"},
 		Reason: "REST and MQTT meet in the domain only, so that either can be replaced"},
-	{Room: "broker", Only: []string{"bridge", "broker", "internal"},
+	{Folder: "broker", Only: []string{"bridge", "broker", "internal"},
 		Reason: "REST and MQTT meet in the domain only, so that either can be replaced"},
-	{Room: "api", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
+	{Folder: "api", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
 		Reason: "waking nodes is the domain's work"},
-	{Room: "broker", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
+	{Folder: "broker", Never: []string{Module + "/bridge/bus", Module + "/bridge/relay"},
 		Reason: "waking nodes is the domain's work"},
 	{Except: []string{"cmd"}, Never: []string{Module + "/cmd"},
-		Reason: "only the program wires; nothing knows the program"},
+		Reason: "only the program wires; nothing imports the program"},
 
 	{Except: []string{"broker"}, Never: []string{"github.com/mochi-mqtt", "github.com/pires/go-proxyproto"},
 		Reason: "the engine and its traps are known in broker only"},
@@ -59,14 +59,14 @@ var Rules = []Rule{
 		Reason: "SQL is known in db only; pgconnect connects, the Postgres bus listens, and testserver makes databases"},
 	{Except: []string{"internal/pgconnect", "bridge/bus/postgres"}, Never: []string{"github.com/jackc/pgx"},
 		Reason: "pgx reads connection strings, logs in and listens; Bun's driver runs the queries"},
-	{Room: "internal/pgconnect", Only: []string{},
-		Reason: "connecting knows no domain, so that every adapter of Postgres can use it"},
-	{Room: "internal/config", Only: []string{"bridge", "internal/edge", "internal/pgconnect"},
-		Reason: "the table of settings knows what values mean, and nothing that runs"},
-	{Room: "internal/importer", Only: []string{"bridge", "db"},
+	{Folder: "internal/pgconnect", Only: []string{},
+		Reason: "connecting is independent of the domain, so that every adapter of Postgres can use it"},
+	{Folder: "internal/config", Only: []string{"bridge", "internal/edge", "internal/pgconnect"},
+		Reason: "the table of settings imports what values mean, and nothing that runs"},
+	{Folder: "internal/importer", Only: []string{"bridge", "db"},
 		Reason: "an import reads a file and writes the log; it needs no server"},
-	{Room: "internal/edge", Only: []string{},
-		Reason: "who may ask, and how often, is decided without knowing what is asked, so that every listener can use it"},
+	{Folder: "internal/edge", Only: []string{},
+		Reason: "who may connect, and how often, does not depend on the request, so that every listener can use it"},
 	{Except: []string{"bridge/push"}, Never: []string{"github.com/SherClockHolmes"},
 		Reason: "what clients make the server call goes through one guarded client"},
 	{Except: []string{"bridge/webhook"}, Never: []string{"github.com/standard-webhooks"},
@@ -81,15 +81,15 @@ var Rules = []Rule{
 		Reason: "flags are read in one place"},
 	{Except: []string{"internal/tracing", "db"}, Never: []string{"go.opentelemetry.io"},
 		Reason: "spans are named by their traceparent; what records them is known in one place, and to the hook of Bun"},
-	{Room: "internal/tracing", Only: []string{"bridge", "internal/edge"},
+	{Folder: "internal/tracing", Only: []string{"bridge", "internal/edge"},
 		Reason: "what records spans knows the domain's names of them, and nothing that runs"},
 	{Except: []string{"bridge/token"}, Never: []string{"github.com/golang-jwt", "github.com/MicahParks"},
-		Reason: "tokens are judged in one place"},
+		Reason: "tokens are verified in one place"},
 }
 
 // Applies reports whether the rule is for files of folder.
 func (r Rule) Applies(folder string) bool {
-	if !within(folder, r.Room) {
+	if !within(folder, r.Folder) {
 		return false
 	}
 	for _, e := range r.Except {
