@@ -80,7 +80,7 @@ const pushWait = 8 * time.Second
 // registerBackEnd registers the calls of the application's servers.
 func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("POST /notifications", "createNotification", tagCreate, "Create a notification",
-		"201 means: on disk, and it will be delivered. With an `Idempotency-Key` a repeated request gets the first one's answer, for 24 hours; after a 503 repeat it with the same key.",
+		"201 means: on disk, and it will be delivered. With an `Idempotency-Key` a repeated request gets the first one's answer, for 24 hours; after a 503 repeat it with the same key. A `traceparent` is handed on to devices with the live delivery.",
 		rule{scope: bridge.ScopeWrite, maxBody: a.o.MaxBody, keyed: true, status: http.StatusCreated}), a.createNotification)
 	huma.Register(a.huma, a.operation("POST /notifications/batch", "createNotifications", tagCreate, "Create up to 1000 notifications",
 		"All or none, in one transaction. The body has at most 4 MiB.",

@@ -444,4 +444,6 @@ export type LiveUserProperties = {
     kind: string;
     /** The life of the log. When it changes the database was restored to an earlier point, and known seqs mean nothing. */
     epoch: string;
+    /** Of live deliveries whose POST brought one, or while the server traces: what the device does goes on in that trace (W3C Trace Context). */
+    traceparent?: string;
 };
