@@ -72,14 +72,17 @@ var errLeaseLost = errors.New("another node has the lease")
 func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.Duration, rules []late.Rule, limit int) (next late.Position, more, held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	from, err := d.position(p.Log)
-	if err != nil {
-		return p, false, false, err
-	}
 	var now int64
 	err = d.read.NewRaw("SELECT ?", d.clock()).Scan(ctx, &now)
 	if err != nil {
 		return p, false, false, d.fail("follow the log", err)
+	}
+	if now-p.ReadAt > late.Longest.Milliseconds() {
+		p.Log = "" // it was off: what came meanwhile is not news
+	}
+	from, err := d.position(p.Log)
+	if err != nil {
+		return p, false, false, err
 	}
 	end, err := d.horizon(ctx) // after the clock: what is committed at that time lies before it, or was held back
 	if err != nil {

@@ -225,6 +225,32 @@ func TestTheFollowerEntersEachNotificationOnce(t *testing.T) {
 	})
 }
 
+// Web Push and webhooks that are turned on after some months do not send what came in
+// these months. A restart of all nodes, however idle they were, leaves nothing out.
+func TestWhatCameWhileItWasOffIsNotLate(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		ctx := testContext(t)
+		u := fresh()
+		must(t, d.RegisterDevice(ctx, registrationOf(u, "phone", "e")))
+		f := newFollower(t, d)
+		for ago, want := range map[time.Duration]int64{23 * time.Hour: 1, 25 * time.Hour: 0} {
+			exec(t, d, "DELETE FROM falcon_late")
+			seed(t, d, u, 1)
+			f.at.ReadAt -= ago.Milliseconds()
+			f.enter(100)
+			if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE rule = 'push'"); n != want {
+				t.Errorf("%v after it was read last, %d notifications are entered, want %d", ago, n, want)
+			}
+		}
+		exec(t, d, "DELETE FROM falcon_late")
+		seed(t, d, u, 1)
+		f.enter(100)
+		if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE rule = 'push'"); n != 1 {
+			t.Error("it does not go on from there")
+		}
+	})
+}
+
 // A notification of an application's transaction that took a while is late some time
 // after the commit, not after the INSERT.
 func TestLateCountsFromTheCommit(t *testing.T) {

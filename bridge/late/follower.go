@@ -77,8 +77,9 @@ const (
 	// hold is how long an attempt may take, after which it is made again: longer than
 	// any of the senders waits, which is 10 s.
 	hold = 15 * time.Second
-	// tries end a day after the notification was late first.
-	giveUp = 24 * time.Hour
+	// keepPosition is how often the position is stored where nothing is new: far more often
+	// than Longest, and no write for each look.
+	keepPosition = time.Hour
 	// kept is how long attempts are kept after they were done, to be explained or repeated.
 	kept = 30 * 24 * time.Hour
 	// many due at once for one device are sent as a summary.
@@ -126,17 +127,32 @@ func New(o Options) *Follower {
 // Active reports whether this node follows.
 func (f *Follower) Active() bool { return f.active.Load() }
 
-// Start stores where following begins, where no node has followed yet: what is appended
-// after it has returned is followed, also if Run has yet to take its first look.
+// Start takes the first look at the log: what is appended after it has returned is
+// followed, also where no node has followed before.
 func (f *Follower) Start(ctx context.Context) error {
 	state, held, err := f.lease(ctx)
-	if err != nil || !held || state != "" {
+	if err != nil || !held {
+		return err // another node has taken it
+	}
+	at, err := positionOf(state)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.o.Query)
 	defer cancel()
-	_, _, _, err = f.enter(ctx, Position{})
+	_, _, _, err = f.enter(ctx, at)
 	return err
+}
+
+// positionOf reads what Enter stored; "" is a position without a log.
+func positionOf(state string) (at Position, err error) {
+	if state == "" {
+		return at, nil
+	}
+	if err := json.Unmarshal([]byte(state), &at); err != nil {
+		return at, fmt.Errorf("read the follower's position: %w", err)
+	}
+	return at, nil
 }
 
 // enter has the store enter what follows p.
@@ -194,6 +210,7 @@ type term struct {
 	at     Position
 	until  time.Time // the lease is held until then, by this process's clock
 	pruned time.Time
+	kept   time.Time // when the position was stored although nothing was new
 
 	sends sync.WaitGroup
 	pushs chan struct{} // a slot for each device that is sent to
@@ -209,14 +226,13 @@ type term struct {
 func (f *Follower) term(ctx context.Context, state string, until time.Time) error {
 	f.active.Store(true)
 	defer f.active.Store(false)
-	t := &term{f: f, until: until, pushs: make(chan struct{}, f.o.Pushes), posts: make(chan struct{}, f.o.Posts),
-		users: make(map[bridge.UserID]int), kick: make(chan struct{}, 1)}
-	if state != "" {
-		if err := json.Unmarshal([]byte(state), &t.at); err != nil {
-			return fmt.Errorf("read the follower's position: %w", err)
-		}
-		t.totals = t.at.Totals
+	at, err := positionOf(state)
+	if err != nil {
+		return err
 	}
+	t := &term{f: f, at: at, until: until, pushs: make(chan struct{}, f.o.Pushes), posts: make(chan struct{}, f.o.Posts),
+		users: make(map[bridge.UserID]int), kick: make(chan struct{}, 1)}
+	t.totals = t.at.Totals
 	// Attempts under way are finished and recorded, also when ctx has ended.
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var recorder sync.WaitGroup
@@ -248,6 +264,9 @@ func (t *term) round(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	t.at.Totals, t.at.Unsaved = t.totals, t.at.Totals != t.totals
 	t.mu.Unlock()
+	if time.Since(t.kept) > keepPosition {
+		t.at.Unsaved, t.kept = true, time.Now()
+	}
 	next, more, held, err := t.f.enter(q, t.at)
 	if err != nil {
 		return false, fmt.Errorf("follow the log: %w", err)
@@ -298,7 +317,7 @@ func (t *term) prune(ctx context.Context) error {
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
 	// Retries look at acknowledgements, too.
-	if _, err := t.f.o.Store.PruneLate(q, kept, longest+giveUp+time.Hour, 2000); err != nil {
+	if _, err := t.f.o.Store.PruneLate(q, kept, longest+Longest+time.Hour, 2000); err != nil {
 		return fmt.Errorf("forget late notifications: %w", err)
 	}
 	return nil
@@ -504,7 +523,7 @@ func (t *term) finish(due []Due, o Outcome) {
 		done := Done{Ref: d.Ref, Result: o.Result, Status: o.Status, After: o.After}
 		if o.Result == Failed {
 			done.After = max(o.After, pause(d.Tries+1))
-			if time.Since(d.Since)+done.After > giveUp {
+			if time.Since(d.Since)+done.After > Longest {
 				done.Result = Rejected
 			}
 		}

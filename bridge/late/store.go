@@ -7,6 +7,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
+// Longest is how long tries go on, and how long a position is good for: an operator who
+// turns webhooks on after some months does not want those of all these months.
+const Longest = 24 * time.Hour
+
 // Position is how far the follower came.
 type Position struct {
 	Log    bridge.Position `json:"log"`     // what lies before it was entered
@@ -61,7 +65,8 @@ type Store interface {
 	// what will be due of them and the new position: with push for each registered
 	// device of their users, and for each of rules. more reports that it stopped at
 	// limit. held is false, and nothing is stored, where another node has the lease.
-	// A position without a log starts at this moment. Where nothing is new the position
+	// A position without a log starts at this moment, and so does one that was read to the
+	// end more than Longest ago: pushes and webhooks were off, or every node was. Where nothing is new the position
 	// need not be stored: nothing lies between it and the next one.
 	Enter(ctx context.Context, node string, p Position, push time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
 
