@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,10 +20,10 @@ import (
 // back after the restore.
 type drill struct {
 	*fleet
-	t       *testing.T
-	pg      *testserver.PostgresServer
-	backups string // env of the documented commands
-	users   []bridge.UserID
+	t     *testing.T
+	pg    *testserver.PostgresServer
+	url   string // of the nodes, whose role is no superuser
+	users []bridge.UserID
 
 	all      []*device
 	heard    map[bridge.UserID]*texts
@@ -35,14 +36,17 @@ type drill struct {
 }
 
 func newDrill(t *testing.T) *drill {
+	t.Helper()
 	pg := testserver.NewPostgres(t)
-	return &drill{t: t, pg: pg, backups: "BACKUPS=" + pg.Dir() + "/backups", users: users(3)}
+	d := &drill{t: t, pg: pg, url: strings.Replace(pg.URL, "//falcon@", "//bridge@", 1), users: users(3)}
+	d.shell(`mkdir "$BACKUPS"; psql --command='CREATE ROLE bridge LOGIN' --command='ALTER DATABASE falcon OWNER TO bridge'`)
+	return d
 }
 
 // begin starts the nodes, the devices and the posts, and has half of the devices leave.
 func (d *drill) begin() {
 	d.t.Helper()
-	d.fleet = newFleet(d.t, 2, on(d.pg.URL))
+	d.fleet = newFleet(d.t, 2, on(d.url))
 	stay := d.devices(d.users, nil)
 	leave := d.devices(d.users, func() (net.Conn, error) {
 		if d.absent.Load() {
@@ -129,7 +133,7 @@ func (d *drill) check() {
 
 func (d *drill) shell(commands string, env ...string) {
 	d.t.Helper()
-	d.pg.Shell(d.t, commands, append(env, d.backups)...)
+	d.pg.Shell(d.t, commands, append(env, "OWNER=bridge", "BACKUPS="+d.pg.Dir()+"/backups")...)
 }
 
 func (d *drill) start() {
@@ -149,7 +153,6 @@ func TestADumpRestoresAllItHas(t *testing.T) {
 				t.Fatalf("the commands are %q; want the dump, and a restore in the same and another cluster", blocks)
 			}
 			d := newDrill(t)
-			d.shell(`mkdir "$BACKUPS"`)
 			d.begin()
 			d.safe = d.answered.all()
 			d.shell(blocks[0])
@@ -174,7 +177,6 @@ func TestABaseBackupRestoresAllItHas(t *testing.T) {
 		t.Fatalf("the commands are %q; want the backup, the restore and what follows the start", blocks)
 	}
 	d := newDrill(t)
-	d.shell(`mkdir "$BACKUPS"`)
 	d.begin()
 	d.safe = d.answered.all()
 	d.shell(blocks[0])
@@ -200,7 +202,6 @@ func TestAPointInTimeRestoresAllUpToIt(t *testing.T) {
 		t.Fatalf("the commands are %q; want the archive, the restore and what follows the start", blocks)
 	}
 	d := newDrill(t)
-	d.shell(`mkdir "$BACKUPS"`)
 	d.shell(blocks[0])
 	d.pg.Reconfigure(t, "") // restarts
 	d.begin()

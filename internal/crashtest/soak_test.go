@@ -262,6 +262,7 @@ func (s *soak) figures(i int) (f figures) {
 // one kill a minute. Nothing answered with 201 is lost in any way it is to take, and a
 // node that lives on takes no more at the end than it did.
 func TestEverythingAtOnceLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newSoak(t)
 	start, middle := s.figures(0), figures{}
 	begun := time.Now()
