@@ -10,6 +10,7 @@ import (
 	"html"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -41,6 +42,7 @@ type Options struct {
 	Topics bridge.Topics // names the topics the pages subscribe to; zero: without prefix
 	Locale bridge.Locale // language of the built-in texts that the server sends; empty: Spanish
 	Push   bool          // Web Push is on: the inbox offers it
+	Base   *url.URL      // what a notification's relative url is resolved against; nil: the page
 }
 
 // Marks in a page's source, for what differs from server to server.
@@ -48,6 +50,7 @@ const (
 	topicMark  = "users/{user}/reports/status"
 	statusMark = "{status texts}"
 	pushMark   = "{push}"
+	baseMark   = "{base}"
 )
 
 // statusTexts are title and message that a report's owner receives at each status,
@@ -69,10 +72,15 @@ func Handler() http.Handler { return New(Options{}) }
 // New serves the pages. Paths that are none are answered with 404, methods other
 // than GET and HEAD with 405.
 func New(o Options) http.Handler {
+	base := ""
+	if o.Base != nil {
+		base = o.Base.String()
+	}
 	marks := strings.NewReplacer(
 		topicMark, html.EscapeString(o.Topics.Prefix+topicMark),
 		statusMark, html.EscapeString(statusTexts(o.Locale)),
 		pushMark, strconv.FormatBool(o.Push),
+		baseMark, html.EscapeString(base),
 	)
 	served := make(handler)
 	each(func(name string, body []byte) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -285,5 +286,17 @@ func TestTheClientIsOpenToEveryOriginAndNothingElseIs(t *testing.T) {
 	types := fetch(t, h, "GET", "/client/index.js").Header.Get("X-TypeScript-Types")
 	if r := fetch(t, h, "GET", "/client/"+strings.TrimPrefix(types, "./")); types == "" || r.StatusCode != http.StatusOK {
 		t.Errorf("the types are said to be at %q", types)
+	}
+}
+
+// A url that an operator mistyped or that carries quotes ends in the attribute that it was written to.
+func TestTheInboxNamesTheBaseOfRelativeUrls(t *testing.T) {
+	base := &url.URL{Scheme: "https", Host: "app.example", Path: "/inbox/", RawQuery: `a="><script>`}
+	page := body(t, fetch(t, New(Options{Base: base}), "GET", "/"))
+	if want := `name="falcon-base" content="https://app.example/inbox/?a=&#34;&gt;&lt;script&gt;"`; !strings.Contains(page, want) {
+		t.Errorf("the page lacks %s", want)
+	}
+	if page := body(t, fetch(t, Handler(), "GET", "/")); !strings.Contains(page, `name="falcon-base" content=""`) {
+		t.Error("without a base the page names one")
 	}
 }

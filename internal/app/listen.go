@@ -70,7 +70,7 @@ func (a *App) startHTTP(context.Context) error {
 	}
 	h, err := api.New(a.lateOptions(api.Options{
 		Service: a.service, Devices: a.db, Verifier: a.verifier, Origins: a.c.Origins, Topics: a.c.Topics, Locale: a.c.Locale,
-		MQTT: a.broker.WebSocket(), Pages: web.New(web.Options{Topics: a.c.Topics, Locale: a.c.Locale, Push: a.pusher != nil}),
+		MQTT: a.broker.WebSocket(), Pages: web.New(web.Options{Topics: a.c.Topics, Locale: a.c.Locale, Push: a.pusher != nil, Base: a.c.PushBase}),
 		Ready: a.ready, RequestRatePerUser: a.c.RequestRatePerUser, RequestRatePerAddress: a.c.RequestRatePerIP, SharedRate: rate,
 		TrustedProxies: a.c.Proxies, Limited: a.metrics.limited, Version: a.version, Logger: a.log,
 	}))

@@ -178,7 +178,7 @@ func (c *Config) rows() []Setting {
 			Help: "How long after the commit a registered device that has not acknowledged gets a push.",
 			Read: into(&c.PushAfter, parsePushAfter), Remedy: "write 15s, from 1s to 24h"},
 		{Flag: "push-base-url", Group: Absent, Form: "URL", Unset: "relative to the page",
-			Help: "Address of the inbox, which a press on a push opens; a notification's `url` is resolved against it.",
+			Help: "Address of the inbox, which a press on a push opens; a notification's `url` is resolved against it, in pushes and on the inbox page.",
 			Read: intoGiven(&c.PushBase, parseWebURL), Remedy: "write https://app.example.com/inbox/"},
 		{Flag: "push-hosts", Group: Absent, Form: "LIST", Unset: "every globally routable address",
 			Help: "Push services that may be called, `host[:port]`, comma-separated: the whole allow-list, internal addresses included.",

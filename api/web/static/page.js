@@ -14,6 +14,7 @@ import { announce, tellFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
 const [topicPrefix] = document.querySelector('meta[name="falcon-topic"]').content.split("users/{user}");
+const base = document.querySelector('meta[name="falcon-base"]').content || document.baseURI;
 const offersPush = document.querySelector('meta[name="falcon-push"]').content === "true";
 const language = () => document.documentElement.lang;
 
@@ -41,7 +42,7 @@ function open(token) {
   used = token;
   const made = connect({ url: new URL(".", document.baseURI).href, getToken: tokens.stored, topicPrefix, clientName: "page-", push: offersPush });
   inbox = made;
-  view = new InboxView($("inbox"), made, { lang: language(), heading: 1, renew: () => askForAnother(user, open) });
+  view = new InboxView($("inbox"), made, { lang: language(), heading: 1, base, renew: () => askForAnother(user, open) });
   made.on("notification", arrived);
   made.on("change", draw);
   made.on("opened", (id) => {

@@ -140,6 +140,29 @@ test("on a touch screen the actions are there without hovering, 44 px large", as
   expect(await p.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
+test("an application's variables and language reach the element, its text-align does not", async () => {
+  await notify({ title: "a" });
+  const p = await open();
+  await live(p);
+  await p.evaluate(() => {
+    document.body.style.textAlign = "right";
+    for (const node of document.querySelectorAll<HTMLElement>("falcon-inbox, falcon-bell")) {
+      node.lang = "es";
+      for (const [name, value] of [["accent", "#0b57d0"], ["on-accent", "#fefefe"], ["card", "#fafafa"], ["ink", "#202124"], ["radius", "3px"], ["font", "15px serif"]]) node.style.setProperty(`--falcon-${name}`, value!);
+    }
+  });
+  const style = (selector: string, property: string) => p.locator(selector).first().evaluate((n, name) => getComputedStyle(n).getPropertyValue(name), property);
+  expect(await style("falcon-bell .badge", "background-color")).toBe("rgb(11, 87, 208)");
+  expect(await style("falcon-bell .badge", "color")).toBe("rgb(254, 254, 254)");
+  expect(await style("falcon-inbox .items", "background-color")).toBe("rgb(250, 250, 250)");
+  expect(await style("falcon-inbox .items", "border-top-left-radius")).toBe("3px");
+  expect(await style("falcon-inbox .title", "color")).toBe("rgb(32, 33, 36)");
+  expect(await style("falcon-inbox .title", "font-family")).toBe("serif");
+  expect(await style("falcon-inbox .title", "text-align")).toBe("start");
+  expect(await p.locator("falcon-inbox .name").textContent()).toBe("Bandeja");
+  expect(await p.locator("falcon-bell button").first().getAttribute("aria-label")).toBe("Notificaciones, 1 sin leer");
+});
+
 test("a wrong token and a missing --cors-origins say so", async () => {
   const good = program.token("--user", "1");
   const wrong = await open({ token: `${good.slice(0, -8)}AAAAAAAA` });

@@ -26,7 +26,7 @@ interface Row {
 }
 
 /** Where a notification leads; null where it has no address, or one no link may have. */
-export function urlOf(item: Notification, base = document.baseURI): URL | null {
+export function urlOf(item: Notification, base: string): URL | null {
   const given = (item as { url?: unknown }).url;
   if (typeof given !== "string") return null;
   try {
@@ -51,6 +51,7 @@ export class List {
     private readonly events: ListEvents,
     private lang: Language,
     private readonly heading: 1 | 2 = 2,
+    private readonly base = document.baseURI,
   ) {
     root.addEventListener("keydown", (e) => this.#key(e));
   }
@@ -146,7 +147,7 @@ export class List {
     const at = new Date(item.created_at);
     const id = `falcon-title-${item.seq}`;
     const current = () => this.#rows.get(item.seq)?.item ?? item;
-    const url = urlOf(item);
+    const url = urlOf(item, this.base);
     const link = url && h("a", {
       href: url.href,
       ...(url.origin === location.origin ? {} : { target: "_blank", rel: "noopener noreferrer" }),

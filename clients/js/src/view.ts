@@ -10,6 +10,8 @@ export interface ViewOptions {
   lang: Language;
   /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
   heading?: 1 | 2;
+  /** What a notification's relative url is resolved against; without it the document. */
+  base?: string;
   /** A click through to a notification's url; true: it was handled, the browser does nothing. */
   open?(item: Notification, url: URL): boolean;
   /** The user wants to sign in again; without it getToken is asked. */
@@ -72,7 +74,7 @@ export class InboxView {
       muteKind: (kind) => this.#run(() => inbox.muteKind(kind)),
       undo: () => this.undo(),
       open: (item, url) => options.open?.(item, url) ?? false,
-    }, this.#lang, heading);
+    }, this.#lang, heading, options.base);
     place.append(this.root);
     this.#off.push(
       inbox.on("change", () => this.draw()),

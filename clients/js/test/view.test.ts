@@ -51,6 +51,14 @@ test.each(["javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc
   expect(urlOf({ url } as unknown as Notification, "https://app.test/")).toBeNull();
 });
 
+test("a relative url is resolved against the base that the view is given", async () => {
+  (server.append("order") as { url?: string }).url = "/orders/7";
+  await open();
+  view.close();
+  view = new InboxView(place, inbox, { lang: "en", base: "https://app.test/inbox/" });
+  expect(one(".title a").getAttribute("href")).toBe("https://app.test/orders/7");
+});
+
 test("what a notification says is never read as markup", async () => {
   server.append("<img src=x onerror=alert(1)>");
   await open();

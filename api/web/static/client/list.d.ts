@@ -11,7 +11,7 @@ export interface ListEvents {
     open(item: Notification, url: URL): boolean;
 }
 /** Where a notification leads; null where it has no address, or one no link may have. */
-export declare function urlOf(item: Notification, base?: string): URL | null;
+export declare function urlOf(item: Notification, base: string): URL | null;
 /**
  * Notifications in the order given, under a heading a local day. Elements are kept from
  * one drawing to the next, so that focus and scroll position stay where they are. One
@@ -23,7 +23,8 @@ export declare class List {
     private readonly events;
     private lang;
     private readonly heading;
-    constructor(root: HTMLElement, events: ListEvents, lang: Language, heading?: 1 | 2);
+    private readonly base;
+    constructor(root: HTMLElement, events: ListEvents, lang: Language, heading?: 1 | 2, base?: string);
     draw(items: readonly Notification[]): void;
     /** Writes how long ago everything was. */
     tick(): void;

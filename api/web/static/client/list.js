@@ -2,7 +2,7 @@ import { arrange, h, icon, setText, show } from "./dom.js";
 import { ago, dayName, dayOf, fullTime, words } from "./words.js";
 const statusIcons = { 1: "clock", 2: "check", 3: "cross" };
 /** Where a notification leads; null where it has no address, or one no link may have. */
-export function urlOf(item, base = document.baseURI) {
+export function urlOf(item, base) {
     const given = item.url;
     if (typeof given !== "string")
         return null;
@@ -24,13 +24,15 @@ export class List {
     events;
     lang;
     heading;
+    base;
     #rows = new Map();
     #days = new Map();
-    constructor(root, events, lang, heading = 2) {
+    constructor(root, events, lang, heading = 2, base = document.baseURI) {
         this.root = root;
         this.events = events;
         this.lang = lang;
         this.heading = heading;
+        this.base = base;
         root.addEventListener("keydown", (e) => this.#key(e));
     }
     draw(items) {
@@ -122,7 +124,7 @@ export class List {
         const at = new Date(item.created_at);
         const id = `falcon-title-${item.seq}`;
         const current = () => this.#rows.get(item.seq)?.item ?? item;
-        const url = urlOf(item);
+        const url = urlOf(item, this.base);
         const link = url && h("a", {
             href: url.href,
             ...(url.origin === location.origin ? {} : { target: "_blank", rel: "noopener noreferrer" }),

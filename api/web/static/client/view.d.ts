@@ -5,6 +5,8 @@ export interface ViewOptions {
     lang: Language;
     /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
     heading?: 1 | 2;
+    /** What a notification's relative url is resolved against; without it the document. */
+    base?: string;
     /** A click through to a notification's url; true: it was handled, the browser does nothing. */
     open?(item: Notification, url: URL): boolean;
     /** The user wants to sign in again; without it getToken is asked. */

@@ -51,7 +51,7 @@ export class InboxView {
             muteKind: (kind) => this.#run(() => inbox.muteKind(kind)),
             undo: () => this.undo(),
             open: (item, url) => options.open?.(item, url) ?? false,
-        }, this.#lang, heading);
+        }, this.#lang, heading, options.base);
         place.append(this.root);
         this.#off.push(inbox.on("change", () => this.draw()), inbox.on("error", (error) => this.#refused(error)), inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")));
         this.#tick = setInterval(() => this.#list.tick(), tickEvery);
