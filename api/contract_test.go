@@ -14,7 +14,7 @@ func TestANotificationIsCreatedListedReadAndDeleted(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		service, user := tokenFor(t, "service", "notifications:write"), tokenFor(t, "42")
 		e.call("POST /notifications", service,
-			`{"title":"Hola","message":"¿Qué tal?","created_by":42,"data":{"a": [1, 2.50]}}`).want(http.StatusCreated).equal(createdFormat)
+			`{"title":"Hola","message":"¿Qué tal?","created_by":42,"data":{"a": [1, 2.50]}}`, "Accept-Language", "").want(http.StatusCreated).equal(createdFormat)
 		e.call("POST /notifications", service,
 			`{"title":"Otra","message":"<b>&</b>","created_by":"42","kind":"report.status","report_id":7,"status_id":2,"unknown":{"x":null}}`).want(http.StatusCreated)
 

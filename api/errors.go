@@ -91,19 +91,14 @@ var noPath = &problem{kind: notFound, detail: "there is no such path: /openapi.j
 // problem is an error as a response.
 type problem struct {
 	kind         *kind
-	detail       string // "" means the kind's title
+	detail       string // "" means the faults, or without any the kind's title
 	faults       []bridge.FieldError
 	authenticate string // WWW-Authenticate
 	retry        int    // Retry-After in seconds; 0 means the kind's
 	limit        string // of tooMany: which one
 }
 
-func (p *problem) Error() string {
-	if p.detail == "" {
-		return p.kind.title
-	}
-	return p.detail
-}
+func (p *problem) Error() string { return p.body(bridge.English).Detail }
 
 // problemOf returns the problem for err. Details of unexpected errors stay in the log.
 func problemOf(err error) *problem {
@@ -113,7 +108,7 @@ func problemOf(err error) *problem {
 	}
 	var bad *bridge.InvalidError
 	if errors.As(err, &bad) {
-		return &problem{kind: invalid, detail: sentence(bad.Fields), faults: bad.Fields}
+		return &problem{kind: invalid, faults: bad.Fields}
 	}
 	for _, e := range errorKinds {
 		if errors.Is(err, e.err) {
@@ -124,7 +119,7 @@ func problemOf(err error) *problem {
 }
 
 // sentence joins the first faults in one line.
-func sentence(faults []bridge.FieldError) string {
+func sentence(faults []fieldProblem) string {
 	var b strings.Builder
 	for i, f := range faults {
 		if i == 5 {
@@ -140,7 +135,8 @@ func sentence(faults []bridge.FieldError) string {
 }
 
 // problemBody is the body of application/problem+json. It never contains a value from the
-// request.
+// request. Title, Detail and Message are for people, in the language of the request; Type,
+// Status, Location and Code are for programs and never change.
 type problemBody struct {
 	Type   string         `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
 	Title  string         `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
@@ -152,6 +148,25 @@ type problemBody struct {
 type fieldProblem struct {
 	Location string `json:"location" example:"body.title" doc:"Where: body.…, query.…, path.… or header.…"`
 	Message  string `json:"message" example:"is required" doc:"What is wrong with it."`
+	Code     string `json:"code" enum:"required,unknown,invalid" example:"required" doc:"The same in one word, which does not depend on the language."`
+}
+
+// Messages that have a code of their own.
+const (
+	isRequired = "is required"
+	isUnknown  = "is not a known field"
+	isMissing  = "required query parameter is missing" // huma's
+)
+
+// codeOf returns the code of a fault.
+func codeOf(message string) string {
+	switch {
+	case strings.HasPrefix(message, isRequired), message == isMissing:
+		return "required"
+	case message == isUnknown:
+		return "unknown"
+	}
+	return "invalid"
 }
 
 // Error, GetStatus and ContentType make a problemBody huma's StatusError.
@@ -159,17 +174,26 @@ func (b *problemBody) Error() string             { return b.Detail }
 func (b *problemBody) GetStatus() int            { return b.Status }
 func (b *problemBody) ContentType(string) string { return problemType }
 
-func (p *problem) body() *problemBody {
-	b := &problemBody{Type: p.kind.ref(), Title: p.kind.title, Status: p.kind.status, Detail: p.Error()}
+// body returns p in the language l.
+func (p *problem) body(l bridge.Locale) *problemBody {
+	b := &problemBody{Type: p.kind.ref(), Title: translate(l, p.kind.title), Status: p.kind.status, Detail: translate(l, p.detail)}
 	for _, f := range p.faults {
-		b.Errors = append(b.Errors, fieldProblem(f))
+		b.Errors = append(b.Errors, fieldProblem{f.Location, translate(l, f.Message), codeOf(f.Message)})
+	}
+	switch {
+	case b.Detail != "":
+	case len(b.Errors) > 0:
+		b.Detail = sentence(b.Errors)
+	default:
+		b.Detail = b.Title
 	}
 	return b
 }
 
-// headers sets the headers of p.
-func (p *problem) headers(h http.Header) {
+// headers sets the headers of p, whose body is in the language l.
+func (p *problem) headers(h http.Header, l bridge.Locale) {
 	h.Set("Content-Type", problemType)
+	setLanguage(h, l)
 	if p.authenticate != "" {
 		h.Set("WWW-Authenticate", p.authenticate)
 	}
@@ -178,12 +202,12 @@ func (p *problem) headers(h http.Header) {
 	}
 }
 
-// write writes p as a response outside huma's operations.
-func (p *problem) write(w http.ResponseWriter) {
+// write writes p in the language l, as a response outside huma's operations.
+func (p *problem) write(w http.ResponseWriter, l bridge.Locale) {
 	var b bytes.Buffer
-	_ = strictJSON.Marshal(&b, p.body()) // strings and an integer cannot fail
+	_ = strictJSON.Marshal(&b, p.body(l)) // strings and an integer cannot fail
 	h := w.Header()
-	p.headers(h)
+	p.headers(h, l)
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(p.kind.status)
 	_, _ = w.Write(b.Bytes()) // the caller may have gone
@@ -192,14 +216,18 @@ func (p *problem) write(w http.ResponseWriter) {
 // huma builds every error response with these two functions: for errors of its own, of
 // resolvers and of handlers.
 func init() {
-	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError { return problemOfHuma(status, errs).body() }
+	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError {
+		return problemOfHuma(status, errs).body(bridge.English)
+	}
 	huma.NewErrorWithContext = func(hc huma.Context, status int, _ string, errs ...error) huma.StatusError {
 		p := problemOfHuma(status, errs)
-		if x, ok := hc.(*exchange); ok {
-			p.headers(x.w.Header())
-			x.note(p, errors.Join(errs...))
+		x, ok := hc.(*exchange)
+		if !ok {
+			return p.body(bridge.English)
 		}
-		return p.body()
+		p.headers(x.w.Header(), x.language())
+		x.note(p, errors.Join(errs...))
+		return p.body(x.language())
 	}
 }
 
@@ -235,13 +263,15 @@ func problemOfHuma(status int, errs []error) *problem {
 }
 
 // problemPage serves the page that a problem's type leads to.
-func problemPage(w http.ResponseWriter, r *http.Request) {
+func (a *api) problemPage(w http.ResponseWriter, r *http.Request) {
+	l := a.language(r)
 	for _, k := range problemKinds {
 		if k.name == r.PathValue("name") {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			_, _ = w.Write([]byte(strconv.Itoa(k.status) + " " + k.title + "\n\n" + k.about + "\n"))
+			setLanguage(w.Header(), l)
+			_, _ = w.Write([]byte(strconv.Itoa(k.status) + " " + translate(l, k.title) + "\n\n" + translate(l, k.about) + "\n"))
 			return
 		}
 	}
-	noPath.write(w)
+	noPath.write(w, l)
 }

@@ -101,10 +101,13 @@ func (x *exchange) fail(err error) {
 	x.respond(p)
 }
 
+// language returns the language of built-in texts in the response.
+func (x *exchange) language() bridge.Locale { return x.api.language(x.r) }
+
 func (x *exchange) respond(p *problem) {
 	x.status = p.kind.status
-	p.headers(x.w.Header())
-	_ = strictJSON.Marshal(x.out, p.body()) // strings and an integer cannot fail
+	p.headers(x.w.Header(), x.language())
+	_ = strictJSON.Marshal(x.out, p.body(x.language())) // strings and an integer cannot fail
 }
 
 // note counts p in the metrics and logs it where it is the server's own fault.

@@ -78,6 +78,7 @@ func (e *harness) call(at, raw, body string, headers ...string) answered {
 		b = strings.NewReader(body)
 	}
 	r := httptest.NewRequest(method, path, b)
+	r.Header.Set("Accept-Language", "en") // that of these tests
 	if raw != "" {
 		r.Header.Set("Authorization", "Bearer "+raw)
 	}

@@ -133,7 +133,7 @@ func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := a.pass(a.byAddress, r); err != nil {
 			a.hit(LimitRequestsPerAddress)
-			problemOf(err).write(w)
+			problemOf(err).write(w, a.language(r))
 			return
 		}
 		next(w, r)
@@ -156,7 +156,7 @@ func (a *api) behind(next http.Handler) http.Handler {
 		client, err := a.o.TrustedProxies.Client(peer, r.Header["X-Forwarded-For"])
 		if err != nil {
 			a.hit(LimitForwarded)
-			(&problem{kind: malformed, detail: err.Error()}).write(w)
+			(&problem{kind: malformed, detail: err.Error()}).write(w, a.language(r))
 			return
 		}
 		if client != peer {

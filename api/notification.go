@@ -76,7 +76,10 @@ func (a *api) createNotification(ctx context.Context, in *createInput) (*createO
 		return nil, fmt.Errorf("one draft gave %d notifications", len(res.Appended))
 	}
 	made := &res.Appended[0]
-	return &createOutput{replayed(res), createdBody{a.created, made.ID, made.Seq}}, nil
+	x := exchangeOf(ctx)
+	l := x.language()
+	setLanguage(x.w.Header(), l)
+	return &createOutput{replayed(res), createdBody{l.Created(), made.ID, made.Seq}}, nil
 }
 
 // replayed marks a response that came from the idempotency key.

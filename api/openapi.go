@@ -20,7 +20,7 @@ func newDocument(version string) *huma.OpenAPI {
 			Title:   "falconbridge",
 			Version: version,
 			Description: "Durable notifications over REST and MQTT. A notification answered with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
-				"Errors are problem details (RFC 9457); branch on `type` or `status`. 401 and 403 come before the body is looked at. " +
+				"Errors are problem details (RFC 9457); branch on `type` or `status`, and in `errors[]` on `location` and `code`. Their texts, and that of a 201, are in the language that `Accept-Language` asks for (es, en), otherwise in that of `--locale`; `Content-Language` names it. 401 and 403 come before the body is looked at. " +
 				"Bodies are strict JSON: a name twice in one object is malformed, unknown fields are ignored and named in `X-Unknown-Fields` (percent-encoded, at most 10), or with `?strict=1` refused with 422 at each of them. " +
 				"The MQTT side is described at `/asyncapi.json`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
@@ -61,6 +61,8 @@ func headers() map[string]*huma.Header {
 		"X-Rev":                number("How often the state of the inbox changed: read, unread, deleted, muted.", 88),
 		"X-Epoch":              text("The life of the log: when it changes, known seqs mean nothing.", "5J3K7Q"),
 		"Idempotency-Replayed": text("true where the answer is that of an earlier request with the same key.", "true"),
+		"X-Unknown-Fields":     text("The fields of the body that were ignored, percent-encoded, at most 10. With strict=1 they are refused instead.", "titel, data.x"),
+		"Content-Language":     text("The language of the texts: what Accept-Language asks for, otherwise --locale.", "en"),
 		"Retry-After":          number("How many seconds to wait.", 2),
 		"Allow":                text("The methods of the path.", "GET, POST"),
 		"WWW-Authenticate":     text("What the token lacks (RFC 6750).", realm),
@@ -93,13 +95,14 @@ func problemResponses() map[string]*huma.Response {
 			Schema:   &huma.Schema{Ref: "#/components/schemas/Problem"},
 			Examples: map[string]*huma.Example{k.name: k.example()},
 		}}}
+		r.Headers = headerRefs("Content-Language")
 		switch k.status {
 		case http.StatusUnauthorized, http.StatusForbidden:
-			r.Headers = headerRefs("WWW-Authenticate")
+			r.Headers = with(r.Headers, "WWW-Authenticate")
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-			r.Headers = headerRefs("Retry-After")
+			r.Headers = with(r.Headers, "Retry-After")
 		case http.StatusMethodNotAllowed:
-			r.Headers = headerRefs("Allow")
+			r.Headers = with(r.Headers, "Allow")
 		}
 		rs[name] = r
 	}
@@ -111,7 +114,7 @@ const problemType = "application/problem+json"
 func (k *kind) example() *huma.Example {
 	b := problemBody{Type: k.ref(), Title: k.title, Status: k.status, Detail: k.title}
 	if k == invalid {
-		b.Errors = []fieldProblem{{"body.title", "is required"}}
+		b.Errors = []fieldProblem{{"body.title", isRequired, codeOf(isRequired)}}
 		b.Detail = "body.title: is required"
 	}
 	return &huma.Example{Summary: k.title, Value: b}
@@ -134,6 +137,7 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 	}
 	if op.RequestBody != nil {
 		op.RequestBody.Required = !rule.optional
+		op.Parameters = append(op.Parameters, strictParameter())
 	}
 	if !rule.open {
 		op.Security = []map[string][]string{{security: {}}}
@@ -147,7 +151,10 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 		op.Description = strings.TrimSpace(op.Description + "\n\n" + who)
 	}
 	known := d.OpenAPI().Components.Headers
-	for _, r := range op.Responses {
+	for status, r := range op.Responses {
+		if op.RequestBody != nil && status[0] == '2' {
+			r.Headers = with(r.Headers, "X-Unknown-Fields")
+		}
 		for name := range r.Headers {
 			if _, ok := known[name]; ok {
 				r.Headers[name] = &huma.Header{Ref: "#/components/headers/" + name}
@@ -196,6 +203,21 @@ func (r *rule) problems(op *huma.Operation) []int {
 		list = append(list, http.StatusConflict)
 	}
 	return list
+}
+
+// with returns headers with a reference to another one.
+func with(headers map[string]*huma.Header, name string) map[string]*huma.Header {
+	if headers == nil {
+		headers = make(map[string]*huma.Header, 1)
+	}
+	headers[name] = &huma.Header{Ref: "#/components/headers/" + name}
+	return headers
+}
+
+// strictParameter is the parameter of every operation that reads a body, see reportUnknown.
+func strictParameter() *huma.Param {
+	return &huma.Param{Name: "strict", In: "query", Description: "1: a field that is not known is refused with 422. Otherwise `X-Unknown-Fields` names it.",
+		Schema: &huma.Schema{Type: huma.TypeInteger, Enum: []any{1}}}
 }
 
 // keyParameter is the header of the operations that a caller may repeat.

@@ -30,7 +30,7 @@ type Options struct {
 	Verifier Verifier
 	Origins  edge.Origins  // browser origins allowed in addition to the server's own
 	Topics   bridge.Topics // for the AsyncAPI document
-	Locale   bridge.Locale // language of answers in words; "" means Spanish
+	Locale   bridge.Locale // language of built-in texts where the request asks for none; "" means Spanish
 	MQTT     http.Handler  // GET /mqtt; nil: there is none
 	Pages    http.Handler  // everything no route takes; nil: 404
 	Devices  bridge.Devices
@@ -88,7 +88,7 @@ type api struct {
 	mux       *http.ServeMux // every route, and unrouted for all else
 	routes    *http.ServeMux // the same without unrouted: it knows which methods a path has
 	huma      huma.API
-	created   string // what POST /notifications answers in words
+	languages edge.Languages // of built-in texts
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
 	audited   *edge.Rates[bridge.UserID] // refused calls that are recorded
@@ -119,7 +119,7 @@ func New(o Options) (http.Handler, error) {
 
 func newAPI(o Options) *api {
 	a := &api{
-		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), created: o.Locale.Created(),
+		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), languages: edge.NewLanguages(locales(o.Locale)...),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
@@ -142,7 +142,7 @@ func newAPI(o Options) *api {
 	a.registerBackEnd()
 	a.registerAdmin()
 	a.mux.HandleFunc("/", a.metered(a.unrouted))
-	a.HandleFunc("GET /problems/{name}", a.metered(problemPage))
+	a.HandleFunc("GET /problems/{name}", a.metered(a.problemPage))
 	return a
 }
 
@@ -150,7 +150,7 @@ func newAPI(o Options) *api {
 // API, which are reserved.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if redirected(r.URL.EscapedPath()) {
-		a.metered(func(w http.ResponseWriter, _ *http.Request) { noPath.write(w) })(w, r)
+		a.metered(func(w http.ResponseWriter, r *http.Request) { noPath.write(w, a.language(r)) })(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -172,14 +172,14 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header()["Allow"] = probe.header["Allow"]
-		(&problem{kind: notAllowed, detail: "this path allows " + probe.header.Get("Allow")}).write(w)
+		(&problem{kind: notAllowed, detail: "this path allows " + probe.header.Get("Allow")}).write(w, a.language(r))
 	case a.o.Pages != nil && !ours(r.URL.Path):
 		h := w.Header() // the pages have a policy of their own
 		h.Del("Content-Security-Policy")
 		h.Del("Cache-Control")
 		a.o.Pages.ServeHTTP(w, r)
 	default:
-		noPath.write(w)
+		noPath.write(w, a.language(r))
 	}
 }
 

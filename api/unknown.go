@@ -117,7 +117,7 @@ func reportUnknown(ctx context.Context, at []string) error {
 	}
 	var bad bridge.InvalidError
 	for _, l := range at {
-		bad.Add(l, "is not a known field")
+		bad.Add(l, isUnknown)
 	}
 	return bad.Err()
 }

@@ -62,7 +62,7 @@ func TestStrictRefusesUnknownFieldsAtEach(t *testing.T) {
 func TestAMissingRecipientIsRequired(t *testing.T) {
 	e := bare(t)
 	p := e.call("POST /notifications", tokenFor(t, "s", "notifications:write"), `{"title":"t","message":"m"}`).problem(http.StatusUnprocessableEntity)
-	if len(p.Errors) != 1 || p.Errors[0] != (fieldProblem{"body.created_by", "is required"}) {
+	if len(p.Errors) != 1 || p.Errors[0] != (fieldProblem{"body.created_by", "is required", "required"}) {
 		t.Errorf("%+v", p.Errors)
 	}
 }

@@ -46,11 +46,29 @@ func openToAll(h http.Header, at string) {
 	}
 }
 
-// problem answers like the REST side does (RFC 9457): whoever misspells a REST
-// path lands here.
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", http.StatusText(status), status, detail)
+// problem is a response of the pages where the REST side would respond in the same way
+// (RFC 9457): whoever misspells a REST path ends here. Details are by language.
+type problem struct {
+	status int
+	title  map[string]string
+	detail map[string]string
+}
+
+var (
+	noPath = problem{http.StatusNotFound,
+		map[string]string{"en": "Not found", "es": "No encontrado"},
+		map[string]string{"en": "there is no such path: /openapi.json lists them all", "es": "no existe tal ruta: /openapi.json las enumera todas"}}
+	notAllowed = problem{http.StatusMethodNotAllowed,
+		map[string]string{"en": "The path does not know this method", "es": "La ruta no conoce este método"},
+		map[string]string{"en": "this path allows GET, HEAD", "es": "esta ruta admite GET, HEAD"}}
+)
+
+func (p problem) write(w http.ResponseWriter, language string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Language", language)
+	h.Add("Vary", "Accept-Language")
+	w.WriteHeader(p.status)
+	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", p.title[language], p.status, p.detail[language])
 }

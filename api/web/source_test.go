@@ -102,7 +102,7 @@ func TestBothLanguagesHaveEveryText(t *testing.T) {
 func TestPagesLoadOnlyWhatIsServed(t *testing.T) {
 	ref := regexp.MustCompile(`(?:href|src)="(assets/[^"]+)"`)
 	imported := regexp.MustCompile(`(?:from|import\(|new URL\()\s*"(\.\.?/[^"]+)"`)
-	served := Handler().(handler)
+	served := Handler().(*handler).served
 	ours(func(name, text string) {
 		var wanted []string
 		for _, m := range ref.FindAllStringSubmatch(text, -1) {

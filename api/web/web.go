@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 //go:embed static
@@ -82,7 +83,7 @@ func New(o Options) http.Handler {
 		pushMark, strconv.FormatBool(o.Push),
 		baseMark, html.EscapeString(base),
 	)
-	served := make(handler)
+	served := make(map[string]*asset)
 	each(func(name string, body []byte) {
 		if path.Ext(name) == ".html" {
 			body = []byte(marks.Replace(string(body)))
@@ -96,7 +97,11 @@ func New(o Options) http.Handler {
 		served[page] = served[at(name)]
 		delete(served, at(name))
 	}
-	return served
+	languages := edge.NewLanguages("es", "en")
+	if o.Locale == bridge.English {
+		languages = edge.NewLanguages("en", "es")
+	}
+	return &handler{served, languages}
 }
 
 const client = "client/"
@@ -122,22 +127,25 @@ func each(f func(name string, body []byte)) {
 	})
 }
 
-type handler map[string]*asset
+// handler serves files by their paths.
+type handler struct {
+	served    map[string]*asset
+	languages edge.Languages // of problems
+}
 
-func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
 	if strings.HasPrefix(r.URL.Path, "/"+client) {
 		openToAll(w.Header(), r.URL.Path)
 	}
-	a, ok := h[r.URL.Path]
-	if !ok {
-		problem(w, http.StatusNotFound, "no such path")
-		return
-	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	a, ok := h.served[r.URL.Path]
+	switch {
+	case !ok:
+		noPath.write(w, h.languages.Of(r))
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		problem(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
-		return
+		notAllowed.write(w, h.languages.Of(r))
+	default:
+		a.serve(w, r)
 	}
-	a.serve(w, r)
 }

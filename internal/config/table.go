@@ -318,6 +318,7 @@ func (c *Config) rows() []Setting {
 			Read: into(&c.ReportReplaces, parseToggle), Remedy: "write true or false"},
 		{Flag: "locale", Group: Times, Form: "CODE", Default: string(bridge.Spanish), Words: locales("", ""),
 			Help: "Language of built-in texts: " + strings.Join(locales("`", "`"), ", ") + ".",
+			More: "What notifications say is in it; responses, errors included, are in the language that a request's `Accept-Language` asks for, otherwise in it.",
 			Read: into(&c.Locale, parseLocale), Remedy: "write " + strings.Join(locales("", ""), " or ")},
 		{Flag: "otel-endpoint", Env: []string{"FALCON_OTEL_ENDPOINT", tracesEndpoint, "OTEL_EXPORTER_OTLP_ENDPOINT"}, Group: Times, Form: "URL", Default: Off,
 			Help: "Where to send traces, OTLP over HTTP, such as `http://collector:4318`.",

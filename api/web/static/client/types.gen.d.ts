@@ -117,6 +117,8 @@ export type Explanation = {
     webhooks: ExplainedHook[];
 };
 export type FieldProblem = {
+    /** The same in one word, which does not depend on the language. */
+    code: "required" | "unknown" | "invalid";
     /** Where: body.…, query.…, path.… or header.… */
     location: string;
     /** What is wrong with it. */

@@ -1,0 +1,203 @@
+package api
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/falconalert/falconbridge/bridge"
+)
+
+func TestSuccessAndErrorsAreInOneLanguage(t *testing.T) {
+	e := newHarness(t, sqlite(t))
+	english := newHarness(t, sqlite(t), func(o *Options) { o.Locale = bridge.English })
+	admin := tokenFor(t, "root", "admin")
+	for name, tt := range map[string]struct {
+		on               *harness
+		accept, language string
+	}{
+		"as configured":                   {e, "", "es"},
+		"as configured, English":          {english, "", "en"},
+		"as asked for":                    {e, "en-GB, en;q=0.9", "en"},
+		"as asked for, Spanish":           {english, "es-AR", "es"},
+		"another language: as configured": {e, "fr", "es"},
+		"another language, English":       {english, "fr, de", "en"},
+	} {
+		texts := map[string][]string{
+			"es": {"Notificación creada correctamente", "Algunos campos no son válidos", "es obligatorio", "no existe tal ruta", "esta ruta admite", "No encontrado"},
+			"en": {"Notification created", "Some fields are not valid", "is required", "there is no such path", "this path allows", "Not found"},
+		}[tt.language]
+		speak := func(at, raw, body string, status int, text string) {
+			t.Helper()
+			a := tt.on.call(at, raw, body, "Accept-Language", tt.accept).want(status)
+			if !strings.Contains(a.Body.String(), text) {
+				t.Errorf("%s: %s says %s, want %q in it", name, at, a.Body, text)
+			}
+			if got := a.Header().Get("Content-Language"); got != tt.language {
+				t.Errorf("%s: %s has Content-Language %q, want %q", name, at, got, tt.language)
+			}
+			if !slices.Contains(a.Header()["Vary"], "Accept-Language") {
+				t.Errorf("%s: %s does not vary with Accept-Language", name, at)
+			}
+		}
+		speak("POST /notifications", admin, `{"title":"t","message":"m","created_by":7}`, http.StatusCreated, texts[0])
+		speak("POST /notifications", admin, `{"title":"t","message":"m"}`, http.StatusUnprocessableEntity, texts[1])
+		speak("POST /notifications", admin, `{"title":"t","message":"m"}`, http.StatusUnprocessableEntity, texts[2])
+		speak("GET /notifications/x/y/z", admin, "", http.StatusNotFound, texts[3])
+		speak("PUT /notifications", admin, "", http.StatusMethodNotAllowed, texts[4])
+		speak("GET /problems/not-found", "", "", http.StatusOK, texts[5])
+	}
+}
+
+// What programs branch on is the same in every language.
+func TestTypesLocationsAndCodesDoNotDependOnTheLanguage(t *testing.T) {
+	e := newHarness(t, sqlite(t))
+	for _, accept := range []string{"es", "en"} {
+		p := e.call("POST /notifications?strict=1", tokenFor(t, "root", "admin"), `{"title":"","message":"m","titel":1}`, "Accept-Language", accept).problem(http.StatusUnprocessableEntity)
+		codes := map[string]string{}
+		for _, f := range p.Errors {
+			codes[f.Location] = f.Code
+		}
+		if p.Type != "/problems/invalid" || codes["body.created_by"] != "required" || codes["body.title"] != "required" || codes["body.titel"] != "unknown" {
+			t.Errorf("%s: %+v", accept, p)
+		}
+		p = e.call("GET /notifications?limit=0", tokenFor(t, "7"), "", "Accept-Language", accept).problem(http.StatusUnprocessableEntity)
+		if len(p.Errors) != 1 || p.Errors[0].Location != "query.limit" || p.Errors[0].Code != "invalid" {
+			t.Errorf("%s: %+v", accept, p)
+		}
+	}
+}
+
+// Every problem of the corpus has all its texts in Spanish.
+func TestEveryProblemHasASpanishText(t *testing.T) {
+	e := newHarness(t, sqlite(t), func(o *Options) { o.Locale = bridge.English })
+	admin, seen := tokenFor(t, "7", "admin"), map[string]bool{}
+	known := func(text string) {
+		if _, ok := inSpanish(text); !ok && !seen[text] {
+			t.Errorf("no Spanish for %q", text)
+		}
+		seen[text] = true
+	}
+	for part, requests := range corpus() {
+		raw := admin
+		switch part {
+		case "5 own":
+			raw = tokenFor(t, "7")
+		case "6 no token":
+			raw = ""
+		}
+		for _, r := range requests {
+			a := e.call(r.at, raw, r.body, append([]string{"X-Test", part}, r.headers...)...)
+			if a.Header().Get("Content-Type") != problemType {
+				continue
+			}
+			var p problemBody
+			a.into(&p)
+			known(p.Title)
+			for _, f := range p.Errors {
+				known(f.Message)
+			}
+			if len(p.Errors) == 0 {
+				known(p.Detail)
+			}
+		}
+	}
+	for _, k := range problemKinds {
+		known(k.title)
+		known(k.about)
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d texts were seen", len(seen))
+	}
+}
+
+// What the corpus does not provoke is found in the sources: the message of each fault, and
+// the detail of each problem.
+func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	domain, err := filepath.Glob("../bridge/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := 0
+	known := func(at token.Position, e ast.Expr) {
+		lit, ok := e.(*ast.BasicLit)
+		if !ok || lit.Kind != token.STRING {
+			return
+		}
+		text, err := strconv.Unquote(lit.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts++
+		if _, ok := inSpanish(strings.NewReplacer("%d", "7", "%s", "x").Replace(text)); !ok {
+			t.Errorf("%s: no Spanish for %q", at, text)
+		}
+	}
+	for _, file := range append(files, domain...) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := token.NewFileSet()
+		tree, err := parser.ParseFile(set, file, src, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				f, ok := n.Fun.(*ast.SelectorExpr)
+				if !ok || len(n.Args) < 2 {
+					return true
+				}
+				switch f.Sel.Name {
+				case "Add", "fault", "refuse", "note", "integer":
+					last := n.Args[len(n.Args)-1]
+					if call, ok := last.(*ast.CallExpr); ok && len(call.Args) > 0 {
+						last = call.Args[0] // of fmt.Sprintf
+					}
+					if x, ok := f.X.(*ast.Ident); ok && (x.Name == "bad" || x.Name == "params" || x.Name == "d") {
+						known(set.Position(n.Pos()), last)
+					}
+				}
+			case *ast.KeyValueExpr:
+				if k, ok := n.Key.(*ast.Ident); ok && k.Name == "detail" {
+					known(set.Position(n.Pos()), n.Value)
+				}
+			}
+			return true
+		})
+	}
+	if texts < 50 {
+		t.Errorf("only %d texts were found", texts)
+	}
+}
+
+// A header that is made to be slow or long is read like any other.
+func TestAnAcceptLanguageWithoutEndIsHarmless(t *testing.T) {
+	e := newHarness(t, sqlite(t))
+	for _, accept := range []string{strings.Repeat("en-", 5000), strings.Repeat("a,", 7000), "en\x00", "*;q=NaN", strings.Repeat("en;q=0.5,", 1500)} {
+		r := httptest.NewRequest("GET", "/nothing", nil)
+		r.Header["Accept-Language"] = []string{accept}
+		w := httptest.NewRecorder()
+		e.handler.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Language"); w.Code != http.StatusNotFound || got != "es" && got != "en" {
+			t.Errorf("%.20q: %d in %q", accept, w.Code, got)
+		}
+	}
+}
