@@ -46,6 +46,8 @@ func TestEveryAnswerIsLockedDown(t *testing.T) {
 		"the client":       "/client/index.js",
 		"what is vendored": "/client/vendor/mqtt-5.16.0/mqtt.esm.js",
 		"an unknown path":  "/nothing",
+		"the worker":       "/worker.js",
+		"the manifest":     "/manifest.webmanifest",
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := fetch(t, Handler(), "GET", target).Header
@@ -60,7 +62,8 @@ func TestEveryAnswerIsLockedDown(t *testing.T) {
 			}
 			csp := strings.Split(h.Get("Content-Security-Policy"), "; ")
 			for _, want := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'",
-				"frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} {
+				"frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'", "manifest-src 'self'", "worker-src 'self'",
+				"require-trusted-types-for 'script'", "trusted-types falconbridge"} {
 				if !contains(csp, want) {
 					t.Errorf("the policy lacks %q", want)
 				}

@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, type CDPSession, chromium, type Page } from "playwright-core";
@@ -10,15 +12,36 @@ import { PushService, type Subscription } from "./pushservice.js";
 const dir = mkdtempSync(join(tmpdir(), "falcon-worker-"));
 const program = new Program();
 let service: PushService;
+let site: Server; // of an application, with a worker of its own
+let origin: string;
 let browser: Browser;
 let context: BrowserContext;
 
+/** The application's page and worker. */
+function answer(path: string | undefined): [type: string, text: string] {
+  if (path === "/sw.js")
+    return ["text/javascript", `self.falconbridgeIcon = "/icon.png"; importScripts("${program.url}/client/worker.js"); self.addEventListener("fetch", () => {});`];
+  return ["text/html", `<!doctype html><title>app</title><button>notify me</button><script type="module">
+    import { connect } from "${program.url}/client/index.js";
+    const token = location.hash.slice(1);
+    window.inbox = connect({ url: "${program.url}", getToken: () => token, push: { serviceWorker: "/sw.js" } });
+    document.querySelector("button").onclick = () => inbox.push.enable().then(() => (document.title = inbox.push.state), (e) => (document.title = e.message));
+  </script>`];
+}
+
 beforeAll(async () => {
+  site = createServer((request, response) => {
+    const [type, text] = answer(request.url);
+    response.writeHead(200, { "Content-Type": type }).end(text);
+  }).listen(0, "127.0.0.1");
+  await new Promise((done) => site.once("listening", done));
+  origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
   service = await PushService.start(dir);
   const vapid = join(dir, "vapid.pem");
   execFileSync("openssl", ["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", vapid], { stdio: "pipe" });
   program.env = { SSL_CERT_FILE: service.certificate };
-  await program.build("--vapid-key-file", vapid, "--vapid-contact", "mailto:ops@example.com", "--push-hosts", service.host, "--push-after", "1s");
+  await program.build("--vapid-key-file", vapid, "--vapid-contact", "mailto:ops@example.com", "--push-hosts", service.host, "--push-after", "1s",
+    "--cors-origins", origin);
   browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 });
 
@@ -27,6 +50,7 @@ afterEach(() => context?.close());
 afterAll(async () => {
   await browser?.close();
   await program.close();
+  site?.close();
   service?.close();
   rmSync(dir, { recursive: true, force: true });
 });
@@ -107,7 +131,7 @@ const notify = (user: number, title: string, more: object = {}) =>
   program.call("POST", "/notifications", { title, message: "text", created_by: user, ...more });
 
 /** Hands messages to the page's service worker, as Chromium does. */
-async function deliverer(page: Page): Promise<(message: string) => Promise<void>> {
+async function deliverer(page: Page, at = program.url): Promise<(message: string) => Promise<void>> {
   const devtools: CDPSession = await context.newCDPSession(page);
   let registrationId = "";
   devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
@@ -115,7 +139,7 @@ async function deliverer(page: Page): Promise<(message: string) => Promise<void>
   });
   await devtools.send("ServiceWorker.enable");
   await until(() => expect(registrationId).not.toBe(""));
-  return (data) => devtools.send("ServiceWorker.deliverPushMessage", { origin: program.url, registrationId, data }).then(() => {});
+  return (data) => devtools.send("ServiceWorker.deliverPushMessage", { origin: at, registrationId, data }).then(() => {});
 }
 
 type Shown = { title: string; body: string; tag: string; navigate: string };
@@ -165,7 +189,7 @@ test("a push is shown by the worker when the page is closed, and asked for only 
   const again = await open("1");
   await until(async () => expect((await devices("1")).filter((d) => d.push)).toEqual([expect.objectContaining({ client_id: device!.client_id, connected: true })]));
   await again.click("#alerts-open");
-  expect(await again.getAttribute("#alerts-push", "aria-checked")).toBe("true");
+  await again.waitForSelector('#alerts-push[aria-checked="true"]');
 });
 
 test("a visible page that has it keeps the worker silent, a hidden one does not", async () => {
@@ -261,6 +285,19 @@ test("a click opens the link, or the inbox, and never a page's address", async (
   expect(await click("/", { id: 3, seq: 99, created_by: 7 })).toBe(`${program.url}/`); // another user's inbox is open
   expect(await click("javascript:alert(1)", { id: 4, seq: 99, url: "javascript:alert(1)" })).toBeUndefined();
   await page.goto("about:blank");
+});
+
+test("an application's own worker shows what is pushed", async () => {
+  await profile();
+  const page = await context.newPage();
+  await page.goto(`${origin}/#${program.token("--user", "8")}`);
+  await page.click("button");
+  await until(async () => expect(await page.title()).toBe("on"));
+  expect((await devices("8")).filter((d) => d.push)).toHaveLength(1);
+  const deliver = await deliverer(page, origin);
+  await deliver(JSON.stringify({ web_push: 8030, notification: { title: "own worker", body: "", navigate: "/", data: { id: 1, seq: 99, created_by: 8 } } }));
+  await until(async () => expect((await shown(page)).map((n) => n.title)).toEqual(["own worker"]));
+  expect(await page.evaluate(async () => (await (await navigator.serviceWorker.ready).getNotifications())[0]!.icon)).toBe(`${origin}/icon.png`);
 });
 
 test("the page can be installed", async () => {

@@ -428,7 +428,7 @@ export class Inbox extends Emitter<InboxEvents> {
     };
     // One client id for the browser, whose pushes end while a tab has its connection. Tabs
     // that do not share one cannot have the same.
-    const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : "";
+    const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : undefined;
     if (clientId) options.clientId = clientId;
     const tell = (m: TabMessage) => {
       this.#heard(m);

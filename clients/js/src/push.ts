@@ -27,14 +27,17 @@ interface Host {
   changed(): void;
 }
 
+const held = new Map<string, string | null>(); // where storage is switched off, as long as the page lives
+
 /** What is kept in localStorage: a client id for each user, and who gets this browser's pushes. */
 function kept(key: string, value?: string | null): string | null {
+  if (value !== undefined) held.set(key, value);
   try {
     if (value === null) localStorage.removeItem(key);
     else if (value !== undefined) localStorage.setItem(key, value);
     return localStorage.getItem(key);
   } catch {
-    return null; // switched off
+    return held.get(key) ?? null;
   }
 }
 
@@ -72,7 +75,6 @@ const same = (a: ArrayBuffer | null | undefined, b: Uint8Array): boolean => {
 export class Push {
   readonly #ownerKey: string;
   readonly #clientKey: string;
-  #on = false;
   #closed = false;
   readonly #asked = (event: MessageEvent) => this.#answer(event);
 
@@ -96,13 +98,18 @@ export class Push {
   get state(): PushState {
     if (!this.#supported) return "unsupported";
     if (Notification.permission === "denied") return "denied";
-    return this.#on ? "on" : "off";
+    return Notification.permission === "granted" && this.#mine ? "on" : "off";
   }
 
-  /** The client id of this browser for the user, made the first time; "" where nothing can be kept. */
+  /** Whether this browser's pushes are this user's. */
+  get #mine(): boolean {
+    return this.host.user() !== "" && kept(this.#ownerKey) === this.host.user();
+  }
+
+  /** The client id of this browser for the user, made the first time. */
   clientId(name = "js-"): string {
     const key = `${this.#clientKey}:${this.host.user()}`;
-    return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`) ?? "";
+    return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`)!;
   }
 
   /**
@@ -112,14 +119,13 @@ export class Push {
    */
   async resume(): Promise<void> {
     if (!this.#supported) return;
-    const owner = kept(this.#ownerKey);
-    if (owner === this.host.user() && Notification.permission === "granted") {
+    if (this.state === "on") {
       return this.#subscribe().catch((error: unknown) => {
         if (!(error instanceof RestError) || error.status !== 404) throw error; // Web Push is off on the server
       });
     }
     const subscription = await (await this.#registration())?.pushManager.getSubscription();
-    if (!subscription || (owner === null && !(await this.#ours(subscription)))) return;
+    if (!subscription || (kept(this.#ownerKey) === null && !(await this.#ours(subscription)))) return;
     await subscription.unsubscribe(); // the push service refuses the next message, and the server forgets the endpoint
     kept(this.#ownerKey, null);
   }
@@ -145,7 +151,7 @@ export class Push {
     const worker = await navigator.serviceWorker.register(trusted(this.#script()) as unknown as URL, { updateViaCache: "none" });
     await active(worker);
     let subscription = await worker.pushManager.getSubscription();
-    if (subscription && (!same(subscription.options.applicationServerKey, key) || kept(this.#ownerKey) !== this.host.user())) {
+    if (subscription && (!same(subscription.options.applicationServerKey, key) || !this.#mine)) {
       await subscription.unsubscribe(); // of another key, or of another user
       subscription = null;
     }
@@ -155,10 +161,7 @@ export class Push {
 
   /** Ends the pushes to this browser, there and on the server. */
   async disable(): Promise<void> {
-    if (!this.#supported) return;
-    const was = kept(this.#ownerKey) === this.host.user();
-    if (!was) return;
-    this.#on = false;
+    if (!this.#supported || !this.#mine) return;
     kept(this.#ownerKey, null);
     this.host.changed();
     const told = this.rest.removeDevice(this.clientId());
@@ -176,7 +179,7 @@ export class Push {
     if (this.#closed) return;
     const set = unread > 0 ? navigator.setAppBadge?.(unread) : navigator.clearAppBadge?.();
     set?.catch(() => {}); // not installed
-    if (unread === 0 && this.#on) void this.#clear().catch(() => {});
+    if (unread === 0 && this.state === "on") void this.#clear().catch(() => {});
   }
 
   close(): void {
@@ -193,7 +196,6 @@ export class Push {
     const { endpoint, keys } = subscription.toJSON();
     await this.rest.putDevice(this.clientId(), { endpoint: endpoint!, keys: { p256dh: keys!["p256dh"]!, auth: keys!["auth"]! } });
     kept(this.#ownerKey, this.host.user());
-    this.#on = true;
     this.host.changed();
   }
 

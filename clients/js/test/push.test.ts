@@ -97,6 +97,16 @@ test("permission is asked for by enable only, and the browser registers again at
   expect([again.push!.state, calls.slice(2), subscribed]).toEqual(["off", [`POST /devices/${ids[0]}/test`, `DELETE /devices/${ids[0]}`], null]);
 });
 
+test("the application's icon shows how many are unread", async () => {
+  const badges: (number | null)[] = [];
+  Object.assign(navigator, { setAppBadge: async (n: number) => void badges.push(n), clearAppBadge: async () => void badges.push(null) });
+  const first = server.append("one");
+  const inbox = await start(1);
+  expect(badges.at(-1)).toBe(1);
+  await inbox.read(first.id);
+  expect(badges.at(-1)).toBeNull();
+});
+
 test("where permission is refused nothing is registered", async () => {
   const inbox = await start(1);
   vi.mocked(Notification.requestPermission).mockImplementation(async () => (permission = "denied"));

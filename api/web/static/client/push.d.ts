@@ -25,7 +25,7 @@ export declare class Push {
     private readonly host;
     constructor(rest: Rest, options: PushOptions, host: Host, server: string);
     get state(): PushState;
-    /** The client id of this browser for the user, made the first time; "" where nothing can be kept. */
+    /** The client id of this browser for the user, made the first time. */
     clientId(name?: string): string;
     /**
      * Goes on as this browser was left: registers again with the present token where the

@@ -1,6 +1,9 @@
 import { RestError } from "./rest.js";
+const held = new Map(); // where storage is switched off, as long as the page lives
 /** What is kept in localStorage: a client id for each user, and who gets this browser's pushes. */
 function kept(key, value) {
+    if (value !== undefined)
+        held.set(key, value);
     try {
         if (value === null)
             localStorage.removeItem(key);
@@ -9,7 +12,7 @@ function kept(key, value) {
         return localStorage.getItem(key);
     }
     catch {
-        return null; // switched off
+        return held.get(key) ?? null;
     }
 }
 let policy;
@@ -42,7 +45,6 @@ export class Push {
     host;
     #ownerKey;
     #clientKey;
-    #on = false;
     #closed = false;
     #asked = (event) => this.#answer(event);
     constructor(rest, options, host, server) {
@@ -64,12 +66,16 @@ export class Push {
             return "unsupported";
         if (Notification.permission === "denied")
             return "denied";
-        return this.#on ? "on" : "off";
+        return Notification.permission === "granted" && this.#mine ? "on" : "off";
     }
-    /** The client id of this browser for the user, made the first time; "" where nothing can be kept. */
+    /** Whether this browser's pushes are this user's. */
+    get #mine() {
+        return this.host.user() !== "" && kept(this.#ownerKey) === this.host.user();
+    }
+    /** The client id of this browser for the user, made the first time. */
     clientId(name = "js-") {
         const key = `${this.#clientKey}:${this.host.user()}`;
-        return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`) ?? "";
+        return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`);
     }
     /**
      * Goes on as this browser was left: registers again with the present token where the
@@ -79,15 +85,14 @@ export class Push {
     async resume() {
         if (!this.#supported)
             return;
-        const owner = kept(this.#ownerKey);
-        if (owner === this.host.user() && Notification.permission === "granted") {
+        if (this.state === "on") {
             return this.#subscribe().catch((error) => {
                 if (!(error instanceof RestError) || error.status !== 404)
                     throw error; // Web Push is off on the server
             });
         }
         const subscription = await (await this.#registration())?.pushManager.getSubscription();
-        if (!subscription || (owner === null && !(await this.#ours(subscription))))
+        if (!subscription || (kept(this.#ownerKey) === null && !(await this.#ours(subscription))))
             return;
         await subscription.unsubscribe(); // the push service refuses the next message, and the server forgets the endpoint
         kept(this.#ownerKey, null);
@@ -112,7 +117,7 @@ export class Push {
         const worker = await navigator.serviceWorker.register(trusted(this.#script()), { updateViaCache: "none" });
         await active(worker);
         let subscription = await worker.pushManager.getSubscription();
-        if (subscription && (!same(subscription.options.applicationServerKey, key) || kept(this.#ownerKey) !== this.host.user())) {
+        if (subscription && (!same(subscription.options.applicationServerKey, key) || !this.#mine)) {
             await subscription.unsubscribe(); // of another key, or of another user
             subscription = null;
         }
@@ -121,12 +126,8 @@ export class Push {
     }
     /** Ends the pushes to this browser, there and on the server. */
     async disable() {
-        if (!this.#supported)
+        if (!this.#supported || !this.#mine)
             return;
-        const was = kept(this.#ownerKey) === this.host.user();
-        if (!was)
-            return;
-        this.#on = false;
         kept(this.#ownerKey, null);
         this.host.changed();
         const told = this.rest.removeDevice(this.clientId());
@@ -143,7 +144,7 @@ export class Push {
             return;
         const set = unread > 0 ? navigator.setAppBadge?.(unread) : navigator.clearAppBadge?.();
         set?.catch(() => { }); // not installed
-        if (unread === 0 && this.#on)
+        if (unread === 0 && this.state === "on")
             void this.#clear().catch(() => { });
     }
     close() {
@@ -161,7 +162,6 @@ export class Push {
         const { endpoint, keys } = subscription.toJSON();
         await this.rest.putDevice(this.clientId(), { endpoint: endpoint, keys: { p256dh: keys["p256dh"], auth: keys["auth"] } });
         kept(this.#ownerKey, this.host.user());
-        this.#on = true;
         this.host.changed();
     }
     #script() {
