@@ -80,14 +80,16 @@ func (o *overheard) mqtt(addr string, packets ...[]byte) {
 	}
 	_ = nc.(interface{ CloseWrite() error }).CloseWrite()
 	b, _ := io.ReadAll(nc)
-	for n := 0; len(b) > 0; b = b[n:] {
-		if n = mqttwire.PacketLen(b); n == 0 {
+	for len(b) > 0 {
+		n := mqttwire.PacketLen(b)
+		if n == 0 {
 			n = len(b)
 		}
 		// The user's own notifications, which the device subscribed to, are no leak.
 		if !bytes.Contains(b[:n], []byte("users/7/reports/status")) || b[0]&0xF0 != mqttwire.Publish {
 			o.text.Write(b[:n])
 		}
+		b = b[n:]
 	}
 	_ = nc.Close()
 }
