@@ -1,4 +1,4 @@
-// Package late follows the log for notifications that nobody acknowledged or read in
+// Package late follows the log for notifications that were not acknowledged or read in
 // time, and has them pushed to the device or posted to the application.
 //
 // One node follows at a time, under a lease. What is to be done is in the store before it

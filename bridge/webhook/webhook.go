@@ -1,4 +1,4 @@
-// Package webhook tells the application about notifications that a user has not
+// Package webhook notifies the application of notifications that a user has not
 // acknowledged or read in time, signed as Standard Webhooks.
 package webhook
 
@@ -101,7 +101,7 @@ type body struct {
 }
 
 // Send posts one webhook. The id is the same on every attempt, so that the receiver can
-// tell a repeat; the timestamp and with it the signature are those of the attempt.
+// recognize a repeat; the timestamp and with it the signature are those of the attempt.
 func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.Notification) late.Outcome {
 	now := time.Now()
 	text, err := json.Marshal(body{"notification." + string(rule.When), now.UTC().Format("2006-01-02T15:04:05.000Z"), n})

@@ -120,7 +120,7 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 		t.Helper()
 		out, errs, code := finish(t, p.Command("restore", copied))
 		if code != exitFailed || out != "" || !strings.Contains(errs, want) {
-			t.Errorf("restore beside the server: exit %d, %q %q, want %q", code, out, errs, want)
+			t.Errorf("restore while the server runs: exit %d, %q %q, want %q", code, out, errs, want)
 		}
 	}
 	refused("another server runs on " + filepath.Join(p.Dir, config.DatabaseFile) + "; stop it first\n")

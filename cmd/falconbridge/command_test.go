@@ -123,13 +123,13 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 		"tail with a token of somebody else's key": {[]string{"tail", "--token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.AAAA"}, "the server refused the token"},
 		"tail of another user":                     {[]string{"tail", "--user=2", "--token", sign(t, "1", 0)}, "does not allow this user's notifications"},
 		"tail without a user":                      {[]string{"tail"}, "--user: is missing"},
-		"tail with a token that names nobody":      {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
+		"tail with a token without a user":         {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
 		"tail of an address that is none":          {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
 		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server answered 403"},
 		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title has at most 255 characters"},
 		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
-		"send to nobody listening":                 {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
-		"healthcheck of nobody listening":          {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
+		"send where no server listens":             {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
+		"healthcheck where no server listens":      {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
 		"a token of an unknown scope":              {[]string{"token", "--user=1", "--scope=root"}, `--scope: "root" is unknown`},
 		"a token that never held":                  {[]string{"token", "--user=1", "--ttl=0s"}, "--ttl"},
 	} {
@@ -238,7 +238,7 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 	user.do(t, "GET", "/healthz", nil, 200, nil)
 }
 
-// MQTT that meets an HTTP port fails with words about packets, which help nobody.
+// MQTT to an HTTP port fails with an error about packets, which does not explain anything.
 func TestMQTTAtAnHTTPPortIsAnsweredWithAHint(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)

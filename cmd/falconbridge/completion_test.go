@@ -60,7 +60,7 @@ func TestWhatMayComeNext(t *testing.T) {
 	}
 }
 
-// Bash is everywhere these tests run; what it is told is what the others are.
+// Bash is installed wherever these tests run; the other shells get the same words.
 func TestBashCompletes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

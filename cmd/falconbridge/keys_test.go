@@ -32,7 +32,7 @@ func TestTheCommandLineSignsWithTheConfiguredClaims(t *testing.T) {
 	if _, errs, code = finish(t, p.Command("token", "--user=9", "--ttl=1h")); code == 0 || !strings.Contains(errs, "--max-token-life") {
 		t.Errorf("a token for an hour: exit %d, %s", code, errs)
 	}
-	// A token of the usual claims names nobody here.
+	// A token of the usual claims has no user here.
 	caller{base: p.HTTP, token: sign(t, "a@b.c", 0)}.do(t, http.MethodGet, "/notifications", nil, http.StatusUnauthorized, nil)
 }
 

@@ -49,7 +49,7 @@ func TestAKilledServerStillKnowsTheLatest(t *testing.T) {
 	}
 }
 
-// A drain refuses readiness first, answers what is in flight, tells devices 0x8B,
+// A drain first ends readiness, then finishes requests in flight, sends devices 0x8B,
 // and ends with exit code 0.
 func TestADrainLosesNothing(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func TestASecondServerOnOneSQLiteFileIsRefused(t *testing.T) {
 
 			for _, args := range [][]string{{"migrate", "status"}, {"migrate", "up"}, {"token", "--user=1"}, {"import", "--from=" + sample}} {
 				if _, errs, code := finish(t, first.Command(args...)); code != 0 {
-					t.Errorf("%v beside the server: exit %d, %s", args, code, errs)
+					t.Errorf("%v while the server runs: exit %d, %s", args, code, errs)
 				}
 			}
 

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// A login that Postgres turns down is not waited for: time does not mend it.
+// A login that Postgres refuses ends the start: retrying does not help.
 func TestADatabaseThatTurnsTheLoginDownIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "falcon-hba-") // not t.TempDir: another user reads it
@@ -51,7 +51,7 @@ func TestADatabaseThatTurnsTheLoginDownIsNamedAtOnce(t *testing.T) {
 				t.Errorf("it ends with %q; want the setting and %s", last, tt.want)
 			}
 			if strings.Contains(p.Log(), "asking again") || strings.Contains(p.Log(), "geheim") {
-				t.Errorf("it waits, or tells the password: %s", p.Log())
+				t.Errorf("it waits, or logs the password: %s", p.Log())
 			}
 			t.Logf("after %v", time.Since(begun))
 		})

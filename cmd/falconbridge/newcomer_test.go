@@ -103,10 +103,10 @@ func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
 func TestANewDevelopmentKeyIsTold(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, nil)
-	for _, told := range []bool{true, false} {
+	for _, made := range []bool{true, false} {
 		out, errs, code := finish(t, p.Command("token", "--user=1"))
-		if code != 0 || len(lines(out)) != 1 || strings.Contains(errs, "made a new development key, "+filepath.Join(p.Dir, config.DevelopmentKeyFile)) != told || (errs != "") != told {
-			t.Errorf("exit %d, %q; want it told: %v", code, errs, told)
+		if code != 0 || len(lines(out)) != 1 || strings.Contains(errs, "made a new development key, "+filepath.Join(p.Dir, config.DevelopmentKeyFile)) != made || (errs != "") != made {
+			t.Errorf("exit %d, %q; want it printed: %v", code, errs, made)
 		}
 	}
 }

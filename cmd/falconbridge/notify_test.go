@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// notifications are what a service manager is told, one datagram after the other.
+// notifications receives what a service manager gets, one datagram after the other.
 func notifications(t *testing.T, socket string) func() string {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})

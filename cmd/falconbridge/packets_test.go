@@ -63,7 +63,7 @@ func dialFrom(t *testing.T, from, addr string) net.Conn {
 }
 
 // write fails the test unless all of b is sent, or the other end hung up: what
-// that means, reading tells.
+// that means only a read can show.
 func write(t *testing.T, nc net.Conn, b []byte) {
 	t.Helper()
 	if _, err := nc.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {

@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// process is a command of the test that runs beside it.
+// process is a command that runs in parallel with the test.
 type process struct {
 	cmd  *exec.Cmd
 	done chan error

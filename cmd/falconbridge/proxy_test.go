@@ -128,7 +128,7 @@ func TestAnUntrustedPeerCannotClaimAnotherAddress(t *testing.T) {
 		nc := dial(t, p.MQTT)
 		write(t, nc, append(proxied("198.51.100.1"), connectPacket(version, "forged", sign(t, "1", 0))...))
 		if code, err := connack(nc); err == nil {
-			t.Errorf("MQTT %d: a stranger's PROXY header is answered with %d", version, code)
+			t.Errorf("MQTT %d: an untrusted PROXY header gets %d", version, code)
 		}
 		web := dial(t, strings.TrimPrefix(p.HTTP, "http://"))
 		upgrade(t, web, "X-Forwarded-For: 198.51.100.3")

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// mark stands in everything that must not be told: tokens, passwords, titles,
+// mark is in everything that must not be disclosed: tokens, passwords, titles,
 // messages, addresses of people.
 const mark = "Geheimnis"
 
@@ -36,7 +36,7 @@ func marked(t *testing.T, scope bridge.Scope, ttl time.Duration) string {
 	return raw
 }
 
-// overheard is what the program said where nobody may hear a secret.
+// overheard is the program's output in all places where a secret must not appear.
 type overheard struct {
 	t    *testing.T
 	text strings.Builder
@@ -102,14 +102,14 @@ func packet(first byte, parts ...string) []byte {
 // short is a UTF-8 string of MQTT.
 func short(s string) string { return string(mqttwire.AppendString(nil, s)) }
 
-func TestNothingSecretIsEverTold(t *testing.T) {
+func TestNothingSecretIsDisclosed(t *testing.T) {
 	t.Parallel()
 	pg := testserver.NewPostgres(t)
 	redis := testserver.NewRedis(t, "--requirepass", mark)
 	p := testserver.NewProgram(t, with(
 		"DATABASE_URL", strings.Replace(pg.URL, "falcon@", "falcon:"+mark+"@", 1),
 		"FALCON_BUS", strings.Replace(redis.URL, "redis://", "redis://:"+mark+"@", 1),
-		"FALCON_RELAY_URL", fmt.Sprintf("mqtt://me:%s@127.0.0.1:%d", mark, testserver.FreePort(t)), // nobody listens
+		"FALCON_RELAY_URL", fmt.Sprintf("mqtt://me:%s@127.0.0.1:%d", mark, testserver.FreePort(t)), // nothing listens
 	), "--log-level=debug", "--log-format=json", "--request-rate-per-user=5/s", "--trusted-proxies=127.0.0.1")
 	o := &overheard{t: t}
 	own, all := marked(t, 0, time.Hour), marked(t, bridge.ScopeAdmin, time.Hour)
@@ -143,7 +143,7 @@ func TestNothingSecretIsEverTold(t *testing.T) {
 			t.Errorf("no %q: the test does not drive what it should", want)
 		}
 	}
-	tellsNothing(t, o.text.String(), own, all)
+	disclosesNothing(t, o.text.String(), own, all)
 	for _, line := range lines(p.Log()) {
 		if !strings.HasPrefix(line, "{") {
 			t.Errorf("a library speaks for itself: %s", line)
@@ -160,8 +160,8 @@ func TestNothingSecretIsEverTold(t *testing.T) {
 	}
 }
 
-// tellsNothing fails where text holds what is marked, plain or as a token has it.
-func tellsNothing(t *testing.T, text string, tokens ...string) {
+// disclosesNothing fails where text contains a marked secret, plain or as in a token.
+func disclosesNothing(t *testing.T, text string, tokens ...string) {
 	t.Helper()
 	secrets := []string{mark, strings.ToLower(mark), testSecret, "eyJ", base64.StdEncoding.EncodeToString([]byte(mark))[:10]}
 	for _, raw := range tokens {
@@ -170,7 +170,7 @@ func tellsNothing(t *testing.T, text string, tokens ...string) {
 	for _, line := range lines(text) {
 		for _, s := range secrets {
 			if strings.Contains(line, s) {
-				t.Errorf("a secret (%.12s) is told in: %.400s", s, line)
+				t.Errorf("a secret (%.12s) is in: %.400s", s, line)
 				break
 			}
 		}
@@ -252,7 +252,7 @@ func (o *overheard) devices(addr, own string) {
 	o.mqtt(addr, append([]byte(proxy), packet(0x10, short("MQTT"), "\x05\xC2\x00\x3C\x06\x15", short("jwt"), short("a"), short(mark), short(own))...), packet(0xF0, auth, short(mark)))
 }
 
-// Settings that cannot work are told with their names, not with what they hold.
+// Errors about settings contain their names, not their values.
 func TestABadSettingIsNotRepeated(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(dir, "secret")
@@ -277,7 +277,7 @@ func TestABadSettingIsNotRepeated(t *testing.T) {
 			if code != 1 {
 				t.Errorf("%s: %s: exit %d", name, command, code)
 			}
-			tellsNothing(t, out+errs)
+			disclosesNothing(t, out+errs)
 		}
 	}
 }

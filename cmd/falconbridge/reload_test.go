@@ -26,7 +26,7 @@ import (
 
 const newSecret = "a new secret of more than 32 bytes, for rotations"
 
-// connected is a device that shows what it is told, once it is subscribed.
+// connected is a subscribed device that prints its log.
 func connected(t *testing.T, p *testserver.Program, raw string) *process {
 	t.Helper()
 	cmd := p.Command("tail", "--token", raw)

@@ -53,7 +53,7 @@ func readFalconalert(t *testing.T) falconalert {
 func subscribe(t *testing.T, p *testserver.Program, version, user, id string) *process {
 	t.Helper()
 	host, port, _ := strings.Cut(p.MQTT, ":")
-	// stdbuf, because it tells of its SUBACK in whole blocks only when it writes
+	// stdbuf, because it prints its SUBACK in whole blocks only when it writes
 	// to a pipe.
 	s := begin(t, exec.Command("stdbuf", "-oL", testserver.MosquittoSub(t), "-d", "-h", host, "-p", port, "-V", version, "-q", "1",
 		"-i", id, "-u", "x", "-P", sign(t, user, 0), "-t", "users/"+user+"/reports/status"))
@@ -62,7 +62,7 @@ func subscribe(t *testing.T, p *testserver.Program, version, user, id string) *p
 }
 
 // What FalconAlert did with its own broker it now does with two calls a decision,
-// and people read the same words. Clients that nobody here wrote receive them.
+// and people read the same words. Third-party clients receive them.
 func TestFalconAlertsOwnDataArrivesInItsOwnWords(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
@@ -107,8 +107,8 @@ func replay(t *testing.T, p *testserver.Program, f falconalert) {
 			Notification *item `json:"notification"`
 		}
 		app.do(t, "PUT", fmt.Sprintf("/admin/reports/%d/status", r.ID), map[string]any{"status_id": r.Status}, 200, &changed)
-		if told := changed.Notification != nil; told != (r.Status != int(bridge.Pending)) {
-			t.Errorf("report %d with status %d: notified %v", r.ID, r.Status, told)
+		if notified := changed.Notification != nil; notified != (r.Status != int(bridge.Pending)) {
+			t.Errorf("report %d with status %d: notified %v", r.ID, r.Status, notified)
 		}
 	}
 	// The report of its notification 7 is no more; its words are.

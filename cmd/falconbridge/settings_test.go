@@ -43,9 +43,9 @@ func file(t *testing.T, content string) string {
 func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 	pem := testserver.Certificate(t)
 	for name, tt := range map[string]struct {
-		args []string
-		want string // setting, and a part of what is wrong with it
-		mend string
+		args   []string
+		want   string // setting, and a part of what is wrong with it
+		remedy string
 	}{
 		"a secret that is too short":        {[]string{"--jwt-secret=short"}, "--jwt-secret (FALCON_JWT_SECRET): 5 bytes", "openssl rand"},
 		"a short secret in a file":          {[]string{"--jwt-secret-file", file(t, "short\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): 5 bytes", "openssl rand"},
@@ -108,8 +108,8 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range []string{"serve", "config"} {
 				code, _, errs := invoke(t, map[string]string{"FALCON_DATA_DIR": t.TempDir()}, append([]string{command}, tt.args...)...)
-				if code != 1 || !strings.HasPrefix(errs, "falconbridge: "+tt.want) || !strings.Contains(errs, tt.mend) {
-					t.Errorf("%s: exit %d, %q; want 1 and a line with %q and %q", command, code, errs, tt.want, tt.mend)
+				if code != 1 || !strings.HasPrefix(errs, "falconbridge: "+tt.want) || !strings.Contains(errs, tt.remedy) {
+					t.Errorf("%s: exit %d, %q; want 1 and a line with %q and %q", command, code, errs, tt.want, tt.remedy)
 				}
 				if strings.Count(errs, "\n") != 1 {
 					t.Errorf("%s: wants one line, got %q", command, errs)
@@ -129,7 +129,7 @@ func TestConfigShowsWhatIsEffective(t *testing.T) {
 			[]string{"mode development", "http-addr 127.0.0.1:8080", "mqtt-addr 127.0.0.1:1883", "mqtts-addr off", "bus auto"}},
 		"development mode takes no other address": {nil, []string{"--http-addr=0.0.0.0:80", "--admin-addr=[::]:1"},
 			[]string{"http-addr 127.0.0.1:80", "admin-addr 127.0.0.1:1"}},
-		"with a key it binds as told": {map[string]string{"FALCON_JWT_SECRET": testSecret}, nil,
+		"with a key it binds as configured": {map[string]string{"FALCON_JWT_SECRET": testSecret}, nil,
 			[]string{"mode production", "http-addr :8080", "jwt-secret ********"}},
 		"a flag beats the environment": {map[string]string{"FALCON_LOCALE": "en"}, []string{"--locale=es"}, []string{"locale es"}},
 		"the environment beats the default": {map[string]string{"FALCON_LOCALE": "en", "FALCON_CONNECT_RATE_PER_IP": "9/m"}, nil,

@@ -29,15 +29,15 @@ func TestTheProfilesDoNotTellTheSecretsAmongTheFlags(t *testing.T) {
 			t.Errorf("%s: status %d, %v; want %d", path, res.StatusCode, err, status)
 		}
 		if strings.Contains(string(b), secret) {
-			t.Errorf("%s tells the secret", path)
+			t.Errorf("%s contains the secret", path)
 		}
 	}
 	if log := p.Log(); !strings.Contains(log, "stands on the command line") || strings.Contains(log, secret) {
-		t.Errorf("no warning, or one that tells too much: %s", log)
+		t.Errorf("no warning, or one with too much in it: %s", log)
 	}
 }
 
-// A name of a stranger's that points to this machine, in a browser on it.
+// An attacker's host name that points to this machine, in a browser on it.
 func TestDNSRebindingDoesNotReachTheAdminListener(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
