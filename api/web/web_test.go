@@ -292,7 +292,7 @@ func TestTheClientIsOpenToEveryOriginAndNothingElseIs(t *testing.T) {
 	}
 }
 
-// A url that an operator mistyped or that carries quotes ends in the attribute that it was written to.
+// Quotes and tags in --push-base-url stay inside the attribute that they are written to.
 func TestTheInboxNamesTheBaseOfRelativeUrls(t *testing.T) {
 	base := &url.URL{Scheme: "https", Host: "app.example", Path: "/inbox/", RawQuery: `a="><script>`}
 	page := body(t, fetch(t, New(Options{Base: base}), "GET", "/"))

@@ -1,6 +1,6 @@
 // The inbox page: welcome or inbox. What the inbox knows and how it looks is the
-// client's, which applications embed as well; the page adds who is signed in, and what
-// tells them of a notification that they do not see.
+// client's, which applications embed as well; the page adds the sign-in, and announces
+// notifications that the user does not see.
 
 import { connect } from "../client/index.js";
 import { InboxView } from "../client/view.js";
@@ -73,12 +73,12 @@ function leave(why = null) {
 
 let arrivals = [];
 
-/** Collects what one answer of the server brings, to tell of it at once. */
+/** Collects what one answer of the server brings, to announce it at once. */
 function arrived(item) {
-  if (arrivals.push(item) === 1) queueMicrotask(() => tell(arrivals.splice(0)));
+  if (arrivals.push(item) === 1) queueMicrotask(() => announceAll(arrivals.splice(0)));
 }
 
-function tell(items) {
+function announceAll(items) {
   if (!view) return;
   const newest = items.at(-1);
   const here = view;

@@ -186,7 +186,7 @@ test("on a touch screen every control is there without hovering, 44 px large, an
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
-test("a toast tells of a notification that is out of sight, and of no other", async () => {
+test("a toast shows a notification that is out of sight, and of no other", async () => {
   await batch(Array.from({ length: 40 }, (_, i) => ({ title: `n${i}` })));
   const page = await open();
   await notify({ title: "in sight" });
