@@ -231,16 +231,20 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 			"append many":      appendMany,
 			"open":             "SELECT * FROM falcon_open('u5', 'c0', 'n1', false, 1000, 32, 12000)",
 			"open a new one":   "SELECT * FROM falcon_open('u5', 'fresh', 'n1', false, 1000, 32, 12000)",
+			"open, clean":      "SELECT * FROM falcon_open('u5', 'c0', 'n1', true, 1000, 32, 12000)",
 			"open, not stored": "SELECT * FROM falcon_open('u5', 'none', 'n1', true, 0, 32, 12000)",
 			"subscribe":        "SELECT * FROM falcon_follow('u5', 'c0', (SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'), 1, false, 0, NULL)",
 			"advance":          "SELECT falcon_advance('{u5,u6}', '{c0,c0}', '{5,6}', '{3,3}', '{3,3}', '{0,0}', '{t,f}', '{60000,0}')",
+			"advance and skip": "SELECT falcon_advance('{u5,u6}', '{c0,c0}', (SELECT array_agg(generation ORDER BY user_id) FROM falcon_sessions WHERE user_id IN ('u5', 'u6') AND client_id = 'c0'), '{3,3}', '{3,3}', '{2,0}', '{f,t}', '{0,0}', '{\"\",0000000000000001000000000000000267}')",
+			"supersede":        "SELECT falcon_notify('u5', 't', 'm', replaces => 'k')",
 			"register":         "SELECT falcon_register('n2', '{u5,u6}', '{c0,c0}', '{9000000,9000001}', '{5,5}', '{ws,ws}', '{r,r}', '{t,t}', '{1,1}', '{u7}', '{c0}', '{7}', 1)",
 		}
 		const reads = "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(oid)), 0) FROM pg_class WHERE relname IN " +
-			"('falcon_sessions', 'falcon_notifications', 'falcon_inboxes', 'falcon_connections')"
+			"('falcon_sessions', 'falcon_notifications', 'falcon_inboxes', 'falcon_connections', 'falcon_histories', 'falcon_past_sessions')"
 		for _, full := range []bool{false, true} {
 			if full {
 				crowd(t, d)
+				exec(t, d, "UPDATE falcon_sessions SET generation = generation + (SELECT max(generation) FROM falcon_epochs) WHERE user_id IN ('u5', 'u6')") // else former ones
 			}
 			for name, call := range calls {
 				err := d.read.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
