@@ -114,7 +114,7 @@ func (m *mirror) subscribe() *paho.Subscribe {
 	if m.since {
 		p.User.Add("since", strconv.FormatInt(int64(m.last), 10))
 	}
-	return &paho.Subscribe{Properties: p, Subscriptions: []paho.SubscribeOptions{{Topic: bridge.Topics{}.Status(m.user), QoS: 1, RetainHandling: 2}}}
+	return &paho.Subscribe{Properties: p, Subscriptions: []paho.SubscribeOptions{{Topic: bridge.Topics{}.Status(m.user), QoS: 1, RetainHandling: 1}}}
 }
 
 func (m *mirror) got(ctx context.Context, p paho.PublishReceived) {
@@ -458,4 +458,36 @@ func (f *fleet) act(method, path, token string) error {
 		err = fmt.Errorf("%s %s: %s %s", method, path, resp.Status, b)
 	}
 	return err
+}
+
+// The retained message that a device shows leaves its screen when it is deleted or
+// superseded: no message of the topic says so but the state.
+func TestARetainedMessageIsCorrectedByTheState(t *testing.T) {
+	f := newFleet(t, 1, func(int) []string { return nil })
+	u := bridge.UserID("ana")
+	own, app := sign(t, u, 0), sign(t, "app", bridge.ScopeWrite)
+	shows := func(m *mirror, want ...int64) {
+		t.Helper()
+		testserver.Eventually(t, patience, func() error {
+			got, _, fault := m.look()
+			if ids := slices.Sorted(maps.Keys(got)); fault != "" || !slices.Equal(ids, want) {
+				return fmt.Errorf("%s shows %v, want %v: %s", m.name, ids, want, fault)
+			}
+			return nil
+		})
+	}
+	for i, change := range []func() error{
+		func() error { return f.act(http.MethodDelete, "/notifications/1", own) },
+		func() error { return f.act(http.MethodDelete, "/notifications?user=ana&replaces=key", app) },
+	} {
+		if resp, _, err := f.call(http.MethodPost, "/notifications", app, `{"title":"t","message":"m","created_by":"ana","replaces":"key"}`); err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		m := f.follow(fmt.Sprint("phone ", i), u, false, f.dial) // its first message is the retained one
+		shows(m, int64(i+1))
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		shows(m)
+	}
 }
