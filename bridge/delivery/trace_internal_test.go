@@ -55,3 +55,16 @@ func TestAFloodOfTracesFillsNoMemory(t *testing.T) {
 		t.Errorf("%d are kept of which %d are old", n, n-1)
 	}
 }
+
+func TestWhatIsNotTracedAllocatesNothing(t *testing.T) {
+	var all traces
+	now := time.Now()
+	all.add(trace{user: "7", from: 1, to: 1, traceparent: "t", at: now})
+	if n := testing.AllocsPerRun(100, func() {
+		if bridge.Sampled(nil, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") || all.of("8", 1, now) != "" {
+			t.Error("it is traced")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
