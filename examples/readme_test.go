@@ -126,7 +126,7 @@ func TestAnExampleWithoutATokenSaysSo(t *testing.T) {
 }
 
 // mqtt.js gives up for good after a refused CONNECT, such as 0x88 while the database is
-// unavailable, unless it is told otherwise. clients/js/e2e stops the database under them.
+// unavailable, unless it is configured otherwise. clients/js/e2e stops the database under them.
 func TestEveryMqttJSSampleTriesAgain(t *testing.T) {
 	found := 0
 	for _, name := range []string{"../README.md", "../docs/migrating.md", "../clients/js/README.md", "README.md", "node/listen.mjs", "page/index.html"} {

@@ -63,7 +63,7 @@ type secretFile struct {
 	sender *webhook.Sender
 	log    *slog.Logger
 	file   watched
-	told   string // the fault that was logged last
+	logged string // the last error that was logged
 }
 
 // watchSecrets returns what reads the file of a sender's secrets again: every keysEvery,
@@ -96,7 +96,7 @@ func (f *secretFile) look(atOnce bool) {
 	state, err := f.file.look(f.name, config.MaxSecretFile)
 	if err == nil && (state == unchanged || state == changing && !atOnce) {
 		if state == unchanged {
-			f.told = ""
+			f.logged = ""
 		}
 		return
 	}
@@ -105,14 +105,14 @@ func (f *secretFile) look(atOnce bool) {
 		secrets, err = webhook.ParseSecrets(f.file.read)
 	}
 	if err != nil {
-		if line := err.Error(); line != f.told {
-			f.told = line
+		if line := err.Error(); line != f.logged {
+			f.logged = line
 			f.log.Warn("the file of webhook secrets cannot be used, the former ones stay", "error", err)
 		}
 		return
 	}
 	first := f.file.used == nil
-	f.file.used, f.told = f.file.read, ""
+	f.file.used, f.logged = f.file.read, ""
 	f.sender.SetSecrets(secrets)
 	if !first {
 		f.log.Info("the webhook secrets were replaced", "secrets", len(secrets))
