@@ -80,8 +80,10 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 }
 
 // eraseSessions deletes u's sessions and registrations, at most bridge.MaxSessions and
-// bridge.MaxRegistrations. No session is made
-// until tx ends, so none outlives u with a cursor in the future of the log.
+// bridge.MaxRegistrations. No session is made until tx ends, so none outlives u with a cursor
+// in the future of the log. None becomes a past session while the task of an erasure is
+// stored, and storing or changing it deletes the past ones: triggers do both, also for nodes
+// of the release before.
 func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
 		return err
