@@ -83,7 +83,7 @@ func TestThePrintedPageReceivesLive(t *testing.T) {
 	ctx, asked, faults := browser(t)
 	if err := chromedp.Do(ctx, chromedp.Navigate(page[1]+"/#token="+page[2]),
 		chromedp.WaitVisible(chromedp.CSS(`#connection[data-state="live"]`)),
-		chromedp.WaitVisible(chromedp.CSS("#empty"))); err != nil {
+		chromedp.WaitVisible(chromedp.CSS(".empty"))); err != nil {
 		t.Fatalf("the page does not go live: %v; it threw %q, asked %q", err, faults(), asked())
 	}
 	send := p.Command("send", "--user=1", "--title=Llegó <b>ahora</b>", "--message=En vivo.")
