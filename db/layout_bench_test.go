@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -208,7 +209,7 @@ func (l *layouts) read(b *testing.B) {
 func (l *layouts) retain(b *testing.B) {
 	b.Helper()
 	ctx := context.Background()
-	n := 0
+	n, late := 0, 0
 	used, wal, took := l.cost(b, func() {
 		for {
 			var m int
@@ -217,6 +218,10 @@ func (l *layouts) retain(b *testing.B) {
 				m, err = l.countOff(ctx, int64(n))
 			} else {
 				m, err = l.d.Retain(ctx, time.UnixMilli(1750000000000+l.first), 500)
+			}
+			if errors.Is(err, bridge.ErrUnavailable) && late < 10 {
+				late++ // a step that took too long on a busy machine is taken again later, as the upkeep does
+				continue
 			}
 			if err != nil {
 				b.Fatal(err)
