@@ -57,13 +57,14 @@ func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
 	b.until("all are read", unreadIs+` === "" && document.querySelectorAll(".unread").length === 0`)
 
 	b.click(".item .remove")
-	b.until("it is hidden", newest+` === "Primera"`)
-	b.accessible("deleted, with a way back")
-	b.click(".said button")
+	// At once, in the page: what can be undone can be for eight seconds only, which a busy
+	// machine may take for a click from outside.
+	b.until("it is hidden, and taken back", newest+` === "Primera" && (document.querySelector(".said:not([hidden]) button").click() ?? true)`)
 	b.until("undone, it is back", howMany+` === 2`)
 	p.counts(2, 0)
 	b.click(".item .remove")
 	b.until("it is hidden again", newest+` === "Primera"`)
+	b.accessible("deleted, with a way back")
 	p.counts(1, 0)
 	b.do(chromedp.Reload())
 	b.until("the token survived the reload", isLive)
