@@ -40,7 +40,11 @@ export class List {
         for (const item of items) {
             const row = this.#row(item);
             const day = dayOf(row.at);
-            groups.set(day, [...(groups.get(day) ?? []), row.node]);
+            const group = groups.get(day);
+            if (group)
+                group.push(row.node);
+            else
+                groups.set(day, [row.node]);
         }
         const there = new Set(items.map((item) => item.seq));
         for (const seq of this.#rows.keys())
