@@ -240,12 +240,13 @@ func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 		Where("l.state = 0")
 }
 
-// dueScan is how many rows of the due ones a call looks at for devices, and how many of
-// these devices' it returns.
+// dueScan is how many rows of the due ones a call looks at for devices, and about how many
+// of these devices' it returns.
 const dueScan = 2000
 
-// DuePush implements late.Store: a range of falcon_late_push, then ranges of
-// falcon_late_user.
+// DuePush implements late.Store: a range of falcon_late_push, which finds devices, then of
+// each a range of falcon_late_due, which what was sent before has left. However much of
+// other devices, or of one, is due, a call reads no more than that.
 func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -254,8 +255,15 @@ func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
 	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow
-	err := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").
-		Where("l.due_at <= ?", d.clock()).Order("l.user_id", "l.client_id", "l.seq").Limit(dueScan).Scan(ctx)
+	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Order("l.user_id", "l.client_id", "l.seq").Limit(dueScan)
+	if d.dialect == Postgres {
+		each := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
+			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(int64(max(1, dueScan/devices)))
+		q.ModelTableExpr("d CROSS JOIN LATERAL (?) AS l", each)
+	} else { // has no LATERAL
+		q.Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").Where("l.client_id <> ''").Where("l.due_at <= ?", d.clock())
+	}
+	err := q.Scan(ctx)
 	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
 }
 

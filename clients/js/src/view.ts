@@ -256,7 +256,7 @@ export class InboxView {
   async #run(act: () => Promise<void>, done?: "markedAll"): Promise<void> {
     try {
       await act();
-      if (done) this.#say(words(this.#lang)[done]);
+      if (done && !this.#undo) this.#say(words(this.#lang)[done]); // a way back that is offered meanwhile stays
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#say(words(this.#lang).failed(error instanceof RestError && error.status === 0 ? "" : error.message));

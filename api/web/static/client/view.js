@@ -220,8 +220,8 @@ export class InboxView {
     async #run(act, done) {
         try {
             await act();
-            if (done)
-                this.#say(words(this.#lang)[done]);
+            if (done && !this.#undo)
+                this.#say(words(this.#lang)[done]); // a way back that is offered meanwhile stays
         }
         catch (error) {
             if (!(error instanceof Error))

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS falcon_late_due;

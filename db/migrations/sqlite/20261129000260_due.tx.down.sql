@@ -1,0 +1,1 @@
+DROP INDEX falcon_late_due;
