@@ -30,7 +30,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-/** What user 1 has: how many hours old each is shown, by title. */
+/** What a user has: how many hours old each is shown, by title. */
 const ages: Record<string, number> = {
   "Your order 1042 has been shipped": 0.4,
   "Maintenance on Sunday, from 02:00 to 04:00": 3,
@@ -39,20 +39,21 @@ const ages: Record<string, number> = {
   "New sign-in from Firefox on Linux": 50,
 };
 
-async function seed(): Promise<void> {
-  const draft = (title: string, message: string, more = {}) => program.call("POST", "/notifications", { title, message, created_by: 1, ...more });
+async function seed(user: number): Promise<void> {
+  const draft = (title: string, message: string, more = {}) => program.call("POST", "/notifications", { title, message, created_by: user, ...more });
   await draft("New sign-in from Firefox on Linux", "If this was not you, change your password.", { kind: "security", url: "https://portal.example/sessions" });
   await draft("Welcome to the portal", "Here you find what happens to your reports and orders.");
   await draft("Invoice 2025-118 is ready", "It is due on 15 December.", { kind: "billing", url: "https://portal.example/invoices/118" });
-  const token = program.token("--user", "1");
+  const token = program.token("--user", String(user));
   await fetch(`${program.url}/notifications/read`, { method: "POST", headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }, body: "{}" });
   await draft(
     "Maintenance on Sunday, from 02:00 to 04:00",
     "The portal is read-only during that time. Reports that you file before are kept and are looked at on Monday; notifications are stored and delivered as soon as it is over.\nQuestions: ext. 4410.",
   );
   await draft("Your order 1042 has been shipped", "It arrives on Thursday.", { kind: "order", url: "https://portal.example/orders/1042" });
-  for (const [id, title, status] of [[11, "Phishing page of a bank", 3], [12, "Stolen bicycle offered for sale", 2]] as const) {
-    await program.call("POST", "/reports", { id, title, created_by: 1 });
+  for (const [i, title, status] of [[1, "Phishing page of a bank", 3], [2, "Stolen bicycle offered for sale", 2]] as const) {
+    const id = 10 * user + i;
+    await program.call("POST", "/reports", { id, title, created_by: user });
     await program.call("PUT", `/admin/reports/${id}/status`, { status_id: status });
   }
 }
@@ -66,6 +67,7 @@ class Stage {
   page!: Page;
 
   constructor(
+    private readonly user: number,
     private readonly width: number,
     private readonly scheme: "light" | "dark",
   ) {}
@@ -94,7 +96,7 @@ class Stage {
   }
 
   async enter(...token: string[]): Promise<void> {
-    await this.page.goto(`${program.url}/#token=${program.token("--user", "1", ...token)}`);
+    await this.page.goto(`${program.url}/#token=${program.token("--user", String(this.user), ...token)}`);
   }
 
   is(state: string): Promise<void> {
@@ -120,11 +122,12 @@ class Stage {
   }
 }
 
-const sizes = [[1280, "light"], [1280, "dark"], [390, "light"], [390, "dark"]] as const;
+// A user each: tokens of one whose tokens were revoked are refused until the next second begins.
+const sizes = [[11, 1280, "light"], [12, 1280, "dark"], [13, 390, "light"], [14, 390, "dark"]] as const;
 
-test.each(sizes)("without a session, at %i px, %s", { timeout: 120_000 }, async (width, scheme) => {
-  await program.call("DELETE", "/admin/users/1");
-  const stage = new Stage(width, scheme);
+test.each(sizes)("without a session, user %i at %i px, %s", { timeout: 120_000 }, async (user, width, scheme) => {
+  await program.call("DELETE", `/admin/users/${user}`);
+  const stage = new Stage(user, width, scheme);
   await stage.open();
   const { page } = stage;
   await page.goto(program.url);
@@ -145,10 +148,10 @@ test.each(sizes)("without a session, at %i px, %s", { timeout: 120_000 }, async 
   await stage.close();
 });
 
-test.each(sizes)("with a session, at %i px, %s", { timeout: 240_000 }, async (width, scheme) => {
-  await program.call("DELETE", "/admin/users/1");
-  await seed();
-  const stage = new Stage(width, scheme);
+test.each(sizes)("with a session, user %i at %i px, %s", { timeout: 240_000 }, async (user, width, scheme) => {
+  await program.call("DELETE", `/admin/users/${user}`);
+  await seed(user);
+  const stage = new Stage(user, width, scheme);
   await stage.open();
   const { page } = stage;
   await page.clock.install();
@@ -174,7 +177,7 @@ test.each(sizes)("with a session, at %i px, %s", { timeout: 240_000 }, async (wi
   await page.keyboard.press("Escape");
 
   await page.locator("#main").evaluate((main) => (main.style.paddingTop = "1200px"));
-  await program.call("POST", "/notifications", { title: "Your password was changed", message: "By you, from the settings page.", created_by: 1 });
+  await program.call("POST", "/notifications", { title: "Your password was changed", message: "By you, from the settings page.", created_by: user });
   await page.locator(".item", { hasText: "password was changed" }).waitFor();
   await page.locator("#main").evaluate((main) => (main.style.paddingTop = ""));
   await stage.state("toast", ".toast");
@@ -211,20 +214,20 @@ test.each(sizes)("with a session, at %i px, %s", { timeout: 240_000 }, async (wi
   await page.locator("#renewal-token").press("Enter");
   await stage.state("renewal-refused", "#renewal-fault:not([hidden])");
   await page.locator("#renewal-no").click();
-  await program.call("POST", "/admin/revocations", { user: 1 });
+  await program.call("POST", "/admin/revocations", { user });
   await stage.is("ended");
   await stage.state("ended", ".notice.trouble");
   await stage.close();
 });
 
-test.each(sizes)("without MQTT, without a server and without a network, at %i px, %s", { timeout: 120_000 }, async (width, scheme) => {
-  await program.call("DELETE", "/admin/users/2");
-  const stage = new Stage(width, scheme);
+test.each(sizes)("without MQTT, without a server and without a network, user %i at %i px, %s", { timeout: 120_000 }, async (user, width, scheme) => {
+  await program.call("DELETE", `/admin/users/${user}`);
+  const stage = new Stage(user, width, scheme);
   stage.blocked = true;
   await stage.open();
   const { page } = stage;
-  await program.call("POST", "/notifications", { title: "Your order 1042 has been shipped", message: "It arrives on Thursday.", created_by: 2 });
-  await page.goto(`${program.url}/#token=${program.token("--user", "2", "--scope", "admin")}`);
+  await program.call("POST", "/notifications", { title: "Your order 1042 has been shipped", message: "It arrives on Thursday.", created_by: user });
+  await page.goto(`${program.url}/#token=${program.token("--user", String(user), "--scope", "admin")}`);
   await stage.is("polling");
   await stage.state("polling", ".notice");
   stage.rest = "fails";
