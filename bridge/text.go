@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -19,10 +20,13 @@ type texts struct {
 	created  string                                              // what POST /notifications responds
 	statuses map[Status]string                                   // a report's status in words
 	changed  func(report, status string) (title, message string) // a report's status changed
+	many     func(n int) string                                  // the title of one push for n notifications
+	test     [2]string                                           // title and body of a push that was asked for as a test
 }
 
-// textTable has all built-in texts. A new locale is one constant and one entry; the
-// setting --locale follows from it.
+// textTable has all texts that reach users by themselves. A new locale is one constant and
+// one entry; the setting --locale follows from it. What REST answers and the pages say is
+// next to these: docs/architecture.md lists the places.
 var textTable = map[Locale]texts{
 	Spanish: {
 		created:  "Notificación creada correctamente", // the applications have always read this
@@ -31,6 +35,8 @@ var textTable = map[Locale]texts{
 			return "El estado de su reporte ha cambiado a: " + status,
 				"El estado de su reporte titulado " + report + " ha sido actualizado a " + status
 		},
+		many: func(n int) string { return fmt.Sprintf("Tiene %d notificaciones nuevas", n) },
+		test: [2]string{"Notificación de prueba", "Este dispositivo recibe notificaciones."},
 	},
 	English: {
 		created:  "Notification created",
@@ -39,6 +45,8 @@ var textTable = map[Locale]texts{
 			return "The status of your report has changed to: " + status,
 				"The status of your report titled " + report + " has been updated to " + status
 		},
+		many: func(n int) string { return fmt.Sprintf("You have %d new notifications", n) },
+		test: [2]string{"Test notification", "This device receives notifications."},
 	},
 }
 
@@ -55,6 +63,15 @@ func (l Locale) Status(s Status) string { return l.texts().statuses[s] }
 // title now has the status s.
 func (l Locale) StatusChanged(report string, s Status) (title, message string) {
 	return l.texts().changed(report, l.Status(s))
+}
+
+// Many returns the title of one push that stands for n notifications.
+func (l Locale) Many(n int) string { return l.texts().many(n) }
+
+// TestPush returns title and body of a push that was asked for as a test.
+func (l Locale) TestPush() (title, body string) {
+	t := l.texts().test
+	return t[0], t[1]
 }
 
 // texts returns the texts of l, or the Spanish ones where l has none.

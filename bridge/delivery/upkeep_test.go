@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,10 +37,16 @@ func TestARepairOfTheSweepIsCountedAndAHintInTimeIsNone(t *testing.T) {
 	})
 }
 
-// pruner removes a thousand rows of each sort, in two steps.
-type pruner struct{ steps map[string]int }
+// pruner removes a thousand rows of each sort, in two steps. What expires is removed by a
+// goroutine of its own.
+type pruner struct {
+	mu    sync.Mutex
+	steps map[string]int
+}
 
 func (p *pruner) step(what string, limit int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.steps[what]++; p.steps[what] > 2 {
 		return 0, nil
 	}
@@ -69,7 +76,7 @@ func (p *pruner) Continue(_ context.Context, n int) (int, error) { return p.step
 
 func TestWhatIsRemovedIsCountedByWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, Options{Retention: time.Hour, AuditAge: time.Hour, Pruner: &pruner{make(map[string]int)}})
+		w := newWorld(t, Options{Retention: time.Hour, AuditAge: time.Hour, Pruner: &pruner{steps: make(map[string]int)}})
 		synctest.Wait()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()

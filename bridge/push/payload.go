@@ -110,21 +110,14 @@ func item(n *bridge.Notification, whole bool) json.RawMessage {
 
 // summary is the payload for many at once; ns are ordered by seq.
 func summary(ns []bridge.Notification, base *url.URL, locale bridge.Locale) []byte {
-	title := fmt.Sprintf("Tiene %d notificaciones nuevas", len(ns))
-	if locale == bridge.English {
-		title = fmt.Sprintf("You have %d new notifications", len(ns))
-	}
 	last := &ns[len(ns)-1]
 	data := fmt.Sprintf(`{"summary":%d,"last_seq":%d}`, len(ns), last.Seq)
-	return content{Title: title, Body: clip(last.Title, 120), Navigate: navigate(base, ""), Data: json.RawMessage(data)}.encode()
+	return content{Title: locale.Many(len(ns)), Body: clip(last.Title, 120), Navigate: navigate(base, ""), Data: json.RawMessage(data)}.encode()
 }
 
 // test is the payload of POST /devices/{client_id}/test.
 func test(base *url.URL, locale bridge.Locale) []byte {
-	title, body := "Notificación de prueba", "Este dispositivo recibe notificaciones."
-	if locale == bridge.English {
-		title, body = "Test notification", "This device receives notifications."
-	}
+	title, body := locale.TestPush()
 	return content{Title: title, Body: body, Navigate: navigate(base, ""), Data: json.RawMessage(`{"test":true}`)}.encode()
 }
 
