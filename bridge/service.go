@@ -179,18 +179,21 @@ func (s *Service) wake(ns []Notification, begun time.Time, traceparent string) {
 }
 
 func (s *Service) wakeUser(ns []Notification, at time.Time, traceparent string) {
+	replaces := slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" })
+	if replaces { // muted ones supersede, too
+		s.o.Hub.Hint(Hint{Type: HintMuted, User: ns[0].User})
+		s.o.Bus.Publish(Hint{Type: HintState, User: ns[0].User})
+	}
 	ns = slices.DeleteFunc(slices.Clone(ns), func(n Notification) bool { return n.Muted }) // never delivered
 	if len(ns) == 0 {
 		return
 	}
 	first, last := ns[0].Seq, ns[len(ns)-1]
-	if slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" }) {
+	if replaces {
 		// What they superseded may be waiting on this node, so the log is read. Other nodes
 		// read it for any hint, as items do not leave the process. Nor does a device that
 		// connects between the two hints take these items, of which one may have superseded
 		// another.
-		s.o.Hub.Hint(Hint{Type: HintMuted, User: last.User})
-		s.o.Bus.Publish(Hint{Type: HintState, User: last.User})
 		ns = nil
 	}
 	for i := range ns {

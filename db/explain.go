@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -139,9 +140,14 @@ func (d *DB) records(ctx context.Context, u bridge.UserID) (out []record, err er
 		"LEFT JOIN falcon_histories AS h ON h.user_id = s.user_id AND h.client_id = s.client_id "+
 		"WHERE s.user_id = ?0 AND s.generation > ?3 "+
 		"UNION ALL SELECT p.client_id, p.generation, p.ended_at, false, p.used_at, p.subscribed, p.from_seq, p.acked_seq, p.sent_seq, "+
-		"p.written_seq, p.written_at, p.advances, ?2, p.skips FROM falcon_past_sessions AS p WHERE p.user_id = ?0 AND p.generation > ?3 "+
-		"ORDER BY ended_at, generation DESC",
+		"p.written_seq, p.written_at, p.advances, ?2, p.skips FROM falcon_past_sessions AS p WHERE p.user_id = ?0 AND p.generation > ?3",
 		u, d.kept(), []byte{}, bun.Safe(currentEpoch)).Scan(ctx, &out)
+	slices.SortFunc(out, func(a, b record) int {
+		if (a.EndedAt == 0) != (b.EndedAt == 0) {
+			return cmp.Compare(a.EndedAt, b.EndedAt) // what has not ended has 0
+		}
+		return cmp.Or(cmp.Compare(b.EndedAt, a.EndedAt), cmp.Compare(b.Generation, a.Generation))
+	})
 	return out, err
 }
 

@@ -1,11 +1,13 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -255,16 +257,23 @@ func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
 	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow
-	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Order("l.user_id", "l.client_id", "l.seq").Limit(dueScan)
-	if d.dialect == Postgres {
+	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Limit(dueScan)
+	if d.dialect == Postgres { // one device after the other, until there are enough: sorted here, all would be read first
 		each := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
-			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(int64(max(1, dueScan/devices)))
+			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(dueScan)
 		q.ModelTableExpr("d CROSS JOIN LATERAL (?) AS l", each)
 	} else { // has no LATERAL
-		q.Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").Where("l.client_id <> ''").Where("l.due_at <= ?", d.clock())
+		q.Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").Where("l.client_id <> ''").Where("l.due_at <= ?", d.clock()).
+			Order("l.user_id", "l.client_id", "l.seq")
 	}
-	err := q.Scan(ctx)
-	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
+	if err := q.Scan(ctx); err != nil {
+		return nil, d.fail("read what is due", err)
+	}
+	due := domains(rows, (*dueRow).domain)
+	slices.SortFunc(due, func(a, b late.Due) int {
+		return cmp.Or(cmp.Compare(a.Device.User, b.Device.User), cmp.Compare(a.Device.ClientID, b.Device.ClientID), cmp.Compare(a.Notification.Seq, b.Notification.Seq))
+	})
+	return due, nil
 }
 
 // DueWebhooks implements late.Store: a range of falcon_late_webhook.

@@ -78,12 +78,12 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 	})
 }
 
-// repeat calls step until nothing is left, or it fails. What it did may have changed
-// inboxes, so revs are compared again.
+// repeat calls step until nothing is left, or it fails. Retention and the rest of a long
+// change, which name no reason, change inboxes without a hint, so revs are compared again.
 func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) {
 	did := false
 	defer func() {
-		if did && h.followers.Load() > 0 {
+		if did && (why == removedNone || why == removedRetention) && h.followers.Load() > 0 {
 			nudge(h.sweep)
 		}
 	}()

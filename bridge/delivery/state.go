@@ -228,12 +228,19 @@ func (h *Hub) readState(u bridge.UserID, since bridge.Rev) (*stateRead, error) {
 	return &stateRead{State: s, since: since, payload: s.Encode()}, nil
 }
 
-// offerState has r sent to a follower that is still at rev.
+// offerState has r sent to a follower that is still at rev. While r was read the follower
+// may have begun to write an earlier message, or had it acknowledged: then the state is
+// read again for it, as soon as it can take a message.
 func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.state
-	if !f.ready() || f.rev != rev || r.From != nil && r.Rev == rev && !f.first {
+	if !f.ready() || f.rev != rev {
+		f.behind = true
+		f.catchUp()
+		return
+	}
+	if r.From != nil && r.Rev == rev && !f.first {
 		return
 	}
 	f.next = r

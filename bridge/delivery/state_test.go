@@ -543,3 +543,39 @@ func TestSubscribingAgainStartsFromItsOwnRev(t *testing.T) {
 		wantStates(t, "then", l, "3-9")
 	})
 }
+
+// A state is read without a lock. What the follower is sent, or acknowledges, meanwhile makes
+// it miss the offer, and as the hub has then seen that rev, no sweep would find it.
+func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, l := w.follow("phone", 0)
+		soon()
+		_, ms := came(t, l) // in flight
+		w.change("7", 1)
+		r, err := w.hub.readState("7", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.offerState(0, r)
+		s := w.hub.shard("7")
+		s.mu.Lock()
+		s.users["7"].rev = r.Rev // as readStates notes
+		s.mu.Unlock()
+		c.Ack(ms[0].PacketID)
+		soon()
+		ms = wantStates(t, "offered while one was in flight", l, "0-1")
+		c.Ack(ms[0].PacketID)
+		w.change("7", 1)
+		if r, err = w.hub.readState("7", 0); err != nil {
+			t.Fatal(err)
+		}
+		c.offerState(0, r) // the device is at 1 by now
+		s.mu.Lock()
+		s.users["7"].rev = r.Rev
+		s.mu.Unlock()
+		soon()
+		wantStates(t, "offered for a rev that it had left", l, "1-2")
+		c.Close()
+	})
+}

@@ -218,7 +218,6 @@ func (c client) call(p *program, claims bridge.Claims, req *http.Request, want i
 	}
 	req.URL = e.url.JoinPath(req.URL.Path)
 	req.Header.Set("Authorization", "Bearer "+raw)
-	req.Header.Set("Accept-Language", "en") // as everything else that this program prints
 	resp, err := e.http(30 * time.Second).Do(req)
 	if err != nil {
 		return nil, nil, fmt.Errorf("no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))

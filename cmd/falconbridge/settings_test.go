@@ -99,7 +99,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"a rate of requests that is none":   {[]string{"--request-rate-per-ip=0/s"}, "--request-rate-per-ip", "50/s"},
 		"a time without a unit":             {[]string{"--session-ttl=12"}, "--session-ttl (FALCON_SESSION_TTL): is not a time", "12h"},
 		"a negative retention":              {[]string{"--retention=-1h"}, "--retention", "7d"},
-		"a language without texts":          {[]string{"--locale=fr"}, "--locale", "es or en"},
+		"a language without texts":          {[]string{"--locale=fr"}, "--locale", "en or es"},
 		"an unknown log level":              {[]string{"--log-level=loud"}, "--log-level", "debug, info, warn or error"},
 		"an unknown log format":             {[]string{"--log-format=xml"}, "--log-format", "text or json"},
 		"neither yes nor no":                {[]string{"--auto-migrate=perhaps"}, "--auto-migrate", "true or false"},

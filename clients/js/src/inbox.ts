@@ -258,10 +258,15 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#later([item], () => this.remove(id), after).cancel;
   }
 
-  /** As removeLater, with all read ones. One that is marked as read meanwhile is not among them. */
+  /** As removeLater, with all read ones. One that is marked as read meanwhile, on any device, is not among them. */
   removeReadLater(after = 6_000): () => boolean {
     const read = this.list().filter((item) => item.read_at);
-    this.#readLeaving = this.#later(read, () => this.removeRead(), after);
+    const ids = new Set(read.map((item) => item.id));
+    const act = async () => {
+      if (this.list().every((item) => !item.read_at || ids.has(item.id))) return this.removeRead();
+      for (const id of ids) await this.remove(id);
+    };
+    this.#readLeaving = this.#later(read, act, after);
     return this.#readLeaving.cancel;
   }
 

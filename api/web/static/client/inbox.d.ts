@@ -98,7 +98,7 @@ export declare class Inbox extends Emitter<InboxEvents> {
      * whether it was in time. What the server refuses comes back, with an error event.
      */
     removeLater(id: number, after?: number): () => boolean;
-    /** As removeLater, with all read ones. One that is marked as read meanwhile is not among them. */
+    /** As removeLater, with all read ones. One that is marked as read meanwhile, on any device, is not among them. */
     removeReadLater(after?: number): () => boolean;
     /** Deletes all read ones, for all devices. */
     removeRead(): Promise<void>;

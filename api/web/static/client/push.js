@@ -9,7 +9,7 @@ function kept(key, value) {
             localStorage.removeItem(key);
         else if (value !== undefined)
             localStorage.setItem(key, value);
-        return localStorage.getItem(key);
+        return localStorage.getItem(key) ?? held.get(key) ?? null; // where it is full, it reads and does not write
     }
     catch {
         return held.get(key) ?? null;
