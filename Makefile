@@ -32,7 +32,7 @@ packages: ## install the Debian packages the tests need (as root), or print the 
 .PHONY: test
 test: packages ## test everything, with the race detector
 	go -C bench test -race ./...
-	go test -race -timeout 9m ./...
+	go test -race -timeout 14m ./...
 
 .PHONY: deploy
 deploy: packages ## check the files of deploy/ and docker-compose.yml with the tools they are for
@@ -57,7 +57,7 @@ js: packages ## test the JavaScript client (Node.js 20 or later)
 
 .PHONY: cover
 cover: packages ## test everything and print the coverage by package
-	go test -timeout 9m -coverpkg=./... -coverprofile=cover.prof ./...
+	go test -timeout 14m -coverpkg=./... -coverprofile=cover.prof ./...
 	go tool cover -func=cover.prof | tail -n 1
 
 # Kills at least SOAK times where `make test` kills twenty times, and plays

@@ -51,17 +51,23 @@ func (s *spy) asked(t *testing.T, f func(ctx context.Context) error) []string {
 func crowd(t *testing.T, d *DB) {
 	t.Helper()
 	fill(t, d)
-	const rows = "WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'u' || (n % 1000), "
+	// So many that reading them all is never the cheaper plan. SQLite plans by the shape of
+	// its indexes, and fills them slowly under the race detector.
+	last := 29_999
+	if d.dialect == SQLite {
+		last = 2_999
+	}
+	numbers := fmt.Sprintf("WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT ", last)
+	rows := numbers + "'u' || (n % 1000), "
 	for _, q := range []string{
-		// So many that reading them all is never the cheaper plan.
-		"INSERT INTO falcon_inboxes (user_id) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT 'quiet' || n FROM c",
+		"INSERT INTO falcon_inboxes (user_id) " + numbers + "'quiet' || n FROM c",
 		"INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, expires_at, used_at, subscribed) " +
 			rows + "'c' || (n / 1000), n, CASE WHEN n % 2 = 0 THEN 'n1' ELSE '' END, 3600000, CASE WHEN n % 2 = 0 THEN 0 ELSE " + string(d.clock()) +
 			" + 3600000 END, " + string(d.clock()) + ", n >= 0 FROM c",
 		"INSERT INTO falcon_connections (user_id, client_id, generation, node, protocol, transport, remote, persistent, since) " +
 			rows + "'c' || (n / 1000), n, 'n1', 5, 'ws', 'r', n >= 0, 1 FROM c",
 		"INSERT INTO falcon_reports (user_id, title, status_id, created_at, updated_at) " + rows + "'T', 1, 1, 1 FROM c",
-		"INSERT INTO falcon_revocations (jti, user_id, expires_at, at) WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < 29999) SELECT " +
+		"INSERT INTO falcon_revocations (jti, user_id, expires_at, at) " + numbers +
 			"CASE WHEN n % 2 = 0 THEN 'r' || n ELSE '' END, CASE WHEN n % 2 = 0 THEN '' ELSE 'u' || n END, " +
 			"CASE WHEN n % 4 = 0 THEN n ELSE 0 END, n FROM c",
 		"INSERT INTO falcon_audit (sub, user_id, action, at) " + rows + "'root', 'user.end', " + string(d.clock()) + " FROM c",
