@@ -27,8 +27,8 @@ build: ## build the static binary ./falconbridge
 packages: ## install the Debian packages the tests need (as root), or print the line that does
 	@.ci/packages
 
-# The race detector slows everything; -timeout is a package's, and no package
-# comes near it. The whole stays under ten minutes on two cores.
+# The race detector slows everything; -timeout is a package's, and the slowest, ./db,
+# takes about half of it on two cores.
 .PHONY: test
 test: packages ## test everything, with the race detector
 	go -C bench test -race ./...

@@ -195,11 +195,7 @@ func (a *api) removeDevice(ctx context.Context, in *byDevice) (*struct{}, error)
 	if err := a.record(ctx, bridge.AuditEnd, dev.User, "device "+dev.ClientID+", with its session"); err != nil {
 		return nil, err
 	}
-	if err := a.o.Devices.RemoveDevice(ctx, dev); err != nil {
-		return nil, err
-	}
-	a.o.Service.Ordered(dev.User)
-	return nil, nil
+	return nil, a.dropDevice(ctx, dev)
 }
 
 // deviceCursor writes a device so that it fits a query: client ids may hold

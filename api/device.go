@@ -137,11 +137,16 @@ func (a *api) deleteDevice(ctx context.Context, in *byClient) (*struct{}, error)
 	if err != nil {
 		return nil, err
 	}
+	return nil, a.dropDevice(ctx, dev)
+}
+
+// dropDevice removes what is kept of dev and ends its connection, on any node.
+func (a *api) dropDevice(ctx context.Context, dev bridge.Device) error {
 	if err := a.o.Devices.RemoveDevice(ctx, dev); err != nil {
-		return nil, err
+		return err
 	}
 	a.o.Service.Ordered(dev.User)
-	return nil, nil
+	return nil
 }
 
 // testDevice reports only whether the push service accepted the message, nothing else of

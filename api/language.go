@@ -34,7 +34,8 @@ func setLanguage(h http.Header, l bridge.Locale) {
 }
 
 // translate returns a text of a problem, which the code has in English, in the language l.
-// A text without a translation stays in English; a test finds those that lack one.
+// A text without a translation stays in English; tests find those of REST, the domain and
+// the tokens that lack one.
 func translate(l bridge.Locale, text string) string {
 	if l != bridge.Spanish {
 		return text

@@ -147,7 +147,9 @@ func BenchmarkStorm(b *testing.B) {
 			w.Seconds, storm/w.Seconds, w.Retries, w.Broken, mebi(w.Before), mebi(w.Held), mebi(w.After))
 	}
 	var settled bench.Usage
-	for begun := time.Now(); time.Since(begun) < 3*time.Minute; time.Sleep(5 * time.Second) {
+	looks := time.NewTicker(5 * time.Second)
+	defer looks.Stop()
+	for begun := time.Now(); time.Since(begun) < 3*time.Minute; <-looks.C {
 		var err error
 		if settled, err = bench.UsageOf(p.PID()); err != nil {
 			b.Fatal(err)

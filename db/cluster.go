@@ -161,7 +161,7 @@ func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (order
 }
 
 // Nodes returns the nodes that are alive, by name. Connections are counted in an index of
-// falcon_connections, which takes some 20 ms for 100,000: a beat's figure would be up to
+// falcon_connections: a beat's figure would be up to
 // four seconds older than what Connections lists.
 func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {
 	ctx, cancel := bound(ctx)

@@ -12,6 +12,9 @@ import (
 // Deliveries returns for each session of n's user whether it acknowledged n. One that
 // skipped n is left out, and one that was not subscribed.
 func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.Delivery, error) {
+	if n.Muted {
+		return []bridge.Delivery{}, nil // no device got it
+	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	acks, err := d.acknowledgements(ctx, n.User, n.Seq)
@@ -22,11 +25,14 @@ func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.De
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	e := story{ID: n.ID, UserID: n.User, Seq: n.Seq, Muted: n.Muted}
+	e := story{ID: n.ID, UserID: n.User, Seq: n.Seq}
 	out := []bridge.Delivery{}
 	for i := range records {
 		p := &records[i]
-		if f, known := e.fate(p, acks[p.ClientID]); known && p.EndedAt == 0 && f.State != bridge.DeviceSkipped {
+		if p.EndedAt != 0 {
+			continue
+		}
+		if f, known := e.fate(p, acks[p.ClientID]); known && f.State != bridge.DeviceSkipped {
 			ok := f.State == bridge.DeviceAcknowledged
 			v := bridge.Delivery{ClientID: p.ClientID, Acknowledged: ok}
 			if ok {

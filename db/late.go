@@ -393,7 +393,7 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 // lateCounted is how many waiting attempts LateStats counts at most.
 const lateCounted = 10_000
 
-// LateStats returns counts of waiting and sent attempts, as of the follower's last position.
+// LateStats returns what waits now, and what was sent as of the follower's last position.
 func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
 	push, webhooks, err := d.Waiting(ctx, lateCounted)
 	if err != nil {

@@ -13,7 +13,7 @@ type Stats struct {
 
 	Transactions    int64 // of the committer
 	TransactionTime time.Duration
-	CommitTime      time.Duration // of TransactionTime: from the end of the last statement to the response
+	CommitTime      time.Duration // of TransactionTime: COMMIT on SQLite; on Postgres all but the statement on the server, so the wait for a connection, the network and the commit
 
 	// Absent is how many sessions have no connection, of the whole cluster, at most
 	// MaxAbsent and up to a minute old; -1: not known.

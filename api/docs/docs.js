@@ -143,7 +143,8 @@ const token = {
   user() {
     try {
       const claims = JSON.parse(atob(this.get().split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
-      return String(claims.sub)
+      // As token.js of the pages: anything else could pass for words of the page.
+      return /^[A-Za-z0-9._:@|-]{1,128}$/.test(claims.sub ?? '') ? String(claims.sub) : null
     } catch {
       return null
     }

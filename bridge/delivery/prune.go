@@ -40,7 +40,7 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 	}
 	every(ctx, pruneEvery, func() {
 		h.completeRevocations(ctx)
-		h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
+		changed := h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
 		h.repeat(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
 		h.repeat(ctx, "remove past sessions", removedPastSessions, h.o.Pruner.ExpirePastSessions)
 		h.repeat(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
@@ -55,9 +55,14 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		}
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
-			h.repeat(ctx, "remove notifications past their retention", removedRetention, func(ctx context.Context, limit int) (int, error) {
+			changed = h.repeat(ctx, "remove notifications past their retention", removedRetention, func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.Retain(ctx, before, limit)
-			})
+			}) || changed
+		}
+		if changed && h.followers.Load() > 0 {
+			// Both change inboxes by the million, mostly of users without a device, and so send
+			// no hints. Other nodes find out with their next sweep.
+			nudge(h.sweep)
 		}
 	})
 }
@@ -78,15 +83,8 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 	})
 }
 
-// repeat calls step until nothing is left, or it fails. Retention and the rest of a long
-// change, which name no reason, change inboxes without a hint, so revs are compared again.
-func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) {
-	did := false
-	defer func() {
-		if did && (why == removedNone || why == removedRetention) && h.followers.Load() > 0 {
-			nudge(h.sweep)
-		}
-	}()
+// repeat calls step until nothing is left, or it fails, and reports whether it did anything.
+func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) (did bool) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		n, err := step(q, pruneRows)
@@ -95,7 +93,7 @@ func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(co
 			h.o.Logger.Warn("could not "+what, "error", err)
 		}
 		if err != nil || n == 0 {
-			return
+			return did
 		}
 		did = true
 		if why != removedNone {
@@ -103,7 +101,7 @@ func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(co
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return did
 		case <-time.After(prunePause):
 		}
 	}

@@ -136,18 +136,18 @@ func (h *Hub) readSoon(u bridge.UserID, e *entry) {
 	e.stale = true
 	if !e.reading {
 		e.reading = true
-		time.AfterFunc(stateRest, func() { h.readStates(u) })
+		time.AfterFunc(stateRest, func() { h.readStates(u, e) })
 	}
 }
 
 // readStates reads the state of u's inbox and offers it to the followers that can take a
 // message. It runs once at a time for a user, and again after stateRest where more
-// changed meanwhile.
-func (h *Hub) readStates(u bridge.UserID) {
+// changed meanwhile. It ends where e is not u's entry any more: all devices have left, and
+// those that came since are served by the reads of their own entry.
+func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	s := h.shard(u)
 	s.mu.Lock()
-	e := s.users[u]
-	if e == nil {
+	if s.users[u] != e {
 		s.mu.Unlock()
 		return
 	}
@@ -159,7 +159,7 @@ func (h *Hub) readStates(u bridge.UserID) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = s.users[u]; e == nil {
+	if s.users[u] != e {
 		return
 	}
 	e.reading = false

@@ -579,3 +579,23 @@ func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 		c.Close()
 	})
 }
+
+// A read that began before all devices of a user left is not mixed up with the reads for
+// those that came since.
+func TestAReadOfStatesThatIsOutlivedByItsDevicesEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStateWorld(t, Options{})
+		c, _ := w.follow("phone", 0)
+		soon()
+		w.changed(1) // its read is due in stateRest
+		c.Close()
+		synctest.Wait()
+		w.reads()
+		_, l := w.follow("phone", 0)
+		soon()
+		wantStates(t, "after the reconnect", l, "0-1")
+		if got := w.reads(); len(got) != 1 {
+			t.Errorf("the state was read since %v, want once", got)
+		}
+	})
+}

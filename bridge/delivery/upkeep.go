@@ -170,7 +170,7 @@ func (h *Hub) Upkeep() Upkeep {
 	return u
 }
 
-// Figures returns the counters.
+// Figures returns the counters, without InFlight, which a beat adds.
 func (h *Hub) Figures() bridge.Figures {
 	f := &h.figures
 	out := bridge.Figures{Connections: f.connections.Load(), Sent: f.sent.Load(), Copies: f.copies.Load(), Acked: f.acked.Load(), Reads: f.reads.Load(), Oversize: f.oversize.Load(), Refused: 0}

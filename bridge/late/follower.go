@@ -97,7 +97,7 @@ type Follower struct {
 // counts are of the notifications pushed, or posted, by this process.
 type counts struct {
 	sent, givenUp atomic.Int64
-	failed        [8]atomic.Int64 // by the index in Reasons
+	failed        [len(Reasons)]atomic.Int64 // by the index in Reasons
 }
 
 // Counts are of the notifications that this process pushed, or posted as webhooks.
@@ -546,7 +546,7 @@ func (t *term) count(push bool, r Result, reason string) {
 	if !push {
 		of, sent, failed = &t.f.counts[1], &t.totals.WebhooksSent, &t.totals.WebhooksFailed
 	}
-	if i := slices.Index(Reasons, reason); i >= 0 {
+	if i := slices.Index(Reasons[:], reason); i >= 0 {
 		of.failed[i].Add(1)
 	}
 	switch r {

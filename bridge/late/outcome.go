@@ -29,7 +29,7 @@ type Outcome struct {
 var ErrBlocked = errors.New("the server does not call that address")
 
 // Reasons are what Outcome.Reason returns of attempts that failed.
-var Reasons = []string{"blocked", "gone", "limited", "refused", "unavailable", "unreachable"}
+var Reasons = [...]string{"blocked", "gone", "limited", "refused", "unavailable", "unreachable"}
 
 // Reason is why an attempt failed, one of Reasons: a small set, so that it can label a
 // metric. It is "" where the attempt was sent or not begun.

@@ -2,16 +2,12 @@ package main
 
 import (
 	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,36 +26,6 @@ import (
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// vapidFile is a key for --vapid-key-file.
-func vapidFile(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file(t, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
-}
-
-// pushService returns the settings for Web Push to s, and s, which the program trusts.
-func pushService(t *testing.T, h http.HandlerFunc) (s *httptest.Server, settings []string) {
-	t.Helper()
-	files := testserver.Certificate(t)
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s = httptest.NewUnstartedServer(h)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s, []string{"SSL_CERT_FILE", files.Cert, "FALCON_VAPID_KEY_FILE", vapidFile(t), "FALCON_VAPID_CONTACT", "mailto:ops@example.com",
-		"FALCON_PUSH_HOSTS", s.Listener.Addr().String(), "FALCON_PUSH_AFTER", "1s"}
-}
-
 // registration is the body of PUT /devices/{client_id} for an endpoint.
 func registration(t *testing.T, endpoint string) any {
 	t.Helper()
@@ -76,7 +42,7 @@ func TestLateNotificationsAreCounted(t *testing.T) {
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			service, settings := pushService(t, func(w http.ResponseWriter, r *http.Request) {
+			service, settings := testserver.NewPushService(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/gone" {
 					w.WriteHeader(http.StatusGone)
 				} else {
@@ -89,9 +55,9 @@ func TestLateNotificationsAreCounted(t *testing.T) {
 			}))
 			t.Cleanup(hooks.Close)
 			all := env(t)
-			for i, pairs := 0, append(settings, "FALCON_WEBHOOK_URL", hooks.URL, "FALCON_WEBHOOK_SECRET_FILE", file(t, webhookSecret), "FALCON_WEBHOOK_WHEN", "unread 1s"); i < len(pairs); i += 2 {
-				all[pairs[i]] = pairs[i+1]
-			}
+			maps.Copy(all, settings)
+			maps.Copy(all, map[string]string{"FALCON_PUSH_AFTER": "1s", "FALCON_WEBHOOK_URL": hooks.URL,
+				"FALCON_WEBHOOK_SECRET_FILE": file(t, webhookSecret), "FALCON_WEBHOOK_WHEN": "unread 1s"})
 			p := testserver.NewProgram(t, all)
 			shows := func(lines ...string) {
 				t.Helper()
@@ -115,7 +81,7 @@ func TestLateNotificationsAreCounted(t *testing.T) {
 				}
 			}
 			for user, path := range map[string]string{"1": "/phone", "2": "/gone"} {
-				caller{base: p.HTTP, token: sign(t, user, 0)}.do(t, "PUT", "/devices/phone", registration(t, service.URL+path), 204, nil)
+				caller{base: p.HTTP, token: sign(t, user, 0)}.do(t, "PUT", "/devices/phone", registration(t, service+path), 204, nil)
 				notify(t, p.HTTP, user, "late")
 			}
 			shows(`falconbridge_late_sent_total{channel="push"} 1`, `falconbridge_late_failed_total{channel="push",reason="gone"} 1`,

@@ -19,7 +19,7 @@ func metricNames(t *testing.T) map[string]string {
 	redis := testserver.NewRedis(t)
 	p := testserver.Prepare(t, with("DATABASE_URL", testserver.Postgres(t), "FALCON_BUS", redis.URL, "FALCON_RELAY_URL", "mqtt://127.0.0.1:1",
 		"FALCON_TLS_CERT", certificate.Cert, "FALCON_TLS_KEY", certificate.Key,
-		"FALCON_VAPID_KEY_FILE", vapidFile(t), "FALCON_VAPID_CONTACT", "mailto:ops@example.com",
+		"FALCON_VAPID_KEY_FILE", testserver.NewVAPIDKey(t), "FALCON_VAPID_CONTACT", "mailto:ops@example.com",
 		"FALCON_WEBHOOK_URL", "http://127.0.0.1:1/", "FALCON_WEBHOOK_SECRET_FILE", file(t, webhookSecret), "FALCON_WEBHOOK_WHEN", "unread 1h"))
 	if err := p.Begin(); err != nil {
 		t.Fatal(err)

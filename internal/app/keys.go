@@ -37,10 +37,19 @@ type watched struct{ used, read []byte }
 func watchKeys(k config.Keys, v *token.Verifier, log *slog.Logger) func(context.Context) error {
 	f := &keyFiles{k: k, verifier: v, log: log.With("component", "keys")}
 	f.look(true)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
+	return watch(f.look, func() {
+		f.log.Info("reading the keys again, as SIGHUP asks")
+		v.Refresh()
+	})
+}
+
+// watch returns what calls look every keysEvery, and hup and look at once on SIGHUP, which
+// it handles from now on, until its context ends.
+func watch(look func(atOnce bool), hup func()) func(context.Context) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
 	return func(ctx context.Context) error {
-		defer signal.Stop(hup)
+		defer signal.Stop(signals)
 		t := time.NewTicker(keysEvery)
 		defer t.Stop()
 		for {
@@ -48,11 +57,10 @@ func watchKeys(k config.Keys, v *token.Verifier, log *slog.Logger) func(context.
 			case <-ctx.Done():
 				return nil
 			case <-t.C:
-				f.look(false)
-			case <-hup:
-				f.log.Info("reading the keys again, as SIGHUP asks")
-				v.Refresh()
-				f.look(true)
+				look(false)
+			case <-signals:
+				hup()
+				look(true)
 			}
 		}
 	}

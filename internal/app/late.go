@@ -3,9 +3,6 @@ package app
 import (
 	"context"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/falconalert/falconbridge/api"
@@ -71,23 +68,7 @@ type secretFile struct {
 func watchSecrets(name string, sender *webhook.Sender, log *slog.Logger) func(context.Context) error {
 	f := &secretFile{name: name, sender: sender, log: log.With("component", "late")}
 	f.look(true)
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	return func(ctx context.Context) error {
-		defer signal.Stop(hup)
-		t := time.NewTicker(keysEvery)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-t.C:
-				f.look(false)
-			case <-hup:
-				f.look(true)
-			}
-		}
-	}
+	return watch(f.look, func() {})
 }
 
 // look reads the file and replaces the secrets where they changed: at once, or when the
@@ -134,8 +115,9 @@ func (a *App) lateOptions(o api.Options) api.Options {
 }
 
 // lateFigures reports late notifications. What waits is asked of the database, which
-// counts 10,000 rows at most; the rest is counted by this process.
-func (a *App) lateFigures(ctx context.Context, out sink) {
+// counts 10,000 rows at most, by the one node that follows them; the rest is counted by
+// each.
+func (a *App) lateFigures(out sink) {
 	if a.late == nil {
 		return
 	}
@@ -148,20 +130,28 @@ func (a *App) lateFigures(ctx context.Context, out sink) {
 			out.count("late_failed_total", "Attempts at late notifications that failed, by reason.", n, "channel", channel, "reason", reason)
 		}
 	}
-	stats, err := a.db.LateStats(ctx)
-	waiting := func(channel string, f late.Figures) {
-		if err != nil {
+	var stats *late.Stats
+	if a.late.Active() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s, err := a.db.LateStats(ctx); err == nil {
+			stats = &s
+		}
+	}
+	waiting := func(channel string, of func(*late.Stats) late.Figures) {
+		if stats == nil {
 			return
 		}
+		f := of(stats)
 		out.gauge("late_waiting", "Late notifications not sent yet, of all nodes; counted up to 10000.", float64(f.Waiting), "channel", channel)
 		out.gauge("late_oldest_seconds", "How long the oldest late notification not sent yet has been late, 0 where there is none.", f.Oldest.Seconds(), "channel", channel)
 	}
 	if a.pusher != nil {
 		count("push", push)
-		waiting("push", stats.Push)
+		waiting("push", func(s *late.Stats) late.Figures { return s.Push })
 	}
 	if a.c.WebhookURL != nil {
 		count("webhook", webhooks)
-		waiting("webhook", stats.Webhooks)
+		waiting("webhook", func(s *late.Stats) late.Figures { return s.Webhooks })
 	}
 }

@@ -238,12 +238,12 @@ func (r packageCollector) Collect(ch chan<- prometheus.Metric) {
 	out.gauge("build_info", "The version that runs.", 1, "version", s.version)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if s.started.Load() {
-		r.rooms(out)
-		s.lateFigures(ctx, out)
-	}
 	for _, p := range s.parts() {
 		out.gauge("ready", "1 where the part answers and the node does not drain.", one(p.ready(ctx) == nil), "part", p.name)
+	}
+	if s.started.Load() {
+		r.packages(out)
+		s.lateFigures(out)
 	}
 	if s.cert != nil {
 		out.gauge("certificate_expiry_timestamp_seconds", "When the served certificate ends.", float64(s.cert.expires().Unix()))
@@ -251,7 +251,7 @@ func (r packageCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (r packageCollector) rooms(out sink) {
+func (r packageCollector) packages(out sink) {
 	h := r.s.hub.Figures()
 	out.gauge("connections", "Devices connected to this node.", float64(h.Connections))
 	out.count("messages_sent_total", "Messages handed to devices' connections.", h.Sent)
@@ -286,7 +286,7 @@ func (r packageCollector) rooms(out sink) {
 	}
 	out.count("committer_transactions_total", "Transactions that appended notifications.", store.Transactions)
 	out.seconds("committer_transaction_seconds_total", "Time these took, their commit and its fsync included.", store.TransactionTime)
-	out.seconds("committer_fsync_seconds_total", "Time of their commits: the fsync, and on Postgres the network.", store.CommitTime)
+	out.seconds("committer_fsync_seconds_total", "Time of their commits: on SQLite COMMIT, on Postgres all but the statement on the server, so the wait for a connection, the network and the fsync.", store.CommitTime)
 	if store.Absent >= 0 {
 		out.gauge("sessions_absent", "Sessions without a connection, of all nodes, at most 100000 and up to a minute old.", float64(store.Absent))
 	}

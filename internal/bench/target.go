@@ -30,9 +30,6 @@ type Target struct {
 	PostToken func() (string, error)
 	PID       int   // of the server, to read what it uses from /proc; 0: unknown
 	Helpers   []int // of other processes that serve posts; their CPU time is added
-	// Addresses is how many loopback addresses the connections to a server on loopback
-	// come from, in turn, since real devices have many; 0: one.
-	Addresses int
 
 	run   string // in every message that this run posts
 	dials atomic.Int64
@@ -75,18 +72,11 @@ const dialTimeout = 10 * time.Second
 const portsEach = 20_000
 
 // dial connects to u over TCP, with TLS where the scheme says so. To a server on
-// loopback it comes from t.Addresses of loopback, or from another one after every
-// portsEach connections.
+// loopback it comes from another address of loopback after every portsEach connections.
 func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() && ip.To4() != nil {
-		n := t.dials.Add(1)
-		if t.Addresses == 0 {
-			n /= portsEach
-		} else {
-			n %= int64(t.Addresses)
-		}
-		if n > 0 {
+		if n := t.dials.Add(1) / portsEach; n > 0 {
 			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1+byte(n/250), 1+byte(n%250))}
 		}
 	}

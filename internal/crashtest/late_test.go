@@ -6,22 +6,16 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -218,39 +212,16 @@ func newAttempts(t *testing.T) (a *attempts, settings []string) {
 		posts: make(map[note][]time.Time), ids: make(map[note]string)}
 	hooks := httptest.NewServer(http.HandlerFunc(a.webhook))
 	t.Cleanup(hooks.Close)
-	files := testserver.Certificate(t)
-	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("whsec_"+base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pushes := httptest.NewUnstartedServer(http.HandlerFunc(a.push))
-	pushes.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	pushes.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections of killed processes
-	pushes.StartTLS()
-	t.Cleanup(pushes.Close)
-
-	dir := t.TempDir()
-	vapid, secret := filepath.Join(dir, "vapid.pem"), filepath.Join(dir, "secret")
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	service, env := testserver.NewPushService(t, a.push)
+	a.service = service
+	for name, value := range env {
+		settings = append(settings, name+"="+value)
 	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string][]byte{
-		vapid:  pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}),
-		secret: []byte("whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 32))),
-	} {
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.service = pushes.URL
-	return a, []string{"SSL_CERT_FILE=" + files.Cert, "FALCON_VAPID_KEY_FILE=" + vapid, "FALCON_VAPID_CONTACT=mailto:ops@example.com",
-		"FALCON_PUSH_HOSTS=" + pushes.Listener.Addr().String(), "FALCON_REQUEST_RATE_PER_USER=off",
-		"FALCON_WEBHOOK_URL=" + hooks.URL, "FALCON_WEBHOOK_SECRET_FILE=" + secret}
+	return a, append(settings, "FALCON_REQUEST_RATE_PER_USER=off", "FALCON_WEBHOOK_URL="+hooks.URL, "FALCON_WEBHOOK_SECRET_FILE="+secret)
 }
 
 // register gives u's client id phone a registration at the push service.

@@ -221,7 +221,7 @@ export async function devicesOf(rest, user, own) {
   const all = new Map();
   for (const d of kept.items) all.set(d.client_id, { ...d, at: d.last_seen_at });
   for (const c of live.items) {
-    if (!own(c.client_id)) all.set(c.client_id, { lag: null, ...all.get(c.client_id), ...c, session: all.has(c.client_id), connected: true, at: c.since });
+    if (!own(c.client_id)) all.set(c.client_id, { lag: null, ...all.get(c.client_id), ...c, connected: true, at: c.since });
   }
   return [...all.values()].sort((a, b) => (a.client_id < b.client_id ? -1 : 1));
 }

@@ -104,7 +104,7 @@ class Board {
       this.#connections.nodes(ages);
       const [ready, own] = await Promise.all([
         this.#rest.get("readyz").then(() => true, () => false),
-        this.#rest.page("admin/connections", { match: this.#name, limit: 1 }),
+        this.#rest.page("admin/connections", { user: tokens.read(this.#token)?.user, match: this.#name, limit: 1 }),
         this.#connections.refresh(),
         this.#person.refresh(),
       ]);

@@ -43,17 +43,3 @@ export const show = (node, visible) => node.toggleAttribute("hidden", !visible);
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
-
-/** Makes parent hold exactly nodes, in order, moving as few as possible: focus survives. */
-export function arrange(parent, nodes) {
-  let at = parent.firstChild;
-  for (const node of nodes) {
-    if (node === at) at = at.nextSibling;
-    else parent.insertBefore(node, at);
-  }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
-}

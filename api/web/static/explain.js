@@ -5,8 +5,6 @@ import { fullTime, since, t } from "./i18n.js";
 
 const at = (moment) => (moment ? [" · ", h("time", { datetime: moment, title: fullTime(new Date(moment)) }, since(moment))] : []);
 
-const good = new Set(["acknowledged"]);
-
 /** The explanation e as a list; pick(user) opens a user. */
 export function explanation(e, pick) {
   const line = (kind, name, state, rest) => h("li", { class: kind }, h("code", { dir: "auto" }, name), " ", state, ...rest);
@@ -18,7 +16,7 @@ export function explanation(e, pick) {
     { class: "explanation" },
     h("p", {}, t("explained", e.id, e.seq), " ", pick ? h("button", { type: "button", class: "link strong", onclick: () => pick(String(e.user)) }, String(e.user)) : String(e.user), " · ", h("code", {}, e.kind)),
     h("p", {}, h("strong", {}, t(`fate_${e.state.replace(" ", "_")}`)), " · ", t("storedBy", e.by || "–"), ...at(e.committed_at)),
-    ...group(t("devicesTitle"), e.devices.map((d) => line(good.has(d.state) ? "good" : "wait", d.client_id, t(`device_${d.state.replace(" ", "_")}`), [
+    ...group(t("devicesTitle"), e.devices.map((d) => line(d.state === "acknowledged" ? "good" : "wait", d.client_id, t(`device_${d.state.replace(" ", "_")}`), [
       d.why ? ` (${t(`why_${d.why.replaceAll(" ", "_")}`) ?? d.why})` : "", ...at(d.at)]))),
     ...(e.devices.length === 0 ? [h("p", { class: "hint" }, t("noDevices"))] : []),
     ...group(t("pushes"), e.pushes.map((p) => call(p, p.client_id))),

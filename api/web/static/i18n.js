@@ -58,41 +58,21 @@ function translate() {
   }
 }
 
-const startOf = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
-
-/** A key that is the same for all moments of one local day. */
-export const dayOf = (date) => startOf(date).getTime();
-
-/** "Today", "Yesterday", or the date in words. */
-export function dayName(date, today = new Date()) {
-  const days = Math.round((startOf(date) - startOf(today)) / 86_400_000);
-  if (days === 0 || days === -1) {
-    return capital(new Intl.RelativeTimeFormat(now, { numeric: "auto" }).format(days, "day"));
-  }
-  const year = date.getFullYear() === today.getFullYear() ? undefined : "numeric";
-  return capital(new Intl.DateTimeFormat(now, { weekday: "long", day: "numeric", month: "long", year }).format(date));
-}
-
-const capital = (text) => text.charAt(0).toLocaleUpperCase(now) + text.slice(1);
-
 export const timeOfDay = (date) => new Intl.DateTimeFormat(now, { hour: "numeric", minute: "2-digit" }).format(date);
 
 export const fullTime = (date) => new Intl.DateTimeFormat(now, { dateStyle: "full", timeStyle: "medium" }).format(date);
 
 const spans = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
 
-/** How long ago, in short: "3 min. ago". */
-export function since(moment) {
-  const seconds = Math.max(0, (Date.now() - new Date(moment)) / 1000);
+const inWords = (seconds, sign) => {
   const [unit, length] = spans.find(([, n]) => seconds >= n) ?? ["second", 1];
-  return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(-Math.floor(seconds / length), unit);
-}
+  return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(sign * Math.floor(seconds / length), unit);
+};
+
+/** How long ago, in short: "3 min. ago". */
+export const since = (moment) => inWords(Math.max(0, (Date.now() - new Date(moment)) / 1000), -1);
 
 /** How long until then, in short: "in 3 days". */
-export function until(moment) {
-  const seconds = Math.max(0, (new Date(moment) - Date.now()) / 1000);
-  const [unit, length] = spans.find(([, n]) => seconds >= n) ?? ["second", 1];
-  return new Intl.RelativeTimeFormat(now, { numeric: "auto", style: "short" }).format(Math.floor(seconds / length), unit);
-}
+export const until = (moment) => inWords(Math.max(0, (new Date(moment) - Date.now()) / 1000), 1);
 
 export const number = (n) => new Intl.NumberFormat(now).format(n);

@@ -18,7 +18,7 @@ export class Person {
   #user = null; // the one shown
   #openings = 0; // how many were asked for: only the last one is shown
   #history = [];
-  #more = false;
+  #next = null; // the query of the next page
   #devices = [];
   #settings = null;
 
@@ -47,14 +47,14 @@ export class Person {
     const opening = ++this.#openings;
     await this.#run(async () => {
       const [first, devices, settings] = await Promise.all([
-        this.#rest.list({ user, limit: page, muted: "include" }),
+        this.#rest.page(`users/${encodeURIComponent(user)}/notifications`, { limit: page, muted: "include" }),
         devicesOf(this.#rest, user, this.#own),
         this.#rest.get(`users/${encodeURIComponent(user)}/settings`),
       ]);
       if (opening !== this.#openings) return; // another one was asked for meanwhile
       this.#user = user;
       this.#history = first.items;
-      this.#more = first.more;
+      this.#next = first.next;
       this.#devices = devices;
       this.#settings = settings;
       this.draw();
@@ -122,12 +122,13 @@ export class Person {
     if (this.#history.length === 0) return h("p", { class: "none" }, t("noHistory"));
     const list = h("ol", { class: "history" }, this.#history.map((item) => this.#row(item)));
     const more = h("button", { type: "button", class: "quiet", onclick: () => this.#run(async () => {
-      const next = await this.#rest.list({ user, limit: page, muted: "include", before: this.#history.at(-1).seq });
+      const next = await this.#rest.page(`users/${encodeURIComponent(user)}/notifications`, this.#next);
       this.#history.push(...next.items);
       list.append(...next.items.map((item) => this.#row(item)));
-      show(more, next.more);
+      this.#next = next.next;
+      show(more, next.next);
     }, null, t("user", user)) }, t("older"));
-    show(more, this.#more);
+    show(more, this.#next);
     return h("div", {}, list, more);
   }
 

@@ -4,43 +4,27 @@ import { confirm } from "./confirm.js";
 import { table, userButton } from "./connections.js";
 import { $, h } from "./dom.js";
 import { fullTime, since, t } from "./i18n.js";
+import { Paged } from "./paged.js";
 
 const statuses = [1, 2, 3];
 /** Title and message that the server sends at each status, with {title} where the report's stands. */
 const texts = JSON.parse(document.querySelector('meta[name="falcon-status-texts"]').content);
 
-export class Reports {
-  #rest;
-  #run;
+export class Reports extends Paged {
   #pick;
-  #list = [];
-  #next = null;
 
   constructor(rest, run, pick) {
-    this.#rest = rest;
-    this.#run = run;
+    super(rest, run, "reports", "reports-again");
     this.#pick = pick;
-    $("reports-again").onclick = () => this.refresh();
-  }
-
-  refresh() {
-    return this.#run(() => this.#read({ limit: 25 }, []));
-  }
-
-  async #read(query, before) {
-    const page = await this.#rest.page("reports", query);
-    this.#list = [...before, ...page.items];
-    this.#next = page.next;
-    this.draw();
   }
 
   draw() {
     const root = $("reports");
-    if (this.#list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t("noReports")));
+    if (this.list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t("noReports")));
     const columns = [{ name: t("number") }, { name: t("title"), class: "text" }, { name: t("reportedBy") }, { name: t("changed") }, { name: t("status") }];
     root.replaceChildren(h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": t("reports") },
-      table(t("reports"), columns, this.#list.map((r) => this.#row(r)))));
-    if (this.#next) root.append(h("button", { type: "button", class: "quiet", onclick: () => this.#run(() => this.#read(this.#next, this.#list)) }, t("more")));
+      table(t("reports"), columns, this.list.map((r) => this.#row(r)))));
+    this.older(root, "more");
   }
 
   #row(report) {
@@ -71,10 +55,10 @@ export class Reports {
       yes: t("statusYes", owner),
     });
     if (agreed) {
-      await this.#run(async () => {
+      await this.run(async () => {
         choice.disabled = true;
         try {
-          const changed = await this.#rest.send("PUT", `admin/reports/${report.id}/status`, { status_id: status });
+          const changed = await this.rest.send("PUT", `admin/reports/${report.id}/status`, { status_id: status });
           report.status_id = changed.status_id;
           report.updated_at = changed.updated_at;
           return changed.notification;

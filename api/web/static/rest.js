@@ -8,16 +8,6 @@ export class RestError extends Error {
     this.detail = detail;
     this.retryAfter = retryAfter; // seconds, 0 where the server did not say
   }
-
-  /** Whether the token was not taken. */
-  get refused() {
-    return this.status === 401;
-  }
-
-  /** Whether trying again later may help. */
-  get passing() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
-  }
 }
 
 const patience = 15_000; // ms
@@ -66,20 +56,6 @@ export class Rest {
     return { body: text ? JSON.parse(text) : null, headers: answer.headers, status: answer.status };
   }
 
-  /** A page of a user's history; user null means the token's own. */
-  async list({ user = null, limit = 50, before, after, muted } = {}) {
-    const path = user === null ? "notifications" : `users/${encodeURIComponent(user)}/notifications`;
-    const { body, headers } = await this.#call("GET", path, { query: { limit, before, after, muted } });
-    const number = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
-    return {
-      items: body,
-      more: (headers.get("Link") ?? "").includes('rel="next"'),
-      lastSeq: number("X-Last-Seq"),
-      unread: number("X-Unread-Count"),
-      epoch: headers.get("X-Epoch"),
-    };
-  }
-
   async get(path, query) {
     return (await this.#call("GET", path, { query })).body;
   }
@@ -104,26 +80,5 @@ export class Rest {
 
   async send(method, path, body) {
     return (await this.#call(method, path, { body })).body;
-  }
-
-  read(id) {
-    return this.send("POST", `notifications/${id}/read`);
-  }
-
-  readUpTo(seq) {
-    return this.send("POST", "notifications/read", { up_to: seq });
-  }
-
-  remove(id) {
-    return this.send("DELETE", `notifications/${id}`);
-  }
-
-  /** Whether the user is muted. */
-  async muted() {
-    return !(await this.get("settings")).is_review_enabled;
-  }
-
-  mute(muted) {
-    return this.send("PATCH", "settings", { is_review_enabled: muted ? 0 : 1 });
   }
 }

@@ -37,7 +37,7 @@ export const en = {
   alertsRefused: "The browser does not show notifications of this page.",
   alertsPush: "Also when this page is closed",
   alertsPushHint: "Pushed to this browser when no device has shown a notification in time.",
-  alertsPushFailed: "Pushes could not be turned on.",
+  alertsPushFailed: "Pushes could not be switched.",
   alertsSound: "Sound",
   alertsSoundHint: "Two short notes at each new notification, in this tab.",
   renewalTitle: "Sign in again",

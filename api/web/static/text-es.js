@@ -37,7 +37,7 @@ export const es = {
   alertsRefused: "El navegador no muestra avisos de esta página.",
   alertsPush: "También con esta página cerrada",
   alertsPushHint: "Llegan a este navegador cuando ningún dispositivo mostró la notificación a tiempo.",
-  alertsPushFailed: "No se pudieron activar los avisos con la página cerrada.",
+  alertsPushFailed: "No se pudieron cambiar los avisos con la página cerrada.",
   alertsSound: "Sonido",
   alertsSoundHint: "Dos notas cortas con cada notificación nueva, en esta pestaña.",
   renewalTitle: "Iniciar sesión de nuevo",

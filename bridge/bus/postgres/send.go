@@ -26,15 +26,13 @@ const (
 // NOTIFY takes a lock over all databases when it commits, and wakes every listener.
 func (b *Bus) send(ctx context.Context) {
 	var conn *pgconn.PgConn
-	gap := time.NewTimer(0)
-	defer gap.Stop()
 	defer func() {
 		if conn != nil {
 			hangUp(conn)
 		}
 	}()
 	b.SendBatches(ctx, maxBatch, nil, func(ctx context.Context, hints []bridge.Hint) error {
-		gap.Reset(sendGap)
+		gap := time.After(sendGap)
 		kept := conn != nil
 		err := b.notify(ctx, &conn, hints)
 		if err != nil && kept && ctx.Err() == nil {
@@ -42,7 +40,7 @@ func (b *Bus) send(ctx context.Context) {
 			err = b.notify(ctx, &conn, hints)
 		}
 		select {
-		case <-gap.C:
+		case <-gap:
 		case <-ctx.Done():
 		}
 		return err

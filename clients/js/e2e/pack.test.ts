@@ -15,7 +15,7 @@ const run = (command: string, args: string[], cwd: string) => execFileSync(comma
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 test("npm pack gives a package that installs, imports in Node and compiles with its types", { timeout: 180_000 }, () => {
-  // A copy: prepack builds anew, and other tests read dist meanwhile.
+  // A copy: prepack builds again, and other tests read dist meanwhile.
   const copy = join(dir, "clients/js");
   cpSync(source, copy, { recursive: true, filter: (path) => !/[\\/](node_modules|dist)$/.test(path) });
   symlinkSync(join(source, "node_modules"), join(copy, "node_modules"));

@@ -26,6 +26,8 @@ export type InboxEvents = {
   gap: [seqs: { from: number; to: number }];
   /** What went wrong, where nobody waits for it. */
   error: [error: Error];
+  /** The server refused a change that nobody waited for, such as a deletion that could have been undone: it is taken back. An error event, too. */
+  refused: [error: Error];
   /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
   expiring: [at: number];
   /** A notification that a push showed was clicked; the inbox is focused. */
@@ -282,7 +284,7 @@ export class Inbox extends Emitter<InboxEvents> {
     };
     const leaving: Leaving = {
       commit: async () => {
-        if (take()) await act().catch((error: unknown) => this.#fail(error));
+        if (take()) await act().catch((error: unknown) => this.emit("refused", this.#fail(error)));
       },
       cancel: () => {
         const inTime = take();
@@ -405,10 +407,10 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.sync();
   }
 
-  /** Goes on with a new token, which the registration for pushes is bound to from now on. */
+  /** Goes on with a new token, which the registration for pushes is bound to from now on: the tab that leads does that for all. */
   #renewed(token: string): void {
     this.#live?.renew(token);
-    if (this.push?.state === "on") this.push.resume().catch((error: unknown) => this.#fail(error));
+    if (this.#live && this.push?.state === "on") this.push.resume().catch((error: unknown) => this.#fail(error));
   }
 
   /** Ends this tab's connection: another one took over while this one stood still. */
@@ -649,10 +651,12 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#pending === 0) for (const state of this.#waiting.splice(0)) this.#stateCame(state, undefined);
   }
 
-  #fail(error: unknown): void {
-    this.#error = error instanceof Error ? error : new Error(String(error));
-    this.emit("error", this.#error);
+  #fail(error: unknown): Error {
+    const failed = error instanceof Error ? error : new Error(String(error));
+    this.#error = failed;
+    this.emit("error", failed);
     this.emit("change");
+    return failed;
   }
 
   #expires(at: number | null): void {

@@ -164,9 +164,11 @@ export class Push {
     if (!this.#supported || !this.#mine) return;
     kept(this.#ownerKey, null);
     this.host.changed();
-    const told = this.rest.removeDevice(this.clientId());
-    await (await (await this.#registration())?.pushManager.getSubscription())?.unsubscribe();
-    await told;
+    const gone = (error: unknown) => {
+      if (!(error instanceof RestError && error.status === 404)) throw error; // else it was removed already
+    };
+    const unsubscribe = async () => (await (await this.#registration())?.pushManager.getSubscription())?.unsubscribe();
+    await Promise.all([this.rest.removeDevice(this.clientId()).catch(gone), unsubscribe()]);
   }
 
   /** Sends one push to this browser. */

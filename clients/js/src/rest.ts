@@ -64,6 +64,8 @@ export class Rest {
     for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
     const token = await this.token();
     const headers: Record<string, string> = { Authorization: `Bearer ${token}`, Accept: "application/json" };
+    const lang = globalThis.document?.documentElement.lang;
+    if (lang) headers["Accept-Language"] = lang; // what the server says is shown on this page
     const init: RequestInit = {
       method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000),
       keepalive: method !== "GET", // what the user did is done even where the tab closes at once

@@ -78,7 +78,7 @@ export class InboxView {
     place.append(this.root);
     this.#off.push(
       inbox.on("change", () => this.draw()),
-      inbox.on("error", (error) => this.#refused(error)),
+      inbox.on("refused", (error) => this.#refused(error)),
       inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")),
     );
     this.#tick = setInterval(() => this.#list.tick(), tickEvery);

@@ -97,6 +97,15 @@ test("permission is asked for by enable only, and the browser registers again at
   expect([again.push!.state, calls.slice(2), subscribed]).toEqual(["off", [`POST /devices/${ids[0]}/test`, `DELETE /devices/${ids[0]}`], null]);
 });
 
+test("what the server has removed already ends here, too", async () => {
+  const fetch: Options["fetch"] = async (input, init) =>
+    init?.method === "DELETE" ? Response.json({ title: "Not found" }, { status: 404 }) : options(1).fetch!(input, init);
+  const inbox = await start(1, { fetch });
+  await inbox.push!.enable();
+  await inbox.push!.disable();
+  expect([inbox.push!.state, subscribed]).toEqual(["off", null]);
+});
+
 test("the application's icon shows how many are unread", async () => {
   const badges: (number | null)[] = [];
   Object.assign(navigator, { setAppBadge: async (n: number) => void badges.push(n), clearAppBadge: async () => void badges.push(null) });

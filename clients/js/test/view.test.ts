@@ -183,6 +183,16 @@ test("a deletion that the server refuses comes back, and says why", async () => 
   expect([titles(), one(".said span").textContent]).toEqual([["a"], "This did not work, so nothing was changed. refused"]);
 });
 
+test("a read that fails in the background says nothing of a change, and leaves the way back", async () => {
+  server.append("a");
+  await open();
+  one(".remove").click();
+  server.refuseWith.set("GET /notifications", 503);
+  await inbox.refresh().catch(() => {});
+  await settle();
+  expect([inbox.error === null, one(".said span").textContent, one(".said button").hidden]).toEqual([false, "Notification deleted", false]);
+});
+
 test("a badge counts to 99", () => {
   expect([0, 1, 99, 100].map(badge)).toEqual(["", "1", "99", "99+"]);
 });

@@ -22,6 +22,8 @@ export type InboxEvents = {
     }];
     /** What went wrong, where nobody waits for it. */
     error: [error: Error];
+    /** The server refused a change that nobody waited for, such as a deletion that could have been undone: it is taken back. An error event, too. */
+    refused: [error: Error];
     /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
     expiring: [at: number];
     /** A notification that a push showed was clicked; the inbox is focused. */

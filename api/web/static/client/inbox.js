@@ -213,7 +213,7 @@ export class Inbox extends Emitter {
         const leaving = {
             commit: async () => {
                 if (take())
-                    await act().catch((error) => this.#fail(error));
+                    await act().catch((error) => this.emit("refused", this.#fail(error)));
             },
             cancel: () => {
                 const inTime = take();
@@ -337,10 +337,10 @@ export class Inbox extends Emitter {
         }
         await this.sync();
     }
-    /** Goes on with a new token, which the registration for pushes is bound to from now on. */
+    /** Goes on with a new token, which the registration for pushes is bound to from now on: the tab that leads does that for all. */
     #renewed(token) {
         this.#live?.renew(token);
-        if (this.push?.state === "on")
+        if (this.#live && this.push?.state === "on")
             this.push.resume().catch((error) => this.#fail(error));
     }
     /** Ends this tab's connection: another one took over while this one stood still. */
@@ -614,9 +614,11 @@ export class Inbox extends Emitter {
                 this.#stateCame(state, undefined);
     }
     #fail(error) {
-        this.#error = error instanceof Error ? error : new Error(String(error));
-        this.emit("error", this.#error);
+        const failed = error instanceof Error ? error : new Error(String(error));
+        this.#error = failed;
+        this.emit("error", failed);
         this.emit("change");
+        return failed;
     }
     #expires(at) {
         this.#expiring = at;

@@ -53,7 +53,7 @@ export class InboxView {
             open: (item, url) => options.open?.(item, url) ?? false,
         }, this.#lang, heading, options.base);
         place.append(this.root);
-        this.#off.push(inbox.on("change", () => this.draw()), inbox.on("error", (error) => this.#refused(error)), inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")));
+        this.#off.push(inbox.on("change", () => this.draw()), inbox.on("refused", (error) => this.#refused(error)), inbox.on("notification", (item) => this.#list.element(item.seq)?.classList.add("fresh")));
         this.#tick = setInterval(() => this.#list.tick(), tickEvery);
         this.#speak();
     }
