@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -154,10 +153,12 @@ func (a *api) recovered(r *http.Request, v any) {
 // cursor. The reference is relative, so that it is right behind a proxy that serves the
 // API below a path of its own.
 func (x *exchange) next(cursor, to string) string {
-	q := maps.Clone(x.query)
-	q.Del("before")
-	q.Del("after")
-	q.Set(cursor, to)
+	q := url.Values{cursor: {to}}
+	for _, kept := range []string{"limit", "unread", "kind", "muted", "user", "created_by", "match", "node", "protocol", "transport", "sort", "absent", "behind"} {
+		if s := x.query[kept]; len(s) > 0 {
+			q.Set(kept, s[0])
+		}
+	}
 	return "<?" + q.Encode() + `>; rel="next"`
 }
 
