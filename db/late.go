@@ -242,18 +242,23 @@ func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 		Where("l.state = 0")
 }
 
-// dueScan is how many rows of the due ones a call looks at for devices, and about how many
-// of these devices' it returns.
-const dueScan = 2000
+const (
+	dueScan = 2000   // due rows that a call looks at for devices, and about how many of these devices' it returns
+	dueSkip = 10_000 // and of users that are left out
+)
 
 // DuePush implements late.Store: a range of falcon_late_push, which finds devices, then of
 // each a range of falcon_late_due, which what was sent before has left. However much of
-// other devices, or of one, is due, a call reads no more than that.
-func (d *DB) DuePush(ctx context.Context, devices int) ([]late.Due, error) {
+// other devices, or of one, is due, a call reads no more than that. It passes over at most
+// dueSkip rows of the users in without.
+func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	first := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.user_id", "f.client_id", "f.due_at").Where("f.state = 0").Where("f.client_id <> ''").
 		Where("f.due_at <= ?", d.clock()).Order("f.due_at").Limit(dueScan)
+	if len(without) > 0 {
+		first = d.read.NewSelect().TableExpr("(?) AS o", first.Limit(dueScan+dueSkip)).Where("o.user_id NOT IN (?)", bun.List(without)).Order("o.due_at").Limit(dueScan)
+	}
 	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow

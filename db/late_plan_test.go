@@ -74,7 +74,8 @@ func TestTheFollowerReadsIndexRanges(t *testing.T) {
 				_, _, _, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 1000)
 				return err
 			}},
-			{"due pushes", func(ctx context.Context) error { return second(d.DuePush(ctx, 64)) }},
+			{"due pushes", func(ctx context.Context) error { return second(d.DuePush(ctx, 64, nil)) }},
+			{"due pushes, but for some users", func(ctx context.Context) error { return second(d.DuePush(ctx, 64, []bridge.UserID{"u1", "u2"})) }},
 			{"due webhooks", func(ctx context.Context) error { return second(d.DueWebhooks(ctx, 500)) }},
 			{"begin", func(ctx context.Context) error {
 				return d.Begin(ctx, []string{"push0", "post2"}, []string{"push4"}, time.Minute)
@@ -160,7 +161,7 @@ func TestTheFollowersCostFollowsTheRegisteredUsers(t *testing.T) {
 		seed(t, d, "registered", 5)
 		asked := s.asked(t, follow)
 		exec(t, d, "UPDATE falcon_late SET due_at = 1 WHERE state = 0")
-		asked = append(asked, s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10)) })...)
+		asked = append(asked, s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })...)
 		n := readBy(t, d, asked)
 		exec(t, d, "UPDATE falcon_late SET state = 1")
 		return n
@@ -189,7 +190,7 @@ func TestWhatWasSentBeforeCostsTheFollowerNothing(t *testing.T) {
 		exec(t, d, "INSERT INTO falcon_late (ref, rule, user_id, client_id, notification_id, seq, since, due_at) "+
 			"SELECT 'due' || n, 'push', 'u', 'phone', -n, n, 1, 1 FROM generate_series(1, 5) n ON CONFLICT DO NOTHING")
 		analyze(t, d)
-		asked := s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10)) })
+		asked := s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })
 		return readBy(t, d, asked)
 	}
 	few := cost(10)
@@ -216,7 +217,7 @@ func TestABacklogOfLateNotificationsIsReadInSteps(t *testing.T) {
 		return readBy(t, d, s.asked(t, ask))
 	}
 	for name, ask := range map[string]func(context.Context) error{
-		"pushes":   func(ctx context.Context) error { return second(d.DuePush(ctx, 10)) },
+		"pushes":   func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) },
 		"webhooks": func(ctx context.Context) error { return second(d.DueWebhooks(ctx, 100)) },
 	} {
 		exec(t, d, "DELETE FROM falcon_late")

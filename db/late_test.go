@@ -53,7 +53,7 @@ func (f *follower) ripen() {
 // due returns what is due as "rule seq" of u, those cancelled with a minus.
 func (f *follower) due(u bridge.UserID) (out []string) {
 	f.t.Helper()
-	push, err := f.d.DuePush(testContext(f.t), 100)
+	push, err := f.d.DuePush(testContext(f.t), 100, nil)
 	must(f.t, err)
 	hooks, err := f.d.DueWebhooks(testContext(f.t), 100)
 	must(f.t, err)
@@ -278,7 +278,7 @@ func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
 		seed(t, d, u, 1)
 		f.enter(10)
 		f.ripen()
-		push, err := d.DuePush(ctx, 1)
+		push, err := d.DuePush(ctx, 1, nil)
 		must(t, err)
 		hooks, err := d.DueWebhooks(ctx, 10)
 		must(t, err)

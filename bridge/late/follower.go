@@ -339,12 +339,13 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 	judged := time.Now()
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	due, err := t.f.o.Store.DuePush(q, free)
+	due, err := t.f.o.Store.DuePush(q, free, t.full())
 	if err != nil {
 		return false, fmt.Errorf("read what is due: %w", err)
 	}
 	var parcels []parcel
 	var begun, cancelled []string
+	blocked := false
 	for len(due) > 0 {
 		n := 1
 		for n < len(due) && due[n].Device == due[0].Device {
@@ -359,8 +360,12 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			}
 		}
 		due = due[n:]
-		if len(p.due) == 0 || !t.enterUser(p.due[0].Device.User) {
-			continue // of a user with enough under way: it stays due
+		if len(p.due) == 0 {
+			continue
+		}
+		if !t.enterUser(p.due[0].Device.User) {
+			blocked = true // the user has enough under way, and stays due
+			continue
 		}
 		if p.summary = len(p.due) > many; !p.summary {
 			p.more = len(p.due) > 1
@@ -390,7 +395,8 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			t.push(ctx, p, judged)
 		})
 	}
-	return len(cancelled) > 0 && len(parcels) == 0, nil
+	// The users that were blocked are left out of the next round, so that others come.
+	return blocked || len(cancelled) > 0 && len(parcels) == 0, nil
 }
 
 func (t *term) begin(ctx context.Context, begun, cancelled []string) error {
@@ -413,6 +419,20 @@ func (t *term) enterUser(u bridge.UserID) bool {
 	}
 	t.users[u]++
 	return true
+}
+
+// full returns the users that have no slot left, at most as many as there are pushes under
+// way.
+func (t *term) full() []bridge.UserID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []bridge.UserID
+	for u, n := range t.users {
+		if n >= t.f.o.PerUser {
+			out = append(out, u)
+		}
+	}
+	return out
 }
 
 func (t *term) leaveUser(u bridge.UserID) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -256,6 +257,47 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 		stop()
 		if c := r.want(t); fmt.Sprint(c.seqs) != "[2]" {
 			t.Errorf("after the takeover: %+v", c)
+		}
+	})
+}
+
+// stuck is a push service that answers for the users called slow… only once it is freed.
+type stuck struct {
+	pusher
+	free chan struct{}
+}
+
+func (s stuck) Send(ctx context.Context, r bridge.Registration, ns []bridge.Notification) late.Outcome {
+	if !strings.HasPrefix(string(r.Device.User), "slow") {
+		return s.pusher.Send(ctx, r, ns)
+	}
+	select {
+	case <-s.free:
+	case <-ctx.Done():
+	}
+	return late.Outcome{Result: late.Sent, Status: 201}
+}
+
+// Users whose endpoints never respond have registered more devices than are sent to at
+// once, and theirs are due first. They take their own slots, and no others'.
+func TestUsersWithSlowEndpointsDoNotDelayOthers(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		r := newRecorder()
+		s := stuck{pusher{r}, make(chan struct{})}
+		w.follow(late.Options{Pusher: s, Pushes: 4, PerUser: 1})
+		t.Cleanup(func() { close(s.free) })
+		w.settle(r, "settler")
+		for u := range 3 {
+			slow := bridge.UserID(fmt.Sprint("slow", u))
+			for d := range 6 {
+				w.register(slow, fmt.Sprint("d", d))
+			}
+			w.notify(slow, 1)
+		}
+		w.register("1", "phone")
+		w.notify("1", 1)
+		if c := r.want(t); c.id != "phone" {
+			t.Errorf("pushed to %+v", c)
 		}
 	})
 }

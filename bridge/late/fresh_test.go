@@ -41,7 +41,7 @@ func (s *slowStore) due(rule string, client string) []Due {
 	return []Due{{Ref: rule, Rule: rule, Device: dev, Since: time.Now(), Registration: bridge.Registration{Device: dev, Endpoint: "e"},
 		Cancelled: !time.Now().Before(s.acked)}}
 }
-func (s *slowStore) DuePush(context.Context, int) ([]Due, error) {
+func (s *slowStore) DuePush(context.Context, int, []bridge.UserID) ([]Due, error) {
 	return s.due(string(Push), "phone"), nil
 }
 func (s *slowStore) DueWebhooks(context.Context, int) ([]Due, error) {

@@ -70,10 +70,10 @@ type Store interface {
 	// need not be stored: nothing lies between it and the next one.
 	Enter(ctx context.Context, node string, p Position, push time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
 
-	// DuePush returns the attempts due for at most devices devices, ordered by device
-	// and seq, and DueWebhooks at most limit attempts, those due first first. What
+	// DuePush returns the attempts due for at most devices devices of users other than
+	// those in without, ordered by device and seq, and DueWebhooks at most limit attempts, those due first first. What
 	// decides is read in one snapshot.
-	DuePush(ctx context.Context, devices int) ([]Due, error)
+	DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]Due, error)
 	DueWebhooks(ctx context.Context, limit int) ([]Due, error)
 
 	// Begin stores that the attempts begin: another node, or this one after a crash,
