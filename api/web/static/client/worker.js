@@ -5,6 +5,10 @@
 (() => {
   const patience = 1_000; // ms for the pages to respond
 
+  // One notification is shown at a time: Chromium forgets one whose showing overlaps with a
+  // getNotifications(), and its click then does nothing.
+  let showing = Promise.resolve();
+
   /** The window that answers a question with yes first; null where none does in time. */
   async function answering(question) {
     const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -24,10 +28,18 @@
     if (await answering({ ask: "has", data })) return;
     const key = data.replaces ? `replaces-${data.replaces}` : (data.id ?? (data.test ? "test" : "summary"));
     const icon = self.falconbridgeIcon; // of the application whose worker this is
-    await self.registration.showNotification(title, {
+    const options = {
       body, tag: `falconbridge-${key}`, renotify: true, data: { ...data, navigate },
       ...(icon ? { icon, badge: icon } : {}), ...(data.created_at ? { timestamp: Date.parse(data.created_at) } : {}),
-    });
+    };
+    const turn = showing.then(() => display(title, options));
+    showing = turn.catch(() => {}); // one that fails holds up no other
+    await turn;
+  }
+
+  /** Displays a notification, and how many there are now on the application's icon. */
+  async function display(title, options) {
+    await self.registration.showNotification(title, options);
     const shown = await self.registration.getNotifications();
     await self.navigator.setAppBadge?.(shown.filter((n) => n.tag.startsWith("falconbridge-")).length);
   }
