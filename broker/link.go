@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/mochi-mqtt/server/v2/packets"
+
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
@@ -88,99 +90,97 @@ func (c *conn) SendState(m delivery.StateMessage) (sent bool, err error) {
 
 const contentType = "application/json"
 
-// appendPublish appends the PUBLISH of m (§3.3).
+// appendPublish appends the PUBLISH of m (§3.3). A 3.1.1 device gets no properties.
 func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
-	item := m.Item()
-	props := 0
-	size := 2 + len(m.Topic) + len(item)
-	if m.QoS > 0 {
-		size += 2
-	}
-	var id, seq [20]byte
-	idText := strconv.AppendInt(id[:0], m.ID, 10)
-	seqText := strconv.AppendInt(seq[:0], int64(m.Seq), 10)
-	if version == 5 {
-		props = 2 + 3 + len(contentType) +
-			userProperty("id", len(idText)) + userProperty("seq", len(seqText)) +
-			userProperty("kind", len(m.Kind)) + userProperty("epoch", len(m.Epoch))
-		if m.Traceparent != "" {
-			props += userProperty("traceparent", len(m.Traceparent))
-		}
-		if m.Expiry > 0 {
-			props += 1 + 4
-		}
-		if m.SubID > 0 {
-			props += 1 + varintLen(m.SubID)
-		}
-		size += varintLen(props) + props
-	}
-
-	head := byte(0x30) | m.QoS<<1
+	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, expiry: m.Expiry, subID: m.SubID, payload: m.Item()}
 	if m.Dup {
-		head |= 8
+		p.flags |= 8
 	}
 	if m.Retain {
-		head |= 1
+		p.flags |= 1
 	}
-	b = appendVarint(append(b, head), size)
-	b = append(appendUint16(b, len(m.Topic)), m.Topic...)
-	if m.QoS > 0 {
-		b = appendUint16(b, int(m.PacketID))
+	if version != 5 {
+		return p.append(b, version)
 	}
-	if version == 5 {
-		b = appendVarint(b, props)
-		b = append(b, propPayloadFormat, 1)
-		if m.Expiry > 0 {
-			b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), m.Expiry)
-		}
-		b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
-		if m.SubID > 0 {
-			b = appendVarint(append(b, propSubID), m.SubID)
-		}
-		b = append(appendKey(b, "id", len(idText)), idText...)
-		b = append(appendKey(b, "seq", len(seqText)), seqText...)
-		b = append(appendKey(b, "kind", len(m.Kind)), m.Kind...)
-		b = append(appendKey(b, "epoch", len(m.Epoch)), m.Epoch...)
-		if m.Traceparent != "" {
-			b = append(appendKey(b, "traceparent", len(m.Traceparent)), m.Traceparent...)
-		}
+	var id, seq [20]byte // formatted here and not by strconv.FormatInt, which allocates
+	user := [...]userProperty{
+		{"id", string(strconv.AppendInt(id[:0], m.ID, 10))},
+		{"seq", string(strconv.AppendInt(seq[:0], int64(m.Seq), 10))},
+		{"kind", string(m.Kind)},
+		{"epoch", m.Epoch},
+		{"traceparent", m.Traceparent},
 	}
-	return append(b, item...)
+	if p.user = user[:]; m.Traceparent == "" {
+		p.user = user[:len(user)-1]
+	}
+	return p.append(b, version)
 }
 
 // appendState appends the PUBLISH of m. Only MQTT 5 can ask for one.
 func appendState(b []byte, m *delivery.StateMessage) []byte {
-	const kind = "state"
-	props := 2 + 3 + len(contentType) + userProperty("type", len(kind)) + userProperty("epoch", len(m.Epoch))
-	if m.SubID > 0 {
-		props += 1 + varintLen(m.SubID)
-	}
-	size := 2 + len(m.Topic) + varintLen(props) + props + len(m.Payload)
-	if m.QoS > 0 {
-		size += 2
-	}
-	b = appendVarint(append(b, 0x30|m.QoS<<1), size)
-	b = append(appendUint16(b, len(m.Topic)), m.Topic...)
-	if m.QoS > 0 {
-		b = appendUint16(b, int(m.PacketID))
-	}
-	b = append(appendVarint(b, props), propPayloadFormat, 1)
-	b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
-	if m.SubID > 0 {
-		b = appendVarint(append(b, propSubID), m.SubID)
-	}
-	b = append(appendKey(b, "type", len(kind)), kind...)
-	b = append(appendKey(b, "epoch", len(m.Epoch)), m.Epoch...)
-	return append(b, m.Payload...)
+	user := [...]userProperty{{"type", "state"}, {"epoch", m.Epoch}}
+	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, subID: m.SubID, user: user[:], payload: m.Payload}
+	return p.append(b, 5)
 }
 
-// userProperty is the size of a user property.
-func userProperty(key string, value int) int { return 1 + 2 + len(key) + 2 + value }
+// publish is what differs between the PUBLISH packets that the broker sends.
+type publish struct {
+	flags    byte // DUP, QoS and RETAIN (§3.3.1)
+	topic    string
+	packetID uint16 // 0 with QoS 0
+	expiry   uint32 // Message Expiry Interval in seconds; 0: none
+	subID    int    // Subscription Identifier; 0: none
+	user     []userProperty
+	payload  []byte
+}
 
-// appendKey appends a user property up to its value of n bytes.
-func appendKey(b []byte, key string, n int) []byte {
-	b = append(appendUint16(append(b, propUser), len(key)), key...)
-	return appendUint16(b, n)
+type userProperty struct{ key, value string }
+
+func (u *userProperty) size() int { return 1 + 2 + len(u.key) + 2 + len(u.value) }
+
+// append appends the packet. It writes straight to b: the sizes of the properties and of
+// the packet, which precede them, are added up first.
+func (p *publish) append(b []byte, version byte) []byte {
+	size := 2 + len(p.topic) + len(p.payload)
+	if p.flags&6 != 0 { // QoS 1
+		size += 2
+	}
+	props := 2 + 3 + len(contentType)
+	for i := range p.user {
+		props += p.user[i].size()
+	}
+	if p.expiry > 0 {
+		props += 1 + 4
+	}
+	if p.subID > 0 {
+		props += 1 + varintLen(p.subID)
+	}
+	if version == 5 {
+		size += varintLen(props) + props
+	}
+
+	b = appendVarint(append(b, packets.Publish<<4|p.flags), size)
+	b = append(appendUint16(b, len(p.topic)), p.topic...)
+	if p.flags&6 != 0 {
+		b = appendUint16(b, int(p.packetID))
+	}
+	if version != 5 {
+		return append(b, p.payload...)
+	}
+	b = append(appendVarint(b, props), propPayloadFormat, 1)
+	if p.expiry > 0 {
+		b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), p.expiry)
+	}
+	b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
+	if p.subID > 0 {
+		b = appendVarint(append(b, propSubID), p.subID)
+	}
+	for i := range p.user {
+		u := &p.user[i]
+		b = append(appendUint16(append(b, propUser), len(u.key)), u.key...)
+		b = append(appendUint16(b, len(u.value)), u.value...)
+	}
+	return append(b, p.payload...)
 }
 
 func appendUint16(b []byte, n int) []byte { return append(b, byte(n>>8), byte(n)) }
