@@ -19,7 +19,7 @@ type Acks interface {
 const ackFlush = 500 * time.Millisecond
 
 // connection names what an Ack is of.
-type connection struct {
+type ackKey struct {
 	device     bridge.Device
 	generation int64
 }
@@ -28,33 +28,33 @@ type connection struct {
 // fails to be stored waits for the next flush.
 type acks struct {
 	mu      sync.Mutex // innermost: whoever has it takes no other lock
-	waiting map[connection]bridge.Ack
+	pending map[ackKey]bridge.Ack
 }
 
 // put joins a with what waits of its connection. A jump begins a new range.
 func (s *acks) put(a bridge.Ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := connection{a.Device, a.Generation}
-	if old, ok := s.waiting[of]; ok && a.From <= old.To {
+	of := ackKey{a.Device, a.Generation}
+	if old, ok := s.pending[of]; ok && a.From <= old.To {
 		a.From, a.To = min(a.From, old.From), max(a.To, old.To)
 	}
-	s.waiting[of] = a
+	s.pending[of] = a
 }
 
 func (s *acks) drain() []bridge.Ack {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	as := make([]bridge.Ack, 0, len(s.waiting))
-	for _, a := range s.waiting {
+	as := make([]bridge.Ack, 0, len(s.pending))
+	for _, a := range s.pending {
 		as = append(as, a)
 	}
-	clear(s.waiting)
+	clear(s.pending)
 	return as
 }
 
 // acknowledged notes that the cursor of the own topic moved; c.mu is held.
-func (c *Conn) acknowledged() {
+func (c *Conn) recordAck() {
 	if o := &c.hub.o; o.Acks != nil && (o.AllAcks || !c.persistent) && c.acked > c.ackedFrom {
 		c.hub.acks.put(bridge.Ack{Device: c.device, Generation: c.gen, From: c.ackedFrom, To: c.acked})
 	}

@@ -23,19 +23,19 @@ type connectionChanges struct {
 
 // registered is what connectionChanges know of a connection, under their lock.
 type registered struct {
-	asked  bool // a call to register it was made: it may be registered, also where the call failed
-	closed bool
+	submitted bool // a call to register it was made: it may be registered, also where the call failed
+	closed    bool
 }
 
 func (r *connectionChanges) open(c *Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.enter(c)
+	r.addOpened(c)
 }
 
 // enter notes that c is to be registered, unless it closed meanwhile: what
 // closed is never registered again, as nothing would remove it.
-func (r *connectionChanges) enter(c *Conn) {
+func (r *connectionChanges) addOpened(c *Conn) {
 	if c.registered.closed {
 		return
 	}
@@ -50,7 +50,7 @@ func (r *connectionChanges) close(c *Conn) {
 	defer r.mu.Unlock()
 	c.registered.closed = true
 	delete(r.opened, c)
-	if c.registered.asked { // else no node ever heard of it
+	if c.registered.submitted { // else no node ever heard of it
 		r.closed = append(r.closed, c.info())
 	}
 }
@@ -73,7 +73,7 @@ func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Co
 		}
 		opened = append(opened, c)
 		delete(r.opened, c)
-		c.registered.asked = true
+		c.registered.submitted = true
 	}
 	n := min(limit, len(r.closed))
 	if closed = r.closed[:n:n]; n == len(r.closed) {
@@ -85,11 +85,11 @@ func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Co
 }
 
 // giveBack undoes drain, after a call that failed.
-func (r *connectionChanges) giveBack(opened []*Conn, closed []bridge.Connection) {
+func (r *connectionChanges) requeue(opened []*Conn, closed []bridge.Connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range opened {
-		r.enter(c)
+		r.addOpened(c)
 	}
 	r.closed = append(closed, r.closed...)
 }
@@ -116,7 +116,7 @@ func (n *node) register(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.Query)
 	defer cancel()
 	if err := o.Cluster.Register(ctx, o.Node, list, closed); err != nil {
-		r.giveBack(opened, closed)
+		r.requeue(opened, closed)
 		return false, fmt.Errorf("register %d connections that opened and %d that closed: %w", len(opened), len(closed), err)
 	}
 	return more, nil
@@ -137,5 +137,5 @@ func (n *node) registerRegularly(ctx context.Context) {
 // info describes c to the cluster.
 func (c *Conn) info() bridge.Connection {
 	return bridge.Connection{Device: c.device, Generation: c.gen, Node: c.hub.o.Node, Protocol: c.request.Protocol,
-		Transport: c.request.Transport, Remote: c.request.Remote, Persistent: c.persistent, Since: c.at}
+		Transport: c.request.Transport, Remote: c.request.Remote, Persistent: c.persistent, Since: c.connectedAt}
 }

@@ -91,7 +91,7 @@ func TestAFailedRegistrationContinuesWhereItStopped(t *testing.T) {
 	})
 }
 
-func TestWhatClosedDoesNotWaitForWhatOpened(t *testing.T) {
+func TestClosedConnectionsDoNotWaitForABacklogOfOpenedOnes(t *testing.T) {
 	l := &listing{}
 	inList(t, l, func(w *world) {
 		w.crowd(10)

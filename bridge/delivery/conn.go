@@ -27,35 +27,35 @@ type ConnectRequest struct {
 // goroutine. Subscribe, Unsubscribe and Renew may use the database; the others do not
 // block.
 type Conn struct {
-	hub        *Hub
-	link       Link
-	device     bridge.Device
-	gen        int64
-	window     int // unacknowledged messages at once
-	most       int // the device's Receive Maximum
-	persistent bool
-	shared     bool // see bridge.Session
-	request    *ConnectRequest
-	at         time.Time  // when it connected
-	registered registered // under the lock of node.changes
+	hub         *Hub
+	link        Link
+	device      bridge.Device
+	gen         int64
+	window      int // unacknowledged messages at once
+	receiveMax  int // the device's Receive Maximum
+	persistent  bool
+	shared      bool // see bridge.Session
+	request     *ConnectRequest
+	connectedAt time.Time  // when it connected
+	registered  registered // under the lock of node.changes
 
-	mu     sync.Mutex
-	claims bridge.Claims
-	expiry time.Duration
-	own    *ownLog // the device's own topic; nil: not subscribed
-	left   window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
-	others []*pump // other users' topics and the feed, which last as long as the connection
-	aux    aux
-	state  *follower  // nil: it never asked for state messages
-	acked  bridge.Seq // cursor of the own topic
+	mu       sync.Mutex
+	claims   bridge.Claims
+	expiry   time.Duration
+	own      *ownLog // the device's own topic; nil: not subscribed
+	retired  window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
+	others   []*pump // other users' topics and the feed, which last as long as the connection
+	aux      aux
+	follower *follower  // nil: it never asked for state messages
+	acked    bridge.Seq // cursor of the own topic
 	// ackedFrom is where this connection's acknowledgements begin, see Conn.acknowledged.
-	ackedFrom bridge.Seq
-	since     time.Time // start of the acknowledgement wait; zero: nothing in flight
-	ended     bridge.EndReason
-	ending    *time.Timer // ends the link, see endAfter
-	dead      bool        // nothing is sent any more, see stop
-	closed    bool        // Close was called
-	frozen    bool        // the cursor is not written now, see freezeCursor
+	ackedFrom    bridge.Seq
+	ackWaitStart time.Time // start of the acknowledgement wait; zero: nothing in flight
+	endReason    bridge.EndReason
+	endTimer     *time.Timer // ends the link, see endAfter
+	stopped      bool        // nothing is sent any more, see stop
+	closed       bool        // Close was called
+	frozen       bool        // the cursor is not written now, see freezeCursor
 }
 
 // Connect opens the device's session and registers the connection; an older
@@ -75,25 +75,25 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	}
 	c = &Conn{
 		hub: h, link: l, device: r.Device, gen: s.Generation, claims: r.Claims,
-		window: h.o.Window, most: cmp.Or(r.ReceiveMaximum, 65535), expiry: r.Expiry, request: &r,
-		persistent: r.Expiry > 0 || s.Present,
-		shared:     s.Shared,
-		acked:      s.Acked,
-		ackedFrom:  s.Acked,
-		at:         time.Now().UTC().Truncate(time.Millisecond),
+		window: h.o.Window, receiveMax: cmp.Or(r.ReceiveMaximum, 65535), expiry: r.Expiry, request: &r,
+		persistent:  r.Expiry > 0 || s.Present,
+		shared:      s.Shared,
+		acked:       s.Acked,
+		ackedFrom:   s.Acked,
+		connectedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	c.window = min(c.window, c.most)
+	c.window = min(c.window, c.receiveMax)
 	if s.Present && s.Subscribed != nil {
 		c.own = c.newOwnLog(h.o.Topics.Status(r.Device.User))
 		c.own.p.sub = *s.Subscribed
 		c.own.sent, c.own.dupUpTo, c.own.behind = s.Sent, s.Sent, true
 		start, err := h.o.Log.Skip(ctx, r.Device.User, s.Acked, h.o.ReplayCap)
 		if err != nil {
-			c.abandon()
+			c.closeUnregistered()
 			return nil, false, fmt.Errorf("find where the replay starts: %w", err)
 		}
 		c.own.pos = start
-		c.jump(start)
+		c.advanceTo(start)
 	}
 	c.register()
 	if err := c.recheck(ctx, r.Claims); err != nil {
@@ -112,11 +112,11 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 }
 
 // abandon closes the session of a connection that failed before it was registered.
-func (c *Conn) abandon() {
+func (c *Conn) closeUnregistered() {
 	if c.persistent {
 		a := c.cursor()
 		a.Closed, a.Expiry = true, c.expiry
-		c.hub.cursors.putLast(a)
+		c.hub.cursors.putClosed(a)
 	}
 }
 
@@ -198,9 +198,9 @@ func (c *Conn) Ack(packetID uint16) bool {
 		if !c.aux.complete(packetID) {
 			return false
 		}
-		if f := c.state; f != nil && f.packet == packetID {
+		if f := c.follower; f != nil && f.packet == packetID {
 			f.acknowledge()
-			c.progress()
+			c.restartAckWait()
 			c.wakePumps()
 			return true
 		}
@@ -208,7 +208,7 @@ func (c *Conn) Ack(packetID uint16) bool {
 		return false
 	}
 	c.hub.figures.acked.Add(1)
-	c.progress()
+	c.restartAckWait()
 	if own := c.own; own != nil && packetID <= ownIDs {
 		own.p.resume(awaitingAck)
 	}
@@ -227,7 +227,7 @@ func (c *Conn) complete(packetID uint16) bool {
 		}
 	}
 	if !found {
-		done, found = c.left.complete(packetID)
+		done, found = c.retired.complete(packetID)
 	}
 	if observe := c.hub.o.Observe; found && observe != nil {
 		at := time.UnixMilli(done.commit)
@@ -239,7 +239,7 @@ func (c *Conn) complete(packetID uint16) bool {
 
 // live reports whether what was committed at that time came after the device: the rest
 // is replayed.
-func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.at) }
+func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.connectedAt) }
 
 // wakePumps wakes the pumps that waited for room, as all of them share the window, and
 // the state message that did. c.mu is held.
@@ -247,7 +247,7 @@ func (c *Conn) wakePumps() {
 	for p := range c.pumps {
 		p.wake()
 	}
-	c.state.wake()
+	c.follower.wake()
 }
 
 // isOwn reports whether p serves the device's own topic, whose cursor is kept. c.mu is
@@ -268,10 +268,10 @@ func (c *Conn) pumps(yield func(*pump) bool) {
 
 // progress restarts the acknowledgement wait, or ends it where nothing is in flight.
 // c.mu is held.
-func (c *Conn) progress() {
-	c.since = time.Time{}
+func (c *Conn) restartAckWait() {
+	c.ackWaitStart = time.Time{}
 	if c.inflight() > 0 {
-		c.since = time.Now()
+		c.ackWaitStart = time.Now()
 	}
 }
 
@@ -283,16 +283,16 @@ func (c *Conn) Awaits(packetID uint16) bool {
 	if packetID > ownIDs {
 		return c.aux.uses(packetID)
 	}
-	return c.left.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
+	return c.retired.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
 }
 
 // forgo completes a message that the device cannot take; c.mu is held.
-func (c *Conn) forgo(m *Message) {
+func (c *Conn) completeUnsent(m *Message) {
 	if m.PacketID > ownIDs {
 		c.aux.complete(m.PacketID)
 		return
 	}
-	c.left.drop(m.Seq)
+	c.retired.drop(m.Seq)
 	if c.own != nil {
 		c.own.win.drop(m.Seq)
 	}
@@ -300,7 +300,7 @@ func (c *Conn) forgo(m *Message) {
 
 // inflight is how many messages await an acknowledgement; c.mu is held.
 func (c *Conn) inflight() int {
-	n := len(c.aux.inflight) + len(c.left.flights)
+	n := len(c.aux.inflight) + len(c.retired.flights)
 	if c.own != nil {
 		n += len(c.own.win.flights)
 	}
@@ -339,7 +339,7 @@ func (c *Conn) SetExpiry(d time.Duration) {
 
 // stop closes all pumps: nothing more is sent. c.mu is held.
 func (c *Conn) stop() {
-	c.dead = true
+	c.stopped = true
 	for p := range c.pumps {
 		p.state = closed
 	}
@@ -354,22 +354,22 @@ func (c *Conn) end(r bridge.EndReason) {
 
 func (c *Conn) endLocked(r bridge.EndReason) {
 	switch {
-	case c.ending != nil && c.ending.Stop():
-	case c.dead:
+	case c.endTimer != nil && c.endTimer.Stop():
+	case c.stopped:
 		return
 	}
 	c.stop()
-	c.ended, c.ending = r, nil
+	c.endReason, c.endTimer = r, nil
 	go c.link.End(r)
 }
 
 // endAfter stops delivery at once and ends the link after d, or as soon as end is called
 // for another reason. c.mu is held.
 func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
-	if !c.dead {
+	if !c.stopped {
 		c.stop()
-		c.ended = r
-		c.ending = time.AfterFunc(d, func() { c.link.End(r) })
+		c.endReason = r
+		c.endTimer = time.AfterFunc(d, func() { c.link.End(r) })
 	}
 }
 
@@ -396,7 +396,7 @@ const endPace = 10 * time.Millisecond
 func (c *Conn) Ended() (bridge.EndReason, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ended, c.ended != bridge.EndNone
+	return c.endReason, c.endReason != bridge.EndNone
 }
 
 // Close removes the connection from the hub after its link ended, and has its cursor
@@ -415,14 +415,14 @@ func (c *Conn) Close() {
 	c.mu.Unlock()
 
 	if c.persistent {
-		c.hub.cursors.putLast(a)
+		c.hub.cursors.putClosed(a)
 	}
 	c.hub.change(c.device.User, func(e *entry) {
 		e.conns = without(e.conns, c)
 		e.unfollow(c)
 	})
 	for _, p := range pumps {
-		p.source.leave(c.hub)
+		p.source.unregister(c.hub)
 	}
 	c.hub.figures.connections.Add(-1)
 	c.hub.node.changes.close(c)

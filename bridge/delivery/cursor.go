@@ -21,18 +21,18 @@ func (c *Conn) moveCursor() {
 		moved := c.cursor()
 		moved.Skipped = c.own.passed(a)
 		c.save(moved)
-		c.acknowledged()
+		c.recordAck()
 	}
 }
 
 // jump moves the cursor over what the replay cap leaves out.
-func (c *Conn) jump(start bridge.Seq) {
+func (c *Conn) advanceTo(start bridge.Seq) {
 	if start > c.acked {
-		c.jumped(start)
+		c.setCursor(start)
 	}
 }
 
-func (c *Conn) jumped(start bridge.Seq) {
+func (c *Conn) setCursor(start bridge.Seq) {
 	c.acked, c.ackedFrom = start, start
 	a := c.cursor()
 	a.From = start
@@ -53,17 +53,17 @@ func (c *Conn) cursor() bridge.Advance {
 }
 
 // noteAfter is the silence after which a device counts as slow to acknowledge.
-const noteAfter = 500 * time.Millisecond
+const slowAfter = 500 * time.Millisecond
 
 // noteSent saves how far the connection has sent, where the device does not acknowledge it:
 // a cursor that moves is saved with it anyway. It is for explain only, so it is saved when
 // [Hub.watch] passes by, not with each message. c.mu is held.
-func (c *Conn) noteSent(now time.Time) {
+func (c *Conn) saveSent(now time.Time) {
 	own := c.own
-	if own == nil || len(own.win.flights) == 0 || own.sent <= own.noted || c.frozen || now.Sub(c.since) < noteAfter {
+	if own == nil || len(own.win.flights) == 0 || own.sent <= own.savedSent || c.frozen || now.Sub(c.ackWaitStart) < slowAfter {
 		return
 	}
-	own.noted = own.sent
+	own.savedSent = own.sent
 	c.save(c.cursor())
 }
 
@@ -78,7 +78,7 @@ func (c *Conn) freezeCursor(ctx context.Context) (release func(), err error) {
 		c.frozen = false
 		c.mu.Unlock()
 	}
-	return release, c.hub.cursors.settle(ctx, c.device)
+	return release, c.hub.cursors.waitAndFlush(ctx, c.device)
 }
 
 // save leaves a for the next flush.
@@ -102,14 +102,14 @@ type cursors struct {
 
 type cursorShard struct {
 	mu      sync.Mutex // innermost: whoever holds it takes no other lock
-	waiting map[bridge.Device]bridge.Advance
+	pending map[bridge.Device]bridge.Advance
 	writing map[bridge.Device]bool
 }
 
 func newCursors(o Options) *cursors {
 	c := &cursors{sessions: o.Sessions, query: o.Query, logger: o.Logger, closed: make(chan struct{}, 1)}
 	for i := range c.shards {
-		c.shards[i].waiting = make(map[bridge.Device]bridge.Advance)
+		c.shards[i].pending = make(map[bridge.Device]bridge.Advance)
 		c.shards[i].writing = make(map[bridge.Device]bool)
 	}
 	return c
@@ -124,7 +124,7 @@ func (c *cursors) put(a bridge.Advance) {
 	s := c.shard(a.Device)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok := s.waiting[a.Device]
+	old, ok := s.pending[a.Device]
 	if ok && old.Generation > a.Generation {
 		return
 	}
@@ -139,11 +139,11 @@ func (c *cursors) put(a bridge.Advance) {
 			a.Closed, a.Expiry = true, old.Expiry
 		}
 	}
-	s.waiting[a.Device] = a
+	s.pending[a.Device] = a
 }
 
 // putLast takes the cursor of a closed connection and has it written at once.
-func (c *cursors) putLast(a bridge.Advance) {
+func (c *cursors) putClosed(a bridge.Advance) {
 	c.put(a)
 	nudge(c.closed)
 }
@@ -155,10 +155,10 @@ func (c *cursors) drain(closedOnly bool) []bridge.Advance {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		for d, a := range s.waiting {
+		for d, a := range s.pending {
 			if a.Closed || !closedOnly {
 				as = append(as, a)
-				delete(s.waiting, d)
+				delete(s.pending, d)
 				s.writing[d] = true
 			}
 		}
@@ -192,7 +192,7 @@ func (c *cursors) flush(ctx context.Context, closedOnly bool) error {
 		err := c.advance(q, as[:n])
 		cancel()
 		if err != nil {
-			c.giveBack(as[n:])
+			c.requeue(as[n:])
 			return fmt.Errorf("advance %d cursors: %w", len(as), err)
 		}
 		as = as[n:]
@@ -208,13 +208,13 @@ func (c *cursors) flushDevice(ctx context.Context, d bridge.Device) error {
 	writing := s.writing[d]
 	s.mu.Unlock()
 	if writing {
-		return c.settle(ctx, d)
+		return c.waitAndFlush(ctx, d)
 	}
 	return c.flushWaiting(ctx, d)
 }
 
 // settle waits for a flush under way and then writes the waiting cursor of one device.
-func (c *cursors) settle(ctx context.Context, d bridge.Device) error {
+func (c *cursors) waitAndFlush(ctx context.Context, d bridge.Device) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
 	return c.flushWaiting(ctx, d)
@@ -223,8 +223,8 @@ func (c *cursors) settle(ctx context.Context, d bridge.Device) error {
 func (c *cursors) flushWaiting(ctx context.Context, d bridge.Device) error {
 	s := c.shard(d)
 	s.mu.Lock()
-	a, ok := s.waiting[d]
-	delete(s.waiting, d)
+	a, ok := s.pending[d]
+	delete(s.pending, d)
 	s.mu.Unlock()
 	if !ok {
 		return nil
@@ -236,12 +236,12 @@ func (c *cursors) flushWaiting(ctx context.Context, d bridge.Device) error {
 func (c *cursors) advance(ctx context.Context, as []bridge.Advance) error {
 	err := c.sessions.Advance(ctx, as)
 	if err != nil {
-		c.giveBack(as)
+		c.requeue(as)
 	}
 	return err
 }
 
-func (c *cursors) giveBack(as []bridge.Advance) {
+func (c *cursors) requeue(as []bridge.Advance) {
 	for _, a := range as {
 		c.put(a)
 	}

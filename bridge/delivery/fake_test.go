@@ -15,19 +15,19 @@ import (
 // engine's tests fake time with synctest, which real databases do not follow;
 // the same rules run on real ones in TestModelKeepsEveryInvariant.
 type memLog struct {
-	mu       sync.Mutex
-	rows     []bridge.Notification
-	last     map[bridge.UserID]bridge.Seq
-	muted    map[bridge.UserID]bool
-	sessions map[bridge.Device]*memSession
-	gen      int64
-	id       int64 // of the last row
-	away     bool
-	noSkip   bool          // Skip fails
-	pace     time.Duration // how long a read by a pump takes
-	age      time.Duration // of new rows: the time from their call to their commit
-	reads    int
-	advances int
+	mu          sync.Mutex
+	rows        []bridge.Notification
+	last        map[bridge.UserID]bridge.Seq
+	muted       map[bridge.UserID]bool
+	sessions    map[bridge.Device]*memSession
+	gen         int64
+	id          int64 // of the last row
+	unavailable bool
+	noSkip      bool          // Skip fails
+	pace        time.Duration // how long a read by a pump takes
+	age         time.Duration // of new rows: the time from their call to their commit
+	reads       int
+	advances    int
 
 	statements atomic.Int64 // of SUBSCRIBE packets
 }
@@ -41,19 +41,19 @@ func newMemLog() *memLog {
 	return &memLog{last: map[bridge.UserID]bridge.Seq{}, muted: map[bridge.UserID]bool{}, sessions: map[bridge.Device]*memSession{}}
 }
 
-func (l *memLog) enter() (func(), error) {
+func (l *memLog) lock() (func(), error) {
 	l.mu.Lock()
-	if l.away {
+	if l.unavailable {
 		l.mu.Unlock()
 		return nil, bridge.ErrUnavailable
 	}
 	return l.mu.Unlock, nil
 }
 
-func (l *memLog) setAway(away bool) {
+func (l *memLog) setUnavailable(away bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.away = away
+	l.unavailable = away
 }
 
 func (l *memLog) setPace(d time.Duration) {
@@ -71,7 +71,7 @@ func (l *memLog) read() {
 }
 
 func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return bridge.Result{}, err
 	}
@@ -106,7 +106,7 @@ func (l *memLog) deliverable(u bridge.UserID, after bridge.Seq) []bridge.Notific
 
 func (l *memLog) After(_ context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
 	l.read()
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (l *memLog) head(u bridge.UserID) bridge.Head {
 }
 
 func (l *memLog) Head(_ context.Context, u bridge.UserID) (bridge.Head, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return bridge.Head{}, err
 	}
@@ -136,7 +136,7 @@ func (l *memLog) Head(_ context.Context, u bridge.UserID) (bridge.Head, error) {
 }
 
 func (l *memLog) Skip(_ context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +188,7 @@ func (l *memLog) setMuted(u bridge.UserID, muted bool) {
 }
 
 func (l *memLog) Open(_ context.Context, o bridge.OpenSession) (bridge.Session, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return bridge.Session{}, err
 	}
@@ -211,7 +211,7 @@ func (l *memLog) Open(_ context.Context, o bridge.OpenSession) (bridge.Session, 
 
 func (l *memLog) Subscribe(_ context.Context, d bridge.Device, gen int64, sub bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	l.statements.Add(1)
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return bridge.Head{}, false, err
 	}
@@ -232,7 +232,7 @@ func (l *memLog) Subscribe(_ context.Context, d bridge.Device, gen int64, sub br
 }
 
 func (l *memLog) Unsubscribe(_ context.Context, d bridge.Device, gen int64) error {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ func (l *memLog) Unsubscribe(_ context.Context, d bridge.Device, gen int64) erro
 }
 
 func (l *memLog) Advance(_ context.Context, as []bridge.Advance) error {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return err
 	}
@@ -282,24 +282,24 @@ func (l *memLog) Explain(context.Context, int64) (bridge.Explanation, error) {
 }
 
 // lone is a cluster of one node: nobody else leaves orders.
-type lone struct{ Cluster }
+type singleNode struct{ Cluster }
 
-func (lone) Beat(context.Context, string, bridge.Figures) error { return nil }
-func (lone) Leave(context.Context, string) error                { return nil }
-func (lone) Register(_ context.Context, _ string, _, _ []bridge.Connection) error {
+func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }
+func (singleNode) Leave(context.Context, string) error                { return nil }
+func (singleNode) Register(_ context.Context, _ string, _, _ []bridge.Connection) error {
 	return nil
 }
 
-func (lone) Poll(_ context.Context, _ string, _ time.Time) ([]bridge.Order, time.Time, error) {
+func (singleNode) Poll(_ context.Context, _ string, _ time.Time) ([]bridge.Order, time.Time, error) {
 	return nil, time.Now(), nil
 }
 
-func (lone) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
+func (singleNode) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
 	return nil, nil
 }
 
 func (l *memLog) Now(context.Context) (bridge.Position, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return "", err
 	}
@@ -309,7 +309,7 @@ func (l *memLog) Now(context.Context) (bridge.Position, error) {
 
 func (l *memLog) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, bool, error) {
 	l.read()
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return nil, p, false, err
 	}
@@ -320,7 +320,7 @@ func (l *memLog) Since(_ context.Context, p bridge.Position, limit int) ([]bridg
 }
 
 func (l *memLog) Changed(_ context.Context, p bridge.Position, limit int) ([]bridge.Change, bridge.Position, bool, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return nil, p, false, err
 	}
@@ -336,7 +336,7 @@ func (l *memLog) Changed(_ context.Context, p bridge.Position, limit int) ([]bri
 }
 
 func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
-	leave, err := l.enter()
+	leave, err := l.lock()
 	if err != nil {
 		return nil, err
 	}

@@ -15,19 +15,19 @@ import (
 // the subscription, live. It holds no queue: like every source it reads the log, in the
 // commit-safe order of [Feed].
 type feed struct {
-	p        *pump
-	place              // where the operator stands
-	ahead    place     // where the operator stands once the page that was read last is sent
-	behind   bool      // there may be more to read
-	retained bool      // the page that was read last is of the snapshot
-	more     bool      // the last read stopped at its limit
-	looks    int       // how often it still looks again for what a hint announced
-	caughtUp bool      // the backlog that grew during the snapshot is over
-	endless  time.Time // since when no read has reached the end of the feed; zero: the last one did, or none ever did
+	p           *pump
+	feedCursor             // where the operator stands
+	next        feedCursor // where the operator stands once the page that was read last is sent
+	behind      bool       // there may be more to read
+	retained    bool       // the page that was read last is of the snapshot
+	more        bool       // the last read stopped at its limit
+	retries     int        // how often it still looks again for what a hint announced
+	caughtUp    bool       // the backlog that grew during the snapshot is over
+	behindSince time.Time  // since when no read has reached the end of the feed; zero: the last one did, or none ever did
 }
 
 // place is a position in the snapshot, or after it in the feed.
-type place struct {
+type feedCursor struct {
 	pos  bridge.Position
 	user bridge.UserID // the snapshot's keyset
 	live bool          // the snapshot is over
@@ -37,8 +37,8 @@ type place struct {
 // transaction is still open somewhere. The feed then looks again this often,
 // this long apart, before it leaves the row to the next hint or sweep.
 const (
-	feedLooks = 20
-	feedLook  = 50 * time.Millisecond
+	feedRetries   = 20
+	feedRetryWait = 50 * time.Millisecond
 )
 
 func (f *feed) due() bool { return f.behind }
@@ -52,7 +52,7 @@ func (f *feed) pop(int) []bridge.Notification {
 
 func (f *feed) read(ctx context.Context, limit int) ([]bridge.Notification, error) {
 	store := f.p.c.hub.o.Feed
-	f.ahead, f.retained = f.place, !f.live
+	f.next, f.retained = f.feedCursor, !f.live
 	if !f.live {
 		items, err := store.Retained(ctx, f.user, limit)
 		if err != nil {
@@ -60,9 +60,9 @@ func (f *feed) read(ctx context.Context, limit int) ([]bridge.Notification, erro
 		}
 		f.more = true
 		if len(items) == 0 {
-			f.ahead.live = true
+			f.next.live = true
 		} else {
-			f.ahead.user = items[len(items)-1].User
+			f.next.user = items[len(items)-1].User
 		}
 		return items, nil
 	}
@@ -70,12 +70,12 @@ func (f *feed) read(ctx context.Context, limit int) ([]bridge.Notification, erro
 	if err != nil {
 		return nil, fmt.Errorf("read the feed: %w", err)
 	}
-	f.ahead.pos, f.more = pos, more
+	f.next.pos, f.more = pos, more
 	switch {
 	case !more:
-		f.caughtUp, f.endless = true, time.Time{}
-	case f.caughtUp && f.endless.IsZero():
-		f.endless = time.Now()
+		f.caughtUp, f.behindSince = true, time.Time{}
+	case f.caughtUp && f.behindSince.IsZero():
+		f.behindSince = time.Now()
 	}
 	return items, nil
 }
@@ -87,9 +87,9 @@ func (f *feed) accept(page []bridge.Notification, _, room int) []bridge.Notifica
 		f.reload()
 		return nil
 	}
-	f.place = f.ahead
+	f.feedCursor = f.next
 	f.behind = f.behind || f.more
-	f.lookAgain(len(page))
+	f.retrySoon(len(page))
 	if f.lags(page, time.Now()) {
 		f.p.c.endLocked(bridge.EndSlow)
 		return nil
@@ -103,27 +103,27 @@ func (f *feed) prepare(m *Message) bool {
 	return true
 }
 
-func (f *feed) enter(h *Hub) { h.feeds.add(f) }
+func (f *feed) register(h *Hub) { h.feeds.add(f) }
 
-func (f *feed) leave(h *Hub) { h.feeds.remove(f) }
+func (f *feed) unregister(h *Hub) { h.feeds.remove(f) }
 
 // wake has the feed read: a log grew.
 func (f *feed) wake() {
 	f.p.c.mu.Lock()
 	defer f.p.c.mu.Unlock()
-	f.looks = feedLooks
+	f.retries = feedRetries
 	f.reload()
 	f.p.wake()
 }
 
 // lookAgain has the feed read once more soon, where a hint announced more than the
 // last read found. The connection's mu is held.
-func (f *feed) lookAgain(found int) {
-	if found > 0 || !f.live || f.looks == 0 {
+func (f *feed) retrySoon(found int) {
+	if found > 0 || !f.live || f.retries == 0 {
 		return
 	}
-	f.looks--
-	time.AfterFunc(feedLook, func() {
+	f.retries--
+	time.AfterFunc(feedRetryWait, func() {
 		f.p.c.mu.Lock()
 		defer f.p.c.mu.Unlock()
 		f.reload()
@@ -138,7 +138,7 @@ func (f *feed) lookAgain(found int) {
 // failed to reach its end for as long.
 func (f *feed) lags(page []bridge.Notification, now time.Time) bool {
 	limit := f.p.c.hub.o.MaxLag
-	return !f.endless.IsZero() && now.Sub(f.endless) > limit && len(page) > 0 && now.Sub(page[0].CreatedAt) > limit
+	return !f.behindSince.IsZero() && now.Sub(f.behindSince) > limit && len(page) > 0 && now.Sub(page[0].CreatedAt) > limit
 }
 
 // feeds are this node's wildcard subscriptions.
@@ -163,10 +163,10 @@ func (s *feeds) remove(f *feed) {
 }
 
 // some reports whether there is one.
-func (s *feeds) some() bool { return s.n.Load() > 0 }
+func (s *feeds) nonEmpty() bool { return s.n.Load() > 0 }
 
 func (s *feeds) wake() {
-	if !s.some() {
+	if !s.nonEmpty() {
 		return
 	}
 	s.mu.Lock()

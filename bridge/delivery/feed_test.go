@@ -12,7 +12,7 @@ import (
 
 // A row is as old as the call that made it, and can be read only once its
 // transaction and every older one have ended: an operator is not late for that.
-func TestAnOperatorIsNotSlowBecauseATransactionWasOpenForLong(t *testing.T) {
+func TestALongTransactionDoesNotMakeAnOperatorSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
 		c, l, _ := w.connect(operator(2))

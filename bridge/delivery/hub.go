@@ -104,14 +104,14 @@ type Hub struct {
 	// Revocations are the cluster's, as of the node's last poll.
 	Revocations Revocations
 
-	node    *node
-	cursors *cursors
-	acks    acks
-	traces  traces
-	reads   chan struct{} // has a slot for each concurrent read of the log
-	failed  atomic.Bool   // a pump could not read the log: sweep soon
-	sweep   chan struct{} // hints may have been lost: sweep now
-	figures figures
+	node       *node
+	cursors    *cursors
+	acks       acks
+	traces     traces
+	reads      chan struct{} // has a slot for each concurrent read of the log
+	readFailed atomic.Bool   // a pump could not read the log: sweep soon
+	sweep      chan struct{} // hints may have been lost: sweep now
+	figures    figures
 
 	followers atomic.Int64 // connections that are sent state messages
 }
@@ -126,9 +126,9 @@ func NewHub(o Options) *Hub {
 		reads:   make(chan struct{}, o.Reads),
 		sweep:   make(chan struct{}, 1),
 	}
-	h.acks.waiting = make(map[connection]bridge.Ack)
+	h.acks.pending = make(map[ackKey]bridge.Ack)
 	h.node = newNode(h)
-	h.Revocations.life, h.Revocations.bound = o.TokenLife, o.Kept
+	h.Revocations.life, h.Revocations.limit = o.TokenLife, o.Kept
 	h.Revocations.ask = func(ctx context.Context, c bridge.Claims) (bool, error) { return o.Cluster.Revoked(ctx, c) }
 	for i := range h.shards {
 		h.shards[i].users = make(map[bridge.UserID]*entry)
@@ -149,14 +149,14 @@ type shard struct {
 // slices are replaced, never changed in place, so that they can be read outside the
 // lock.
 type entry struct {
-	conns  []*Conn    // the user's own connections
-	logs   []*userLog // the user's log as the pumps that follow it read it
-	forget time.Time  // cached items of appends begun before are not used: a mute or delete came after
+	conns          []*Conn    // the user's own connections
+	logs           []*userLog // the user's log as the pumps that follow it read it
+	itemsValidFrom time.Time  // cached items of appends begun before are not used: a mute or delete came after
 
-	followers []*Conn    // those of conns that are sent state messages
-	rev       bridge.Rev // of the state that was last read for them; forgone: not known
-	stale     bool       // the state is to be read
-	reading   bool       // it is, or will be after stateRest
+	followers   []*Conn    // those of conns that are sent state messages
+	rev         bridge.Rev // of the state that was last read for them; forgone: not known
+	stale       bool       // the state is to be read
+	readPending bool       // it is, or will be after stateRest
 }
 
 // hash is FNV-1a.
@@ -232,19 +232,19 @@ func (h *Hub) Hint(hint bridge.Hint) {
 	switch hint.Type {
 	case bridge.HintAppended:
 		e := h.entry(hint.User)
-		if !hint.At.After(e.forget) || time.Since(hint.At) > bridge.HintLife {
+		if !hint.At.After(e.itemsValidFrom) || time.Since(hint.At) > bridge.HintLife {
 			hint.Items = nil
 		}
-		if hint.Traceparent != "" && (len(e.logs) > 0 || h.feeds.some()) {
-			defer h.trace(hint)(nil)
+		if hint.Traceparent != "" && (len(e.logs) > 0 || h.feeds.nonEmpty()) {
+			defer h.traceHint(hint)(nil)
 		}
 		for _, l := range e.logs {
 			l.offer(hint)
 		}
 		h.feeds.wake()
 	case bridge.HintMuted:
-		for _, l := range h.forget(hint.User) {
-			l.forget()
+		for _, l := range h.invalidateHints(hint.User) {
+			l.invalidate()
 		}
 		h.stateChanged(hint.User)
 	case bridge.HintState:
@@ -261,7 +261,7 @@ func (h *Hub) Hint(hint bridge.Hint) {
 }
 
 // tell hands a hint to this node and to the others.
-func (h *Hub) tell(hint bridge.Hint) {
+func (h *Hub) broadcast(hint bridge.Hint) {
 	h.Hint(hint)
 	if h.o.Bus != nil {
 		h.o.Bus.Publish(hint)
@@ -270,7 +270,7 @@ func (h *Hub) tell(hint bridge.Hint) {
 
 // forget makes cached items of u's appends that began before now unusable, and returns
 // the logs that have to drop theirs.
-func (h *Hub) forget(u bridge.UserID) []*userLog {
+func (h *Hub) invalidateHints(u bridge.UserID) []*userLog {
 	s := h.shard(u)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +278,7 @@ func (h *Hub) forget(u bridge.UserID) []*userLog {
 	if e == nil {
 		return nil
 	}
-	e.forget = time.Now()
+	e.itemsValidFrom = time.Now()
 	return e.logs
 }
 

@@ -14,10 +14,10 @@ const revocationOverlap = time.Minute
 
 // round is where the node stands in its reading of revocations; the zero value reads
 // all of them.
-type round struct {
-	known bool              // one round has ended
-	last  bridge.Revocation // that was read
-	begun time.Time         // of the database, when the round began; zero: it has ended
+type revocationScan struct {
+	complete  bool              // one round has ended
+	last      bridge.Revocation // that was read
+	startedAt time.Time         // of the database, when the round began; zero: it has ended
 }
 
 // learn reads the revocations that were stored since its last round, one page for each
@@ -27,23 +27,23 @@ type round struct {
 //
 // A round reads the revocations of the last minute again, some 200,000 a second. Until it
 // ends, the node's view is as old as after the round before.
-func (n *node) learn(ctx context.Context, at time.Time) error {
-	h, r := n.hub, &n.round
-	if r.begun.IsZero() {
-		r.begun = at
+func (n *node) syncRevocations(ctx context.Context, at time.Time) error {
+	h, r := n.hub, &n.scan
+	if r.startedAt.IsZero() {
+		r.startedAt = at
 	}
 	for {
 		page, err := h.readRevocations(ctx, r.last)
 		if err != nil {
 			return err
 		}
-		if len(page) == h.o.Step && (r.known || !h.Revocations.partial.Load()) {
+		if len(page) == h.o.Step && (r.complete || !h.Revocations.partial.Load()) {
 			r.last = page[len(page)-1]
 			continue
 		}
-		r.known, r.last = true, bridge.Revocation{At: r.begun.Add(-revocationOverlap)}
+		r.complete, r.last = true, bridge.Revocation{At: r.startedAt.Add(-revocationOverlap)}
 		if len(page) < h.o.Step {
-			r.begun = time.Time{}
+			r.startedAt = time.Time{}
 			return nil
 		}
 		// There are more than may be kept. The rest need not be read, as the database is
@@ -85,10 +85,10 @@ func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]b
 // completeRevocations drops revocations of expired tokens. Where not all revocations are
 // kept, it reads them again once there is room, so that the database need not be asked
 // any more.
-func (h *Hub) completeRevocations(ctx context.Context) {
+func (h *Hub) refillRevocations(ctx context.Context) {
 	r := &h.Revocations
 	r.drop(time.Now())
-	if !r.partial.Load() || r.kept.Load() > int64(r.bound)*3/4 {
+	if !r.partial.Load() || r.kept.Load() > int64(r.limit)*3/4 {
 		return
 	}
 	then := r.misses()

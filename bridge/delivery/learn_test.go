@@ -16,7 +16,7 @@ import (
 
 // book is a cluster with a table of revocations.
 type book struct {
-	lone
+	singleNode
 	mu    sync.Mutex
 	rows  []bridge.Revocation // ordered as pages are
 	fail  int                 // the next call but that many fails; 0: none
@@ -139,7 +139,7 @@ func TestAStartReadsRevocationsInPages(t *testing.T) {
 	})
 }
 
-func TestARoundThatFailsContinuesWhereItStopped(t *testing.T) {
+func TestAFailedScanOfRevocationsContinuesWhereItStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{fail: 6}
 		for i := range 100 {
@@ -174,7 +174,7 @@ func TestARevocationThatCommitsLateIsLearned(t *testing.T) {
 }
 
 // More were revoked than a node holds.
-func TestARevokedTokenIsNotLetInBecauseTooManyAreRevoked(t *testing.T) {
+func TestARevokedTokenIsRefusedBeyondTheMemoryBound(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		if pages := b.calls(); len(pages) > 4 {
 			t.Errorf("a start read pages of %v", pages)
@@ -207,7 +207,7 @@ func TestARevokedTokenIsNotLetInBecauseTooManyAreRevoked(t *testing.T) {
 	})
 }
 
-func TestLiveConnectionsEndHoweverManyTokensAreRevoked(t *testing.T) {
+func TestRevocationsBeyondTheMemoryBoundEndLiveConnections(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		stolen, _ := w.login("7", "stolen")
 		old, _ := w.login("8", "b")
@@ -230,7 +230,7 @@ func TestLiveConnectionsEndHoweverManyTokensAreRevoked(t *testing.T) {
 	})
 }
 
-func TestNobodyLogsInWhileRevocationsCannotBeLookedUp(t *testing.T) {
+func TestLoginsFailWhileRevocationsCannotBeLookedUp(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		l, _ := w.login("7", "good")
 		conns := w.hub.entry("7").conns
@@ -251,7 +251,7 @@ func TestNobodyLogsInWhileRevocationsCannotBeLookedUp(t *testing.T) {
 }
 
 // Once there is room, all are held again, and the database is not asked any more.
-func TestMemoryIsGivenBackWhenTokensAreOver(t *testing.T) {
+func TestRevocationsOfExpiredTokensFreeTheirMemory(t *testing.T) {
 	inBook(t, 100, 40, func(w *world, b *book) {
 		b.revoke(time.Now().Add(-time.Minute), bridge.Revocation{ID: "for ever"}, bridge.Revocation{User: "8", Before: time.Now()})
 		if w.revoked(token("7", "good")); b.asked != 1 {
@@ -261,7 +261,7 @@ func TestMemoryIsGivenBackWhenTokensAreOver(t *testing.T) {
 		b.set(func() { // as the pruner does
 			b.asked, b.rows = 0, slices.DeleteFunc(b.rows, func(r bridge.Revocation) bool { return !r.Expires.IsZero() })
 		})
-		w.hub.completeRevocations(context.Background())
+		w.hub.refillRevocations(context.Background())
 		if n := w.hub.Revocations.kept.Load(); n != 2 {
 			t.Errorf("%d are held", n)
 		}
@@ -271,7 +271,7 @@ func TestMemoryIsGivenBackWhenTokensAreOver(t *testing.T) {
 	})
 }
 
-func TestARevocationIsForgottenWhenItsTokenIsOver(t *testing.T) {
+func TestARevocationIsForgottenOnceItsTokenHasExpired(t *testing.T) {
 	now := time.Now()
 	for name, tt := range map[string]struct {
 		r    bridge.Revocation

@@ -35,10 +35,10 @@ type node struct {
 	started time.Time
 	polled  atomic.Int64 // begin of the last poll, ns after started, plus one; 0: none yet
 
-	mu    sync.Mutex // one poll at a time
-	at    time.Time  // of the database, at the last poll
-	epoch string     // at the last poll; "": none yet
-	round round      // of learning revocations
+	mu    sync.Mutex     // one poll at a time
+	at    time.Time      // of the database, at the last poll
+	epoch string         // at the last poll; "": none yet
+	scan  revocationScan // of learning revocations
 }
 
 func newNode(h *Hub) *node {
@@ -71,22 +71,22 @@ func (n *node) poll(ctx context.Context) error {
 	n.at = at
 	n.clock.Store(&clockReading{at, begun.Add(time.Since(begun) / 2)})
 	for _, order := range orders {
-		n.obey(order)
+		n.applyOrder(order)
 	}
 	epoch := o.Epoch()
 	restored := n.epoch != "" && n.epoch != epoch
 	n.epoch = epoch
 	if restored {
 		n.hub.endAll()
-		n.round = round{} // the table is another one
+		n.scan = revocationScan{} // the table is another one
 	}
-	if err := n.learn(ctx, at); err != nil {
+	if err := n.syncRevocations(ctx, at); err != nil {
 		return err
 	}
 	// Judged after the new view is stored: a pump that found the old one too old,
 	// even while this poll waited for the database, did so before now.
 	former := n.polled.Swap(int64(begun.Sub(n.started)) + 1)
-	if !n.trusts(former, time.Now()) {
+	if !n.fresh(former, time.Now()) {
 		n.hub.wakeAll(false)
 	}
 	return nil
@@ -107,14 +107,14 @@ func (h *Hub) Now() time.Time {
 }
 
 // current reports whether the node's view of the cluster may be trusted at now.
-func (n *node) current(now time.Time) bool { return n.trusts(n.polled.Load(), now) }
+func (n *node) current(now time.Time) bool { return n.fresh(n.polled.Load(), now) }
 
 // trusts reports whether a view as of polled may be trusted at now.
-func (n *node) trusts(polled int64, now time.Time) bool {
+func (n *node) fresh(polled int64, now time.Time) bool {
 	return polled > 0 && now.Sub(n.started)-time.Duration(polled) <= viewLife
 }
 
-func (n *node) obey(o bridge.Order) {
+func (n *node) applyOrder(o bridge.Order) {
 	e := n.hub.entry(o.User)
 	if o.Reason == bridge.EndErased {
 		for _, l := range e.logs {

@@ -13,7 +13,7 @@ import (
 
 // peers is a cluster that says what a test puts into it.
 type peers struct {
-	lone
+	singleNode
 	mu     sync.Mutex
 	orders []bridge.Order
 	away   bool
@@ -235,7 +235,7 @@ func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
 
 // A hint can precede its row in the commit-safe order, while an older
 // transaction is open: the stream looks again by itself.
-func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
+func TestAFeedRetriesForWhatAHintAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Sweep: time.Hour})
 		op, l, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
@@ -243,12 +243,12 @@ func TestAStreamLooksAgainForWhatAHintAnnounced(t *testing.T) {
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status"})
 		synctest.Wait()
 		w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-		time.Sleep(2 * feedLook)
+		time.Sleep(2 * feedRetryWait)
 		_, err := w.log.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{{User: "7", Title: "a", Message: "a"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * feedLook)
+		time.Sleep(2 * feedRetryWait)
 		w.expect(l, "1")
 	})
 }
@@ -309,7 +309,7 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 
 // What a node registered counts as forgotten from the begin of its last beat, which
 // the database may have stored long before it answered.
-func TestANodeRegistersAgainAfterABeatThatWasAnsweredLate(t *testing.T) {
+func TestANodeRegistersEverythingAgainAfterASlowBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
 		w := newWorld(t, Options{Cluster: p})

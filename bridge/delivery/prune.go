@@ -39,23 +39,23 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		return
 	}
 	every(ctx, pruneEvery, func() {
-		h.completeRevocations(ctx)
-		changed := h.repeat(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
-		h.repeat(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
-		h.repeat(ctx, "remove past sessions", removedPastSessions, h.o.Pruner.ExpirePastSessions)
-		h.repeat(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
-		h.repeat(ctx, "remove revocations of expired tokens", removedRevocations, func(ctx context.Context, limit int) (int, error) {
+		h.refillRevocations(ctx)
+		changed := h.runInSteps(ctx, "finish long changes", removedNone, h.o.Pruner.Continue)
+		h.runInSteps(ctx, "remove expired sessions", removedSessions, h.o.Pruner.ExpireSessions)
+		h.runInSteps(ctx, "remove past sessions", removedPastSessions, h.o.Pruner.ExpirePastSessions)
+		h.runInSteps(ctx, "remove expired idempotency keys", removedKeys, h.o.Pruner.ExpireKeys)
+		h.runInSteps(ctx, "remove revocations of expired tokens", removedRevocations, func(ctx context.Context, limit int) (int, error) {
 			return h.o.Pruner.ExpireRevocations(ctx, h.o.TokenLife, limit)
 		})
-		h.repeat(ctx, "remove old tombstones", removedTombstones, h.o.Pruner.ExpireTombstones)
+		h.runInSteps(ctx, "remove old tombstones", removedTombstones, h.o.Pruner.ExpireTombstones)
 		if h.o.AuditAge > 0 {
-			h.repeat(ctx, "remove old entries of the audit log", removedAudit, func(ctx context.Context, limit int) (int, error) {
+			h.runInSteps(ctx, "remove old entries of the audit log", removedAudit, func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.ExpireAudit(ctx, h.o.AuditAge, limit)
 			})
 		}
 		if h.o.Retention > 0 {
 			before := time.Now().Add(-h.o.Retention)
-			changed = h.repeat(ctx, "remove notifications past their retention", removedRetention, func(ctx context.Context, limit int) (int, error) {
+			changed = h.runInSteps(ctx, "remove notifications past their retention", removedRetention, func(ctx context.Context, limit int) (int, error) {
 				return h.o.Pruner.Retain(ctx, before, limit)
 			}) || changed
 		}
@@ -73,10 +73,10 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 		return
 	}
 	every(ctx, expireEvery, func() {
-		h.repeat(ctx, "remove expired notifications", removedExpired, func(ctx context.Context, limit int) (int, error) {
+		h.runInSteps(ctx, "remove expired notifications", removedExpired, func(ctx context.Context, limit int) (int, error) {
 			n, users, err := h.o.Pruner.ExpireNotifications(ctx, limit)
 			for _, u := range users {
-				h.tell(bridge.Hint{Type: bridge.HintState, User: u})
+				h.broadcast(bridge.Hint{Type: bridge.HintState, User: u})
 			}
 			return n, err
 		})
@@ -84,7 +84,7 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 }
 
 // repeat calls step until nothing is left, or it fails, and reports whether it did anything.
-func (h *Hub) repeat(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) (did bool) {
+func (h *Hub) runInSteps(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) (did bool) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
 		n, err := step(q, pruneRows)

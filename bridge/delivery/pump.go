@@ -32,26 +32,26 @@ import (
 // A pump that is idle or awaiting has no goroutine. The goroutine of a pump that is
 // closed meanwhile ends as soon as its read or write returns.
 type pump struct {
-	c        *Conn
-	filter   string // as subscribed
-	source   source
-	state    state
-	sub      bridge.Subscription
-	granted  bool          // the SUBACK was written, or the session's subscription resumed
-	retained *retainedCopy // due before anything else; nil: none
-	rest     *time.Timer   // runs while awaitingWindow with less than half the window free; nil: none
+	c           *Conn
+	filter      string // as subscribed
+	source      source
+	state       pumpState
+	sub         bridge.Subscription
+	granted     bool          // the SUBACK was written, or the session's subscription resumed
+	retained    *retainedCopy // due before anything else; nil: none
+	windowTimer *time.Timer   // runs while awaitingWindow with less than half the window free; nil: none
 }
 
 // state is what a pump does; see [pump].
-type state uint8
+type pumpState uint8
 
 const (
-	idle           state = iota // nothing to send, or not allowed to
-	reading                     // its goroutine decides what to send, or reads it
-	sending                     // its goroutine writes to the link
-	awaitingWindow              // there is more to send than room: the device has to acknowledge
-	awaitingAck                 // the next packet id is still in use: the device has to acknowledge it
-	closed                      // unsubscribed, or the connection ended: final
+	idle           pumpState = iota // nothing to send, or not allowed to
+	reading                         // its goroutine decides what to send, or reads it
+	sending                         // its goroutine writes to the link
+	awaitingWindow                  // there is more to send than room: the device has to acknowledge
+	awaitingAck                     // the next packet id is still in use: the device has to acknowledge it
+	closed                          // unsubscribed, or the connection ended: final
 )
 
 // source is where a pump's notifications come from: the device's own log, another
@@ -84,13 +84,13 @@ type source interface {
 
 	// enter and leave make the hub wake the pump, and stop it from doing so. The
 	// connection's mu is not held.
-	enter(h *Hub)
-	leave(h *Hub)
+	register(h *Hub)
+	unregister(h *Hub)
 }
 
 const (
-	burst      = 64                    // messages that a QoS 0 pump sends at once
-	windowRest = 25 * time.Millisecond // how long a pump waits for half the window to be free
+	qos0Burst  = 64                    // messages that a QoS 0 pump sends at once
+	windowWait = 25 * time.Millisecond // how long a pump waits for half the window to be free
 )
 
 // wake starts the goroutine where something is due and there is room for it; c.mu is
@@ -107,7 +107,7 @@ func (p *pump) wake() {
 	case !p.source.due():
 		return
 	case p.state == awaitingWindow && room < (p.c.window+1)/2:
-		p.restForWindow()
+		p.waitForWindow()
 		return
 	}
 	p.state = reading
@@ -120,20 +120,20 @@ func (p *pump) allowed() bool { return p.granted && p.c.hub.node.current(time.No
 // restForWindow lets p go on in a while with what room there is then. Until then half
 // the window may be free, which is worth one read for many rows in place of one a row;
 // a device that never frees half of it is served all the same. c.mu is held.
-func (p *pump) restForWindow() {
-	if p.rest != nil {
+func (p *pump) waitForWindow() {
+	if p.windowTimer != nil {
 		return
 	}
-	p.rest = time.AfterFunc(windowRest, func() {
+	p.windowTimer = time.AfterFunc(windowWait, func() {
 		p.c.mu.Lock()
 		defer p.c.mu.Unlock()
-		p.rest = nil
+		p.windowTimer = nil
 		p.resume(awaitingWindow)
 	})
 }
 
 // resume wakes p where it is in state from; c.mu is held.
-func (p *pump) resume(from state) {
+func (p *pump) resume(from pumpState) {
 	if p.state == from {
 		p.state = idle
 	}
@@ -143,10 +143,10 @@ func (p *pump) resume(from state) {
 // room is how many messages may be sent now; c.mu is held.
 func (p *pump) room() int {
 	if p.sub.QoS == 0 {
-		return burst
+		return qos0Burst
 	}
-	c, states := p.c, p.c.state.inflight()
-	return max(0, min(c.window, c.most-states)-(c.inflight()-states))
+	c, states := p.c, p.c.follower.inflight()
+	return max(0, min(c.window, c.receiveMax-states)-(c.inflight()-states))
 }
 
 // run is the goroutine: it sends one burst after the other until p has to wait.
@@ -177,7 +177,7 @@ func (p *pump) step() bool {
 		}
 		c.mu.Lock()
 	}
-	ms := p.claim(page, room)
+	ms := p.reserve(page, room)
 	running := p.state == reading
 	if len(ms) > 0 {
 		p.state = sending
@@ -187,7 +187,7 @@ func (p *pump) step() bool {
 }
 
 // next decides how a running pump goes on; c.mu is held.
-func (p *pump) next() state {
+func (p *pump) next() pumpState {
 	switch {
 	case p.state == closed:
 		return closed
@@ -221,14 +221,14 @@ func (p *pump) fail(err error) {
 		p.state = idle
 	}
 	c.mu.Unlock()
-	if !c.hub.failed.Swap(true) {
+	if !c.hub.readFailed.Swap(true) {
 		c.hub.o.Logger.Warn("delivery waits for the database", "error", err)
 	}
 }
 
 // claim turns a page into messages in flight. It is where delivery is allowed: by the
 // claims that the connection has now, not those it subscribed with. c.mu is held.
-func (p *pump) claim(page []bridge.Notification, limit int) []Message {
+func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 	if p.state == closed {
 		return nil
 	}
@@ -266,10 +266,10 @@ func (p *pump) claim(page []bridge.Notification, limit int) []Message {
 			}
 			break
 		}
-		p.trace(m, now)
+		p.traceMessage(m, now)
 		if m.QoS > 0 {
 			if first {
-				c.since = now
+				c.ackWaitStart = now
 			}
 			if m.PacketID == 0 {
 				m.PacketID = c.aux.acquire()
@@ -325,7 +325,7 @@ func (p *pump) send(ms []Message) bool {
 		}
 		omitted = true
 		c.hub.figures.oversize.Add(1)
-		c.forgo(m)
+		c.completeUnsent(m)
 	}
 	if c.isOwn(p) {
 		c.moveCursor()
@@ -333,10 +333,10 @@ func (p *pump) send(ms []Message) bool {
 	if p.state == sending {
 		p.state = reading
 	}
-	c.state.wake() // it may have waited for what was written
+	c.follower.wake() // it may have waited for what was written
 	if omitted {
 		if c.inflight() == 0 {
-			c.since = time.Time{} // nothing to acknowledge, so no silence
+			c.ackWaitStart = time.Time{} // nothing to acknowledge, so no silence
 		}
 		c.wakePumps()
 	}

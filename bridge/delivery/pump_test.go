@@ -262,11 +262,11 @@ func TestDelivery(t *testing.T) {
 			w.subscribe(c, qos1)
 			synctest.Wait()
 			w.appendUnheard("7")
-			w.log.setAway(true)
+			w.log.setUnavailable(true)
 			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
 			time.Sleep(time.Minute)
 			w.expect(l, "")
-			w.log.setAway(false)
+			w.log.setUnavailable(false)
 			time.Sleep(time.Second)
 			w.expect(l, "1")
 		},
@@ -319,7 +319,7 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "a", "b", "c", "d", "e", "f", "g")
 			ids := w.expect(l, "1 2 3 4 5")
 			c.Ack(ids[0])
-			time.Sleep(2 * windowRest)
+			time.Sleep(2 * windowWait)
 			w.expect(l, "6")
 		},
 		"the retained copy waits for the replay that comes to it": func(w *world) {

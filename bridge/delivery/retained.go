@@ -36,7 +36,7 @@ func (p *pump) sendRetained() bool {
 		r.at = time.Time{} // an earlier one is retained now
 	}
 	if time.Since(r.at) > bridge.HintLife { // it waited for the window: a delete may have come
-		forgets := r.log.forgets
+		forgets := r.log.invalidations
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
 		head, err := c.hub.o.Log.Head(ctx, r.log.user)
@@ -46,7 +46,7 @@ func (p *pump) sendRetained() bool {
 			return false
 		}
 		c.mu.Lock()
-		if r.latest = head.Latest; r.log.forgets == forgets {
+		if r.latest = head.Latest; r.log.invalidations == forgets {
 			r.at = time.Now()
 		}
 		c.mu.Unlock()
@@ -66,7 +66,7 @@ func (p *pump) sendRetained() bool {
 	m.Retain = true
 	if m.QoS > 0 {
 		if c.inflight() == 0 {
-			c.since = time.Now()
+			c.ackWaitStart = time.Now()
 		}
 		m.PacketID = c.aux.acquire()
 	}

@@ -13,7 +13,7 @@ import (
 
 // endOf is when the last token that r concerns has expired, on any node; zero: never. A
 // token's life counts from its iat, so one of before At expires within life.
-func endOf(r bridge.Revocation, life time.Duration) time.Time {
+func expiryOf(r bridge.Revocation, life time.Duration) time.Time {
 	switch {
 	case !r.Expires.IsZero():
 		return r.Expires.Add(bridge.RevocationGrace)
@@ -30,7 +30,7 @@ func endOf(r bridge.Revocation, life time.Duration) time.Time {
 // keeps all.
 type Revocations struct {
 	life  time.Duration // longest life of a token; 0: no limit
-	bound int           // kept at most; 0: all
+	limit int           // kept at most; 0: all
 	ask   func(context.Context, bridge.Claims) (bool, error)
 
 	keys    atomic.Pointer[func(bridge.KeyID) bool]
@@ -47,27 +47,27 @@ type Revocations struct {
 // revocationShard keeps a part of the revocations, by the hash of jti or user.
 type revocationShard struct {
 	mu    sync.RWMutex
-	ids   map[hashed]second
-	users map[hashed]revokedUser
+	ids   map[nameHash]unixSecond
+	users map[nameHash]revokedUser
 }
 
 type revokedUser struct {
 	before int64 // ms since 1970
-	end    second
+	end    unixSecond
 }
 
 // second is a time in seconds since 1970, rounded up; 0: never.
-type second uint32
+type unixSecond uint32
 
-func secondOf(t time.Time) second {
+func secondOf(t time.Time) unixSecond {
 	if t.IsZero() || t.Unix() >= math.MaxUint32 {
 		return 0
 	}
-	return second(max(t.Unix()+1, 1))
+	return unixSecond(max(t.Unix()+1, 1))
 }
 
 // later is the later one of two.
-func later(a, b second) second {
+func later(a, b unixSecond) unixSecond {
 	if a == 0 || b == 0 {
 		return 0
 	}
@@ -76,27 +76,27 @@ func later(a, b second) second {
 
 // hashed is half a SHA-256. Two names with one hash would revoke each other's tokens;
 // finding two takes 2^64 attempts.
-type hashed [16]byte
+type nameHash [16]byte
 
-func hashOf(name string) hashed {
+func hashOf(name string) nameHash {
 	sum := sha256.Sum256([]byte(name))
-	return hashed(sum[:])
+	return nameHash(sum[:])
 }
 
-func (r *Revocations) shard(h hashed) *revocationShard { return &r.shards[h[0]%64] }
+func (r *Revocations) shard(h nameHash) *revocationShard { return &r.shards[h[0]%64] }
 
 // Add keeps rs and returns those that it did not know, including those it cannot keep.
 func (r *Revocations) Add(rs ...bridge.Revocation) (news []bridge.Revocation) {
 	now := time.Now()
 	for _, v := range rs {
-		if end := endOf(v, r.life); (end.IsZero() || end.After(now)) && r.add(v, secondOf(end)) {
+		if end := expiryOf(v, r.life); (end.IsZero() || end.After(now)) && r.add(v, secondOf(end)) {
 			news = append(news, v)
 		}
 	}
 	return news
 }
 
-func (r *Revocations) add(v bridge.Revocation, end second) (news bool) {
+func (r *Revocations) add(v bridge.Revocation, end unixSecond) (news bool) {
 	name := v.ID
 	if name == "" {
 		name = string(v.User)
@@ -106,7 +106,7 @@ func (r *Revocations) add(v bridge.Revocation, end second) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ids == nil {
-		s.ids, s.users = make(map[hashed]second), make(map[hashed]revokedUser)
+		s.ids, s.users = make(map[nameHash]unixSecond), make(map[nameHash]revokedUser)
 	}
 	r.any.Store(true)
 	id, known := s.ids[h]
@@ -122,7 +122,7 @@ func (r *Revocations) add(v bridge.Revocation, end second) (news bool) {
 		news = v.Before.UnixMilli() > user.before
 		s.users[h] = revokedUser{max(user.before, v.Before.UnixMilli()), later(user.end, end)}
 		return news
-	case r.bound > 0 && r.kept.Load() >= int64(r.bound): // passed by one at most, as two goroutines add
+	case r.limit > 0 && r.kept.Load() >= int64(r.limit): // passed by one at most, as two goroutines add
 		r.miss()
 		return true
 	case v.ID != "":
@@ -162,7 +162,7 @@ func (r *Revocations) complete(then int) {
 
 // drop removes the revocations of tokens that have expired at now, shard by shard.
 func (r *Revocations) drop(now time.Time) {
-	at := second(now.Unix())
+	at := unixSecond(now.Unix())
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()

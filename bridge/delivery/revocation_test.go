@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func TestAKeyThatIsGoneEndsTheConnectionsItSigned(t *testing.T) {
+func TestAWithdrawnKeyEndsTheConnectionsOfItsTokens(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		var gone atomic.Uint64
 		w.hub.Revocations.Keys(func(id bridge.KeyID) bool { return uint64(id) != gone.Load() })
@@ -53,7 +53,7 @@ func heapOf(f func()) int64 {
 func TestManyRevocationsTakeLittleMemory(t *testing.T) {
 	const bound, most = 1 << 15, 64 // bytes a revocation
 	for name, n := range map[string]int{"as many as are held": bound, "more than are held": 2 * bound} {
-		r := Revocations{bound: bound}
+		r := Revocations{limit: bound}
 		if bytes := heapOf(func() { fill(&r, n) }); bytes > bound*most {
 			t.Errorf("%s take %d bytes each", name, bytes/bound)
 		}

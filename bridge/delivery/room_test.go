@@ -28,7 +28,7 @@ func (c *Conn) all(ids []uint16) {
 }
 
 // Both pumps find room for one message, and read the log at the same time.
-func TestPumpsThatFindRoomAtOnceStayWithinTheReceiveMaximum(t *testing.T) {
+func TestConcurrentPumpsStayWithinTheReceiveMaximum(t *testing.T) {
 	for name, second := range map[string]string{"another user's topic": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestPumpsThatFindRoomAtOnceStayWithinTheReceiveMaximum(t *testing.T) {
 
 // What was sent before a SUBSCRIBE with since still takes room, and is not sent
 // again before it was acknowledged ([MQTT-4.4.0-1]).
-func TestSinceCountsWhatIsNotAcknowledgedYet(t *testing.T) {
+func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 	for name, r := range map[string]ConnectRequest{"persistent": persistent("7"), "not persistent": {Device: bridge.Device{User: "7", ClientID: "x"}}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestSinceCountsWhatIsNotAcknowledgedYet(t *testing.T) {
 
 // A replay waits for the acknowledgement of what is in flight, but not once that was
 // deleted.
-func TestAReplayGoesOnWhenWhatItWaitsForIsDeleted(t *testing.T) {
+func TestAReplayContinuesWhenTheMessageItWaitsForIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
 		c, l, _ := w.connect(persistent("7"))
@@ -99,7 +99,7 @@ func TestAReplayGoesOnWhenWhatItWaitsForIsDeleted(t *testing.T) {
 }
 
 // The cursor of before is yet to be written when since takes it back.
-func TestACursorOfBeforeDoesNotUndoSince(t *testing.T) {
+func TestAnEarlierCursorDoesNotUndoSince(t *testing.T) {
 	for name, unsubscribes := range map[string]bool{"subscribed again": false, "unsubscribed in between": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestACursorOfBeforeDoesNotUndoSince(t *testing.T) {
 	}
 }
 
-func TestAMessageOverThePacketSizeGivesItsRoomToTheOtherTopics(t *testing.T) {
+func TestAnOversizeMessageFreesItsRoomForOtherTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Sweep: time.Hour})
 		c, l, _ := w.connect(operator(1))
@@ -156,7 +156,7 @@ func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
 
 // The database fails between the session's opening and the start of its replay: the
 // session goes back as it was, and with it what was sent before.
-func TestAConnectThatFailsForgetsNothingOfWhatWasSent(t *testing.T) {
+func TestAFailedConnectKeepsWhatWasSentBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
 		c, l, _ := w.connect(persistent("7"))
@@ -178,12 +178,12 @@ func TestAConnectThatFailsForgetsNothingOfWhatWasSent(t *testing.T) {
 // A CONNECT that its device gave up is processed late, on another node, and takes
 // the session from the connection that the device has by now. That one goes on
 // sending until its node hears of it.
-func TestWhatWasSentAfterATakeoverElsewhereIsRepeatedWithDup(t *testing.T) {
+func TestMessagesSentAfterATakeoverElsewhereAreResentWithDup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
 		c, l, _ := w.connect(persistent("7"))
 		w.subscribe(c, qos1)
-		other := NewHub(Options{Log: w.log, Sessions: w.log, Feed: w.log, Cluster: lone{}, Epoch: w.hub.o.Epoch})
+		other := NewHub(Options{Log: w.log, Sessions: w.log, Feed: w.log, Cluster: singleNode{}, Epoch: w.hub.o.Epoch})
 		late, _, err := other.Connect(context.Background(), persistent("7"), &fakeLink{})
 		if err != nil {
 			t.Fatal(err)

@@ -24,15 +24,15 @@ type userLog struct {
 	behind  bool                  // the log may hold more than cache
 	missed  bool                  // the sweep made it due, and no hint did
 
-	forgets int      // mutes and deletes that were committed, as hints said
-	erased  int64    // Before of the last order that made it start over
-	asOf    snapshot // of the last pop
+	invalidations int      // mutes and deletes that were committed, as hints said
+	erased        int64    // Before of the last order that made it start over
+	asOf          snapshot // of the last pop
 }
 
 // snapshot is what must not have changed between a read and the use of its page.
 type snapshot struct {
-	pos     bridge.Seq
-	forgets int
+	pos           bridge.Seq
+	invalidations int
 }
 
 func (l *userLog) due() bool { return l.behind || len(l.cache) > 0 }
@@ -40,7 +40,7 @@ func (l *userLog) due() bool { return l.behind || len(l.cache) > 0 }
 func (l *userLog) reload() { l.behind, l.cache = true, nil }
 
 func (l *userLog) pop(limit int) []bridge.Notification {
-	l.asOf = snapshot{l.pos, l.forgets}
+	l.asOf = snapshot{l.pos, l.invalidations}
 	for len(l.cache) > 0 && l.cache[0].Seq <= l.pos {
 		l.cache = l.cache[1:]
 	}
@@ -62,7 +62,7 @@ func (l *userLog) read(ctx context.Context, limit int) ([]bridge.Notification, e
 }
 
 func (l *userLog) accept(page []bridge.Notification, limit, room int) []bridge.Notification {
-	if l.asOf != (snapshot{l.pos, l.forgets}) {
+	if l.asOf != (snapshot{l.pos, l.invalidations}) {
 		// A SUBSCRIBE with since moved the position, or a mute or delete was committed.
 		l.reload()
 		return nil
@@ -88,11 +88,11 @@ func (l *userLog) prepare(m *Message) bool {
 	return true
 }
 
-func (l *userLog) enter(h *Hub) {
+func (l *userLog) register(h *Hub) {
 	h.change(l.user, func(e *entry) { e.logs = append(slices.Clip(e.logs), l) })
 }
 
-func (l *userLog) leave(h *Hub) {
+func (l *userLog) unregister(h *Hub) {
 	h.change(l.user, func(e *entry) { e.logs = without(e.logs, l) })
 }
 
@@ -126,7 +126,7 @@ func (l *userLog) offer(h bridge.Hint) {
 // grew notes, for the figures, that the sweep found the log grown up to seq before a hint
 // said so. Whether there is something to send is known once the log is read: what is muted
 // makes no hint.
-func (l *userLog) grew(seq bridge.Seq) {
+func (l *userLog) markMissed(seq bridge.Seq) {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
 	if seq > l.pos && l.p.state == idle && !l.due() {
@@ -137,10 +137,10 @@ func (l *userLog) grew(seq bridge.Seq) {
 // forget drops what hints carried and has the log read again: a mute, its end or a
 // delete was committed. What a mute hid from a device that came during it is due once
 // it ends.
-func (l *userLog) forget() {
+func (l *userLog) invalidate() {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
-	l.forgets++
+	l.invalidations++
 	if r := l.p.retained; r != nil {
 		r.at = time.Time{}
 	}
@@ -150,8 +150,8 @@ func (l *userLog) forget() {
 
 // void drops what was read before now, and not sent: it is older than a state that was
 // read meanwhile. c.mu is held.
-func (l *userLog) void() {
-	l.forgets++
+func (l *userLog) discardUnsent() {
+	l.invalidations++
 	if r := l.p.retained; r != nil {
 		r.at = time.Time{}
 	}
@@ -171,7 +171,7 @@ func (l *userLog) startOver(order int64) {
 		return
 	}
 	l.erased = order
-	l.forgets++
+	l.invalidations++
 	l.pos = 0
 	l.reload()
 	l.p.wake()
@@ -179,7 +179,7 @@ func (l *userLog) startOver(order int64) {
 
 // restart is for another position: what hints carried is to be read from the log.
 // c.mu is held.
-func (l *userLog) restart(pos bridge.Seq, more bool) {
+func (l *userLog) moveTo(pos bridge.Seq, more bool) {
 	l.pos = pos
 	l.behind, l.cache = l.due() || more, nil
 	if l.p.state == awaitingAck {
@@ -191,11 +191,11 @@ func (l *userLog) restart(pos bridge.Seq, more bool) {
 // cursor, so it knows what it sent, and its packet ids follow from the seqs.
 type ownLog struct {
 	userLog
-	sent    bridge.Seq // the highest seq sent, across a replay that went back
-	dupUpTo bridge.Seq // a former attempt may have sent up to here
-	win     window
-	skips   []bridge.Skip // what the cursor will pass without an acknowledgement, the last ones
-	noted   bridge.Seq    // sent, as it was saved last while the device did not acknowledge
+	sent      bridge.Seq // the highest seq sent, across a replay that went back
+	dupUpTo   bridge.Seq // a former attempt may have sent up to here
+	win       window
+	skips     []bridge.Skip // what the cursor will pass without an acknowledgement, the last ones
+	savedSent bridge.Seq    // sent, as it was saved last while the device did not acknowledge
 }
 
 // skip notes that s is passed without an acknowledgement.
@@ -223,7 +223,7 @@ func (l *ownLog) passed(acked bridge.Seq) (out []bridge.Skip) {
 
 func (l *ownLog) prepare(m *Message) bool {
 	if m.QoS > 0 {
-		if !l.win.admits(m.Seq) || l.p.c.left.uses(PacketID(m.Seq)) {
+		if !l.win.admits(m.Seq) || l.p.c.retired.uses(PacketID(m.Seq)) {
 			return false
 		}
 		m.PacketID = PacketID(m.Seq)

@@ -30,7 +30,7 @@ import (
 
 // stateRest is how long after a hint the state is read: changes that come close together
 // are joined.
-const stateRest = 50 * time.Millisecond
+const stateDelay = 50 * time.Millisecond
 
 // StateMessage is a change of an inbox on its way to one device.
 type StateMessage struct {
@@ -62,19 +62,19 @@ func (r *stateRead) appliesTo(rev bridge.Rev) bool {
 // follower is a connection that asks for state messages, or did. Its fields are guarded by
 // the connection's mu. A nil follower never asked.
 type follower struct {
-	c       *Conn
-	on      bool       // the subscription of the own topic asks for them
-	first   bool       // the message that follows every SUBACK is due
-	rev     bridge.Rev // of the device's inbox, as it acknowledged or said at SUBSCRIBE
-	next    *stateRead // to be sent; nil: none
-	writing bool
-	packet  uint16     // in flight; 0: none
-	sent    bridge.Rev // of the message that is written or in flight; forgone: it was asked for by an earlier SUBSCRIBE
-	behind  bool       // the state changed meanwhile
+	c          *Conn
+	enabled    bool       // the subscription of the own topic asks for them
+	initialDue bool       // the message that follows every SUBACK is due
+	rev        bridge.Rev // of the device's inbox, as it acknowledged or said at SUBSCRIBE
+	next       *stateRead // to be sent; nil: none
+	writing    bool
+	packet     uint16     // in flight; 0: none
+	sent       bridge.Rev // of the message that is written or in flight; forgone: it was asked for by an earlier SUBSCRIBE
+	behind     bool       // the state changed meanwhile
 }
 
 // forgone is no rev.
-const forgone = -1
+const noRev = -1
 
 // follow begins state messages from rev on, or ends them where rev is nil.
 func (c *Conn) follow(rev *bridge.Rev) {
@@ -82,16 +82,16 @@ func (c *Conn) follow(rev *bridge.Rev) {
 		return
 	}
 	c.mu.Lock()
-	f := c.state
-	if rev == nil && (f == nil || !f.on) {
+	f := c.follower
+	if rev == nil && (f == nil || !f.enabled) {
 		c.mu.Unlock()
 		return
 	}
 	if f == nil {
 		f = &follower{c: c}
-		c.state = f
+		c.follower = f
 	}
-	f.on, f.first, f.next, f.behind, f.sent = rev != nil, true, nil, false, forgone
+	f.enabled, f.initialDue, f.next, f.behind, f.sent = rev != nil, true, nil, false, noRev
 	if rev != nil {
 		f.rev = *rev
 	}
@@ -100,7 +100,7 @@ func (c *Conn) follow(rev *bridge.Rev) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		e.unfollow(c)
-		if f.on && !c.closed { // else Close would have to remove it, and was here before
+		if f.enabled && !c.closed { // else Close would have to remove it, and was here before
 			e.followers = append(slices.Clip(e.followers), c)
 			c.hub.followers.Add(1)
 		}
@@ -124,19 +124,19 @@ func (h *Hub) stateChanged(u bridge.UserID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.users[u]; e != nil {
-		h.readSoon(u, e)
+		h.scheduleRead(u, e)
 	}
 }
 
 // readSoon has the state read for the followers of u; the shard's lock is held.
-func (h *Hub) readSoon(u bridge.UserID, e *entry) {
+func (h *Hub) scheduleRead(u bridge.UserID, e *entry) {
 	if len(e.followers) == 0 {
 		return
 	}
 	e.stale = true
-	if !e.reading {
-		e.reading = true
-		time.AfterFunc(stateRest, func() { h.readStates(u, e) })
+	if !e.readPending {
+		e.readPending = true
+		time.AfterFunc(stateDelay, func() { h.readStates(u, e) })
 	}
 }
 
@@ -162,23 +162,23 @@ func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	if s.users[u] != e {
 		return
 	}
-	e.reading = false
+	e.readPending = false
 	switch {
 	case err != nil:
-		e.rev = forgone // the sweep finds another rev, and so has it read
-		if !h.failed.Swap(true) {
+		e.rev = noRev // the sweep finds another rev, and so has it read
+		if !h.readFailed.Swap(true) {
 			h.o.Logger.Warn("state messages wait for the database", "error", err)
 		}
-	case rev != forgone && len(e.followers) > 0:
+	case rev != noRev && len(e.followers) > 0:
 		e.rev = rev
 	}
 	if e.stale && err == nil {
-		h.readSoon(u, e)
+		h.scheduleRead(u, e)
 	}
 }
 
 // waiting is a follower that can take a message, and its rev.
-type waiting struct {
+type readyFollower struct {
 	*Conn
 	rev bridge.Rev
 }
@@ -186,12 +186,12 @@ type waiting struct {
 // offerStates offers each of the followers of u what changed since its rev, and returns up
 // to which rev that was; forgone where none can take a message.
 func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, err error) {
-	rev = forgone
-	var ready []waiting
+	rev = noRev
+	var ready []readyFollower
 	for _, c := range followers {
 		c.mu.Lock()
-		if f := c.state; f.ready() {
-			ready = append(ready, waiting{c, f.rev})
+		if f := c.follower; f.ready() {
+			ready = append(ready, readyFollower{c, f.rev})
 		} else {
 			f.behind = true
 		}
@@ -199,15 +199,15 @@ func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, e
 	}
 	// From the lowest rev on: what changed since then is for all, but where it has the
 	// list fetched again.
-	slices.SortFunc(ready, func(a, b waiting) int { return cmp.Compare(a.rev, b.rev) })
+	slices.SortFunc(ready, func(a, b readyFollower) int { return cmp.Compare(a.rev, b.rev) })
 	var read *stateRead
 	for _, w := range ready {
 		if read == nil || !read.appliesTo(w.rev) {
 			if read, err = h.readState(u, w.rev); err != nil {
-				return forgone, err
+				return noRev, err
 			}
 			rev = max(rev, read.Rev)
-			h.forget(u) // items of appends that began before may be older than the state
+			h.invalidateHints(u) // items of appends that began before may be older than the state
 		}
 		w.offerState(w.rev, read)
 	}
@@ -234,24 +234,24 @@ func (h *Hub) readState(u bridge.UserID, since bridge.Rev) (*stateRead, error) {
 func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.state
+	f := c.follower
 	if !f.ready() || f.rev != rev {
 		f.behind = true
 		f.catchUp()
 		return
 	}
-	if r.From != nil && r.Rev == rev && !f.first {
+	if r.From != nil && r.Rev == rev && !f.initialDue {
 		return
 	}
 	f.next = r
-	c.own.void()
+	c.own.discardUnsent()
 	f.wake()
 }
 
 // ready reports whether a message may be offered: one that is not written yet is replaced.
 func (f *follower) ready() bool {
 	c := f.c
-	return f.on && !c.dead && c.own != nil && c.own.p.granted && !f.writing && f.packet == 0
+	return f.enabled && !c.stopped && c.own != nil && c.own.p.granted && !f.writing && f.packet == 0
 }
 
 // inflight is how many of the connection's messages in flight are state messages. They
@@ -266,7 +266,7 @@ func (f *follower) inflight() int {
 // qos is the subscription's, but 0 where a message in flight would leave no place for
 // notifications.
 func (f *follower) qos() byte {
-	if f.c.most == 1 {
+	if f.c.receiveMax == 1 {
 		return 0
 	}
 	return f.c.own.p.sub.QoS
@@ -280,7 +280,7 @@ func (f *follower) wake() {
 		return
 	}
 	c, p := f.c, f.c.own.p
-	if !p.allowed() || p.state == sending || f.qos() > 0 && c.inflight() >= c.most {
+	if !p.allowed() || p.state == sending || f.qos() > 0 && c.inflight() >= c.receiveMax {
 		return
 	}
 	now := time.Now()
@@ -292,12 +292,12 @@ func (f *follower) wake() {
 	m := StateMessage{Topic: p.filter, QoS: f.qos(), SubID: p.sub.ID, Epoch: c.hub.o.Epoch(), Payload: r.payload}
 	if m.QoS > 0 {
 		if c.inflight() == 0 {
-			c.since = now
+			c.ackWaitStart = now
 		}
 		f.packet = c.aux.acquire()
 		m.PacketID = f.packet
 	}
-	f.next, f.first, f.behind, f.sent, f.writing = nil, false, false, r.Rev, true
+	f.next, f.initialDue, f.behind, f.sent, f.writing = nil, false, false, r.Rev, true
 	go f.write(m, r)
 }
 
@@ -318,12 +318,12 @@ func (f *follower) write(m StateMessage, r *stateRead) {
 		return
 	}
 	if m.QoS == 0 {
-		f.arrived()
+		f.commitRev()
 	} else if !sent && c.aux.complete(m.PacketID) {
 		f.packet = 0
-		f.arrived()
+		f.commitRev()
 		if c.inflight() == 0 {
-			c.since = time.Time{}
+			c.ackWaitStart = time.Time{}
 		}
 	}
 	f.catchUp()
@@ -333,13 +333,13 @@ func (f *follower) write(m StateMessage, r *stateRead) {
 // acknowledge completes the message in flight; c.mu is held.
 func (f *follower) acknowledge() {
 	f.packet = 0
-	f.arrived()
+	f.commitRev()
 	f.catchUp()
 }
 
 // arrived moves the rev to that of the message.
-func (f *follower) arrived() {
-	if f.sent != forgone {
+func (f *follower) commitRev() {
+	if f.sent != noRev {
 		f.rev = f.sent
 	}
 }
@@ -380,7 +380,7 @@ func (h *Hub) sweepStates(ctx context.Context) error {
 			s := h.shard(u)
 			s.mu.Lock()
 			if e := s.users[u]; e != nil && e.rev != revs[u] {
-				h.readSoon(u, e)
+				h.scheduleRead(u, e)
 			}
 			s.mu.Unlock()
 		}

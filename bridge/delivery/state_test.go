@@ -17,12 +17,12 @@ import (
 // memStates are inboxes of which every change deletes one notification: that of the
 // change to rev n has the id n.
 type memStates struct {
-	mu     sync.Mutex
-	revs   map[bridge.UserID]bridge.Rev
-	kept   bridge.Rev // what changed up to it is not known any more
-	away   bool
-	asked  []bridge.Rev // of calls of Changes
-	looked int          // calls of Revs
+	mu          sync.Mutex
+	revs        map[bridge.UserID]bridge.Rev
+	kept        bridge.Rev // what changed up to it is not known any more
+	unavailable bool
+	asked       []bridge.Rev // of calls of Changes
+	looked      int          // calls of Revs
 }
 
 func newMemStates() *memStates { return &memStates{revs: map[bridge.UserID]bridge.Rev{}} }
@@ -33,10 +33,10 @@ func (m *memStates) change(u bridge.UserID, n int) {
 	m.revs[u] += bridge.Rev(n)
 }
 
-func (m *memStates) setAway(away bool) {
+func (m *memStates) setUnavailable(away bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.away = away
+	m.unavailable = away
 }
 
 func (m *memStates) keepFrom(rev bridge.Rev) {
@@ -48,7 +48,7 @@ func (m *memStates) keepFrom(rev bridge.Rev) {
 func (m *memStates) Changes(_ context.Context, u bridge.UserID, since bridge.Rev) (bridge.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.away {
+	if m.unavailable {
 		return bridge.State{}, bridge.ErrUnavailable
 	}
 	m.asked = append(m.asked, since)
@@ -67,7 +67,7 @@ func (m *memStates) Revs(_ context.Context, users []bridge.UserID) (map[bridge.U
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.looked++
-	if m.away {
+	if m.unavailable {
 		return nil, bridge.ErrUnavailable
 	}
 	out := make(map[bridge.UserID]bridge.Rev)
@@ -121,12 +121,12 @@ func (w stateWorld) changed(n int) {
 
 // soon lets the states be read that are due.
 func soon() {
-	time.Sleep(2 * stateRest)
+	time.Sleep(2 * stateDelay)
 	synctest.Wait()
 }
 
 // came returns the states that came since the last call, as from-rev, and their messages.
-func came(t *testing.T, l *fakeLink) (words []string, ms []StateMessage) {
+func receivedStates(t *testing.T, l *fakeLink) (words []string, ms []StateMessage) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,7 +148,7 @@ func came(t *testing.T, l *fakeLink) (words []string, ms []StateMessage) {
 
 func wantStates(t *testing.T, what string, l *fakeLink, want ...string) []StateMessage {
 	t.Helper()
-	got, ms := came(t, l)
+	got, ms := receivedStates(t, l)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: states %v, want %v", what, got, want)
 	}
@@ -226,15 +226,15 @@ func TestStateIsReadOnceForAllDevices(t *testing.T) {
 }
 
 // Nothing is read, looked up or kept for users whose devices do not ask for states.
-func TestStateMessagesCostNothingUnused(t *testing.T) {
+func TestStateMessagesCostNothingWhileUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, _, _ := w.connect(persistent("7"))
 		w.subscribe(c, SubscribeRequest{Subscription: bridge.Subscription{QoS: 1}})
 		w.changed(10)
 		time.Sleep(time.Minute)
-		if got := w.reads(); len(got) > 0 || w.looked > 0 || c.state != nil {
-			t.Errorf("read since %v, looked %d times, follower %v", got, w.looked, c.state)
+		if got := w.reads(); len(got) > 0 || w.looked > 0 || c.follower != nil {
+			t.Errorf("read since %v, looked %d times, follower %v", got, w.looked, c.follower)
 		}
 	})
 }
@@ -271,7 +271,7 @@ func TestStateMessagesEndWithTheSubscription(t *testing.T) {
 		} {
 			c, l := w.follow("phone", 0)
 			soon()
-			_, _ = came(t, l)
+			_, _ = receivedStates(t, l)
 			end(c)
 			w.changed(1)
 			soon()
@@ -342,14 +342,14 @@ func (l slowLog) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error)
 func TestAStateMessageIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, slow := range map[string]struct{ read, write time.Duration }{
-			"while the pump reads":  {read: 4 * stateRest},
-			"while the pump writes": {write: 4 * stateRest},
+			"while the pump reads":  {read: 4 * stateDelay},
+			"while the pump writes": {write: 4 * stateDelay},
 		} {
 			w := newStateWorld(t, Options{})
 			w.hub.o.Log = slowLog{w.log, slow.read}
 			c, l := w.follow("phone", 0)
 			soon()
-			_, ms := came(t, l)
+			_, ms := receivedStates(t, l)
 			c.Ack(ms[0].PacketID)
 			l.mu.Lock()
 			l.pace, l.order = slow.write, nil
@@ -359,7 +359,7 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 			time.Sleep(time.Millisecond) // the pump has the row
 			w.log.delete("7", 1)
 			w.changed(1)
-			time.Sleep(10 * stateRest)
+			time.Sleep(10 * stateDelay)
 			l.mu.Lock()
 			if at := slices.Index(l.order, "state"); at < 0 || at != len(l.order)-1 {
 				t.Errorf("%s: came %v", name, l.order)
@@ -376,7 +376,7 @@ func TestItemsOlderThanTheStateAreReadAgain(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, l := w.follow("phone", 0)
 		soon()
-		_, ms := came(t, l)
+		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
 		begun := time.Now()
 		w.appendUnheard("7")
@@ -413,7 +413,7 @@ func TestStateMessagesLeaveRoomForNotifications(t *testing.T) {
 			}
 			// Neither keeps the other waiting: each acknowledgement makes room for one more.
 			c.mu.Lock()
-			if f := c.state; f.packet != 0 {
+			if f := c.follower; f.packet != 0 {
 				c.mu.Unlock()
 				c.Ack(f.packet)
 			} else {
@@ -438,7 +438,7 @@ func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, l := w.follow("phone", 0)
 		soon()
-		_, ms := came(t, l)
+		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
 		l.mu.Lock()
 		l.refuse = 200
@@ -462,15 +462,15 @@ func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
 	})
 }
 
-func TestALostHintOfAStateCostsSecondsOnly(t *testing.T) {
+func TestALostStateHintIsRepairedByTheSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, l := w.follow("phone", 0)
 		soon()
-		_, ms := came(t, l)
+		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
 		w.change("7", 1)
-		time.Sleep(5*time.Second + 2*stateRest)
+		time.Sleep(5*time.Second + 2*stateDelay)
 		ms = wantStates(t, "5 s after the commit", l, "0-1")
 		c.Ack(ms[0].PacketID)
 		w.reads()
@@ -488,11 +488,11 @@ func TestALostHintOfAStateCostsSecondsOnly(t *testing.T) {
 func TestStateMessagesWaitForTheDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
-		w.setAway(true)
+		w.setUnavailable(true)
 		_, l := w.follow("phone", 0)
 		time.Sleep(10 * time.Second)
 		wantStates(t, "while it is unavailable", l)
-		w.setAway(false)
+		w.setUnavailable(false)
 		time.Sleep(time.Second)
 		wantStates(t, "when it responds", l, "0-0")
 	})
@@ -517,7 +517,7 @@ func TestStateOfAnExpiredTokenIsNotSent(t *testing.T) {
 		c, l, _ := w.connect(r)
 		w.subscribe(c, following(0))
 		soon()
-		_, ms := came(t, l)
+		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
 		time.Sleep(time.Second)
 		w.changed(1)
@@ -551,7 +551,7 @@ func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, l := w.follow("phone", 0)
 		soon()
-		_, ms := came(t, l) // in flight
+		_, ms := receivedStates(t, l) // in flight
 		w.change("7", 1)
 		r, err := w.hub.readState("7", 0)
 		if err != nil {
@@ -582,7 +582,7 @@ func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 
 // A read that began before all devices of a user left is not mixed up with the reads for
 // those that came since.
-func TestAReadOfStatesThatIsOutlivedByItsDevicesEnds(t *testing.T) {
+func TestAStateReadEndsWhenItsDevicesHaveLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, _ := w.follow("phone", 0)

@@ -53,7 +53,7 @@ func (c *Conn) May(filter string) bool {
 func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *bridge.Seq) []error {
 	distinct, index := distinctFilters(rs)
 	errs := make([]error, len(distinct))
-	var reads []*subscribing // topics that are read, not stored
+	var reads []*pendingSubscription // topics that are read, not stored
 	for i, r := range distinct {
 		u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
 		switch {
@@ -64,7 +64,7 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 		case u == c.device.User && c.persistent:
 			errs[i] = c.subscribeOwn(ctx, r, since)
 		default:
-			var s *subscribing
+			var s *pendingSubscription
 			if s, errs[i] = c.attach(r, u); errs[i] == nil {
 				s.err = &errs[i]
 				reads = append(reads, s)
@@ -104,16 +104,16 @@ func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index 
 }
 
 // subscribing is a user's topic between the SUBSCRIBE and the database's response.
-type subscribing struct {
+type pendingSubscription struct {
 	SubscribeRequest
-	log     *userLog
-	existed bool // the connection was subscribed before
-	forgets int
-	err     *error
+	log           *userLog
+	existed       bool // the connection was subscribed before
+	invalidations int
+	err           *error
 }
 
 // find returns the pump of a filter; c.mu is held.
-func (c *Conn) find(filter string) *pump {
+func (c *Conn) findPump(filter string) *pump {
 	for p := range c.pumps {
 		if p.filter == filter {
 			return p
@@ -135,27 +135,27 @@ var errEnded = fmt.Errorf("subscribe: the connection ended: %w", bridge.ErrConfl
 // attach finds or makes the pump of a user's topic. A new one is not granted while the
 // database is asked, but notes the hints that come meanwhile, so nothing falls between
 // the head that is read and the first live message. It fails as [Conn.enter] does.
-func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*subscribing, error) {
-	s := &subscribing{SubscribeRequest: r}
-	if s.log, s.forgets, s.existed = c.logOf(r.Filter); s.existed {
+func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*pendingSubscription, error) {
+	s := &pendingSubscription{SubscribeRequest: r}
+	if s.log, s.invalidations, s.existed = c.findLog(r.Filter); s.existed {
 		return s, nil
 	}
 	if u == c.device.User {
 		own := c.newOwnLog(r.Filter)
 		s.log = &own.userLog
-		return s, c.enter(own.p, own)
+		return s, c.addPump(own.p, own)
 	}
 	s.log = &userLog{user: u}
 	s.log.p = &pump{c: c, filter: r.Filter, source: s.log}
-	return s, c.enter(s.log.p, nil)
+	return s, c.addPump(s.log.p, nil)
 }
 
 // logOf returns the log of a subscribed filter of one user, and its forgets.
-func (c *Conn) logOf(filter string) (l *userLog, forgets int, found bool) {
+func (c *Conn) findLog(filter string) (l *userLog, forgets int, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.find(filter)
-	if p == nil || c.dead {
+	p := c.findPump(filter)
+	if p == nil || c.stopped {
 		return nil, 0, false
 	}
 	switch of := p.source.(type) {
@@ -164,7 +164,7 @@ func (c *Conn) logOf(filter string) (l *userLog, forgets int, found bool) {
 	case *userLog:
 		l = of
 	}
-	return l, l.forgets, true
+	return l, l.invalidations, true
 }
 
 // enter adds a new pump to c and to the hub; own is its source where that is the own
@@ -173,11 +173,11 @@ func (c *Conn) logOf(filter string) (l *userLog, forgets int, found bool) {
 // Close removes from the hub the pumps it finds. One that is registered after
 // Close looked would stay there for good, with its connection, so enter looks
 // again: whichever of the two comes last removes it.
-func (c *Conn) enter(p *pump, own *ownLog) error {
+func (c *Conn) addPump(p *pump, own *ownLog) error {
 	c.mu.Lock()
 	var err error
 	switch {
-	case c.dead:
+	case c.stopped:
 		err = errEnded
 	case own != nil:
 		c.own = own
@@ -190,19 +190,19 @@ func (c *Conn) enter(p *pump, own *ownLog) error {
 	if err != nil {
 		return err
 	}
-	p.source.enter(c.hub)
+	p.source.register(c.hub)
 	c.mu.Lock()
 	ended := c.closed
 	c.mu.Unlock()
 	if ended {
-		p.source.leave(c.hub)
+		p.source.unregister(c.hub)
 		return errEnded
 	}
 	return nil
 }
 
 // undo removes a new subscription that the database did not store.
-func (c *Conn) undo(s *subscribing) {
+func (c *Conn) rollBack(s *pendingSubscription) {
 	if !s.existed {
 		c.detach(s.log.p)
 	}
@@ -226,10 +226,10 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 		start, err = c.storeOwn(ctx, r, since)
 	}
 	if err != nil {
-		c.undo(s)
+		c.rollBack(s)
 		return fmt.Errorf("subscribe %s: %w", c.device.User, err)
 	}
-	c.begin(s, start, since)
+	c.startFrom(s, start, since)
 	return nil
 }
 
@@ -248,7 +248,7 @@ func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *bridge.S
 
 // subscribeReads starts subscriptions that are not stored: to other users' topics, and
 // to the own one of a device without a session.
-func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *bridge.Seq) {
+func (c *Conn) subscribeReads(ctx context.Context, all []*pendingSubscription, since *bridge.Seq) {
 	if len(all) == 0 {
 		return
 	}
@@ -259,24 +259,24 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*subscribing, since *br
 	starts, err := c.hub.o.Log.Starts(ctx, users, since, c.hub.o.ReplayCap)
 	for _, s := range all {
 		if err != nil {
-			c.undo(s)
+			c.rollBack(s)
 			*s.err = fmt.Errorf("subscribe to %s: %w", s.log.user, err)
 			continue
 		}
-		c.begin(s, starts[s.log.user], since)
+		c.startFrom(s, starts[s.log.user], since)
 	}
 }
 
 // begin sets the position that the database returned; delivery starts with
 // [Conn.Activate].
-func (c *Conn) begin(s *subscribing, start bridge.Start, since *bridge.Seq) {
+func (c *Conn) startFrom(s *pendingSubscription, start bridge.Start, since *bridge.Seq) {
 	c.setPosition(s, start, since)
 	if s.log.user == c.device.User {
 		c.follow(s.State)
 	}
 }
 
-func (c *Conn) setPosition(s *subscribing, start bridge.Start, since *bridge.Seq) {
+func (c *Conn) setPosition(s *pendingSubscription, start bridge.Start, since *bridge.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	own := c.own
@@ -289,15 +289,15 @@ func (c *Conn) setPosition(s *subscribing, start bridge.Start, since *bridge.Seq
 	if since != nil || !s.existed {
 		if own != nil {
 			own.dupUpTo, own.skips = max(own.dupUpTo, own.sent), nil
-			c.leaveOpen(own)
+			c.retireWindow(own)
 			c.acked, c.ackedFrom = start.After, start.After
 		}
-		s.log.restart(start.After, start.After < start.Last)
+		s.log.moveTo(start.After, start.After < start.Last)
 		if own != nil && since != nil && start.After > *since {
-			c.jumped(start.After)
+			c.setCursor(start.After)
 		}
 	}
-	s.log.p.adopt(s, since == nil, start.Latest)
+	s.log.p.applyRequest(s, since == nil, start.Latest)
 }
 
 // leaveOpen empties the window of the own log, whose messages the device has yet to
@@ -305,19 +305,19 @@ func (c *Conn) setPosition(s *subscribing, start bridge.Start, since *bridge.Seq
 // [MQTT-3.10.4-3]). A replay that comes to one of them waits for its acknowledgement
 // before it sends it again: on one connection nothing may be resent ([MQTT-4.4.0-1]).
 // c.mu is held.
-func (c *Conn) leaveOpen(own *ownLog) {
-	c.left.flights = slices.Concat(c.left.flights, own.win.flights)
+func (c *Conn) retireWindow(own *ownLog) {
+	c.retired.flights = slices.Concat(c.retired.flights, own.win.flights)
 	own.win.flights = nil
 }
 
 // adopt takes over what a SUBSCRIBE asked for, until [Conn.Activate]; c.mu is held.
-func (p *pump) adopt(s *subscribing, retained bool, latest *bridge.Notification) {
+func (p *pump) applyRequest(s *pendingSubscription, retained bool, latest *bridge.Notification) {
 	p.sub = s.Subscription
 	p.granted = false // subscribed again: what it asks for waits for this SUBACK, too
 	due := s.RetainHandling == 0 || s.RetainHandling == 1 && !s.existed
 	if retained && due && latest != nil {
 		p.retained = &retainedCopy{log: s.log, latest: latest}
-		if s.log.forgets == s.forgets { // else it is read again: it may be deleted
+		if s.log.invalidations == s.invalidations { // else it is read again: it may be deleted
 			p.retained.at = time.Now()
 		}
 	}
@@ -327,12 +327,12 @@ func (p *pump) adopt(s *subscribing, retained bool, latest *bridge.Notification)
 // the retained copy, where one is due. The first state message follows within stateRest.
 func (c *Conn) Activate(filter string) {
 	c.mu.Lock()
-	p := c.find(filter)
+	p := c.findPump(filter)
 	if p != nil {
 		p.granted = true
 		p.wake()
 	}
-	follows := p != nil && c.isOwn(p) && c.state != nil && c.state.on
+	follows := p != nil && c.isOwn(p) && c.follower != nil && c.follower.enabled
 	c.mu.Unlock()
 	if follows {
 		c.hub.stateChanged(c.device.User)
@@ -342,7 +342,7 @@ func (c *Conn) Activate(filter string) {
 // Unsubscribe ends delivery of the filter; existed is false where there was none.
 func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, err error) {
 	c.mu.Lock()
-	p := c.find(filter)
+	p := c.findPump(filter)
 	own := p != nil && c.isOwn(p)
 	c.mu.Unlock()
 	if p == nil {
@@ -363,17 +363,17 @@ func (c *Conn) detach(p *pump) {
 	p.state = closed
 	own := c.isOwn(p)
 	if own {
-		if c.state != nil {
-			c.state.next = nil
+		if c.follower != nil {
+			c.follower.next = nil
 		}
-		c.leaveOpen(c.own)
+		c.retireWindow(c.own)
 		c.own = nil
 	} else {
 		c.others = without(c.others, p)
 	}
-	c.progress()
+	c.restartAckWait()
 	c.mu.Unlock()
-	p.source.leave(c.hub)
+	p.source.unregister(c.hub)
 	if own {
 		c.follow(nil)
 	}
@@ -382,7 +382,7 @@ func (c *Conn) detach(p *pump) {
 // subscribeFeed subscribes an operator to all users' topics.
 func (c *Conn) subscribeFeed(ctx context.Context, r SubscribeRequest, since *bridge.Seq) error {
 	c.mu.Lock()
-	former := c.find(r.Filter)
+	former := c.findPump(r.Filter)
 	c.mu.Unlock()
 	pos, err := c.hub.o.Feed.Now(ctx)
 	if err != nil {
@@ -392,7 +392,7 @@ func (c *Conn) subscribeFeed(ctx context.Context, r SubscribeRequest, since *bri
 		c.detach(former)
 	}
 	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && former == nil)
-	f := &feed{place: place{pos: pos, live: !snapshot}, caughtUp: !snapshot, behind: true}
+	f := &feed{feedCursor: feedCursor{pos: pos, live: !snapshot}, caughtUp: !snapshot, behind: true}
 	f.p = &pump{c: c, filter: r.Filter, source: f, sub: r.Subscription}
-	return c.enter(f.p, nil)
+	return c.addPump(f.p, nil)
 }

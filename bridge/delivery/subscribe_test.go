@@ -83,7 +83,7 @@ func TestASubscribeOfManyFiltersAsksTheDatabaseOnce(t *testing.T) {
 	})
 }
 
-func TestEqualFiltersComeToWhatTheyWouldOneAfterAnother(t *testing.T) {
+func TestEqualFiltersHaveTheEffectOfOneAfterAnother(t *testing.T) {
 	for name, tt := range map[string]struct {
 		handling []byte
 		want     byte

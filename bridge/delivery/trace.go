@@ -23,12 +23,12 @@ type traces struct {
 }
 
 type traceShard struct {
-	mu  sync.Mutex // innermost: whoever has it takes no other lock
-	all []trace    // oldest first
+	mu  sync.Mutex   // innermost: whoever has it takes no other lock
+	all []traceEntry // oldest first
 }
 
 // trace is the traceparent of a user's notifications from one seq to another.
-type trace struct {
+type traceEntry struct {
 	user        bridge.UserID
 	from, to    bridge.Seq
 	traceparent string
@@ -43,7 +43,7 @@ func (t *traces) shard(u bridge.UserID) *traceShard {
 	return &t.shards[hash(u)%uint32(len(t.shards))]
 }
 
-func (t *traces) add(n trace) {
+func (t *traces) add(n traceEntry) {
 	s := t.shard(n.user)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,7 @@ func (t *traces) add(n trace) {
 }
 
 // of returns the traceparent of u's seq; "" where none is known.
-func (t *traces) of(u bridge.UserID, seq bridge.Seq, now time.Time) string {
+func (t *traces) find(u bridge.UserID, seq bridge.Seq, now time.Time) string {
 	if now.UnixNano()-t.last.Load() > int64(bridge.HintLife) {
 		return ""
 	}
@@ -73,8 +73,8 @@ func (t *traces) of(u bridge.UserID, seq bridge.Seq, now time.Time) string {
 
 // trace remembers the traceparent of a hint that wakes somebody here. Where it is sampled
 // the deliveries go below a span of this node; done ends it.
-func (h *Hub) trace(hint bridge.Hint) (done func(error)) {
-	n := trace{user: hint.User, from: hint.From, to: hint.Seq, traceparent: hint.Traceparent, at: time.Now()}
+func (h *Hub) traceHint(hint bridge.Hint) (done func(error)) {
+	n := traceEntry{user: hint.User, from: hint.From, to: hint.Seq, traceparent: hint.Traceparent, at: time.Now()}
 	done = func(error) {}
 	if bridge.Sampled(h.o.Tracer, n.traceparent) {
 		n.traceparent, done = h.o.Tracer.Start(n.traceparent, bridge.SpanHint, n.at, slog.Int64("falconbridge.seq", int64(hint.Seq)))
@@ -84,17 +84,17 @@ func (h *Hub) trace(hint bridge.Hint) (done func(error)) {
 }
 
 // sent is the span of a message that awaits its acknowledgement.
-type sent struct {
+type sentSpan struct {
 	traceparent string
 	at          time.Time // when it was claimed
 }
 
 // trace gives m, which was just claimed at now, its trace where a live hint brought one.
 // c.mu is held.
-func (p *pump) trace(m *Message, now time.Time) {
+func (p *pump) traceMessage(m *Message, now time.Time) {
 	c := p.c
 	o := &c.hub.o
-	m.Traceparent = c.hub.traces.of(m.User, m.Seq, now)
+	m.Traceparent = c.hub.traces.find(m.User, m.Seq, now)
 	if m.Traceparent == "" {
 		return
 	}
@@ -108,14 +108,14 @@ func (p *pump) trace(m *Message, now time.Time) {
 	m.Traceparent, m.end = o.Tracer.Start(m.Traceparent, bridge.SpanSend, now,
 		slog.String("falconbridge.transport", c.request.Transport), slog.Int64("falconbridge.seq", int64(m.Seq)))
 	if c.isOwn(p) && m.QoS > 0 {
-		c.own.win.flights[len(c.own.win.flights)-1].sent = &sent{m.Traceparent, now}
+		c.own.win.flights[len(c.own.win.flights)-1].span = &sentSpan{m.Traceparent, now}
 	}
 }
 
 // traceAck records that the device acknowledged f; c.mu is held.
 func (c *Conn) traceAck(f flight) {
-	if f.sent != nil {
-		_, end := c.hub.o.Tracer.Start(f.sent.traceparent, bridge.SpanAck, f.sent.at)
+	if f.span != nil {
+		_, end := c.hub.o.Tracer.Start(f.span.traceparent, bridge.SpanAck, f.span.at)
 		end(nil)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func TestATraceIsOfItsSeqsAndOfASecond(t *testing.T) {
+func TestATraceCoversItsSeqsForASecond(t *testing.T) {
 	var all traces
 	now := time.Now()
-	all.add(trace{user: "7", from: 3, to: 5, traceparent: "first", at: now})
-	all.add(trace{user: "7", from: 6, to: 6, traceparent: "second", at: now})
+	all.add(traceEntry{user: "7", from: 3, to: 5, traceparent: "first", at: now})
+	all.add(traceEntry{user: "7", from: 6, to: 6, traceparent: "second", at: now})
 	for name, tt := range map[string]struct {
 		user bridge.UserID
 		seq  bridge.Seq
@@ -29,39 +29,39 @@ func TestATraceIsOfItsSeqsAndOfASecond(t *testing.T) {
 		"more than that":      {"7", 3, now.Add(bridge.HintLife + 1), ""},
 		"a clock that jumped": {"7", 3, now.Add(-time.Hour), "first"},
 	} {
-		if got := all.of(tt.user, tt.seq, tt.at); got != tt.want {
+		if got := all.find(tt.user, tt.seq, tt.at); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }
 
 // Each call of a caller may bring a traceparent.
-func TestAFloodOfTracesFillsNoMemory(t *testing.T) {
+func TestAFloodOfTracesIsBounded(t *testing.T) {
 	var all traces
 	now := time.Now()
 	for i := range 100_000 {
-		all.add(trace{user: bridge.UserID(fmt.Sprint(i)), from: 1, to: 1, traceparent: "t", at: now})
+		all.add(traceEntry{user: bridge.UserID(fmt.Sprint(i)), from: 1, to: 1, traceparent: "t", at: now})
 	}
 	for i := range all.shards {
 		if n := len(all.shards[i].all); n > maxTraces {
 			t.Fatalf("%d are kept of one shard", n)
 		}
 	}
-	if all.of("99999", 1, now) == "" {
+	if all.find("99999", 1, now) == "" {
 		t.Error("the newest is not kept")
 	}
-	all.add(trace{user: "0", from: 1, to: 1, traceparent: "t", at: now.Add(2 * bridge.HintLife)})
+	all.add(traceEntry{user: "0", from: 1, to: 1, traceparent: "t", at: now.Add(2 * bridge.HintLife)})
 	if n := len(all.shard("0").all); n != 1 {
 		t.Errorf("%d are kept of which %d are old", n, n-1)
 	}
 }
 
-func TestWhatIsNotTracedAllocatesNothing(t *testing.T) {
+func TestUntracedMessagesAllocateNothing(t *testing.T) {
 	var all traces
 	now := time.Now()
-	all.add(trace{user: "7", from: 1, to: 1, traceparent: "t", at: now})
+	all.add(traceEntry{user: "7", from: 1, to: 1, traceparent: "t", at: now})
 	if n := testing.AllocsPerRun(100, func() {
-		if bridge.Sampled(nil, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") || all.of("8", 1, now) != "" {
+		if bridge.Sampled(nil, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") || all.find("8", 1, now) != "" {
 			t.Error("it is traced")
 		}
 	}); n != 0 {

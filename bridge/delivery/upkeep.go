@@ -14,7 +14,7 @@ import (
 // the remaining cursors and has the node leave the cluster, each within Options.Query.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.watch, h.pruneRegularly, h.expireRegularly,
+	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.checkDeadlines, h.pruneRegularly, h.expireRegularly,
 		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
 		wg.Go(func() { f(ctx) })
 	}
@@ -61,14 +61,14 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 		next, more, err := h.sweepOnce(ctx, pos)
 		if err == nil {
 			pos = next
-			if h.failed.Swap(false) {
+			if h.readFailed.Swap(false) {
 				h.wakeAll(false)
 			}
 			if more {
 				continue
 			}
 			if err = h.sweepStates(ctx); err != nil {
-				h.failed.Store(true)
+				h.readFailed.Store(true)
 			}
 		}
 		for wait := true; wait; {
@@ -80,7 +80,7 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 			case <-h.sweep:
 				wait = false
 			case <-retry.C: // only where this sweep failed, or a pump's read since
-				wait = pos != "" && !h.failed.Load()
+				wait = pos != "" && !h.readFailed.Load()
 			}
 		}
 	}
@@ -98,12 +98,12 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 	}
 	changes, next, more, err := h.o.Feed.Changed(ctx, pos, sweepStep)
 	if err != nil {
-		h.failed.Store(true)
+		h.readFailed.Store(true)
 		return pos, false, err
 	}
 	for _, c := range changes {
 		for _, l := range h.entry(c.User).logs {
-			l.grew(c.Last)
+			l.markMissed(c.Last)
 		}
 		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // most pumps have sent it already
 	}
@@ -122,14 +122,14 @@ func (h *Hub) wakeAll(reload bool) {
 			}
 			p.wake()
 		}
-		c.state.wake()
+		c.follower.wake()
 	})
 }
 
 // watch ends connections that are silent past the acknowledgement deadline, or whose
 // token has expired or lost its key. A pass over all connections, a few times a deadline,
 // is cheaper than a timer for each.
-func (h *Hub) watch(ctx context.Context) {
+func (h *Hub) checkDeadlines(ctx context.Context) {
 	every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
 		now := time.Now()
 		h.each(func(c *Conn) {
@@ -138,10 +138,10 @@ func (h *Hub) watch(ctx context.Context) {
 			switch {
 			case !c.valid(now):
 				c.endLocked(bridge.EndExpired)
-			case !c.since.IsZero() && now.Sub(c.since) > h.o.AckWait:
+			case !c.ackWaitStart.IsZero() && now.Sub(c.ackWaitStart) > h.o.AckWait:
 				c.endLocked(bridge.EndSilent)
 			default:
-				c.noteSent(now)
+				c.saveSent(now)
 			}
 		})
 	})
@@ -203,7 +203,7 @@ func (h *Hub) Backlog() (b Backlog) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		b.Open[Kind{c.request.Transport, c.request.Protocol}]++
-		n := c.inflight() - c.state.inflight()
+		n := c.inflight() - c.follower.inflight()
 		behind := n > 0
 		for p := range c.pumps {
 			behind = behind || p.source.due()

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func TestARepairOfTheSweepIsCountedAndAHintInTimeIsNone(t *testing.T) {
+func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
 		c, l, _ := w.connect(persistent("7"))
@@ -74,7 +74,7 @@ func (p *pruner) Retain(_ context.Context, _ time.Time, n int) (int, error) {
 }
 func (p *pruner) Continue(_ context.Context, n int) (int, error) { return p.step("continue", n) }
 
-func TestWhatIsRemovedIsCountedByWhy(t *testing.T) {
+func TestRemovedRowsAreCountedByReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Retention: time.Hour, AuditAge: time.Hour, Pruner: &pruner{steps: make(map[string]int)}})
 		synctest.Wait()

@@ -14,10 +14,9 @@ import (
 //   - above: everything else, that is retained copies and other users' notifications,
 //     by allocation.
 const (
-	ownIDs  = 49152
-	lastID  = 65535
-	auxIDs  = lastID - ownIDs
-	noAuxID = 0
+	ownIDs = 49152
+	lastID = 65535
+	auxIDs = lastID - ownIDs
 )
 
 // PacketID is the packet id under which s is sent to a device of its own user.
@@ -29,12 +28,12 @@ type window struct{ flights []flight }
 // flight is a notification on its way.
 type flight struct {
 	seq    bridge.Seq
-	commit int64 // when it was committed, in ms since 1970
-	sent   *sent // nil: not traced
+	commit int64     // when it was committed, in ms since 1970
+	span   *sentSpan // nil: not traced
 }
 
 // is reports whether f has the packet id.
-func (f flight) is(id uint16) bool { return PacketID(f.seq) == id }
+func (f flight) has(id uint16) bool { return PacketID(f.seq) == id }
 
 // admits reports whether s may be sent while the seqs of w are in flight. Two seqs that
 // are a multiple of ownIDs apart share a packet id, so the later one has to wait.
@@ -51,13 +50,13 @@ func (w *window) add(n *bridge.Notification) {
 
 // uses reports whether the packet id is that of a seq in w.
 func (w *window) uses(id uint16) bool {
-	return slices.ContainsFunc(w.flights, func(f flight) bool { return f.is(id) })
+	return slices.ContainsFunc(w.flights, func(f flight) bool { return f.has(id) })
 }
 
 // complete removes and returns the flight with that packet id; false where there is none.
 func (w *window) complete(id uint16) (done flight, found bool) {
 	for i, f := range w.flights {
-		if f.is(id) {
+		if f.has(id) {
 			w.flights = slices.Delete(w.flights, i, i+1)
 			return f, true
 		}

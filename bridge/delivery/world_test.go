@@ -105,7 +105,7 @@ func newWorld(t *testing.T, o Options) *world {
 	l := newMemLog()
 	o.Log, o.Sessions, o.Feed = l, l, l
 	if o.Cluster == nil {
-		o.Cluster = lone{}
+		o.Cluster = singleNode{}
 	}
 	if o.Epoch == nil {
 		o.Epoch = func() string { return "e1" }
