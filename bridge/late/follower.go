@@ -73,17 +73,17 @@ func (o Options) withDefaults() Options {
 const (
 	// fresh is how old the judgement of an attempt may be when the attempt begins: what
 	// is on disk a second before prevents it, with time to spare for the database's answer.
-	fresh = 600 * time.Millisecond
+	maxJudgementAge = 600 * time.Millisecond
 	// hold is how long an attempt may take, after which it is made again: longer than
 	// any of the senders waits, which is 10 s.
-	hold = 15 * time.Second
+	attemptTimeout = 15 * time.Second
 	// keepPosition is how often the position is stored where nothing is new: far more often
 	// than Longest, and no write for each look.
-	keepPosition = time.Hour
+	positionInterval = time.Hour
 	// kept is how long attempts are kept after they were done, to be explained or repeated.
-	kept = 30 * 24 * time.Hour
+	attemptRetention = 30 * 24 * time.Hour
 	// many due at once for one device are sent as a summary.
-	many = 5
+	summaryAbove = 5
 )
 
 // Follower is one node's side of following.
@@ -134,7 +134,7 @@ func (f *Follower) Start(ctx context.Context) error {
 	if err != nil || !held {
 		return err // another node has taken it
 	}
-	at, err := positionOf(state)
+	at, err := parsePosition(state)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (f *Follower) Start(ctx context.Context) error {
 }
 
 // positionOf reads what Enter stored; "" is a position without a log.
-func positionOf(state string) (at Position, err error) {
+func parsePosition(state string) (at Position, err error) {
 	if state == "" {
 		return at, nil
 	}
@@ -206,32 +206,32 @@ func (f *Follower) sleep(ctx context.Context, d time.Duration) {
 
 // term is the time from taking the lease to losing it.
 type term struct {
-	f      *Follower
-	at     Position
-	until  time.Time // the lease is held until then, by this process's clock
-	pruned time.Time
-	kept   time.Time // when the position was stored although nothing was new
+	f             *Follower
+	at            Position
+	until         time.Time // the lease is held until then, by this process's clock
+	pruned        time.Time
+	positionSaved time.Time // when the position was stored although nothing was new
 
-	sends sync.WaitGroup
-	pushs chan struct{} // a slot for each device that is sent to
-	posts chan struct{}
+	sends     sync.WaitGroup
+	pushSlots chan struct{} // a slot for each device that is sent to
+	postSlots chan struct{}
 
-	mu     sync.Mutex
-	users  map[bridge.UserID]int // devices being sent to
-	totals Totals
-	done   []Done // to be recorded
-	kick   chan struct{}
+	mu        sync.Mutex
+	users     map[bridge.UserID]int // devices being sent to
+	totals    Totals
+	done      []Done // to be recorded
+	recordNow chan struct{}
 }
 
 func (f *Follower) term(ctx context.Context, state string, until time.Time) error {
 	f.active.Store(true)
 	defer f.active.Store(false)
-	at, err := positionOf(state)
+	at, err := parsePosition(state)
 	if err != nil {
 		return err
 	}
-	t := &term{f: f, at: at, until: until, pushs: make(chan struct{}, f.o.Pushes), posts: make(chan struct{}, f.o.Posts),
-		users: make(map[bridge.UserID]int), kick: make(chan struct{}, 1)}
+	t := &term{f: f, at: at, until: until, pushSlots: make(chan struct{}, f.o.Pushes), postSlots: make(chan struct{}, f.o.Posts),
+		users: make(map[bridge.UserID]int), recordNow: make(chan struct{}, 1)}
 	t.totals = t.at.Totals
 	// Attempts under way are finished and recorded, also when ctx has ended.
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -241,7 +241,7 @@ func (f *Follower) term(ctx context.Context, state string, until time.Time) erro
 	defer stop()
 	defer t.sends.Wait()
 	for ctx.Err() == nil {
-		more, err := t.round(ctx)
+		more, err := t.step(ctx)
 		if err != nil {
 			return err
 		}
@@ -254,7 +254,7 @@ func (f *Follower) term(ctx context.Context, state string, until time.Time) erro
 
 // round renews the lease, enters what is new and begins what is due; more reports that
 // there is more of either.
-func (t *term) round(ctx context.Context) (more bool, err error) {
+func (t *term) step(ctx context.Context) (more bool, err error) {
 	if err := t.renew(ctx); err != nil {
 		return false, err
 	}
@@ -264,8 +264,8 @@ func (t *term) round(ctx context.Context) (more bool, err error) {
 	t.mu.Lock()
 	t.at.Totals, t.at.Unsaved = t.totals, t.at.Totals != t.totals
 	t.mu.Unlock()
-	if time.Since(t.kept) > keepPosition {
-		t.at.Unsaved, t.kept = true, time.Now()
+	if time.Since(t.positionSaved) > positionInterval {
+		t.at.Unsaved, t.positionSaved = true, time.Now()
 	}
 	next, more, held, err := t.f.enter(q, t.at)
 	if err != nil {
@@ -317,33 +317,33 @@ func (t *term) prune(ctx context.Context) error {
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
 	// Retries look at acknowledgements, too.
-	if _, err := t.f.o.Store.PruneLate(q, kept, longest+Longest+time.Hour, 2000); err != nil {
+	if _, err := t.f.o.Store.PruneLate(q, attemptRetention, longest+Longest+time.Hour, 2000); err != nil {
 		return fmt.Errorf("forget late notifications: %w", err)
 	}
 	return nil
 }
 
 // parcel is what one goroutine sends to one device.
-type parcel struct {
+type pushJob struct {
 	due     []Due
 	summary bool
-	more    bool // of the device's stays due
+	moreDue bool // of the device's stays due
 }
 
 // beginPushes begins the pushes that are due, of as many devices as have a slot.
 func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
-	free := cap(t.pushs) - len(t.pushs)
+	free := cap(t.pushSlots) - len(t.pushSlots)
 	if t.f.o.Pusher == nil || free == 0 {
 		return false, nil
 	}
 	judged := time.Now()
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	due, err := t.f.o.Store.DuePush(q, free, t.full())
+	due, err := t.f.o.Store.DuePush(q, free, t.busyUsers())
 	if err != nil {
 		return false, fmt.Errorf("read what is due: %w", err)
 	}
-	var parcels []parcel
+	var parcels []pushJob
 	var begun, cancelled []string
 	blocked := false
 	for len(due) > 0 {
@@ -351,7 +351,7 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 		for n < len(due) && due[n].Device == due[0].Device {
 			n++
 		}
-		var p parcel
+		var p pushJob
 		for _, d := range due[:n] {
 			if d.Cancelled {
 				cancelled = append(cancelled, d.Ref)
@@ -363,12 +363,12 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 		if len(p.due) == 0 {
 			continue
 		}
-		if !t.enterUser(p.due[0].Device.User) {
+		if !t.acquireUser(p.due[0].Device.User) {
 			blocked = true // the user has enough under way, and stays due
 			continue
 		}
-		if p.summary = len(p.due) > many; !p.summary {
-			p.more = len(p.due) > 1
+		if p.summary = len(p.due) > summaryAbove; !p.summary {
+			p.moreDue = len(p.due) > 1
 			p.due = p.due[:1] // the next one is judged when this one is sent: it stays due
 		}
 		for _, d := range p.due {
@@ -378,18 +378,18 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 	}
 	if err := t.begin(q, begun, cancelled); err != nil {
 		for _, p := range parcels {
-			t.leaveUser(p.due[0].Device.User)
+			t.releaseUser(p.due[0].Device.User)
 		}
 		return false, err
 	}
 	for _, p := range parcels {
-		t.pushs <- struct{}{} // there are as many free ones
+		t.pushSlots <- struct{}{} // there are as many free ones
 		t.sends.Go(func() {
 			defer func() {
-				<-t.pushs
-				t.leaveUser(p.due[0].Device.User)
-				if p.more || len(parcels) == free {
-					t.nudge()
+				<-t.pushSlots
+				t.releaseUser(p.due[0].Device.User)
+				if p.moreDue || len(parcels) == free {
+					t.wakeNow()
 				}
 			}()
 			t.push(ctx, p, judged)
@@ -403,7 +403,7 @@ func (t *term) begin(ctx context.Context, begun, cancelled []string) error {
 	if len(begun)+len(cancelled) == 0 {
 		return nil
 	}
-	if err := t.f.o.Store.Begin(ctx, begun, cancelled, hold); err != nil {
+	if err := t.f.o.Store.Begin(ctx, begun, cancelled, attemptTimeout); err != nil {
 		return fmt.Errorf("begin attempts: %w", err)
 	}
 	return nil
@@ -411,7 +411,7 @@ func (t *term) begin(ctx context.Context, begun, cancelled []string) error {
 
 // enterUser takes one of a user's slots, and reports whether there was one: a user whose
 // endpoints respond slowly does not take all of them.
-func (t *term) enterUser(u bridge.UserID) bool {
+func (t *term) acquireUser(u bridge.UserID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.users[u] >= t.f.o.PerUser {
@@ -423,7 +423,7 @@ func (t *term) enterUser(u bridge.UserID) bool {
 
 // full returns the users that have no slot left, at most as many as there are pushes under
 // way.
-func (t *term) full() []bridge.UserID {
+func (t *term) busyUsers() []bridge.UserID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []bridge.UserID
@@ -435,7 +435,7 @@ func (t *term) full() []bridge.UserID {
 	return out
 }
 
-func (t *term) leaveUser(u bridge.UserID) {
+func (t *term) releaseUser(u bridge.UserID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.users[u]--; t.users[u] == 0 {
@@ -444,7 +444,7 @@ func (t *term) leaveUser(u bridge.UserID) {
 }
 
 // nudge has the next round begin at once.
-func (t *term) nudge() {
+func (t *term) wakeNow() {
 	select {
 	case t.f.wake <- struct{}{}:
 	default:
@@ -452,8 +452,8 @@ func (t *term) nudge() {
 }
 
 // push sends a parcel.
-func (t *term) push(ctx context.Context, p parcel, judged time.Time) {
-	if time.Since(judged) > fresh || ctx.Err() != nil {
+func (t *term) push(ctx context.Context, p pushJob, judged time.Time) {
+	if time.Since(judged) > maxJudgementAge || ctx.Err() != nil {
 		t.finish(p.due, Outcome{Result: Limited})
 		return
 	}
@@ -475,7 +475,7 @@ func (t *term) push(ctx context.Context, p parcel, judged time.Time) {
 
 // beginPosts begins the webhooks that are due, as many as have a slot.
 func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
-	free := cap(t.posts) - len(t.posts)
+	free := cap(t.postSlots) - len(t.postSlots)
 	if t.f.o.Poster == nil || free == 0 {
 		return false, nil
 	}
@@ -502,26 +502,26 @@ func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for _, d := range post {
-		t.posts <- struct{}{}
+		t.postSlots <- struct{}{}
 		t.sends.Go(func() {
 			defer func() {
-				<-t.posts
+				<-t.postSlots
 				if len(post) == free {
-					t.nudge()
+					t.wakeNow()
 				}
 			}()
-			if time.Since(judged) > fresh || ctx.Err() != nil {
+			if time.Since(judged) > maxJudgementAge || ctx.Err() != nil {
 				t.finish([]Due{d}, Outcome{Result: Limited})
 				return
 			}
-			t.finish([]Due{d}, t.f.o.Poster.Send(context.WithoutCancel(ctx), WebhookPrefix+d.Ref, ruleOf(d.Rule), &d.Notification))
+			t.finish([]Due{d}, t.f.o.Poster.Send(context.WithoutCancel(ctx), WebhookPrefix+d.Ref, parseRule(d.Rule), &d.Notification))
 		})
 	}
 	return len(due) == max(t.f.o.Batch, free) && len(post) < free, nil
 }
 
 // ruleOf reads what Rule.String wrote.
-func ruleOf(text string) Rule {
+func parseRule(text string) Rule {
 	rules, err := ParseRules(text, time.ParseDuration)
 	if err != nil || len(rules) != 1 {
 		return Rule{When: Unacknowledged}
@@ -531,7 +531,7 @@ func ruleOf(text string) Rule {
 
 // pause is how long to wait after that many failed tries: 2 s, twice as long each time, at
 // most an hour.
-func pause(tries int) time.Duration {
+func backoff(tries int) time.Duration {
 	return min(2*time.Second<<min(max(tries-1, 0), 11), time.Hour)
 }
 
@@ -542,7 +542,7 @@ func (t *term) finish(due []Due, o Outcome) {
 	for _, d := range due {
 		done := Done{Ref: d.Ref, Result: o.Result, Status: o.Status, After: o.After}
 		if o.Result == Failed {
-			done.After = max(o.After, pause(d.Tries+1))
+			done.After = max(o.After, backoff(d.Tries+1))
 			if time.Since(d.Since)+done.After > Longest {
 				done.Result = Rejected
 			}
@@ -556,7 +556,7 @@ func (t *term) finish(due []Due, o Outcome) {
 	if o.Err != nil {
 		t.f.o.Logger.Debug("an attempt failed", "user", due[0].Device.User, "rule", due[0].Rule, "status", o.Status, "error", o.Err)
 	}
-	t.kicked()
+	t.signalRecorder()
 }
 
 // count counts one notification's attempt: here for the metrics, and in the position for
@@ -579,9 +579,9 @@ func (t *term) count(push bool, r Result, reason string) {
 	}
 }
 
-func (t *term) kicked() {
+func (t *term) signalRecorder() {
 	select {
-	case t.kick <- struct{}{}:
+	case t.recordNow <- struct{}{}:
 	default:
 	}
 }
@@ -592,7 +592,7 @@ func (t *term) record(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-		case <-t.kick:
+		case <-t.recordNow:
 		}
 		t.mu.Lock()
 		done := t.done
@@ -607,8 +607,8 @@ func (t *term) record(ctx context.Context) {
 				t.mu.Lock()
 				t.done = append(done, t.done...)
 				t.mu.Unlock()
-				t.f.pauseFor(ctx)
-				t.kicked()
+				t.f.waitToRetry(ctx)
+				t.signalRecorder()
 				continue
 			}
 		}
@@ -619,7 +619,7 @@ func (t *term) record(ctx context.Context) {
 }
 
 // pauseFor waits a moment before the database is asked again.
-func (f *Follower) pauseFor(ctx context.Context) {
+func (f *Follower) waitToRetry(ctx context.Context) {
 	t := time.NewTimer(f.o.Poll)
 	defer t.Stop()
 	select {

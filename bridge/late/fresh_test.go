@@ -103,7 +103,7 @@ func TestNoAttemptBeginsMoreThanASecondAfterAnAcknowledgement(t *testing.T) {
 						t.Errorf("the database takes %v: an attempt began %v after the acknowledgement", begin, after)
 					}
 				}
-				if begin < fresh/2 && acked > 2*time.Second && len(b.at) != 2 {
+				if begin < maxJudgementAge/2 && acked > 2*time.Second && len(b.at) != 2 {
 					t.Errorf("the database takes %v: %d attempts", begin, len(b.at))
 				}
 			})

@@ -24,7 +24,7 @@ import (
 // response, and a check of the address that is connected to.
 
 const (
-	callTime    = 5 * time.Second // from the first look-up to the end of the response
+	callTimeout = 5 * time.Second // from the first look-up to the end of the response
 	maxResponse = 4 << 10         // bytes read of a response's headers, and again of its body
 	maxEndpoint = 2048            // bytes
 )
@@ -88,7 +88,7 @@ func (h Hosts) CheckEndpoint(endpoint string) error {
 	case len(h) > 0:
 		return nil
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !global(ip) {
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !globallyRoutable(ip) {
 		return errors.New("is a globally routable address")
 	}
 	return nil
@@ -98,7 +98,7 @@ func (h Hosts) CheckEndpoint(endpoint string) error {
 // reachable, or lead to an IPv4 address that the check would not see: IANA's registries
 // of special-purpose addresses (RFC 6890), 6to4 (RFC 3056) and Teredo (RFC 4380, within
 // 2001::/23).
-var special = prefixes(
+var notGlobal = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
 	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
@@ -106,7 +106,7 @@ var special = prefixes(
 
 // unicast is what IANA has assigned for global unicast in IPv6. It leaves out loopback,
 // fc00::/7, link-local, multicast, mapped IPv4 and NAT64 (64:ff9b::/96, 64:ff9b:1::/48).
-var unicast = netip.MustParsePrefix("2000::/3")
+var globalUnicast6 = netip.MustParsePrefix("2000::/3")
 
 func prefixes(list ...string) (out []netip.Prefix) {
 	for _, p := range list {
@@ -116,11 +116,11 @@ func prefixes(list ...string) (out []netip.Prefix) {
 }
 
 // global reports whether ip is a globally routable unicast address.
-func global(ip netip.Addr) bool {
-	if !ip.IsValid() || ip.Zone() != "" || ip.Is6() && !unicast.Contains(ip) {
+func globallyRoutable(ip netip.Addr) bool {
+	if !ip.IsValid() || ip.Zone() != "" || ip.Is6() && !globalUnicast6.Contains(ip) {
 		return false
 	}
-	for _, p := range special {
+	for _, p := range notGlobal {
 		if p.Contains(ip) {
 			return false
 		}
@@ -134,9 +134,9 @@ var errAddress = fmt.Errorf("%w: it is not globally routable", late.ErrBlocked)
 // control is called with the resolved address right before each connect, also for each
 // of several addresses of a name: between this check and the connect nothing is looked
 // up again.
-func control(_ context.Context, _, address string, _ syscall.RawConn) error {
+func checkAddress(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
-	if err != nil || !global(ap.Addr()) {
+	if err != nil || !globallyRoutable(ap.Addr()) {
 		return errAddress
 	}
 	return nil
@@ -144,12 +144,12 @@ func control(_ context.Context, _, address string, _ syscall.RawConn) error {
 
 // client returns the client that calls endpoints. roots nil means the system's.
 func (h Hosts) client(roots *x509.CertPool, resolver *net.Resolver) *http.Client {
-	dialer := &net.Dialer{Timeout: callTime, ControlContext: control, Resolver: resolver}
+	dialer := &net.Dialer{Timeout: callTimeout, ControlContext: checkAddress, Resolver: resolver}
 	if len(h) > 0 {
 		dialer.ControlContext = nil
 	}
 	return &http.Client{
-		Timeout: callTime,
+		Timeout: callTimeout,
 		// A 3xx is a response like any other. Following it would call an address that
 		// nobody registered.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -163,7 +163,7 @@ func (h Hosts) client(roots *x509.CertPool, resolver *net.Resolver) *http.Client
 			MaxIdleConnsPerHost:    4,
 			MaxIdleConns:           64,
 			IdleConnTimeout:        time.Minute,
-			TLSHandshakeTimeout:    callTime,
+			TLSHandshakeTimeout:    callTimeout,
 		},
 	}
 }

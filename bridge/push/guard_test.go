@@ -65,12 +65,12 @@ func TestOnlyGloballyRoutableAddressesAreCalled(t *testing.T) {
 		"discard only":                      {"100::1", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := global(netip.MustParseAddr(tt.ip)); got != tt.want {
+			if got := globallyRoutable(netip.MustParseAddr(tt.ip)); got != tt.want {
 				t.Errorf("%s is global: %v, want %v", tt.ip, got, tt.want)
 			}
 		})
 	}
-	if global(netip.Addr{}) {
+	if globallyRoutable(netip.Addr{}) {
 		t.Error("no address is global")
 	}
 }
@@ -214,7 +214,7 @@ func TestDNSThatChangesBetweenCheckAndUse(t *testing.T) {
 	if err := (Hosts{}).CheckEndpoint(endpoint); err != nil {
 		t.Fatal(err)
 	}
-	if ips, err := resolver.LookupNetIP(t.Context(), "ip4", "rebind.example."); err != nil || !global(ips[0].Unmap()) {
+	if ips, err := resolver.LookupNetIP(t.Context(), "ip4", "rebind.example."); err != nil || !globallyRoutable(ips[0].Unmap()) {
 		t.Fatalf("the name leads to %v, %v", ips, err)
 	}
 	c := Hosts{}.client(roots(s), resolver)
@@ -237,7 +237,7 @@ func TestARedirectToAnInternalAddressIsNotFollowed(t *testing.T) {
 		if err != nil || res.StatusCode != status {
 			t.Fatalf("%v, %v, want %d itself", res, err, status)
 		}
-		if got := outcome(res).Result; got != rejected {
+		if got := outcomeOf(res).Result; got != rejected {
 			t.Errorf("a redirect counts as %v", got)
 		}
 	}
@@ -263,7 +263,7 @@ func TestAnEndlessResponseIsCutOff(t *testing.T) {
 	}
 	select {
 	case <-stopped:
-	case <-time.After(callTime):
+	case <-time.After(callTimeout):
 		t.Error("the response is still being read")
 	}
 }

@@ -39,13 +39,13 @@ func (c content) encode() []byte {
 
 // one is the payload of one notification. What does not fit is cut: the text first,
 // down to a few lines, then the application's data, then the address.
-func one(n *bridge.Notification, base *url.URL) []byte {
+func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 	inbox := navigate(base, "")
-	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, n.URL), Data: item(n, true)}
+	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, n.URL), Data: itemData(n, true)}
 	const line = 200 // characters
 	for _, cut := range []func(){
 		func() { c.Body = fit(c, c.Body, line) },
-		func() { c.Data = item(n, false) },
+		func() { c.Data = itemData(n, false) },
 		func() { c.Body = fit(c, n.Message, line) },
 		func() { c.Navigate = inbox },
 		func() { c.Body = fit(c, n.Message, 0) },
@@ -90,7 +90,7 @@ func clip(s string, n int) string {
 
 // item is the notification's item without its title and message, and without the
 // application's data unless whole.
-func item(n *bridge.Notification, whole bool) json.RawMessage {
+func itemData(n *bridge.Notification, whole bool) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(n.Item(), &fields) != nil {
 		return nil
@@ -109,14 +109,14 @@ func item(n *bridge.Notification, whole bool) json.RawMessage {
 }
 
 // summary is the payload for many at once; ns are ordered by seq.
-func summary(ns []bridge.Notification, base *url.URL, locale bridge.Locale) []byte {
+func summaryPayload(ns []bridge.Notification, base *url.URL, locale bridge.Locale) []byte {
 	last := &ns[len(ns)-1]
 	data := fmt.Sprintf(`{"summary":%d,"last_seq":%d}`, len(ns), last.Seq)
 	return content{Title: locale.Many(len(ns)), Body: clip(last.Title, 120), Navigate: navigate(base, ""), Data: json.RawMessage(data)}.encode()
 }
 
 // test is the payload of POST /devices/{client_id}/test.
-func test(base *url.URL, locale bridge.Locale) []byte {
+func testPayload(base *url.URL, locale bridge.Locale) []byte {
 	title, body := locale.TestPush()
 	return content{Title: title, Body: body, Navigate: navigate(base, ""), Data: json.RawMessage(`{"test":true}`)}.encode()
 }

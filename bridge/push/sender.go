@@ -70,28 +70,28 @@ func (s *Sender) PublicKey() string { return s.o.Key.Public() }
 func (s *Sender) CheckEndpoint(endpoint string) error { return s.o.Hosts.CheckEndpoint(endpoint) }
 
 // life is the TTL of what does not expire, and the longest.
-const life = 7 * 24 * time.Hour
+const maxTTL = 7 * 24 * time.Hour
 
 // Send sends ns, which are of one user and ordered by seq, to the device: as they are
 // where it is one, and as a summary where there are more.
 func (s *Sender) Send(ctx context.Context, r bridge.Registration, ns []bridge.Notification) late.Outcome {
 	if len(ns) != 1 {
-		return s.send(ctx, r, summary(ns, s.o.Base, s.o.Locale), s.o.Key.topic(r.Device.User, "\x00summary"), life)
+		return s.send(ctx, r, summaryPayload(ns, s.o.Base, s.o.Locale), s.o.Key.topic(r.Device.User, "\x00summary"), maxTTL)
 	}
 	n := &ns[0]
-	topic, ttl := "", life
+	topic, ttl := "", maxTTL
 	if n.Replaces != "" {
 		topic = s.o.Key.topic(r.Device.User, n.Replaces)
 	}
 	if !n.ExpiresAt.IsZero() {
 		ttl = min(ttl, time.Until(n.ExpiresAt))
 	}
-	return s.send(ctx, r, one(n, s.o.Base), topic, ttl)
+	return s.send(ctx, r, singlePayload(n, s.o.Base), topic, ttl)
 }
 
 // Test sends a message that says that the device is registered.
 func (s *Sender) Test(ctx context.Context, r bridge.Registration) late.Outcome {
-	return s.send(ctx, r, test(s.o.Base, s.o.Locale), "", 5*time.Minute)
+	return s.send(ctx, r, testPayload(s.o.Base, s.o.Locale), "", 5*time.Minute)
 }
 
 func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte, topic string, ttl time.Duration) late.Outcome {
@@ -110,11 +110,11 @@ func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte
 			VAPIDPublicKey: s.o.Key.public, VAPIDPrivateKey: s.o.Key.private,
 		})
 	if err != nil {
-		return late.Outcome{Result: late.Failed, Err: cause(err)}
+		return late.Outcome{Result: late.Failed, Err: withoutURL(err)}
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, maxResponse) // a short one leaves the connection for the next message
-	return outcome(res)
+	return outcomeOf(res)
 }
 
 // limit takes one message of the rates of r's user and push service.
@@ -130,7 +130,7 @@ func (s *Sender) limit(r bridge.Registration) time.Duration {
 }
 
 // cause is err without the URL, which is a secret of the device's.
-func cause(err error) error {
+func withoutURL(err error) error {
 	var of *url.Error
 	if errors.As(err, &of) {
 		return of.Err
@@ -141,7 +141,7 @@ func cause(err error) error {
 // maxRetryAfter bounds how long a push service may put a message off.
 const maxRetryAfter = 24 * time.Hour
 
-func outcome(res *http.Response) late.Outcome {
+func outcomeOf(res *http.Response) late.Outcome {
 	o := late.Outcome{Status: res.StatusCode, Err: fmt.Errorf("the push service returned %d", res.StatusCode)}
 	switch s := res.StatusCode; {
 	case s >= 200 && s < 300:

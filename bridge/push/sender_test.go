@@ -88,7 +88,7 @@ func TestAMessageHasTheHeadersOfItsRFCs(t *testing.T) {
 	}
 }
 
-func TestWhatAPushServiceReturns(t *testing.T) {
+func TestResponsesOfAPushServiceBecomeOutcomes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		status int
 		header string
@@ -126,7 +126,7 @@ func TestWhatAPushServiceReturns(t *testing.T) {
 	}
 }
 
-func TestAnEndpointIsInNoError(t *testing.T) {
+func TestErrorsDoNotContainTheEndpoint(t *testing.T) {
 	s, _ := internal(t, nil)
 	sender, r := senderTo(t, s)
 	s.Close()
@@ -136,7 +136,7 @@ func TestAnEndpointIsInNoError(t *testing.T) {
 	}
 }
 
-func TestRatesOfAUserAndAHost(t *testing.T) {
+func TestPushesOfAUserAndToAHostAreRateLimited(t *testing.T) {
 	s, connections := internal(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) })
 	sender, r := senderTo(t, s)
 	limited := 0
@@ -165,7 +165,7 @@ func TestAPayloadAlwaysFits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n.ID, n.Seq, n.User, n.Kind, n.CreatedAt = 27, 3, "7", bridge.KindMessage, time.Now()
-			b := one(&n, base)
+			b := singlePayload(&n, base)
 			var m struct {
 				WebPush      int `json:"web_push"`
 				Notification struct {
@@ -188,7 +188,7 @@ func TestAPayloadAlwaysFits(t *testing.T) {
 	}
 }
 
-func TestWhereAPushLeads(t *testing.T) {
+func TestNavigateResolvesLinks(t *testing.T) {
 	base, err := url.Parse("https://app.example/inbox/")
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestWhereAPushLeads(t *testing.T) {
 	}
 }
 
-func TestATopicNamesNobody(t *testing.T) {
+func TestATopicDoesNotRevealTheUser(t *testing.T) {
 	k, other := testKey(t), testKey(t)
 	topics := []string{k.topic("7", "cart"), k.topic("7", "other"), k.topic("8", "cart"), other.topic("7", "cart")}
 	for _, topic := range topics {
@@ -225,7 +225,7 @@ func TestATopicNamesNobody(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
+func TestParseKey(t *testing.T) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	callTime    = 10 * time.Second
+	callTimeout = 10 * time.Second
 	maxResponse = 4 << 10 // bytes
 )
 
@@ -83,7 +83,7 @@ type Sender struct {
 // NewSender returns a Sender to u.
 func NewSender(u *url.URL, secrets Secrets) *Sender {
 	s := &Sender{url: u.String(), client: &http.Client{
-		Timeout:       callTime,
+		Timeout:       callTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	s.SetSecrets(secrets)
@@ -94,7 +94,7 @@ func NewSender(u *url.URL, secrets Secrets) *Sender {
 func (s *Sender) SetSecrets(secrets Secrets) { s.secrets.Store(&secrets) }
 
 // body is what is posted. Data is the notification's item.
-type body struct {
+type payload struct {
 	Type      string               `json:"type"`
 	Timestamp string               `json:"timestamp"`
 	Data      *bridge.Notification `json:"data"`
@@ -104,7 +104,7 @@ type body struct {
 // recognize a repeat; the timestamp and with it the signature are those of the attempt.
 func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.Notification) late.Outcome {
 	now := time.Now()
-	text, err := json.Marshal(body{"notification." + string(rule.When), now.UTC().Format("2006-01-02T15:04:05.000Z"), n})
+	text, err := json.Marshal(payload{"notification." + string(rule.When), now.UTC().Format("2006-01-02T15:04:05.000Z"), n})
 	if err != nil {
 		return late.Outcome{Result: late.Rejected, Err: fmt.Errorf("write the webhook's body: %w", err)}
 	}

@@ -82,7 +82,7 @@ func TestEverySecretSignsAWebhook(t *testing.T) {
 	}
 }
 
-func TestWhatAReceiverReturns(t *testing.T) {
+func TestResponsesOfAReceiverBecomeOutcomes(t *testing.T) {
 	secrets, err := ParseSecrets([]byte(oldSecret))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestWhatAReceiverReturns(t *testing.T) {
 	}
 }
 
-func TestSecretsThatCannotSign(t *testing.T) {
+func TestMalformedSecretsAreRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"none":            "\n",
 		"no prefix":       strings.TrimPrefix(oldSecret, "whsec_"),
