@@ -35,8 +35,8 @@ func (a *admission) init(o *Options) {
 	a.o = o
 	a.pending.init()
 	a.lingering = make(map[*conn]struct{})
-	a.handshakes = edge.NewRates[netip.Addr](arrivals * o.ConnectRatePerIP)
-	a.upgrades = edge.NewRates[netip.Addr](arrivals * o.ConnectRatePerIP)
+	a.handshakes = edge.NewRates[netip.Addr](handshakesPerConnect * o.ConnectRatePerIP)
+	a.upgrades = edge.NewRates[netip.Addr](handshakesPerConnect * o.ConnectRatePerIP)
 	a.connects = edge.NewRates[netip.Addr](o.ConnectRatePerIP)
 	a.connectsOfUser = edge.NewRates[bridge.UserID](o.ConnectRatePerUser)
 	a.users = make(map[bridge.UserID][]*conn)
@@ -46,7 +46,7 @@ func (a *admission) init(o *Options) {
 // arrivals is how many TLS handshakes, and how many WebSocket upgrades, an address may
 // begin for each CONNECT of [Options.ConnectRatePerIP]. It is more than one, so that a
 // device past the rate of CONNECTs still gets as far as a CONNACK that says so.
-const arrivals = 4
+const handshakesPerConnect = 4
 
 // address returns the address that limits count remote under, a host with or without a
 // port; see [edge.Host].
@@ -65,7 +65,7 @@ func (a *admission) addPending(c *conn) (evicted *conn, ok bool) {
 	if a.closed {
 		return nil, false
 	}
-	if !c.behind && a.pendingFullLocked(c.from) { // behind a proxy, setAddress checks it
+	if !c.awaitingProxy && a.pendingFullLocked(c.from) { // behind a proxy, setAddress checks it
 		return nil, false
 	}
 	if a.pending.len() >= a.o.MaxPending {
@@ -86,7 +86,7 @@ func (a *admission) setAddress(c *conn, from netip.Addr) bool {
 	}
 	in := a.pending.has(c) // it may have been evicted
 	a.pending.remove(c)
-	c.behind, c.from = false, from
+	c.awaitingProxy, c.from = false, from
 	if in {
 		a.pending.add(c)
 	}

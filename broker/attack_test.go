@@ -15,8 +15,8 @@ import (
 
 // Attacks by unauthenticated or hostile clients, one test each.
 
-func TestCrashPacket(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestSubscribeWithoutOptionsDoesNotCrash(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		other := w.login(at, "other", "8")
 		d := w.login(at, "a", "7")
 		d.send(crashPacket)
@@ -25,8 +25,8 @@ func TestCrashPacket(t *testing.T) {
 	})
 }
 
-func TestSilentAndHalfSentConnects(t *testing.T) {
-	everywhere(t, Options{ConnectTimeout: 200 * time.Millisecond, MaxPending: 8}, func(t *testing.T, w *world, at place) {
+func TestSilentAndHalfSentConnectsAreClosed(t *testing.T) {
+	everywhere(t, Options{ConnectTimeout: 200 * time.Millisecond, MaxPending: 8}, func(t *testing.T, w *world, at endpoint) {
 		whole := connect{id: "a", token: "7", clean: true}.packet(at.version)
 		for _, sent := range []int{0, 1, 2, 7, len(whole) - 1} {
 			d := w.dial(at)
@@ -48,8 +48,8 @@ func TestSilentAndHalfSentConnects(t *testing.T) {
 	})
 }
 
-func TestOneByteAtATimeConnectIsCut(t *testing.T) {
-	everywhere(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+func TestTrickledConnectIsClosed(t *testing.T) {
+	everywhere(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at endpoint) {
 		d := w.dial(at)
 		begun := time.Now()
 		for _, b := range (connect{id: strings.Repeat("x", 200), token: "7", user: "u"}).packet(at.version) {
@@ -69,7 +69,7 @@ func TestOneByteAtATimeConnectIsCut(t *testing.T) {
 }
 
 func TestHugeLengthBeforeLoginCostsNothing(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.dial(at)
 		d.send([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F})
 		d.expectEnd(0)
@@ -83,7 +83,7 @@ func TestHugeLengthBeforeLoginCostsNothing(t *testing.T) {
 }
 
 func TestFirstPacketMustBeConnect(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		for _, first := range [][]byte{{0xC0, 0}, {0x30, 3, 0, 1, 't'}, subscribe(at.version, 1, 1, nil, topic7), {0, 0}, {0x20, 2, 0, 0}, []byte("GET / HTTP/1.1\r\n")} {
 			d := w.dial(at)
 			d.send(first)
@@ -93,7 +93,7 @@ func TestFirstPacketMustBeConnect(t *testing.T) {
 }
 
 func TestWillIsDiscarded(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		victim := w.login(at, "victim", "7")
 		victim.subscribe(1, []byte{1}, topic7)
 		forged := appendText(appendText(nil, topic7), `{"id":1}`)
@@ -112,8 +112,8 @@ func TestWillIsDiscarded(t *testing.T) {
 	})
 }
 
-func TestClientIDOfAnotherUserGivesNothing(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestClientIDOfAnotherUserGivesNoAccess(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		victim := connect{id: "phone", token: "7", props: []byte{0x11, 0, 0, 1, 0}}
 		d := w.dial(at)
 		d.send(victim.packet(at.version))
@@ -135,11 +135,11 @@ func TestClientIDOfAnotherUserGivesNothing(t *testing.T) {
 	})
 }
 
-func TestFiltersThatGiveNothing(t *testing.T) {
+func TestFiltersBeyondTheTokenAreRefused(t *testing.T) {
 	filters := []string{"#", "+/+/+/+", "users/#", "users/+/reports/status", "users/8/reports/status", "users/7/reports/+", "users/7/#",
 		"users/7/reports/status/", "/users/7/reports/status", "Users/7/reports/status", "users/07/reports/status", "users//reports/status",
 		"$SYS/#", "$SYS/broker/version", "$share/g/users/7/reports/status", "$SHARE/g/users/7/reports/status", "$share/g/#", "$queue/users/7/reports/status", "inline"}
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		w.notify("7", "secret")
 		w.notify("8", "secret")
 		d := w.login(at, "a", "7")
@@ -154,8 +154,8 @@ func TestFiltersThatGiveNothing(t *testing.T) {
 	})
 }
 
-func TestTenThousandFilters(t *testing.T) {
-	everywhere(t, Options{MaxPacketSize: 1 << 20}, func(t *testing.T, w *world, at place) {
+func TestTenThousandFiltersAreRefusedUndecoded(t *testing.T) {
+	everywhere(t, Options{MaxPacketSize: 1 << 20}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		filters := make([]string, 10_000)
 		for i := range filters {
@@ -187,7 +187,7 @@ func TestTenThousandFilters(t *testing.T) {
 			d.expectEnd(0)
 			return
 		}
-		if p, err := d.next(patience); err != nil || p[0] != 0xB0 || !bytes.HasSuffix(p, bytes.Repeat([]byte{codeImplementation}, len(filters))) {
+		if p, err := d.next(testTimeout); err != nil || p[0] != 0xB0 || !bytes.HasSuffix(p, bytes.Repeat([]byte{codeImplementation}, len(filters))) {
 			t.Errorf("UNSUBACK % .20X of %d bytes, %v", p, len(p), err)
 		}
 		w.notify("7", "still")
@@ -198,7 +198,7 @@ func TestTenThousandFilters(t *testing.T) {
 func TestARefusalOfManyFiltersFitsTheMaximumPacketSize(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorld(t, Options{})
-		d := w.dial(place{transport, 5})
+		d := w.dial(endpoint{transport, 5})
 		d.send(connect{id: "a", token: "7", clean: true, props: []byte{0x27, 0, 0, 0, 100}}.packet(5))
 		d.expectConnack(0)
 		d.send(subscribe(5, 1, 1, nil, slices.Repeat([]string{topic7}, 200)...))
@@ -207,7 +207,7 @@ func TestARefusalOfManyFiltersFitsTheMaximumPacketSize(t *testing.T) {
 }
 
 func TestPublishIsRefused(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		victim := w.login(at, "victim", "7")
 		victim.subscribe(1, []byte{1}, topic7)
 		for _, topic := range []string{topic7, "users/8/reports/status", "$SYS/broker/uptime", "a"} {
@@ -239,7 +239,7 @@ func TestPublishIsRefused(t *testing.T) {
 
 func TestPublishFloodIsAnsweredInOrder(t *testing.T) {
 	w := newWorld(t, Options{})
-	d := w.login(place{"tcp", 5}, "a", "7")
+	d := w.login(endpoint{"tcp", 5}, "a", "7")
 	var flood, want []byte
 	for id := 1; id <= 200; id++ { // past the Receive Maximum: each is refused at once
 		flood = append(flood, packet(0x32, append(appendText(nil, "t"), 0, byte(id), 0))...)
@@ -252,16 +252,16 @@ func TestPublishFloodIsAnsweredInOrder(t *testing.T) {
 	d.alive()
 }
 
-func TestSecondConnect(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestSecondConnectIsAProtocolError(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.send(connect{id: "a", token: "8"}.packet(at.version))
 		d.expectEnd(codeProtocolError)
 	})
 }
 
-func TestClientIDInline(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestClientIDInlineIsAnOrdinaryOne(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		w.notify("7", "x")
 		d := w.login(at, "inline", "7")
 		d.subscribe(0, []byte{map[byte]byte{4: 0x80, 5: 0x87}[at.version]}, "#")
@@ -272,7 +272,7 @@ func TestClientIDInline(t *testing.T) {
 }
 
 func TestSubscribeUnderAnOutboundPacketID(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.subscribe(1, []byte{1}, topic7)
 		w.notify("7", "in flight under id 1")
@@ -286,18 +286,18 @@ func TestSubscribeUnderAnOutboundPacketID(t *testing.T) {
 	})
 }
 
-func TestHalfSentPacketIsCut(t *testing.T) {
-	everywhere(t, Options{PacketTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+func TestHalfSentPacketTimesOut(t *testing.T) {
+	everywhere(t, Options{PacketTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.send([]byte{0x30, 100, 0, 1})
 		d.expectEnd(codeKeepAlive)
 	})
 }
 
-func TestReceiveMaximum(t *testing.T) {
+func TestReceiveMaximumIsRespected(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, transport := range []string{"tcp", "ws"} {
-		d := w.dial(place{transport, 5})
+		d := w.dial(endpoint{transport, 5})
 		d.send(connect{id: transport, token: "7", clean: true, props: []byte{0x21, 0, 2}}.packet(5))
 		d.expectConnack(0)
 		d.send(subscribe(5, 1, 0x21, nil, topic7)) // QoS 1, no retained copy
@@ -317,9 +317,9 @@ func TestReceiveMaximum(t *testing.T) {
 	}
 }
 
-func TestStalledReaderDelaysNobody(t *testing.T) {
+func TestStalledReaderDelaysNoOtherDevice(t *testing.T) {
 	w := newWorldHub(t, Options{WriteTimeout: 500 * time.Millisecond}, delivery.Options{})
-	at := place{"tcp", 5}
+	at := endpoint{"tcp", 5}
 	for i := range 4 { // they subscribe with QoS 0, and never read
 		d := w.login(at, fmt.Sprint("stalled", i), "7")
 		d.subscribe(0, []byte{0}, topic7)
@@ -350,9 +350,9 @@ func TestStalledReaderDelaysNobody(t *testing.T) {
 	}
 }
 
-func TestOversizePacketIsNotSentAndCounts(t *testing.T) {
+func TestOversizeMessageIsSkippedAndCountsAsDelivered(t *testing.T) {
 	w := newWorld(t, Options{})
-	d := w.dial(place{"tcp", 5})
+	d := w.dial(endpoint{"tcp", 5})
 	d.send(connect{id: "a", token: "7", clean: true, props: []byte{0x27, 0, 0, 2, 0}}.packet(5)) // 512 bytes
 	d.expectConnack(0)
 	d.send(subscribe(5, 1, 0x21, nil, topic7))

@@ -22,16 +22,16 @@ import (
 // Clients of the benchmarks cost as little as they can: they share the process, and
 // the idle ones are file descriptors only.
 
-func benchPlaces(b *testing.B, run func(b *testing.B, at place)) {
+func benchTransports(b *testing.B, run func(b *testing.B, at endpoint)) {
 	for _, transport := range []string{"tcp", "ws"} {
-		b.Run(transport, func(b *testing.B) { run(b, place{transport, 5}) })
+		b.Run(transport, func(b *testing.B) { run(b, endpoint{transport, 5}) })
 	}
 }
 
 // BenchmarkDelivery sends to 1,000 devices of 1,000 users, QoS 1, each message
 // acknowledged; ns/op is a message's, append in memory and client included.
 func BenchmarkDelivery(b *testing.B) {
-	benchPlaces(b, func(b *testing.B, at place) {
+	benchTransports(b, func(b *testing.B, at endpoint) {
 		const devices = 1000
 		w := newWorld(b, Options{})
 		var got atomic.Int64
@@ -131,7 +131,7 @@ func ackOf(publish []byte) []byte {
 
 // BenchmarkConnect is one connect, login and disconnect, client included.
 func BenchmarkConnect(b *testing.B) {
-	benchPlaces(b, func(b *testing.B, at place) {
+	benchTransports(b, func(b *testing.B, at endpoint) {
 		w := newWorld(b, Options{})
 		connect := connect{id: "d", token: "7", clean: true}.packet(5)
 		for b.Loop() {
@@ -143,7 +143,7 @@ func BenchmarkConnect(b *testing.B) {
 
 // BenchmarkIdle reports what an idle, subscribed connection costs the server.
 func BenchmarkIdle(b *testing.B) {
-	benchPlaces(b, func(b *testing.B, at place) {
+	benchTransports(b, func(b *testing.B, at endpoint) {
 		const devices = 4000
 		w := newWorld(b, Options{})
 		for range b.N {
@@ -190,7 +190,7 @@ func resident(b *testing.B) (rss int, m runtime.MemStats) {
 }
 
 // rawDial connects and logs in over a bare socket.
-func rawDial(b *testing.B, w *world, at place, connect []byte) int {
+func rawDial(b *testing.B, w *world, at endpoint, connect []byte) int {
 	addr := w.tcp
 	if at.transport == "ws" {
 		addr = w.ws
@@ -221,7 +221,7 @@ func rawDial(b *testing.B, w *world, at place, connect []byte) int {
 }
 
 // rawSend sends a packet and waits for its answer, whose last byte is code.
-func rawSend(b *testing.B, fd int, at place, p []byte, code byte) {
+func rawSend(b *testing.B, fd int, at endpoint, p []byte, code byte) {
 	if at.transport == "ws" {
 		p = clientFrame(0x82, p)
 	}

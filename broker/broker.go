@@ -29,7 +29,7 @@ type Options struct {
 	TrustedProxies edge.Proxies
 
 	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
-	MaxConnectionsPerUser int     // on this node; 0 means 16. Past it: 0x97. bridge.MaxSessions limits stored sessions
+	MaxConnectionsPerUser int     // 0 means 16. Past it: 0x97
 	MaxConnectionsPerIP   int     // of one address; 0: no limit. Past it: 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
 	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F
@@ -103,22 +103,22 @@ func (o Options) check() error {
 
 // Broker serves devices. Its methods may be called from any goroutine.
 type Broker struct {
-	o         Options
-	log       *slog.Logger
-	admission admission
-	count     counters
-	faults    *edge.Rates[struct{}] // warnings about upgrades that fail with 5xx
-	begun     time.Time
-	mochi     *mqtt.Server
-	ids       atomic.Uint64 // for mochi's client ids
+	o               Options
+	log             *slog.Logger
+	admission       admission
+	count           counters
+	upgradeFailures *edge.Rates[struct{}] // warnings about upgrades that fail with 5xx
+	started         time.Time
+	mochi           *mqtt.Server
+	ids             atomic.Uint64 // for mochi's client ids
 
 	logins, subscribes *semaphore
-	shut               func() // ends the waiting for them
+	stopWaiting        func() // ends the waiting for them
 
 	mu        sync.Mutex
 	draining  bool
 	listeners map[net.Listener]struct{}
-	live      sync.WaitGroup // one for every connection, from accept to the last close
+	running   sync.WaitGroup // one for every connection, from accept to the last close
 }
 
 // New returns a broker over o. It opens nothing: see [Broker.ServeTCP] and
@@ -128,15 +128,15 @@ func New(o Options) (*Broker, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	b := &Broker{o: o, log: o.Log, begun: time.Now(), listeners: make(map[net.Listener]struct{})}
+	b := &Broker{o: o, log: o.Log, started: time.Now(), listeners: make(map[net.Listener]struct{})}
 	b.admission.init(&b.o)
-	b.faults = edge.NewRates[struct{}](1)
+	b.upgradeFailures = edge.NewRates[struct{}](1)
 	var err error
 	if b.mochi, err = newServer(&b.o, &hook{b: b}); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	stopped := make(chan struct{})
-	b.shut = sync.OnceFunc(func() { close(stopped) })
+	b.stopWaiting = sync.OnceFunc(func() { close(stopped) })
 	b.logins, b.subscribes = newSemaphore(o.Concurrency, o.QueueTimeout, stopped), newSemaphore(o.Concurrency, o.QueueTimeout, stopped)
 	return b, nil
 }

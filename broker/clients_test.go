@@ -22,7 +22,7 @@ func TestMosquittoSub(t *testing.T) {
 			w := newWorld(t, Options{})
 			w.notify("7", "retained")
 			host, port, _ := strings.Cut(w.tcp, ":")
-			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "mosquitto_sub", "-h", host, "-p", port, "-V", version, "-u", "", "-P", "7",
 				"-i", "mosquitto", "-c", "-x", "60", "-q", "1", "-t", topic7, "-C", "3", "-F", "%r %q %p")
@@ -76,7 +76,7 @@ func TestPaho(t *testing.T) {
 			if transport == "ws" {
 				at = &url.URL{Scheme: "ws", Host: w.ws, Path: "/mqtt"}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*testTimeout)
 			defer cancel()
 			got := make(chan *paho.Publish, 1000)
 			failed := make(chan error, 10)

@@ -46,14 +46,14 @@ func TestConnectFieldByField(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{})
 			for _, transport := range []string{"tcp", "ws"} {
-				d := w.dial(place{transport, 5})
+				d := w.dial(endpoint{transport, 5})
 				d.send(append(packetOf(t, tt.v5), 0xC0, 0)) // nothing after it is looked at ([MQTT-3.1.4-6])
 				if tt.code != 0 {
 					d.expect(connackOf(tt.code))
 				}
 				d.expectEnd(0)
 				if tt.v4 != "" {
-					d = w.dial(place{transport, 4})
+					d = w.dial(endpoint{transport, 4})
 					d.send(append(packetOf(t, tt.v4), 0xC0, 0))
 					d.expectEnd(0)
 				}
@@ -83,7 +83,7 @@ func TestProtocolNamesAndLevels(t *testing.T) {
 			case level == 3: // MQTT 3.1 reads the CONNACK of 3.1.1 ([MQTT-3.1.2-2])
 				want = "20 02 00 01"
 			}
-			d := w.dial(place{"tcp", 5})
+			d := w.dial(endpoint{"tcp", 5})
 			d.send(packetOf(t, fmt.Sprintf("10 '%s' %02X 02 0000 'a'", protocol, level)))
 			d.expect(want)
 			d.expectEnd(0)
@@ -93,7 +93,7 @@ func TestProtocolNamesAndLevels(t *testing.T) {
 }
 
 func TestClientIDsThatAreAllowed(t *testing.T) {
-	everywhere(t, Options{MaxConnectionsPerUser: 100}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{MaxConnectionsPerUser: 100}, func(t *testing.T, w *world, at endpoint) {
 		const all = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		for n := 1; n <= 23; n++ { // [MQTT-3.1.3-5]
 			d := w.login(at, strings.Repeat(all, 2)[n:2*n], "7")
@@ -115,7 +115,7 @@ func TestAssignedClientIDsAreUnlikeEachOther(t *testing.T) {
 	w := newWorld(t, Options{})
 	var ids []string
 	for range 5 {
-		d := w.dial(place{"ws", 5})
+		d := w.dial(endpoint{"ws", 5})
 		d.send(connect{token: "7", clean: true, keepAlive: 60}.packet(5))
 		p := string(d.expectConnack(0))
 		_, id, found := strings.Cut(p, "\x12\x00\x1f")
@@ -124,7 +124,7 @@ func TestAssignedClientIDsAreUnlikeEachOther(t *testing.T) {
 		}
 		ids = append(ids, id[:31])
 	}
-	d := w.dial(place{"tcp", 5}) // it is used as if the device had sent it ([MQTT-3.1.3-7])
+	d := w.dial(endpoint{"tcp", 5}) // it is used as if the device had sent it ([MQTT-3.1.3-7])
 	d.send(connect{id: ids[0], token: "7", clean: true}.packet(5))
 	d.expectConnack(0)
 	w.eventually("the first one taken over", func(s Stats) bool { return s.Connections == 5 })
@@ -133,7 +133,7 @@ func TestAssignedClientIDsAreUnlikeEachOther(t *testing.T) {
 // One CONNACK, and before everything else: also where the device sends on before it
 // got one, and messages wait for it ([MQTT-3.2.0-1] [MQTT-3.2.0-2]).
 func TestConnackComesFirstAndOnce(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		hello := connect{id: "a", token: "7"}
 		if at.version == 5 {
 			hello.props = []byte{0x11, 0, 0, 1, 0}
@@ -153,7 +153,7 @@ func TestConnackComesFirstAndOnce(t *testing.T) {
 		}
 		got := map[byte]int{}
 		for range 5 { // two messages among the answers
-			p, err := d.next(patience)
+			p, err := d.next(testTimeout)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,7 +14,7 @@ import (
 )
 
 // kept is the CONNECT of a device that keeps its place.
-func kept(version byte, props ...byte) connect {
+func persistentConnect(version byte, props ...byte) connect {
 	c := connect{id: "kept", token: "7"}
 	if version == 5 {
 		c.props = append(props, 0x11, 0, 0, 1, 0)
@@ -22,7 +22,7 @@ func kept(version byte, props ...byte) connect {
 	return c
 }
 
-func (w *world) loginAs(at place, c connect) *device {
+func (w *world) loginAs(at endpoint, c connect) *device {
 	w.Helper()
 	d := w.dial(at)
 	d.send(c.packet(at.version))
@@ -32,7 +32,7 @@ func (w *world) loginAs(at place, c connect) *device {
 
 // A QoS 1 message is completed by PUBACK and by nothing else ([MQTT-4.3.2-3]).
 func TestQoS2PacketsForAQoS1Message(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		for user, first := range map[string]byte{"5": 0x50, "6": 0x70} { // PUBREC, PUBCOMP
 			for _, what := range []string{"live", "retained"} {
 				d := w.login(at, "a", user)
@@ -53,8 +53,8 @@ func TestQoS2PacketsForAQoS1Message(t *testing.T) {
 func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorld(t, Options{})
-		at := place{transport, 5}
-		d := w.loginAs(at, kept(5))
+		at := endpoint{transport, 5}
+		d := w.loginAs(at, persistentConnect(5))
 		d.subscribe(1, []byte{1}, topic7)
 		w.notify("7", "a", "b")
 		for _, reason := range []byte{0x80, 0x97} {
@@ -64,7 +64,7 @@ func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 		d.alive()
 		_ = d.nc.Close()
 		w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
-		w.loginAs(at, kept(5)).alive() // nothing comes before the PINGRESP
+		w.loginAs(at, persistentConnect(5)).alive() // nothing comes before the PINGRESP
 	}
 }
 
@@ -72,8 +72,8 @@ func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 // under its packet ids and with DUP, and at no other time ([MQTT-4.4.0-1]
 // [MQTT-4.6.0-5] [MQTT-3.3.1-1]).
 func TestResendsAfterReconnectOnly(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
-		d := w.loginAs(at, kept(at.version))
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
+		d := w.loginAs(at, persistentConnect(at.version))
 		d.subscribe(1, []byte{1}, topic7)
 		w.notify("7", "1", "2", "3", "4")
 		var first []message
@@ -87,7 +87,7 @@ func TestResendsAfterReconnectOnly(t *testing.T) {
 		_ = d.nc.Close()
 		w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
 		w.notify("7", "5")
-		d = w.loginAs(at, kept(at.version))
+		d = w.loginAs(at, persistentConnect(at.version))
 		for i := range 4 {
 			m := d.expectMessage()
 			if m.head != 0x3A || m.id != first[i].id || m.body != first[i].body {
@@ -104,7 +104,7 @@ func TestResendsAfterReconnectOnly(t *testing.T) {
 // QoS 0 goes without a packet id and without DUP, in order ([MQTT-3.3.1-2]
 // [MQTT-4.3.1-1]), and an acknowledgement that is not awaited changes nothing.
 func TestQoS0(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.subscribe(0, []byte{0}, topic7)
 		var titles []string
@@ -128,8 +128,8 @@ func TestQoS0(t *testing.T) {
 func TestFullWindowHoldsBackMessagesOnly(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorld(t, Options{})
-		at := place{transport, 5}
-		d := w.loginAs(at, kept(5, 0x21, 0, 2))
+		at := endpoint{transport, 5}
+		d := w.loginAs(at, persistentConnect(5, 0x21, 0, 2))
 		d.subscribe(1, []byte{1}, topic7)
 		w.notify("7", "a", "b", "c")
 		a, b := d.expectMessage(), d.expectMessage()
@@ -158,7 +158,7 @@ func TestFullWindowHoldsBackMessagesOnly(t *testing.T) {
 // Packet ids are never 0, and none is given twice while it waits ([MQTT-2.2.1-4], in
 // 3.1.1 [MQTT-2.3.1-4]).
 func TestPacketIDsInFlightDiffer(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		w.notify("7", "before")
 		w.notify("8", "before")
 		d := w.login(at, "a", "7/notifications:read")
@@ -188,7 +188,7 @@ func TestPacketIDsInFlightDiffer(t *testing.T) {
 // The same SUBSCRIBE again replaces the subscription, repeats the retained copy and
 // loses nothing ([MQTT-3.8.4-3] [MQTT-3.8.4-4]).
 func TestSubscribingAgainReplaces(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		w.notify("7", "first")
 		d := w.login(at, "a", "7")
 		d.subscribe(1, []byte{1}, topic7)
@@ -213,8 +213,8 @@ func TestSubscribingAgainReplaces(t *testing.T) {
 
 // Several filters are taken as several packets, answered by one ([MQTT-3.8.4-5]
 // [MQTT-3.9.3-1] [MQTT-3.10.4-6] [MQTT-3.11.3-1]), under the packet id of the request.
-func TestAnswersKeepTheOrderOfTheFilters(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestReasonCodesKeepTheOrderOfTheFilters(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		no := map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]
 		d := w.login(at, "a", "7")
 		filters := appendText(map[byte][]byte{4: {0xAB, 0xCD}, 5: {0xAB, 0xCD, 0}}[at.version], "#")
@@ -238,8 +238,8 @@ func TestAnswersKeepTheOrderOfTheFilters(t *testing.T) {
 
 // After a DISCONNECT of either side nothing more is said or heard ([MQTT-3.14.4-1]),
 // and a refused CONNECT ends the connection ([MQTT-3.2.2-7], in 3.1.1 [MQTT-3.2.2-5]).
-func TestNothingAfterTheEnd(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestNothingFollowsADisconnect(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.send([]byte{0xE0, 0, 0xC0, 0})
 		d.expectEnd(0)
@@ -257,14 +257,14 @@ func TestNothingAfterTheEnd(t *testing.T) {
 
 // A session ends where the device says so, and lives on past the connection where it
 // asked for that ([MQTT-3.1.2-23] [MQTT-4.1.0-2]).
-func TestExpiryAtTheEnd(t *testing.T) {
+func TestDisconnectReplacesTheSessionExpiry(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorldHub(t, Options{SessionTTL: time.Hour}, delivery.Options{SessionTTL: time.Hour})
-		at := place{transport, 5}
+		at := endpoint{transport, 5}
 		present := func(want byte, disconnect ...byte) {
 			t.Helper()
 			d := w.dial(at)
-			d.send(kept(5).packet(5))
+			d.send(persistentConnect(5).packet(5))
 			if p := d.expectConnack(0); p[2] != want {
 				t.Errorf("session present %d, want %d", p[2], want)
 			}
@@ -285,7 +285,7 @@ func TestExpiryAtTheEnd(t *testing.T) {
 func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, transport := range []string{"tcp", "ws"} {
-		at := place{transport, 5}
+		at := endpoint{transport, 5}
 		small := connect{id: "a", token: "7", clean: true, keepAlive: 50, props: []byte{propMaxPacket, 0, 0, 0, 15}}
 		d := w.loginAs(at, small) // its CONNACK has just that size
 		d.send(subscribe(5, 1, 1, sinceProperty("x"), topic7))
@@ -302,7 +302,7 @@ func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 func TestNoTopicAliasesAreSent(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, maximum := range [][]byte{nil, {0x22, 0, 0}, {0x22, 0, 10}} {
-		d := w.loginAs(place{"tcp", 5}, connect{id: "a", token: "7", clean: true, props: maximum})
+		d := w.loginAs(endpoint{"tcp", 5}, connect{id: "a", token: "7", clean: true, props: maximum})
 		d.send(subscribe(5, 9, 0x20, nil, topic7)) // QoS 0, no retained copy
 		d.expect("90 04 00 09 00 00")
 		w.notify("7", "one", "two")

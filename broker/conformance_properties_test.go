@@ -80,7 +80,7 @@ var carriers = map[byte]carrier{
 // with; 0: it is taken.
 func (c carrier) offer(w *world, letter byte, props []byte, code byte) {
 	w.Helper()
-	d := w.dial(place{"tcp", 5})
+	d := w.dial(endpoint{"tcp", 5})
 	defer d.nc.Close()
 	if letter == 'C' || letter == 'W' {
 		d.send(c.packet(props))
@@ -112,7 +112,7 @@ var method = append([]byte{propAuthMethod}, appendText(nil, "jwt")...)
 
 // A property is taken once where it belongs, and ends the connection everywhere
 // else, with the code of what is wrong (§2.2.2.2).
-func TestPropertiesWhereTheyBelongAndWhereNot(t *testing.T) {
+func TestPropertiesAreAllowedInTheirPacketsOnly(t *testing.T) {
 	for letter, c := range carriers {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

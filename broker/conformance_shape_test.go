@@ -63,7 +63,7 @@ func TestEveryFirstByte(t *testing.T) {
 			w := newWorld(t, Options{})
 			for first := range 256 {
 				t.Logf("%02X", first) // the last one before a failure is the one that failed
-				d := w.login(place{"tcp", version}, "a", strconv.Itoa(first+1))
+				d := w.login(endpoint{"tcp", version}, "a", strconv.Itoa(first+1))
 				body := bodies[first>>4].v5
 				if version == 4 {
 					body = bodies[first>>4].v4
@@ -126,7 +126,7 @@ func TestPacketsCutShort(t *testing.T) {
 					}
 					t.Logf("%d bytes in MQTT %d", n, version)
 					for _, transport := range []string{"tcp", "ws"} {
-						d := w.login(place{transport, version}, "a", "7")
+						d := w.login(endpoint{transport, version}, "a", "7")
 						d.send(append(packet(b[0], b[1:1+n]), 0xC0, 0))
 						d.expectEnd(codeMalformed)
 						_ = d.nc.Close()
@@ -148,14 +148,14 @@ func TestReasonCodesOfAcknowledgements(t *testing.T) {
 		known  map[int]bool
 		answer string
 	}{{0x40, receipts, ""}, {0x50, receipts, "62 02 00 09"}, {0x62, releases, "70 02 00 09"}, {0x70, releases, ""}} {
-		d := w.login(place{"tcp", 5}, "a", "7")
+		d := w.login(endpoint{"tcp", 5}, "a", "7")
 		for reason := range 256 {
 			t.Logf("%02X with reason %02X", tt.first, reason)
 			d.send([]byte{tt.first, 3, 0, 9, byte(reason), 0xC0, 0})
 			if !tt.known[reason] {
 				d.expectEnd(codeProtocolError)
 				_ = d.nc.Close()
-				d = w.login(place{"tcp", 5}, "a", "7")
+				d = w.login(endpoint{"tcp", 5}, "a", "7")
 				continue
 			}
 			if tt.answer != "" && (tt.first != 0x50 || reason < 0x80) {

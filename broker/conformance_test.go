@@ -112,14 +112,14 @@ func TestMalformedPacketsEndWithTheirCode(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{})
 			for _, transport := range []string{"tcp", "ws"} {
-				d := w.login(place{transport, 5}, "a", "7")
+				d := w.login(endpoint{transport, 5}, "a", "7")
 				d.send(packetOf(t, tt.v5))
 				if p := d.expect("E0 01 .."); p[2] != tt.code {
 					t.Errorf("%s: DISCONNECT %#x, want %#x", transport, p[2], tt.code)
 				}
 				d.expectEnd(0)
 				if tt.v4 != "" {
-					d = w.login(place{transport, 4}, "b", "7")
+					d = w.login(endpoint{transport, 4}, "b", "7")
 					d.send(packetOf(t, tt.v4))
 					d.expectEnd(0)
 				}
@@ -132,7 +132,7 @@ func TestMalformedPacketsEndWithTheirCode(t *testing.T) {
 }
 
 func TestLengths(t *testing.T) {
-	everywhere(t, Options{MaxPacketSize: 1024}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{MaxPacketSize: 1024}, func(t *testing.T, w *world, at endpoint) {
 		for name, tt := range map[string]struct {
 			send string
 			code byte
@@ -161,8 +161,8 @@ func TestLengths(t *testing.T) {
 }
 
 // What only has to be answered, not refused.
-func TestAnswers(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestRequestsAreAnsweredByTheirResponses(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.alive()
 		for _, tt := range []struct{ v4, v5, want4, want5 string }{

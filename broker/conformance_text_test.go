@@ -73,7 +73,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 					b := fill(t, s, bad)
 					before := b[0] == 0x10
 					for _, transport := range []string{"tcp", "ws"} {
-						at := place{transport, version}
+						at := endpoint{transport, version}
 						d := w.dial(at)
 						if !before {
 							d.send(connect{id: "a", token: "7", clean: true}.packet(version))
@@ -104,8 +104,8 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 
 // A byte order mark is a character like any other ([MQTT-1.5.4-3], in 3.1.1
 // [MQTT-1.5.3-3]), and nothing is normalized ([MQTT-4.7.3-4]).
-func TestTextIsTakenAsItIs(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestTextIsNotNormalized(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		refused := map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]
 		composed, apart := "users/\u00e9/reports/status", "users/e\u0301/reports/status"
 		plain := w.login(at, "phone", "7")

@@ -20,22 +20,22 @@ import (
 // a time (see inspect.go); the writing side belongs to whoever holds wmu.
 // There is one for every idle device: each field is paid for 100,000 times.
 type conn struct {
-	b      *Broker
-	nc     net.Conn
-	ws     *wsReader // nil: the bytes of nc are MQTT
-	kind   string    // "tcp", "tls", "ws", "wss"
-	remote string    // address, as logs and operators see it
-	from   netip.Addr
-	behind bool // a trusted proxy, whose header has not come yet
+	b             *Broker
+	nc            net.Conn
+	ws            *wsReader // nil: the bytes of nc are MQTT
+	kind          string    // "tcp", "tls", "ws", "wss"
+	remote        string    // address, as logs and operators see it
+	from          netip.Addr
+	awaitingProxy bool // a trusted proxy, whose header has not come yet
 
-	buf    []byte // received, from r to w not yet handled
-	r, w   int
-	small  [256]byte     // backs buf while little arrives
-	unread []byte        // of the packet under way, what mochi has not read yet
-	end    error         // of the stream: what ended reading, once all that was received is handled
-	armed  time.Time     // when the read deadline was last set
-	within bool          // a packet has arrived in part; the read deadline is for its rest
-	due    time.Duration // see allowPacket
+	buf         []byte // received, from r to w not yet handled
+	r, w        int
+	small       [256]byte     // backs buf while little arrives
+	unread      []byte        // of the packet under way, what mochi has not read yet
+	readErr     error         // of the stream: what ended reading, once all that was received is handled
+	deadlineSet time.Time     // when the read deadline was last set
+	midPacket   bool          // a packet has arrived in part; the read deadline is for its rest
+	due         time.Duration // see allowPacket
 
 	// Set by the login, and not changed after.
 	client  *mqtt.Client
@@ -121,7 +121,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	}
 	if kind == packets.Disconnect {
 		c.ending.Store(true)
-		timeout = endWithin
+		timeout = endTimeout
 	}
 	if err := c.sendLocked(f.b, wsBinary, timeout); err != nil {
 		return 0, err
@@ -158,7 +158,7 @@ func (c *conn) close() {
 func (c *conn) drop() {
 	c.ending.Store(true)
 	if !c.closed.Swap(true) {
-		_ = below(c.nc).Close()
+		_ = underlying(c.nc).Close()
 	}
 }
 
@@ -168,14 +168,14 @@ func (c *conn) End(r bridge.EndReason) {
 	code, reason := disconnectReason(r)
 	go func() {
 		_ = c.guard(func() error {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(endWithin)) // frees a writer that is blocked
+			_ = c.nc.SetWriteDeadline(time.Now().Add(endTimeout)) // frees a writer that is blocked
 			return c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
 		})
 	}()
 }
 
 // endWithin is how long a blocked write may delay the last packet.
-const endWithin = time.Second
+const endTimeout = time.Second
 
 // fail ends the connection because of err, in MQTT 5 with the DISCONNECT for it. Only the
 // connection's own goroutine calls it.

@@ -35,10 +35,10 @@ func newDevice(t testing.TB, nc net.Conn) *device {
 	return &device{t: t, nc: nc, r: bufio.NewReader(nc), version: 5}
 }
 
-func (w *world) dial(at place) *device { return w.dialBehind(at, nil) }
+func (w *world) dial(at endpoint) *device { return w.dialBehind(at, nil) }
 
 // dialBehind sends a proxy's header first, in front of TLS.
-func (w *world) dialBehind(at place, header []byte) *device {
+func (w *world) dialBehind(at endpoint, header []byte) *device {
 	w.Helper()
 	addr := map[string]string{"tcp": w.tcp, "tls": w.tls, "ws": w.ws}[at.transport]
 	nc, err := net.Dial("tcp", addr)
@@ -72,7 +72,7 @@ func upgradeRequest(host string) string {
 }
 
 // login connects as the user with that token.
-func (w *world) login(at place, clientID, tok string) *device {
+func (w *world) login(at endpoint, clientID, tok string) *device {
 	w.Helper()
 	d := w.dial(at)
 	d.send(connect{id: clientID, token: tok, clean: true}.packet(at.version))
@@ -165,7 +165,7 @@ func (d *device) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-const patience = 5 * time.Second
+const testTimeout = 5 * time.Second
 
 // next reads one packet, or fails where the connection ends first.
 func (d *device) next(within time.Duration) ([]byte, error) {
@@ -180,7 +180,7 @@ func (d *device) next(within time.Duration) ([]byte, error) {
 // expect reads one packet and compares it with hex, where .. stands for any rest.
 func (d *device) expect(hex string) []byte {
 	d.t.Helper()
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	if err != nil {
 		d.t.Fatalf("no packet, but %v; want %s", err, hex)
 	}
@@ -195,7 +195,7 @@ func (d *device) expect(hex string) []byte {
 
 func (d *device) expectConnack(code byte) []byte {
 	d.t.Helper()
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	if err != nil || p[0] != 0x20 || p[3] != code {
 		d.t.Fatalf("got % X, %v; want CONNACK %#x", p, err, code)
 	}
@@ -212,7 +212,7 @@ func (d *device) expectEnd(code byte) {
 			d.t.Fatalf("DISCONNECT % X, want code %#x", p, code)
 		}
 	}
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	var ne net.Error
 	if err == nil || errors.As(err, &ne) && ne.Timeout() {
 		d.t.Fatalf("got % X, %v; want the end of the connection", p, err)
@@ -222,7 +222,7 @@ func (d *device) expectEnd(code byte) {
 // expectEndAfter is expectEnd where the packet hex may come first, or be overtaken.
 func (d *device) expectEndAfter(hex string, code byte) {
 	d.t.Helper()
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	switch {
 	case err != nil:
 		d.t.Fatalf("no packet, but %v", err)
@@ -239,7 +239,7 @@ func (d *device) expectEndAfter(hex string, code byte) {
 // handshake.
 func (d *device) closesWithin(limit time.Duration) {
 	d.t.Helper()
-	nc := below(d.nc)
+	nc := underlying(d.nc)
 	_ = nc.SetReadDeadline(time.Now().Add(limit))
 	n, err := io.Copy(io.Discard, nc)
 	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -258,7 +258,7 @@ func (d *device) alive() {
 func (d *device) subscribe(qos byte, codes []byte, filters ...string) {
 	d.t.Helper()
 	d.send(subscribe(d.version, 9, qos, nil, filters...))
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	if err != nil || p[0] != 0x90 || !bytes.HasSuffix(p, codes) {
 		d.t.Fatalf("got % X, %v; want SUBACK % X", p, err, codes)
 	}
@@ -275,7 +275,7 @@ type message struct {
 
 func (d *device) expectMessage() message {
 	d.t.Helper()
-	p, err := d.next(patience)
+	p, err := d.next(testTimeout)
 	if err != nil || p[0]>>4 != 3 {
 		d.t.Fatalf("got % X, %v; want PUBLISH", p, err)
 	}

@@ -8,7 +8,7 @@
 // # The life of a connection
 //
 // Each step is one function of ours or one hook of mochi's, in this order;
-// TestMochiAsksInTheOrderThatWeRelyOn fails where an update of mochi changes it.
+// TestMochiCallsItsHooksInTheOrderThatWeRelyOn fails where an update of mochi changes it.
 //
 //	accept       ServeTCP, upgrade      a place among the pending connections
 //	             arrive                 PROXY header, TLS handshake

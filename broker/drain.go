@@ -57,7 +57,7 @@ func (b *Broker) stop() (connected, others []*conn) {
 		_ = l.Close()
 	}
 	b.mu.Unlock()
-	b.shut()
+	b.stopWaiting()
 	return b.admission.close()
 }
 
@@ -66,7 +66,7 @@ func (b *Broker) wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.live.Wait()
+		b.running.Wait()
 	}()
 	select {
 	case <-done:

@@ -10,7 +10,7 @@ import (
 )
 
 func TestDrain(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		var devices []*device
 		for i := range 5 {
 			devices = append(devices, w.login(at, fmt.Sprint(i), "7"))
@@ -23,7 +23,7 @@ func TestDrain(t *testing.T) {
 		ended := make(chan time.Duration, len(devices))
 		for _, d := range devices {
 			go func() {
-				_, _ = d.next(patience)
+				_, _ = d.next(testTimeout)
 				ended <- time.Since(begun)
 			}()
 		}
@@ -51,8 +51,8 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestDrainTellsWhy(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestDrainGivesTheReason(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		done := make(chan error, 1)
 		go func() { done <- w.broker.Drain(t.Context(), 0) }()
@@ -71,9 +71,9 @@ func TestDrainTellsWhy(t *testing.T) {
 	})
 }
 
-func TestDrainCutsWhoDoesNotLeaveInTime(t *testing.T) {
+func TestDrainClosesConnectionsThatOutlastIt(t *testing.T) {
 	w := newWorld(t, Options{Linger: time.Hour})
-	w.login(place{"tcp", 5}, "a", "7") // never reads, never closes
+	w.login(endpoint{"tcp", 5}, "a", "7") // never reads, never closes
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()
@@ -106,7 +106,7 @@ func TestServeTCPEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestServeTCPSaysWhenSomebodyElseClosedIt(t *testing.T) {
+func TestServeTCPReportsAClosedListener(t *testing.T) {
 	w := newWorld(t, Options{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

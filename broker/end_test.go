@@ -11,23 +11,23 @@ import (
 )
 
 // together is a connection whose writes leave in one segment, when flush is called.
-type together struct {
+type coalescingConn struct {
 	net.Conn
-	held  []byte
-	holds bool
+	buffered  []byte
+	buffering bool
 }
 
-func (c *together) Write(b []byte) (int, error) {
-	if !c.holds {
+func (c *coalescingConn) Write(b []byte) (int, error) {
+	if !c.buffering {
 		return c.Conn.Write(b)
 	}
-	c.held = append(c.held, b...)
+	c.buffered = append(c.buffered, b...)
 	return len(b), nil
 }
 
 // A DISCONNECT or PUBACK may come in the read that brings the end: behind it in the same
 // segment as the Close frame, or before TLS's close_notify.
-func TestPacketsThatArriveWithTheEndCount(t *testing.T) {
+func TestPacketsThatArriveWithTheCloseAreProcessed(t *testing.T) {
 	disconnect := []byte{0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0} // the session ends now
 	for name, end := range map[string]func(t *testing.T, d *device, p []byte){
 		"before a Close frame": func(_ *testing.T, d *device, p []byte) {
@@ -39,15 +39,15 @@ func TestPacketsThatArriveWithTheEndCount(t *testing.T) {
 		},
 		"before close_notify of TLS 1.2": func(t *testing.T, d *device, p []byte) {
 			s := d.nc.(*tls.Conn)
-			raw := s.NetConn().(*together)
-			raw.holds = true
+			raw := s.NetConn().(*coalescingConn)
+			raw.buffering = true
 			d.raw(p)
 			if err := s.CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
-			raw.holds = false
+			raw.buffering = false
 			_ = raw.SetWriteDeadline(time.Time{}) // CloseWrite let it pass
-			if _, err := raw.Write(raw.held); err != nil {
+			if _, err := raw.Write(raw.buffered); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -60,9 +60,9 @@ func TestPacketsThatArriveWithTheEndCount(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					d = newDevice(t, tls.Client(&together{Conn: nc}, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}))
+					d = newDevice(t, tls.Client(&coalescingConn{Conn: nc}, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}))
 				} else {
-					d = w.dial(place{"ws", 5})
+					d = w.dial(endpoint{"ws", 5})
 				}
 				d.send(connect{id: "a", token: "7", props: []byte{0x11, 0, 0, 0x0E, 0x10}}.packet(5))
 				return d, d.expectConnack(0)[2] == 1
@@ -89,19 +89,19 @@ func TestPacketsThatArriveWithTheEndCount(t *testing.T) {
 }
 
 // faulty is a connection after whose login something panics.
-type faulty struct {
+type faultyConn struct {
 	net.Conn
 	onRead, onClose func()
 }
 
-func (c *faulty) Read(b []byte) (int, error) {
+func (c *faultyConn) Read(b []byte) (int, error) {
 	if c.onRead != nil {
 		c.onRead()
 	}
 	return c.Conn.Read(b)
 }
 
-func (c *faulty) CloseWrite() error {
+func (c *faultyConn) CloseWrite() error {
 	if c.onClose != nil {
 		c.onClose()
 	}
@@ -112,21 +112,21 @@ func (c *faulty) CloseWrite() error {
 // nothing of it behind.
 func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 	w := newWorld(t, Options{})
-	other := w.login(place{"tcp", 5}, "other", "8")
-	for name, arrange := range map[string]func(nc *faulty, c *conn){
-		"while it waits for a packet": func(nc *faulty, c *conn) { nc.onRead = func() { nc.onRead = nil; panic("reading") } },
-		"while its session closes": func(nc *faulty, c *conn) {
+	other := w.login(endpoint{"tcp", 5}, "other", "8")
+	for name, arrange := range map[string]func(nc *faultyConn, c *conn){
+		"while it waits for a packet": func(nc *faultyConn, c *conn) { nc.onRead = func() { nc.onRead = nil; panic("reading") } },
+		"while its session closes": func(nc *faultyConn, c *conn) {
 			nc.onRead = func() {
 				nc.onRead = nil
 				c.session.Close()
 				c.session = &delivery.Conn{} // without a hub
 			}
 		},
-		"while it lingers": func(nc *faulty, c *conn) { nc.onClose = func() { panic("closing") } },
+		"while it lingers": func(nc *faultyConn, c *conn) { nc.onClose = func() { panic("closing") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := net.Pipe()
-			nc := &faulty{Conn: there}
+			nc := &faultyConn{Conn: there}
 			c := newConn(w.broker, nc, "tcp", "")
 			before := w.broker.Stats().Panics
 			nc.onRead = func() {
@@ -144,7 +144,7 @@ func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 			d := newDevice(t, here)
 			d.send(connect{id: "a", token: "7", clean: true}.packet(5))
 			d.expectConnack(0)
-			_ = here.SetReadDeadline(time.Now().Add(patience))
+			_ = here.SetReadDeadline(time.Now().Add(testTimeout))
 			go func() { _, _ = here.Write([]byte{0xE0, 0}) }()
 			_, _ = io.Copy(io.Discard, here)
 			w.eventually("all gone but the other", func(s Stats) bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-func TestADeliveryCarriesTheRemainingLifeInMQTT5(t *testing.T) {
+func TestADeliveryCarriesAMessageExpiryInMQTT5(t *testing.T) {
 	n := &bridge.Notification{ID: 1, Seq: 2, User: "7", Kind: "order.shipped", Title: "t", Message: "m", CreatedAt: time.Now(), ExpiresAt: time.Now()}
 	for name, tt := range map[string]struct {
 		version byte
@@ -40,12 +40,12 @@ func TestADeliveryCarriesTheRemainingLifeInMQTT5(t *testing.T) {
 }
 
 // Over the wire, from the POST to the device and to its retained copy.
-func TestAnExpiringNotificationComesWithItsLife(t *testing.T) {
+func TestAnExpiringNotificationIsSentWithItsMessageExpiry(t *testing.T) {
 	w := newWorld(t, Options{})
 	if _, err := w.svc.Notify(context.Background(), bridge.Draft{User: "7", Title: "T", Message: "M", ExpiresIn: time.Hour}, nil); err != nil {
 		t.Fatal(err)
 	}
-	d := w.login(place{"tcp", 5}, "x", "7")
+	d := w.login(endpoint{"tcp", 5}, "x", "7")
 	d.send(subscribe(5, 9, 0, nil, topic7))
 	d.expect("90 04 00 09 00 00")
 	if m := d.expectMessage(); m.head&1 == 0 || len(m.props) < 7 || m.props[2] != propMessageExpiry {

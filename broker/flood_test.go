@@ -49,7 +49,7 @@ func TestPacketFloods(t *testing.T) {
 		"AUTH, a good token":   {func(byte) []byte { return auth("7") }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, Options{PacketRate: 10}, func(t *testing.T, w *world, at place) { // 100 at once
+			everywhere(t, Options{PacketRate: 10}, func(t *testing.T, w *world, at endpoint) { // 100 at once
 				if tt.only5 && at.version != 5 {
 					return
 				}
@@ -85,7 +85,7 @@ func TestPacketFloods(t *testing.T) {
 func (d *device) last() (p []byte) {
 	d.t.Helper()
 	for {
-		next, err := d.next(patience)
+		next, err := d.next(testTimeout)
 		if err != nil {
 			return p
 		}
@@ -111,8 +111,8 @@ func auth(tok string) []byte {
 func TestWebSocketPingFlood(t *testing.T) {
 	w := newWorld(t, Options{PacketRate: 10})
 	for _, version := range []byte{4, 5} {
-		d := w.login(place{"ws", version}, "a", "7")
-		before := w.dial(place{"ws", version}) // the same before login
+		d := w.login(endpoint{"ws", version}, "a", "7")
+		before := w.dial(endpoint{"ws", version}) // the same before login
 		for _, d := range []*device{d, before} {
 			go func() {
 				for range 150 {
@@ -131,8 +131,8 @@ func TestWebSocketPingFlood(t *testing.T) {
 }
 
 // A device that answers what it is sent is no flood, however fast that is.
-func TestAcknowledgementsAreNoFlood(t *testing.T) {
-	everywhere(t, Options{PacketRate: 1}, func(t *testing.T, w *world, at place) {
+func TestAcknowledgementsAreNotRateLimited(t *testing.T) {
+	everywhere(t, Options{PacketRate: 1}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.subscribe(1, []byte{1}, topic7)
 		for i := range 60 {
@@ -146,9 +146,9 @@ func TestAcknowledgementsAreNoFlood(t *testing.T) {
 	})
 }
 
-func TestPaceIsAnAverage(t *testing.T) {
+func TestPacketRateAllowsBursts(t *testing.T) {
 	begun := time.Now()
-	c := &conn{b: &Broker{o: Options{PacketRate: 1000}, begun: begun}}
+	c := &conn{b: &Broker{o: Options{PacketRate: 1000}, started: begun}}
 	sent := 0
 	for c.allowPacket() {
 		if sent++; sent > 20_000 {
@@ -159,7 +159,7 @@ func TestPaceIsAnAverage(t *testing.T) {
 	if sent < 10_000 || sent > most+1 {
 		t.Errorf("%d packets at once, want ten seconds' worth, at most %d", sent, most)
 	}
-	testserver.Eventually(t, patience, func() error {
+	testserver.Eventually(t, testTimeout, func() error {
 		if !c.allowPacket() {
 			return fmt.Errorf("it never recovers")
 		}
@@ -171,7 +171,7 @@ func TestPaceIsAnAverage(t *testing.T) {
 }
 
 func TestSubscriptionsOfOneConnectionAreBounded(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7/notifications:read")
 		d.subscribe(1, []byte{1}, topic7) // the own one does not count
 		for i := range 16 {
@@ -203,7 +203,7 @@ func TestFloodsOfEmptyFrames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{PacketRate: 10}) // 100 at once
-			d := w.login(place{"ws", 5}, "a", "7")
+			d := w.login(endpoint{"ws", 5}, "a", "7")
 			for range 20 {
 				d.raw(frame)
 			}
@@ -222,7 +222,7 @@ func TestFloodsOfEmptyFrames(t *testing.T) {
 	}
 }
 
-func TestTLSHandshakesOfAnAddressAreRated(t *testing.T) {
+func TestTLSHandshakesOfAnAddressAreRateLimited(t *testing.T) {
 	w := newWorld(t, Options{ConnectRatePerIP: 0.25}) // one handshake a second
 	refused := 0
 	for range 20 {
@@ -242,10 +242,10 @@ func TestTLSHandshakesOfAnAddressAreRated(t *testing.T) {
 	if w.broker.AllowHandshake("127.0.0.1:5") {
 		t.Error("an HTTPS listener has a rate of its own")
 	}
-	w.login(place{"tcp", 5}, "a", "7").alive()
+	w.login(endpoint{"tcp", 5}, "a", "7").alive()
 }
 
-func TestUpgradesOfAnAddressAreRated(t *testing.T) {
+func TestUpgradesOfAnAddressAreRateLimited(t *testing.T) {
 	w := newWorld(t, Options{ConnectRatePerIP: 0.25}) // one upgrade a second
 	codes := map[int]int{}
 	for range 20 {

@@ -201,7 +201,7 @@ func (w *wsReader) finish(handle func(op byte, payload []byte) error) error {
 	w.headLen, w.at, w.size, w.control = 0, 0, 0, nil
 	switch {
 	case op == wsClosing:
-		return closing(control)
+		return checkClose(control)
 	case op > wsClosing, size == 0:
 		return handle(op, control)
 	}
@@ -210,7 +210,7 @@ func (w *wsReader) finish(handle func(op byte, payload []byte) error) error {
 
 // closing checks the payload of a close frame (RFC 6455 §5.5.1); io.EOF where it is
 // in order.
-func closing(b []byte) error {
+func checkClose(b []byte) error {
 	if len(b) == 0 {
 		return io.EOF
 	}
@@ -289,5 +289,5 @@ func (c *conn) wsClose(err error) {
 		status = wsPolicy
 	}
 	b := append(make([]byte, headroom, headroom+2), byte(status>>8), byte(status))
-	_ = c.sendLocked(b, wsClosing, endWithin)
+	_ = c.sendLocked(b, wsClosing, endTimeout)
 }

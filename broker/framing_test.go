@@ -13,13 +13,13 @@ import (
 )
 
 // cutConn gives a stream in pieces.
-type cutConn struct {
+type chunkedConn struct {
 	net.Conn
 	stream []byte
 	piece  int
 }
 
-func (c *cutConn) Read(p []byte) (int, error) {
+func (c *chunkedConn) Read(p []byte) (int, error) {
 	if len(c.stream) == 0 {
 		return 0, io.EOF
 	}
@@ -28,9 +28,9 @@ func (c *cutConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (c *cutConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+func (c *chunkedConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
-func (c *cutConn) SetReadDeadline(time.Time) error { return nil }
+func (c *chunkedConn) SetReadDeadline(time.Time) error { return nil }
 
 // FuzzNext holds that packets come out whole and in order however the network cuts
 // and joins them, and that no buffer outlives them.
@@ -49,19 +49,19 @@ func FuzzNext(f *testing.F) {
 			}
 			stream = append(stream, p...)
 		}
-		c := newConn(&Broker{}, &cutConn{stream: stream, piece: 1 + int(cut)*3}, "tcp", "")
+		c := newConn(&Broker{}, &chunkedConn{stream: stream, piece: 1 + int(cut)*3}, "tcp", "")
 		c.b.o = c.b.o.withDefaults()
 		c.session, c.client = new(delivery.Conn), new(mqtt.Client) // logged in: any packet may come
 		if framed {
 			c.ws = &wsReader{}
 		}
 		for i, w := range want {
-			p, err := c.next(1 << 16)
+			p, err := c.readPacket(1 << 16)
 			if err != nil || !bytes.Equal(p, w) {
 				t.Fatalf("packet %d of %d bytes came as %d bytes, %v", i, len(w), len(p), err)
 			}
 		}
-		if _, err := c.next(1 << 16); err == nil {
+		if _, err := c.readPacket(1 << 16); err == nil {
 			t.Fatal("a packet that was not sent")
 		}
 		if len(c.buf) > len(c.small) {

@@ -9,14 +9,14 @@ import (
 )
 
 // halves is a connection of two pipes, so that each side can end its direction alone.
-type halves struct {
+type pipeConn struct {
 	net.Conn // what is read from
 	out      net.Conn
 }
 
-func (h *halves) Write(b []byte) (int, error)        { return h.out.Write(b) }
-func (h *halves) SetWriteDeadline(t time.Time) error { return h.out.SetWriteDeadline(t) }
-func (h *halves) Close() error {
+func (h *pipeConn) Write(b []byte) (int, error)        { return h.out.Write(b) }
+func (h *pipeConn) SetWriteDeadline(t time.Time) error { return h.out.SetWriteDeadline(t) }
+func (h *pipeConn) Close() error {
 	_ = h.out.Close()
 	return h.Conn.Close()
 }
@@ -40,7 +40,7 @@ func FuzzDevice(f *testing.F) {
 		}
 		in, toServer := net.Pipe()
 		fromServer, out := net.Pipe()
-		if !w.broker.start(newConn(w.broker, &halves{in, out}, "tcp", "")) {
+		if !w.broker.start(newConn(w.broker, &pipeConn{in, out}, "tcp", "")) {
 			t.Fatal("the connection was not taken in")
 		}
 		go func() {
@@ -81,14 +81,14 @@ func FuzzProcess(f *testing.F) {
 		}
 		c := conns[i]
 		if c == nil || c.ending.Load() {
-			c = newConn(w.broker, &written{}, "tcp", "")
+			c = newConn(w.broker, &recordingConn{}, "tcp", "")
 			c.version = version
 			if err := c.handshake(connect{id: string('0' + version), token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(version)); err != nil {
 				t.Fatal(err)
 			}
 			conns[i] = c
 		}
-		_ = c.nc.(*written).drain()
+		_ = c.nc.(*recordingConn).drain()
 		if forMochi, err := c.acknowledge(p); !forMochi || err != nil {
 			return
 		}
@@ -97,27 +97,27 @@ func FuzzProcess(f *testing.F) {
 			t.Fatalf("% X ends the connection without a code: %v", p, err)
 		}
 		answer := map[byte]byte{0x80: 0x90, 0xA0: 0xB0, 0xC0: 0xD0}[p[0]&0xF0]
-		if b := c.nc.(*written).drain(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
+		if b := c.nc.(*recordingConn).drain(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
 			t.Fatalf("% X is answered with % X", p, b)
 		}
 	})
 }
 
 // written is a connection that keeps what is written.
-type written struct {
+type recordingConn struct {
 	net.TCPConn
 	mu sync.Mutex
 	b  []byte
 }
 
-func (w *written) Write(b []byte) (int, error) {
+func (w *recordingConn) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.b = append(w.b, b...)
 	return len(b), nil
 }
 
-func (w *written) drain() []byte {
+func (w *recordingConn) drain() []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := w.b
@@ -125,7 +125,7 @@ func (w *written) drain() []byte {
 	return b
 }
 
-func (*written) Close() error                     { return nil }
-func (*written) SetReadDeadline(time.Time) error  { return nil }
-func (*written) SetWriteDeadline(time.Time) error { return nil }
-func (*written) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (*recordingConn) Close() error                     { return nil }
+func (*recordingConn) SetReadDeadline(time.Time) error  { return nil }
+func (*recordingConn) SetWriteDeadline(time.Time) error { return nil }
+func (*recordingConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }

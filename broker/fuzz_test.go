@@ -69,14 +69,14 @@ func FuzzStrict(f *testing.F) {
 			}
 		}
 		if pk.FixedHeader.Type != packets.Connect && pk.FixedHeader.Type != packets.Publish {
-			_, _, _ = askedFor(pk.Properties.User)
+			_, _, _ = subscribeProperties(pk.Properties.User)
 		}
 	})
 }
 
 // decodeByMochi reads one packet as mochi's server does.
 func decodeByMochi(version byte, p []byte) (packets.Packet, error) {
-	cl := plainServer.NewClient(&cutConn{stream: p, piece: len(p)}, "", "", false)
+	cl := plainServer.NewClient(&chunkedConn{stream: p, piece: len(p)}, "", "", false)
 	cl.Properties.ProtocolVersion = version
 	fh := new(packets.FixedHeader)
 	if err := cl.ReadFixedHeader(fh); err != nil {

@@ -57,7 +57,7 @@ func (h *hook) Provides(b byte) bool {
 
 // of returns the connection of cl. State is kept there and never looked up by client
 // id: mochi may call for an older connection after a newer one has begun.
-func of(cl *mqtt.Client) *conn { return cl.Net.Conn.(interface{ self() *conn }).self() }
+func connOf(cl *mqtt.Client) *conn { return cl.Net.Conn.(interface{ self() *conn }).self() }
 
 // OnPacketRead sees a packet before mochi does, and takes from a CONNECT what mochi
 // would act on by itself: sessions are taken over by the client id alone, whoever the
@@ -65,7 +65,7 @@ func of(cl *mqtt.Client) *conn { return cl.Net.Conn.(interface{ self() *conn }).
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
-		of(cl).login = &login{clientID: pk.Connect.ClientIdentifier}
+		connOf(cl).login = &login{clientID: pk.Connect.ClientIdentifier}
 		pk.Connect.ClientIdentifier = strconv.FormatUint(h.b.ids.Add(1), 36)
 		pk.Connect.WillFlag, pk.Connect.WillRetain = false, false
 		pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
@@ -79,7 +79,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 // asked for stands, 0 being none.
 func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 	most := uint16(h.b.o.MaxKeepAlive.Seconds())
-	if of(cl).ws != nil {
+	if connOf(cl).ws != nil {
 		most = min(most, uint16(h.b.o.WSKeepAlive.Seconds())) // nginx's proxy_read_timeout is 60 s
 	}
 	if k := cl.State.Keepalive; cl.Properties.ProtocolVersion == 5 && (k == 0 || k > most) {
@@ -91,15 +91,15 @@ func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
 // OnConnectAuthenticate checks the token and opens the session: it is on disk before
 // CONNACK promises it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
-	c := of(cl)
-	c.adopt(cl)
-	c.enter(&pk)
+	c := connOf(cl)
+	c.makeClient(cl)
+	c.logIn(&pk)
 	return c.login.refusal == refusal{}
 }
 
 // OnSessionEstablished starts delivery, now that the CONNACK is written.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	c := of(cl)
+	c := connOf(cl)
 	c.login = nil
 	h.b.count.logins.Add(1)
 	c.session.Resume()
@@ -108,20 +108,20 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 // OnACLCheck reports whether the token allows a device to receive a topic. No device
 // may publish.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
-	return !write && of(cl).session.May(topic)
+	return !write && connOf(cl).session.May(topic)
 }
 
 // OnSubscribed stores the subscriptions. codes are those of the SUBACK, which is
 // written when it returns.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	c := of(cl)
+	c := connOf(cl)
 	c.ack = &ack{codes: codes}
 	c.subscribe(&pk, c.ack)
 }
 
 // OnUnsubscribe removes the subscriptions.
 func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	c := of(cl)
+	c := connOf(cl)
 	c.ack = &ack{codes: make([]byte, len(pk.Filters))}
 	if err := c.unsubscribe(&pk, c.ack); err != nil {
 		cl.Stop(err) // mochi writes no UNSUBACK to a client that is stopped
@@ -132,7 +132,7 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 // OnPacketProcessed starts delivery once the SUBACK is written. mochi's own record of
 // the subscription, 3 KiB in its tree of topics, is dropped: delivery is the hub's.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
-	c := of(cl)
+	c := connOf(cl)
 	c.ack = nil
 	if pk.FixedHeader.Type != packets.Subscribe {
 		return
@@ -148,7 +148,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 
 // OnAuthPacket renews the token (§4.12.1).
 func (h *hook) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	c := of(cl)
+	c := connOf(cl)
 	if err := c.renew(&pk); err != nil {
 		return pk, err
 	}
@@ -159,7 +159,7 @@ func (h *hook) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 // OnPacketEncode corrects what mochi is about to write: codes that it does not know,
 // and properties, which it copies from the request.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	c := of(cl)
+	c := connOf(cl)
 	reason := ""
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
@@ -179,13 +179,13 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	case packets.Auth:
 		return pk
 	}
-	pk.Properties = packets.Properties{ReasonString: fitting(reason, pk.Mods.MaxSize)}
+	pk.Properties = packets.Properties{ReasonString: fitReason(reason, pk.Mods.MaxSize)}
 	return pk
 }
 
 // fitting returns the reason string where a packet of at most limit bytes has room
 // for it; 0 means no limit (MQTT 5 §3.1.2.11.4).
-func fitting(reason string, limit uint32) string {
+func fitReason(reason string, limit uint32) string {
 	if limit > 0 && uint32(len(reason)+16) > limit {
 		return ""
 	}

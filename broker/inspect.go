@@ -33,8 +33,8 @@ func (c *conn) inspect(p []byte) (forMochi bool, err error) {
 }
 
 // first reads the first packet, which must be a valid CONNECT.
-func (c *conn) first() ([]byte, error) {
-	p, err := c.next(c.b.o.MaxConnectSize)
+func (c *conn) readConnect() ([]byte, error) {
+	p, err := c.readPacket(c.b.o.MaxConnectSize)
 	if err == nil {
 		err = checkConnect(p)
 	}

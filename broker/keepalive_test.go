@@ -7,7 +7,7 @@ import (
 )
 
 func TestKeepAlive(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.dial(at)
 		d.send(connect{id: "a", token: "7", clean: true, keepAlive: 1}.packet(at.version))
 		d.expectConnack(0)
@@ -20,7 +20,7 @@ func TestKeepAlive(t *testing.T) {
 }
 
 func TestKeepAliveDoesNotOverflow(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.dial(at)
 		d.send(connect{id: "a", token: "7", clean: true, keepAlive: 65535}.packet(at.version)) // × 1.5 is past 16 bits
 		p := d.expectConnack(0)
@@ -40,7 +40,7 @@ func TestKeepAliveOverWebSocketStaysBelowProxies(t *testing.T) {
 	w := newWorld(t, Options{})
 	for asked, set := range map[int]bool{0: true, 30: false, 50: false, 51: true, 60: true, 1200: true} {
 		for _, transport := range []string{"ws", "tcp"} {
-			d := w.dial(place{transport, 5})
+			d := w.dial(endpoint{transport, 5})
 			p := connect{id: "a", token: "7", clean: true}.packet(5)
 			s := scan{b: p[1:]}
 			s.varint()

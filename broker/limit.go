@@ -73,7 +73,7 @@ func (c *conn) limitOf(err error) (l Limit, ok bool) {
 	case c.session == nil:
 		return LimitConnectTime, true
 	}
-	return LimitPacketTime, c.within
+	return LimitPacketTime, c.midPacket
 }
 
 // burstTime is how long the packet rate is averaged over: a device that just connected
@@ -92,7 +92,7 @@ func (c *conn) allowPacket() bool {
 	if perSecond == 0 {
 		return true
 	}
-	now := time.Since(c.b.begun)
+	now := time.Since(c.b.started)
 	if c.due = max(c.due, now); c.due-now > burstTime {
 		return false
 	}

@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-func TestLimitsAnswerWithTheirCode(t *testing.T) {
+func TestEveryLimitHasItsReasonCode(t *testing.T) {
 	for name, tt := range map[string]struct {
 		o    Options
-		fill func(w *world, at place)
+		fill func(w *world, at endpoint)
 		code byte
 		hit  Limit
 	}{
-		"connections in all": {Options{MaxConnections: 2}, func(w *world, at place) {
+		"connections in all": {Options{MaxConnections: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			w.login(at, "b", "2")
 		}, codeBusy, LimitConnections},
-		"connections of a user": {Options{MaxConnectionsPerUser: 2}, func(w *world, at place) {
+		"connections of a user": {Options{MaxConnectionsPerUser: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "7")
 			w.login(at, "b", "7")
 			w.login(at, "b", "7") // takes over, and needs no place
 			w.login(at, "c", "8")
 		}, codeQuota, LimitConnectionsPerUser},
-		"connections of an address": {Options{MaxConnectionsPerIP: 2}, func(w *world, at place) {
+		"connections of an address": {Options{MaxConnectionsPerIP: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			w.login(at, "b", "2")
 			w.login(at, "b", "2") // takes over, and needs no place
 		}, codeQuota, LimitConnectionsPerAddress},
-		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at place) {
+		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "7")
 			d := w.dial(at)
 			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // a bad token is no user's: it does not count
@@ -36,7 +36,7 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 			w.login(at, "a", "8")
 			w.login(at, "a", "7")
 		}, codeConnectionRate, LimitConnectsPerUser},
-		"connects of an address": {Options{ConnectRatePerIP: 2}, func(w *world, at place) {
+		"connects of an address": {Options{ConnectRatePerIP: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			d := w.dial(at)
 			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // refused ones count
@@ -44,7 +44,7 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 		}, codeConnectionRate, LimitConnectsPerAddress},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, tt.o, func(t *testing.T, w *world, at place) {
+			everywhere(t, tt.o, func(t *testing.T, w *world, at endpoint) {
 				tt.fill(w, at)
 				d := w.dial(at)
 				d.send(connect{id: "z", token: "7", clean: true}.packet(at.version))
@@ -62,21 +62,21 @@ func TestLimitsAnswerWithTheirCode(t *testing.T) {
 	}
 }
 
-func TestPlacesComeBack(t *testing.T) {
+func TestEndedConnectionsFreeTheirSlots(t *testing.T) {
 	w := newWorld(t, Options{MaxConnections: 1, MaxConnectionsPerUser: 1, MaxConnectionsPerIP: 1, ConnectRatePerIP: 50})
 	for i := range 5 {
-		d := w.login(place{"tcp", 5}, fmt.Sprint(i), "7")
+		d := w.login(endpoint{"tcp", 5}, fmt.Sprint(i), "7")
 		d.send([]byte{0xE0, 0})
 		d.expectEnd(0)
 		w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
 	}
-	d := w.dial(place{"tcp", 5})
-	w.log.setAway(true)
+	d := w.dial(endpoint{"tcp", 5})
+	w.log.setUnavailable(true)
 	d.send(connect{id: "a", token: "7"}.packet(5))
 	d.expectConnack(codeUnavailable) // and its place is given back
-	w.log.setAway(false)
+	w.log.setUnavailable(false)
 	w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
-	w.login(place{"tcp", 5}, "a", "7").alive()
+	w.login(endpoint{"tcp", 5}, "a", "7").alive()
 }
 
 func TestBadOptionsAreRefused(t *testing.T) {

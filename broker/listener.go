@@ -21,13 +21,13 @@ const (
 // then closes l and returns nil. kind is "tcp", or "tls" where l is one of
 // [tls.NewListener]. It fails only where l is closed by somebody else.
 func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) error {
-	if !b.listen(l) {
+	if !b.addListener(l) {
 		_ = l.Close()
 		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { b.unlisten(l) })
+	stop := context.AfterFunc(ctx, func() { b.removeListener(l) })
 	defer stop()
-	defer b.unlisten(l)
+	defer b.removeListener(l)
 	wait := time.Duration(0)
 	for {
 		nc, err := l.Accept()
@@ -35,7 +35,7 @@ func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) erro
 		case err == nil:
 			wait = 0
 			b.accept(nc, kind)
-		case !b.listens(l):
+		case !b.hasListener(l):
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
@@ -54,19 +54,19 @@ func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) erro
 }
 
 func (b *Broker) accept(nc net.Conn, kind string) {
-	raw := below(nc)
+	raw := underlying(nc)
 	if t, ok := raw.(*net.TCPConn); ok {
 		// Go's default of 15 s would keep a phone's radio awake. TCP_NODELAY is on.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
 	c := newConn(b, nc, kind, nc.RemoteAddr().String())
-	c.behind = b.o.TrustedProxies.Trusts(edge.ParseRemote(nc.RemoteAddr().String()))
+	c.awaitingProxy = b.o.TrustedProxies.Trusts(edge.ParseRemote(nc.RemoteAddr().String()))
 	if !b.start(c) {
 		_ = raw.Close() // without TLS's close_notify, which could block
 	}
 }
 
-func (b *Broker) listen(l net.Listener) bool {
+func (b *Broker) addListener(l net.Listener) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.draining {
@@ -75,7 +75,7 @@ func (b *Broker) listen(l net.Listener) bool {
 	return !b.draining
 }
 
-func (b *Broker) listens(l net.Listener) bool {
+func (b *Broker) hasListener(l net.Listener) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, ok := b.listeners[l]
@@ -83,7 +83,7 @@ func (b *Broker) listens(l net.Listener) bool {
 }
 
 // unlisten closes l, once.
-func (b *Broker) unlisten(l net.Listener) {
+func (b *Broker) removeListener(l net.Listener) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.listeners[l]; ok {

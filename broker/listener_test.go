@@ -20,31 +20,31 @@ import (
 )
 
 // shortListener fails a number of accepts, as when descriptors have run out.
-type shortListener struct {
+type failingListener struct {
 	net.Listener
 	fail atomic.Int64
 }
 
-func (l *shortListener) Accept() (net.Conn, error) {
+func (l *failingListener) Accept() (net.Conn, error) {
 	if l.fail.Add(-1) >= 0 {
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
 	}
 	return l.Listener.Accept()
 }
 
-func TestFileDescriptorsExhaustedAndBack(t *testing.T) {
+func TestAcceptRecoversFromExhaustedFileDescriptors(t *testing.T) {
 	w := newWorld(t, Options{})
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &shortListener{Listener: inner}
+	l := &failingListener{Listener: inner}
 	l.fail.Store(6)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.broker.ServeTCP(ctx, l, "tcp") }()
 	w.tcp = l.Addr().String()
-	w.login(place{"tcp", 5}, "a", "7").alive()
+	w.login(endpoint{"tcp", 5}, "a", "7").alive()
 	if n := w.broker.Stats().AcceptErrors; n != 6 {
 		t.Errorf("%d accept errors counted", n)
 	}
@@ -56,7 +56,7 @@ func TestFileDescriptorsExhaustedAndBack(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("ServeTCP does not end while accepting fails")
 	}
 }
@@ -87,7 +87,7 @@ func TestTLS(t *testing.T) {
 	w.tcp = l.Addr().String()
 
 	for _, version := range []byte{4, 5} {
-		d := w.dial(place{"tcp", version})
+		d := w.dial(endpoint{"tcp", version})
 		nc := tls.Client(d.nc, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is of this test
 		d.nc = nc
 		d.r.Reset(nc)
@@ -101,12 +101,12 @@ func TestTLS(t *testing.T) {
 		d.send(crashPacket)
 		d.expectEnd(codeMalformed)
 	}
-	silent := w.dial(place{"tcp", 5}) // a handshake that never begins
+	silent := w.dial(endpoint{"tcp", 5}) // a handshake that never begins
 	silent.expectEnd(0)
-	half := w.dial(place{"tcp", 5}) // one that never ends
+	half := w.dial(endpoint{"tcp", 5}) // one that never ends
 	half.raw([]byte{22, 3, 1, 2, 0, 1})
 	half.expectEnd(0)
-	plain := w.dial(place{"tcp", 5}) // and one that is none
+	plain := w.dial(endpoint{"tcp", 5}) // and one that is none
 	plain.raw(connect{id: "a", token: "7"}.packet(5))
 	for { // an alert, and the end
 		if _, err := plain.r.ReadByte(); err != nil {

@@ -13,12 +13,12 @@ import (
 // memLog is the log in memory, for tests of what happens on the wire. The rules of
 // delivery are tested in bridge, those of storage in db.
 type memLog struct {
-	mu       sync.Mutex
-	rows     map[bridge.UserID][]bridge.Notification
-	n        int64
-	sessions map[bridge.Device]*memSession
-	gen      int64
-	away     bool
+	mu          sync.Mutex
+	rows        map[bridge.UserID][]bridge.Notification
+	n           int64
+	sessions    map[bridge.Device]*memSession
+	gen         int64
+	unavailable bool
 }
 
 type memSession struct{ bridge.Session }
@@ -27,16 +27,16 @@ func newMemLog() *memLog {
 	return &memLog{rows: map[bridge.UserID][]bridge.Notification{}, sessions: map[bridge.Device]*memSession{}}
 }
 
-func (l *memLog) setAway(away bool) {
+func (l *memLog) setUnavailable(away bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.away = away
+	l.unavailable = away
 }
 
 // lock fails while the database is unavailable.
 func (l *memLog) lock() error {
 	l.mu.Lock()
-	if l.away {
+	if l.unavailable {
 		l.mu.Unlock()
 		return bridge.ErrUnavailable
 	}
@@ -201,23 +201,23 @@ func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]
 }
 
 // lone is a cluster of one node: no other node leaves orders.
-type lone struct{ delivery.Cluster }
+type singleNode struct{ delivery.Cluster }
 
-func (lone) Beat(context.Context, string, bridge.Figures) error { return nil }
-func (lone) Leave(context.Context, string) error                { return nil }
-func (lone) Register(context.Context, string, []bridge.Connection, []bridge.Connection) error {
+func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }
+func (singleNode) Leave(context.Context, string) error                { return nil }
+func (singleNode) Register(context.Context, string, []bridge.Connection, []bridge.Connection) error {
 	return nil
 }
-func (lone) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
+func (singleNode) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
 	return nil, nil
 }
 
-func (lone) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
+func (singleNode) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
 	return nil, time.Now(), nil
 }
 
-type deafBus struct{}
+type nopBus struct{}
 
-func (deafBus) Publish(...bridge.Hint)                              {}
-func (deafBus) Run(ctx context.Context, _ bridge.HintHandler) error { <-ctx.Done(); return nil }
-func (deafBus) Ready() error                                        { return nil }
+func (nopBus) Publish(...bridge.Hint)                              {}
+func (nopBus) Run(ctx context.Context, _ bridge.HintHandler) error { <-ctx.Done(); return nil }
+func (nopBus) Ready() error                                        { return nil }

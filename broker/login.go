@@ -23,10 +23,10 @@ var errRefused = errors.New("the CONNECT was refused")
 
 // login is what is known of a CONNECT until its CONNACK is written.
 type login struct {
-	clientID string // as the device sent it; mochi has one of its own
-	assigned string // client id, where the device sent none
-	refusal  refusal
-	present  bool
+	clientID       string // as the device sent it; mochi has one of its own
+	assigned       string // client id, where the device sent none
+	refusal        refusal
+	sessionPresent bool
 }
 
 func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
@@ -56,7 +56,7 @@ var noAliases = mqtt.NewTopicAliases(0)
 
 // adopt makes c.client from what mochi learned from the CONNECT. It copies fields one
 // by one: strings of a decoded packet, the token's among them, keep its whole buffer.
-func (c *conn) adopt(cl *mqtt.Client) {
+func (c *conn) makeClient(cl *mqtt.Client) {
 	props := cl.Properties.Props
 	c.client = c.b.mochi.NewClient(c, c.kind, cl.ID, false)
 	c.client.State.Keepalive = cl.State.Keepalive
@@ -74,15 +74,15 @@ func (c *conn) adopt(cl *mqtt.Client) {
 }
 
 // enter checks the login and opens the session, or records the refusal.
-func (c *conn) enter(pk *packets.Packet) {
+func (c *conn) logIn(pk *packets.Packet) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
-	r, refused := c.ask(ctx, pk)
+	r, refused := c.checkLogin(ctx, pk)
 	if refused == (refusal{}) {
 		refused = c.b.admission.admit(c)
 	}
 	if refused == (refusal{}) {
-		refused = c.open(r)
+		refused = c.openSession(r)
 	}
 	if refused == (refusal{}) {
 		return
@@ -95,7 +95,7 @@ func (c *conn) enter(pk *packets.Packet) {
 }
 
 // ask checks the login, cheap checks first, and returns what the device asks for.
-func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectRequest, refusal) {
+func (c *conn) checkLogin(ctx context.Context, pk *packets.Packet) (delivery.ConnectRequest, refusal) {
 	var no delivery.ConnectRequest
 	if !c.b.admission.connects.Allow(c.from) {
 		return no, tooOftenFromAddress
@@ -135,7 +135,7 @@ func (c *conn) ask(ctx context.Context, pk *packets.Packet) (delivery.ConnectReq
 }
 
 // open opens the session, once the database has room for one more.
-func (c *conn) open(r delivery.ConnectRequest) refusal {
+func (c *conn) openSession(r delivery.ConnectRequest) refusal {
 	if !c.b.logins.acquire(c.device.User) {
 		c.b.admission.release(c)
 		return tooManyAtOnce
@@ -149,7 +149,7 @@ func (c *conn) open(r delivery.ConnectRequest) refusal {
 		c.b.log.Debug("a session could not be opened", "user", c.device.User, "error", err)
 		return refusal{codeUnavailable, "the database is unavailable"}
 	}
-	c.session, c.login.present = session, present
+	c.session, c.login.sessionPresent = session, present
 	return refusal{}
 }
 
@@ -157,7 +157,7 @@ func (c *conn) open(r delivery.ConnectRequest) refusal {
 func (c *conn) connack(pk packets.Packet) packets.Packet {
 	r := c.login.refusal
 	if r == (refusal{}) {
-		pk.SessionPresent = c.login.present
+		pk.SessionPresent = c.login.sessionPresent
 		pk.Properties.AssignedClientID = c.login.assigned
 		pk.Properties.MaximumPacketSize = uint32(c.b.o.MaxPacketSize)
 		pk.Properties.AuthenticationMethod = c.client.Properties.Props.AuthenticationMethod // [MQTT-4.12.0-5]
@@ -171,7 +171,7 @@ func (c *conn) connack(pk packets.Packet) packets.Packet {
 			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has no code for it; mochi does not write a reserved type
 		}
 	}
-	pk.Properties = packets.Properties{ReasonString: fitting(r.reason, pk.Mods.MaxSize)}
+	pk.Properties = packets.Properties{ReasonString: fitReason(r.reason, pk.Mods.MaxSize)}
 	return pk
 }
 

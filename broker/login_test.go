@@ -13,7 +13,7 @@ import (
 const topic7 = "users/7/reports/status"
 
 func TestDeliversToTheDevice(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		w.notify("7", "before")
 		d := w.login(at, "phone", "7")
 		d.subscribe(1, []byte{1}, topic7)
@@ -76,7 +76,7 @@ func TestWhoMayLogIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{})
-			for at, code := range map[place]byte{{"tcp", 5}: tt.v5, {"ws", 5}: tt.v5, {"tcp", 4}: tt.v4, {"ws", 4}: tt.v4} {
+			for at, code := range map[endpoint]byte{{"tcp", 5}: tt.v5, {"ws", 5}: tt.v5, {"tcp", 4}: tt.v4, {"ws", 4}: tt.v4} {
 				if code == 255 {
 					continue
 				}
@@ -113,7 +113,7 @@ func TestUnsupportedVersions(t *testing.T) {
 		"no MQTT":                      {"10 'AMQP' 05 02 0000 00 'a'", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newWorld(t, Options{}).dial(place{"tcp", 4})
+			d := newWorld(t, Options{}).dial(endpoint{"tcp", 4})
 			d.send(packetOf(t, tt.send))
 			if tt.want != "" {
 				d.expect(tt.want)
@@ -146,13 +146,13 @@ func TestMalformedConnect(t *testing.T) {
 			w := newWorld(t, Options{})
 			for _, transport := range []string{"tcp", "ws"} {
 				if tt.v5 != "" {
-					d := w.dial(place{transport, 5})
+					d := w.dial(endpoint{transport, 5})
 					d.send(packetOf(t, tt.v5))
 					d.expect(fmt.Sprintf("20 03 00 %X 00", tt.code))
 					d.expectEnd(0)
 				}
 				if tt.v4 != "" {
-					d := w.dial(place{transport, 4})
+					d := w.dial(endpoint{transport, 4})
 					d.send(packetOf(t, tt.v4))
 					d.expectEnd(0)
 				}
@@ -176,17 +176,17 @@ func TestConnackProperties(t *testing.T) {
 		"the authentication method":    {connect{token: "7", id: "f", keepAlive: 60, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}, "20 13 00 00 10 15 00 03 6A 77 74 21 .."},
 		"an assigned client id":        {connect{token: "7", clean: true, keepAlive: 60}, "20 2F 00 00 2C 12 00 1F 61 75 74 6F 2D .."},
 	} {
-		d := w.dial(place{"tcp", 5})
+		d := w.dial(endpoint{"tcp", 5})
 		d.send(tt.ask.packet(5))
 		t.Log(name)
 		d.expect(tt.want)
 		d.alive()
 	}
-	d := w.dial(place{"tcp", 5}) // what does not fit is left out, and a CONNACK that never fits is not sent
+	d := w.dial(endpoint{"tcp", 5}) // what does not fit is left out, and a CONNACK that never fits is not sent
 	d.send(connect{token: "bad", id: "a", props: []byte{0x27, 0, 0, 0, 8}}.packet(5))
 	d.expect("20 03 00 86 00")
 	d.expectEnd(0)
-	d = w.dial(place{"tcp", 5})
+	d = w.dial(endpoint{"tcp", 5})
 	d.send(connect{token: "7", id: "a", props: []byte{0x27, 0, 0, 0, 4}}.packet(5))
 	d.expectEnd(0)
 }
@@ -200,7 +200,7 @@ func TestSessions(t *testing.T) {
 		}
 		return c
 	}
-	everyone := []place{{"tcp", 4}, {"tcp", 5}, {"ws", 4}, {"ws", 5}}
+	everyone := []endpoint{{"tcp", 4}, {"tcp", 5}, {"ws", 4}, {"ws", 5}}
 	for _, at := range everyone {
 		id := fmt.Sprint(at)
 		present := func(c connect, want byte) *device {
@@ -265,7 +265,7 @@ func TestAuthRenewsInPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{})
 			for _, transport := range []string{"tcp", "ws"} {
-				d := w.dial(place{transport, 5})
+				d := w.dial(endpoint{transport, 5})
 				d.send(connect{id: "a", clean: true, props: append([]byte{propAuthMethod, 0, 3}, "jwt\x16\x00\x07"+"7/admin"...)}.packet(5))
 				d.expectConnack(0)
 				if strings.Contains(name, "scope") {
@@ -288,7 +288,7 @@ func TestAuthRenewsInPlace(t *testing.T) {
 
 func TestRenewalOutlivesTheFirstToken(t *testing.T) {
 	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond})
-	d := w.dial(place{"tcp", 5})
+	d := w.dial(endpoint{"tcp", 5})
 	d.send(connect{id: "a", clean: true, props: append([]byte{propAuthMethod, 0, 3}, "jwt\x16\x00\x05brief"...)}.packet(5))
 	d.expectConnack(0)
 	d.send(append([]byte{0xF0, 12, codeReauthenticate, 10, propAuthMethod, 0, 3}, "jwt\x16\x00\x017"...))

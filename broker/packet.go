@@ -49,14 +49,14 @@ func packetLen(b []byte, limit int) (int, error) {
 // The bytes are valid until the next call. Packets received before or together with the
 // end of the stream are returned before its error: a DISCONNECT may arrive in one read
 // with the close.
-func (c *conn) next(limit int) ([]byte, error) {
+func (c *conn) readPacket(limit int) ([]byte, error) {
 	for {
 		b := c.buf[c.r:c.w]
 		if len(b) > 0 && c.session == nil && b[0]>>4 != packets.Connect { // MQTT 5 §3.1: before more is read
 			return nil, errNotFirst
 		}
 		if len(b) > 0 && b[0]>>4 == packets.Reserved {
-			return nil, errForbidden
+			return nil, errServerPacket
 		}
 		n, err := packetLen(b, limit)
 		if err != nil {
@@ -64,11 +64,11 @@ func (c *conn) next(limit int) ([]byte, error) {
 		}
 		if n > 0 && len(b) >= n {
 			c.r += n
-			c.within = false
+			c.midPacket = false
 			return b[:n], nil
 		}
-		if c.end != nil {
-			return nil, c.end
+		if c.readErr != nil {
+			return nil, c.readErr
 		}
 		c.grow(n)
 		if c.session != nil {
@@ -78,9 +78,9 @@ func (c *conn) next(limit int) ([]byte, error) {
 		}
 		var m int
 		if c.ws != nil {
-			m, c.end = c.ws.read(c, c.buf[c.w:])
+			m, c.readErr = c.ws.read(c, c.buf[c.w:])
 		} else {
-			m, c.end = c.nc.Read(c.buf[c.w:])
+			m, c.readErr = c.nc.Read(c.buf[c.w:])
 		}
 		c.w += m
 		c.b.count.bytesIn.Add(int64(m))
@@ -112,21 +112,21 @@ func (c *conn) grow(n int) {
 func (c *conn) extendDeadline(within bool) error {
 	now := time.Now()
 	switch {
-	case within && !c.within:
-		c.within, c.armed = true, time.Time{}
+	case within && !c.midPacket:
+		c.midPacket, c.deadlineSet = true, time.Time{}
 		limit := c.b.o.PacketTimeout
 		if k := c.keepAlive(); k > 0 {
 			limit = min(limit, k*3/2)
 		}
 		_ = c.nc.SetReadDeadline(now.Add(limit))
-	case within || now.Sub(c.armed) < time.Second:
+	case within || now.Sub(c.deadlineSet) < time.Second:
 	case c.keepAlive() == 0:
-		if c.armed.IsZero() {
+		if c.deadlineSet.IsZero() {
 			_ = c.nc.SetReadDeadline(time.Time{})
 		}
-		c.armed = now
+		c.deadlineSet = now
 	default:
-		c.armed = now
+		c.deadlineSet = now
 		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive()*3/2 + time.Second))
 	}
 	if c.ending.Load() { // Close sets ending first and its deadline then: ours may have replaced it

@@ -18,11 +18,11 @@ type pendingConns struct {
 // origin is where a connection comes from. A connection whose trusted proxy has not sent
 // its header yet counts apart from those of the proxy's own address.
 type origin struct {
-	from   netip.Addr
-	behind bool
+	from          netip.Addr
+	awaitingProxy bool
 }
 
-func (c *conn) origin() origin { return origin{c.from, c.behind} }
+func (c *conn) origin() origin { return origin{c.from, c.awaitingProxy} }
 
 // pendingGroup is the pending connections of one origin, oldest first.
 type pendingGroup struct {

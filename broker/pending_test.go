@@ -12,7 +12,7 @@ import (
 // The attack: unauthenticated clients with a handful of addresses fill the table of
 // pending connections, and keep it full. A device from elsewhere still logs in.
 func TestSilentSocketsOfAFewAddressesDoNotBlockOtherDevices(t *testing.T) {
-	everywhere(t, Options{MaxPending: 40, MaxPendingPerIP: 8, ConnectTimeout: time.Minute}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{MaxPending: 40, MaxPendingPerIP: 8, ConnectTimeout: time.Minute}, func(t *testing.T, w *world, at endpoint) {
 		addr := w.tcp
 		switch at.transport {
 		case "tls":

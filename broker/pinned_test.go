@@ -130,7 +130,7 @@ func (r *recorder) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err err
 	}
 }
 
-func TestMochiAsksInTheOrderThatWeRelyOn(t *testing.T) {
+func TestMochiCallsItsHooksInTheOrderThatWeRelyOn(t *testing.T) {
 	w := newWorld(t, Options{})
 	r := &recorder{hook: &hook{b: w.broker}, pinged: make(chan struct{}, 16)}
 	server, err := newServer(&w.broker.o, r)
@@ -141,7 +141,7 @@ func TestMochiAsksInTheOrderThatWeRelyOn(t *testing.T) {
 	w.broker.mochi = server
 	w.broker.mu.Unlock()
 
-	d := w.dial(place{"tcp", 5})
+	d := w.dial(endpoint{"tcp", 5})
 	unsubscribe := packet(0xA2, appendText([]byte{0, 9, 0}, topic7))
 	publish := packet(0x32, append(appendText(nil, topic7), 0, 1, 0, 'x'))
 	for _, step := range []struct {

@@ -35,7 +35,7 @@ const (
 )
 
 // will stands for the will properties of a CONNECT among the packet types.
-const will = 0
+const willProperties = 0
 
 // property says how a property is written and which packets from a device may
 // carry it, as bits of their types.
@@ -45,11 +45,11 @@ type property struct {
 }
 
 var properties = [0x2B]property{
-	0x01: {formByte, in(packets.Publish, will)},
-	0x02: {formFour, in(packets.Publish, will)},
-	0x03: {formText, in(packets.Publish, will)},
-	0x08: {formText, in(packets.Publish, will)},
-	0x09: {formBinary, in(packets.Publish, will)},
+	0x01: {formByte, in(packets.Publish, willProperties)},
+	0x02: {formFour, in(packets.Publish, willProperties)},
+	0x03: {formText, in(packets.Publish, willProperties)},
+	0x08: {formText, in(packets.Publish, willProperties)},
+	0x09: {formBinary, in(packets.Publish, willProperties)},
 	0x0B: {formVarint, in(packets.Subscribe)}, // in a PUBLISH from the server only (§3.3.4)
 	0x11: {formFour, in(packets.Connect, packets.Disconnect)},
 	0x12: {formText, 0},
@@ -57,7 +57,7 @@ var properties = [0x2B]property{
 	0x15: {formText, in(packets.Connect, packets.Auth)},
 	0x16: {formBinary, in(packets.Connect, packets.Auth)},
 	0x17: {formByte, in(packets.Connect)},
-	0x18: {formFour, in(will)},
+	0x18: {formFour, in(willProperties)},
 	0x19: {formByte, in(packets.Connect)},
 	0x1A: {formText, 0},
 	0x1C: {formText, in(packets.Disconnect)},
@@ -83,12 +83,12 @@ func in(types ...byte) uint32 {
 }
 
 var (
-	errProperty = &fault{codeProtocolError, "a property is not allowed there"}
-	errTwice    = &fault{codeProtocolError, "a property appears twice"}
-	errValue    = &fault{codeProtocolError, "a property has a value that is not allowed"}
-	errAlias    = &fault{codeTopicAlias, "topic aliases are not offered"}
-	errNoMethod = &fault{codeProtocolError, "authentication data without a method"}
-	errQoS      = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
+	errProperty  = &fault{codeProtocolError, "a property is not allowed there"}
+	errDuplicate = &fault{codeProtocolError, "a property appears twice"}
+	errValue     = &fault{codeProtocolError, "a property has a value that is not allowed"}
+	errAlias     = &fault{codeTopicAlias, "topic aliases are not offered"}
+	errNoMethod  = &fault{codeProtocolError, "authentication data without a method"}
+	errQoS       = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
 )
 
 // properties reads the property block of a packet of that type. The order of the
@@ -106,7 +106,7 @@ func (s *scan) properties(packet byte) (seen uint64) {
 			p.property(id, packet)
 		}
 		if p.err == nil && seen&(1<<id) != 0 && id != propUser {
-			p.fail(errTwice)
+			p.fail(errDuplicate)
 		}
 		seen |= 1 << (id & 63)
 		if p.err != nil {

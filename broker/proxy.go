@@ -46,7 +46,7 @@ func init() {
 var errProxy = errors.New("the header of the PROXY protocol is malformed or missing")
 
 // below returns the connection below TLS.
-func below(nc net.Conn) net.Conn {
+func underlying(nc net.Conn) net.Conn {
 	if t, ok := nc.(*tls.Conn); ok {
 		return t.NetConn()
 	}
@@ -56,7 +56,7 @@ func below(nc net.Conn) net.Conn {
 // readProxyHeader reads a trusted proxy's header and counts the connection for the
 // address it names.
 func (c *conn) readProxyHeader() error {
-	from, err := readProxy(below(c.nc))
+	from, err := readProxy(underlying(c.nc))
 	if err != nil {
 		return err
 	}

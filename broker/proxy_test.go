@@ -44,13 +44,13 @@ func proxyLine(text string) []byte { return []byte("PROXY " + text + "\r\n") }
 const fullIPv6 = "2001:db8:1111:2222:3333:4444:5555:6666"
 
 // behindProxy runs a test where a trusted proxy stands in front.
-func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at place)) {
+func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at endpoint)) {
 	o.TrustedProxies = loopback
 	for _, transport := range []string{"tcp", "tls"} {
 		for _, version := range []byte{4, 5} {
 			t.Run(fmt.Sprintf("%s, MQTT %d", transport, version), func(t *testing.T) {
 				t.Parallel()
-				run(t, newWorld(t, o), place{transport, version})
+				run(t, newWorld(t, o), endpoint{transport, version})
 			})
 		}
 	}
@@ -94,7 +94,7 @@ func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
 		"one that names another proxy": {proxyHeader("127.0.0.9:1"), "127.0.0.9:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			behindProxy(t, Options{}, func(t *testing.T, w *world, at place) {
+			behindProxy(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 				d := w.dialBehind(at, tt.header)
 				d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
 				d.expectConnack(0)
@@ -145,7 +145,7 @@ func TestMalformedProxyHeaderIsRefused(t *testing.T) {
 		"a huge one":                    proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.TCPv4), make([]byte, 60_000)...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			behindProxy(t, Options{ConnectTimeout: time.Second}, func(t *testing.T, w *world, at place) {
+			behindProxy(t, Options{ConnectTimeout: time.Second}, func(t *testing.T, w *world, at endpoint) {
 				d := w.dialBehind(at, header)
 				d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
 				d.expectEnd(0)
@@ -158,16 +158,16 @@ func TestMalformedProxyHeaderIsRefused(t *testing.T) {
 	}
 }
 
-func TestHalfAProxyHeaderIsCut(t *testing.T) {
-	behindProxy(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+func TestHalfAProxyHeaderTimesOut(t *testing.T) {
+	behindProxy(t, Options{ConnectTimeout: 200 * time.Millisecond}, func(t *testing.T, w *world, at endpoint) {
 		whole := proxyHeader("198.51.100.9:4711")
 		for _, n := range []int{0, 1, 15, 16, len(whole) - 1} {
 			d := w.dialBehind(at, whole[:n])
-			d.closesWithin(patience)
+			d.closesWithin(testTimeout)
 		}
 		for _, n := range []int{6, 20} {
 			d := w.dialBehind(at, proxyLine("TCP4 198.51.100.9 127.0.0.1 4711 1883")[:n])
-			d.closesWithin(patience)
+			d.closesWithin(testTimeout)
 		}
 		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
 	})
@@ -177,7 +177,7 @@ func TestProxyHeaderOfAnUntrustedPeerIsRefused(t *testing.T) {
 	for _, trusted := range []edge.Proxies{nil, {netip.MustParsePrefix("192.0.2.0/24")}} {
 		for _, transport := range []string{"tcp", "tls"} {
 			w := newWorld(t, Options{TrustedProxies: trusted})
-			d := w.dialBehind(place{transport, 5}, proxyHeader("198.51.100.9:4711"))
+			d := w.dialBehind(endpoint{transport, 5}, proxyHeader("198.51.100.9:4711"))
 			d.send(connect{id: "a", token: "7", clean: true}.packet(5))
 			d.expectEnd(0)
 			if n := w.broker.Stats().Logins; n != 0 {
@@ -188,7 +188,7 @@ func TestProxyHeaderOfAnUntrustedPeerIsRefused(t *testing.T) {
 }
 
 func TestSecondProxyHeaderIsRefused(t *testing.T) {
-	behindProxy(t, Options{}, func(t *testing.T, w *world, at place) {
+	behindProxy(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		twice := bytes.Repeat(proxyHeader("198.51.100.9:4711"), 2)
 		d := w.dialBehind(at, twice)
 		d.send(connect{id: "a", token: "7", clean: true}.packet(at.version))
@@ -200,7 +200,7 @@ func TestSecondProxyHeaderIsRefused(t *testing.T) {
 }
 
 func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
-	behindProxy(t, Options{ConnectRatePerIP: 1, MaxPendingPerIP: 2, MaxConnectionsPerIP: 1}, func(t *testing.T, w *world, at place) {
+	behindProxy(t, Options{ConnectRatePerIP: 1, MaxPendingPerIP: 2, MaxConnectionsPerIP: 1}, func(t *testing.T, w *world, at endpoint) {
 		rated := map[byte]byte{4: 3, 5: codeConnectionRate}[at.version]
 		for i, want := range []byte{0, rated} {
 			d := w.dialBehind(at, proxyHeader("198.51.100.9:4711"))
@@ -222,7 +222,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 				d.raw([]byte{0x10})
 			}
 		}
-		testserver.Eventually(t, patience, func() error {
+		testserver.Eventually(t, testTimeout, func() error {
 			g := &w.broker.admission
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -232,7 +232,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 			return nil
 		})
 		d := w.dialBehind(at, proxyHeader("192.0.2.1:2"))
-		d.closesWithin(patience)
+		d.closesWithin(testTimeout)
 		if n := w.broker.Stats().Limited[LimitPending]; n != 1 {
 			t.Errorf("%d refusals counted", n)
 		}

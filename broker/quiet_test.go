@@ -10,10 +10,10 @@ import (
 
 // A panic may contain parts of the packet. It ends its own connection, and neither the log
 // nor the device gets more than the fact.
-func TestAPanicEndsOneConnectionAndTellsNothing(t *testing.T) {
+func TestAPanicEndsOneConnectionAndLeaksNothing(t *testing.T) {
 	log := &lockedBuffer{}
 	o := Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	everywhere(t, o, func(t *testing.T, w *world, at place) {
+	everywhere(t, o, func(t *testing.T, w *world, at endpoint) {
 		other := w.login(at, "other", "8")
 		d := w.dial(at)
 		d.send(connect{id: "a", token: "panic", clean: true}.packet(at.version))

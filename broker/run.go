@@ -32,7 +32,7 @@ func (b *Broker) start(c *conn) bool {
 		evicted.drop()
 	}
 	b.count.accepted.Add(1)
-	b.live.Add(1)
+	b.running.Add(1)
 	go c.run()
 	return true
 }
@@ -42,33 +42,33 @@ func (b *Broker) start(c *conn) bool {
 // Its frame, and those of what it calls to wait for a packet, are kept small: together
 // they must fit the smallest stack, 2 KiB, which an idle connection then keeps.
 // TestAnIdleConnectionKeepsTheSmallestStack checks it.
-func (c *conn) run() { c.finish(c.guard(c.talk)) }
+func (c *conn) run() { c.finish(c.guard(c.serve)) }
 
 // finish cleans up after the connection. A step that panics does not keep the next ones
 // from running.
 func (c *conn) finish(err error) {
-	defer c.b.live.Done()
+	defer c.b.running.Done()
 	defer c.b.admission.remove(c)
 	defer c.close()
 	fail := func() error { c.fail(err); return nil }
-	for _, step := range []func() error{fail, c.leaveSession, c.leaveBroker, c.linger} {
+	for _, step := range []func() error{fail, c.closeSession, c.deregister, c.linger} {
 		_ = c.guard(step)
 	}
 }
 
 // talk serves the connection from its first byte to its last.
-func (c *conn) talk() error {
+func (c *conn) serve() error {
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
-	if err := c.arrive(); err != nil {
+	if err := c.openTransport(); err != nil {
 		return err
 	}
-	p, err := c.first()
+	p, err := c.readConnect()
 	if err == nil {
 		err = c.isolate(func() error { return c.handshake(p) })
 	}
 	for ended := c.ending.Load(); err == nil && !ended; {
-		if p, err = c.next(c.b.o.MaxPacketSize); err == nil {
-			ended, err = c.serve(p)
+		if p, err = c.readPacket(c.b.o.MaxPacketSize); err == nil {
+			ended, err = c.handlePacket(p)
 		}
 	}
 	return err
@@ -76,8 +76,8 @@ func (c *conn) talk() error {
 
 // arrive handles what precedes the first byte of MQTT: the PROXY header and the TLS
 // handshake.
-func (c *conn) arrive() error {
-	if c.behind {
+func (c *conn) openTransport() error {
+	if c.awaitingProxy {
 		if err := c.isolate(c.readProxyHeader); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (b *Broker) AllowHandshake(remote string) bool {
 
 // serve has mochi process a packet that passes inspect; ended reports that it was the
 // last.
-func (c *conn) serve(p []byte) (ended bool, err error) {
+func (c *conn) handlePacket(p []byte) (ended bool, err error) {
 	if forMochi, err := c.inspect(p); !forMochi || err != nil {
 		return false, err
 	}
@@ -167,7 +167,7 @@ func (c *conn) guard(f func() error) (err error) {
 }
 
 // leaveSession closes the session, with the expiry that a DISCONNECT may have changed.
-func (c *conn) leaveSession() error {
+func (c *conn) closeSession() error {
 	if c.session == nil {
 		return nil
 	}
@@ -179,7 +179,7 @@ func (c *conn) leaveSession() error {
 }
 
 // leaveBroker removes the connection from mochi's clients and from the limits.
-func (c *conn) leaveBroker() error {
+func (c *conn) deregister() error {
 	defer c.b.admission.release(c)
 	if c.client != nil {
 		c.b.mochi.Clients.Delete(c.client.ID)

@@ -16,7 +16,7 @@ import (
 // Without it thousands of devices that reconnect in one moment would queue for the
 // database's connections and time out there, together with everybody's history.
 type semaphore struct {
-	longest time.Duration
+	maxWait time.Duration
 	stop    <-chan struct{} // closed: waiting ends
 
 	mu       sync.Mutex
@@ -29,7 +29,7 @@ type semaphore struct {
 type queue struct {
 	user    bridge.UserID
 	waiters list.List
-	place   *list.Element // in rotation
+	elem    *list.Element // in rotation
 }
 
 type waiter struct {
@@ -38,7 +38,7 @@ type waiter struct {
 }
 
 func newSemaphore(slots int, longest time.Duration, stop <-chan struct{}) *semaphore {
-	return &semaphore{free: slots, longest: longest, stop: stop, queues: make(map[bridge.UserID]*queue)}
+	return &semaphore{free: slots, maxWait: longest, stop: stop, queues: make(map[bridge.UserID]*queue)}
 }
 
 // acquire waits for a slot for u. It returns false where none came within the longest
@@ -48,7 +48,7 @@ func (s *semaphore) acquire(u bridge.UserID) bool {
 	if w == nil {
 		return true
 	}
-	timer := time.NewTimer(s.longest)
+	timer := time.NewTimer(s.maxWait)
 	defer timer.Stop()
 	select {
 	case <-w.acquired:
@@ -78,7 +78,7 @@ func (s *semaphore) enqueue(u bridge.UserID) (*waiter, *list.Element) {
 	q := s.queues[u]
 	if q == nil {
 		q = &queue{user: u}
-		q.place = s.rotation.PushBack(q)
+		q.elem = s.rotation.PushBack(q)
 		s.queues[u] = q
 	}
 	w := &waiter{q, make(chan struct{})}
@@ -88,7 +88,7 @@ func (s *semaphore) enqueue(u bridge.UserID) (*waiter, *list.Element) {
 func (s *semaphore) dequeueLocked(q *queue, e *list.Element) {
 	if q.waiters.Remove(e); q.waiters.Len() == 0 {
 		delete(s.queues, q.user)
-		s.rotation.Remove(q.place)
+		s.rotation.Remove(q.elem)
 	}
 }
 

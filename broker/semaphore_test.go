@@ -29,7 +29,7 @@ func (w *world) busyLogins() {
 // Devices that all come back in one moment must not stand in line for the
 // database until they time out there.
 func TestAReconnectStormWaitsForTheDatabase(t *testing.T) {
-	everywhere(t, Options{Concurrency: 2}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{Concurrency: 2}, func(t *testing.T, w *world, at endpoint) {
 		there := w.login(at, "there", "7")
 		w.log.mu.Lock() // the database is slow
 		var ds []*device
@@ -48,8 +48,8 @@ func TestAReconnectStormWaitsForTheDatabase(t *testing.T) {
 	})
 }
 
-func TestAWaitThatIsTooLongIsRefused(t *testing.T) {
-	everywhere(t, Options{Concurrency: 1, QueueTimeout: 50 * time.Millisecond}, func(t *testing.T, w *world, at place) {
+func TestAConnectThatWaitsTooLongIsRefused(t *testing.T) {
+	everywhere(t, Options{Concurrency: 1, QueueTimeout: 50 * time.Millisecond}, func(t *testing.T, w *world, at endpoint) {
 		w.log.mu.Lock()
 		first := w.dial(at)
 		first.send(connect{id: "first", token: "7", clean: true}.packet(at.version))
@@ -71,19 +71,19 @@ func TestAWaitThatIsTooLongIsRefused(t *testing.T) {
 
 func TestDrainEndsTheWaitForTheDatabase(t *testing.T) {
 	w := newWorld(t, Options{Concurrency: 1, QueueTimeout: time.Hour})
-	at := place{"tcp", 5}
+	at := endpoint{"tcp", 5}
 	w.broker.logins.acquire("")
 	d := w.dial(at)
 	d.send(connect{id: "late", token: "7", clean: true}.packet(5))
 	w.eventually("the device is let in", func(s Stats) bool { return s.Connections == 1 })
 	_ = w.broker.Close() // would wait for an hour
-	if p, err := d.next(patience); err == nil && p[3] == 0 {
+	if p, err := d.next(testTimeout); err == nil && p[3] == 0 {
 		t.Errorf("let in while draining: % X", p)
 	}
 }
 
 // Six users with 16 connections each must not make a seventh wait for them all.
-func TestConnectionsOfAFewUsersDelayNobodyElse(t *testing.T) {
+func TestConnectionsOfAFewUsersDelayNoOtherUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
 		defer close(stop)
@@ -114,7 +114,7 @@ func TestConnectionsOfAFewUsersDelayNobodyElse(t *testing.T) {
 	})
 }
 
-func TestWhoWaitedTooLongLeavesTheQueue(t *testing.T) {
+func TestAWaiterThatTimesOutLeavesTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSemaphore(1, time.Second, nil)
 		s.acquire("busy")

@@ -23,7 +23,7 @@ func TestAnIdleConnectionKeepsTheSmallestStack(t *testing.T) {
 		before := stacks()
 		for i := range devices {
 			user := strconv.Itoa(i + 1)
-			d := w.login(place{transport, 5}, "d", user)
+			d := w.login(endpoint{transport, 5}, "d", user)
 			d.subscribe(1, []byte{1}, "users/"+user+"/reports/status")
 		}
 		if each := (stacks() - before) / devices; each > 3<<10 {

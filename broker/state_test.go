@@ -59,7 +59,7 @@ func TestStateMessages(t *testing.T) {
 			w, s := stateWorld(t)
 			w.notify("7", "retained")
 			s.change(w)
-			d, plain := w.login(place{transport, 5}, "a", "7"), w.login(place{transport, 5}, "b", "7")
+			d, plain := w.login(endpoint{transport, 5}, "a", "7"), w.login(endpoint{transport, 5}, "b", "7")
 			plain.subscribe(1, []byte{1}, topic7)
 			plain.ack(plain.expectMessage())
 			d.send(subscribe(5, 1, 1, append(stateProperty("0"), propSubID, 9), topic7))
@@ -104,7 +104,7 @@ func TestStatePropertyOfASubscribe(t *testing.T) {
 		"two of them are malformed": {append(stateProperty("1"), stateProperty("1")...), codeImplementation},
 	} {
 		w, _ := stateWorld(t)
-		d := w.login(place{"tcp", 5}, "a", "7")
+		d := w.login(endpoint{"tcp", 5}, "a", "7")
 		d.send(subscribe(5, 1, 1, tt.props, topic7))
 		p := d.expect("90 ..")
 		if p[len(p)-1] != tt.code || strings.Contains(string(p), errState.Error()) != (tt.code == codeImplementation) {
@@ -133,7 +133,7 @@ func TestStateMessagesFitTheDevice(t *testing.T) {
 		"a large maximum packet":  {[]byte{propMaxPacket, 0, 0, 16, 0}, 0x32, `"from":0`},
 		"retain as published too": {nil, 0x32, `"from":0`},
 	} {
-		d := w.dial(place{"tcp", 5})
+		d := w.dial(endpoint{"tcp", 5})
 		d.send(connect{id: name, token: "7", clean: true, keepAlive: 50, props: tt.props}.packet(5))
 		d.expectConnack(0)
 		d.send(subscribe(5, 1, 1|8, stateProperty("0"), topic7))
@@ -147,17 +147,17 @@ func TestStateMessagesFitTheDevice(t *testing.T) {
 // A device learns nothing of another inbox, whatever its token lets it subscribe to.
 func TestStateOfAnotherUsersInboxIsNotSent(t *testing.T) {
 	w, s := stateWorld(t)
-	d := w.login(place{"tcp", 5}, "a", "op/notifications:read")
+	d := w.login(endpoint{"tcp", 5}, "a", "op/notifications:read")
 	d.send(subscribe(5, 1, 1, stateProperty("0"), topic7, "users/+/reports/status"))
 	d.expect("90 05 00 01 00 01 01")
-	own := w.login(place{"tcp", 5}, "a", "7")
+	own := w.login(endpoint{"tcp", 5}, "a", "7")
 	own.send(subscribe(5, 1, 1, stateProperty("0"), topic7))
 	own.expect("90 ..")
 	own.ack(own.expectMessage())
 	s.change(w)
 	stateOf(t, own.expectMessage())
 	d.alive() // nothing came
-	forbidden := w.login(place{"tcp", 5}, "b", "8")
+	forbidden := w.login(endpoint{"tcp", 5}, "b", "8")
 	forbidden.send(subscribe(5, 1, 1, stateProperty("0"), topic7))
 	forbidden.expect("90 04 00 01 00 87")
 	s.change(w)

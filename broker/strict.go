@@ -25,12 +25,12 @@ func strict(version byte, p []byte) (filters int, err error) {
 		checkPublish(&s, version, flags)
 		return 0, s.result()
 	case packets.Connect:
-		return 0, errSecond
+		return 0, errSecondConnect
 	case packets.Connack, packets.Reserved:
-		return 0, errForbidden
+		return 0, errServerPacket
 	case packets.Suback, packets.Unsuback, packets.Pingresp:
 		if flags == 0 {
-			return 0, errForbidden
+			return 0, errServerPacket
 		}
 	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
 		flags ^= 2
@@ -56,8 +56,8 @@ func strict(version byte, p []byte) (filters int, err error) {
 }
 
 var (
-	errSecond    = &fault{codeProtocolError, "a second CONNECT"}
-	errForbidden = &fault{codeProtocolError, "a packet only a server sends"}
+	errSecondConnect = &fault{codeProtocolError, "a second CONNECT"}
+	errServerPacket  = &fault{codeProtocolError, "a packet only a server sends"}
 )
 
 func checkPublish(s *scan, version, flags byte) {
@@ -113,10 +113,10 @@ func checkAck(s *scan, version, kind byte) {
 }
 
 var (
-	receipt    = []byte{0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}
-	release    = []byte{0x00, 0x92}
-	ackReasons = map[byte][]byte{packets.Puback: receipt, packets.Pubrec: receipt,
-		packets.Pubrel: release, packets.Pubcomp: release}
+	receiptReasons = []byte{0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99}
+	releaseReasons = []byte{0x00, 0x92}
+	ackReasons     = map[byte][]byte{packets.Puback: receiptReasons, packets.Pubrec: receiptReasons,
+		packets.Pubrel: releaseReasons, packets.Pubcomp: releaseReasons}
 	authReasons = []byte{codeContinue, codeReauthenticate}
 )
 

@@ -4,9 +4,9 @@ import "github.com/mochi-mqtt/server/v2/packets"
 
 // Faults of a CONNECT that are answered in their own way.
 var (
-	errName     = &fault{codeProtocolError, "the protocol is not MQTT"}
-	errClientID = &fault{codeClientID, "the client id is not valid UTF-8"}
-	errVersion  = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
+	errProtocolName = &fault{codeProtocolError, "the protocol is not MQTT"}
+	errClientID     = &fault{codeClientID, "the client id is not valid UTF-8"}
+	errVersion      = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
 )
 
 // versionOf returns the protocol level of a CONNECT that may be incomplete, or 0 where
@@ -37,7 +37,7 @@ func checkConnect(p []byte) error {
 	case s.err != nil:
 		return s.err
 	case string(name) != "MQTT" && string(name) != "MQIsdp":
-		return errName
+		return errProtocolName
 	case string(name) != "MQTT" || version != 4 && version != 5:
 		return errVersion
 	}
@@ -66,7 +66,7 @@ func checkConnect(p []byte) error {
 	}
 	if hasWill {
 		if version == 5 {
-			s.properties(will)
+			s.properties(willProperties)
 		}
 		if !validTopic(s.text()) {
 			s.fail(errMalformed)

@@ -26,7 +26,7 @@ var errCongested = errors.New("too many devices connect at once")
 // filters there are. A filter is granted once its subscription is on disk, and nothing is sent for it before the SUBACK. Filters of
 // one packet come to what they would one after another ([MQTT-3.8.4-4]).
 func (c *conn) subscribe(pk *packets.Packet, a *ack) {
-	errs := c.store(pk)
+	errs := c.storeSubscriptions(pk)
 	for i, f := range pk.Filters {
 		err := errs[i]
 		switch {
@@ -40,8 +40,8 @@ func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 }
 
 // store subscribes to the filters of pk and returns an error for each.
-func (c *conn) store(pk *packets.Packet) []error {
-	since, state, err := askedFor(pk.Properties.User)
+func (c *conn) storeSubscriptions(pk *packets.Packet) []error {
+	since, state, err := subscribeProperties(pk.Properties.User)
 	if err == nil && !c.b.subscribes.acquire(c.device.User) {
 		err = errCongested
 	}
@@ -90,7 +90,7 @@ var (
 )
 
 // askedFor reads the user properties since and state; nil where there is none.
-func askedFor(user []packets.UserProperty) (since *bridge.Seq, state *bridge.Rev, err error) {
+func subscribeProperties(user []packets.UserProperty) (since *bridge.Seq, state *bridge.Rev, err error) {
 	for _, u := range user {
 		n, malformed := strconv.ParseUint(u.Val, 10, 53)
 		switch u.Key {

@@ -33,7 +33,7 @@ func TestSince(t *testing.T) {
 			for _, transport := range []string{"tcp", "ws"} {
 				w := newWorld(t, Options{})
 				w.notify("7", "one", "two", "three")
-				d := w.login(place{transport, 5}, "a", "7")
+				d := w.login(endpoint{transport, 5}, "a", "7")
 				d.send(subscribe(5, 1, 1, tt.props, topic7))
 				p := d.expect("90 ..")
 				if p[len(p)-1] != tt.code {
@@ -55,7 +55,7 @@ func TestSince(t *testing.T) {
 	}
 	t.Run("a device that wants no problem information gets no reason", func(t *testing.T) {
 		w := newWorld(t, Options{})
-		d := w.dial(place{"tcp", 5})
+		d := w.dial(endpoint{"tcp", 5})
 		d.send(connect{id: "a", token: "7", clean: true, props: []byte{propProblemInfo, 0}}.packet(5))
 		d.expectConnack(0)
 		d.send(subscribe(5, 1, 1, sinceProperty("x"), topic7))
@@ -82,7 +82,7 @@ func TestSubscriptionOptions(t *testing.T) {
 			w := newWorld(t, Options{})
 			w.notify("7", "before")
 			for _, transport := range []string{"tcp", "ws"} {
-				d := w.login(place{transport, 5}, transport, "7")
+				d := w.login(endpoint{transport, 5}, transport, "7")
 				id := []byte{propSubID, 0xE9, 7} // 1001
 				for _, retained := range []byte{tt.retained, tt.again} {
 					d.send(subscribe(5, 1, tt.options, id, topic7))
@@ -109,7 +109,7 @@ func TestSubscriptionOptions(t *testing.T) {
 }
 
 func TestUnsubscribe(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		d.subscribe(1, []byte{1}, topic7)
 		body, want := []byte{0, 9}, "B0 02 00 09"
@@ -124,7 +124,7 @@ func TestUnsubscribe(t *testing.T) {
 }
 
 func TestScopes(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		no := map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]
 		w.notify("8", "somebody's")
 		d := w.login(at, "operator", "1/notifications:read")
@@ -138,10 +138,10 @@ func TestScopes(t *testing.T) {
 	})
 }
 
-func TestTheDatabaseIsAway(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+func TestConnectionsSurviveADatabaseOutage(t *testing.T) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
-		w.log.setAway(true)
+		w.log.setUnavailable(true)
 		d.alive() // connections stay
 		away := map[byte]byte{4: codeUnspecified, 5: codeImplementation}[at.version]
 		d.subscribe(1, []byte{away, map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]}, topic7, "#")
@@ -149,7 +149,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 		late.send(connect{id: "b", token: "7"}.packet(at.version))
 		late.expectConnack(map[byte]byte{4: 3, 5: codeUnavailable}[at.version])
 		late.expectEnd(0)
-		w.log.setAway(false)
+		w.log.setUnavailable(false)
 		d.subscribe(1, []byte{1}, topic7)
 		w.notify("7", "back")
 		d.ack(d.expectMessage())
@@ -163,7 +163,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 		kept.send(subscribe(at.version, 1, 0x01, nil, topic7))
 		kept.expect("90 ..")
 		kept.ack(kept.expectMessage())
-		w.log.setAway(true)
+		w.log.setUnavailable(true)
 		body := []byte{0, 9}
 		if at.version == 5 {
 			kept.send(packet(0xA2, appendText(append(body, 0), topic7)))
@@ -173,13 +173,13 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			kept.send(packet(0xA2, appendText(body, topic7)))
 			kept.expectEnd(0)
 		}
-		w.log.setAway(false)
+		w.log.setUnavailable(false)
 	})
 }
 
 func TestLongestTopic(t *testing.T) {
 	user := bridge.UserID(strings.Repeat("u", 128))
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", string(user))
 		d.subscribe(1, []byte{1}, "users/"+string(user)+"/reports/status")
 		w.notify(user, strings.Repeat("é", 255))

@@ -11,7 +11,7 @@ import (
 )
 
 func TestTakeover(t *testing.T) {
-	everywhere(t, Options{}, func(t *testing.T, w *world, at place) {
+	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		first := connect{id: "phone", token: "7", props: []byte{0x11, 0, 0, 1, 0}}
 		old := w.dial(at)
 		old.send(first.packet(at.version))
@@ -38,7 +38,7 @@ func TestTakeover(t *testing.T) {
 // watchBus is a bus that counts the users its hub has connections or subscriptions
 // of.
 type watchBus struct {
-	deafBus
+	nopBus
 	users atomic.Int64
 }
 
@@ -50,7 +50,7 @@ func (b *watchBus) Unwatch(bridge.UserID) { b.users.Add(-1) }
 func TestReconnectStormUnderOneClientID(t *testing.T) {
 	bus := &watchBus{}
 	w := newWorldHub(t, Options{MaxConnectionsPerUser: 2}, delivery.Options{Bus: bus})
-	at := place{"tcp", 5}
+	at := endpoint{"tcp", 5}
 	done := make(chan struct{}, 8)
 	for i := range cap(done) {
 		go func() {
@@ -58,11 +58,11 @@ func TestReconnectStormUnderOneClientID(t *testing.T) {
 			for range 25 {
 				d := w.dial(at)
 				d.send(connect{id: "phone", token: "1/notifications:read", clean: true}.packet(5))
-				if _, err := d.next(patience); err == nil {
+				if _, err := d.next(testTimeout); err == nil {
 					_, _ = d.nc.Write(subscribe(5, 9, 1, nil, bridge.Topics{}.Status("1"), topic7, "users/+/reports/status"))
 				}
 				if i%2 == 0 {
-					_, _ = d.next(patience)
+					_, _ = d.next(testTimeout)
 				}
 				_ = d.nc.Close()
 			}
@@ -80,7 +80,7 @@ func TestExpiredTokenEndsTheConnection(t *testing.T) {
 	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond}) // looks often
 	for _, transport := range []string{"tcp", "ws"} {
 		for _, version := range []byte{4, 5} {
-			d := w.login(place{transport, version}, "a", "brief")
+			d := w.login(endpoint{transport, version}, "a", "brief")
 			d.subscribe(1, []byte{1}, topic7)
 			if version == 5 {
 				if p := d.expect("E0 .."); p[2] != codeNotAuthorized || !bytes.Contains(p, []byte("token")) {

@@ -10,7 +10,7 @@ import (
 
 const testTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
+func TestATraceparentIsSentLiveToMQTT5AndNotInAReplay(t *testing.T) {
 	w := newWorld(t, Options{})
 	post := func() {
 		t.Helper()
@@ -20,14 +20,14 @@ func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
 		}
 	}
 	for name, tt := range map[string]struct {
-		at     place
+		at     endpoint
 		props  []byte
 		traced bool
 	}{
-		"MQTT 5":       {place{"tcp", 5}, nil, true},
-		"WebSocket":    {place{"ws", 5}, nil, true},
-		"MQTT 3.1.1":   {place{"tcp", 4}, nil, false},
-		"small device": {place{"tcp", 5}, []byte{propMaxPacket, 0, 0, 0, 250}, false}, // too small for the trace alone
+		"MQTT 5":       {endpoint{"tcp", 5}, nil, true},
+		"WebSocket":    {endpoint{"ws", 5}, nil, true},
+		"MQTT 3.1.1":   {endpoint{"tcp", 4}, nil, false},
+		"small device": {endpoint{"tcp", 5}, []byte{propMaxPacket, 0, 0, 0, 250}, false}, // too small for the trace alone
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := w.loginAs(tt.at, connect{id: name, token: "7", clean: true, props: tt.props})
@@ -47,7 +47,7 @@ func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
 			}
 		})
 	}
-	d := w.login(place{"tcp", 5}, "late", "7")
+	d := w.login(endpoint{"tcp", 5}, "late", "7")
 	d.send(subscribe(5, 9, 0x20, sinceProperty("0"), topic7))
 	d.expect("90 04 00 09 00 00")
 	if m := d.expectMessage(); strings.Contains(m.props, "traceparent") {
@@ -56,9 +56,9 @@ func TestATraceparentIsHandedOnLiveToMQTT5AndInNoReplay(t *testing.T) {
 }
 
 // One that supersedes others is always read from the log.
-func TestATraceparentIsHandedOnWithWhatIsReadFromTheLog(t *testing.T) {
+func TestATraceparentIsSentWithWhatIsReadFromTheLog(t *testing.T) {
 	w := newWorld(t, Options{})
-	own := w.login(place{"tcp", 5}, "device", "7")
+	own := w.login(endpoint{"tcp", 5}, "device", "7")
 	own.send(subscribe(5, 9, 0x20, nil, topic7))
 	own.expect("90 04 00 09 00 00")
 	ctx := bridge.WithTraceparent(context.Background(), testTrace)

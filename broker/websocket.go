@@ -48,7 +48,7 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := newConn(b, nc, kind, r.RemoteAddr)
 	c.ws = &wsReader{early: buffered(rw.Reader)}
 	_ = nc.SetDeadline(time.Now().Add(b.o.ConnectTimeout)) // instead of the HTTP server's
-	if _, err := nc.Write(upgraded(r)); err != nil || !b.start(c) {
+	if _, err := nc.Write(upgradeResponse(r)); err != nil || !b.start(c) {
 		_ = nc.Close()
 	}
 }
@@ -63,7 +63,7 @@ func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
 	switch {
 	case r.Method != http.MethodGet:
 		return http.StatusMethodNotAllowed, "a WebSocket is opened with GET"
-	case !lists(r.Header, "Connection", "upgrade"), !lists(r.Header, "Upgrade", "websocket"):
+	case !headerLists(r.Header, "Connection", "upgrade"), !headerLists(r.Header, "Upgrade", "websocket"):
 		return http.StatusUpgradeRequired, "this endpoint serves MQTT over WebSocket"
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		return http.StatusUpgradeRequired, "the WebSocket version must be 13"
@@ -74,7 +74,7 @@ func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
 			return http.StatusForbidden, "this origin is not allowed: it is not in --cors-origins, and the request has no Host to compare it with"
 		}
 		return http.StatusForbidden, "this origin is not allowed: it is neither in --cors-origins nor the request's Host, which a proxy has to pass on"
-	case !lists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
+	case !headerLists(r.Header, "Sec-WebSocket-Protocol", "mqtt"): // [MQTT-6.0.0-3]
 		return http.StatusBadRequest, "the subprotocol mqtt is required"
 	case b.admission.pendingFull(address(r.RemoteAddr)):
 		return http.StatusServiceUnavailable, "too many connections are open"
@@ -84,7 +84,7 @@ func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
 
 // lists reports whether a header that is a comma-separated list contains token, in any
 // case.
-func lists(h http.Header, name, token string) bool {
+func headerLists(h http.Header, name, token string) bool {
 	for _, line := range h.Values(name) {
 		for part := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(part), token) {
@@ -98,7 +98,7 @@ func lists(h http.Header, name, token string) bool {
 // refuseUpgrade writes an RFC 9457 problem, and logs those of 5xx, at most one a second:
 // a flood of upgrades must not become one of lines.
 func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, status int, why string) {
-	if status >= http.StatusInternalServerError && b.faults.Allow(struct{}{}) {
+	if status >= http.StatusInternalServerError && b.upgradeFailures.Allow(struct{}{}) {
 		b.log.Warn("a request failed", "request_id", r.Header.Get("X-Request-Id"), "operation", "mqtt", "status", status, "error", why)
 	}
 	body := `{"type":"about:blank","title":` + strconv.Quote(http.StatusText(status)) +
@@ -111,7 +111,7 @@ func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, status in
 const wsGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 §1.3
 
 // upgraded returns the response that switches protocols.
-func upgraded(r *http.Request) []byte {
+func upgradeResponse(r *http.Request) []byte {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + wsGUID)) //nolint:gosec // see the import
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")

@@ -116,13 +116,13 @@ func TestFramesThatEndTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{})
 			for _, version := range []byte{4, 5} {
-				d := w.login(place{"ws", version}, "a", "7")
+				d := w.login(endpoint{"ws", version}, "a", "7")
 				d.raw(tt.send)
 				d.expectEnd(0)
 				if d.closed != tt.status {
 					t.Errorf("closed with %d, want %d", d.closed, tt.status)
 				}
-				early := w.dial(place{"ws", version}) // the same before login
+				early := w.dial(endpoint{"ws", version}) // the same before login
 				early.raw(tt.send)
 				early.expectEnd(0)
 			}
@@ -132,7 +132,7 @@ func TestFramesThatEndTheConnection(t *testing.T) {
 
 func TestFragmentsAndPings(t *testing.T) {
 	w := newWorld(t, Options{})
-	d := w.dial(place{"ws", 5})
+	d := w.dial(endpoint{"ws", 5})
 	whole := connect{id: "a", token: "7", clean: true}.packet(5)
 	var b []byte
 	for i, c := range whole { // one fragment a byte, with a ping between all
@@ -181,7 +181,7 @@ func TestPacketSentWithTheUpgrade(t *testing.T) {
 // A third-party client library checks our frames.
 func TestWebSocketLibrary(t *testing.T) {
 	w := newWorld(t, Options{})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws://"+w.ws+"/mqtt", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
 	if err != nil {
@@ -222,7 +222,7 @@ func TestWebSocketLibrary(t *testing.T) {
 	w.eventually("gone", func(s Stats) bool { return s.Connections == 0 })
 }
 
-func TestTheHandlerReturns(t *testing.T) {
+func TestTheUpgradeHandlerReturns(t *testing.T) {
 	w := newWorld(t, Options{})
 	returned := make(chan struct{}, 1)
 	web := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -231,7 +231,7 @@ func TestTheHandlerReturns(t *testing.T) {
 	}))
 	defer web.Close()
 	w.ws = web.Listener.Addr().String()
-	d := w.login(place{"ws", 5}, "a", "7")
+	d := w.login(endpoint{"ws", 5}, "a", "7")
 	<-returned
 	d.alive()
 }
@@ -249,7 +249,7 @@ func TestAnOriginRefusedForItsHostSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = nc.Close() }()
-		_ = nc.SetDeadline(time.Now().Add(patience))
+		_ = nc.SetDeadline(time.Now().Add(testTimeout))
 		request := strings.Replace(upgradeRequest(tt.host), "Connection:", "Origin: https://app.example\r\nConnection:", 1)
 		if _, err := nc.Write([]byte(request)); err != nil {
 			t.Fatal(err)
@@ -274,7 +274,7 @@ func (l *lockedLog) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-func TestTheCauseOfAnUpgradeThatFailsIsLoggedWithItsRequestIDAndNotByTheHundred(t *testing.T) {
+func TestFailedUpgradesAreLoggedWithTheirRequestIDOnceASecond(t *testing.T) {
 	log := new(lockedLog)
 	w := newWorld(t, Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err := w.broker.Drain(t.Context(), 0); err != nil {

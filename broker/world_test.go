@@ -62,10 +62,10 @@ func newWorldHub(t testing.TB, o Options, ho delivery.Options) *world {
 	t.Helper()
 	w := &world{TB: t, log: newMemLog(), logged: &strings.Builder{}}
 	quiet := slog.New(slog.DiscardHandler)
-	ho.Log, ho.Sessions, ho.Feed, ho.Cluster = w.log, w.log, w.log, lone{}
+	ho.Log, ho.Sessions, ho.Feed, ho.Cluster = w.log, w.log, w.log, singleNode{}
 	ho.Epoch, ho.Logger = func() string { return "e1" }, quiet
 	w.hub = delivery.NewHub(ho)
-	w.svc = bridge.NewService(bridge.ServiceOptions{Log: w.log, Hub: w.hub, Bus: deafBus{}})
+	w.svc = bridge.NewService(bridge.ServiceOptions{Log: w.log, Hub: w.hub, Bus: nopBus{}})
 	o.Hub, o.Verifier = w.hub, users{}
 	if o.Log == nil {
 		o.Log = quiet
@@ -129,19 +129,19 @@ func (w *world) eventually(what string, check func(Stats) bool) {
 }
 
 // everywhere runs a test on each transport and protocol version.
-func everywhere(t *testing.T, o Options, run func(t *testing.T, w *world, at place)) {
+func everywhere(t *testing.T, o Options, run func(t *testing.T, w *world, at endpoint)) {
 	for _, transport := range []string{"tcp", "tls", "ws"} {
 		for _, version := range []byte{4, 5} {
 			t.Run(fmt.Sprintf("%s, MQTT %d", transport, version), func(t *testing.T) {
 				t.Parallel()
-				run(t, newWorld(t, o), place{transport, version})
+				run(t, newWorld(t, o), endpoint{transport, version})
 			})
 		}
 	}
 }
 
 // place is where a device connects and what it speaks.
-type place struct {
+type endpoint struct {
 	transport string
 	version   byte
 }
