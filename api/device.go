@@ -101,7 +101,6 @@ func (a *api) putDevice(ctx context.Context, in *deviceInput) (*struct{}, error)
 	err = a.o.Devices.RegisterDevice(ctx, r)
 	switch {
 	case errors.Is(err, bridge.ErrConflict):
-		// The number is bridge.MaxRegistrations; api/spanish.go has the message, too.
 		err = &problem{kind: conflict, detail: "32 devices are registered already: remove one"}
 	case errors.Is(err, bridge.ErrForbidden):
 		err = &problem{kind: unauthorized, detail: "the token was revoked"}

@@ -150,7 +150,7 @@ func TestTopicsKnowExactlyTwoShapes(t *testing.T) {
 	}
 }
 
-func TestNULInDataIsRefusedAndItsTextIsNot(t *testing.T) {
+func TestNULInDataIsRefusedButNotItsEscapedText(t *testing.T) {
 	for data, refused := range map[string]bool{
 		`{"a":"\\u0000"}`: false, `{"a":"\u0000"}`: true, `{"a":"\\\u0000"}`: true, `{"\u0000":1}`: true, `{"a":"\"u0000"}`: false,
 	} {

@@ -245,12 +245,12 @@ func (s *Service) Find(ctx context.Context, id int64) (Notification, error) {
 // Read marks one notification as read and returns how many stay unread.
 func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
 	unread, err := s.o.History.Read(ctx, u, id)
-	return unread, s.changed(u, err)
+	return unread, s.announceChange(u, err)
 }
 
 // changed says on all nodes that the state of u's inbox changed, unless err is not nil. It
 // returns err.
-func (s *Service) changed(u UserID, err error) error {
+func (s *Service) announceChange(u UserID, err error) error {
 	if err == nil {
 		s.hint(Hint{Type: HintState, User: u})
 	}
@@ -260,13 +260,13 @@ func (s *Service) changed(u UserID, err error) error {
 // ReadUpTo marks all with Seq <= upTo as read, 0 meaning all, see [History].
 func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error) {
 	unread, done, err = s.o.History.ReadUpTo(ctx, u, upTo)
-	return unread, done, s.changed(u, err)
+	return unread, done, s.announceChange(u, err)
 }
 
 // Unread marks one notification as unread and returns how many are.
 func (s *Service) Unread(ctx context.Context, u UserID, id int64) (int64, error) {
 	unread, err := s.o.History.Unread(ctx, u, id)
-	return unread, s.changed(u, err)
+	return unread, s.announceChange(u, err)
 }
 
 // Changes returns what changed of a user's inbox since a rev.

@@ -45,7 +45,7 @@ func (changing) ChangeSettings(context.Context, UserID, SettingsChange) (Setting
 
 // Of a batch, one may have superseded another, which a device that connects between the
 // two hints would be sent from memory though it is deleted.
-func TestWhatSupersedesIsReadFromTheLog(t *testing.T) {
+func TestSupersedingNotificationsAreReadFromTheLog(t *testing.T) {
 	h := &heard{}
 	s := NewService(ServiceOptions{Log: &appending{}, Hub: h, Bus: h})
 	drafts := []Draft{{User: "7", Title: "old", Message: "m", Replaces: "key"}, {User: "7", Title: "new", Message: "m", Replaces: "key"}}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestOnlyAWellFormedTraceparentIsHandedOn(t *testing.T) {
+func TestOnlyAWellFormedTraceparentIsAccepted(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	for s, want := range map[string]bool{
 		good:                  true,
