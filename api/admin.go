@@ -204,7 +204,7 @@ func deviceCursor(d bridge.Device) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(string(d.User) + "/" + d.ClientID))
 }
 
-var errCursor = &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "is taken from a Link header"}}}
+var errCursor = &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "must be a cursor from a Link header"}}}
 
 // readCursor reads what deviceCursor wrote.
 func readCursor(s string) (bridge.Device, error) {
@@ -233,24 +233,24 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 	var bad bridge.InvalidError
 	switch {
 	case v.User == "" && v.ID == "":
-		bad.Add("body.user", "is required, or jti")
+		bad.Add("body.user", "is required unless jti is given")
 	case v.User != "" && v.ID != "":
-		bad.Add("body.jti", "is not used together with user")
+		bad.Add("body.jti", "cannot be combined with user")
 	case v.ID != "" && n.Before != "":
-		bad.Add("body.before", "is not used together with jti")
+		bad.Add("body.before", "cannot be combined with jti")
 	}
 	if n.Exp != nil {
 		exp, _ := n.Exp.time()
 		switch {
 		case v.User != "":
-			bad.Add("body.exp", "is not used together with user")
+			bad.Add("body.exp", "cannot be combined with user")
 		case !exp.After(now): // mistaken: such a revocation would revoke nothing
-			bad.Add("body.exp", "lies in the future: a token that has expired needs no revocation")
+			bad.Add("body.exp", "must be in the future: an expired token needs no revocation")
 		}
 		v.Expires = exp
 	}
 	if len(v.ID) > 255 || strings.IndexByte(v.ID, 0) >= 0 {
-		bad.Add("body.jti", "has 1 to 255 bytes, without NUL")
+		bad.Add("body.jti", "must have 1 to 255 bytes and no NUL character")
 	}
 	if v.User != "" {
 		v.Before = now.UTC().Truncate(time.Millisecond)
@@ -259,9 +259,9 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 		t, err := time.Parse(time.RFC3339, n.Before)
 		switch {
 		case err != nil:
-			bad.Add("body.before", "is a time as in RFC 3339")
+			bad.Add("body.before", "must be an RFC 3339 time")
 		case t.After(now.Add(clockSkew)): // would lock the user out of the future
-			bad.Add("body.before", "lies at most 30 s in the future")
+			bad.Add("body.before", "must be at most 30 s in the future")
 		}
 		v.Before = t.UTC().Truncate(time.Millisecond)
 	}

@@ -37,7 +37,7 @@ func bearer(r *http.Request) string {
 // is valid it returns user and jti as well, for the audit log only.
 func (a *api) identify(r *http.Request, raw string) (bridge.Claims, error) {
 	if raw == "" {
-		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the Authorization header holds no bearer token", authenticate: realm}
+		return bridge.Claims{}, &problem{kind: unauthorized, detail: "the request has no bearer token in its Authorization header", authenticate: realm}
 	}
 	claims, err := a.o.Verifier.Verify(r.Context(), raw)
 	if err == nil {
@@ -68,7 +68,7 @@ func describe(err error) string {
 
 // lacking returns the problem of a token without the scope that a call needs.
 func lacking(scope string) error {
-	return &problem{kind: forbidden, detail: "the call needs the scope " + scope,
+	return &problem{kind: forbidden, detail: "this call requires the scope " + scope,
 		authenticate: realm + `, error="insufficient_scope", scope="` + scope + `"`}
 }
 

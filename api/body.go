@@ -53,7 +53,7 @@ func checkType(h http.Header) error {
 		return &problem{kind: unsupported, detail: "the Content-Type must be application/json"}
 	}
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
-		return &problem{kind: unsupported, detail: "the charset of the Content-Type must be utf-8: send application/json"}
+		return &problem{kind: unsupported, detail: "the charset of the Content-Type must be utf-8; application/json alone is enough"}
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ func bodyError(err error) error {
 	if errors.As(err, &late) && late.Timeout() {
 		return &problem{kind: timedOut}
 	}
-	return &problem{kind: malformed, detail: "the body ends before its announced length, or is not well framed"}
+	return &problem{kind: malformed, detail: "the body is shorter than announced, or its framing is invalid"}
 }
 
 // checkMark refuses a byte order mark by name: it is invisible in editors, and RFC 8259

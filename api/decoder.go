@@ -28,13 +28,13 @@ var decoders = sync.Pool{New: func() any {
 		json.UnmarshalFromFunc(d.text),
 		json.UnmarshalFromFunc(d.user),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *positive) error {
-			return d.integer(dec, 1, maxSafeInteger, (*int64)(to), "is a positive integer up to 2^53-1")
+			return d.integer(dec, 1, maxSafeInteger, (*int64)(to), "must be an integer from 1 to 2^53-1")
 		}),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *upTo) error {
-			return d.integer(dec, 0, maxSafeInteger, (*int64)(to), "is an integer from 0 to 2^53-1")
+			return d.integer(dec, 0, maxSafeInteger, (*int64)(to), "must be an integer from 0 to 2^53-1")
 		}),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *lifetime) error {
-			return d.integer(dec, 1, int64(bridge.MaxExpiry.Seconds()), (*int64)(to), "is a whole number of seconds from 1 to 31536000")
+			return d.integer(dec, 1, int64(bridge.MaxExpiry.Seconds()), (*int64)(to), "must be a whole number of seconds from 1 to 31536000")
 		}),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *filled) error {
 			if dec.PeekKind() == 'n' {
@@ -44,13 +44,13 @@ var decoders = sync.Pool{New: func() any {
 				return err
 			}
 			if *to == "" {
-				d.fault(dec, "is a string that is not empty")
+				d.fault(dec, "must be a non-empty string")
 			}
 			return nil
 		}),
 		json.UnmarshalFromFunc(func(dec *jsontext.Decoder, to *bridge.Status) error {
 			n := int64(*to)
-			err := d.integer(dec, int64(bridge.Pending), int64(bridge.Rejected), &n, "is 1, 2 or 3")
+			err := d.integer(dec, int64(bridge.Pending), int64(bridge.Rejected), &n, "must be 1, 2 or 3")
 			*to = bridge.Status(n)
 			return err
 		}),
@@ -106,7 +106,7 @@ func (d *decoder) text(dec *jsontext.Decoder, to *string) (err error) {
 	case 'n':
 		return dec.SkipValue()
 	}
-	return d.refuse(dec, "is a string")
+	return d.refuse(dec, "must be a string")
 }
 
 // unquoted reads a string.
@@ -140,7 +140,7 @@ func (d *decoder) user(dec *jsontext.Decoder, to *bridge.UserID) error {
 	case 'n':
 		return dec.SkipValue()
 	default:
-		return d.refuse(dec, "is a string or an integer")
+		return d.refuse(dec, "must be a string or an integer")
 	}
 	if bad != nil {
 		d.fault(dec, bad.Error())
@@ -181,7 +181,7 @@ func (d *decoder) onOff(dec *jsontext.Decoder, to *onOff) error {
 	case "0", "false":
 		*to = false
 	default:
-		d.fault(dec, "is 0, 1, true or false")
+		d.fault(dec, "must be 0, 1, true or false")
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
 		return dec.SkipValue()
 	case '{':
 	default:
-		return d.refuse(dec, "is an object of kinds, each 0, 1 or null")
+		return d.refuse(dec, "must be an object that maps kinds to 0, 1 or null")
 	}
 	at := location(dec.StackPointer())
 	if _, err := dec.ReadToken(); err != nil {
@@ -220,10 +220,10 @@ func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
 		case "null":
 			(*to)[kind] = nil
 		default:
-			d.note(at, "is an object of kinds, each 0, 1 or null")
+			d.note(at, "must be an object that maps kinds to 0, 1 or null")
 		}
 		if !kind.Valid() {
-			d.note(at, "has a name that is no kind")
+			d.note(at, "contains an invalid kind")
 		}
 	}
 	_, err := dec.ReadToken()
@@ -240,9 +240,9 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 		}
 		switch size, huge := measure(raw); {
 		case huge:
-			d.fault(dec, "holds a number beyond the range of a double")
+			d.fault(dec, "must not contain a number beyond the range of a double")
 		case size > bridge.MaxData: // as the service would say, once it had copied all of it
-			d.fault(dec, fmt.Sprintf("has at most %d bytes, not %d", bridge.MaxData, size))
+			d.fault(dec, fmt.Sprintf("must have at most %d bytes, not %d", bridge.MaxData, size))
 		default:
 			*to = object(bytes.Clone(raw))
 		}
@@ -250,7 +250,7 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	case 'n':
 		return dec.SkipValue()
 	}
-	return d.refuse(dec, "is a JSON object")
+	return d.refuse(dec, "must be a JSON object")
 }
 
 // instant keeps the bytes of a time.
@@ -270,7 +270,7 @@ func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
 	return d.refuse(dec, isInstant)
 }
 
-const isInstant = "is a time as in RFC 3339, or in seconds since 1970 as in the token"
+const isInstant = "must be an RFC 3339 time or a number of seconds since 1970"
 
 // measure returns the length of raw, which is valid JSON, without white space. huge
 // reports a number beyond the range of a float64, which is the type that devices read
@@ -307,7 +307,7 @@ func measure(raw []byte) (size int, huge bool) {
 // body may hold a million empty ones.
 func (d *decoder) entries(dec *jsontext.Decoder, to *[]newNotification) error {
 	if dec.PeekKind() != '[' {
-		return d.refuse(dec, "is an array")
+		return d.refuse(dec, "must be an array")
 	}
 	at := location(dec.StackPointer())
 	if _, err := dec.ReadToken(); err != nil {
@@ -319,13 +319,13 @@ func (d *decoder) entries(dec *jsontext.Decoder, to *[]newNotification) error {
 			_, err := dec.ReadToken()
 			return err
 		case i == bridge.MaxBatch:
-			d.bad.Add(at, "has 1 to "+strconv.Itoa(bridge.MaxBatch)+" entries")
+			d.bad.Add(at, "must have 1 to "+strconv.Itoa(bridge.MaxBatch)+" entries")
 			return errEnough
 		case k != '{':
 			if err := dec.SkipValue(); err != nil {
 				return err
 			}
-			d.fault(dec, "is a JSON object")
+			d.fault(dec, "must be a JSON object")
 		default:
 			*to = append(*to, newNotification{})
 			if err := json.UnmarshalDecode(dec, &(*to)[len(*to)-1]); err != nil {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 
@@ -21,7 +22,7 @@ type Pusher interface {
 }
 
 // errNoPush is the error of all push calls while Web Push is off.
-var errNoPush = &problem{kind: notFound, detail: "Web Push is not on: the server has no --vapid-key-file"}
+var errNoPush = &problem{kind: notFound, detail: "Web Push is off: the server has no --vapid-key-file"}
 
 type pushKeyOutput struct {
 	Body struct {
@@ -101,7 +102,7 @@ func (a *api) putDevice(ctx context.Context, in *deviceInput) (*struct{}, error)
 	err = a.o.Devices.RegisterDevice(ctx, r)
 	switch {
 	case errors.Is(err, bridge.ErrConflict):
-		err = &problem{kind: conflict, detail: "32 devices are registered already: remove one"}
+		err = &problem{kind: conflict, detail: fmt.Sprintf("%d devices are already registered; remove one first", bridge.MaxRegistrations)}
 	case errors.Is(err, bridge.ErrForbidden):
 		err = &problem{kind: unauthorized, detail: "the token was revoked"}
 	}
@@ -170,11 +171,11 @@ func (a *api) testDevice(ctx context.Context, in *byClient) (*struct{}, error) {
 		if err := a.o.Devices.Unregister(ctx, r); err != nil {
 			return nil, err
 		}
-		return nil, &problem{kind: notFound, detail: "the push service does not know the device any more: it has to subscribe again"}
+		return nil, &problem{kind: notFound, detail: "the push service no longer knows this device, which has to subscribe again"}
 	case late.Limited:
 		return nil, &problem{kind: tooMany, retry: int(math.Ceil(o.After.Seconds()))}
 	}
-	return nil, &problem{kind: unavailable, detail: "the push service did not take the message"}
+	return nil, &problem{kind: unavailable, detail: "the push service did not accept the message"}
 }
 
 type redeliverInput struct {

@@ -24,7 +24,7 @@ func (fakePusher) PublicKey() string { return "the key" }
 
 func (fakePusher) CheckEndpoint(endpoint string) error {
 	if strings.Contains(endpoint, "127.0.0.1") {
-		return errors.New("is a globally routable address")
+		return errors.New("must be a globally routable address")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -27,36 +28,36 @@ type kind struct {
 
 // The kinds. Clients branch on type or status; title and detail are for people.
 var (
-	malformed = &kind{"malformed", http.StatusBadRequest, "The request cannot be read",
-		"The body is not strict JSON in UTF-8 (a name twice in one object, half a surrogate pair and nesting beyond 32 levels are refused, too), or the query is not well-formed. Nothing was changed.", 0}
-	unauthorized = &kind{"unauthorized", http.StatusUnauthorized, "A valid token is needed",
-		"Send the header Authorization: Bearer <token>. The token is missing, wrong, expired or revoked. A token in the URL is never read.", 0}
+	malformed = &kind{"malformed", http.StatusBadRequest, "The request is malformed",
+		"The body is not strict JSON in UTF-8 (duplicate names in an object, unpaired surrogates and more than 32 levels of nesting are refused as well), or the query string is malformed. Nothing was changed.", 0}
+	unauthorized = &kind{"unauthorized", http.StatusUnauthorized, "A valid token is required",
+		"Send the header Authorization: Bearer <token>. The token is missing, invalid, expired or revoked. A token in the URL is ignored.", 0}
 	forbidden = &kind{"forbidden", http.StatusForbidden, "The token does not allow this",
-		"The token is valid, but its scope does not cover the call. The WWW-Authenticate header names the scope.", 0}
+		"The token is valid, but its scope does not cover this call. The WWW-Authenticate header names the required scope.", 0}
 	notFound = &kind{"not-found", http.StatusNotFound, "Not found",
-		"There is no such path or thing, or it belongs to another user.", 0}
-	notAllowed = &kind{"method-not-allowed", http.StatusMethodNotAllowed, "The path does not know this method",
-		"The Allow header lists the methods of the path.", 0}
-	timedOut = &kind{"timeout", http.StatusRequestTimeout, "The body came too slowly",
+		"There is no such path or resource, or it belongs to another user.", 0}
+	notAllowed = &kind{"method-not-allowed", http.StatusMethodNotAllowed, "Method not allowed",
+		"The Allow header lists the methods that this path supports.", 0}
+	timedOut = &kind{"timeout", http.StatusRequestTimeout, "The body arrived too slowly",
 		"The connection is closed. Nothing was changed.", 0}
-	conflict = &kind{"conflict", http.StatusConflict, "It exists already",
-		"A report with this id exists.", 0}
-	keyInFlight = &kind{"key-in-flight", http.StatusConflict, "The first request with this key is still in flight",
+	conflict = &kind{"conflict", http.StatusConflict, "Already exists",
+		"A report with this id already exists, or the user already has 32 registered devices.", 0}
+	keyInFlight = &kind{"key-in-flight", http.StatusConflict, "The first request with this key is still in progress",
 		"Repeat the request with the same Idempotency-Key a little later.", 1}
 	tooLarge = &kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large",
-		"A body has at most 256 KiB, a batch 4 MiB. Nothing was changed.", 0}
+		"A body may have at most 256 KiB, a batch 4 MiB. Nothing was changed.", 0}
 	unsupported = &kind{"unsupported-media-type", http.StatusUnsupportedMediaType, "The body is not JSON",
 		"Send Content-Type: application/json, in UTF-8 and without Content-Encoding.", 0}
-	invalid = &kind{"invalid", http.StatusUnprocessableEntity, "Some fields are not valid",
-		"errors[] names each field by its location, for example body.title or query.limit. Nothing was changed.", 0}
-	keyReused = &kind{"key-reused", http.StatusUnprocessableEntity, "The idempotency key was used with another body",
-		"An Idempotency-Key names one request for 24 hours. Use a new key for a new request.", 0}
+	invalid = &kind{"invalid", http.StatusUnprocessableEntity, "Some fields are invalid",
+		"errors[] lists each invalid field with its location, for example body.title or query.limit. Nothing was changed.", 0}
+	keyReused = &kind{"key-reused", http.StatusUnprocessableEntity, "The idempotency key was already used with a different body",
+		"An Idempotency-Key identifies one request for 24 hours. Use a new key for a new request.", 0}
 	tooMany = &kind{"too-many-requests", http.StatusTooManyRequests, "Too many requests",
-		"Wait as long as Retry-After says, in seconds.", 1}
-	internal = &kind{"internal", http.StatusInternalServerError, "Something is wrong here",
-		"The server made a mistake, and its log says which.", 0}
-	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is unavailable for a moment",
-		"The database, or the source of the token keys, does not answer, or the node has no room for another large body. Repeat the request after Retry-After, in seconds: a POST with its Idempotency-Key, since it may have been done.", 2}
+		"Wait for the number of seconds in Retry-After.", 1}
+	internal = &kind{"internal", http.StatusInternalServerError, "Internal error",
+		"The fault is in the server, not in the request. The server's log has the cause, under the response's X-Request-Id.", 0}
+	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is temporarily unavailable",
+		"The database or the source of the token keys does not respond, or the node has no memory left for another large body. Repeat the request after the number of seconds in Retry-After. Repeat a POST with its Idempotency-Key, because the first attempt may have succeeded.", 2}
 )
 
 var problemKinds = []*kind{malformed, unauthorized, forbidden, notFound, notAllowed, timedOut, conflict, keyInFlight,
@@ -75,7 +76,7 @@ var errorKinds = []struct {
 	{token.ErrExpired, unauthorized, ""},
 	{token.ErrRevoked, unauthorized, ""},
 	{bridge.ErrForbidden, forbidden, ""},
-	{bridge.ErrNotFound, notFound, "nothing with this id exists, or it belongs to another user"},
+	{bridge.ErrNotFound, notFound, "there is nothing with this id, or it belongs to another user"},
 	{bridge.ErrConflict, conflict, ""},
 	{bridge.ErrKeyInFlight, keyInFlight, ""},
 	{bridge.ErrKeyReused, keyReused, ""},
@@ -86,7 +87,7 @@ var errorKinds = []struct {
 }
 
 // noPath is the problem of a path that the API does not serve.
-var noPath = &problem{kind: notFound, detail: "there is no such path: /openapi.json lists them all"}
+var noPath = &problem{kind: notFound, detail: "there is no such path; /openapi.json lists all paths"}
 
 // problem is an error as a response.
 type problem struct {
@@ -139,7 +140,7 @@ func sentence(faults []fieldProblem) string {
 // Status, Location and Code are for programs and never change.
 type problemBody struct {
 	Type   string         `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
-	Title  string         `json:"title" example:"Some fields are not valid" doc:"The kind, in words."`
+	Title  string         `json:"title" example:"Some fields are invalid" doc:"The kind, in words."`
 	Status int            `json:"status" example:"422" doc:"The HTTP status."`
 	Detail string         `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
 	Errors []fieldProblem `json:"errors,omitempty" nullable:"false" doc:"Each field that is not valid."`
@@ -153,15 +154,14 @@ type fieldProblem struct {
 
 // Messages that have a code of their own.
 const (
-	isRequired = "is required"
+	isRequired = "is required" // also with a condition after it
 	isUnknown  = "is not a known field"
-	isMissing  = "required query parameter is missing" // huma's
 )
 
 // codeOf returns the code of a fault.
 func codeOf(message string) string {
 	switch {
-	case strings.HasPrefix(message, isRequired), message == isMissing:
+	case strings.HasPrefix(message, isRequired):
 		return "required"
 	case message == isUnknown:
 		return "unknown"
@@ -213,9 +213,27 @@ func (p *problem) write(w http.ResponseWriter, l bridge.Locale) {
 	_, _ = w.Write(b.Bytes()) // the caller may have gone
 }
 
-// huma builds every error response with these two functions: for errors of its own, of
-// resolvers and of handlers.
+// humaMessages replaces the messages about parameters that huma has in its code.
+var humaMessages = map[string]string{
+	"required query parameter is missing":   isRequired,
+	"invalid integer":                       "must be an integer",
+	"invalid boolean":                       "must be true or false",
+	"expected string to match pattern [^ ]": "must not be blank", // of match
+}
+
+// huma builds every error response with these two functions, for errors of its own, of
+// resolvers and of handlers, and every message about a parameter from these variables.
 func init() {
+	validation.MsgExpectedMinimumNumber = "must be at least %.0f"
+	validation.MsgExpectedMaximumNumber = "must be at most %.0f"
+	validation.MsgExpectedMinLength = "must have at least %d characters"
+	validation.MsgExpectedMaxLength = "must have at most %d characters"
+	validation.MsgExpectedMinItems = "must have at least %d entries"
+	validation.MsgExpectedMaxItems = "must have at most %d entries"
+	validation.MsgExpectedOneOf = "must be one of: %s"
+	// Of all parameters, only user ids have more than one schema.
+	validation.MsgExpectedMatchExactlyOneSchema = "must be a user id"
+
 	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError {
 		return problemOfHuma(status, errs).body(bridge.English)
 	}
@@ -241,10 +259,7 @@ func problemOfHuma(status int, errs []error) *problem {
 		var many *bridge.InvalidError
 		switch {
 		case errors.As(err, &one):
-			if one.Message == validation.MsgExpectedMatchExactlyOneSchema { // of parameters, user ids alone have two schemas
-				one.Message = "is not a user id"
-			}
-			params.Add(one.Location, one.Message)
+			params.Add(one.Location, cmp.Or(humaMessages[one.Message], one.Message))
 		case errors.As(err, &many):
 			params.Fields = append(params.Fields, many.Fields...)
 		default:
@@ -257,7 +272,7 @@ func problemOfHuma(status int, errs []error) *problem {
 	case status == http.StatusBadRequest:
 		return &problem{kind: malformed, detail: "the body is empty"}
 	case status == http.StatusRequestEntityTooLarge:
-		return &problem{kind: tooLarge, detail: "the body has more bytes than this call takes"}
+		return &problem{kind: tooLarge, detail: "the body is larger than this call accepts"}
 	}
 	return &problem{kind: internal}
 }

@@ -186,7 +186,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.read > max(firstBody, b.taken) {
 		more := max(2*b.read, 2*firstBody) - b.taken
 		if !b.of.acquire(more) {
-			return n, &problem{kind: unavailable, detail: "the node reads as many large bodies as it can hold", limit: LimitBodies}
+			return n, &problem{kind: unavailable, detail: "the node is already reading as many large bodies as its memory allows", limit: LimitBodies}
 		}
 		b.taken += more
 	}

@@ -129,14 +129,14 @@ func decode(data []byte, v any, known bool) error {
 	}
 	deep, end := shape(data)
 	if deep {
-		return &problem{kind: malformed, detail: fmt.Sprintf("the body is not valid JSON: it is nested deeper than %d levels", maxDepth)}
+		return &problem{kind: malformed, detail: fmt.Sprintf("the body is nested more than %d levels deep", maxDepth)}
 	}
 	wide := end < len(data)
 	if text := bytes.TrimLeft(data, " \t\r\n"); len(text) > 0 && text[0] != '{' {
 		if !wide && !jsontext.Value(data).IsValid() {
 			return &problem{kind: malformed, detail: "the body is not valid JSON"}
 		}
-		return whole("is a JSON object")
+		return whole("must be a JSON object")
 	}
 	d := decoders.Get().(*decoder)
 	defer func() {
@@ -147,7 +147,7 @@ func decode(data []byte, v any, known bool) error {
 	var syntax *jsontext.SyntacticError
 	switch {
 	case wide && errors.Is(err, io.ErrUnexpectedEOF):
-		return whole(fmt.Sprintf("has at most %d fields in one object", maxFields))
+		return whole(fmt.Sprintf("must have at most %d fields per object", maxFields))
 	case errors.Is(err, errEnough), err == nil:
 	case errors.As(err, &syntax):
 		return &problem{kind: malformed, detail: fmt.Sprintf("the body is not valid JSON: %s, at byte %d", reason(syntax), syntax.ByteOffset)}
@@ -164,11 +164,11 @@ func decode(data []byte, v any, known bool) error {
 func reason(e *jsontext.SyntacticError) string {
 	switch {
 	case errors.Is(e, jsontext.ErrDuplicateName):
-		return "a name appears twice in one object"
+		return "an object has two fields of the same name"
 	case errors.Is(e, io.ErrUnexpectedEOF), errors.Is(e, io.EOF):
-		return "it ends too early"
+		return "it ends unexpectedly"
 	}
-	return "an unexpected character, or a string that is not valid UTF-8"
+	return "unexpected character or invalid UTF-8"
 }
 
 // whole returns a fault of the body as a whole.

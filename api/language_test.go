@@ -1,12 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,8 +32,8 @@ func TestSuccessAndErrorsAreInOneLanguage(t *testing.T) {
 		"another language, English":       {english, "fr, de", "en"},
 	} {
 		texts := map[string][]string{
-			"es": {"Notificación creada correctamente", "Algunos campos no son válidos", "es obligatorio", "no existe tal ruta", "esta ruta admite", "No encontrado"},
-			"en": {"Notification created", "Some fields are not valid", "is required", "there is no such path", "this path allows", "Not found"},
+			"es": {"Notificación creada correctamente", "Algunos campos no son válidos", "es obligatorio", "no existe esa ruta", "esta ruta admite", "No encontrado"},
+			"en": {"Notification created", "Some fields are invalid", "is required", "there is no such path", "this path allows", "Not found"},
 		}[tt.language]
 		speak := func(at, raw, body string, status int, text string) {
 			t.Helper()
@@ -119,78 +119,123 @@ func TestEveryProblemHasASpanishText(t *testing.T) {
 	}
 }
 
+// messageFiles are the sources of the texts that a problem can have.
+func messageFiles(t *testing.T) map[string]*ast.File {
+	t.Helper()
+	trees := map[string]*ast.File{}
+	for _, pattern := range []string{"*.go", "../bridge/*.go", "../bridge/token/*.go", "../bridge/push/guard.go", "../db/append.go", "../db/errors.go", "../internal/edge/proxy.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || file == "spanish.go" {
+				continue
+			}
+			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trees[file] = tree
+		}
+	}
+	return trees
+}
+
+// textOf returns the text of e with {} in place of each value: "the scope " + name and
+// "the scope %s" are "the scope {}". It returns "" where e is not a text.
+func textOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		if e.Kind != token.STRING || err != nil {
+			return ""
+		}
+		return strings.NewReplacer("%d", "{}", "%s", "{}", "%v", "{}", "%.0f", "{}").Replace(text)
+	case *ast.BinaryExpr:
+		left, right := textOf(e.X), textOf(e.Y)
+		if e.Op != token.ADD || left == "" && right == "" {
+			return ""
+		}
+		return cmp.Or(left, "{}") + cmp.Or(right, "{}")
+	case *ast.CallExpr:
+		if f, ok := e.Fun.(*ast.SelectorExpr); ok && len(e.Args) > 0 && (f.Sel.Name == "Sprintf" || f.Sel.Name == "Errorf" || f.Sel.Name == "New") {
+			return textOf(e.Args[0])
+		}
+	}
+	return ""
+}
+
 // What the corpus does not provoke is found in the sources: the message of each fault, and
 // the detail of each problem.
 func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, of := range []string{"../bridge/*.go", "../bridge/token/*.go"} {
-		more, err := filepath.Glob(of)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, more...)
-	}
 	texts := 0
-	known := func(at token.Position, e ast.Expr) {
-		lit, ok := e.(*ast.BasicLit)
-		if !ok || lit.Kind != token.STRING {
-			return
-		}
-		text, err := strconv.Unquote(lit.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts++
-		if _, ok := inSpanish(strings.NewReplacer("%d", "7", "%s", "x").Replace(text)); !ok {
-			t.Errorf("%s: no Spanish for %q", at, text)
-		}
-	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		src, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		set := token.NewFileSet()
-		tree, err := parser.ParseFile(set, file, src, 0)
-		if err != nil {
-			t.Fatal(err)
+	for file, tree := range messageFiles(t) {
+		known := func(e ast.Expr) {
+			text := textOf(e)
+			if text == "" {
+				return
+			}
+			texts++
+			if _, ok := inSpanish(strings.ReplaceAll(text, "{}", "7")); !ok {
+				t.Errorf("%s: no Spanish for %q", file, text)
+			}
 		}
 		ast.Inspect(tree, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CallExpr:
-				if f, ok := n.Fun.(*ast.Ident); ok && f.Name == "invalid" && len(n.Args) == 1 {
-					known(set.Position(n.Pos()), n.Args[0]) // why a token is refused
-				}
-				f, ok := n.Fun.(*ast.SelectorExpr)
-				if !ok || len(n.Args) < 2 {
-					return true
-				}
-				switch f.Sel.Name {
-				case "Add", "fault", "refuse", "note", "integer":
-					last := n.Args[len(n.Args)-1]
-					if call, ok := last.(*ast.CallExpr); ok && len(call.Args) > 0 {
-						last = call.Args[0] // of fmt.Sprintf
+				switch f := n.Fun.(type) {
+				case *ast.Ident:
+					if f.Name == "invalid" && len(n.Args) == 1 {
+						known(n.Args[0]) // why a token is refused
 					}
-					if x, ok := f.X.(*ast.Ident); ok && (x.Name == "bad" || x.Name == "params" || x.Name == "d") {
-						known(set.Position(n.Pos()), last)
+				case *ast.SelectorExpr:
+					x, ok := f.X.(*ast.Ident)
+					if ok && len(n.Args) > 1 && slices.Contains([]string{"bad", "params", "d"}, x.Name) &&
+						slices.Contains([]string{"Add", "fault", "refuse", "note", "integer"}, f.Sel.Name) {
+						known(n.Args[len(n.Args)-1])
 					}
+				}
+				if text := textOf(n); strings.HasPrefix(text, "must ") || strings.HasPrefix(text, "a user id ") {
+					known(n) // an error that becomes a message
 				}
 			case *ast.KeyValueExpr:
 				if k, ok := n.Key.(*ast.Ident); ok && k.Name == "detail" {
-					known(set.Position(n.Pos()), n.Value)
+					known(n.Value)
 				}
 			}
 			return true
 		})
 	}
-	if texts < 50 {
+	if texts < 90 {
 		t.Errorf("only %d texts were found", texts)
+	}
+}
+
+// A translation whose English text was changed or removed would never be used.
+func TestEverySpanishTextHasItsEnglishInTheSources(t *testing.T) {
+	english := map[string]bool{"the token is not valid: {}": true} // put together by package token
+	for _, tree := range messageFiles(t) {
+		ast.Inspect(tree, func(n ast.Node) bool {
+			if e, ok := n.(ast.Expr); ok {
+				english[textOf(e)] = true
+			}
+			return true
+		})
+	}
+	for text := range spanishTexts {
+		if !english[text] {
+			t.Errorf("no source says %q", text)
+		}
+	}
+}
+
+// The values of a text are those of its translation.
+func TestEverySpanishTextHasTheValuesOfTheEnglish(t *testing.T) {
+	for english, spanish := range spanishTexts {
+		if strings.Count(english, "{}") != strings.Count(spanish, "{}") {
+			t.Errorf("%q has other values than %q", spanish, english)
+		}
 	}
 }
 

@@ -348,17 +348,17 @@ func (q *PageQuery) Resolve(hc huma.Context) []error {
 	query := hc.(*exchange).query
 	q.forward = query.Has("after")
 	if q.forward && query.Has("before") {
-		bad.Add("query.before", "is not used together with after")
+		bad.Add("query.before", "cannot be combined with after")
 	}
 	for _, k := range q.Kinds {
 		if !bridge.Kind(k).Valid() {
-			bad.Add("query.kind", "is a list of kinds, with commas between them")
+			bad.Add("query.kind", "must be a comma-separated list of kinds")
 			break
 		}
 	}
 	switch query.Get("unread") {
 	case "t", "T", "TRUE", "True", "f", "F", "FALSE", "False":
-		bad.Add("query.unread", "is true or false")
+		bad.Add("query.unread", "must be true or false")
 	}
 	if len(bad.Fields) > 0 {
 		return []error{&bad}

@@ -94,7 +94,7 @@ func (a *api) enter(rule *rule, x *exchange) error {
 	if rule.query {
 		// A query that is not well-formed is not read in part.
 		if x.query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
-			return &problem{kind: malformed, detail: "the query is not well-formed"}
+			return &problem{kind: malformed, detail: "the query string is malformed"}
 		}
 	}
 	if rule.maxBody == 0 {
@@ -157,7 +157,7 @@ func (x *exchange) readKey() error {
 	}
 	if len(h) != 1 || !visible(h[0]) {
 		var bad bridge.InvalidError
-		bad.Add("header.Idempotency-Key", fmt.Sprintf("has 1 to %d visible ASCII characters, and is sent once", bridge.MaxKey))
+		bad.Add("header.Idempotency-Key", fmt.Sprintf("must be sent once, with 1 to %d visible ASCII characters", bridge.MaxKey))
 		return bad.Err()
 	}
 	x.key = &bridge.IdempotencyKey{Caller: x.claims.User, Key: h[0]}

@@ -68,7 +68,7 @@ func (a *api) patchSettings(ctx context.Context, in *settingsInput) (*changedSet
 	}
 	if patch.ReviewEnabled == nil && patch.Kinds == nil {
 		var bad bridge.InvalidError
-		bad.Add("body."+bridge.SettingReviewEnabled, "is required, or "+bridge.SettingKinds)
+		bad.Add("body."+bridge.SettingReviewEnabled, "is required unless "+bridge.SettingKinds+" is given")
 		return nil, bad.Err()
 	}
 	s, done, err := a.o.Service.ChangeSettings(ctx, caller(ctx).User, bridge.SettingsChange{ReviewEnabled: (*bool)(patch.ReviewEnabled), Kinds: patch.Kinds})

@@ -19,14 +19,14 @@ func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 		return nil, nil
 	}
 	if raw[0] != '{' {
-		return nil, errors.New("is a JSON object")
+		return nil, errors.New("must be a JSON object")
 	}
 	var out bytes.Buffer
 	if err := json.Compact(&out, raw); err != nil {
-		return nil, errors.New("is not valid JSON")
+		return nil, errors.New("must be valid JSON")
 	}
 	if out.Len() > MaxData {
-		return nil, fmt.Errorf("has at most %d bytes, not %d", MaxData, out.Len())
+		return nil, fmt.Errorf("must have at most %d bytes, not %d", MaxData, out.Len())
 	}
 	return out.Bytes(), checkData(out.Bytes())
 }
@@ -40,7 +40,7 @@ func checkData(b []byte) error {
 		switch c := b[i]; {
 		case c == '{' || c == '[':
 			if depth++; depth > maxDataDepth {
-				return fmt.Errorf("nests at most %d levels", maxDataDepth)
+				return fmt.Errorf("must be nested at most %d levels deep", maxDataDepth)
 			}
 		case c == '}' || c == ']':
 			depth--
@@ -50,14 +50,14 @@ func checkData(b []byte) error {
 					continue
 				}
 				if bytes.HasPrefix(b[i:], []byte(`\u0000`)) {
-					return errors.New("holds a NUL character")
+					return errors.New("must not contain a NUL character")
 				}
 				i++ // the escaped character
 			}
 		case c == '-' || '0' <= c && c <= '9':
 			n := bytes.IndexAny(b[i:], ",]}") // an object ends after it
 			if _, err := strconv.ParseFloat(string(b[i:i+n]), 64); err != nil {
-				return errors.New("holds a number beyond the range of a double")
+				return errors.New("must not contain a number beyond the range of a double")
 			}
 			i += n - 1
 		}

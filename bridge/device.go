@@ -39,10 +39,10 @@ func (r Registration) Check() error {
 		return err
 	}
 	if b, ok := decodeKey(r.P256DH); !ok || !isPoint(b) {
-		bad.Add("body.push.keys.p256dh", "is a point of P-256, uncompressed, in base64url")
+		bad.Add("body.push.keys.p256dh", "must be an uncompressed P-256 point in base64url")
 	}
 	if b, ok := decodeKey(r.Auth); !ok || len(b) != 16 {
-		bad.Add("body.push.keys.auth", "is 16 bytes in base64url")
+		bad.Add("body.push.keys.auth", "must be 16 bytes in base64url")
 	}
 	return bad.Err()
 }
@@ -68,9 +68,9 @@ func CheckClientID(id string) error {
 	var bad InvalidError
 	switch {
 	case id == "" || len(id) > MaxClientID || !utf8.ValidString(id) || strings.IndexByte(id, 0) >= 0:
-		bad.Add("path.client_id", "is 1 to 256 bytes of UTF-8, without NUL")
+		bad.Add("path.client_id", "must be 1 to 256 bytes of UTF-8 without NUL")
 	case id == "." || id == "..":
-		bad.Add("path.client_id", "is neither . nor ..")
+		bad.Add("path.client_id", "must not be . or ..")
 	}
 	return bad.Err()
 }

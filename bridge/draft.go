@@ -61,12 +61,12 @@ func (d Draft) Check(at string) (Draft, error) {
 		d.Kind = KindMessage
 	}
 	if !d.Kind.Valid() {
-		bad.Add(at+".kind", "has 1 to 64 characters of a-z 0-9 . _ -, and starts with a letter or a digit")
+		bad.Add(at+".kind", "must have 1 to 64 characters of a-z 0-9 . _ - and start with a letter or a digit")
 	}
 	checkText(&bad, at+".title", d.Title, MaxTitle)
 	checkText(&bad, at+".message", d.Message, MaxMessage)
 	if d.ReportID < 0 {
-		bad.Add(at+".report_id", "is a positive integer")
+		bad.Add(at+".report_id", "must be a positive integer")
 	}
 	data, err := compactObject(d.Data)
 	if err != nil {
@@ -82,7 +82,7 @@ func (d Draft) Check(at string) (Draft, error) {
 		}
 	}
 	if d.ExpiresIn < 0 || d.ExpiresIn > MaxExpiry || d.ExpiresIn%time.Second != 0 {
-		bad.Add(at+".expires_in", "is a whole number of seconds from 1 to 31536000")
+		bad.Add(at+".expires_in", "must be a whole number of seconds from 1 to 31536000")
 	}
 	return d, bad.Err()
 }
@@ -95,10 +95,10 @@ func checkText(bad *InvalidError, at, s string, limit int) {
 	case strings.TrimSpace(s) == "":
 		bad.Add(at, "is required")
 	case n > limit:
-		bad.Add(at, fmt.Sprintf("has at most %d characters, not %d", limit, n))
+		bad.Add(at, fmt.Sprintf("must have at most %d characters, not %d", limit, n))
 	case !utf8.ValidString(s):
-		bad.Add(at, "is not valid UTF-8")
+		bad.Add(at, "must be valid UTF-8")
 	case strings.IndexByte(s, 0) >= 0:
-		bad.Add(at, "holds a NUL character")
+		bad.Add(at, "must not contain a NUL character")
 	}
 }

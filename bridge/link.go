@@ -28,13 +28,13 @@ func checkURL(s string) error {
 	}
 	switch {
 	case !utf8.ValidString(s):
-		return errors.New("is not valid UTF-8")
+		return errors.New("must be valid UTF-8")
 	case utf8.RuneCountInString(s) > MaxURL:
-		return fmt.Errorf("has at most %d characters", MaxURL)
+		return fmt.Errorf("must have at most %d characters", MaxURL)
 	case strings.ContainsFunc(s, unicode.IsControl) || strings.Contains(s, `\`):
-		return errors.New("holds a backslash or a control character")
+		return errors.New("must not contain a backslash or a control character")
 	case !web && (s[0] != '/' || strings.HasPrefix(s, "//")):
-		return errors.New("is https://…, http://… or a path that starts with one /")
+		return errors.New("must be https://…, http://… or a path that starts with a single /")
 	case !web:
 		return nil
 	}
@@ -43,9 +43,9 @@ func checkURL(s string) error {
 	}
 	switch {
 	case host == "" || strings.Contains(host, " "):
-		return errors.New("has no host")
+		return errors.New("must have a host")
 	case strings.Contains(host, "@"):
-		return errors.New("has no user name")
+		return errors.New("must not contain a user name")
 	}
 	return nil
 }
@@ -65,13 +65,13 @@ func ReplacesReport(report int64) string { return fmt.Sprintf("%s%d", reservedRe
 func CheckReplaces(s string) error {
 	switch {
 	case s == "" || utf8.RuneCountInString(s) > MaxReplaces:
-		return fmt.Errorf("has 1 to %d characters", MaxReplaces)
+		return fmt.Errorf("must have 1 to %d characters", MaxReplaces)
 	case !utf8.ValidString(s):
-		return errors.New("is not valid UTF-8")
+		return errors.New("must be valid UTF-8")
 	case strings.IndexByte(s, 0) >= 0:
-		return errors.New("holds a NUL character")
+		return errors.New("must not contain a NUL character")
 	case strings.HasPrefix(s, reservedReplaces):
-		return errors.New(`does not begin with "report-", which is reserved`)
+		return errors.New(`must not begin with "report-", which is reserved`)
 	}
 	return nil
 }

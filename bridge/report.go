@@ -43,13 +43,13 @@ func (r NewReport) Check() (NewReport, error) {
 	}
 	checkText(&bad, "body.title", r.Title, MaxTitle)
 	if r.ID < 0 || r.ID > maxSafeInteger {
-		bad.Add("body.id", "is a positive integer up to 2^53-1")
+		bad.Add("body.id", "must be an integer from 1 to 2^53-1")
 	}
 	if r.Status == 0 {
 		r.Status = Pending
 	}
 	if !r.Status.Valid() {
-		bad.Add("body.status_id", "is 1, 2 or 3")
+		bad.Add("body.status_id", "must be 1, 2 or 3")
 	}
 	return r, bad.Err()
 }

@@ -85,7 +85,7 @@ func (s *Service) Notify(ctx context.Context, d Draft, key *IdempotencyKey) (Res
 func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *IdempotencyKey) (Result, error) {
 	var bad InvalidError
 	if len(drafts) == 0 || len(drafts) > MaxBatch {
-		bad.Add("body.notifications", fmt.Sprintf("has 1 to %d entries", MaxBatch))
+		bad.Add("body.notifications", fmt.Sprintf("must have 1 to %d entries", MaxBatch))
 		return Result{}, &bad
 	}
 	checked := make([]Draft, len(drafts))
@@ -110,7 +110,7 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 func (s *Service) SetStatus(ctx context.Context, report int64, to Status, by UserID) (Result, error) {
 	if !to.Valid() {
 		var bad InvalidError
-		bad.Add("body.status_id", "is 1, 2 or 3")
+		bad.Add("body.status_id", "must be 1, 2 or 3")
 		return Result{}, &bad
 	}
 	r, err := s.o.Reports.Report(ctx, report)

@@ -55,7 +55,7 @@ func (c SettingsChange) Apply(s Settings) (Settings, error) {
 	}
 	if len(kinds) > MaxKinds {
 		var bad InvalidError
-		bad.Add("body."+SettingKinds, fmt.Sprintf("leads to settings for more than %d kinds", MaxKinds))
+		bad.Add("body."+SettingKinds, fmt.Sprintf("would result in settings for more than %d kinds", MaxKinds))
 		return s, &bad
 	}
 	s.Kinds = kinds

@@ -24,15 +24,15 @@ const maxSafeInteger = 1<<53 - 1
 // ParseUserID checks s against the rules of [UserID].
 func ParseUserID(s string) (UserID, error) {
 	if s == "" || len(s) > maxUserID {
-		return "", fmt.Errorf("a user id has 1 to %d characters", maxUserID)
+		return "", fmt.Errorf("a user id must have 1 to %d characters", maxUserID)
 	}
 	for i := range len(s) {
 		if !userIDByte(s[i]) {
-			return "", fmt.Errorf("a user id has only A-Z a-z 0-9 . _ : @ | -")
+			return "", fmt.Errorf("a user id may only contain A-Z a-z 0-9 . _ : @ | -")
 		}
 	}
 	if s == "." || s == ".." {
-		return "", fmt.Errorf("the user ids . and .. are not allowed")
+		return "", fmt.Errorf("a user id must not be . or ..")
 	}
 	return UserID(s), nil
 }
@@ -81,7 +81,7 @@ func (u *UserID) UnmarshalJSON(b []byte) error {
 			return err
 		}
 	} else if !UserID(s).numeric() {
-		return fmt.Errorf("a user id is a string or an integer from 0 to 2^53-1")
+		return fmt.Errorf("a user id must be a string or an integer from 0 to 2^53-1")
 	}
 	id, err := ParseUserID(s)
 	if err != nil {

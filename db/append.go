@@ -81,9 +81,9 @@ func storable(cmd bridge.Command) error {
 	var bad bridge.InvalidError
 	check := func(at, s string) {
 		if strings.IndexByte(s, 0) >= 0 {
-			bad.Add(at, "holds a NUL character")
+			bad.Add(at, "must not contain a NUL character")
 		} else if !utf8.ValidString(s) {
-			bad.Add(at, "is not valid UTF-8")
+			bad.Add(at, "must be valid UTF-8")
 		}
 	}
 	for i := range cmd.Drafts {

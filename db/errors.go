@@ -33,7 +33,7 @@ func fail(op string, err error) error {
 		return fmt.Errorf("%s: %w", op, bridge.ErrConflict)
 	case refused:
 		var bad bridge.InvalidError
-		bad.Add("body", "holds a value the database refuses")
+		bad.Add("body", "contains a value that the database does not accept")
 		return fmt.Errorf("%s: %w", op, bad.Err())
 	case fault:
 		return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, explained{cause(err), err})

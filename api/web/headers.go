@@ -57,9 +57,9 @@ type problem struct {
 var (
 	noPath = problem{http.StatusNotFound,
 		map[string]string{"en": "Not found", "es": "No encontrado"},
-		map[string]string{"en": "there is no such path: /openapi.json lists them all", "es": "no existe tal ruta: /openapi.json las enumera todas"}}
+		map[string]string{"en": "there is no such path; /openapi.json lists all paths", "es": "no existe esa ruta; /openapi.json las enumera todas"}}
 	notAllowed = problem{http.StatusMethodNotAllowed,
-		map[string]string{"en": "The path does not know this method", "es": "La ruta no conoce este método"},
+		map[string]string{"en": "Method not allowed", "es": "Método no permitido"},
 		map[string]string{"en": "this path allows GET, HEAD", "es": "esta ruta admite GET, HEAD"}}
 )
 

@@ -78,18 +78,18 @@ func (h Hosts) CheckEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	switch {
 	case len(endpoint) > maxEndpoint:
-		return fmt.Errorf("has at most %d bytes", maxEndpoint)
+		return fmt.Errorf("must have at most %d bytes", maxEndpoint)
 	case err != nil || u.Scheme != "https" || u.Hostname() == "":
-		return errors.New("is a URL that starts with https://")
+		return errors.New("must be a URL that starts with https://")
 	case u.User != nil || u.Fragment != "" || strings.ContainsAny(endpoint, "#\\"):
-		return errors.New("has neither a user name nor a fragment nor a backslash")
+		return errors.New("must not contain a user name, a fragment or a backslash")
 	case len(h) > 0 && !h.allows(u):
-		return errors.New("is of a host that --push-hosts does not name")
+		return errors.New("must be on a host that --push-hosts lists")
 	case len(h) > 0:
 		return nil
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !globallyRoutable(ip) {
-		return errors.New("is a globally routable address")
+		return errors.New("must be a globally routable address")
 	}
 	return nil
 }

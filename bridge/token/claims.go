@@ -122,7 +122,7 @@ func (c *claims) Validate() error {
 	}
 	var err error
 	if c.out.User, err = userID(c.rules.user.in(all)); err != nil {
-		return invalid("it names no user id")
+		return invalid("it contains no user id")
 	}
 	if err := c.times(); err != nil {
 		return err
@@ -132,7 +132,7 @@ func (c *claims) Validate() error {
 	case !text && all["jti"] != nil:
 		return invalid("its jti is not a string")
 	case len(jti) > MaxID || strings.IndexByte(jti, 0) >= 0:
-		return invalid("its jti could not be revoked: over 255 bytes, or with NUL")
+		return invalid("its jti is longer than 255 bytes or contains NUL")
 	}
 	c.out.ID = jti
 	if c.out.Scope, err = c.rules.scopeOf(c.rules.scope.in(all)); err != nil {
@@ -179,10 +179,10 @@ func (c *claims) times() error {
 	case err != nil || !hasExp:
 		return invalid("its exp is missing, or its exp, nbf or iat is not a time in seconds")
 	case c.rules.maxLife > 0 && exp.After(c.rules.now().Add(c.rules.maxLife).Add(c.rules.leeway)):
-		return invalid("its exp is further away than a token may live")
+		return invalid("its exp is further in the future than the longest token life allowed")
 	case c.rules.maxLife > 0 && hasIat && exp.After(iat.Add(c.rules.maxLife).Add(c.rules.leeway)):
 		// One that is refused now would be accepted near its end, when its revocation is forgotten.
-		return invalid("its exp is further from its iat than a token may live")
+		return invalid("it was issued for longer than the longest token life allowed")
 	}
 	c.out.ExpiresAt = exp
 	if hasIat {
@@ -243,7 +243,7 @@ func (r *rules) scopeOf(v any) (s bridge.Scope, err error) {
 // read: they name keys, and keys come from the configuration only (RFC 8725 §3.10).
 func checkHeader(h map[string]any) (kid string, err error) {
 	if _, there := h["crit"]; there {
-		return "", invalid("its header asks for extensions (crit) that are not understood")
+		return "", invalid("its header requires extensions (crit) that are not supported")
 	}
 	kid, text := h["kid"].(string)
 	if !text && h["kid"] != nil {

@@ -151,12 +151,12 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	return c, nil
 }
 
-var errNoKey = invalid("no configured key made its signature")
+var errNoKey = invalid("its signature does not match any configured key")
 
 // verifyWith tries the configured keys before the key set, which may have to be fetched.
 func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, error) {
 	if strings.ContainsAny(raw, "\r\n") { // which encoding/base64 skips, strict or not
-		return bridge.Claims{}, invalid("it has a line break")
+		return bridge.Claims{}, invalid("it contains a line break")
 	}
 	fixed := v.fixed.Load()
 	c, err := bridge.Claims{}, errNoKey
@@ -217,13 +217,13 @@ func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 // reasons are the errors of golang-jwt in words that contain nothing of the token. The
 // first match is returned, so a token is "expired" only where nothing else is wrong.
 var reasons = []struct{ is, say error }{
-	{jwt.ErrTokenMalformed, invalid("it is not three parts of base64url and JSON joined by dots")},
+	{jwt.ErrTokenMalformed, invalid("it is not three base64url parts joined by dots")},
 	{jwt.ErrTokenSignatureInvalid, errNoKey},
-	{jwt.ErrTokenUnverifiable, invalid("its header names no known algorithm")},
-	{jwt.ErrTokenInvalidIssuer, invalid("its iss is not the required one")},
-	{jwt.ErrTokenInvalidAudience, invalid("its aud does not hold the required one")},
+	{jwt.ErrTokenUnverifiable, invalid("its header names no supported algorithm")},
+	{jwt.ErrTokenInvalidIssuer, invalid("its iss is not the required issuer")},
+	{jwt.ErrTokenInvalidAudience, invalid("its aud does not contain the required audience")},
 	{jwt.ErrTokenRequiredClaimMissing, invalid("its exp, or a required iss or aud, is missing")},
-	{jwt.ErrInvalidType, invalid("its exp, nbf, iat, iss or aud is of the wrong type")},
+	{jwt.ErrInvalidType, invalid("its exp, nbf, iat, iss or aud has the wrong type")},
 	{jwt.ErrTokenNotValidYet, invalid("its nbf is in the future")},
 	{jwt.ErrTokenUsedBeforeIssued, invalid("its iat is in the future")},
 	{jwt.ErrTokenExpired, ErrExpired},

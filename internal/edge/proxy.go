@@ -55,7 +55,7 @@ func (p Proxies) Trusts(a netip.Addr) bool {
 }
 
 // ErrForwarded reports that the X-Forwarded-For of a trusted proxy is malformed.
-var ErrForwarded = errors.New("X-Forwarded-For holds something that is not an address")
+var ErrForwarded = errors.New("X-Forwarded-For contains a value that is not an address")
 
 // Client returns the address of the client whose HTTP request came from peer. That is
 // peer itself, unless peer is a trusted proxy: then it is the last address in the lines

@@ -114,7 +114,7 @@ func (f *File) list(dec *json.Decoder, name string, read func(entry)) error {
 			return fmt.Errorf("%s: %w", e.at, err)
 		}
 		if json.Unmarshal(raw, &e.fields) != nil || e.fields == nil {
-			f.bad.Add(e.at, "is not an object")
+			f.bad.Add(e.at, "must be an object")
 			continue
 		}
 		read(e)
@@ -148,9 +148,9 @@ func (e entry) read(name string, into any, want string) {
 // id reads the id, which no other entry of the list may have.
 func (f *File) id(e entry) (id int64) {
 	faults := len(f.bad.Fields)
-	e.read("id", &id, "is not a whole number")
+	e.read("id", &id, "must be a whole number")
 	if id < 1 && len(f.bad.Fields) == faults {
-		f.bad.Add(e.at+".id", "is a positive whole number")
+		f.bad.Add(e.at+".id", "must be a positive whole number")
 	}
 	f.once(e, "id", fmt.Sprint(id))
 	return id
@@ -159,7 +159,7 @@ func (f *File) id(e entry) (id int64) {
 func (f *File) once(e entry, field, value string) {
 	list, _, _ := strings.Cut(e.at, "[")
 	if first, taken := f.ids[list+value]; taken {
-		f.bad.Add(e.at+"."+field, "is that of "+first+", too")
+		f.bad.Add(e.at+"."+field, "is the same as that of "+first)
 		return
 	}
 	f.ids[list+value] = e.at
@@ -193,7 +193,7 @@ func (f *File) anyTime(e entry, name string, otherwise time.Time) time.Time {
 	return t
 }
 
-const wantTime = "is not a time such as 2025-10-24T02:21:32Z"
+const wantTime = "must be a time such as 2025-10-24T02:21:32Z"
 
 // parseMoment reads RFC 3339 and what databases print; without a zone it is UTC.
 func parseMoment(text string) (t time.Time, err error) {
@@ -228,14 +228,14 @@ func (c *lineCounter) at(offset int64) int {
 	return n + 1
 }
 
-const wantUser = "is not a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, but neither . nor .."
+const wantUser = "must be a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, but neither . nor .."
 
 func (f *File) report(e entry) {
 	r := db.PastReport{At: e.at}
 	r.ID = f.id(e)
-	e.read("title", &r.Title, "is not a text")
+	e.read("title", &r.Title, "must be a string")
 	e.read("created_by", &r.User, wantUser)
-	e.read("status_id", &r.Status, "is 1, 2 or 3")
+	e.read("status_id", &r.Status, "must be 1, 2 or 3")
 	r.CreatedAt = f.time(e, "created_at", f.now)
 	r.UpdatedAt = f.time(e, "updated_at", r.CreatedAt)
 	var err error
@@ -253,7 +253,7 @@ func (f *File) setting(e entry) {
 		f.once(e, "user_id", string(s.User))
 	}
 	var on onOff
-	e.read("is_review_enabled", &on, "is 0 or 1")
+	e.read("is_review_enabled", &on, "must be 0 or 1")
 	if len(e.fields["is_review_enabled"]) > 0 {
 		s.Settings.ReviewEnabled = bool(on)
 	} else {
@@ -265,14 +265,14 @@ func (f *File) setting(e entry) {
 func (f *File) notification(e entry) {
 	n := db.PastNotification{ID: f.id(e)}
 	e.read("created_by", &n.User, wantUser)
-	e.read("title", &n.Title, "is not a text")
-	e.read("message", &n.Message, "is not a text")
-	e.read("kind", &n.Kind, "is not a text")
-	e.read("report_id", &n.ReportID, "is not a whole number")
-	e.read("status_id", &n.StatusID, "is 1, 2 or 3")
-	e.read("data", &n.Data, "is not an object")
-	e.read("url", &n.URL, "is not a text")
-	e.read("replaces", &n.Replaces, "is not a text")
+	e.read("title", &n.Title, "must be a string")
+	e.read("message", &n.Message, "must be a string")
+	e.read("kind", &n.Kind, "must be a string")
+	e.read("report_id", &n.ReportID, "must be a whole number")
+	e.read("status_id", &n.StatusID, "must be 1, 2 or 3")
+	e.read("data", &n.Data, "must be an object")
+	e.read("url", &n.URL, "must be a string")
+	e.read("replaces", &n.Replaces, "must be a string")
 	n.CreatedAt = f.time(e, "created_at", f.now)
 	n.ReadAt = f.time(e, "read_at", n.ReadAt)
 	n.ExpiresAt = f.anyTime(e, "expires_at", n.ExpiresAt)
@@ -280,7 +280,7 @@ func (f *File) notification(e entry) {
 		n.ReadAt = f.now
 	}
 	if n.StatusID != 0 && !n.StatusID.Valid() {
-		f.fault(e.at+".status_id", "is 1, 2 or 3")
+		f.fault(e.at+".status_id", "must be 1, 2 or 3")
 	}
 	if n.Kind == "" {
 		n.Kind, n.StatusID = kindByTitle(n.Title, n.StatusID)
