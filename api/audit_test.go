@@ -11,6 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
 // auditFields is an entry as a client reads it.
@@ -67,9 +68,14 @@ func TestEveryActOfAnOperatorIsInTheAuditLog(t *testing.T) {
 		e.call("POST /admin/revocations", admin, `{"user":42}`).want(http.StatusCreated)
 		e.call("POST /admin/revocations", admin, `{"jti":"stolen"}`).want(http.StatusCreated)
 		e.call("POST /admin/revocations", admin, `{}`).want(http.StatusUnprocessableEntity)
+		own, others := e.notify("root", "t"), e.notify("42", "t")
+		e.call(fmt.Sprintf("DELETE /notifications/%d", own.ID), admin, "").want(http.StatusNoContent)
+		e.call(fmt.Sprintf("DELETE /notifications/%d", others.ID), admin, "").want(http.StatusNoContent)
+		e.call("DELETE /notifications?user=42&replaces=alarm", admin, "").want(http.StatusOK)
 		e.call("DELETE /admin/users/42", admin, "").want(http.StatusNoContent)
 		e.wantAudit("root", "report.status 42 report 2, status 2", "history.read 42", "connection.end 42",
-			"user.revoke 42", "token.revoke - stolen", "user.erase 42")
+			"user.revoke 42", "token.revoke - stolen", fmt.Sprintf("notification.withdraw 42 notification %d", others.ID),
+			"notification.withdraw 42", "user.erase 42")
 		e.call("GET /admin/audit", tokenFor(t, "42"), "").want(http.StatusForbidden)
 		e.call("GET /admin/audit", tokenFor(t, "42", "notifications:read", "notifications:write", "reports:write"), "").want(http.StatusForbidden)
 	})
@@ -118,7 +124,7 @@ func (failingAudit) Record(context.Context, bridge.AuditEntry) error { return br
 
 func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 	e := newHarness(t, sqlite(t))
-	e.notify("42", "t")
+	kept := e.notify("42", "t")
 	report := e.call("POST /reports", tokenFor(t, "root", "admin"), `{"title":"T","created_by":42}`).want(http.StatusCreated)
 	blind := newHarness(t, sqlite(t), func(o *Options) {
 		o.Service = bridge.NewService(bridge.ServiceOptions{Log: e.db, History: e.db, Reports: e.db, Cluster: e.db,
@@ -128,6 +134,7 @@ func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 	for _, call := range []struct{ at, body string }{
 		{"DELETE /admin/users/42", ""}, {"DELETE /admin/users/42/connections", ""}, {"POST /admin/revocations", `{"user":42}`},
 		{"PUT /admin/" + report.Header().Get("Location") + "/status", `{"status_id":2}`}, {"GET /users/42/notifications", ""},
+		{fmt.Sprintf("DELETE /notifications/%d", kept.ID), ""}, {"DELETE /notifications?user=42&replaces=alarm", ""},
 	} {
 		blind.call(call.at, admin, call.body).problem(http.StatusServiceUnavailable)
 	}
@@ -149,6 +156,22 @@ func TestRefusedCallsOfVerifiedTokensAreInTheAuditLog(t *testing.T) {
 		e.call("GET /notifications", old, "").want(http.StatusUnauthorized)
 		e.wantAudit("late", "refused - GET /notifications")
 	})
+}
+
+// Behind a balancer every call comes from the balancer, which is nobody's address.
+func TestTheAuditLogHasTheClientsAddressBehindATrustedProxy(t *testing.T) {
+	proxies, err := edge.ParseProxies([]string{"192.0.2.1"}) // httptest's
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newHarness(t, sqlite(t), func(o *Options) { o.TrustedProxies = proxies })
+	admin := tokenFor(t, "root", "admin")
+	e.call("DELETE /admin/users/7/connections", admin, "", "X-Forwarded-For", "198.51.100.9").want(http.StatusNoContent)
+	var page []auditFields
+	e.call("GET /admin/audit", admin, "").want(http.StatusOK).into(&page)
+	if len(page) != 1 || page[0].Remote != "198.51.100.9" {
+		t.Errorf("the log has %+v", page)
+	}
 }
 
 // The name in a token without a valid signature is whatever an attacker writes.

@@ -254,7 +254,8 @@ func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput
 	return &readOutput{statusOf(done, http.StatusOK), unreadBody{unread}}, nil
 }
 
-// deleteNotification removes one of the caller's notifications, or for an admin any.
+// deleteNotification removes one of the caller's notifications, or for an admin any;
+// another user's is recorded as a withdrawal.
 func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, error) {
 	claims := caller(ctx)
 	owner := claims.User
@@ -264,6 +265,11 @@ func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, erro
 			return nil, err
 		}
 		owner = n.User
+	}
+	if owner != claims.User {
+		if err := a.record(ctx, bridge.AuditWithdraw, owner, fmt.Sprintf("notification %d", in.ID)); err != nil {
+			return nil, err
+		}
 	}
 	return nil, a.o.Service.Delete(ctx, owner, in.ID)
 }

@@ -9,7 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxRegistrations is how many devices of a user may be registered for Web Push.
+// MaxRegistrations is how many devices of a user may be registered for Web Push. The
+// message of the 409 in package api contains the number. [MaxSessions] limits the sessions
+// of a user.
 const MaxRegistrations = 32
 
 // RegistrationLife is how long a registration is kept after its last authenticated use:

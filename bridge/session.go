@@ -9,7 +9,9 @@ type Device struct {
 }
 
 // MaxSessions is how many persistent devices a user may have. One more replaces the
-// session that has been unused for the longest time.
+// session that has been unused for the longest time. The other limits of devices per
+// user are [MaxRegistrations] and --max-connections-per-user; docs/architecture.md lists
+// all three.
 const MaxSessions = 32
 
 // Subscription is how a device receives its own topic.

@@ -29,7 +29,7 @@ type Options struct {
 	TrustedProxies edge.Proxies
 
 	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
-	MaxConnectionsPerUser int     // 0 means 16. Past it: 0x97
+	MaxConnectionsPerUser int     // on this node; 0 means 16. Past it: 0x97. bridge.MaxSessions limits stored sessions
 	MaxConnectionsPerIP   int     // of one address; 0: no limit. Past it: 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
 	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F

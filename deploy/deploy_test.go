@@ -97,6 +97,26 @@ func TestTheUnitIsValidAndSandboxed(t *testing.T) {
 	run(t, "systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", unit)
 }
 
+// A secret that the service manager copies at the start, or that is mounted as a single
+// file of a Kubernetes secret, stays what it was until a restart.
+func TestADeployedSecretRotatesWithoutARestart(t *testing.T) {
+	for name, frozen := range map[string]string{
+		"systemd/falconbridge.service": `(?m)^(LoadCredential|SetCredential)|%d/|CREDENTIALS_DIRECTORY`,
+		"kubernetes/falconbridge.yaml": `subPath|secretKeyRef`,
+	} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "FALCON_JWT_SECRET_FILE") {
+			t.Errorf("%s has no secret as a file", name)
+		}
+		if found := regexp.MustCompile(frozen).Find(text); found != nil {
+			t.Errorf("%s has %s", name, found)
+		}
+	}
+}
+
 func TestTheBalancersConfigurationsAreValid(t *testing.T) {
 	run(t, "haproxy", "-c", "-f", "compose/haproxy.cfg")
 	run(t, "haproxy", "-c", "-f", "../docs/haproxy.cfg")

@@ -1,4 +1,26 @@
-// Package bus is what the buses below it share: the wire format of hints, and [Client],
-// which keeps a connection, a queue in front of it and the counters. Each bus is a package
-// of its own and implements [bridge.Bus]; bustest is the one suite that all of them pass.
+// Package bus contains what the buses have in common: the wire format of hints
+// ([Message]), and [Client], which keeps a connection to a server open, queues hints in
+// front of it and counts them. Each bus is a package below this one and implements
+// [bridge.Bus]; inproc is the shortest one to read.
+//
+// To add a bus:
+//
+//  1. Write a package below this one, with Options and New, that implements
+//     [bridge.Bus] and has a method Stats that returns [Stats]. A bus that uses a server
+//     embeds *[Client]: its Publish calls Enqueue, its Run passes two functions, which
+//     listen and send, to [Client.Run]. A bus that can subscribe per user also implements
+//     [bridge.Interest]. The package may import bridge, this package, internal/pgconnect
+//     and its client library (the rule for bridge/bus in internal/layout/rules.go).
+//  2. Call bustest.Run from its test, with a real server from internal/testserver. If
+//     that server is a Debian package, add it to .ci/packages.
+//  3. In internal/app/app.go, add a case to newBus before that of config.BusAuto: that
+//     one takes every other value of --bus as the URL of a Redis. So does sharedRate in
+//     internal/app/listen.go, which has to return nil for the new bus.
+//  4. In internal/config, let parseBus (parse.go) accept its URL, and name it in the row
+//     "bus" of table.go: Words, Help, More and Remedy. Then run
+//     go test ./internal/config -update, which writes docs/configuration.md.
+//  5. Restrict its client library to the package: a row in internal/layout/rules.go, and
+//     one in .golangci.yml.
+//  6. List the package in the row bridge/bus of docs/architecture.md and in
+//     TestTheDocumentListsEveryPackage (internal/layout/docs_test.go).
 package bus

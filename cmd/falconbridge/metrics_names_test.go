@@ -31,8 +31,8 @@ func metricNames(t *testing.T) map[string]string {
 		for _, m := range types.FindAllStringSubmatch(text, -1) {
 			names[m[1]] = m[2]
 		}
-		if err == nil && names["falconbridge_connections"] == "" {
-			err = os.ErrNotExist // not started yet
+		if err == nil && (names["falconbridge_connections"] == "" || names["falconbridge_late_waiting"] == "") {
+			err = os.ErrNotExist // not started yet, or not yet the node that follows late notifications
 		}
 		return err
 	})

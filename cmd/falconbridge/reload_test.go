@@ -92,6 +92,10 @@ func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
 		}
 		return nil
 	})
+	text, err := fetch(p.Admin + "/metrics")
+	if err != nil || strings.Contains(text, `falconbridge_key_file_failures_total{setting="jwt-secret-file"} 0`) {
+		t.Errorf("the broken file is not counted, or %v", err)
+	}
 	write(newSecret)
 	admin().do(t, "GET", "/admin/stats", nil, http.StatusOK, nil)
 	if strings.Contains(p.Log(), newSecret) || strings.Contains(p.Log(), testSecret) {

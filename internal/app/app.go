@@ -238,7 +238,7 @@ func (a *App) startVerifier(ctx context.Context) (err error) {
 	a.hub.Revocations.Keys(a.verifier.Knows)
 	a.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
 	if !a.c.Keys.Development { // a closed terminal shall end the development mode
-		a.spawn("keys", time.Second, watchKeys(a.c.Keys, a.verifier, a.log))
+		a.spawn("keys", time.Second, watchKeys(a.c.Keys, a.verifier, a.metrics.unusable, a.log))
 	}
 	return nil
 }

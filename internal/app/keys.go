@@ -23,6 +23,7 @@ const keysEvery = 5 * time.Second
 type keyFiles struct {
 	k        config.Keys
 	verifier *token.Verifier
+	unusable func(setting string) // called each time a file cannot be used
 	log      *slog.Logger
 
 	secrets, public watched
@@ -34,8 +35,8 @@ type watched struct{ used, read []byte }
 
 // watchKeys returns what watches the key files. It handles SIGHUP from now on, which makes
 // it read the files and fetch the key set at once.
-func watchKeys(k config.Keys, v *token.Verifier, log *slog.Logger) func(context.Context) error {
-	f := &keyFiles{k: k, verifier: v, log: log.With("component", "keys")}
+func watchKeys(k config.Keys, v *token.Verifier, unusable func(setting string), log *slog.Logger) func(context.Context) error {
+	f := &keyFiles{k: k, verifier: v, unusable: unusable, log: log.With("component", "keys")}
 	f.look(true)
 	return watch(f.look, func() {
 		f.log.Info("reading the keys again, as SIGHUP asks")
@@ -111,8 +112,9 @@ func (f *keyFiles) look(atOnce bool) {
 	}
 }
 
-// complain logs an error once.
+// complain counts an error each time, and logs it once.
 func (f *keyFiles) complain(setting string, err error) {
+	f.unusable(setting)
 	if line := setting + err.Error(); line != f.logged {
 		f.logged = line
 		f.log.Warn("the key file cannot be used, the former keys stay", "setting", setting, "error", err)

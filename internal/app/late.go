@@ -39,7 +39,7 @@ func (a *App) startLate(ctx context.Context) error {
 		sender := webhook.NewSender(a.c.WebhookURL, a.c.WebhookSecrets)
 		o.Poster = sender
 		if a.c.WebhookFile != "" {
-			a.spawn("webhook secrets", time.Second, watchSecrets(a.c.WebhookFile, sender, a.log))
+			a.spawn("webhook secrets", time.Second, watchSecrets(a.c.WebhookFile, sender, a.metrics.unusable, a.log))
 		}
 	}
 	if o.Pusher == nil && o.Poster == nil {
@@ -56,17 +56,18 @@ func (a *App) startLate(ctx context.Context) error {
 // secretFile keeps a sender's secrets up to date with their file. A file that cannot be
 // used leaves the former ones in place.
 type secretFile struct {
-	name   string
-	sender *webhook.Sender
-	log    *slog.Logger
-	file   watched
-	logged string // the last error that was logged
+	name     string
+	sender   *webhook.Sender
+	unusable func(setting string) // called each time the file cannot be used
+	log      *slog.Logger
+	file     watched
+	logged   string // the last error that was logged
 }
 
 // watchSecrets returns what reads the file of a sender's secrets again: every keysEvery,
 // and at once on SIGHUP.
-func watchSecrets(name string, sender *webhook.Sender, log *slog.Logger) func(context.Context) error {
-	f := &secretFile{name: name, sender: sender, log: log.With("component", "late")}
+func watchSecrets(name string, sender *webhook.Sender, unusable func(setting string), log *slog.Logger) func(context.Context) error {
+	f := &secretFile{name: name, sender: sender, unusable: unusable, log: log.With("component", "late")}
 	f.look(true)
 	return watch(f.look, func() {})
 }
@@ -86,9 +87,10 @@ func (f *secretFile) look(atOnce bool) {
 		secrets, err = webhook.ParseSecrets(f.file.read)
 	}
 	if err != nil {
+		f.unusable("webhook-secret-file")
 		if line := err.Error(); line != f.logged {
 			f.logged = line
-			f.log.Warn("the file of webhook secrets cannot be used, the former ones stay", "error", err)
+			f.log.Warn("the file of webhook secrets cannot be used, the former ones stay", "setting", "webhook-secret-file", "error", err)
 		}
 		return
 	}

@@ -29,6 +29,7 @@ type metrics struct {
 	acked    map[string]*[2]prometheus.Observer
 	created  map[bridge.Source]prometheus.Counter
 	keySet   *prometheus.CounterVec
+	keyFiles *prometheus.CounterVec
 	limits   *prometheus.CounterVec // requests; the broker counts its own
 }
 
@@ -56,6 +57,10 @@ func newMetrics(a *App) *metrics {
 			Name: "falconbridge_jwks_refreshes_total",
 			Help: "Times the key set was asked for, by result.",
 		}, []string{"result"}),
+		keyFiles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "falconbridge_key_file_failures_total",
+			Help: "Times a file of secrets or keys was read again and could not be used, by its setting; the former content stays in use.",
+		}, []string{"setting"}),
 		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "falconbridge_limited_total",
 			Help: limitHelp,
@@ -92,10 +97,13 @@ func newMetrics(a *App) *metrics {
 	for _, result := range []string{"ok", "failed"} {
 		m.keySet.WithLabelValues(result)
 	}
+	for _, setting := range []string{"jwt-secret-file", "jwt-public-key-file", "webhook-secret-file"} {
+		m.keyFiles.WithLabelValues(setting)
+	}
 	for _, limit := range api.Limits {
 		m.limits.WithLabelValues(limit) // 0 until it is hit
 	}
-	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, m.limits, packageCollector{a},
+	m.registry.MustRegister(m.requests, m.latency, m.delivery, m.keySet, m.keyFiles, m.limits, packageCollector{a},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -149,6 +157,9 @@ func (m *metrics) refreshed(err error) {
 	}
 	m.keySet.WithLabelValues(result).Inc()
 }
+
+// unusable is called each time a file of secrets or keys, named by its setting, cannot be used.
+func (m *metrics) unusable(setting string) { m.keyFiles.WithLabelValues(setting).Inc() }
 
 // watch counts and times the responses of next. A WebSocket is counted as its
 // upgrade, with code 101, and not timed.

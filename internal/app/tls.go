@@ -25,6 +25,7 @@ type certificate struct {
 	log               *slog.Logger
 	current           atomic.Pointer[loaded]
 	failures          atomic.Int64
+	logged            string // the last error that was logged
 }
 
 type loaded struct {
@@ -80,14 +81,25 @@ func (c *certificate) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
+			c.look()
 		}
-		switch news, err := c.load(); {
-		case err != nil:
-			c.failures.Add(1)
+	}
+}
+
+// look loads the files again. It counts an error each time, and logs it once.
+func (c *certificate) look() {
+	news, err := c.load()
+	if err != nil {
+		c.failures.Add(1)
+		if line := err.Error(); line != c.logged {
+			c.logged = line
 			c.log.Warn("the certificate files cannot be used, the former certificate stays", "error", err)
-		case news:
-			c.log.Info("serving a new certificate", "expires", c.expires())
 		}
+		return
+	}
+	c.logged = ""
+	if news {
+		c.log.Info("serving a new certificate", "expires", c.expires())
 	}
 }
 

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"bytes"
 	"crypto/tls"
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +36,33 @@ func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
 	}
 	if news, err := c.load(); err != nil || news {
 		t.Errorf("the same again: news %v, error %v", news, err)
+	}
+}
+
+// A renewal that fails on a Friday must not fill the disk with lines by Monday.
+func TestACertificateThatStaysBrokenIsLoggedOnceAndCounted(t *testing.T) {
+	t.Parallel()
+	f := testserver.Certificate(t)
+	var log bytes.Buffer
+	c, err := newCertificate(f.Cert, f.Key, "", slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 2 {
+		if err := os.Remove(f.Cert); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			c.look()
+		}
+		if got := strings.Count(log.String(), "the former certificate stays"); got != round+1 || c.failures.Load() != int64(5*(round+1)) {
+			t.Errorf("round %d: %d lines, %d failures: %s", round, got, c.failures.Load(), log.String())
+		}
+		f.Renew(t)
+		c.look()
+	}
+	if got := strings.Count(log.String(), "serving a new certificate"); got != 2 {
+		t.Errorf("%d new certificates: %s", got, log.String())
 	}
 }
 
