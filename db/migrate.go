@@ -26,6 +26,15 @@ const (
 	migrationLock  = 0x66616c636f6e // "falcon"
 )
 
+// On Postgres a migration that alters a table waits for transactions that use it, and
+// all who come later wait behind the migration: an application that sits in a transaction
+// would stop every append of every node. So it waits for migrationLockWait at most, and
+// tries again after migrationPause, in which the others go on.
+const (
+	migrationLockWait = "1s"
+	migrationPause    = 2 * time.Second
+)
+
 // Migration is one step of the schema.
 type Migration struct {
 	Name      string
@@ -126,14 +135,18 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	defer unlock()
 	watch := watchMigration(d.o.Logger, migrationNews)
 	defer watch.stop()
+	before := watch.before(raced(up))
+	if d.dialect == Postgres {
+		before = impatient(before)
+	}
 	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		// Bun marks a migration before or after it, in a transaction of its own: a
 		// process that is killed in between leaves a schema that has to be repaired by hand.
 		// So the mark is made in the migration's transaction; Bun's own mark, which follows,
 		// changes nothing.
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
-		migrate.BeforeMigration(watch.before(raced(up))), migrate.AfterMigration(mark(up)))
-	for {
+		migrate.BeforeMigration(before), migrate.AfterMigration(mark(up)))
+	for said := false; ; {
 		if err := m.Init(ctx); err != nil {
 			return nil, err
 		}
@@ -143,6 +156,18 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		}
 		group, err := run(ctx)
 		if errors.Is(err, errRaced) && ctx.Err() == nil {
+			continue
+		}
+		if locked(err) {
+			if !said {
+				said = true
+				d.o.Logger.Warn("a migration waits for transactions that use its tables; pg_stat_activity lists them", "component", "db")
+			}
+			select {
+			case <-ctx.Done():
+				return nil, err
+			case <-time.After(migrationPause):
+			}
 			continue
 		}
 		if err != nil {
@@ -169,6 +194,17 @@ func raced(up bool) migrate.MigrationHook {
 			return err
 		}
 		return errRaced
+	}
+}
+
+// impatient bounds the wait for each lock by migrationLockWait. A migration that is no
+// transaction builds indexes, for which nobody waits: SET LOCAL does nothing there.
+func impatient(hook migrate.MigrationHook) migrate.MigrationHook {
+	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
+		if _, err := tx.ExecContext(ctx, "SET LOCAL lock_timeout = '"+migrationLockWait+"'"); err != nil {
+			return err
+		}
+		return hook(ctx, tx, m)
 	}
 }
 

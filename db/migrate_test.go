@@ -1,12 +1,19 @@
 package db
 
 import (
+	"database/sql"
 	"errors"
+	"fmt"
+	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/falconalert/falconbridge/internal/testserver"
+	"github.com/uptrace/bun/driver/pgdriver"
 	"github.com/uptrace/bun/migrate"
 )
 
@@ -89,18 +96,7 @@ func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
 		for n, last := range all.Sorted() {
 			t.Run(string(dialect)+" from "+last.String(), func(t *testing.T) {
 				ctx, url := testContext(t), url()
-				former := migrate.NewMigrations()
-				for _, m := range all.Sorted()[:n+1] {
-					former.Add(m)
-				}
-				old, err := Open(ctx, Options{URL: url, Logger: quiet})
-				must(t, err)
-				m := migrate.NewMigrator(old.write, former, migrate.WithTableName(migrationTable), migrate.WithMarkAppliedOnSuccess(true))
-				must(t, m.Init(ctx))
-				_, err = m.Migrate(ctx)
-				must(t, err)
-				closeNow(t, old)
-
+				makeFormerSchema(t, url, all.Sorted()[:n+1])
 				d := openTest(t, Options{URL: url})
 				if d.Epoch() == "" {
 					t.Error("there is no epoch")
@@ -122,4 +118,63 @@ func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
 			})
 		}
 	}
+}
+
+// makeFormerSchema applies the first migrations only, as a former version did.
+func makeFormerSchema(t *testing.T, url string, first migrate.MigrationSlice) {
+	t.Helper()
+	ctx := testContext(t)
+	former := migrate.NewMigrations()
+	for _, m := range first {
+		former.Add(m)
+	}
+	d, err := Open(ctx, Options{URL: url, Logger: quiet})
+	must(t, err)
+	m := migrate.NewMigrator(d.write, former, migrate.WithTableName(migrationTable), migrate.WithMarkAppliedOnSuccess(true))
+	must(t, m.Init(ctx))
+	_, err = m.Migrate(ctx)
+	must(t, err)
+	closeNow(t, d)
+}
+
+// An application sits in a transaction that has read notifications while the first node
+// of an upgrade alters their table. Whoever needs the table then would queue behind the
+// migration, which waits for the application.
+func TestAMigrationThatWaitsForAnOpenTransactionStopsNobodyElse(t *testing.T) {
+	ctx, url := testContext(t), testserver.Postgres(t)
+	all, err := discover(Postgres)
+	must(t, err)
+	alters := slices.IndexFunc(all.Sorted(), func(m migrate.Migration) bool { return m.Comment == "tombstones" })
+	makeFormerSchema(t, url, all.Sorted()[:alters])
+
+	var log spoken
+	d, err := Open(ctx, Options{URL: url, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	must(t, err)
+	defer closeNow(t, d)
+	other := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
+	defer func() { _ = other.Close() }()
+	app, err := other.BeginTx(ctx, nil)
+	must(t, err)
+	defer func() { _ = app.Rollback() }()
+	const read = "SELECT count(*) FROM falcon_notifications"
+	var n int
+	must(t, app.QueryRowContext(ctx, read).Scan(&n))
+
+	done := make(chan error, 1)
+	go func() { _, err := d.Up(ctx); done <- err }()
+	testserver.Eventually(t, 30*time.Second, func() error {
+		if !strings.Contains(log.String(), "a migration waits") {
+			return fmt.Errorf("the log says %q", log.String())
+		}
+		return nil
+	})
+	must(t, d.read.QueryRowContext(ctx, read).Scan(&n))
+	select {
+	case err := <-done:
+		t.Fatalf("the migration went past the transaction: %v", err)
+	default:
+	}
+	must(t, app.Commit())
+	must(t, <-done)
+	mustAppend(t, d, one("u", "t"))
 }
