@@ -176,9 +176,9 @@ func (b *problemBody) ContentType(string) string { return problemType }
 
 // body returns p in the language l.
 func (p *problem) body(l bridge.Locale) *problemBody {
-	b := &problemBody{Type: p.kind.ref(), Title: translate(l, p.kind.title), Status: p.kind.status, Detail: translate(l, p.detail)}
+	b := &problemBody{Type: p.kind.ref(), Title: Translate(l, p.kind.title), Status: p.kind.status, Detail: Translate(l, p.detail)}
 	for _, f := range p.faults {
-		b.Errors = append(b.Errors, fieldProblem{f.Location, translate(l, f.Message), codeOf(f.Message)})
+		b.Errors = append(b.Errors, fieldProblem{f.Location, Translate(l, f.Message), codeOf(f.Message)})
 	}
 	switch {
 	case b.Detail != "":
@@ -284,7 +284,7 @@ func (a *api) problemPage(w http.ResponseWriter, r *http.Request) {
 		if k.name == r.PathValue("name") {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			setLanguage(w.Header(), l)
-			_, _ = w.Write([]byte(strconv.Itoa(k.status) + " " + translate(l, k.title) + "\n\n" + translate(l, k.about) + "\n"))
+			_, _ = w.Write([]byte(strconv.Itoa(k.status) + " " + Translate(l, k.title) + "\n\n" + Translate(l, k.about) + "\n"))
 			return
 		}
 	}

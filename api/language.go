@@ -8,17 +8,19 @@ import (
 	"sync"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// locales returns the languages of built-in texts, with first in front.
-func locales(first bridge.Locale) []string {
-	all := []string{string(first)}
+// Languages returns the languages of built-in texts. The first is for requests whose
+// Accept-Language asks for none of them.
+func Languages(first bridge.Locale) edge.Languages {
+	names := []string{string(first)}
 	for _, l := range bridge.Locales() {
 		if l != first {
-			all = append(all, string(l))
+			names = append(names, string(l))
 		}
 	}
-	return all
+	return edge.NewLanguages(names...)
 }
 
 // language returns the language of built-in texts in the response to r: the one that its
@@ -33,10 +35,10 @@ func setLanguage(h http.Header, l bridge.Locale) {
 	}
 }
 
-// translate returns a text of a problem, which the code has in English, in the language l.
+// Translate returns a text of a problem, which the code has in English, in the language l.
 // A text without a translation stays in English; tests find those of REST, the domain and
 // the tokens that lack one.
-func translate(l bridge.Locale, text string) string {
+func Translate(l bridge.Locale, text string) string {
 	if l != bridge.Spanish {
 		return text
 	}

@@ -119,7 +119,7 @@ func New(o Options) (http.Handler, error) {
 
 func newAPI(o Options) *api {
 	a := &api{
-		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), languages: edge.NewLanguages(locales(o.Locale)...),
+		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), languages: Languages(o.Locale),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),

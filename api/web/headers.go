@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"path"
 	"strings"
+
+	"github.com/falconalert/falconbridge/api"
+	"github.com/falconalert/falconbridge/bridge"
 )
 
 // policy is the pages' Content-Security-Policy. Nothing inline, no other host, no
@@ -47,28 +50,25 @@ func openToAll(h http.Header, at string) {
 }
 
 // problem is a response of the pages where the REST side would respond in the same way
-// (RFC 9457): whoever misspells a REST path ends here. Details are by language.
+// (RFC 9457), for a client that misspells a REST path. The texts are REST's, in English;
+// [api.Translate] has the others.
 type problem struct {
 	status int
-	title  map[string]string
-	detail map[string]string
+	title  string
+	detail string
 }
 
 var (
-	noPath = problem{http.StatusNotFound,
-		map[string]string{"en": "Not found", "es": "No encontrado"},
-		map[string]string{"en": "there is no such path; /openapi.json lists all paths", "es": "no existe esa ruta; /openapi.json las enumera todas"}}
-	notAllowed = problem{http.StatusMethodNotAllowed,
-		map[string]string{"en": "Method not allowed", "es": "Método no permitido"},
-		map[string]string{"en": "this path allows GET, HEAD", "es": "esta ruta admite GET, HEAD"}}
+	noPath     = problem{http.StatusNotFound, "Not found", "there is no such path; /openapi.json lists all paths"}
+	notAllowed = problem{http.StatusMethodNotAllowed, "Method not allowed", "this path allows GET, HEAD"}
 )
 
-func (p problem) write(w http.ResponseWriter, language string) {
+func (p problem) write(w http.ResponseWriter, l bridge.Locale) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Language", language)
+	h.Set("Content-Language", string(l))
 	h.Add("Vary", "Accept-Language")
 	w.WriteHeader(p.status)
-	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", p.title[language], p.status, p.detail[language])
+	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":%q,"status":%d,"detail":%q}`+"\n", api.Translate(l, p.title), p.status, api.Translate(l, p.detail))
 }

@@ -5,6 +5,7 @@
 package web
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"html"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/falconalert/falconbridge/api"
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/edge"
 )
@@ -97,11 +99,7 @@ func New(o Options) http.Handler {
 		served[page] = served[at(name)]
 		delete(served, at(name))
 	}
-	languages := edge.NewLanguages("es", "en")
-	if o.Locale == bridge.English {
-		languages = edge.NewLanguages("en", "es")
-	}
-	return &handler{served, languages}
+	return &handler{served, api.Languages(cmp.Or(o.Locale, bridge.Spanish))}
 }
 
 const client = "client/"
@@ -133,6 +131,9 @@ type handler struct {
 	languages edge.Languages // of problems
 }
 
+// language returns the language of a problem in the response to r.
+func (h *handler) language(r *http.Request) bridge.Locale { return bridge.Locale(h.languages.Of(r)) }
+
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
 	if strings.HasPrefix(r.URL.Path, "/"+client) {
@@ -141,10 +142,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a, ok := h.served[r.URL.Path]
 	switch {
 	case !ok:
-		noPath.write(w, h.languages.Of(r))
+		noPath.write(w, h.language(r))
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
-		notAllowed.write(w, h.languages.Of(r))
+		notAllowed.write(w, h.language(r))
 	default:
 		a.serve(w, r)
 	}

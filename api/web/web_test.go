@@ -118,6 +118,29 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+func TestAProblemIsInTheLanguageThatIsAskedFor(t *testing.T) {
+	for name, tt := range map[string]struct {
+		locale       bridge.Locale
+		accept       string
+		language     string
+		title, other string // of 404 and 405
+	}{
+		"by default":             {"", "", "es", "No encontrado", "Método no permitido"},
+		"as configured":          {bridge.English, "", "en", "Not found", "Method not allowed"},
+		"as asked for":           {bridge.English, "es-AR, en;q=0.5", "es", "No encontrado", "Método no permitido"},
+		"in a language it lacks": {bridge.English, "fr", "en", "Not found", "Method not allowed"},
+	} {
+		h := New(Options{Locale: tt.locale})
+		for target, want := range map[string]string{"/nothing": tt.title, "/": tt.other} {
+			r := fetch(t, h, "POST", target, "Accept-Language", tt.accept)
+			var doc struct{ Title string }
+			if err := json.Unmarshal([]byte(body(t, r)), &doc); err != nil || doc.Title != want || r.Header.Get("Content-Language") != tt.language {
+				t.Errorf("%s: %s: %q in %q (%v), want %q in %q", name, target, doc.Title, r.Header.Get("Content-Language"), err, want, tt.language)
+			}
+		}
+	}
+}
+
 func TestEveryAssetIsServedWithItsType(t *testing.T) {
 	n := 0
 	each(func(name string, want []byte) {
