@@ -10,8 +10,7 @@ import (
 )
 
 // MaxRegistrations is how many devices of a user may be registered for Web Push. The
-// message of the 409 in package api contains the number. [MaxSessions] limits the sessions
-// of a user.
+// sessions of a user have a limit of their own, [MaxSessions].
 const MaxRegistrations = 32
 
 // RegistrationLife is how long a registration is kept after its last authenticated use:

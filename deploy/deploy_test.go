@@ -1,5 +1,5 @@
-// Package deploy has the files that falconbridge is run with, and what checks them with
-// tools of Debian; module deploy/check does the rest.
+// Package deploy contains the files for running falconbridge, and tests that check them
+// with tools from Debian. The module deploy/check has the tests that need Go libraries.
 package deploy
 
 import (

@@ -1,5 +1,5 @@
-// Package check reads the files of deploy/ as the tools they are for do. It is a module of
-// its own, so that what it needs of theirs is not in the program's.
+// Package check reads the files of deploy/ with the libraries of the tools that use them.
+// It is a separate module, so that the program does not depend on these libraries.
 package check
 
 import (
