@@ -172,7 +172,7 @@ func BenchmarkStorm(b *testing.B) {
 func returns(b *testing.B, p *testserver.Program, devices, firstUser int) (res bench.IdleResult) {
 	b.Helper()
 	cmd := exec.Command("nice", "-n", "19", testserver.Binary(b), "bench", "idle", "--json", fmt.Sprintf("--connections=%d", devices), fmt.Sprintf("--first-user=%d", firstUser),
-		"--waves=2", "--settle=3s", "--connect-within=5m", fmt.Sprintf("--max-devices=%d", devices), fmt.Sprintf("--at-once=%d", *stormers),
+		"--waves=2", "--settle=3s", "--connect-within=5m", fmt.Sprintf("--max-devices=%d", devices), fmt.Sprintf("--at-once=%d", *stormers), "--addresses=5000",
 		fmt.Sprintf("--pid=%d", p.PID()), "--url="+p.HTTP, "--mqtt-url=mqtt://"+p.MQTT)
 	cmd.Env = testserver.Environ(map[string]string{"FALCON_JWT_SECRET": secret})
 	var text, faults bytes.Buffer

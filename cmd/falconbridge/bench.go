@@ -70,6 +70,7 @@ type benchIdleCmd struct {
 	PerUser     int    `default:"1" placeholder:"D" help:"Connections of one user. Default ${default}."`
 	FirstUser   int    `default:"0" placeholder:"N" help:"Number of the first user; the users below it are left to another load. Default ${default}."`
 	AtOnce      int    `default:"64" placeholder:"K" help:"Connects under way at once. Default ${default}."`
+	Addresses   int    `default:"0" placeholder:"N" help:"Connect to a server on loopback from that many addresses, for more connections at once than one address may have pending."`
 	Waves       int    `default:"1" placeholder:"N" help:"How often all connect and disconnect. Default ${default}."`
 	Hold        string `default:"5s" placeholder:"TIME" help:"How long to keep them open. Default ${default}."`
 	Settle      string `default:"5s" placeholder:"TIME" help:"How long to wait before memory is read. Default ${default}."`
@@ -90,9 +91,10 @@ func (c benchIdleCmd) Run(p *program) error {
 	b.count("per-user", c.PerUser, 1, 31)
 	b.count("first-user", c.FirstUser, 0, 100_000_000)
 	b.count("at-once", c.AtOnce, 1, 20_000)
+	b.count("addresses", c.Addresses, 0, 60_000)
 	b.count("waves", c.Waves, 1, 100)
 	return c.load(p, b, c.Connections, func(ctx context.Context, t *bench.Target, within time.Duration) (bench.Report, error) {
-		load.Connect = within
+		load.Connect, t.Addresses = within, c.Addresses
 		return load.Run(ctx, t)
 	})
 }

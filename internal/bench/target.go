@@ -31,6 +31,11 @@ type Target struct {
 	PID       int   // of the server, to read what it uses from /proc; 0: unknown
 	Helpers   []int // of other processes that serve posts; their CPU time is added
 
+	// Addresses is how many addresses of loopback a server there is connected to from, in
+	// rotation, so that its limits per address count as they do for devices in the field.
+	// 0 means one, and another after every portsEach connections.
+	Addresses int
+
 	run   string // in every message that this run posts
 	dials atomic.Int64
 }
@@ -72,11 +77,17 @@ const dialTimeout = 10 * time.Second
 const portsEach = 20_000
 
 // dial connects to u over TCP, with TLS where the scheme says so. To a server on
-// loopback it comes from another address of loopback after every portsEach connections.
+// loopback it comes from one of [Target.Addresses].
 func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() && ip.To4() != nil {
-		if n := t.dials.Add(1) / portsEach; n > 0 {
+		n := t.dials.Add(1)
+		if t.Addresses > 0 {
+			n = 1 + n%int64(t.Addresses)
+		} else {
+			n /= portsEach
+		}
+		if n > 0 {
 			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 1+byte(n/250), 1+byte(n%250))}
 		}
 	}
