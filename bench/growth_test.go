@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ const each = 10
 func BenchmarkGrowth(b *testing.B) {
 	once(b)
 	s := signer(b)
-	pg := testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB")
+	pg := testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB", "track_activity_query_size=16kB")
 	if err := testserver.NewProgram(b, map[string]string{"FALCON_JWT_SECRET": secret, "DATABASE_URL": pg.URL}).Stop(); err != nil {
 		b.Fatal(err) // it made the tables
 	}
@@ -148,16 +149,19 @@ func pages(b *testing.B, s *token.Signer, p *testserver.Program, users int) (ms 
 	return ms
 }
 
-// pagesBySQL lets psql ask the same of Postgres itself, and time it.
+// pagesBySQL lets psql send Postgres the statement that the server sent last for a page,
+// for other users, and time it.
 func pagesBySQL(b *testing.B, url string, users int) (ms []float64) {
 	b.Helper()
+	statement := strings.TrimSpace(psql(b, url, `SELECT query FROM pg_stat_activity WHERE query LIKE 'WITH "own"%"edge"%' ORDER BY query_start DESC LIMIT 1`))
+	user := regexp.MustCompile(`'bench-\d+'`)
+	if !user.MatchString(statement) || !strings.Contains(statement, " LIMIT 51") {
+		b.Fatalf("not the statement of a page: %.300s", statement)
+	}
 	var script strings.Builder
 	script.WriteString("\\timing on\n")
 	for range reads {
-		fmt.Fprintf(&script, `SELECT i.last_seq, i.total, i.unread, i.review_enabled, n.* FROM falcon_inboxes i LEFT JOIN (
-SELECT id, user_id, seq, kind, title, message, created_at, read_at, report_id, status_id, data, muted
-FROM falcon_notifications WHERE user_id = 'bench-%[1]d' ORDER BY seq DESC LIMIT 51) n ON i.review_enabled WHERE i.user_id = 'bench-%[1]d';
-`, rand.N(users))
+		fmt.Fprintf(&script, "%s;\n", user.ReplaceAllString(statement, fmt.Sprintf("'bench-%d'", rand.N(users))))
 	}
 	cmd := exec.Command("psql", "-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", url)
 	cmd.Stdin = strings.NewReader(script.String())

@@ -34,13 +34,10 @@ type scale struct {
 	env map[string]string
 }
 
-// BenchmarkScale builds a database of one million users, one million sessions and ten
-// million notifications, and measures what happens to it there: how long each takes,
-// and the 99th percentile from POST to device of a thousand other users meanwhile, at
-// bench.rate posts a second. It prints the rows of the table in docs/scaling.md.
-func BenchmarkScale(b *testing.B) {
-	once(b)
-	x := &scale{s: signer(b), pg: testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB", "shared_buffers=512MB")}
+// grown builds the database: bench.scale users with a session and ten notifications each.
+func grown(b *testing.B) *scale {
+	b.Helper()
+	x := &scale{s: signer(b), pg: testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB", "shared_buffers=512MB", "track_activity_query_size=16kB")}
 	x.env = map[string]string{"FALCON_JWT_SECRET": secret, "DATABASE_URL": x.pg.URL,
 		"FALCON_CONNECT_RATE_PER_IP": "off", "FALCON_REQUEST_RATE_PER_USER": "off"}
 	if err := testserver.NewProgram(b, x.env).Stop(); err != nil {
@@ -52,6 +49,16 @@ func BenchmarkScale(b *testing.B) {
 		SELECT 'bench-' || u, 'phone', 0, 604800000, (extract(epoch FROM now()) * 1000)::bigint + 604800000, 1750000000000, true, 1, %d, %d
 		FROM generate_series(0, %d) u`, each, each, *scaled-1), "VACUUM ANALYZE falcon_sessions", "CHECKPOINT")
 	b.Logf("built in %v", time.Since(begun).Round(time.Second))
+	return x
+}
+
+// BenchmarkScale builds a database of one million users, one million sessions and ten
+// million notifications, and measures what happens to it there: how long each takes,
+// and the 99th percentile from POST to device of a thousand other users meanwhile, at
+// bench.rate posts a second. It prints the rows of the table in docs/scaling.md.
+func BenchmarkScale(b *testing.B) {
+	once(b)
+	x := grown(b)
 	fmt.Printf("\n%s, load average %s, %d users, %d sessions, %d notifications\n\n| | takes | others' p99 ms, post to device | |\n| --- | --- | --- | --- |\n",
 		time.Now().Format("2006-01-02 15:04"), loadAverage(), *scaled, *scaled, *scaled*each)
 
@@ -75,6 +82,19 @@ func BenchmarkScale(b *testing.B) {
 	x.retention(b, p)
 	x.relay(b, p)
 
+	x.pages(b, p)
+}
+
+// BenchmarkPages compares a page of history over REST with psql's time for the same
+// statement, among as many notifications as BenchmarkScale has.
+func BenchmarkPages(b *testing.B) {
+	once(b)
+	x := grown(b)
+	x.pages(b, x.start(b))
+}
+
+func (x *scale) pages(b *testing.B, p *testserver.Program) {
+	b.Helper()
 	var byREST, bySQL []float64
 	for range 4 { // in turns
 		byREST = append(byREST, pages(b, x.s, p, *scaled)...)

@@ -46,7 +46,7 @@ const scanned = 2000
 // of them, up to the row that edge finds. It reads the index only.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 	span := func(s *bun.SelectQuery) *bun.SelectQuery {
-		s.Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (?)", erased(q.User))
+		s.Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (SELECT erased_seq FROM own)")
 		if q.Unread {
 			s.Where("n.read_at = 0")
 		}
@@ -71,8 +71,9 @@ func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 	if !q.Hidden {
 		page.Where("NOT n.hidden")
 	}
-	return d.withExpired(d.read.NewSelect()).With("edge", edge).With("page", page).Model(rows).
-		ColumnExpr("coalesce((SELECT seq FROM edge), 0) AS edge").Where("i.user_id = ?", q.User).RelationWithOpts("Item", on("(i.review_enabled OR ?)", q.Hidden))
+	own := d.withExpired(d.read.NewSelect().Model((*inbox)(nil))).Where("i.user_id = ?", q.User)
+	return d.read.NewSelect().With("own", own).With("edge", edge).With("page", page).Model(rows).ModelTableExpr("own AS i").
+		ColumnExpr("i.*").ColumnExpr("coalesce((SELECT seq FROM edge), 0) AS edge").RelationWithOpts("Item", on("(i.review_enabled OR ?)", q.Hidden))
 }
 
 // on adds a condition to the join of a relation.

@@ -125,11 +125,11 @@ type stateRow struct {
 // at most twice keptChanges rows, and each one's notification by its id. It is one
 // statement, so all is of one snapshot.
 func (d *DB) changesQuery(rows *[]stateRow, u bridge.UserID, since bridge.Rev) *bun.SelectQuery {
-	return d.withExpired(d.read.NewSelect().Model(rows)).
+	own := d.withExpired(d.read.NewSelect().Model((*inbox)(nil))).Where("i.user_id = ?", u)
+	return d.read.NewSelect().With("own", own).Model(rows).ModelTableExpr("own AS i").ColumnExpr("i.*").
 		ColumnExpr("c.id AS changed_id, c.seq AS changed_seq, n.id IS NOT NULL AS there, coalesce(n.read_at > 0, ?) AS is_read", false).
 		Join("LEFT JOIN falcon_changes AS c ON c.user_id = i.user_id AND c.rev > ? AND ? >= i.rev_from", since, since).
-		Join("LEFT JOIN falcon_notifications AS n ON n.id = c.id AND n.user_id = i.user_id AND n.seq > i.erased_seq").
-		Where("i.user_id = ?", u)
+		Join("LEFT JOIN falcon_notifications AS n ON n.id = c.id AND n.user_id = i.user_id AND n.seq > i.erased_seq")
 }
 
 // Changes implements bridge.History.
