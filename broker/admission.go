@@ -11,9 +11,9 @@ import (
 // admission enforces the limits on connections: sockets before login, handshakes and
 // CONNECTs a second, and logged-in connections, in all, per user and per address.
 //
-// A connection is pending from accept until admit counts it as logged in, which ends
-// with release. After its last packet it may linger until its peer closes, see
-// [conn.linger]; remove forgets it once its socket is closed.
+// A connection is pending from accept until admit counts it as logged in. release ends
+// that. After its last packet a connection may linger until its peer closes, see
+// [conn.linger], and remove forgets it once its socket is closed.
 type admission struct {
 	o *Options
 
@@ -23,11 +23,11 @@ type admission struct {
 	connectsOfUser *edge.Rates[bridge.UserID]
 
 	mu          sync.Mutex
-	closed      bool               // the broker drains: no more connections are accepted
-	pending     pendingConns       // before login, or refused and not closed yet
+	closed      bool               // the broker is draining: no connection is accepted any more
+	pending     pendingConns       // not logged in yet, or refused and not closed yet
 	lingering   map[*conn]struct{} // logged out and not closed yet
 	users       map[bridge.UserID][]*conn
-	addresses   map[netip.Addr]int // connections of each, where MaxConnectionsPerIP limits them
+	addresses   map[netip.Addr]int // logged-in connections per address; empty without MaxConnectionsPerIP
 	connections int
 }
 
@@ -43,29 +43,30 @@ func (a *admission) init(o *Options) {
 	a.addresses = make(map[netip.Addr]int)
 }
 
-// arrivals is how many TLS handshakes, and how many WebSocket upgrades, an address may
-// begin for each CONNECT of [Options.ConnectRatePerIP]. It is more than one, so that a
-// device past the rate of CONNECTs still gets as far as a CONNACK that says so.
+// handshakesPerConnect is how many TLS handshakes, and how many WebSocket upgrades, an
+// address may begin for each CONNECT that [Options.ConnectRatePerIP] allows. With a factor
+// of one, a device over the rate would fail in its TLS handshake and never learn why; with
+// four it gets as far as a CONNACK with the reason.
 const handshakesPerConnect = 4
 
-// address returns the address that limits count remote under, a host with or without a
-// port; see [edge.Host].
+// address returns the address that remote, a host with or without a port, counts under
+// for the limits; see [edge.Host].
 func address(remote string) netip.Addr { return edge.Host(edge.ParseRemote(remote)) }
 
-// addPending adds c, which was just accepted. It returns false where the broker drains
+// addPending adds c, which was just accepted. It returns false if the broker is draining
 // or the address of c has too many pending connections.
 //
-// When the table is full, c takes the place of evicted, which the caller closes: the
-// oldest connection of the address that has most. An attacker who fills the table from
-// a few addresses therefore evicts their own connections, and a device from elsewhere
-// still gets in.
+// When the table is full, addPending removes the oldest connection of the address with
+// the most pending connections, and returns it for the caller to close. An attacker who
+// fills the table from a few addresses therefore evicts only their own connections, and a
+// device at another address still gets in.
 func (a *admission) addPending(c *conn) (evicted *conn, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return nil, false
 	}
-	if !c.awaitingProxy && a.pendingFullLocked(c.from) { // behind a proxy, setAddress checks it
+	if !c.awaitingProxy && a.pendingFullLocked(c.from) { // of a proxied connection setAddress checks it
 		return nil, false
 	}
 	if a.pending.len() >= a.o.MaxPending {
@@ -76,15 +77,15 @@ func (a *admission) addPending(c *conn) (evicted *conn, ok bool) {
 	return evicted, true
 }
 
-// setAddress counts c, which is pending, for the address that its proxy's header names.
-// It returns false where that address has too many pending connections.
+// setAddress moves c, which is pending, to the address that its proxy's header names. It
+// returns false if that address has too many pending connections.
 func (a *admission) setAddress(c *conn, from netip.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.pendingFullLocked(from) {
 		return false
 	}
-	in := a.pending.has(c) // it may have been evicted
+	in := a.pending.has(c) // false if it was evicted meanwhile
 	a.pending.remove(c)
 	c.awaitingProxy, c.from = false, from
 	if in {
@@ -93,7 +94,7 @@ func (a *admission) setAddress(c *conn, from netip.Addr) bool {
 	return true
 }
 
-// pendingFull reports whether addPending would refuse a connection from that address.
+// pendingFull reports whether addPending would refuse a connection from from.
 func (a *admission) pendingFull(from netip.Addr) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,13 +105,14 @@ func (a *admission) pendingFullLocked(from netip.Addr) bool {
 	return a.pending.count(origin{from: from}) >= a.o.MaxPendingPerIP
 }
 
-// addLingering reports whether c, which is logged out, may wait for its peer to close.
-// Their number is limited, as that of pending connections is.
+// addLingering reports whether c, which is logged out, may wait for its peer to close. At
+// most MaxPending connections do so at a time; those that never logged in are pending
+// still and not counted twice.
 func (a *admission) addLingering(c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.pending.has(c) {
-		return true // never logged in: it is counted there until it is closed
+		return true // never logged in: counted there until it is closed
 	}
 	if len(a.lingering) >= a.o.MaxPending {
 		return false
@@ -127,8 +129,8 @@ func (a *admission) remove(c *conn) {
 	delete(a.lingering, c)
 }
 
-// close refuses all further connections and returns those that are left: logged in, and
-// not.
+// close refuses all further connections and returns the remaining ones: the logged-in
+// ones, and the pending and lingering others.
 func (a *admission) close() (connected, others []*conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,8 +148,9 @@ func (a *admission) close() (connected, others []*conn) {
 	return connected, others
 }
 
-// full returns the refusal of every CONNECT while no connections are accepted. It is
-// checked before the token, so that a full node spends no CPU on signatures.
+// full returns the refusal of every CONNECT while the node is full or draining, or the
+// zero refusal. It is checked before the token, so that a full node spends no CPU on
+// signatures.
 func (a *admission) full() refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,7 +160,7 @@ func (a *admission) full() refusal {
 func (a *admission) fullLocked() refusal {
 	switch {
 	case a.closed:
-		return refusal{codeUnavailable, "the server shuts down"}
+		return refusal{codeUnavailable, "the server is shutting down"}
 	case a.connections >= a.o.MaxConnections:
 		return tooManyConnections
 	}
@@ -166,9 +169,10 @@ func (a *admission) fullLocked() refusal {
 
 // admit counts c as logged in and no longer as pending, or returns the refusal.
 //
-// A connection that takes over another of the same client id does not count against the
-// limits per user and per address: the older one is ending. Only where many takeovers of
-// one id pile up, because the older connections take long to end, are they refused.
+// A connection that takes over an older one of the same client id does not count against
+// the limits per user and per address, because the older one is about to end. But a client
+// that reconnects in a loop may do so faster than its older connections end: past four
+// times MaxConnectionsPerUser it is refused as well.
 func (a *admission) admit(c *conn) refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -200,7 +204,7 @@ func (a *admission) admit(c *conn) refusal {
 	return refusal{}
 }
 
-// release ends what admit counted. It has no effect where c was not admitted.
+// release undoes admit. It has no effect on a connection that was not admitted.
 func (a *admission) release(c *conn) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -35,15 +35,15 @@ func TestSilentAndHalfSentConnectsAreClosed(t *testing.T) {
 			}
 			d.expectEnd(0)
 		}
-		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
+		w.eventually("they have ended", func(s Stats) bool { return s.Pending == 0 })
 		oldest := w.dial(at)
 		for range 7 {
 			w.dial(at)
 		}
-		w.eventually("all places before login taken", func(s Stats) bool { return s.Pending == 8 })
+		w.eventually("the table of pending connections full", func(s Stats) bool { return s.Pending == 8 })
 		w.dial(at)
-		oldest.expectEnd(0) // at once, for the newest
-		w.eventually("the silent ones gone", func(s Stats) bool { return s.Pending == 0 })
+		oldest.expectEnd(0) // evicted at once by the newest
+		w.eventually("the silent ones ended", func(s Stats) bool { return s.Pending == 0 })
 		w.login(at, "a", "7").alive()
 	})
 }
@@ -60,7 +60,7 @@ func TestTrickledConnectIsClosed(t *testing.T) {
 		}
 		d.expectEnd(0)
 		if took := time.Since(begun); took > 4*time.Second {
-			t.Errorf("a trickled CONNECT was heard for %v", took)
+			t.Errorf("the trickled CONNECT was read for %v", took)
 		}
 		if s := w.broker.Stats(); s.Logins != 0 || s.Limited[LimitConnectTime] != 1 {
 			t.Errorf("%d logins, limits %v", s.Logins, s.Limited)
@@ -73,7 +73,7 @@ func TestHugeLengthBeforeLoginCostsNothing(t *testing.T) {
 		d := w.dial(at)
 		d.send([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F})
 		d.expectEnd(0)
-		d = w.dial(at) // long enough to contain its version: MQTT 5 gets the reason
+		d = w.dial(at) // long enough to have the version: MQTT 5 gets the reason code
 		d.send(append([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F}, append(appendText(nil, "MQTT"), at.version, 2)...))
 		if at.version == 5 {
 			d.expect("20 03 00 95 00")
@@ -103,8 +103,8 @@ func TestWillIsDiscarded(t *testing.T) {
 		d := w.dial(at)
 		d.send(connect{id: "a", token: "8", clean: true, will: forged, willFlags: 0x28}.packet(at.version)) // QoS 1, retain
 		d.expectConnack(0)
-		_ = d.nc.Close() // without DISCONNECT: the will would be due
-		w.eventually("the forger gone", func(s Stats) bool { return s.Connections == 1 })
+		_ = d.nc.Close() // without a DISCONNECT, so that the will would be published
+		w.eventually("the forger disconnected", func(s Stats) bool { return s.Connections == 1 })
 		victim.alive()
 		late := w.login(at, "late", "7")
 		late.subscribe(1, []byte{1}, topic7)
@@ -124,13 +124,13 @@ func TestClientIDOfAnotherUserGivesNoAccess(t *testing.T) {
 		victim.token = "8"
 		thief.send(victim.packet(at.version))
 		if p := thief.expectConnack(0); p[2] != 0 {
-			t.Error("the thief has a session")
+			t.Error("the thief resumed the session")
 		}
 		w.notify("7", "secret")
 		if m := d.expectMessage(); !strings.Contains(m.body, "secret") {
 			t.Errorf("the victim got %+v", m)
 		}
-		thief.alive() // the first thing it gets is the PINGRESP
+		thief.alive() // it receives nothing before the PINGRESP
 		d.alive()
 	})
 }
@@ -168,10 +168,10 @@ func TestTenThousandFiltersAreRefusedUndecoded(t *testing.T) {
 		decoded := atomic.LoadInt64(&w.broker.mochi.Info.PacketsReceived)
 		d.subscribe(1, bytes.Repeat([]byte{code}, len(filters)), filters...)
 		d.alive()
-		if n := atomic.LoadInt64(&w.broker.mochi.Info.PacketsReceived) - decoded; n > 2 { // read and processed: the PINGREQ
-			t.Errorf("%d packets were decoded", n)
+		if n := atomic.LoadInt64(&w.broker.mochi.Info.PacketsReceived) - decoded; n > 2 { // mochi counts the PINGREQ when it is read and when it is processed
+			t.Errorf("mochi decoded %d packets", n)
 		}
-		d.subscribe(1, []byte{1, 1, 1}, topic7, topic7, topic7) // one subscription, three answers
+		d.subscribe(1, []byte{1, 1, 1}, topic7, topic7, topic7) // one subscription, three reason codes
 		w.notify("7", "once")
 		d.ack(d.expectMessage())
 		d.alive()
@@ -183,7 +183,7 @@ func TestTenThousandFiltersAreRefusedUndecoded(t *testing.T) {
 			body = appendText(body, f)
 		}
 		d.send(packet(0xA2, body))
-		if at.version == 4 { // whose UNSUBACK could not say that they are still subscribed
+		if at.version == 4 { // its UNSUBACK could not report that they are still subscribed
 			d.expectEnd(0)
 			return
 		}
@@ -241,7 +241,7 @@ func TestPublishFloodIsAnsweredInOrder(t *testing.T) {
 	w := newWorld(t, Options{})
 	d := w.login(endpoint{"tcp", 5}, "a", "7")
 	var flood, want []byte
-	for id := 1; id <= 200; id++ { // past the Receive Maximum: each is refused at once
+	for id := 1; id <= 200; id++ { // more than the Receive Maximum: each is refused before the next is read
 		flood = append(flood, packet(0x32, append(appendText(nil, "t"), 0, byte(id), 0))...)
 		want = append(want, 0x40, 3, 0, byte(id), codeNotAuthorized)
 	}
@@ -320,7 +320,7 @@ func TestReceiveMaximumIsRespected(t *testing.T) {
 func TestStalledReaderDelaysNoOtherDevice(t *testing.T) {
 	w := newWorldHub(t, Options{WriteTimeout: 500 * time.Millisecond}, delivery.Options{})
 	at := endpoint{"tcp", 5}
-	for i := range 4 { // they subscribe with QoS 0, and never read
+	for i := range 4 { // subscribed with QoS 0, never reading
 		d := w.login(at, fmt.Sprint("stalled", i), "7")
 		d.subscribe(0, []byte{0}, topic7)
 	}
@@ -342,9 +342,9 @@ func TestStalledReaderDelaysNoOtherDevice(t *testing.T) {
 			t.Fatalf("another user's message took %v", took)
 		}
 	}
-	w.eventually("the stalled ones gone", func(s Stats) bool { return s.Connections == 1 })
+	w.eventually("the stalled devices disconnected", func(s Stats) bool { return s.Connections == 1 })
 	begun := time.Now()
-	w.login(at, "stalled0", "7").alive() // its id is free at once
+	w.login(at, "stalled0", "7").alive() // its client id can be used at once
 	if took := time.Since(begun); took > time.Second {
 		t.Errorf("a new login took %v", took)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Clients of the benchmarks cost as little as they can: they share the process, and
-// the idle ones are file descriptors only.
+// The clients of the benchmarks run in the same process, so they cost as little as
+// possible; idle ones are only a file descriptor.
 
 func benchTransports(b *testing.B, run func(b *testing.B, at endpoint)) {
 	for _, transport := range []string{"tcp", "ws"} {
@@ -28,8 +28,9 @@ func benchTransports(b *testing.B, run func(b *testing.B, at endpoint)) {
 	}
 }
 
-// BenchmarkDelivery sends to 1,000 devices of 1,000 users, QoS 1, each message
-// acknowledged; ns/op is a message's, append in memory and client included.
+// BenchmarkDelivery sends messages with QoS 1 to 1,000 devices of 1,000 users, which
+// acknowledge each. One op is one message, including the append to a log in memory and the
+// work of the client.
 func BenchmarkDelivery(b *testing.B) {
 	benchTransports(b, func(b *testing.B, at endpoint) {
 		const devices = 1000
@@ -71,8 +72,8 @@ func cpuTime(r syscall.Rusage) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// ackAll acknowledges every PUBLISH until the connection ends, with one write for
-// what one read brought.
+// ackAll acknowledges every PUBLISH until the connection ends, with one write for each
+// read.
 func (d *device) ackAll(got *atomic.Int64) {
 	_ = d.nc.SetReadDeadline(time.Time{})
 	buf, have := make([]byte, 16<<10), 0
@@ -89,7 +90,7 @@ func (d *device) ackAll(got *atomic.Int64) {
 		for {
 			b := buf[at:have]
 			if d.ws {
-				const head = 4 // all are between 126 and 64 KiB, one packet or more a frame
+				const head = 4 // all frames have 126 bytes to 64 KiB, with one or more packets
 				if len(b) < head {
 					break
 				}
@@ -129,7 +130,7 @@ func ackOf(publish []byte) []byte {
 	return []byte{0x40, 2, byte(id >> 8), byte(id)}
 }
 
-// BenchmarkConnect is one connect, login and disconnect, client included.
+// BenchmarkConnect connects, logs in and disconnects, including the work of the client.
 func BenchmarkConnect(b *testing.B) {
 	benchTransports(b, func(b *testing.B, at endpoint) {
 		w := newWorld(b, Options{})
@@ -141,7 +142,7 @@ func BenchmarkConnect(b *testing.B) {
 	})
 }
 
-// BenchmarkIdle reports what an idle, subscribed connection costs the server.
+// BenchmarkIdle reports the memory of an idle, subscribed connection in the server.
 func BenchmarkIdle(b *testing.B) {
 	benchTransports(b, func(b *testing.B, at endpoint) {
 		const devices = 4000

@@ -11,8 +11,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// mosquitto announces itself as a bridge in the protocol level, and tries again without
-// that only where it understands the refusal.
+// mosquitto first connects with the bridge bit set in the protocol level. It tries again
+// without the bit only if it understands the refusal.
 func TestMosquittoAsABridge(t *testing.T) {
 	conf, err := os.ReadFile("../examples/mosquitto/bridge.conf")
 	if err != nil {

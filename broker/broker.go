@@ -21,35 +21,37 @@ import (
 type Options struct {
 	Hub      *delivery.Hub
 	Verifier Verifier
-	Origins  edge.Origins // browser origins the WebSocket upgrade accepts
+	Origins  edge.Origins // browser origins that may open a WebSocket
 	Log      *slog.Logger // nil means slog.Default
 
-	// TrustedProxies are whose header of the PROXY protocol is believed, and
-	// demanded, on TCP and TLS. On HTTP whoever mounts WebSocket looks after them.
+	// TrustedProxies are the peers that must send a PROXY protocol header on TCP and TLS,
+	// and whose header is believed. For WebSocket the HTTP server resolves the address.
 	TrustedProxies edge.Proxies
 
-	MaxConnections        int     // logged in at once; 0 means 100000. Past it: 0x89
-	MaxConnectionsPerUser int     // on this node; 0 means 16. Past it: 0x97. bridge.MaxSessions limits stored sessions
-	MaxConnectionsPerIP   int     // of one address; 0: no limit. Past it: 0x97
-	ConnectRatePerIP      float64 // CONNECTs a second and address; 0: no limit. Past it: 0x9F
-	ConnectRatePerUser    float64 // CONNECTs with a good token a second and user; 0: no limit. Past it: 0x9F
-	PacketRate            float64 // control packets a second and connection, see allowPacket; 0: no limit. Past it: 0x96
-	MaxPending            int     // sockets before login, in all; 0 means 4096. Past it the oldest of the address with most is closed
-	MaxPendingPerIP       int     // the same for one address; 0 means 256. Past it: closed
+	// The limits of this node, each with the reason code of a device over it.
+
+	MaxConnections        int     // logged in at once; 0 means 100000. 0x89
+	MaxConnectionsPerUser int     // 0 means 16. 0x97. bridge.MaxSessions limits stored sessions
+	MaxConnectionsPerIP   int     // 0: no limit. 0x97
+	ConnectRatePerIP      float64 // CONNECTs a second from one address; 0: no limit. 0x9F
+	ConnectRatePerUser    float64 // CONNECTs a second with a valid token of one user; 0: no limit. 0x9F
+	PacketRate            float64 // control packets a second on one connection, see allowPacket; 0: no limit. 0x96
+	MaxPending            int     // sockets before login, in total; 0 means 4096. One more closes an older one, see addPending
+	MaxPendingPerIP       int     // sockets before login from one address; 0 means 256. Closed without a code
 
 	MaxConnectSize int           // bytes of a CONNECT; 0 means 16 KiB
 	MaxPacketSize  int           // bytes of any later packet; 0 means 64 KiB
-	MaxFilters     int           // topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0 means 64. Past it: 0x97
-	ConnectTimeout time.Duration // from accept to a whole CONNECT; 0 means 5s
+	MaxFilters     int           // topic filters in one SUBSCRIBE or UNSUBSCRIBE; 0 means 64. 0x97
+	ConnectTimeout time.Duration // from accept to a complete CONNECT; 0 means 5s
 	PacketTimeout  time.Duration // from the first byte of a packet to its last; 0 means 30s
 	WriteTimeout   time.Duration // of one write to a device; 0 means 10s
-	Query          time.Duration // longest wait for database and keys in a CONNECT or SUBSCRIBE; 0 means 2s
+	Query          time.Duration // deadline of the database and key look-ups of a CONNECT or SUBSCRIBE; 0 means 2s
 	Concurrency    int           // CONNECTs that use the database at once, and as many SUBSCRIBEs; 0 means 8
-	QueueTimeout   time.Duration // longest wait for one of those; 0 means 10s. Past it: 0x89, of a SUBSCRIBE 0x83
-	SessionTTL     time.Duration // longest session expiry, as the hub's; 0 means 168h
-	MaxKeepAlive   time.Duration // the Server Keep Alive of MQTT 5 clients that ask for more; 0 means 20m
-	WSKeepAlive    time.Duration // the same over WebSocket, where proxies close what is silent for a minute; 0 means 50s
-	Linger         time.Duration // wait for the peer's end after a last packet; 0 means 1s
+	QueueTimeout   time.Duration // longest wait for such a slot; 0 means 10s. 0x89, for a SUBSCRIBE 0x83
+	SessionTTL     time.Duration // longest session expiry, as in the hub's options; 0 means 168h
+	MaxKeepAlive   time.Duration // Server Keep Alive of MQTT 5 clients that ask for more; 0 means 20m
+	WSKeepAlive    time.Duration // the same over WebSocket, where proxies close connections that are silent for a minute; 0 means 50s
+	Linger         time.Duration // how long to wait for the peer to close after the last packet; 0 means 1s
 }
 
 func (o Options) withDefaults() Options {
@@ -101,19 +103,19 @@ func (o Options) check() error {
 	return nil
 }
 
-// Broker serves devices. Its methods may be called from any goroutine.
+// Broker serves MQTT to devices. Its methods may be called from any goroutine.
 type Broker struct {
 	o               Options
 	log             *slog.Logger
 	admission       admission
 	count           counters
-	upgradeFailures *edge.Rates[struct{}] // warnings about upgrades that fail with 5xx
+	upgradeFailures *edge.Rates[struct{}] // limits the warnings about upgrades that fail with 5xx
 	started         time.Time
 	mochi           *mqtt.Server
 	ids             atomic.Uint64 // for mochi's client ids
 
 	logins, subscribes *semaphore
-	stopWaiting        func() // ends the waiting for them
+	stopWaiting        func() // makes every acquire of both fail
 
 	mu        sync.Mutex
 	draining  bool
@@ -121,8 +123,8 @@ type Broker struct {
 	running   sync.WaitGroup // one for every connection, from accept to the last close
 }
 
-// New returns a broker over o. It opens nothing: see [Broker.ServeTCP] and
-// [Broker.WebSocket].
+// New returns a broker, or an error if o is incomplete or has a value out of range. It
+// opens no socket: call [Broker.ServeTCP], and mount [Broker.WebSocket].
 func New(o Options) (*Broker, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {

@@ -33,16 +33,16 @@ const (
 	codeConnectionRate  = 0x9F
 )
 
-// refusal is the negative response to a CONNECT or AUTH. The zero value accepts it.
+// refusal is the reason a CONNECT or AUTH is refused. The zero value is none.
 type refusal struct {
-	code   byte   // MQTT 5
-	reason string // never repeats anything the client sent
+	code   byte   // of MQTT 5
+	reason string // reason string; never repeats anything the client sent
 }
 
 func (r *refusal) Error() string { return r.reason }
 
-// v3 returns the CONNACK return code (MQTT 3.1.1 §3.2.2.3). Where 3.1.1 has none for the
-// refusal, ok is false and the connection is closed without a CONNACK.
+// v3 returns the return code of a 3.1.1 CONNACK (MQTT 3.1.1 §3.2.2.3). ok is false if
+// 3.1.1 has none for the refusal: the connection is then closed without a CONNACK.
 func (r refusal) v3() (code byte, ok bool) {
 	switch r.code {
 	case codeSuccess:
@@ -73,15 +73,15 @@ func disconnectReason(r bridge.EndReason) (code byte, reason string) {
 	case bridge.EndSlow:
 		return codeQuota, "the subscription fell behind"
 	case bridge.EndDrain:
-		return codeShuttingDown, "the server shuts down"
+		return codeShuttingDown, "the server is shutting down"
 	case bridge.EndAdmin:
-		return codeAdministrative, "ended by an operator"
+		return codeAdministrative, "disconnected by an operator"
 	case bridge.EndErased:
 		return codeAdministrative, "the user was erased"
 	case bridge.EndEpoch:
-		return codeUnspecified, "the log was restored, connect again"
+		return codeUnspecified, "the database was restored, connect again"
 	case bridge.EndUnavailable:
-		return codeBusy, "the session cannot be kept now, connect again"
+		return codeBusy, "the session cannot be kept at the moment, connect again"
 	}
 	return codeUnspecified, ""
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// An invalid CONNECT, flag by flag and field by field: MQTT 5 gets the reason in CONNACK,
-// 3.1.1 gets no CONNACK ([MQTT-3.1.4-1]).
+// An invalid CONNECT, flag by flag and field by field. MQTT 5 gets the reason code in a
+// CONNACK, 3.1.1 gets no CONNACK ([MQTT-3.1.4-1]).
 func TestConnectFieldByField(t *testing.T) {
 	for name, tt := range map[string]struct {
 		v5, v4 string
@@ -47,7 +47,7 @@ func TestConnectFieldByField(t *testing.T) {
 			w := newWorld(t, Options{})
 			for _, transport := range []string{"tcp", "ws"} {
 				d := w.dial(endpoint{transport, 5})
-				d.send(append(packetOf(t, tt.v5), 0xC0, 0)) // nothing after it is looked at ([MQTT-3.1.4-6])
+				d.send(append(packetOf(t, tt.v5), 0xC0, 0)) // nothing after it is processed ([MQTT-3.1.4-6])
 				if tt.code != 0 {
 					d.expect(connackOf(tt.code))
 				}
@@ -62,7 +62,7 @@ func TestConnectFieldByField(t *testing.T) {
 	}
 }
 
-// connackOf is a refusal; where it may have a reason string it is left open.
+// connackOf returns the expected refusal, with .. for the reason string.
 func connackOf(code byte) string {
 	if code == codeBadAuthMethod {
 		return "20 .."
@@ -77,8 +77,8 @@ func TestProtocolNamesAndLevels(t *testing.T) {
 			want := "20 03 00 84 00" // [MQTT-3.1.2-1] [MQTT-3.1.2-2]
 			switch {
 			case protocol == "MQTT" && (level == 4 || level == 5), level == 0:
-				continue // known, or no level at all
-			case level == 0x83, level == 0x84: // mosquitto's bridges, which fall back then
+				continue // supported, or no level
+			case level == 0x83, level == 0x84: // mosquitto's bridges, which then fall back
 				want = "20 02 00 01"
 			case level == 3: // MQTT 3.1 reads the CONNACK of 3.1.1 ([MQTT-3.1.2-2])
 				want = "20 02 00 01"
@@ -102,7 +102,7 @@ func TestClientIDsThatAreAllowed(t *testing.T) {
 		}
 		w.login(at, "ñandú/+#$ 日本", "7").alive()
 		var unnamed []*device
-		for range 3 { // each gets one of its own ([MQTT-3.1.3-6])
+		for range 3 { // each gets an id of its own ([MQTT-3.1.3-6])
 			unnamed = append(unnamed, w.login(at, "", "7"))
 		}
 		for _, d := range unnamed {
@@ -130,8 +130,8 @@ func TestAssignedClientIDsAreUnlikeEachOther(t *testing.T) {
 	w.eventually("the first one taken over", func(s Stats) bool { return s.Connections == 5 })
 }
 
-// One CONNACK, and before everything else: also where the device sends on before it
-// got one, and messages wait for it ([MQTT-3.2.0-1] [MQTT-3.2.0-2]).
+// There is one CONNACK, before any other packet, even if the device does not wait for it
+// and has messages to receive ([MQTT-3.2.0-1] [MQTT-3.2.0-2]).
 func TestConnackComesFirstAndOnce(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		hello := connect{id: "a", token: "7"}
@@ -152,7 +152,7 @@ func TestConnackComesFirstAndOnce(t *testing.T) {
 			t.Fatalf("CONNACK % X", p)
 		}
 		got := map[byte]int{}
-		for range 5 { // two messages among the answers
+		for range 5 { // two messages among the responses
 			p, err := d.next(testTimeout)
 			if err != nil {
 				t.Fatal(err)

@@ -16,7 +16,7 @@ var (
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 )
 
-// statements are the numbers of testdata/statements.txt, each with its standard.
+// statements returns the statements of testdata/statements.txt, each with its standard.
 func statements(t *testing.T) map[string]bool {
 	f, err := os.Open("testdata/statements.txt")
 	if err != nil {
@@ -35,7 +35,7 @@ func statements(t *testing.T) map[string]bool {
 	return all
 }
 
-// tests are the names of all tests of the repository.
+// tests returns the names of all tests of the repository.
 func tests(t *testing.T) map[string]bool {
 	all := map[string]bool{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
@@ -59,8 +59,8 @@ func tests(t *testing.T) map[string]bool {
 	return all
 }
 
-// Every statement of both standards stands in docs/conformance.md once: with a test
-// that exists, or among those that cannot apply, with the reason.
+// Every normative statement of both standards is in docs/conformance.md once, with a test
+// that exists, or with the reason why it cannot apply.
 func TestEveryStatementIsAccountedFor(t *testing.T) {
 	doc, err := os.ReadFile("../docs/conformance.md")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// kept is the CONNECT of a device that keeps its place.
+// persistentConnect returns the CONNECT of a device with a persistent session.
 func persistentConnect(version byte, props ...byte) connect {
 	c := connect{id: "kept", token: "7"}
 	if version == 5 {
@@ -30,7 +30,7 @@ func (w *world) loginAs(at endpoint, c connect) *device {
 	return d
 }
 
-// A QoS 1 message is completed by PUBACK and by nothing else ([MQTT-4.3.2-3]).
+// Only a PUBACK completes a QoS 1 message ([MQTT-4.3.2-3]).
 func TestQoS2PacketsForAQoS1Message(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		for user, first := range map[string]byte{"5": 0x50, "6": 0x70} { // PUBREC, PUBCOMP
@@ -48,7 +48,7 @@ func TestQoS2PacketsForAQoS1Message(t *testing.T) {
 	})
 }
 
-// Any reason code acknowledges, and what was refused is not sent again
+// Any reason code acknowledges a message; a refused one is not sent again
 // ([MQTT-4.4.0-2]).
 func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
@@ -63,8 +63,8 @@ func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 		}
 		d.alive()
 		_ = d.nc.Close()
-		w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
-		w.loginAs(at, persistentConnect(5)).alive() // nothing comes before the PINGRESP
+		w.eventually("it has ended", func(s Stats) bool { return s.Connections == 0 })
+		w.loginAs(at, persistentConnect(5)).alive() // receives nothing before the PINGRESP
 	}
 }
 
@@ -80,12 +80,12 @@ func TestResendsAfterReconnectOnly(t *testing.T) {
 		for range 4 {
 			first = append(first, d.expectMessage())
 		}
-		d.ack(first[1]) // out of order: 1 keeps the cursor back
+		d.ack(first[1]) // out of order: the cursor waits for 1
 		if p, err := d.next(300 * time.Millisecond); err == nil {
 			t.Fatalf("% X came within the connection", p)
 		}
 		_ = d.nc.Close()
-		w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
+		w.eventually("it has ended", func(s Stats) bool { return s.Connections == 0 })
 		w.notify("7", "5")
 		d = w.loginAs(at, persistentConnect(at.version))
 		for i := range 4 {
@@ -108,7 +108,7 @@ func TestQoS0(t *testing.T) {
 		d := w.login(at, "a", "7")
 		d.subscribe(0, []byte{0}, topic7)
 		var titles []string
-		for i := range 100 { // past any window
+		for i := range 100 { // more than any window
 			titles = append(titles, fmt.Sprint("title ", i))
 		}
 		w.notify("7", titles...)
@@ -140,13 +140,13 @@ func TestFullWindowHoldsBackMessagesOnly(t *testing.T) {
 		d.send(subscribe(5, 9, 0x21, nil, topic7)) // no retained copy
 		d.expect("90 04 00 09 00 01")
 		w.notify("7", "d")
-		d.alive() // the two that wait still fill it
+		d.alive() // the two unacknowledged ones still fill it
 		d.ack(a)
 		m := d.expectMessage()
 		if !strings.Contains(m.body, `"title":"d"`) {
 			t.Fatalf("after the first acknowledgement came %+v", m)
 		}
-		d.ack(b) // a delivery begun before UNSUBSCRIBE is completed ([MQTT-3.10.4-3])
+		d.ack(b) // a delivery begun before the UNSUBSCRIBE is completed ([MQTT-3.10.4-3])
 		d.ack(m)
 		w.notify("7", "e", "f")
 		d.expectMessage()
@@ -155,7 +155,7 @@ func TestFullWindowHoldsBackMessagesOnly(t *testing.T) {
 	}
 }
 
-// Packet ids are never 0, and none is given twice while it waits ([MQTT-2.2.1-4], in
+// Packet ids are never 0, and none is used again while it is in flight ([MQTT-2.2.1-4], in
 // 3.1.1 [MQTT-2.3.1-4]).
 func TestPacketIDsInFlightDiffer(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
@@ -236,8 +236,8 @@ func TestReasonCodesKeepTheOrderOfTheFilters(t *testing.T) {
 	})
 }
 
-// After a DISCONNECT of either side nothing more is said or heard ([MQTT-3.14.4-1]),
-// and a refused CONNECT ends the connection ([MQTT-3.2.2-7], in 3.1.1 [MQTT-3.2.2-5]).
+// After a DISCONNECT of either side nothing more is sent or processed ([MQTT-3.14.4-1]). A
+// refused CONNECT ends the connection ([MQTT-3.2.2-7], in 3.1.1 [MQTT-3.2.2-5]).
 func TestNothingFollowsADisconnect(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
@@ -255,8 +255,8 @@ func TestNothingFollowsADisconnect(t *testing.T) {
 	})
 }
 
-// A session ends where the device says so, and lives on past the connection where it
-// asked for that ([MQTT-3.1.2-23] [MQTT-4.1.0-2]).
+// A session outlives the connection if the device asked for it, and a DISCONNECT may change
+// that ([MQTT-3.1.2-23] [MQTT-4.1.0-2]).
 func TestDisconnectReplacesTheSessionExpiry(t *testing.T) {
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorldHub(t, Options{SessionTTL: time.Hour}, delivery.Options{SessionTTL: time.Hour})
@@ -270,24 +270,24 @@ func TestDisconnectReplacesTheSessionExpiry(t *testing.T) {
 			}
 			d.send(packet(0xE0, disconnect))
 			d.expectEnd(0)
-			w.eventually("it is gone", func(s Stats) bool { return s.Connections == 0 })
+			w.eventually("it has ended", func(s Stats) bool { return s.Connections == 0 })
 		}
 		present(0)
-		present(1, 0, 5, 0x11, 0, 0, 0, 9) // another one
-		present(1, 4)                      // with a will, which there is none of
-		present(1, 0, 5, 0x11, 0, 0, 0, 0) // none
+		present(1, 0, 5, 0x11, 0, 0, 0, 9) // another expiry
+		present(1, 4)                      // Disconnect with Will Message, though there is none
+		present(1, 0, 5, 0x11, 0, 0, 0, 0) // no expiry
 		present(0)
 	}
 }
 
-// No packet exceeds the device's Maximum Packet Size ([MQTT-3.1.2-24]): what only
-// explains is left out ([MQTT-3.9.2-1] [MQTT-3.14.2-3]).
+// No packet exceeds the device's Maximum Packet Size ([MQTT-3.1.2-24]): reason strings are
+// left out ([MQTT-3.9.2-1] [MQTT-3.14.2-3]).
 func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, transport := range []string{"tcp", "ws"} {
 		at := endpoint{transport, 5}
 		small := connect{id: "a", token: "7", clean: true, keepAlive: 50, props: []byte{propMaxPacket, 0, 0, 0, 15}}
-		d := w.loginAs(at, small) // its CONNACK has just that size
+		d := w.loginAs(at, small) // the CONNACK has exactly that size
 		d.send(subscribe(5, 1, 1, sinceProperty("x"), topic7))
 		d.expect("90 04 00 01 00 83")
 		d.alive()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// field is one property of MQTT 5 table 2-4, as a device writes it, and the packets
-// of a device that may carry it.
+// field is one property of table 2-4 of MQTT 5, as a device writes it, with the packets
+// from a device that may have it.
 type field struct {
 	value []byte
 	in    string // see carriers
@@ -46,14 +46,14 @@ var fields = map[byte]field{
 	0x2A: {[]byte{1}, ""},
 }
 
-// carrier is a packet that carries properties, and its answer where nothing is wrong.
+// carrier is a packet that may have properties, and the response to a valid one.
 type carrier struct {
 	name   string
 	packet func(props []byte) []byte
 	answer string
 }
 
-// block is a packet of that first byte, with its properties between head and tail.
+// block returns a packet with that first byte, and its properties between head and tail.
 func block(first byte, head, tail []byte) func([]byte) []byte {
 	return func(props []byte) []byte {
 		return packet(first, slices.Concat(appendVarint(bytes.Clone(head), len(props)), props, tail))
@@ -76,8 +76,8 @@ var carriers = map[byte]carrier{
 	'F': {"AUTH", block(0xF0, []byte{codeReauthenticate}, nil), "F0 08 00 06 15 00 03 6A 77 74"},
 }
 
-// offer sends the packet on a connection of its own, and expects the code it ends
-// with; 0: it is taken.
+// offer sends the packet on a connection of its own, and expects that it ends with code, or
+// with 0 that the packet is accepted.
 func (c carrier) offer(w *world, letter byte, props []byte, code byte) {
 	w.Helper()
 	d := w.dial(endpoint{"tcp", 5})
@@ -110,8 +110,8 @@ func (c carrier) offer(w *world, letter byte, props []byte, code byte) {
 
 var method = append([]byte{propAuthMethod}, appendText(nil, "jwt")...)
 
-// A property is taken once where it belongs, and ends the connection everywhere
-// else, with the code of what is wrong (§2.2.2.2).
+// A property is accepted once in the packets that it belongs to. Otherwise the connection
+// ends with the reason code of the fault (§2.2.2.2).
 func TestPropertiesAreAllowedInTheirPacketsOnly(t *testing.T) {
 	for letter, c := range carriers {
 		t.Run(c.name, func(t *testing.T) {
@@ -122,13 +122,13 @@ func TestPropertiesAreAllowedInTheirPacketsOnly(t *testing.T) {
 				misplaced = codeMalformed
 			}
 			try := func(what string, props []byte, code byte) {
-				t.Log(what) // the last one before a failure is the one that failed
+				t.Log(what) // the last one logged is the one that failed
 				c.offer(w, letter, props, code)
 			}
 			for id := range byte(0x80) {
 				f, known := fields[id]
 				one := append([]byte{id}, f.value...)
-				var need []byte // what it must come with
+				var need []byte // what it requires
 				if letter == 'F' || letter == 'C' && id == propAuthData {
 					need = method
 				}
@@ -166,7 +166,7 @@ func TestPropertiesAreAllowedInTheirPacketsOnly(t *testing.T) {
 	}
 }
 
-// The values that the standard leaves out.
+// Values that the standard does not allow.
 func TestPropertyValuesThatAreNotAllowed(t *testing.T) {
 	w := newWorld(t, Options{})
 	for _, tt := range []struct {
@@ -178,7 +178,7 @@ func TestPropertyValuesThatAreNotAllowed(t *testing.T) {
 		{'C', "19 02", codeProtocolError},
 		{'C', "21 0000", codeProtocolError},
 		{'C', "27 00000000", codeProtocolError},
-		{'C', "22 0000", 0}, // no aliases, which is allowed
+		{'C', "22 0000", 0}, // no aliases: allowed
 		{'C', "27 FFFFFFFF", 0},
 		{'C', "11 FFFFFFFF", 0},
 		{'C', "16 'x'", codeProtocolError}, // data without a method

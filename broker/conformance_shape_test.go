@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// bodies are the rest of a packet of each type that is in order but for its flags.
+// bodies are valid bodies of each packet type.
 var bodies = [16]struct{ v5, v4 string }{
 	1:  {"'MQTT' 05 02 0000 00 'a'", "'MQTT' 04 02 0000 'a'"},
 	2:  {"00 00 00", "00 00"},
@@ -22,12 +22,12 @@ var bodies = [16]struct{ v5, v4 string }{
 	15: {"19 06 15 'jwt'", ""},
 }
 
-// firstByte is how a packet of that first byte is answered in MQTT 5: a DISCONNECT
-// of that code, or the first byte of what is sent back; 0: nothing.
+// firstByte returns the response of MQTT 5 to a packet with that first byte: the code of the
+// DISCONNECT, or the first byte of the response; 0: none.
 func firstByte(b byte) (code, answer byte) {
 	kind, flags := b>>4, b&0x0F
 	switch kind {
-	case 0, 1, 2, 15: // reserved, the second CONNECT, the server's, and AUTH that CONNECT did not speak of
+	case 0, 1, 2, 15: // reserved, a second CONNECT, CONNACK, and AUTH without a method in CONNECT
 		return codeProtocolError, 0
 	case 3:
 		switch flags >> 1 & 3 {
@@ -54,15 +54,15 @@ func firstByte(b byte) (code, answer byte) {
 	return 0, [16]byte{5: 0x62, 6: 0x70, 8: 0x90, 10: 0xB0, 12: 0xD0}[kind]
 }
 
-// Types that a server never hears, and flags that no type has ([MQTT-2.1.3-1]; in
-// 3.1.1 [MQTT-2.2.2-2]).
+// Packet types that a client must not send, and invalid flags ([MQTT-2.1.3-1]; in 3.1.1
+// [MQTT-2.2.2-2]).
 func TestEveryFirstByte(t *testing.T) {
 	for _, version := range []byte{4, 5} {
 		t.Run(fmt.Sprint("MQTT ", version), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{})
 			for first := range 256 {
-				t.Logf("%02X", first) // the last one before a failure is the one that failed
+				t.Logf("%02X", first) // the last one logged is the one that failed
 				d := w.login(endpoint{"tcp", version}, "a", strconv.Itoa(first+1))
 				body := bodies[first>>4].v5
 				if version == 4 {
@@ -76,7 +76,7 @@ func TestEveryFirstByte(t *testing.T) {
 				}
 				d.send(append(packet(byte(first), bytesOf(t, body)), 0xC0, 0))
 				code, answer := firstByte(byte(first))
-				if version == 4 && first>>4 == 3 && first&6 != 0 { // refused as it can be in 3.1.1 ([MQTT-3.3.5-2])
+				if version == 4 && first>>4 == 3 && first&6 != 0 { // 3.1.1 has no other way to refuse it ([MQTT-3.3.5-2])
 					code = codeNotAuthorized
 				}
 				switch {
@@ -97,11 +97,11 @@ func TestEveryFirstByte(t *testing.T) {
 	}
 }
 
-// A packet that ends too early is malformed, wherever it ends.
+// A packet that is cut off at any byte is malformed.
 func TestPacketsCutShort(t *testing.T) {
 	for name, tt := range map[string]struct {
 		v5, v4 string
-		whole  map[int]bool // lengths of the body in MQTT 5 that are in order
+		whole  map[int]bool // lengths of the body that are valid in MQTT 5
 	}{
 		"PUBLISH":     {"32 't' 0009 07 26 'k' 'v'", "32 't' 0009", nil},
 		"PUBACK":      {"40 0009 00 04 1F 'r'", "40 0009", map[int]bool{2: true, 3: true}},
@@ -137,8 +137,8 @@ func TestPacketsCutShort(t *testing.T) {
 	}
 }
 
-// Reason codes of acknowledgements: those of their table are taken, the rest are a
-// protocol error ([MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]).
+// Reason codes of acknowledgements: those in the table of the standard are accepted, others
+// are a protocol error ([MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]).
 func TestReasonCodesOfAcknowledgements(t *testing.T) {
 	w := newWorld(t, Options{})
 	receipts := map[int]bool{0: true, 0x10: true, 0x80: true, 0x83: true, 0x87: true, 0x90: true, 0x91: true, 0x97: true, 0x99: true}

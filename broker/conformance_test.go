@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// bytesOf reads hex with 'text' in quotes, the length of a quoted text and of the
-// packet being filled in by hand.
+// bytesOf reads hex. A quoted 'text' is a string, which is preceded by its length.
 func bytesOf(t *testing.T, s string) []byte {
 	t.Helper()
 	var b []byte
@@ -25,14 +24,15 @@ func bytesOf(t *testing.T, s string) []byte {
 	return b
 }
 
-// frame5 and its likes are written without their length: the first byte, then the
-// rest of the packet.
+// packetOf reads a packet as bytesOf does: its first byte, and then the rest without the
+// remaining length.
 func packetOf(t *testing.T, s string) []byte {
 	b := bytesOf(t, s)
 	return packet(b[0], b[1:])
 }
 
-// After login: MQTT 5 demands a DISCONNECT with a reason, 3.1.1 just closes the connection.
+// After login: MQTT 5 requires a DISCONNECT with the reason code, 3.1.1 only closes the
+// connection.
 // rest5 has the property length that 3.1.1 has not.
 func TestMalformedPacketsEndWithTheirCode(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -60,8 +60,8 @@ func TestMalformedPacketsEndWithTheirCode(t *testing.T) {
 		"PUBLISH with a property id of two bytes":   {"30 't' 03 8001 01", "", codeMalformed},
 		"PUBLISH with a reason string":              {"30 't' 04 1F 'p'", "", codeProtocolError},
 		"PUBLISH with properties past its end":      {"30 't' 7F", "", codeMalformed},
-		"PUBLISH answered to a wildcard":            {"30 't' 04 08 '+'", "", codeProtocolError},
-		"PUBLISH of QoS 2, past the Maximum QoS":    {"34 't' 0001 00", "34 't' 0001", codeQoSNotSupported},
+		"PUBLISH with a wildcard response topic":    {"30 't' 04 08 '+'", "", codeProtocolError},
+		"PUBLISH of QoS 2, over the Maximum QoS":    {"34 't' 0001 00", "34 't' 0001", codeQoSNotSupported},
 		"PUBACK with flags":                         {"42 0001", "42 0001", codeMalformed},
 		"PUBACK with packet id 0":                   {"40 0000", "40 0000", codeProtocolError},
 		"PUBACK too short":                          {"40 00", "40 00", codeMalformed},
@@ -160,7 +160,7 @@ func TestLengths(t *testing.T) {
 	})
 }
 
-// What only has to be answered, not refused.
+// Valid packets that get a fixed response, or none.
 func TestRequestsAreAnsweredByTheirResponses(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// badTexts are no UTF-8 that MQTT allows, or hold characters that a server may
-// refuse and this one does.
+// badTexts are strings that are not UTF-8 as MQTT requires, or have characters that a server
+// may refuse and this one does.
 var badTexts = map[string]string{
 	"U+0000":                "61 00",
 	"the surrogate U+D800":  "ED A0 80",
@@ -26,8 +26,8 @@ var badTexts = map[string]string{
 	"an escape for console": "1B 5B 32 4A",
 }
 
-// The places where a device writes text: the packet around it in both versions, _
-// standing for the text. "": does not exist in 3.1.1.
+// The strings that a device sends, each in its packet in both versions, with _ for the
+// string. "": not in 3.1.1.
 var texts = []struct{ name, v5, v4 string }{
 	{"a client id", "10 'MQTT' 05 02 0000 00 _", "10 'MQTT' 04 02 0000 _"},
 	{"a username", "10 'MQTT' 05 82 0000 00 'a' _", "10 'MQTT' 04 82 0000 'a' _"},
@@ -38,7 +38,7 @@ var texts = []struct{ name, v5, v4 string }{
 	{"a filter to leave", "A2 0001 00 _", "A2 0001 _"},
 }
 
-// textProperties are those of MQTT 5, in a block that _ is the value of.
+// textProperties are the property blocks of MQTT 5 with strings, with _ for the string.
 var textProperties = []struct {
 	letter      byte
 	name, props string
@@ -55,7 +55,7 @@ var textProperties = []struct {
 	{'D', "the reason string of DISCONNECT", "1F _"},
 }
 
-// fill reads hex with the text for _.
+// fill reads hex in which _ stands for text.
 func fill(t *testing.T, s, text string) []byte {
 	t.Helper()
 	before, after, _ := strings.Cut(s, "_")
@@ -68,7 +68,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{})
 			for _, tt := range texts {
-				t.Log(tt.name) // the last one before a failure is the one that failed
+				t.Log(tt.name) // the last one logged is the one that failed
 				for version, s := range map[byte]string{4: tt.v4, 5: tt.v5} {
 					b := fill(t, s, bad)
 					before := b[0] == 0x10
@@ -81,7 +81,7 @@ func TestTextThatIsNotUTF8(t *testing.T) {
 						}
 						d.send(packet(b[0], b[1:]))
 						switch {
-						case version == 4: // without a word
+						case version == 4: // closed without a packet
 						case !before:
 							d.expect("E0 01 81")
 						case tt.name == "a client id":
@@ -109,7 +109,7 @@ func TestTextIsNotNormalized(t *testing.T) {
 		refused := map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]
 		composed, apart := "users/\u00e9/reports/status", "users/e\u0301/reports/status"
 		plain := w.login(at, "phone", "7")
-		marked := w.login(at, "\ufeffphone", "7") // another device: it takes nothing over
+		marked := w.login(at, "\ufeffphone", "7") // another device: there is no takeover
 		plain.subscribe(1, []byte{1, refused, refused, refused}, topic7, "\ufeff"+topic7, composed, apart)
 		marked.subscribe(1, []byte{refused, 1}, topic7+"\ufeff", topic7)
 		w.notify("7", "once each")
@@ -121,7 +121,7 @@ func TestTextIsNotNormalized(t *testing.T) {
 		marked.ack(marked.expectMessage())
 		plain.ack(plain.expectMessage())
 		rare := append(appendText(nil, "\U0002a6d4"), map[byte][]byte{5: {0}}[at.version]...)
-		marked.send(packet(0x30, rare)) // dropped, as every PUBLISH of QoS 0, and nothing worse
+		marked.send(packet(0x30, rare)) // dropped, as every PUBLISH of QoS 0
 		marked.alive()
 	})
 }

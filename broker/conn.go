@@ -16,43 +16,45 @@ import (
 )
 
 // conn is one device's connection: the [net.Conn] that mochi serves, and the
-// [delivery.Link] that the hub drives. What mochi reads from it is one checked packet at
-// a time (see inspect.go); the writing side belongs to whoever holds wmu.
-// There is one for every idle device: each field is paid for 100,000 times.
+// [delivery.Link] that the hub drives. mochi reads one checked packet at a time from it
+// (see inspect.go). Writers hold wmu.
+//
+// Its size matters: an idle device costs little more than its conn, and a node has
+// 100,000 of them.
 type conn struct {
 	b             *Broker
 	nc            net.Conn
-	ws            *wsReader // nil: the bytes of nc are MQTT
-	kind          string    // "tcp", "tls", "ws", "wss"
-	remote        string    // address, as logs and operators see it
-	from          netip.Addr
-	awaitingProxy bool // a trusted proxy, whose header has not come yet
+	ws            *wsReader  // nil: the bytes of nc are MQTT
+	kind          string     // "tcp", "tls", "ws", "wss"
+	remote        string     // the peer's address, as logs and operators see it
+	from          netip.Addr // the address that the limits count it under
+	awaitingProxy bool       // its trusted proxy has not sent the header yet
 
-	buf         []byte // received, from r to w not yet handled
+	buf         []byte // received bytes; those from r to w are not handled yet
 	r, w        int
-	small       [256]byte     // backs buf while little arrives
-	unread      []byte        // of the packet under way, what mochi has not read yet
-	readErr     error         // of the stream: what ended reading, once all that was received is handled
+	small       [256]byte     // backs buf as long as packets are short
+	unread      []byte        // the part of the current packet that mochi has not read yet
+	readErr     error         // why reading ended; returned after the packets received before it
 	deadlineSet time.Time     // when the read deadline was last set
-	midPacket   bool          // a packet has arrived in part; the read deadline is for its rest
+	midPacket   bool          // part of a packet has arrived; the read deadline is for its rest
 	due         time.Duration // see allowPacket
 
-	// Set by the login, and not changed after.
+	// Set by the login and not changed afterwards.
 	client  *mqtt.Client
 	device  bridge.Device
 	session *delivery.Conn
 	version byte // 4 (3.1.1) or 5; 0 before CONNECT
 
-	login *login // until CONNACK
-	ack   *ack   // until SUBACK or UNSUBACK
+	login *login // the CONNECT in progress; nil after the CONNACK
+	ack   *ack   // the SUBACK or UNSUBACK in progress; nil: none
 	cause error  // what ended the connection
 
-	ending atomic.Bool // nothing more is read or sent
-	closed atomic.Bool
+	ending atomic.Bool // no further packet is read or sent
+	closed atomic.Bool // the socket is closed
 
 	wmu      sync.Mutex
-	loggedIn bool // the CONNACK was written
-	endCode  byte // of the DISCONNECT that ended it, or of the refusal; 0: none
+	loggedIn bool // a CONNACK that accepts was written
+	endCode  byte // reason code of the DISCONNECT or refusal that ended it; 0: none
 }
 
 func newConn(b *Broker, nc net.Conn, kind, remote string) *conn {
@@ -63,12 +65,12 @@ func newConn(b *Broker, nc net.Conn, kind, remote string) *conn {
 
 func (c *conn) self() *conn { return c }
 
-// headroom is left free at the start of what [conn.send] is given, for the header
-// of a WebSocket frame (RFC 6455 §5.2: at most 10 bytes from a server).
+// headroom is how many bytes callers of [conn.send] leave free at the start of the buffer,
+// for the header of a WebSocket frame (RFC 6455 §5.2: at most 10 bytes from a server).
 const headroom = 10
 
-// send writes b[headroom:] in one write, within the write timeout. After an error
-// the connection is closed: half a packet may be out.
+// send writes b[headroom:] in one write, within Options.WriteTimeout. On an error it
+// closes the connection, because part of a packet may have been sent.
 func (c *conn) send(b []byte) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
@@ -78,7 +80,8 @@ func (c *conn) send(b []byte) error {
 	return c.sendLocked(b, wsBinary, c.b.o.WriteTimeout)
 }
 
-// sendLocked is send with wmu held; op is the frame's opcode on a WebSocket.
+// sendLocked is send with wmu held and another timeout. op is the opcode of the frame on a
+// WebSocket.
 func (c *conn) sendLocked(b []byte, op byte, timeout time.Duration) error {
 	c.b.count.bytesOut.Add(int64(len(b) - headroom))
 	if c.ws != nil {
@@ -96,7 +99,8 @@ func (c *conn) sendLocked(b []byte, op byte, timeout time.Duration) error {
 	return err
 }
 
-// Read gives mochi the packet it is to decode, and nothing after it.
+// Read returns the current packet to mochi, and then io.EOF, so that mochi never reads
+// past what was checked.
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		return 0, io.EOF
@@ -106,9 +110,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write is called by mochi with one packet at a time. Nothing precedes a CONNACK, and
-// nothing follows a DISCONNECT. With a granting CONNACK the connection counts as
-// logged in, under the same lock: from then on a DISCONNECT may be written.
+// Write is called by mochi with one packet at a time. It refuses packets before the
+// CONNACK and after a DISCONNECT. A CONNACK that accepts marks the connection as logged
+// in under the same lock, so that a DISCONNECT on another goroutine cannot precede it.
 func (c *conn) Write(p []byte) (int, error) {
 	f := frames.get()
 	defer frames.put(f)
@@ -130,15 +134,15 @@ func (c *conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close is called by mochi when it stops the client. The socket itself is closed by run,
-// once the device has had time to read the last packet.
+// Close is called by mochi when it stops the client. It only ends reading: run closes the
+// socket, once the device has had time to read the last packet.
 func (c *conn) Close() error {
 	c.ending.Store(true)
 	return c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// mochi's deadlines are ignored: its keep alive × 1.5 overflows. See extendDeadline for
-// ours.
+// Deadlines that mochi sets are ignored, because its 1.5 × keep alive overflows 16 bits.
+// See extendDeadline for ours.
 
 func (c *conn) SetDeadline(time.Time) error      { return nil }
 func (c *conn) SetReadDeadline(time.Time) error  { return nil }
@@ -154,7 +158,7 @@ func (c *conn) close() {
 	}
 }
 
-// drop closes the socket without TLS's close_notify, which could block.
+// drop closes the socket without sending TLS's close_notify, which could block.
 func (c *conn) drop() {
 	c.ending.Store(true)
 	if !c.closed.Swap(true) {
@@ -162,23 +166,23 @@ func (c *conn) drop() {
 	}
 }
 
-// End ends the connection, in MQTT 5 with a DISCONNECT that gives the reason. It does not
-// wait for either.
+// End ends the connection, in MQTT 5 with a DISCONNECT that gives the reason. It returns
+// at once.
 func (c *conn) End(r bridge.EndReason) {
 	code, reason := disconnectReason(r)
 	go func() {
 		_ = c.guard(func() error {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(endTimeout)) // frees a writer that is blocked
+			_ = c.nc.SetWriteDeadline(time.Now().Add(endTimeout)) // unblocks a writer
 			return c.b.mochi.DisconnectClient(c.client, packets.Code{Code: code, Reason: reason})
 		})
 	}()
 }
 
-// endWithin is how long a blocked write may delay the last packet.
+// endTimeout is how long a blocked write may delay the last packet.
 const endTimeout = time.Second
 
-// fail ends the connection because of err, in MQTT 5 with the DISCONNECT for it. Only the
-// connection's own goroutine calls it.
+// fail ends the connection because of err, in MQTT 5 with the DISCONNECT for it. It is
+// called on the connection's own goroutine only.
 func (c *conn) fail(err error) {
 	c.cause = err
 	if l, ok := c.limitOf(err); ok {
@@ -194,7 +198,7 @@ func (c *conn) fail(err error) {
 	}
 }
 
-// recordCode records the code that the connection ends with.
+// recordCode records the reason code that the connection ends with. The first one counts.
 func (c *conn) recordCode(code byte) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()

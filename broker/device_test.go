@@ -18,18 +18,18 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// device is a client that speaks bytes: it can send what no library would.
+// device is a client that sends raw bytes, including what no library would send.
 type device struct {
 	t       testing.TB
 	nc      net.Conn
 	r       *bufio.Reader
 	ws      bool
 	version byte
-	message []byte // rest of a WebSocket message
+	message []byte // what is left of the current WebSocket message
 	closed  int    // status of the WebSocket's close frame
 }
 
-// newDevice speaks MQTT 5 over nc.
+// newDevice returns a device that speaks MQTT 5 over nc.
 func newDevice(t testing.TB, nc net.Conn) *device {
 	t.Cleanup(func() { _ = nc.Close() })
 	return &device{t: t, nc: nc, r: bufio.NewReader(nc), version: 5}
@@ -37,7 +37,7 @@ func newDevice(t testing.TB, nc net.Conn) *device {
 
 func (w *world) dial(at endpoint) *device { return w.dialBehind(at, nil) }
 
-// dialBehind sends a proxy's header first, in front of TLS.
+// dialBehind is dial through a proxy, which sends header before the TLS handshake.
 func (w *world) dialBehind(at endpoint, header []byte) *device {
 	w.Helper()
 	addr := map[string]string{"tcp": w.tcp, "tls": w.tls, "ws": w.ws}[at.transport]
@@ -65,13 +65,13 @@ func (w *world) dialBehind(at endpoint, header []byte) *device {
 	return d
 }
 
-// upgradeRequest asks for MQTT over WebSocket.
+// upgradeRequest returns a request for MQTT over WebSocket.
 func upgradeRequest(host string) string {
 	return "GET /mqtt HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
 }
 
-// login connects as the user with that token.
+// login connects with a token and a clean session.
 func (w *world) login(at endpoint, clientID, tok string) *device {
 	w.Helper()
 	d := w.dial(at)
@@ -83,11 +83,11 @@ func (w *world) login(at endpoint, clientID, tok string) *device {
 func (d *device) raw(b []byte) {
 	d.t.Helper()
 	if _, err := d.nc.Write(b); err != nil && !errors.Is(err, net.ErrClosed) {
-		d.t.Logf("write: %v", err) // the server may have hung up: the read shows it
+		d.t.Logf("write: %v", err) // the server may have closed the connection, which the next read shows
 	}
 }
 
-// send sends MQTT bytes, on a WebSocket as one binary message.
+// send sends MQTT bytes, over a WebSocket as one binary message.
 func (d *device) send(b []byte) {
 	d.t.Helper()
 	if d.ws {
@@ -96,7 +96,7 @@ func (d *device) send(b []byte) {
 	d.raw(b)
 }
 
-// clientFrame is a masked frame.
+// clientFrame returns a masked frame.
 func clientFrame(first byte, payload []byte) []byte {
 	b := []byte{first}
 	switch n := len(payload); {
@@ -115,7 +115,7 @@ func clientFrame(first byte, payload []byte) []byte {
 	return b
 }
 
-// frame reads one frame of the server, which never masks.
+// frame reads one frame of the server, which is unmasked.
 func (d *device) frame() (op byte, payload []byte, err error) {
 	var h [2]byte
 	if _, err := io.ReadFull(d.r, h[:]); err != nil {
@@ -140,7 +140,7 @@ func (d *device) frame() (op byte, payload []byte, err error) {
 	return h[0] & 0x0F, payload, err
 }
 
-// Read gives MQTT bytes.
+// Read reads MQTT bytes.
 func (d *device) Read(p []byte) (int, error) {
 	if !d.ws {
 		return d.r.Read(p)
@@ -167,17 +167,17 @@ func (d *device) Read(p []byte) (int, error) {
 
 const testTimeout = 5 * time.Second
 
-// next reads one packet, or fails where the connection ends first.
+// next reads one packet. It fails if the connection ends first.
 func (d *device) next(within time.Duration) ([]byte, error) {
 	_ = d.nc.SetReadDeadline(time.Now().Add(within))
 	p, err := mqttwire.ReadPacket(d)
-	if len(p) == 4 && p[0] == mqttwire.Disconnect && p[3] == 0 { // no properties: the same as without their length
+	if len(p) == 4 && p[0] == mqttwire.Disconnect && p[3] == 0 { // the property length 0 may also be left out
 		p = []byte{p[0], 1, p[2]}
 	}
 	return p, err
 }
 
-// expect reads one packet and compares it with hex, where .. stands for any rest.
+// expect reads one packet and compares it with hex, which may end in .. for any rest.
 func (d *device) expect(hex string) []byte {
 	d.t.Helper()
 	p, err := d.next(testTimeout)
@@ -202,8 +202,8 @@ func (d *device) expectConnack(code byte) []byte {
 	return p
 }
 
-// expectEnd waits for the end of the connection and fails on any packet before it,
-// but for the DISCONNECT with that code in MQTT 5; 0: none.
+// expectEnd waits for the end of the connection. It fails on any packet before it, except
+// in MQTT 5 a DISCONNECT with that code, which is required unless code is 0.
 func (d *device) expectEnd(code byte) {
 	d.t.Helper()
 	if code != 0 && d.version == 5 {
@@ -219,7 +219,7 @@ func (d *device) expectEnd(code byte) {
 	}
 }
 
-// expectEndAfter is expectEnd where the packet hex may come first, or be overtaken.
+// expectEndAfter is expectEnd, but the packet hex may come first.
 func (d *device) expectEndAfter(hex string, code byte) {
 	d.t.Helper()
 	p, err := d.next(testTimeout)
@@ -235,8 +235,8 @@ func (d *device) expectEndAfter(hex string, code byte) {
 	}
 }
 
-// closesWithin waits for the end of the socket, without a word to it, not even a
-// handshake.
+// closesWithin waits until the server closes the socket, without sending anything, not
+// even a TLS handshake.
 func (d *device) closesWithin(limit time.Duration) {
 	d.t.Helper()
 	nc := underlying(d.nc)
@@ -247,14 +247,14 @@ func (d *device) closesWithin(limit time.Duration) {
 	}
 }
 
-// alive fails unless the connection answers a ping.
+// alive sends a PINGREQ and fails unless the next packet is the PINGRESP.
 func (d *device) alive() {
 	d.t.Helper()
 	d.send([]byte{0xC0, 0})
 	d.expect("D0 00")
 }
 
-// subscribe subscribes and expects the SUBACK codes, one a filter.
+// subscribe subscribes and expects codes in the SUBACK, one for each filter.
 func (d *device) subscribe(qos byte, codes []byte, filters ...string) {
 	d.t.Helper()
 	d.send(subscribe(d.version, 9, qos, nil, filters...))
@@ -264,12 +264,12 @@ func (d *device) subscribe(qos byte, codes []byte, filters ...string) {
 	}
 }
 
-// message is a PUBLISH as the device reads it.
+// message is a received PUBLISH.
 type message struct {
 	head  byte
 	topic string
 	id    int
-	props string // raw
+	props string // undecoded
 	body  string
 }
 
@@ -294,7 +294,7 @@ type connect struct {
 	clean           bool
 	keepAlive       int
 	props           []byte // MQTT 5
-	will            []byte // topic and payload, and in MQTT 5 properties before them
+	will            []byte // encoded topic and payload, in MQTT 5 after the properties
 	willFlags       byte
 }
 

@@ -1,45 +1,45 @@
 // Package broker serves MQTT 3.1.1 and 5 over TCP, TLS and WebSocket.
 //
-// mochi-mqtt is the broker. It handles every packet of a device but the two of
-// delivery, and asks its one hook, [hook], who may log in and subscribe. Sessions and
-// delivery are the hub's. What mochi does not do stands in front of it: listeners,
-// limits, deadlines, and the check of each packet (inspect.go, strict.go).
+// The MQTT engine is mochi-mqtt. It handles every packet except PUBLISH to a device and
+// the PUBACK for it, and asks one hook, [hook], who may log in and subscribe. Sessions and
+// delivery belong to [delivery.Hub]. What mochi lacks is done in front of it: listeners,
+// limits, deadlines, and a strict check of every packet (inspect.go, strict.go).
 //
 // # The life of a connection
 //
-// Each step is one function of ours or one hook of mochi's, in this order;
-// TestMochiCallsItsHooksInTheOrderThatWeRelyOn fails where an update of mochi changes it.
+// Each step is a function of this package or a hook that mochi calls, in this order.
+// TestMochiCallsItsHooksInTheOrderThatWeRelyOn fails if an update of mochi changes it.
 //
-//	accept       ServeTCP, upgrade      a place among the pending connections
-//	             arrive                 PROXY header, TLS handshake
-//	CONNECT      first                  size, form and version, before mochi sees it
+//	accept       ServeTCP, upgrade      counted as a pending connection
+//	             openTransport          PROXY header, TLS handshake
+//	CONNECT      readConnect            size, syntax and version, before mochi sees it
 //	             handshake              mochi's EstablishConnection:
-//	             - OnPacketRead           takes the client id, the will and an empty password
-//	             - OnConnect              the keepalive
+//	             - OnPacketRead           replaces the client id, drops the will
+//	             - OnConnect              clamps the keep alive
 //	             - OnConnectAuthenticate  limits, token, session on disk
 //	             - OnPacketEncode         the CONNACK's code and properties
 //	             - OnSessionEstablished   delivery resumes
-//	each packet  next, pass             framing, rates, form; PUBACK ends here
-//	             serve                  mochi's InjectPacket:
-//	SUBSCRIBE    - OnACLCheck             for each filter: does the token allow it
-//	             - OnSubscribed           stores what it allows, decides the SUBACK's codes
+//	each packet  readPacket, inspect    framing, rates, syntax; PUBACK ends here
+//	             handlePacket           mochi's InjectPacket:
+//	SUBSCRIBE    - OnACLCheck             whether the token allows each filter
+//	             - OnSubscribed           stores the allowed ones, sets the SUBACK's codes
 //	             - OnPacketEncode         the SUBACK's reason string
 //	             - OnPacketProcessed      delivery starts, after the SUBACK
 //	UNSUBSCRIBE  - OnUnsubscribe          removes the subscriptions
 //	             - OnPacketEncode         the UNSUBACK's codes
-//	AUTH         - OnAuthPacket           renews the token
-//	PUBLISH      - OnACLCheck             refuses it; mochi answers 0x87
-//	the end      End                    the hub's reason: DISCONNECT through mochi
-//	             fail                   the device's fault: likewise
-//	             finish                 the session closes, mochi forgets the client
+//	AUTH         - OnAuthPacket           replaces the token
+//	PUBLISH      - OnACLCheck             refuses it; mochi responds with 0x87
+//	the end      End                    ended by the hub: DISCONNECT through mochi
+//	             fail                   ended by the device's fault: likewise
+//	             finish                 closes the session, removes mochi's client
 //
-// A message does not go through mochi: a pump of the hub calls [conn.Send], and the
-// device's PUBACK calls [delivery.Conn.Ack].
+// Messages bypass mochi: a pump of the hub calls [conn.Send], and the device's PUBACK
+// calls [delivery.Conn.Ack].
 //
 // # Goroutines
 //
-// A connection has one goroutine, which waits and frames in shallow calls, so that an
-// idle device keeps the smallest stack. What needs a deep one (TLS, mochi, the
-// database) runs on a goroutine that ends with the packet, see [conn.isolate]. mochi's
-// own loops, two goroutines a client, do not run.
+// A connection has one goroutine. While it waits for a packet its calls are shallow, so
+// an idle device keeps the smallest stack that Go has, 2 KiB. Work that needs a deep
+// stack (TLS, mochi, the database) runs on a goroutine that ends with the packet; see
+// [conn.isolate]. mochi's own read and write loops, two goroutines a client, do not run.
 package broker

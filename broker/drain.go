@@ -8,14 +8,16 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// drainGap is the longest pause between two devices' disconnects: other nodes take 50
-// logins a second without noticing, so a few devices need no long drain.
+// drainGap is the longest pause between the disconnects of two devices. Other nodes handle
+// 50 logins a second with ease, so the drain of a few devices need not take all the time
+// that Drain is given.
 const drainGap = 20 * time.Millisecond
 
-// Drain stops listening and ends every connection: sockets before login at once,
-// devices with DISCONNECT 0x8B, spread evenly over at most the time given so that they
-// do not all come to the other nodes in one moment. It returns when all are gone, or
-// closes what is left when ctx ends, and says so. Calling it twice is harmless.
+// Drain stops listening and ends every connection. Sockets before login are closed at
+// once. Devices get DISCONNECT 0x8B, spread evenly over at most over, so that they do not
+// all reconnect to the other nodes at the same moment. Drain returns nil when every
+// connection has ended. If ctx ends first it closes the remaining ones and returns an
+// error with their number. It may be called again.
 func (b *Broker) Drain(ctx context.Context, over time.Duration) error {
 	connected, others := b.stop()
 	for _, c := range others {
@@ -39,7 +41,8 @@ func (b *Broker) Drain(ctx context.Context, over time.Duration) error {
 	return b.wait(ctx)
 }
 
-// Close ends everything at once, without a DISCONNECT, and waits until every connection is gone.
+// Close closes all listeners and connections at once, without a DISCONNECT, and waits
+// until every connection has ended.
 func (b *Broker) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -48,7 +51,8 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// stop refuses further connections and closes the listeners.
+// stop closes the listeners and refuses further connections. It returns the remaining
+// connections: those that are logged in, and the others.
 func (b *Broker) stop() (connected, others []*conn) {
 	b.mu.Lock()
 	b.draining = true
@@ -61,7 +65,7 @@ func (b *Broker) stop() (connected, others []*conn) {
 	return b.admission.close()
 }
 
-// wait returns when every connection is gone; when ctx ends first it closes them.
+// wait waits until every connection has ended, and closes the remaining ones when ctx ends.
 func (b *Broker) wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -74,10 +78,10 @@ func (b *Broker) wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	connected, others := b.admission.close()
-	cut := append(connected, others...)
-	for _, c := range cut {
+	rest := append(connected, others...)
+	for _, c := range rest {
 		c.close()
 	}
 	<-done
-	return fmt.Errorf("drain: %d connections were cut: %w", len(cut), ctx.Err())
+	return fmt.Errorf("drain: %d connections had to be closed: %w", len(rest), ctx.Err())
 }

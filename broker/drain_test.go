@@ -16,7 +16,7 @@ func TestDrain(t *testing.T) {
 			devices = append(devices, w.login(at, fmt.Sprint(i), "7"))
 		}
 		silent := w.dial(at)
-		w.eventually("one waits before login", func(s Stats) bool { return s.Pending == 1 })
+		w.eventually("one pending connection", func(s Stats) bool { return s.Pending == 1 })
 		begun := time.Now()
 		done := make(chan error, 1)
 		go func() { done <- w.broker.Drain(t.Context(), 400*time.Millisecond) }()
@@ -73,7 +73,7 @@ func TestDrainGivesTheReason(t *testing.T) {
 
 func TestDrainClosesConnectionsThatOutlastIt(t *testing.T) {
 	w := newWorld(t, Options{Linger: time.Hour})
-	w.login(endpoint{"tcp", 5}, "a", "7") // never reads, never closes
+	w.login(endpoint{"tcp", 5}, "a", "7") // never reads and never closes
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begun := time.Now()

@@ -10,7 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// together is a connection whose writes leave in one segment, when flush is called.
+// coalescingConn is a connection that can buffer its writes, so that they leave in one
+// segment.
 type coalescingConn struct {
 	net.Conn
 	buffered  []byte
@@ -25,10 +26,10 @@ func (c *coalescingConn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A DISCONNECT or PUBACK may come in the read that brings the end: behind it in the same
-// segment as the Close frame, or before TLS's close_notify.
+// The last packet, a DISCONNECT or PUBACK, may arrive in the same read as the end of the
+// stream: in one segment with a Close frame, or with TLS's close_notify.
 func TestPacketsThatArriveWithTheCloseAreProcessed(t *testing.T) {
-	disconnect := []byte{0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0} // the session ends now
+	disconnect := []byte{0xE0, 7, 0, 5, 0x11, 0, 0, 0, 0} // Session Expiry Interval 0
 	for name, end := range map[string]func(t *testing.T, d *device, p []byte){
 		"before a Close frame": func(_ *testing.T, d *device, p []byte) {
 			d.raw(append(clientFrame(0x82, p), clientFrame(0x88, nil)...))
@@ -46,7 +47,7 @@ func TestPacketsThatArriveWithTheCloseAreProcessed(t *testing.T) {
 				t.Fatal(err)
 			}
 			raw.buffering = false
-			_ = raw.SetWriteDeadline(time.Time{}) // CloseWrite let it pass
+			_ = raw.SetWriteDeadline(time.Time{}) // CloseWrite has set one that has passed
 			if _, err := raw.Write(raw.buffered); err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +89,7 @@ func TestPacketsThatArriveWithTheCloseAreProcessed(t *testing.T) {
 	}
 }
 
-// faulty is a connection after whose login something panics.
+// faultyConn is a connection that panics once the device is logged in.
 type faultyConn struct {
 	net.Conn
 	onRead, onClose func()
@@ -108,8 +109,8 @@ func (c *faultyConn) CloseWrite() error {
 	return nil
 }
 
-// Whatever panics, wherever a connection is, ends that connection alone and leaves
-// nothing of it behind.
+// A panic, in whatever state of a connection, ends only that connection, and nothing of it
+// is left.
 func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 	w := newWorld(t, Options{})
 	other := w.login(endpoint{"tcp", 5}, "other", "8")
@@ -139,7 +140,7 @@ func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 				}
 			}
 			if !w.broker.start(c) {
-				t.Fatal("not taken in")
+				t.Fatal("the connection was not accepted")
 			}
 			d := newDevice(t, here)
 			d.send(connect{id: "a", token: "7", clean: true}.packet(5))
@@ -147,7 +148,7 @@ func TestAPanicInFramingOrFinishingEndsOneConnection(t *testing.T) {
 			_ = here.SetReadDeadline(time.Now().Add(testTimeout))
 			go func() { _, _ = here.Write([]byte{0xE0, 0}) }()
 			_, _ = io.Copy(io.Discard, here)
-			w.eventually("all gone but the other", func(s Stats) bool {
+			w.eventually("only the other connection left", func(s Stats) bool {
 				return s.Connections == 1 && s.Pending == 0 && s.Panics == before+1
 			})
 			if n := w.broker.mochi.Clients.Len(); n != 1 {

@@ -26,7 +26,7 @@ func TestADeliveryCarriesAMessageExpiryInMQTT5(t *testing.T) {
 		m := delivery.Message{Notification: n, Topic: topic7, QoS: 1, PacketID: 3, SubID: 300, Epoch: "e", Expiry: tt.expiry}
 		b := appendPublish(nil, tt.version, &m)
 		if n := mqttwire.PacketLen(b); n != len(b) {
-			t.Fatalf("%s: the packet of %d bytes says it has %d", name, len(b), n)
+			t.Fatalf("%s: the packet has %d bytes, and its length says %d", name, len(b), n)
 		}
 		b = mqttwire.Body(b)
 		pk := packets.Packet{ProtocolVersion: tt.version, FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Remaining: len(b)}}
@@ -39,7 +39,7 @@ func TestADeliveryCarriesAMessageExpiryInMQTT5(t *testing.T) {
 	}
 }
 
-// Over the wire, from the POST to the device and to its retained copy.
+// From the append to the retained copy that the device receives.
 func TestAnExpiringNotificationIsSentWithItsMessageExpiry(t *testing.T) {
 	w := newWorld(t, Options{})
 	if _, err := w.svc.Notify(context.Background(), bridge.Draft{User: "7", Title: "T", Message: "M", ExpiresIn: time.Hour}, nil); err != nil {
@@ -49,6 +49,6 @@ func TestAnExpiringNotificationIsSentWithItsMessageExpiry(t *testing.T) {
 	d.send(subscribe(5, 9, 0, nil, topic7))
 	d.expect("90 04 00 09 00 00")
 	if m := d.expectMessage(); m.head&1 == 0 || len(m.props) < 7 || m.props[2] != propMessageExpiry {
-		t.Errorf("the retained copy has the head %#x and the properties %q", m.head, m.props)
+		t.Errorf("the retained copy has the first byte %#x and the properties %q", m.head, m.props)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Floods end with MQTT 5's "message rate too high", and delay no other client.
+// A flood of packets ends with MQTT 5's "message rate too high", 0x96, and delays no other
+// client.
 
 func TestPacketFloods(t *testing.T) {
 	publish := func(version, qos byte) []byte {
@@ -40,9 +41,9 @@ func TestPacketFloods(t *testing.T) {
 		"SUBSCRIBE":            {func(v byte) []byte { return subscribe(v, 1, 1, nil, topic7) }, false},
 		"SUBSCRIBE, refused":   {func(v byte) []byte { return subscribe(v, 1, 1, nil, "#") }, false},
 		"UNSUBSCRIBE":          {unsubscribe, false},
-		"both in turn":         {func(v byte) []byte { return append(subscribe(v, 1, 1, nil, topic7), unsubscribe(v)...) }, false},
+		"both alternately":     {func(v byte) []byte { return append(subscribe(v, 1, 1, nil, topic7), unsubscribe(v)...) }, false},
 		"PUBLISH, QoS 0":       {func(v byte) []byte { return publish(v, 0) }, false},
-		"PUBLISH, QoS 1":       {func(v byte) []byte { return publish(v, 1) }, true}, // 3.1.1 is cut at the first
+		"PUBLISH, QoS 1":       {func(v byte) []byte { return publish(v, 1) }, true}, // in 3.1.1 the first one ends the connection
 		"PUBACK of nothing":    {func(byte) []byte { return []byte{0x40, 2, 0, 7} }, false},
 		"PUBACK with a reason": {func(byte) []byte { return []byte{0x40, 3, 0, 7, 0x80} }, true},
 		"PUBREL":               {func(byte) []byte { return []byte{0x62, 2, 0, 7} }, false},
@@ -81,7 +82,7 @@ func TestPacketFloods(t *testing.T) {
 	}
 }
 
-// last reads to the end of the connection, and returns the last packet.
+// last reads until the connection ends, and returns the last packet.
 func (d *device) last() (p []byte) {
 	d.t.Helper()
 	for {
@@ -93,7 +94,7 @@ func (d *device) last() (p []byte) {
 	}
 }
 
-// framed are MQTT bytes as the transport wants them.
+// framed returns MQTT bytes in the framing of the transport.
 func (d *device) framed(b []byte) []byte {
 	if d.ws {
 		return clientFrame(0x82, b)
@@ -101,7 +102,7 @@ func (d *device) framed(b []byte) []byte {
 	return b
 }
 
-// auth is a renewal with that token.
+// auth returns an AUTH packet that renews the token.
 func auth(tok string) []byte {
 	props := append([]byte{0x15}, appendText(nil, authMethod)...)
 	props = append(append(props, 0x16), appendText(nil, tok)...)
@@ -112,7 +113,7 @@ func TestWebSocketPingFlood(t *testing.T) {
 	w := newWorld(t, Options{PacketRate: 10})
 	for _, version := range []byte{4, 5} {
 		d := w.login(endpoint{"ws", version}, "a", "7")
-		before := w.dial(endpoint{"ws", version}) // the same before login
+		before := w.dial(endpoint{"ws", version}) // the same, before its CONNECT
 		for _, d := range []*device{d, before} {
 			go func() {
 				for range 150 {
@@ -124,13 +125,13 @@ func TestWebSocketPingFlood(t *testing.T) {
 			d.last()
 		}
 	}
-	w.eventually("all gone", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 })
+	w.eventually("all ended", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 })
 	if n := w.broker.Stats().Limited[LimitPacketRate]; n != 4 {
-		t.Errorf("%d floods counted", n)
+		t.Errorf("%d floods were counted", n)
 	}
 }
 
-// A device that answers what it is sent is no flood, however fast that is.
+// Acknowledgements of messages do not count for the packet rate, however many they are.
 func TestAcknowledgementsAreNotRateLimited(t *testing.T) {
 	everywhere(t, Options{PacketRate: 1}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
@@ -157,7 +158,7 @@ func TestPacketRateAllowsBursts(t *testing.T) {
 	}
 	most := 10_001 + int(time.Since(begun)/time.Millisecond)
 	if sent < 10_000 || sent > most+1 {
-		t.Errorf("%d packets at once, want ten seconds' worth, at most %d", sent, most)
+		t.Errorf("%d packets at once were accepted, want those of ten seconds, at most %d", sent, most)
 	}
 	testserver.Eventually(t, testTimeout, func() error {
 		if !c.allowPacket() {
@@ -166,21 +167,21 @@ func TestPacketRateAllowsBursts(t *testing.T) {
 		return nil
 	})
 	if c.b.o.PacketRate = 0; !c.allowPacket() {
-		t.Error("no limit refuses")
+		t.Error("without a limit a packet is refused")
 	}
 }
 
 func TestSubscriptionsOfOneConnectionAreBounded(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7/notifications:read")
-		d.subscribe(1, []byte{1}, topic7) // the own one does not count
+		d.subscribe(1, []byte{1}, topic7) // the own topic does not count
 		for i := range 16 {
 			d.subscribe(1, []byte{1}, fmt.Sprintf("users/%d/reports/status", 100+i))
 		}
 		code := map[byte]byte{4: codeUnspecified, 5: codeQuota}[at.version]
 		d.subscribe(1, []byte{code}, "users/200/reports/status")
 		d.subscribe(1, []byte{code}, "users/+/reports/status")
-		d.subscribe(1, []byte{1}, "users/100/reports/status") // one it has
+		d.subscribe(1, []byte{1}, "users/100/reports/status") // a topic that it has already
 		if n := w.broker.Stats().Limited[LimitSubscriptions]; n != 2 {
 			t.Errorf("%d refusals counted", n)
 		}
@@ -193,7 +194,7 @@ func TestSubscriptionsOfOneConnectionAreBounded(t *testing.T) {
 	})
 }
 
-// Frames without a byte of MQTT are not free.
+// Frames without MQTT bytes count as packets, too.
 func TestFloodsOfEmptyFrames(t *testing.T) {
 	for name, frame := range map[string][]byte{
 		"ping":                         clientFrame(0x89, nil),
@@ -249,7 +250,7 @@ func TestUpgradesOfAnAddressAreRateLimited(t *testing.T) {
 	w := newWorld(t, Options{ConnectRatePerIP: 0.25}) // one upgrade a second
 	codes := map[int]int{}
 	for range 20 {
-		res, err := http.Get("http://" + w.ws + "/mqtt") // no WebSocket, which costs as much
+		res, err := http.Get("http://" + w.ws + "/mqtt") // not an upgrade; it counts nevertheless
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,9 +260,9 @@ func TestUpgradesOfAnAddressAreRateLimited(t *testing.T) {
 		}
 	}
 	if codes[http.StatusUpgradeRequired] == 0 || codes[http.StatusTooManyRequests] == 0 {
-		t.Errorf("answered with %v", codes)
+		t.Errorf("the responses are %v", codes)
 	}
 	if n := w.broker.Stats().Limited[LimitUpgradesPerAddress]; n != int64(codes[http.StatusTooManyRequests]) {
-		t.Errorf("%d are counted", n)
+		t.Errorf("%d were counted", n)
 	}
 }

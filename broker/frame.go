@@ -44,32 +44,34 @@ var (
 	errFrameLen = &wsFault{wsProtocol, "a frame's length is malformed"}
 	errClosing  = &wsFault{wsProtocol, "a close frame is malformed"}
 	errCloseUTF = &wsFault{wsInvalid, "a close reason is not UTF-8"}
-	errText     = &wsFault{wsUnsupported, "MQTT goes in binary frames"} // [MQTT-6.0.0-1]
+	errText     = &wsFault{wsUnsupported, "MQTT must be sent in binary frames"} // [MQTT-6.0.0-1]
 	errMessage  = &wsFault{wsTooBig, "a message is too large"}
 )
 
-// maxMessage bounds a WebSocket message, fragments together, in bytes. MQTT packets
-// need not align with frames, so one may hold several; each has its own cap.
+// maxMessage is the largest WebSocket message in bytes, all fragments together. MQTT
+// packets need not align with messages ([MQTT-6.0.0-2]): one message may contain several
+// packets, each of which has its own limit.
 const maxMessage = 1 << 20
 
-// wsReader takes the frames off what a client sends. It keeps nothing of a frame
-// but where it stands in it, so a length alone costs nothing.
+// wsReader removes the WebSocket framing from the bytes that a client sends. It decodes in
+// place and stores only its position in the current frame, so announcing a long frame
+// allocates nothing.
 type wsReader struct {
-	early []byte // came with the upgrade, before the first read
+	early []byte // received with the upgrade request, before the first read
 
-	head    [14]byte // of the frame under way
-	headLen int      // bytes of head that have come
-	key     [4]byte
-	at      int // bytes of the payload that have come
-	size    int // of the payload; with headLen 0: no frame is under way
+	head    [14]byte // header of the current frame
+	headLen int      // bytes of head received; 0: between frames, len(head): in the payload
+	key     [4]byte  // masking key
+	at      int      // bytes of the payload received
+	size    int      // bytes of the payload
 	op      byte
-	message int  // bytes of the fragmented message under way
-	partial bool // a fragmented message is under way
-	control []byte
+	message int    // bytes of the current fragmented message
+	partial bool   // a fragmented message is not complete
+	control []byte // payload of the current control frame
 }
 
-// read fills p with MQTT bytes. Like an [io.Reader] it may return some together with
-// the error that follows them; io.EOF where the client closed the WebSocket.
+// read reads MQTT bytes into p. Like an [io.Reader] it may return bytes together with the
+// error that follows them. The error is io.EOF once the client has closed the WebSocket.
 func (w *wsReader) read(c *conn, p []byte) (int, error) {
 	for {
 		var n int
@@ -92,8 +94,8 @@ func (w *wsReader) read(c *conn, p []byte) (int, error) {
 	}
 }
 
-// feed takes the frames in b off, in place: it returns how many payload bytes stand
-// at the start of b. Each ping, pong and empty frame is given to handle.
+// feed decodes the frames in b in place: the MQTT bytes end up in b[:out]. It calls handle
+// for each ping, pong and empty data frame.
 func (w *wsReader) feed(b []byte, handle func(op byte, payload []byte) error) (out int, err error) {
 	for in := 0; in < len(b); {
 		if !w.inPayload() {
@@ -126,11 +128,11 @@ func (w *wsReader) feed(b []byte, handle func(op byte, payload []byte) error) (o
 	return out, nil
 }
 
-// inPayload reports whether the header of the frame under way is complete.
+// inPayload reports whether the header of the current frame is complete.
 func (w *wsReader) inPayload() bool { return w.headLen == len(w.head) }
 
-// header looks at the header as far as it has come, and refuses what is wrong as
-// early as it shows. Once complete, headLen is set to its largest value.
+// header is called for each further byte of a header. It refuses a malformed one at the
+// first byte that shows it, and sets headLen to len(head) when the header is complete.
 func (w *wsReader) header() error {
 	h := w.head[:w.headLen]
 	final, op := h[0]&0x80 != 0, h[0]&0x0F
@@ -195,7 +197,7 @@ func (w *wsReader) header() error {
 	return nil
 }
 
-// finish handles the frame whose last byte has come.
+// finish handles a frame whose payload is complete.
 func (w *wsReader) finish(handle func(op byte, payload []byte) error) error {
 	op, size, control := w.op, w.size, w.control
 	w.headLen, w.at, w.size, w.control = 0, 0, 0, nil
@@ -208,8 +210,8 @@ func (w *wsReader) finish(handle func(op byte, payload []byte) error) error {
 	return nil
 }
 
-// closing checks the payload of a close frame (RFC 6455 §5.5.1); io.EOF where it is
-// in order.
+// checkClose checks the payload of a close frame (RFC 6455 §5.5.1). It returns io.EOF if
+// the frame is valid.
 func checkClose(b []byte) error {
 	if len(b) == 0 {
 		return io.EOF
@@ -227,8 +229,8 @@ func checkClose(b []byte) error {
 	return io.EOF
 }
 
-// wsFrame writes the header of one final, unmasked frame of b[headroom:] into the
-// headroom before it, and returns the frame.
+// wsFrame makes b[headroom:] the payload of one final, unmasked frame. It writes the header
+// into the headroom and returns the frame.
 func wsFrame(b []byte, op byte) []byte {
 	n := len(b) - headroom
 	var at int
@@ -249,8 +251,9 @@ func wsFrame(b []byte, op byte) []byte {
 	return b[at:]
 }
 
-// handleFrame counts a frame without MQTT bytes like a packet, and answers a ping (RFC
-// 6455 §5.5.2). A pong is unsolicited: this server sends no pings.
+// handleFrame handles a ping, a pong or an empty frame. It counts each as a packet, so that
+// a flood of them runs into PacketRate, and responds to a ping (RFC 6455 §5.5.2). A pong
+// needs no response: this server sends no pings.
 func (c *conn) handleFrame(op byte, payload []byte) error {
 	if !c.allowPacket() {
 		return errFlood
@@ -269,8 +272,8 @@ func (c *conn) handleFrame(op byte, payload []byte) error {
 	return c.sendLocked(f.b, wsPong, c.b.o.WriteTimeout)
 }
 
-// wsClose writes the close frame that answers the client's, or whose status says what
-// err was.
+// wsClose writes a close frame. Its status follows from err, which ended the connection, or
+// from the MQTT reason code; it is 1000 if the client closed.
 func (c *conn) wsClose(err error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// cutConn gives a stream in pieces.
+// chunkedConn returns a stream in chunks.
 type chunkedConn struct {
 	net.Conn
 	stream []byte
@@ -32,8 +32,8 @@ func (c *chunkedConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
 
 func (c *chunkedConn) SetReadDeadline(time.Time) error { return nil }
 
-// FuzzNext holds that packets come out whole and in order however the network cuts
-// and joins them, and that no buffer outlives them.
+// FuzzNext checks that readPacket returns complete packets in order, however the network
+// splits and joins them, and that an idle connection keeps only its small buffer.
 func FuzzNext(f *testing.F) {
 	f.Add([]byte{0, 1, 255, 0, 40, 255, 3}, uint8(0), false)
 	f.Add([]byte{255, 255, 1}, uint8(7), true)
@@ -51,7 +51,7 @@ func FuzzNext(f *testing.F) {
 		}
 		c := newConn(&Broker{}, &chunkedConn{stream: stream, piece: 1 + int(cut)*3}, "tcp", "")
 		c.b.o = c.b.o.withDefaults()
-		c.session, c.client = new(delivery.Conn), new(mqtt.Client) // logged in: any packet may come
+		c.session, c.client = new(delivery.Conn), new(mqtt.Client) // logged in, so that any packet is accepted
 		if framed {
 			c.ws = &wsReader{}
 		}

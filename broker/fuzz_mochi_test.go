@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// halves is a connection of two pipes, so that each side can end its direction alone.
+// pipeConn is a connection of two pipes, so that each side can close its direction alone.
 type pipeConn struct {
 	net.Conn // what is read from
 	out      net.Conn
@@ -21,8 +21,8 @@ func (h *pipeConn) Close() error {
 	return h.Conn.Close()
 }
 
-// FuzzDevice runs the whole broker over a pipe: whatever a device sends, before its
-// login or after, nothing panics, the connection comes to its end, and mochi forgets it.
+// FuzzDevice runs the whole broker over a pipe. Whatever a device sends, before or after
+// its login, nothing panics, the connection ends, and mochi has no client left.
 func FuzzDevice(f *testing.F) {
 	for _, p := range corpus() {
 		f.Add(false, true, p)
@@ -41,7 +41,7 @@ func FuzzDevice(f *testing.F) {
 		in, toServer := net.Pipe()
 		fromServer, out := net.Pipe()
 		if !w.broker.start(newConn(w.broker, &pipeConn{in, out}, "tcp", "")) {
-			t.Fatal("the connection was not taken in")
+			t.Fatal("the connection was not accepted")
 		}
 		go func() {
 			_, _ = toServer.Write(stream)
@@ -49,7 +49,7 @@ func FuzzDevice(f *testing.F) {
 		}()
 		_, _ = io.Copy(io.Discard, fromServer)
 		if n := w.broker.Stats().Panics; n != 0 {
-			t.Fatalf("% X made something panic", stream)
+			t.Fatalf("% X caused a panic", stream)
 		}
 		if n := w.broker.mochi.Clients.Len(); n > 64 {
 			t.Fatalf("mochi has %d clients", n)
@@ -57,15 +57,16 @@ func FuzzDevice(f *testing.F) {
 	})
 }
 
-// FuzzProcess sends what strict accepts through mochi's decoder and server: nothing
-// panics, each request is answered once, and what ends the connection has a code.
+// FuzzProcess gives packets that strict accepts to mochi's decoder and server. Nothing
+// panics, each request gets one response, and an error that ends the connection has a
+// reason code.
 func FuzzProcess(f *testing.F) {
 	for _, p := range corpus() {
 		f.Add(false, p)
 		f.Add(true, p)
 	}
 	w := newWorld(f, Options{MaxConnectionsPerUser: 1 << 20})
-	var conns [2]*conn // of each version, until a packet ends it
+	var conns [2]*conn // one of each version, until a packet ends it
 	f.Fuzz(func(t *testing.T, five bool, p []byte) {
 		n, err := packetLen(p, w.broker.o.MaxPacketSize)
 		if err != nil || n == 0 || n > len(p) {
@@ -98,12 +99,12 @@ func FuzzProcess(f *testing.F) {
 		}
 		answer := map[byte]byte{0x80: 0x90, 0xA0: 0xB0, 0xC0: 0xD0}[p[0]&0xF0]
 		if b := c.nc.(*recordingConn).drain(); err == nil && answer != 0 && (len(b) == 0 || b[0] != answer) {
-			t.Fatalf("% X is answered with % X", p, b)
+			t.Fatalf("% X gets the response % X", p, b)
 		}
 	})
 }
 
-// written is a connection that keeps what is written.
+// recordingConn is a connection that records what is written.
 type recordingConn struct {
 	net.TCPConn
 	mu sync.Mutex

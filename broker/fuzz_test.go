@@ -31,8 +31,8 @@ func corpus() [][]byte {
 	}
 }
 
-// FuzzStrict checks inspect: what it passes is one whole packet that
-// mochi decodes without an error or a panic, and what it refuses has a code.
+// FuzzStrict checks that mochi decodes every packet that strict accepts, without an error
+// or a panic, and that strict refuses the others with a reason code.
 func FuzzStrict(f *testing.F) {
 	for _, p := range corpus() {
 		f.Add(byte(4), p)
@@ -58,7 +58,7 @@ func FuzzStrict(f *testing.F) {
 		}
 		pk, err := decodeByMochi(version, p)
 		if err != nil {
-			t.Fatalf("strict passes % X, mochi does not: %v", p, err)
+			t.Fatalf("strict accepts % X, mochi does not: %v", p, err)
 		}
 		if !bytes.Equal(p, before) {
 			t.Fatal("decoding changed the connection's buffer")
@@ -74,7 +74,7 @@ func FuzzStrict(f *testing.F) {
 	})
 }
 
-// decodeByMochi reads one packet as mochi's server does.
+// decodeByMochi decodes one packet as mochi's server does.
 func decodeByMochi(version byte, p []byte) (packets.Packet, error) {
 	cl := plainServer.NewClient(&chunkedConn{stream: p, piece: len(p)}, "", "", false)
 	cl.Properties.ProtocolVersion = version
@@ -87,8 +87,8 @@ func decodeByMochi(version byte, p []byte) (packets.Packet, error) {
 
 var plainServer = mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 
-// FuzzPacketLen holds the framing: no length is believed past the limit, and a
-// packet's length does not depend on how much more has come.
+// FuzzPacketLen checks that no length over the limit is accepted, and that the length of a
+// packet does not depend on the bytes that follow it.
 func FuzzPacketLen(f *testing.F) {
 	f.Add([]byte{0x10, 0xFF, 0xFF, 0xFF, 0x7F}, 1<<14)
 	f.Add([]byte{0xC0, 0x80, 0x00}, 100)
@@ -99,10 +99,10 @@ func FuzzPacketLen(f *testing.F) {
 		n, err := packetLen(p, limit)
 		var fault *fault
 		if err != nil && !errors.As(err, &fault) {
-			t.Fatalf("%v is no fault", err)
+			t.Fatalf("%v is not a fault", err)
 		}
 		if n > max(limit, 0) {
-			t.Fatalf("a packet of %d bytes passes a limit of %d", n, limit)
+			t.Fatalf("a packet of %d bytes is within the limit of %d", n, limit)
 		}
 		if n > 0 && n < len(p) {
 			if m, err := packetLen(p[:n], limit); m != n || err != nil {
@@ -112,8 +112,8 @@ func FuzzPacketLen(f *testing.F) {
 	})
 }
 
-// FuzzFrames holds the WebSocket framing: cut in any way, the same bytes give the
-// same MQTT bytes and the same end.
+// FuzzFrames checks that the WebSocket framing does not depend on how the network splits
+// the bytes: the MQTT bytes and the error are the same.
 func FuzzFrames(f *testing.F) {
 	for _, p := range corpus() {
 		f.Add(clientFrame(0x82, p), uint16(3))
@@ -131,7 +131,7 @@ func FuzzFrames(f *testing.F) {
 			t.Fatalf("% X gives % X, % X, %v at once, and % X, % X, %v in pieces", stream, whole, pongs, end, pieces, again, endAgain)
 		}
 		if len(whole)+len(pongs) > len(stream) {
-			t.Fatal("more came out than went in")
+			t.Fatal("there are more MQTT bytes than bytes in the frames")
 		}
 	})
 }

@@ -9,27 +9,27 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// receiveMaximum is what CONNACK grants for PUBLISH packets, all of which are
-// refused. As each is answered before the next is read, none can exceed it.
+// receiveMaximum is the Receive Maximum of a CONNACK (MQTT 5 §3.2.2.3.3). No device can
+// exceed it: each PUBLISH is refused before the next packet is read.
 const receiveMaximum = 16
 
-// newServer returns mochi's server with h as its one hook: where there are two, one
-// that allows is enough.
+// newServer returns mochi's server with h as its only hook. There must not be a second
+// one: of several hooks, mochi lets any one allow a login or a subscription.
 //
-// Serve is not called. It publishes $SYS topics and expires sessions and retained
-// messages, which are not used, and copies the table of clients every second to do so.
+// Serve is not called. It would publish $SYS topics and expire sessions and retained
+// messages, none of which are used here, and copy the table of clients every second for it.
 func newServer(o *Options, h mqtt.Hook) (*mqtt.Server, error) {
 	c := mqtt.NewDefaultServerCapabilities()
 	c.MaximumQos = 1
 	c.ReceiveMaximum = receiveMaximum
 	c.MaximumSessionExpiryInterval = uint32(o.SessionTTL.Seconds())
 	c.TopicAliasMaximum = 0
-	c.MaximumClientWritesPending = 0 // no queue: messages do not go through it, see conn.Send
+	c.MaximumClientWritesPending = 0 // no queue: messages bypass mochi, see conn.Send
 	c.SharedSubAvailable, c.WildcardSubAvailable, c.RetainAvailable = 0, 0, 1
 	s := mqtt.New(&mqtt.Options{
 		Capabilities:            c,
 		ClientNetReadBufferSize: 16,                            // bufio's minimum: conn.Read has the whole packet
-		Logger:                  slog.New(slog.DiscardHandler), // it logs packets, passwords included
+		Logger:                  slog.New(slog.DiscardHandler), // mochi logs packets, passwords included
 	})
 	if err := s.AddHook(h, nil); err != nil {
 		return nil, fmt.Errorf("add the hook: %w", err)
@@ -37,8 +37,9 @@ func newServer(o *Options, h mqtt.Hook) (*mqtt.Server, error) {
 	return s, nil
 }
 
-// hook is what mochi asks. The package comment has the order. It runs on the
-// goroutine of the packet, but for OnPacketEncode of a DISCONNECT.
+// hook has the methods that mochi calls, in the order that the package comment gives. They
+// run on the goroutine that processes the packet, except OnPacketEncode of a DISCONNECT,
+// which may run on any.
 type hook struct {
 	mqtt.HookBase
 	b *Broker
@@ -55,13 +56,15 @@ func (h *hook) Provides(b byte) bool {
 	return false
 }
 
-// of returns the connection of cl. State is kept there and never looked up by client
-// id: mochi may call for an older connection after a newer one has begun.
+// connOf returns the connection of cl. State is kept in the connection and never looked up
+// by client id, because mochi may still call hooks for an older connection after a newer
+// one of the same id was established.
 func connOf(cl *mqtt.Client) *conn { return cl.Net.Conn.(interface{ self() *conn }).self() }
 
-// OnPacketRead sees a packet before mochi does, and takes from a CONNECT what mochi
-// would act on by itself: sessions are taken over by the client id alone, whoever the
-// user is, wills skip the ACL, and an empty password is refused.
+// OnPacketRead changes a packet before mochi processes it. From a CONNECT it removes what
+// mochi would handle wrongly by itself. mochi takes over sessions by client id, whichever
+// user it belongs to, so each client gets a unique id. It publishes wills without asking
+// the ACL, so there are none. And it refuses an empty password, which is allowed.
 func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	switch pk.FixedHeader.Type {
 	case packets.Connect:
@@ -70,26 +73,26 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		pk.Connect.WillFlag, pk.Connect.WillRetain = false, false
 		pk.Connect.PasswordFlag = len(pk.Connect.Password) > 0
 	case packets.Publish:
-		pk.TopicName = "-" // OnACLCheck refuses any topic; a PUBLISH to $SYS would get no PUBACK
+		pk.TopicName = "-" // OnACLCheck refuses every topic; with $SYS mochi would send no PUBACK
 	}
 	return pk, nil
 }
 
-// OnConnect clamps the keepalive, which MQTT 5 has a property for (§3.2.2.3.14). What 3.1.1
-// asked for stands, 0 being none.
+// OnConnect limits the keep alive of an MQTT 5 device, which learns it from the CONNACK
+// (§3.2.2.3.14). A 3.1.1 device cannot be told, so it keeps what it asked for, even none.
 func (h *hook) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
-	most := uint16(h.b.o.MaxKeepAlive.Seconds())
+	limit := uint16(h.b.o.MaxKeepAlive.Seconds())
 	if connOf(cl).ws != nil {
-		most = min(most, uint16(h.b.o.WSKeepAlive.Seconds())) // nginx's proxy_read_timeout is 60 s
+		limit = min(limit, uint16(h.b.o.WSKeepAlive.Seconds())) // nginx's proxy_read_timeout is 60 s
 	}
-	if k := cl.State.Keepalive; cl.Properties.ProtocolVersion == 5 && (k == 0 || k > most) {
-		cl.State.Keepalive, cl.State.ServerKeepalive = most, true
+	if k := cl.State.Keepalive; cl.Properties.ProtocolVersion == 5 && (k == 0 || k > limit) {
+		cl.State.Keepalive, cl.State.ServerKeepalive = limit, true
 	}
 	return nil
 }
 
-// OnConnectAuthenticate checks the token and opens the session: it is on disk before
-// CONNACK promises it.
+// OnConnectAuthenticate checks the token and opens the session, which is on disk before
+// the CONNACK promises it.
 func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c := connOf(cl)
 	c.makeClient(cl)
@@ -97,7 +100,7 @@ func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	return c.login.refusal == refusal{}
 }
 
-// OnSessionEstablished starts delivery, now that the CONNACK is written.
+// OnSessionEstablished resumes delivery after the CONNACK was written.
 func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := connOf(cl)
 	c.login = nil
@@ -105,14 +108,14 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.session.Resume()
 }
 
-// OnACLCheck reports whether the token allows a device to receive a topic. No device
-// may publish.
+// OnACLCheck reports whether the device's token allows it to receive topic. No device is
+// allowed to publish.
 func (h *hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return !write && connOf(cl).session.May(topic)
 }
 
-// OnSubscribed stores the subscriptions. codes are those of the SUBACK, which is
-// written when it returns.
+// OnSubscribed stores the subscriptions and sets codes, the reason codes of the SUBACK that
+// mochi writes afterwards.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	c := connOf(cl)
 	c.ack = &ack{codes: codes}
@@ -124,13 +127,14 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	c := connOf(cl)
 	c.ack = &ack{codes: make([]byte, len(pk.Filters))}
 	if err := c.unsubscribe(&pk, c.ack); err != nil {
-		cl.Stop(err) // mochi writes no UNSUBACK to a client that is stopped
+		cl.Stop(err) // mochi writes no UNSUBACK to a stopped client
 	}
 	return pk
 }
 
-// OnPacketProcessed starts delivery once the SUBACK is written. mochi's own record of
-// the subscription, 3 KiB in its tree of topics, is dropped: delivery is the hub's.
+// OnPacketProcessed starts delivery after the SUBACK was written. It also removes mochi's
+// own record of the subscription, which takes 3 KiB in its topic tree and has no use here,
+// because the hub delivers.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
 	c := connOf(cl)
 	c.ack = nil
@@ -141,12 +145,12 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) 
 	cl.State.Subscriptions = mqtt.NewSubscriptions()
 	for _, f := range pk.Filters {
 		if err == nil {
-			c.session.Activate(f.Filter) // without effect where it was refused
+			c.session.Activate(f.Filter) // no effect if it was refused
 		}
 	}
 }
 
-// OnAuthPacket renews the token (§4.12.1).
+// OnAuthPacket handles a re-authentication, which replaces the token (MQTT 5 §4.12.1).
 func (h *hook) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	if err := c.renew(&pk); err != nil {
@@ -156,8 +160,8 @@ func (h *hook) OnAuthPacket(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		Properties: packets.Properties{AuthenticationMethod: authMethod}})
 }
 
-// OnPacketEncode corrects what mochi is about to write: codes that it does not know,
-// and properties, which it copies from the request.
+// OnPacketEncode corrects a packet that mochi is about to write: it sets reason codes that
+// mochi does not know, and removes properties that mochi copied from the request.
 func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := connOf(cl)
 	reason := ""
@@ -166,16 +170,16 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return c.connack(pk)
 	case packets.Disconnect:
 		c.recordCode(pk.ReasonCode)
-		if pk.ReasonCode != codeMalformed && pk.ReasonCode != codeProtocolError { // which say all
+		if pk.ReasonCode != codeMalformed && pk.ReasonCode != codeProtocolError { // the code says enough
 			reason = pk.Properties.ReasonString
 		}
 		if cl.Properties.ProtocolVersion != 5 {
-			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has none from a server; mochi does not write a reserved type
+			pk.FixedHeader.Type = packets.Reserved // not in 3.1.1; mochi does not write a reserved type
 		}
 	case packets.Suback, packets.Unsuback:
 		pk.ReasonCodes, reason = c.ack.codes, c.ack.reason
 	case packets.Pubrel, packets.Pubcomp:
-		pk.ReasonCode = codeSuccess // the device may have begun it with another server ([MQTT-4.3.3-11])
+		pk.ReasonCode = codeSuccess // the exchange may have begun with another server ([MQTT-4.3.3-11])
 	case packets.Auth:
 		return pk
 	}
@@ -183,8 +187,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	return pk
 }
 
-// fitting returns the reason string where a packet of at most limit bytes has room
-// for it; 0 means no limit (MQTT 5 §3.1.2.11.4).
+// fitReason returns reason, or "" if a packet with it could exceed the device's Maximum
+// Packet Size of limit bytes (MQTT 5 §3.1.2.11.4). A limit of 0 means none.
 func fitReason(reason string, limit uint32) string {
 	if limit > 0 && uint32(len(reason)+16) > limit {
 		return ""

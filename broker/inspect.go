@@ -6,11 +6,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// inspect checks a packet before mochi sees it, and reports whether mochi is to process
-// it. Packets that are malformed, over a limit or out of order end the connection here,
-// and acknowledgements of deliveries are completed here.
+// inspect checks a packet before mochi sees it, and reports whether mochi has to process
+// it. An acknowledgement of a delivery is handled here, without mochi. A packet that is
+// malformed, over a limit or out of order ends the connection with the error returned.
 func (c *conn) inspect(p []byte) (forMochi bool, err error) {
-	if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent
+	if p[0] == packets.Puback<<4 && len(p) == 4 && p[2]|p[3] != 0 { // by far the most frequent packet
 		if !c.session.Ack(packetID(p)) && !c.allowPacket() {
 			return false, errFlood
 		}
@@ -20,7 +20,7 @@ func (c *conn) inspect(p []byte) (forMochi bool, err error) {
 		return false, errFlood
 	}
 	if p[0]>>4 == packets.Auth && c.version == 5 && c.client.Properties.Props.AuthenticationMethod == "" {
-		return false, errNoAuth // [MQTT-4.12.0-6], whatever its content
+		return false, errNoAuth // [MQTT-4.12.0-6], whatever it contains
 	}
 	filters, err := strict(c.version, p)
 	if err == nil && filters > c.b.o.MaxFilters {
@@ -32,7 +32,8 @@ func (c *conn) inspect(p []byte) (forMochi bool, err error) {
 	return c.acknowledge(p)
 }
 
-// first reads the first packet, which must be a valid CONNECT.
+// readConnect reads the first packet, which must be a valid CONNECT. It responds to an
+// invalid one where the protocol version allows it.
 func (c *conn) readConnect() ([]byte, error) {
 	p, err := c.readPacket(c.b.o.MaxConnectSize)
 	if err == nil {
@@ -50,14 +51,15 @@ func (c *conn) readConnect() ([]byte, error) {
 }
 
 var (
-	errNoAuth   = &fault{codeProtocolError, "AUTH where CONNECT named no authentication method"}
+	errNoAuth   = &fault{codeProtocolError, "AUTH without an authentication method in CONNECT"}
 	errWrongAck = &fault{codeProtocolError, "a QoS 2 packet for a message of QoS 1"}
 )
 
-// acknowledge handles the acknowledgement of a message, which mochi does not know of.
-// A PUBACK completes the message whatever its reason code (MQTT 5 §4.4); a QoS 2 packet
-// for it is a protocol error ([MQTT-4.3.2-4]). A QoS 2 exchange that belongs to none of
-// our messages is left to mochi.
+// acknowledge handles acknowledgements of messages, which mochi knows nothing about, and
+// reports whether the packet is for mochi. A PUBACK completes a message whatever its reason
+// code (MQTT 5 §4.4). A PUBREC or PUBCOMP for a message is a protocol error
+// ([MQTT-4.3.2-4]), because messages have QoS 1; with an id that is not in flight it is
+// left to mochi.
 func (c *conn) acknowledge(p []byte) (forMochi bool, err error) {
 	switch p[0] >> 4 {
 	case packets.Puback:

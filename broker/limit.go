@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Limit is one of the limits on clients and users, as metrics name it.
+// Limit is one of the limits on clients and users; metrics have it as a label.
 type Limit uint8
 
 // The limits.
 const (
-	LimitConnections           Limit = iota // logged in, in all
-	LimitConnectionsPerUser                 // logged in, of one user
-	LimitConnectionsPerAddress              // logged in, from one address
+	LimitConnections           Limit = iota // logged in, in total
+	LimitConnectionsPerUser                 // logged in
+	LimitConnectionsPerAddress              // logged in
 	LimitHandshakesPerAddress               // TLS handshakes a second
-	LimitUpgradesPerAddress                 // WebSocket upgrades a second, refused ones included
+	LimitUpgradesPerAddress                 // WebSocket upgrades a second, including refused ones
 	LimitConnectsPerAddress                 // CONNECTs a second
 	LimitConnectsPerUser                    // CONNECTs a second
-	LimitPending                            // sockets before login, in all and from one address
-	LimitConnectTime                        // from accept to a whole CONNECT
+	LimitPending                            // sockets before login, in total and from one address
+	LimitConnectTime                        // from accept to a complete CONNECT
 	LimitPacketTime                         // from a packet's first byte to its last
 	LimitPacketSize                         // bytes
-	LimitPacketRate                         // control packets a second
-	LimitFilters                            // of one SUBSCRIBE
-	LimitSubscriptions                      // of one connection
-	LimitProxyHeader                        // not a limit, but counted as one: a malformed PROXY header
+	LimitPacketRate                         // control packets a second on one connection
+	LimitFilters                            // topic filters in one SUBSCRIBE or UNSUBSCRIBE
+	LimitSubscriptions                      // other users' topics on one connection
+	LimitProxyHeader                        // not a limit but counted as one: malformed PROXY headers
 	limits
 )
 
@@ -36,14 +36,14 @@ var limitNames = [limits]string{
 
 func (l Limit) String() string { return limitNames[l] }
 
-// The refusals of a CONNECT past a limit.
+// Refusals of a CONNECT over a limit.
 var (
 	tooManyConnections  = refusal{codeBusy, "too many connections"}
 	tooManyOfUser       = refusal{codeQuota, "too many connections of this user"}
 	tooManyFromAddress  = refusal{codeQuota, "too many connections from this address"}
-	tooManyAtOnce       = refusal{codeBusy, "too many devices connect at once"}
-	tooOftenFromAddress = refusal{codeConnectionRate, "too many connects from this address"}
-	tooOftenOfUser      = refusal{codeConnectionRate, "too many connects of this user"}
+	tooManyAtOnce       = refusal{codeBusy, "too many devices are connecting at the same time"}
+	tooOftenFromAddress = refusal{codeConnectionRate, "this address connects too often"}
+	tooOftenOfUser      = refusal{codeConnectionRate, "this user connects too often"}
 )
 
 var limitOfRefusal = map[refusal]Limit{
@@ -51,11 +51,11 @@ var limitOfRefusal = map[refusal]Limit{
 	tooOftenFromAddress: LimitConnectsPerAddress, tooOftenOfUser: LimitConnectsPerUser,
 }
 
-// errFlood ends a connection that sends packets too fast.
-var errFlood = &fault{codeTooFast, "too many packets a second"}
+// errFlood ends a connection that exceeds PacketRate.
+var errFlood = &fault{codeTooFast, "too many packets per second"}
 
-// limitOf returns the limit that ended the connection with err; ok is false where none
-// did.
+// limitOf returns the limit that ended the connection with err; ok is false if it was not a
+// limit.
 func (c *conn) limitOf(err error) (l Limit, ok bool) {
 	switch {
 	case errors.Is(err, errTooLarge), errors.Is(err, errMessage):
@@ -76,17 +76,17 @@ func (c *conn) limitOf(err error) (l Limit, ok bool) {
 	return LimitPacketTime, c.midPacket
 }
 
-// burstTime is how long the packet rate is averaged over: a device that just connected
-// may send this many seconds' worth at once.
+// burstTime is the time that PacketRate is averaged over. A device that has just connected
+// may send as many packets at once as the rate allows in this time.
 const burstTime = 10 * time.Second
 
 // allowPacket counts one packet from the device, or one WebSocket ping, and reports
-// whether it is within PacketRate. The caller does not count acknowledgements of what
-// the device was sent.
+// whether it is within PacketRate. Callers do not count acknowledgements of messages that
+// were sent: their number is up to us, not to the device.
 //
-// It is the generic cell rate algorithm, which takes eight bytes a connection: c.due is
-// when all packets so far would have arrived at exactly PacketRate, since the broker
-// began.
+// It is the generic cell rate algorithm, which needs eight bytes a connection: c.due is the
+// time, since the broker started, at which all packets so far would have arrived if they
+// came at exactly PacketRate.
 func (c *conn) allowPacket() bool {
 	perSecond := c.b.o.PacketRate
 	if perSecond == 0 {

@@ -13,7 +13,7 @@ func TestEveryLimitHasItsReasonCode(t *testing.T) {
 		code byte
 		hit  Limit
 	}{
-		"connections in all": {Options{MaxConnections: 2}, func(w *world, at endpoint) {
+		"connections in total": {Options{MaxConnections: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			w.login(at, "b", "2")
 		}, codeBusy, LimitConnections},
@@ -31,7 +31,7 @@ func TestEveryLimitHasItsReasonCode(t *testing.T) {
 		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "7")
 			d := w.dial(at)
-			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // a bad token is no user's: it does not count
+			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // a bad token has no user, so it does not count
 			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
 			w.login(at, "a", "8")
 			w.login(at, "a", "7")
@@ -39,7 +39,7 @@ func TestEveryLimitHasItsReasonCode(t *testing.T) {
 		"connects of an address": {Options{ConnectRatePerIP: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			d := w.dial(at)
-			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // refused ones count
+			d.send(connect{id: "b", token: "bad"}.packet(at.version)) // refused ones count, too
 			d.expectConnack(map[byte]byte{4: 4, 5: codeBadToken}[at.version])
 		}, codeConnectionRate, LimitConnectsPerAddress},
 	} {
@@ -68,14 +68,14 @@ func TestEndedConnectionsFreeTheirSlots(t *testing.T) {
 		d := w.login(endpoint{"tcp", 5}, fmt.Sprint(i), "7")
 		d.send([]byte{0xE0, 0})
 		d.expectEnd(0)
-		w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
+		w.eventually("the slot free", func(s Stats) bool { return s.Connections == 0 })
 	}
 	d := w.dial(endpoint{"tcp", 5})
 	w.log.setUnavailable(true)
 	d.send(connect{id: "a", token: "7"}.packet(5))
-	d.expectConnack(codeUnavailable) // and its place is given back
+	d.expectConnack(codeUnavailable) // and the slot is released
 	w.log.setUnavailable(false)
-	w.eventually("the place free", func(s Stats) bool { return s.Connections == 0 })
+	w.eventually("the slot free", func(s Stats) bool { return s.Connections == 0 })
 	w.login(endpoint{"tcp", 5}, "a", "7").alive()
 }
 
@@ -93,7 +93,7 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		o := Options{Hub: w.hub, Verifier: users{}}
 		spoil(&o)
 		if _, err := New(o); err == nil {
-			t.Errorf("%s is accepted", name)
+			t.Errorf("%s: the options are accepted", name)
 		}
 	}
 }

@@ -14,13 +14,13 @@ import (
 // frame is a buffer for outgoing packets, with headroom at its start.
 type frame struct{ b []byte }
 
-// framePool keeps buffers of up to maxFrame bytes.
+// framePool is a [sync.Pool] of frames. It does not keep unusually large ones.
 type framePool struct{ pool sync.Pool }
 
 var frames framePool
 
-// maxFrame bounds what one write, and so one blocked device, holds; a window of
-// usual notifications fits.
+// maxFrame is the number of bytes after which Send writes, and so about how much memory a
+// device that does not read can hold. It has room for a window of typical notifications.
 const maxFrame = 32 << 10
 
 func (p *framePool) get() *frame {
@@ -38,9 +38,8 @@ func (p *framePool) put(f *frame) {
 	}
 }
 
-// Send writes ms in order, in one write unless they exceed maxFrame; see
-// [delivery.Link]. It does not go through mochi, whose client lock and copies it
-// spares.
+// Send implements [delivery.Link]. It writes ms in order, in one write unless they exceed
+// maxFrame. It bypasses mochi to save its client lock and the copies it makes.
 func (c *conn) Send(ms []delivery.Message) error {
 	f := frames.get()
 	defer frames.put(f)
@@ -49,12 +48,12 @@ func (c *conn) Send(ms []delivery.Message) error {
 		m := &ms[i]
 		start := len(f.b)
 		f.b = appendPublish(f.b, c.version, m)
-		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // a trace must not make a notification undeliverable
+		if limit > 0 && len(f.b)-start > limit && m.Traceparent != "" { // the trace must not make a notification undeliverable
 			m.Traceparent = ""
 			f.b = appendPublish(f.b[:start], c.version, m)
 		}
 		if limit > 0 && len(f.b)-start > limit {
-			f.b = f.b[:start] // MQTT 5 §3.1.2.11.4: left out, which counts as delivered
+			f.b = f.b[:start] // MQTT 5 §3.1.2.11.4: not sent, and counts as delivered
 			continue
 		}
 		m.Delivered = true
@@ -74,7 +73,7 @@ func (c *conn) Send(ms []delivery.Message) error {
 	return nil
 }
 
-// SendState writes m; see [delivery.Link].
+// SendState implements [delivery.Link].
 func (c *conn) SendState(m delivery.StateMessage) (sent bool, err error) {
 	f := frames.get()
 	defer frames.put(f)
@@ -83,14 +82,15 @@ func (c *conn) SendState(m delivery.StateMessage) (sent bool, err error) {
 		return false, nil
 	}
 	if err := c.send(f.b); err != nil {
-		return false, fmt.Errorf("send a state to %s: %w", c.device.User, err)
+		return false, fmt.Errorf("send a state message to %s: %w", c.device.User, err)
 	}
 	return true, nil
 }
 
 const contentType = "application/json"
 
-// appendPublish appends the PUBLISH of m (§3.3). A 3.1.1 device gets no properties.
+// appendPublish appends the PUBLISH packet of m (MQTT 5 §3.3). MQTT 3.1.1 has no
+// properties.
 func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, expiry: m.Expiry, subID: m.SubID, payload: m.Item()}
 	if m.Dup {
@@ -116,14 +116,15 @@ func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
 	return p.append(b, version)
 }
 
-// appendState appends the PUBLISH of m. Only MQTT 5 can ask for one.
+// appendState appends the PUBLISH packet of m. Only MQTT 5 devices can ask for state
+// messages, with a user property.
 func appendState(b []byte, m *delivery.StateMessage) []byte {
 	user := [...]userProperty{{"type", "state"}, {"epoch", m.Epoch}}
 	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, subID: m.SubID, user: user[:], payload: m.Payload}
 	return p.append(b, 5)
 }
 
-// publish is what differs between the PUBLISH packets that the broker sends.
+// publish has what differs between the PUBLISH packets that the broker sends.
 type publish struct {
 	flags    byte // DUP, QoS and RETAIN (§3.3.1)
 	topic    string

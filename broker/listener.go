@@ -10,16 +10,17 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Waits after a failed accept: it is retried for ever, as descriptors that ran out
-// come back, and a listener that gives up needs a restart to be heard again.
+// How long to wait after a failed accept, doubled up to the maximum. Accept fails when the
+// process is out of file descriptors, which recovers by itself as connections end. It is
+// therefore retried forever: a listener that gave up would need a restart of the process.
 const (
 	acceptWait    = 5 * time.Millisecond
 	acceptWaitMax = time.Second
 )
 
-// ServeTCP serves devices that connect to l until ctx ends or the broker drains; it
-// then closes l and returns nil. kind is "tcp", or "tls" where l is one of
-// [tls.NewListener]. It fails only where l is closed by somebody else.
+// ServeTCP serves devices that connect to l until ctx ends or the broker drains, then
+// closes l and returns nil. kind is "tcp", or "tls" if l was made by [tls.NewListener].
+// ServeTCP fails only if l is closed by other code.
 func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) error {
 	if !b.addListener(l) {
 		_ = l.Close()
@@ -42,7 +43,7 @@ func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) erro
 		default:
 			b.count.acceptErrors.Add(1)
 			if wait == 0 {
-				b.log.Warn("accepting fails and is tried again", "listener", l.Addr().String(), "error", err)
+				b.log.Warn("accept failed, will be retried", "listener", l.Addr().String(), "error", err)
 			}
 			wait = min(max(2*wait, acceptWait), acceptWaitMax)
 			select {
@@ -56,13 +57,13 @@ func (b *Broker) ServeTCP(ctx context.Context, l net.Listener, kind string) erro
 func (b *Broker) accept(nc net.Conn, kind string) {
 	raw := underlying(nc)
 	if t, ok := raw.(*net.TCPConn); ok {
-		// Go's default of 15 s would keep a phone's radio awake. TCP_NODELAY is on.
+		// Go's default of 15 s would keep a phone's radio awake. TCP_NODELAY is set by default.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 5 * time.Minute, Interval: 30 * time.Second, Count: 4})
 	}
 	c := newConn(b, nc, kind, nc.RemoteAddr().String())
 	c.awaitingProxy = b.o.TrustedProxies.Trusts(edge.ParseRemote(nc.RemoteAddr().String()))
 	if !b.start(c) {
-		_ = raw.Close() // without TLS's close_notify, which could block
+		_ = raw.Close() // without sending TLS's close_notify, which could block
 	}
 }
 
@@ -82,7 +83,7 @@ func (b *Broker) hasListener(l net.Listener) bool {
 	return ok
 }
 
-// unlisten closes l, once.
+// removeListener closes l, unless it was closed before.
 func (b *Broker) removeListener(l net.Listener) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// shortListener fails a number of accepts, as when descriptors have run out.
+// failingListener fails a number of accepts, as if the process had no file descriptors left.
 type failingListener struct {
 	net.Listener
 	fail atomic.Int64
@@ -48,7 +48,7 @@ func TestAcceptRecoversFromExhaustedFileDescriptors(t *testing.T) {
 	if n := w.broker.Stats().AcceptErrors; n != 6 {
 		t.Errorf("%d accept errors counted", n)
 	}
-	l.fail.Store(1 << 40) // from now on, for ever
+	l.fail.Store(1 << 40) // from now on
 	_, _ = net.Dial("tcp", w.tcp)
 	cancel()
 	select {
@@ -61,7 +61,7 @@ func TestAcceptRecoversFromExhaustedFileDescriptors(t *testing.T) {
 	}
 }
 
-// ownCertificate is a certificate of this process.
+// ownCertificate returns a self-signed certificate, the same for all tests.
 var ownCertificate = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -88,7 +88,7 @@ func TestTLS(t *testing.T) {
 
 	for _, version := range []byte{4, 5} {
 		d := w.dial(endpoint{"tcp", version})
-		nc := tls.Client(d.nc, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is of this test
+		nc := tls.Client(d.nc, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is self-signed
 		d.nc = nc
 		d.r.Reset(nc)
 		user := fmt.Sprint(version)
@@ -101,19 +101,19 @@ func TestTLS(t *testing.T) {
 		d.send(crashPacket)
 		d.expectEnd(codeMalformed)
 	}
-	silent := w.dial(endpoint{"tcp", 5}) // a handshake that never begins
+	silent := w.dial(endpoint{"tcp", 5}) // never begins a handshake
 	silent.expectEnd(0)
-	half := w.dial(endpoint{"tcp", 5}) // one that never ends
+	half := w.dial(endpoint{"tcp", 5}) // never finishes it
 	half.raw([]byte{22, 3, 1, 2, 0, 1})
 	half.expectEnd(0)
-	plain := w.dial(endpoint{"tcp", 5}) // and one that is none
+	plain := w.dial(endpoint{"tcp", 5}) // sends something else
 	plain.raw(connect{id: "a", token: "7"}.packet(5))
-	for { // an alert, and the end
+	for { // a TLS alert, then the end
 		if _, err := plain.r.ReadByte(); err != nil {
 			break
 		}
 	}
-	w.eventually("all gone", func(s Stats) bool { return s.Pending == 0 })
+	w.eventually("all ended", func(s Stats) bool { return s.Pending == 0 })
 	if err := w.broker.Drain(t.Context(), 0); err != nil {
 		t.Error(err)
 	}

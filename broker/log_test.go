@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// memLog is the log in memory, for tests of what happens on the wire. The rules of
-// delivery are tested in bridge, those of storage in db.
+// memLog is the log in memory, for tests of what happens on the wire. Delivery is tested in
+// bridge/delivery and storage in db.
 type memLog struct {
 	mu          sync.Mutex
 	rows        map[bridge.UserID][]bridge.Notification
@@ -33,7 +33,7 @@ func (l *memLog) setUnavailable(away bool) {
 	l.unavailable = away
 }
 
-// lock fails while the database is unavailable.
+// lock locks the log. It fails while the database is unavailable.
 func (l *memLog) lock() error {
 	l.mu.Lock()
 	if l.unavailable {
@@ -200,7 +200,7 @@ func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]
 	return nil, nil
 }
 
-// lone is a cluster of one node: no other node leaves orders.
+// singleNode is a cluster of one node, in which there are never any orders.
 type singleNode struct{ delivery.Cluster }
 
 func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }

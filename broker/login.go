@@ -18,28 +18,31 @@ import (
 // maxClientID is the longest client id, in bytes.
 const maxClientID = 256
 
-// errRefused ends a connection whose CONNECT was answered with a refusal.
+// errRefused ends a connection whose CONNACK was a refusal.
 var errRefused = errors.New("the CONNECT was refused")
 
-// login is what is known of a CONNECT until its CONNACK is written.
+// login is the state of a CONNECT until its CONNACK is written.
 type login struct {
-	clientID       string // as the device sent it; mochi has one of its own
-	assigned       string // client id, where the device sent none
-	refusal        refusal
+	clientID       string  // as the device sent it; mochi gets a unique one
+	assigned       string  // Assigned Client Identifier; "": the device sent one
+	refusal        refusal // zero: the CONNECT is accepted
 	sessionPresent bool
 }
 
 func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 
-// handshaking is the connection as mochi's EstablishConnection serves it: for mochi it
-// ends after the CONNECT. The loop that would follow costs two goroutines and 16 KiB
-// of stack for every idle device.
+// handshaking is the connection that mochi's EstablishConnection gets. For mochi it ends
+// after the CONNECT: [conn.Read] returns io.EOF and Close has no effect. Otherwise mochi
+// would go on to its read loop, which costs two goroutines and 16 KiB of stack for every
+// idle device.
 type handshaking struct{ *conn }
 
 func (handshaking) Close() error { return nil } // the connection goes on
 
-// handshake has mochi answer the CONNECT p. The client it makes ends with it; c.client,
-// made from it by adopt, stands for the device in what follows.
+// handshake has mochi process the CONNECT p and write the CONNACK. The client that mochi
+// makes for it ends at once. Its place is taken by c.client, see makeClient, under which the
+// packets that follow are processed. handshake fails with errRefused if the login was
+// refused.
 func (c *conn) handshake(p []byte) error {
 	c.unread = p
 	err := c.b.mochi.EstablishConnection(c.kind, handshaking{c})
@@ -50,18 +53,19 @@ func (c *conn) handshake(p []byte) error {
 	return nil
 }
 
-// noAliases is every client's: none is offered, and strict refuses those sent all the
-// same. It spares each connection two maps.
+// noAliases is shared by all clients, which saves each connection two maps. Topic aliases
+// are not offered, and strict refuses those that are sent anyway.
 var noAliases = mqtt.NewTopicAliases(0)
 
-// adopt makes c.client from what mochi learned from the CONNECT. It copies fields one
-// by one: strings of a decoded packet, the token's among them, keep its whole buffer.
+// makeClient makes c.client from cl, the client of the handshake. It copies single fields,
+// because strings of a decoded packet reference its whole buffer, token included, which
+// would then stay in memory as long as the connection.
 func (c *conn) makeClient(cl *mqtt.Client) {
 	props := cl.Properties.Props
 	c.client = c.b.mochi.NewClient(c, c.kind, cl.ID, false)
 	c.client.State.Keepalive = cl.State.Keepalive
 	c.client.State.TopicAliases = noAliases
-	c.client.State.Inflight.ResetReceiveQuota(receiveMaximum) // it is 0, with which a PUBLISH ends with 0x93
+	c.client.State.Inflight.ResetReceiveQuota(receiveMaximum) // otherwise 0, and a PUBLISH would fail with 0x93
 	c.client.Properties = mqtt.ClientProperties{ProtocolVersion: c.version, Props: packets.Properties{
 		SessionExpiryInterval:  min(props.SessionExpiryInterval, uint32(c.b.o.SessionTTL.Seconds())),
 		MaximumPacketSize:      props.MaximumPacketSize,
@@ -73,7 +77,7 @@ func (c *conn) makeClient(cl *mqtt.Client) {
 	}
 }
 
-// enter checks the login and opens the session, or records the refusal.
+// logIn checks the CONNECT and opens the session, or records the refusal in c.login.
 func (c *conn) logIn(pk *packets.Packet) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()
@@ -94,36 +98,37 @@ func (c *conn) logIn(pk *packets.Packet) {
 	c.login.refusal = refused
 }
 
-// ask checks the login, cheap checks first, and returns what the device asks for.
+// checkLogin checks the CONNECT, with the cheap checks first, and returns the request to
+// the hub. It sets c.device.
 func (c *conn) checkLogin(ctx context.Context, pk *packets.Packet) (delivery.ConnectRequest, refusal) {
-	var no delivery.ConnectRequest
+	var none delivery.ConnectRequest
 	if !c.b.admission.connects.Allow(c.from) {
-		return no, tooOftenFromAddress
+		return none, tooOftenFromAddress
 	}
 	if r := c.b.admission.full(); r != (refusal{}) {
-		return no, r
+		return none, r
 	}
 	if m := pk.Properties.AuthenticationMethod; m != "" && m != authMethod {
-		return no, refusal{codeBadAuthMethod, "the authentication method is jwt"}
+		return none, refusal{codeBadAuthMethod, "the authentication method must be jwt"}
 	}
 	id := c.login.clientID
 	switch {
 	case len(id) > maxClientID:
-		return no, refusal{codeClientID, "a client id has at most 256 bytes"}
+		return none, refusal{codeClientID, "a client id must have at most 256 bytes"}
 	case id == "" && c.version != 5 && !pk.Connect.Clean: // 3.1.1 [MQTT-3.1.3-8]
-		return no, refusal{codeClientID, "a session needs a client id"}
+		return none, refusal{codeClientID, "a persistent session needs a client id"}
 	case id == "":
 		id = "auto-" + rand.Text()
 		c.login.assigned = id // [MQTT-3.1.3-7]
 	}
 	claims, r := c.verify(ctx, tokenOf(pk))
 	if r != (refusal{}) {
-		return no, r
+		return none, r
 	}
 	if !c.b.admission.connectsOfUser.Allow(claims.User) {
-		return no, tooOftenOfUser
+		return none, tooOftenOfUser
 	}
-	c.device = bridge.Device{User: claims.User, ClientID: strings.Clone(id)} // not the packet's memory
+	c.device = bridge.Device{User: claims.User, ClientID: strings.Clone(id)} // id references the packet's buffer
 	expiry := min(seconds(pk.Properties.SessionExpiryInterval), c.b.o.SessionTTL)
 	if c.version != 5 && !pk.Connect.Clean {
 		expiry = c.b.o.SessionTTL
@@ -134,7 +139,7 @@ func (c *conn) checkLogin(ctx context.Context, pk *packets.Packet) (delivery.Con
 	}, refusal{}
 }
 
-// open opens the session, once the database has room for one more.
+// openSession waits for its turn to use the database and opens the session.
 func (c *conn) openSession(r delivery.ConnectRequest) refusal {
 	if !c.b.logins.acquire(c.device.User) {
 		c.b.admission.release(c)
@@ -153,7 +158,7 @@ func (c *conn) openSession(r delivery.ConnectRequest) refusal {
 	return refusal{}
 }
 
-// connack completes mochi's CONNACK, or turns it into the refusal.
+// connack completes mochi's CONNACK, or makes it a refusal.
 func (c *conn) connack(pk packets.Packet) packets.Packet {
 	r := c.login.refusal
 	if r == (refusal{}) {
@@ -163,26 +168,26 @@ func (c *conn) connack(pk packets.Packet) packets.Packet {
 		pk.Properties.AuthenticationMethod = c.client.Properties.Props.AuthenticationMethod // [MQTT-4.12.0-5]
 		return pk
 	}
-	c.recordCode(r.code) // for the WebSocket's close
+	c.recordCode(r.code) // for the status of the WebSocket's close frame
 	pk.ReasonCode = r.code
 	if c.version != 5 {
 		var ok bool
 		if pk.ReasonCode, ok = r.v3(); !ok {
-			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has no code for it; mochi does not write a reserved type
+			pk.FixedHeader.Type = packets.Reserved // 3.1.1 has no code for it, see v3; mochi does not write a reserved type
 		}
 	}
 	pk.Properties = packets.Properties{ReasonString: fitReason(r.reason, pk.Mods.MaxSize)}
 	return pk
 }
 
-// bridgeBit is set by mosquitto's bridges in the protocol level that they try first,
-// 0x83 or 0x84. Refused in the form of that version they try again without it.
+// bridgeBit is set in the protocol level that a mosquitto bridge tries first, 0x83 or 0x84.
+// When the refusal has the format of that version, the bridge tries again without the bit.
 const bridgeBit = 0x80
 
-// refuseFault answers a CONNECT that is no good, p being as much of it as came, in
-// mochi's place, which never sees it. A 3.1.1 device gets no CONNACK
-// ([MQTT-3.1.4-1]), and neither does what is no MQTT. An unknown version is
-// answered in the form of the newest ([MQTT-3.1.2-2]).
+// refuseFault writes the CONNACK for a malformed CONNECT, which mochi never sees; p is as
+// much of it as was received. The format follows from the version in p. A 3.1.1 device gets
+// no CONNACK ([MQTT-3.1.4-1]), and neither does a client that does not speak MQTT. To an
+// unknown version the response has the format of MQTT 5 ([MQTT-3.1.2-2]).
 func (c *conn) refuseFault(p []byte, f *fault) {
 	if len(p) == 0 || p[0]>>4 != packets.Connect {
 		return

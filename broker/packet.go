@@ -7,7 +7,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// fault is an error of the device that ends its connection with an MQTT 5 reason code.
+// fault is a violation of the protocol or of a limit by the device. It ends the connection,
+// in MQTT 5 with its reason code.
 type fault struct {
 	code   byte
 	reason string // never repeats anything the client sent
@@ -19,11 +20,11 @@ var (
 	errTooLarge = &fault{codeTooLarge, "the packet is too large"}
 	errLength   = &fault{codeMalformed, "the remaining length is malformed"}
 	errNotFirst = &fault{codeProtocolError, "the first packet must be CONNECT"}
-	errEnding   = errors.New("the server ends the connection")
+	errEnding   = errors.New("the server is ending the connection")
 )
 
-// packetLen returns the length of the first packet in b, fixed header included, or 0
-// where b is too short to know. A packet of more than limit bytes is an error here,
+// packetLen returns the length in bytes of the first packet in b, including the fixed
+// header, or 0 if b is too short to tell. It fails if the packet is longer than limit,
 // before anything is allocated for it.
 func packetLen(b []byte, limit int) (int, error) {
 	n := 0
@@ -45,14 +46,14 @@ func packetLen(b []byte, limit int) (int, error) {
 	return 0, nil
 }
 
-// next blocks until a whole packet of at most limit bytes has arrived, and returns it.
-// The bytes are valid until the next call. Packets received before or together with the
-// end of the stream are returned before its error: a DISCONNECT may arrive in one read
-// with the close.
+// readPacket blocks until a complete packet of at most limit bytes has arrived, and returns
+// it. The bytes are valid until the next call. When the stream ends, readPacket first
+// returns the packets received before or with the end, then the error: a DISCONNECT often
+// arrives in the same read as the close.
 func (c *conn) readPacket(limit int) ([]byte, error) {
 	for {
 		b := c.buf[c.r:c.w]
-		if len(b) > 0 && c.session == nil && b[0]>>4 != packets.Connect { // MQTT 5 §3.1: before more is read
+		if len(b) > 0 && c.session == nil && b[0]>>4 != packets.Connect { // MQTT 5 §3.1; checked before more is read
 			return nil, errNotFirst
 		}
 		if len(b) > 0 && b[0]>>4 == packets.Reserved {
@@ -87,9 +88,9 @@ func (c *conn) readPacket(limit int) ([]byte, error) {
 	}
 }
 
-// grow makes room after c.w for more of a packet of n bytes, 0 where that is unknown. The
-// buffer doubles only as bytes arrive, so that announcing a long packet allocates
-// nothing, and an idle connection keeps only the small one.
+// grow makes room after c.w for more of a packet of n bytes; n is 0 if not yet known. The
+// buffer doubles only as bytes arrive, so announcing a long packet allocates nothing. An
+// idle connection is back at its small buffer.
 func (c *conn) grow(n int) {
 	have := c.w - c.r
 	switch {
@@ -106,9 +107,10 @@ func (c *conn) grow(n int) {
 	}
 }
 
-// extendDeadline sets the read deadline: one and a half keepalives between packets (MQTT 5
-// §3.1.2.10), and at most PacketTimeout for the rest of a packet. It is set again
-// only when a second has passed, which makes silence end up to a second late.
+// extendDeadline sets the read deadline. Between packets it is one and a half keep alives
+// from now (MQTT 5 §3.1.2.10); for the rest of a packet it is PacketTimeout at most.
+// Between packets it is not renewed within a second, to save system calls, so a silent
+// device is disconnected up to a second late.
 func (c *conn) extendDeadline(within bool) error {
 	now := time.Now()
 	switch {
@@ -129,13 +131,14 @@ func (c *conn) extendDeadline(within bool) error {
 		c.deadlineSet = now
 		_ = c.nc.SetReadDeadline(now.Add(c.keepAlive()*3/2 + time.Second))
 	}
-	if c.ending.Load() { // Close sets ending first and its deadline then: ours may have replaced it
+	if c.ending.Load() { // Close sets ending before its deadline, which ours may have replaced
 		return errEnding
 	}
 	return nil
 }
 
-// keepAlive returns the keep alive that was agreed on; 0 means none.
+// keepAlive returns the keep alive in effect, of the CONNECT or the Server Keep Alive; 0
+// means none.
 func (c *conn) keepAlive() time.Duration {
 	return time.Duration(c.client.State.Keepalive) * time.Second
 }

@@ -5,18 +5,19 @@ import (
 	"net/netip"
 )
 
-// pendingConns are the connections before login, grouped by origin. The groups are kept
-// by size, so that when the table is full, the oldest connection of the origin that has
-// most is found without a search.
+// pendingConns is the table of connections before login, grouped by origin. Groups are
+// indexed by size, so that the oldest connection of the largest group is found without a
+// search when the table is full: that is when an attacker makes it happen most often.
 type pendingConns struct {
-	conns   map[*conn]*list.Element // its element in the conns of its group
+	conns   map[*conn]*list.Element // the element in pendingGroup.conns
 	origins map[origin]*pendingGroup
-	sizes   map[int]*list.List // groups of each size, the first to reach it first
-	largest int                // the largest size; 0: there is none
+	sizes   map[int]*list.List // groups by size, ordered by when they reached it
+	largest int                // the largest size; 0: the table is empty
 }
 
-// origin is where a connection comes from. A connection whose trusted proxy has not sent
-// its header yet counts apart from those of the proxy's own address.
+// origin is where a connection comes from. Connections of a trusted proxy that has not
+// sent the header yet are a group of their own: they count neither for the proxy's address
+// nor for a client's.
 type origin struct {
 	from          netip.Addr
 	awaitingProxy bool
@@ -76,13 +77,13 @@ func (p *pendingConns) remove(c *conn) {
 	} else {
 		p.link(g)
 	}
-	if p.sizes[p.largest] == nil && p.largest > 0 { // g was the only one of that size
+	if p.sizes[p.largest] == nil && p.largest > 0 { // g was the only group of that size
 		p.largest--
 	}
 }
 
-// oldest returns the oldest connection of the origin that has most, or nil where none
-// is pending.
+// oldest returns the oldest connection of the origin with the most connections, or nil if
+// the table is empty.
 func (p *pendingConns) oldest() *conn {
 	if p.largest == 0 {
 		return nil
@@ -91,7 +92,7 @@ func (p *pendingConns) oldest() *conn {
 	return g.conns.Front().Value.(*conn)
 }
 
-// unlink removes g from the groups of its size. It is called before the size changes.
+// unlink removes g from the groups of its size, before the size changes.
 func (p *pendingConns) unlink(g *pendingGroup) {
 	n := g.conns.Len()
 	if n == 0 {
@@ -103,7 +104,7 @@ func (p *pendingConns) unlink(g *pendingGroup) {
 	}
 }
 
-// link adds g to the end of the groups of its size.
+// link adds g to the groups of its size, after the size has changed.
 func (p *pendingConns) link(g *pendingGroup) {
 	n := g.conns.Len()
 	if p.sizes[n] == nil {

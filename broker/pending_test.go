@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The attack: unauthenticated clients with a handful of addresses fill the table of
-// pending connections, and keep it full. A device from elsewhere still logs in.
+// The attack: unauthenticated clients at a handful of addresses fill the table of pending
+// connections, and keep it full. A device at another address still logs in.
 func TestSilentSocketsOfAFewAddressesDoNotBlockOtherDevices(t *testing.T) {
 	everywhere(t, Options{MaxPending: 40, MaxPendingPerIP: 8, ConnectTimeout: time.Minute}, func(t *testing.T, w *world, at endpoint) {
 		addr := w.tcp
@@ -38,11 +38,11 @@ func TestSilentSocketsOfAFewAddressesDoNotBlockOtherDevices(t *testing.T) {
 		for i := range 40 {
 			held = append(held, silent(byte(1+i%5)))
 		}
-		w.eventually("every place taken", func(s Stats) bool { return s.Pending == 40 })
+		w.eventually("the table full", func(s Stats) bool { return s.Pending == 40 })
 		if w.login(at, "a", "7").alive(); w.broker.Stats().TurnedAway == 0 {
 			t.Error("no silent socket was evicted")
 		}
-		for range 5 { // and the places that came free are taken at once
+		for range 5 { // and free slots are taken again at once
 			for host := range byte(5) {
 				held = append(held, silent(1+host))
 			}
@@ -51,15 +51,15 @@ func TestSilentSocketsOfAFewAddressesDoNotBlockOtherDevices(t *testing.T) {
 		if s := w.broker.Stats(); s.Pending > 40 {
 			t.Errorf("%d sockets before login", s.Pending)
 		}
-		w.eventually("those who were taken over gone", func(s Stats) bool { return s.Connections == 2 })
+		w.eventually("the connections that were taken over ended", func(s Stats) bool { return s.Connections == 2 })
 		for _, nc := range held {
 			_ = nc.Close()
 		}
-		w.eventually("their places free", func(s Stats) bool { return s.Pending == 0 })
+		w.eventually("their slots free", func(s Stats) bool { return s.Pending == 0 })
 	})
 }
 
-// pendingConns against a list that is searched.
+// pendingConns is compared with a list that is searched.
 func TestTheOldestOfTheAddressWithMostIsEvicted(t *testing.T) {
 	var l pendingConns
 	l.init()
@@ -87,18 +87,18 @@ func TestTheOldestOfTheAddressWithMostIsEvicted(t *testing.T) {
 			}
 			first := all[slices.IndexFunc(all, func(c *conn) bool { return c.from == out.from })]
 			if counts[out.from] != most || first != out {
-				t.Fatalf("step %d: one of an address with %d goes, the most is %d", i, counts[out.from], most)
+				t.Fatalf("step %d: evicted from an address with %d connections, want one with %d", i, counts[out.from], most)
 			}
 			drop(out)
 		}
 		if l.len() != len(all) {
-			t.Fatalf("step %d: %d are in, want %d", i, l.len(), len(all))
+			t.Fatalf("step %d: %d are pending, want %d", i, l.len(), len(all))
 		}
 	}
 	for _, c := range slices.Clone(all) {
 		drop(c)
 	}
 	if l.oldest() != nil || len(l.origins)+len(l.sizes)+l.largest != 0 {
-		t.Errorf("an empty table keeps %d addresses and %d sizes, most %d", len(l.origins), len(l.sizes), l.largest)
+		t.Errorf("the empty table has %d origins and %d sizes, the largest %d", len(l.origins), len(l.sizes), l.largest)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// mochiVersion is the version whose source the hook was written against.
+// mochiVersion is the version of mochi that the hook was written for.
 const mochiVersion = "v2.7.9"
 
 const mochiChanged = "\nThe hook relies on what mochi does between its calls: read the package comment and docs/decisions/0012, " +
@@ -32,7 +32,7 @@ func TestMochiIsTheVersionThatTheHookWasWrittenFor(t *testing.T) {
 	}
 }
 
-// recorder notes what mochi asks, and lets the hook answer.
+// recorder records the hooks that mochi calls, and passes them on.
 type recorder struct {
 	*hook
 	pinged chan struct{} // a PINGREQ was processed
@@ -49,7 +49,7 @@ func (r *recorder) note(event string, pk *packets.Packet) {
 	r.events = append(r.events, event)
 }
 
-// drain returns the recorded events, each once where it repeats.
+// drain returns the recorded events, without immediate repeats.
 func (r *recorder) drain() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,7 +137,7 @@ func TestMochiCallsItsHooksInTheOrderThatWeRelyOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.broker.mu.Lock() // start takes it
+	w.broker.mu.Lock() // so does start
 	w.broker.mochi = server
 	w.broker.mu.Unlock()
 
@@ -151,7 +151,7 @@ func TestMochiCallsItsHooksInTheOrderThatWeRelyOn(t *testing.T) {
 	}{
 		{connect{id: "a", token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(5), "20 ..",
 			"OnPacketRead Connect, OnConnect, OnConnectAuthenticate, OnSessionEstablish, " +
-				"OnPacketEncode Connack, sent Connack, OnSessionEstablished, OnUnsubscribed"}, // the last of the client that ends
+				"OnPacketEncode Connack, sent Connack, OnSessionEstablished, OnUnsubscribed"}, // the last one is of the client of the handshake, which ends
 		{subscribe(5, 1, 1, nil, topic7, "#"), "90 05 00 01 00 01 87",
 			"OnPacketRead Subscribe, OnSubscribe, OnACLCheck, OnSubscribed, OnPacketEncode Suback, sent Suback, " +
 				"OnPacketProcessed Subscribe, OnUnsubscribed"},
@@ -162,12 +162,12 @@ func TestMochiCallsItsHooksInTheOrderThatWeRelyOn(t *testing.T) {
 	} {
 		d.send(step.send)
 		d.expect(step.expect)
-		d.send([]byte{0xC0, 0}) // what follows the answer is done when this is answered
+		d.send([]byte{0xC0, 0}) // once this has a response, what follows the former response is done
 		d.expect("D0 00")
 		<-r.pinged
 		got, _, _ := strings.Cut(strings.Join(r.drain(), ", "), ", OnPacketRead Pingreq")
 		if got != step.want {
-			t.Errorf("mochi %s asks\n%s, the hook was written for\n%s.%s", mochiVersion, got, step.want, mochiChanged)
+			t.Errorf("mochi %s calls\n%s, the hook was written for\n%s.%s", mochiVersion, got, step.want, mochiChanged)
 		}
 	}
 }

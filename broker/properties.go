@@ -20,7 +20,7 @@ const (
 	propMaxPacket     = 0x27
 )
 
-// form is how a property's value is written.
+// form is the data type of a property (MQTT 5 §2.2.2.2).
 type form uint8
 
 const (
@@ -34,11 +34,11 @@ const (
 	formPair
 )
 
-// will stands for the will properties of a CONNECT among the packet types.
+// willProperties stands for the will properties of a CONNECT among the packet types.
 const willProperties = 0
 
-// property says how a property is written and which packets from a device may
-// carry it, as bits of their types.
+// property is the data type of a property, and the packets in which a device may send it,
+// as a bit set of packet types.
 type property struct {
 	form form
 	in   uint32
@@ -91,10 +91,10 @@ var (
 	errQoS       = &fault{codeQoSNotSupported, "QoS 2 is not offered"}
 )
 
-// properties reads the property block of a packet of that type. The order of the
-// checks is the order of the codes: what cannot be read or is unknown is
-// malformed, what may not be there is a protocol error (§2.2.2.2, §4.13.1), but
-// malformed too in a request.
+// properties reads the property block of a packet of type packet, and returns the set of
+// identifiers in it, as bits. Properties that cannot be read or are unknown make the packet
+// malformed. One that is not allowed in the packet is a protocol error (MQTT 5 §2.2.2.2,
+// §4.13.1), except in SUBSCRIBE and UNSUBSCRIBE, which it makes malformed, too.
 func (s *scan) properties(packet byte) (seen uint64) {
 	p := scan{b: s.read(s.varint())}
 	for len(p.b) > 0 && s.err == nil {
@@ -116,6 +116,7 @@ func (s *scan) properties(packet byte) (seen uint64) {
 	return seen
 }
 
+// property reads the value of one property and checks it.
 func (s *scan) property(id int, packet byte) {
 	n := -1
 	var text []byte

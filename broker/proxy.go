@@ -14,38 +14,38 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// The PROXY protocol (haproxy.org, proxy-protocol.txt) is how a trusted proxy reports the
-// client of a connection, before the first byte of TLS or MQTT. Version 1 is a line of
-// text, and the only one that nginx sends; version 2 is binary. A trusted proxy must send
-// the header, and from any other peer it is a malformed first packet: §2 forbids to guess
-// whether one is there.
+// With the PROXY protocol (haproxy.org, proxy-protocol.txt) a trusted proxy reports the
+// client's address before the first byte of TLS or MQTT. Version 1 is a line of text, the
+// only version that nginx sends; version 2 is binary. A trusted proxy must send the
+// header, because §2 forbids guessing whether there is one. From any other peer a header is
+// a malformed first packet.
 //
-// go-proxyproto decodes the header. Two things are done here, because it does not do them.
-// It reads ahead, into a buffer that every idle connection would keep and that TLS would
-// not see, so frameProxy reads exactly the bytes of the header first. And it does not
-// verify checksums.
+// go-proxyproto decodes the header. It reads ahead into a buffer, which every idle
+// connection would keep and whose contents TLS would miss, so frameProxy first reads
+// exactly the bytes of the header. And it does not verify checksums, which checkExtensions
+// does.
 
 const (
 	proxyText = "PROXY "
 	// shortestProxy is the shortest header, the text "PROXY UNKNOWN\r\n".
 	shortestProxy = 15
-	// longestProxyText is that of two full IPv6 addresses, with its CRLF (§2.1).
+	// longestProxyText is the longest text header, with two full IPv6 addresses (§2.1).
 	longestProxyText = 107
 	proxySignature   = "\r\n\r\n\x00\r\nQUIT\n"
 	proxyFixed       = len(proxySignature) + 4
-	// maxProxyHeader limits what follows the fixed part, in bytes: two addresses and
-	// the extensions of the proxy.
+	// maxProxyHeader is how many bytes may follow the fixed part of a version 2 header: two
+	// addresses and extensions.
 	maxProxyHeader = 2 << 10
 )
 
 func init() {
-	// nginx writes the IPv4 address of a client that came by IPv4 into a TCP6 line.
+	// nginx writes a client's IPv4 address into a TCP6 line if the other address is IPv6.
 	proxyproto.V1AcceptIPv4InTCP6 = true
 }
 
-var errProxy = errors.New("the header of the PROXY protocol is malformed or missing")
+var errProxy = errors.New("the PROXY protocol header is malformed or missing")
 
-// below returns the connection below TLS.
+// underlying returns the connection that TLS runs on, or nc itself without TLS.
 func underlying(nc net.Conn) net.Conn {
 	if t, ok := nc.(*tls.Conn); ok {
 		return t.NetConn()
@@ -53,8 +53,8 @@ func underlying(nc net.Conn) net.Conn {
 	return nc
 }
 
-// readProxyHeader reads a trusted proxy's header and counts the connection for the
-// address it names.
+// readProxyHeader reads the header of a trusted proxy, and counts the connection for the
+// address that it names.
 func (c *conn) readProxyHeader() error {
 	from, err := readProxy(underlying(c.nc))
 	if err != nil {
@@ -72,21 +72,22 @@ func (c *conn) readProxyHeader() error {
 
 var errTooManyPending = errors.New("too many connections before login")
 
-// readProxy reads one header, and not a byte more. It returns the zero AddrPort where the
-// connection is the proxy's own, such as a health check.
+// readProxy reads one header and nothing after it. It returns the zero AddrPort if the
+// connection is the proxy's own, for example a health check, or the proxy does not know the
+// client.
 func readProxy(r io.Reader) (netip.AddrPort, error) {
 	b, err := frameProxy(r)
 	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
 	if b[0] != proxyText[0] && b[12] == byte(proxyproto.PROXY) && b[13] == byte(proxyproto.UNSPEC) {
-		return netip.AddrPort{}, nil // the proxy does not know the client; the library refuses this form
+		return netip.AddrPort{}, nil // unknown client; go-proxyproto does not accept this header
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), len(b)))
 	if err != nil {
 		return netip.AddrPort{}, errProxy
 	}
-	if h.Command.IsLocal() { // §2.2: ignore what follows
+	if h.Command.IsLocal() { // §2.2: ignore the rest
 		return netip.AddrPort{}, nil
 	}
 	from, _, ok := h.TCPAddrs()
@@ -97,7 +98,7 @@ func readProxy(r io.Reader) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), nil
 }
 
-// frameProxy reads the bytes of one header, at most maxProxyHeader after its fixed part.
+// frameProxy reads the bytes of one header, of either version.
 func frameProxy(r io.Reader) ([]byte, error) {
 	b := make([]byte, shortestProxy, longestProxyText)
 	if _, err := io.ReadFull(r, b); err != nil {
@@ -130,7 +131,7 @@ func frameProxy(r io.Reader) ([]byte, error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// addressesOf returns how many bytes the addresses and ports of h take in version 2.
+// addressesOf returns the length in bytes of the addresses and ports of a version 2 header.
 func addressesOf(h *proxyproto.Header) int {
 	if h.TransportProtocol.IsIPv4() {
 		return 2*4 + 2*2
@@ -138,8 +139,8 @@ func addressesOf(h *proxyproto.Header) int {
 	return 2*16 + 2*2
 }
 
-// checkExtensions reports whether the extensions, which start at b[at:] after the
-// addresses, are well framed, and the checksum is right where there is one (§2.2.3).
+// checkExtensions reports whether the extensions, b[at:], have consistent lengths, and the
+// checksum among them, if there is one, is that of the header (§2.2.3).
 func checkExtensions(b []byte, at int) bool {
 	for at < len(b) {
 		if len(b)-at < 3 {

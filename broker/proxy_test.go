@@ -17,10 +17,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// loopback trusts what the tests connect from.
+// loopback trusts the address that the tests connect from.
 var loopback = edge.Proxies{netip.MustParsePrefix("127.0.0.0/8")}
 
-// proxyHeader says that a connection comes from that address and port.
+// proxyHeader returns a version 2 header for a client at that address and port.
 func proxyHeader(from string, extensions ...byte) []byte {
 	a := netip.MustParseAddrPort(from)
 	family, to := byte(proxyproto.TCPv4), make([]byte, 4)
@@ -38,12 +38,12 @@ func proxyPacket(command, family byte, rest ...byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(rest))), rest...)
 }
 
-// proxyLine is a header of version 1.
+// proxyLine returns a version 1 header.
 func proxyLine(text string) []byte { return []byte("PROXY " + text + "\r\n") }
 
 const fullIPv6 = "2001:db8:1111:2222:3333:4444:5555:6666"
 
-// behindProxy runs a test where a trusted proxy stands in front.
+// behindProxy runs a test in which devices connect through a trusted proxy.
 func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at endpoint)) {
 	o.TrustedProxies = loopback
 	for _, transport := range []string{"tcp", "tls"} {
@@ -56,7 +56,7 @@ func behindProxy(t *testing.T, o Options, run func(t *testing.T, w *world, at en
 	}
 }
 
-// remotes are the addresses of who is logged in.
+// remotes returns the addresses of the connections that are logged in.
 func (w *world) remotes() (all []string) {
 	w.broker.admission.mu.Lock()
 	defer w.broker.admission.mu.Unlock()
@@ -73,25 +73,25 @@ func TestTheAddressBehindATrustedProxyIsWhatCounts(t *testing.T) {
 	binary.BigEndian.PutUint32(checksum[len(checksum)-4:], crc32.Checksum(checksum, castagnoli))
 	for name, tt := range map[string]struct {
 		header []byte
-		want   string // "": the proxy's own
+		want   string // "": the proxy's own address
 	}{
-		"IPv4":                         {proxyHeader("198.51.100.9:4711"), "198.51.100.9:4711"},
-		"IPv6":                         {proxyHeader("[2001:db8::9]:4711"), "[2001:db8::9]:4711"},
-		"IPv4 in IPv6":                 {proxyHeader("[::ffff:198.51.100.9]:4711"), "198.51.100.9:4711"},
-		"with extensions":              {proxyHeader("198.51.100.9:4711", 0x02, 0, 1, 'h', 0x04, 0, 0), "198.51.100.9:4711"},
-		"with a checksum":              {checksum, "198.51.100.9:4711"},
-		"a health check":               {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC)), ""},
-		"a health check with a rest":   {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.TCPv4), 1, 2, 3), ""},
-		"a proxy without addresses":    {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC)), ""},
-		"the same, with an extension":  {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC), 0x04, 0, 1, 0), ""},
-		"version 1, IPv4":              {proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "198.51.100.9:4711"},
-		"version 1, IPv6":              {proxyLine("TCP6 2001:db8::9 2001:db8::1 4711 1883"), "[2001:db8::9]:4711"},
-		"version 1, the longest":       {proxyLine("TCP6 " + fullIPv6 + " " + fullIPv6 + " 65535 65535"), "[" + fullIPv6 + "]:65535"},
-		"version 1, IPv4 in IPv6":      {proxyLine("TCP6 ::ffff:198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
-		"version 1, as nginx mixes":    {proxyLine("TCP6 198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
-		"version 1, unknown":           {proxyLine("UNKNOWN"), ""},
-		"version 1, unknown and more":  {proxyLine("UNKNOWN ffff::1 ffff::2 65535 65535"), ""},
-		"one that names another proxy": {proxyHeader("127.0.0.9:1"), "127.0.0.9:1"},
+		"IPv4":                          {proxyHeader("198.51.100.9:4711"), "198.51.100.9:4711"},
+		"IPv6":                          {proxyHeader("[2001:db8::9]:4711"), "[2001:db8::9]:4711"},
+		"IPv4 in IPv6":                  {proxyHeader("[::ffff:198.51.100.9]:4711"), "198.51.100.9:4711"},
+		"with extensions":               {proxyHeader("198.51.100.9:4711", 0x02, 0, 1, 'h', 0x04, 0, 0), "198.51.100.9:4711"},
+		"with a checksum":               {checksum, "198.51.100.9:4711"},
+		"a health check":                {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.UNSPEC)), ""},
+		"a health check with addresses": {proxyPacket(byte(proxyproto.LOCAL), byte(proxyproto.TCPv4), 1, 2, 3), ""},
+		"a proxy without addresses":     {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC)), ""},
+		"the same, with an extension":   {proxyPacket(byte(proxyproto.PROXY), byte(proxyproto.UNSPEC), 0x04, 0, 1, 0), ""},
+		"version 1, IPv4":               {proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, IPv6":               {proxyLine("TCP6 2001:db8::9 2001:db8::1 4711 1883"), "[2001:db8::9]:4711"},
+		"version 1, the longest":        {proxyLine("TCP6 " + fullIPv6 + " " + fullIPv6 + " 65535 65535"), "[" + fullIPv6 + "]:65535"},
+		"version 1, IPv4 in IPv6":       {proxyLine("TCP6 ::ffff:198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, mixed as by nginx":  {proxyLine("TCP6 198.51.100.9 ::1 4711 1883"), "198.51.100.9:4711"},
+		"version 1, unknown":            {proxyLine("UNKNOWN"), ""},
+		"version 1, unknown and more":   {proxyLine("UNKNOWN ffff::1 ffff::2 65535 65535"), ""},
+		"naming another proxy":          {proxyHeader("127.0.0.9:1"), "127.0.0.9:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			behindProxy(t, Options{}, func(t *testing.T, w *world, at endpoint) {
@@ -116,7 +116,7 @@ func TestMalformedProxyHeaderIsRefused(t *testing.T) {
 	version1 := append([]byte(proxySignature), 0x11)
 	wrong := proxyHeader("198.51.100.9:4711", byte(proxyproto.PP2_TYPE_CRC32C), 0, 4, 1, 2, 3, 4)
 	for name, header := range map[string][]byte{
-		"none at all":                   nil, // CONNECT, or a TLS handshake, instead
+		"no header":                     nil, // a CONNECT or a TLS handshake instead
 		"text of no protocol":           proxyLine("UDP4 198.51.100.9 127.0.0.1 4711 1883"),
 		"text without a port":           proxyLine("TCP4 198.51.100.9 127.0.0.1 4711"),
 		"text with a word more":         proxyLine("TCP4 198.51.100.9 127.0.0.1 4711 1883 x"),
@@ -152,7 +152,7 @@ func TestMalformedProxyHeaderIsRefused(t *testing.T) {
 				if s := w.broker.Stats(); s.Logins != 0 || s.Limited[LimitProxyHeader] != 1 {
 					t.Errorf("%d logins, limits %v", s.Logins, s.Limited)
 				}
-				w.eventually("it is gone", func(s Stats) bool { return s.Pending == 0 })
+				w.eventually("it has ended", func(s Stats) bool { return s.Pending == 0 })
 			})
 		})
 	}
@@ -169,7 +169,7 @@ func TestHalfAProxyHeaderTimesOut(t *testing.T) {
 			d := w.dialBehind(at, proxyLine("TCP4 198.51.100.9 127.0.0.1 4711 1883")[:n])
 			d.closesWithin(testTimeout)
 		}
-		w.eventually("they are gone", func(s Stats) bool { return s.Pending == 0 })
+		w.eventually("they have ended", func(s Stats) bool { return s.Pending == 0 })
 	})
 }
 
@@ -207,15 +207,15 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 			d.send(connect{id: fmt.Sprint(i), token: "7", clean: true}.packet(at.version))
 			d.expectConnack(want)
 		}
-		for i := range 5 { // the others are not held to it
+		for i := range 5 { // other clients have their own limit
 			d := w.dialBehind(at, proxyHeader(fmt.Sprintf("203.0.113.%d:4711", i)))
 			d.send(connect{id: fmt.Sprint(i), token: "8", clean: true}.packet(at.version))
 			d.expectConnack(0)
 		}
-		for range 3 { // nor is the proxy itself, while it has not said for whom
+		for range 3 { // and so have connections of the proxy without a header yet
 			w.dialBehind(at, nil)
 		}
-		w.eventually("all wait", func(s Stats) bool { return s.Pending >= 3 })
+		w.eventually("all pending", func(s Stats) bool { return s.Pending >= 3 })
 		for range 2 {
 			d := w.dialBehind(at, proxyHeader("192.0.2.1:1"))
 			if at.transport == "tcp" {
@@ -227,7 +227,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			if n := g.pending.count(origin{from: address("192.0.2.1")}); n != 2 {
-				return fmt.Errorf("%d of both places are taken", n)
+				return fmt.Errorf("%d connections are pending, want 2", n)
 			}
 			return nil
 		})
@@ -239,7 +239,7 @@ func TestAddressesBehindAProxyHaveLimitsOfTheirOwn(t *testing.T) {
 	})
 }
 
-// The order in which a text's bytes arrive does not matter.
+// A header may arrive in any number of segments.
 func TestAProxyHeaderMayComeInPieces(t *testing.T) {
 	for name, header := range map[string][]byte{
 		"version 1": proxyLine("TCP4 198.51.100.9 192.0.2.1 4711 1883"), "version 2": proxyHeader("198.51.100.9:4711"),
@@ -247,7 +247,7 @@ func TestAProxyHeaderMayComeInPieces(t *testing.T) {
 		r := bytes.NewReader(append(bytes.Clone(header), "what follows"...))
 		from, err := readProxy(iotest.OneByteReader(r))
 		if err != nil || from.String() != "198.51.100.9:4711" || r.Len() != len("what follows") {
-			t.Errorf("%s: %v, %v, %d bytes are left", name, from, err, r.Len())
+			t.Errorf("%s: %v, %v, %d bytes left", name, from, err, r.Len())
 		}
 	}
 }
@@ -273,7 +273,7 @@ func FuzzProxyHeader(f *testing.F) {
 			size = proxyFixed + int(binary.BigEndian.Uint16(b[14:]))
 		}
 		if left := r.Len(); left != len(b)+len("what follows")-size {
-			t.Errorf("%d bytes are left behind a header of %d in %d", left, size, len(b))
+			t.Errorf("%d bytes are left after a header of %d in %d", left, size, len(b))
 		}
 	})
 }

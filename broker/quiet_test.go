@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A panic may contain parts of the packet. It ends its own connection, and neither the log
-// nor the device gets more than the fact.
+// The text of a panic may quote the packet. Neither the log nor the device gets more than
+// the fact that there was one.
 func TestAPanicEndsOneConnectionAndLeaksNothing(t *testing.T) {
 	log := &lockedBuffer{}
 	o := Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
@@ -20,7 +20,7 @@ func TestAPanicEndsOneConnectionAndLeaksNothing(t *testing.T) {
 		d.expectEnd(0)
 		other.alive()
 		w.login(at, "a", "7").alive()
-		if at.version == 5 { // and where it is logged in already
+		if at.version == 5 { // and after the login
 			d := w.dial(at)
 			d.send(connect{id: "b", token: "7", clean: true, props: []byte{0x15, 0, 3, 'j', 'w', 't'}}.packet(5))
 			d.expectConnack(0)
@@ -34,13 +34,13 @@ func TestAPanicEndsOneConnectionAndLeaksNothing(t *testing.T) {
 		if n := w.broker.Stats().Panics; n != want {
 			t.Errorf("%d panics counted, want %d", n, want)
 		}
-		if text := log.String(); !strings.Contains(text, "made the engine panic") || strings.Contains(text, "Geheimnis") {
+		if text := log.String(); !strings.Contains(text, "caused a panic") || strings.Contains(text, "Geheimnis") {
 			t.Errorf("the log: %s", text)
 		}
 	})
 }
 
-// lockedBuffer is a buffer for many goroutines.
+// lockedBuffer is a buffer that many goroutines may use.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -11,8 +11,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// start serves c on a goroutine of its own. It returns false where the broker drains or
-// too many connections are pending; the caller then closes the socket.
+// start serves c on a new goroutine. It returns false if the broker is draining or too many
+// connections are pending; the caller then closes the socket.
 func (b *Broker) start(c *conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -37,15 +37,15 @@ func (b *Broker) start(c *conn) bool {
 	return true
 }
 
-// run serves the connection until it ends, and cleans up after it whatever happens.
+// run serves the connection until it ends, then cleans up, even after a panic.
 //
-// Its frame, and those of what it calls to wait for a packet, are kept small: together
-// they must fit the smallest stack, 2 KiB, which an idle connection then keeps.
+// The frames of run and of the functions that it calls to wait for a packet must together
+// fit the smallest stack, 2 KiB, because that is what an idle connection keeps.
 // TestAnIdleConnectionKeepsTheSmallestStack checks it.
 func (c *conn) run() { c.finish(c.guard(c.serve)) }
 
-// finish cleans up after the connection. A step that panics does not keep the next ones
-// from running.
+// finish cleans up after the connection, which ended with err. If a step panics, the next
+// ones run nevertheless.
 func (c *conn) finish(err error) {
 	defer c.b.running.Done()
 	defer c.b.admission.remove(c)
@@ -56,9 +56,9 @@ func (c *conn) finish(err error) {
 	}
 }
 
-// talk serves the connection from its first byte to its last.
+// serve serves the connection from its first byte to its last, and returns why it ended.
 func (c *conn) serve() error {
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // TLS handshake included
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.ConnectTimeout)) // includes the TLS handshake
 	if err := c.openTransport(); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *conn) serve() error {
 	return err
 }
 
-// arrive handles what precedes the first byte of MQTT: the PROXY header and the TLS
+// openTransport handles what precedes the first byte of MQTT: the PROXY header and the TLS
 // handshake.
 func (c *conn) openTransport() error {
 	if c.awaitingProxy {
@@ -92,13 +92,13 @@ func (c *conn) openTransport() error {
 	return c.isolate(t.Handshake)
 }
 
-// errHandshakes closes a connection before its TLS handshake: its signature costs more
-// CPU than everything else before the login together.
+// errHandshakes closes a connection before its TLS handshake, whose signature costs more
+// CPU than everything else before the login.
 var errHandshakes = errors.New("too many TLS handshakes from this address")
 
-// AllowHandshake reports whether remote, a host with or without a port, may begin a
-// TLS handshake now. It counts one, for an HTTPS listener that serves
-// [Broker.WebSocket]; those of ServeTCP are counted by themselves.
+// AllowHandshake counts one TLS handshake of remote, a host with or without a port, and
+// reports whether it may begin. It is for the HTTPS listener that serves
+// [Broker.WebSocket]: with it, handshakes there and on ServeTCP share one limit.
 func (b *Broker) AllowHandshake(remote string) bool {
 	ok := b.admission.handshakes.Allow(address(remote))
 	if !ok {
@@ -107,8 +107,8 @@ func (b *Broker) AllowHandshake(remote string) bool {
 	return ok
 }
 
-// serve has mochi process a packet that passes inspect; ended reports that it was the
-// last.
+// handlePacket handles one packet, with mochi unless inspect handles it alone. ended reports
+// that it was the last.
 func (c *conn) handlePacket(p []byte) (ended bool, err error) {
 	if forMochi, err := c.inspect(p); !forMochi || err != nil {
 		return false, err
@@ -131,8 +131,8 @@ func (c *conn) process(p []byte) error {
 	return c.b.mochi.InjectPacket(c.client, pk)
 }
 
-// isolate runs f on a goroutine of its own and waits for it: f needs a deep stack,
-// which the connection's goroutine would keep.
+// isolate runs f on a new goroutine and waits for it. f needs a deep stack, which would
+// stay with the connection's goroutine if that ran f itself.
 func (c *conn) isolate(f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
@@ -143,12 +143,13 @@ func (c *conn) isolate(f func() error) (err error) {
 	return err
 }
 
-// errPanic ends a connection after a packet that made the engine panic, which strict
-// should have refused.
+// errPanic ends a connection whose packet made mochi panic. strict should have refused the
+// packet.
 var errPanic = &fault{codeMalformed, "the packet is malformed"}
 
-// guard runs f. A panic ends this connection, not the process; it is counted, and
-// logged without its text, which may quote the packet.
+// guard runs f and returns errPanic if it panics, so that a panic ends one connection and
+// not the process. The panic is counted, and logged without its text, which may quote the
+// packet.
 func (c *conn) guard(f func() error) (err error) {
 	defer func() {
 		p := recover()
@@ -160,13 +161,13 @@ func (c *conn) guard(f func() error) (err error) {
 		if re, ok := p.(runtime.Error); ok {
 			what = re.Error()
 		}
-		c.b.log.Warn("a packet made the engine panic", "panic", what, "remote", c.remote)
+		c.b.log.Warn("a connection caused a panic and was closed", "panic", what, "remote", c.remote)
 		err = errPanic
 	}()
 	return f()
 }
 
-// leaveSession closes the session, with the expiry that a DISCONNECT may have changed.
+// closeSession closes the session, with the expiry that a DISCONNECT may have changed.
 func (c *conn) closeSession() error {
 	if c.session == nil {
 		return nil
@@ -178,7 +179,7 @@ func (c *conn) closeSession() error {
 	return nil
 }
 
-// leaveBroker removes the connection from mochi's clients and from the limits.
+// deregister removes the connection from mochi's clients and from the limits.
 func (c *conn) deregister() error {
 	defer c.b.admission.release(c)
 	if c.client != nil {
@@ -187,12 +188,13 @@ func (c *conn) deregister() error {
 	return nil
 }
 
-// codeOf returns the DISCONNECT for what ended the connection; code 0 where the device
-// or the network did. A faulty packet gets its code alone, without a reason.
+// codeOf returns the reason code and reason string of the DISCONNECT for err; code 0 means
+// none, because the device or the network ended the connection. A faulty packet gets no
+// reason string.
 func codeOf(err error) (code byte, reason string) {
 	var f *fault
 	var r *refusal
-	var m packets.Code // of mochi
+	var m packets.Code // mochi's errors
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return codeKeepAlive, ""
@@ -206,9 +208,9 @@ func codeOf(err error) (code byte, reason string) {
 	return 0, ""
 }
 
-// linger closes the writing side, and waits for the peer to do so within
-// Options.Linger: closing a socket with unread bytes resets it, and the peer would
-// never see the last packet.
+// linger closes the connection for writing, and waits up to Options.Linger for the peer to
+// close it. Closing a socket that has unread bytes resets it, and the peer would not
+// receive the last packet.
 func (c *conn) linger() error {
 	if c.closed.Load() {
 		return nil
@@ -225,7 +227,7 @@ func (c *conn) linger() error {
 		return err
 	}
 	_ = c.nc.SetReadDeadline(time.Now().Add(c.b.o.Linger))
-	for range 256 { // enough to read what the peer had sent before it saw the last packet
+	for range 256 { // 64 KiB: enough for what the peer sent before it received the last packet
 		if _, err := c.nc.Read(c.small[:]); err != nil {
 			return err
 		}

@@ -8,41 +8,41 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// semaphore lets a number of devices use the database at once; the others wait. A
-// free slot goes to the user who has waited longest since the last one: each user's
-// devices queue behind each other, not before everybody else's. So 96 connections of
-// six users delay a seventh user by six slots, not by 96.
+// semaphore limits how many devices use the database at once. When a node restarts,
+// thousands of devices reconnect at the same moment. Without a limit they would all queue
+// for the database's connections and time out there, along with requests for history.
 //
-// Without it thousands of devices that reconnect in one moment would queue for the
-// database's connections and time out there, together with everybody's history.
+// It is fair between users, not between devices: a free slot goes to the user whose turn is
+// next in rotation, and the devices of one user queue behind each other. So 96 connections
+// of six users delay a seventh user by six slots, not by 96.
 type semaphore struct {
 	maxWait time.Duration
-	stop    <-chan struct{} // closed: waiting ends
+	stop    <-chan struct{} // closed: every acquire fails
 
 	mu       sync.Mutex
 	free     int
-	queues   map[bridge.UserID]*queue // of users with waiting devices
-	rotation list.List                // the queues, next first
+	queues   map[bridge.UserID]*queue // only users with waiting devices
+	rotation list.List                // the queues; the first gets the next slot
 }
 
-// queue is one user's waiting devices, each a *waiter.
+// queue is the waiting devices of one user.
 type queue struct {
 	user    bridge.UserID
-	waiters list.List
+	waiters list.List     // of *waiter
 	elem    *list.Element // in rotation
 }
 
 type waiter struct {
 	queue    *queue
-	acquired chan struct{} // closed with the slot
+	acquired chan struct{} // closed when it has got a slot
 }
 
 func newSemaphore(slots int, longest time.Duration, stop <-chan struct{}) *semaphore {
 	return &semaphore{free: slots, maxWait: longest, stop: stop, queues: make(map[bridge.UserID]*queue)}
 }
 
-// acquire waits for a slot for u. It returns false where none came within the longest
-// wait or before the broker drains; otherwise the slot is returned with release.
+// acquire waits for a slot for u. It returns false if there was none within maxWait or the
+// broker began to drain. After true the caller must call release.
 func (s *semaphore) acquire(u bridge.UserID) bool {
 	w, e := s.enqueue(u)
 	if w == nil {
@@ -59,7 +59,7 @@ func (s *semaphore) acquire(u bridge.UserID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case <-w.acquired: // in the same moment
+	case <-w.acquired: // at the same moment
 		return true
 	default:
 		s.dequeueLocked(w.queue, e)
@@ -67,7 +67,8 @@ func (s *semaphore) acquire(u bridge.UserID) bool {
 	}
 }
 
-// enqueue takes a free slot and returns nil, or puts a waiter at the end of u's queue.
+// enqueue takes a free slot and returns nil, or adds a waiter to the end of u's queue and
+// returns it with its element there.
 func (s *semaphore) enqueue(u bridge.UserID) (*waiter, *list.Element) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,6 +86,7 @@ func (s *semaphore) enqueue(u bridge.UserID) (*waiter, *list.Element) {
 	return w, q.waiters.PushBack(w)
 }
 
+// dequeueLocked removes the waiter e from q, and q if it was the last one.
 func (s *semaphore) dequeueLocked(q *queue, e *list.Element) {
 	if q.waiters.Remove(e); q.waiters.Len() == 0 {
 		delete(s.queues, q.user)
@@ -92,7 +94,7 @@ func (s *semaphore) dequeueLocked(q *queue, e *list.Element) {
 	}
 }
 
-// release hands the slot to the next user's first waiter.
+// release frees a slot, or hands it to the first waiter of the next user.
 func (s *semaphore) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// busyLogins waits until no further CONNECT may use the database.
+// busyLogins waits until every slot for CONNECTs is in use.
 func (w *world) busyLogins() {
 	w.Helper()
 	testserver.Eventually(w, 5*time.Second, func() error {
@@ -26,8 +26,8 @@ func (w *world) busyLogins() {
 	})
 }
 
-// Devices that all come back in one moment must not stand in line for the
-// database until they time out there.
+// Devices that all reconnect at the same moment must not wait for the database until they
+// time out there.
 func TestAReconnectStormWaitsForTheDatabase(t *testing.T) {
 	everywhere(t, Options{Concurrency: 2}, func(t *testing.T, w *world, at endpoint) {
 		there := w.login(at, "there", "7")
@@ -39,7 +39,7 @@ func TestAReconnectStormWaitsForTheDatabase(t *testing.T) {
 			ds = append(ds, d)
 		}
 		w.busyLogins()
-		there.alive() // who is in stays
+		there.alive() // a device that is logged in is not affected
 		w.log.mu.Unlock()
 		for _, d := range ds {
 			d.expectConnack(0)
@@ -75,10 +75,10 @@ func TestDrainEndsTheWaitForTheDatabase(t *testing.T) {
 	w.broker.logins.acquire("")
 	d := w.dial(at)
 	d.send(connect{id: "late", token: "7", clean: true}.packet(5))
-	w.eventually("the device is let in", func(s Stats) bool { return s.Connections == 1 })
-	_ = w.broker.Close() // would wait for an hour
+	w.eventually("the device is past the limits", func(s Stats) bool { return s.Connections == 1 })
+	_ = w.broker.Close() // otherwise it would wait for an hour
 	if p, err := d.next(testTimeout); err == nil && p[3] == 0 {
-		t.Errorf("let in while draining: % X", p)
+		t.Errorf("accepted while draining: % X", p)
 	}
 }
 
@@ -119,10 +119,10 @@ func TestAWaiterThatTimesOutLeavesTheQueue(t *testing.T) {
 		s := newSemaphore(1, time.Second, nil)
 		s.acquire("busy")
 		if s.acquire("late") {
-			t.Error("a slot that is taken was given")
+			t.Error("a slot that is in use was given to another device")
 		}
 		if len(s.queues) != 0 || s.rotation.Len() != 0 {
-			t.Errorf("left behind: %d queues, %d in rotation", len(s.queues), s.rotation.Len())
+			t.Errorf("%d queues are left, %d in rotation", len(s.queues), s.rotation.Len())
 		}
 		s.release()
 		if !s.acquire("next") || s.free != 0 {

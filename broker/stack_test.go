@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// An idle connection's goroutine must fit the smallest stack: the next size costs 2 KiB
-// for each of 100,000 connections.
+// The goroutine of an idle connection must fit the smallest stack: the next size would cost
+// 2 KiB more for each of 100,000 connections.
 func TestAnIdleConnectionKeepsTheSmallestStack(t *testing.T) {
 	const devices = 500
 	for _, transport := range []string{"tcp", "ws"} {
 		w := newWorld(t, Options{})
 		stacks := func() uint64 {
-			runtime.GC() // shrinks what is larger than it needs to be
+			runtime.GC() // shrinks stacks that are larger than needed
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			return m.StackInuse

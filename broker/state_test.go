@@ -14,7 +14,7 @@ func stateProperty(v string) []byte {
 	return append([]byte{propUser}, appendText(appendText(nil, "state"), v)...)
 }
 
-// states are one inbox; each change reads one notification more.
+// states is the state of one inbox; each change marks one more notification as read.
 type states struct{ rev atomic.Int64 }
 
 func (s *states) Changes(_ context.Context, _ bridge.UserID, since bridge.Rev) (bridge.State, error) {
@@ -73,9 +73,9 @@ func TestStateMessages(t *testing.T) {
 			}
 			s.change(w)
 			w.notify("7", "live")
-			live := d.expectMessage() // the state waits for the PUBACK of the former
+			live := d.expectMessage() // the next state waits for the PUBACK of the previous one
 			if !strings.Contains(live.body, "live") {
-				t.Errorf("a second state came before the first was acknowledged: %+v", live)
+				t.Errorf("a second state message before the first was acknowledged: %+v", live)
 			}
 			d.ack(live)
 			d.ack(m)
@@ -85,7 +85,7 @@ func TestStateMessages(t *testing.T) {
 			}
 			d.ack(m)
 			plain.ack(plain.expectMessage())
-			plain.alive() // and nothing else came
+			plain.alive() // and receives nothing else
 			d.alive()
 		})
 	}
@@ -96,12 +96,12 @@ func TestStatePropertyOfASubscribe(t *testing.T) {
 		props []byte
 		code  byte
 	}{
-		"a rev":                     {stateProperty("9007199254740991"), 1},
-		"past 2^53-1 is malformed":  {stateProperty("9007199254740992"), codeImplementation},
-		"a negative is malformed":   {stateProperty("-1"), codeImplementation},
-		"nothing is malformed":      {stateProperty(""), codeImplementation},
-		"words are malformed":       {stateProperty("all"), codeImplementation},
-		"two of them are malformed": {append(stateProperty("1"), stateProperty("1")...), codeImplementation},
+		"a rev":                       {stateProperty("9007199254740991"), 1},
+		"over 2^53-1 is malformed":    {stateProperty("9007199254740992"), codeImplementation},
+		"a negative is malformed":     {stateProperty("-1"), codeImplementation},
+		"an empty value is malformed": {stateProperty(""), codeImplementation},
+		"words are malformed":         {stateProperty("all"), codeImplementation},
+		"two of them are malformed":   {append(stateProperty("1"), stateProperty("1")...), codeImplementation},
 	} {
 		w, _ := stateWorld(t)
 		d := w.login(endpoint{"tcp", 5}, "a", "7")
@@ -112,7 +112,7 @@ func TestStatePropertyOfASubscribe(t *testing.T) {
 		}
 		if tt.code == 1 {
 			if got := stateOf(t, d.expectMessage()); !strings.Contains(got, `"from":null`) {
-				t.Errorf("%s: a future rev is answered with %s", name, got)
+				t.Errorf("%s: a future rev gets %s", name, got)
 			}
 		}
 		d.alive()
@@ -144,7 +144,7 @@ func TestStateMessagesFitTheDevice(t *testing.T) {
 	}
 }
 
-// A device learns nothing of another inbox, whatever its token lets it subscribe to.
+// A device gets no state of another user's inbox, whatever its token lets it subscribe to.
 func TestStateOfAnotherUsersInboxIsNotSent(t *testing.T) {
 	w, s := stateWorld(t)
 	d := w.login(endpoint{"tcp", 5}, "a", "op/notifications:read")
@@ -156,7 +156,7 @@ func TestStateOfAnotherUsersInboxIsNotSent(t *testing.T) {
 	own.ack(own.expectMessage())
 	s.change(w)
 	stateOf(t, own.expectMessage())
-	d.alive() // nothing came
+	d.alive() // receives nothing
 	forbidden := w.login(endpoint{"tcp", 5}, "b", "8")
 	forbidden.send(subscribe(5, 1, 1, stateProperty("0"), topic7))
 	forbidden.expect("90 04 00 01 00 87")

@@ -6,23 +6,23 @@ import "sync/atomic"
 type counters struct {
 	accepted, logins, ended, panics, acceptErrors, turnedAway atomic.Int64
 	bytesIn, bytesOut                                         atomic.Int64
-	refused                                                   [256]atomic.Int64 // by MQTT 5 CONNACK code
+	refused                                                   [256]atomic.Int64 // by the MQTT 5 reason code of the CONNACK
 	limited                                                   [limits]atomic.Int64
 }
 
-// Stats are the broker's counters since the start.
+// Stats are the broker's counters since it was made.
 type Stats struct {
 	Connections  int64           // logged in now
 	Pending      int64           // sockets before login now
-	Accepted     int64           // sockets accepted, WebSocket upgrades included
-	Logins       int64           // CONNECTs granted
+	Accepted     int64           // sockets accepted, including WebSocket upgrades
+	Logins       int64           // CONNECTs accepted
 	Refused      map[byte]int64  // CONNECTs refused, by MQTT 5 reason code
-	Limited      map[Limit]int64 // refusals by the limit that was hit; every limit is there
-	TurnedAway   int64           // sockets closed because there were too many before login
+	Limited      map[Limit]int64 // how often each limit was exceeded; has every limit
+	TurnedAway   int64           // sockets closed because too many were before login, or the broker was draining
 	Ended        int64           // connections ended by the server after login
-	Panics       int64           // packets that made the engine panic
-	AcceptErrors int64
-	BytesIn      int64 // MQTT bytes, without WebSocket and TLS framing
+	Panics       int64           // panics, each of which ended one connection
+	AcceptErrors int64           // failed calls of accept
+	BytesIn      int64           // MQTT bytes, without WebSocket and TLS framing
 	BytesOut     int64
 }
 

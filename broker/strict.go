@@ -6,20 +6,20 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// strict checks a whole packet of an MQTT 3.1.1 or 5 device before mochi decodes
-// it: mochi reads past the ends of some, panics on others, and lets most of what
-// the standards forbid pass. What strict passes, mochi decodes without an error;
-// FuzzStrict checks that.
+// strict checks a complete packet of an MQTT 3.1.1 or 5 device before mochi decodes it.
+// mochi reads past the end of some malformed packets, panics on others, and accepts most of
+// what the standards forbid. A packet that strict accepts is decoded by mochi without an
+// error; FuzzStrict checks that.
 //
-// It fails with the [*fault] whose code the standard names. Of the two that mean no
-// more than a bad packet, 0x81 and 0x82, it takes the one that mosquitto's packet
-// sequences expect: docs/conformance.md lists where the standard has the other.
+// The error is a [*fault] with the reason code that the standard asks for. Where only the
+// choice between 0x81 and 0x82 is open, it is the one that mosquitto's test suite expects;
+// docs/conformance.md lists the cases in which the standard has the other.
 //
-// filters is how many topic filters a SUBSCRIBE or UNSUBSCRIBE has.
+// filters is the number of topic filters of a SUBSCRIBE or UNSUBSCRIBE.
 func strict(version byte, p []byte) (filters int, err error) {
 	kind, flags := p[0]>>4, p[0]&0x0F
 	s := scan{b: p[1:]}
-	s.varint() // its value is the length of the rest, see packetLen
+	s.varint() // the remaining length, which packetLen has checked
 	switch kind {
 	case packets.Publish:
 		checkPublish(&s, version, flags)
@@ -57,7 +57,7 @@ func strict(version byte, p []byte) (filters int, err error) {
 
 var (
 	errSecondConnect = &fault{codeProtocolError, "a second CONNECT"}
-	errServerPacket  = &fault{codeProtocolError, "a packet only a server sends"}
+	errServerPacket  = &fault{codeProtocolError, "a packet that only a server sends"}
 )
 
 func checkPublish(s *scan, version, flags byte) {
@@ -75,26 +75,26 @@ func checkPublish(s *scan, version, flags byte) {
 	}
 	if version == 5 {
 		if s.properties(packets.Publish)&(1<<propTopicAlias) != 0 {
-			s.fail(errAlias) // none was offered in CONNACK (§3.2.2.3.8)
+			s.fail(errAlias) // the CONNACK offered none (§3.2.2.3.8)
 		}
 		if len(topic) == 0 { // §3.3.2.3.4
 			s.fail(errMalformed)
 		}
 		if qos == 2 {
-			s.fail(errQoS) // §3.2.2.3.4: CONNACK said Maximum QoS 1
+			s.fail(errQoS) // §3.2.2.3.4: the CONNACK had Maximum QoS 1
 		}
 	}
 }
 
-// packetID reads a packet id, which is never 0 ([MQTT-2.2.1-3]). The standard names
-// no code for it; these are mosquitto's.
+// packetID reads a packet id, which must not be 0 ([MQTT-2.2.1-3]). The standard names no
+// reason code for that; those of packetID and requestID are mosquitto's.
 func (s *scan) packetID() {
 	if s.u16() == 0 {
 		s.fail(&fault{codeProtocolError, "the packet id is 0"})
 	}
 }
 
-// requestID is packetID in SUBSCRIBE and UNSUBSCRIBE.
+// requestID is packetID for SUBSCRIBE and UNSUBSCRIBE.
 func (s *scan) requestID() {
 	if s.u16() == 0 {
 		s.fail(errMalformed)
@@ -120,7 +120,7 @@ var (
 	authReasons = []byte{codeContinue, codeReauthenticate}
 )
 
-// reason reads a reason code that is one of allowed.
+// reason reads a reason code, which must be one of allowed.
 func (s *scan) reason(allowed []byte) {
 	if c := s.u8(); bytes.IndexByte(allowed, c) < 0 {
 		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
@@ -150,12 +150,13 @@ func checkSubscribe(s *scan, version byte) {
 	}
 }
 
-// validShare reports whether f is $share/name/filter.
+// validShare reports whether f, which begins with $share/, is $share/name/filter.
 func validShare(f []byte) bool {
 	name, rest, found := bytes.Cut(f[len("$share/"):], []byte{'/'})
 	return found && validTopic(name) && len(rest) > 0
 }
 
+// filter reads a topic filter and counts it.
 func (s *scan) filter() []byte {
 	s.filters++
 	f := s.text()
@@ -180,7 +181,7 @@ func checkUnsubscribe(s *scan, version byte) {
 
 func checkDisconnect(s *scan, version byte) {
 	if version == 5 && len(s.b) > 0 {
-		s.u8() // any reason: the device is gone, whatever it says
+		s.u8() // any reason code: the device leaves either way
 		if len(s.b) > 0 {
 			s.properties(packets.Disconnect)
 		}
@@ -193,7 +194,7 @@ func checkAuth(s *scan, version byte) {
 		s.fail(errMalformed)
 		return
 	}
-	if len(s.b) == 0 { // §3.15.2.1: means success, which a client never says
+	if len(s.b) == 0 { // §3.15.2.1: stands for Success, which only a server sends
 		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
 		return
 	}
@@ -204,4 +205,5 @@ func checkAuth(s *scan, version byte) {
 	s.end()
 }
 
+// validTopic reports whether b may be a topic name: not empty, and without wildcards.
 func validTopic(b []byte) bool { return len(b) > 0 && !bytes.ContainsAny(b, "+#") }

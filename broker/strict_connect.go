@@ -2,15 +2,15 @@ package broker
 
 import "github.com/mochi-mqtt/server/v2/packets"
 
-// Faults of a CONNECT that are answered in their own way.
+// Faults of a CONNECT with a reason code of their own.
 var (
 	errProtocolName = &fault{codeProtocolError, "the protocol is not MQTT"}
 	errClientID     = &fault{codeClientID, "the client id is not valid UTF-8"}
 	errVersion      = &fault{codeVersion, "the protocol version is neither 3.1.1 nor 5"}
 )
 
-// versionOf returns the protocol level of a CONNECT that may be incomplete, or 0 where
-// that cannot be read or is not MQTT.
+// versionOf returns the protocol level of p, a CONNECT that may be incomplete, or 0 if the
+// level is not there yet or p is not MQTT.
 func versionOf(p []byte) byte {
 	if len(p) < 2 {
 		return 0
@@ -25,7 +25,7 @@ func versionOf(p []byte) byte {
 	return level
 }
 
-// checkConnect is strict for the first packet.
+// checkConnect is strict for the first packet, which must be a CONNECT.
 func checkConnect(p []byte) error {
 	if p[0] != packets.Connect<<4 {
 		return errMalformed

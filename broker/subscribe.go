@@ -13,18 +13,19 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// ack is the SUBACK or UNSUBACK under way.
+// ack is a SUBACK or UNSUBACK before it is written.
 type ack struct {
-	codes  []byte // one a filter
-	reason string
+	codes  []byte // reason codes, one for each filter
+	reason string // reason string; "": none
 }
 
-// errCongested refuses a SUBSCRIBE that waited too long for the database.
-var errCongested = errors.New("too many devices connect at once")
+// errCongested refuses a SUBSCRIBE that waited too long for its turn to use the database.
+var errCongested = errors.New("too many devices are connecting at the same time")
 
-// subscribe stores the subscriptions of one packet, in one transaction however many
-// filters there are. A filter is granted once its subscription is on disk, and nothing is sent for it before the SUBACK. Filters of
-// one packet come to what they would one after another ([MQTT-3.8.4-4]).
+// subscribe stores the subscriptions of one packet and sets the reason codes of a. A filter
+// is granted once its subscription is on disk, and nothing is sent for it before the
+// SUBACK. The filters of a packet have the effect of as many packets in their order
+// ([MQTT-3.8.4-4]), in a bounded number of statements.
 func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 	errs := c.storeSubscriptions(pk)
 	for i, f := range pk.Filters {
@@ -39,7 +40,7 @@ func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 	}
 }
 
-// store subscribes to the filters of pk and returns an error for each.
+// storeSubscriptions subscribes to the filters of pk and returns an error or nil for each.
 func (c *conn) storeSubscriptions(pk *packets.Packet) []error {
 	since, state, err := subscribeProperties(pk.Properties.User)
 	if err == nil && !c.b.subscribes.acquire(c.device.User) {
@@ -60,7 +61,7 @@ func (c *conn) storeSubscriptions(pk *packets.Packet) []error {
 	rs := make([]delivery.SubscribeRequest, len(pk.Filters))
 	for i, f := range pk.Filters {
 		rs[i] = delivery.SubscribeRequest{
-			Filter:         strings.Clone(f.Filter), // or it would hold on to the whole packet
+			Filter:         strings.Clone(f.Filter), // f.Filter references the packet's buffer
 			Subscription:   bridge.Subscription{QoS: min(f.Qos, 1), RetainAsPublished: f.RetainAsPublished, ID: f.Identifier},
 			RetainHandling: f.RetainHandling, State: state,
 		}
@@ -68,28 +69,31 @@ func (c *conn) storeSubscriptions(pk *packets.Packet) []error {
 	return c.session.Subscribe(ctx, rs, since)
 }
 
+// subackCode returns the reason code for a filter whose subscription failed with err, or
+// the granted QoS.
 func (c *conn) subackCode(err error, qos byte) byte {
 	switch {
 	case err == nil:
 		return min(qos, 1)
 	case c.version != 5:
-		return codeUnspecified // the only one 3.1.1 has
+		return codeUnspecified // the only failure code of 3.1.1
 	case errors.Is(err, bridge.ErrForbidden):
 		return codeNotAuthorized
 	case errors.Is(err, bridge.ErrTooMany):
 		return codeQuota
 	}
-	return codeImplementation // the database is unavailable or congested, or since is malformed
+	return codeImplementation // the database is unavailable or congested, or a property is malformed
 }
 
-// A SUBSCRIBE with a malformed property is answered with 0x83: the packet is valid, and
-// not accepted (§3.9.3).
+// A SUBSCRIBE with a malformed since or state gets 0x83: the packet is valid, but the server
+// does not accept it (§3.9.3).
 var (
-	errSince = errors.New("the user property since is one whole number from 0 to 2^53-1")
-	errState = errors.New("the user property state is one whole number from 0 to 2^53-1")
+	errSince = errors.New("the user property since must be one whole number from 0 to 2^53-1")
+	errState = errors.New("the user property state must be one whole number from 0 to 2^53-1")
 )
 
-// askedFor reads the user properties since and state; nil where there is none.
+// subscribeProperties reads the user properties since and state of a SUBSCRIBE. They are nil
+// if not present.
 func subscribeProperties(user []packets.UserProperty) (since *bridge.Seq, state *bridge.Rev, err error) {
 	for _, u := range user {
 		n, malformed := strconv.ParseUint(u.Val, 10, 53)
@@ -109,16 +113,18 @@ func subscribeProperties(user []packets.UserProperty) (since *bridge.Seq, state 
 	return since, state, nil
 }
 
-// errUnsubscribe ends a 3.1.1 connection: its UNSUBACK cannot say that the filter
-// is still subscribed, and the device will try again.
-var errUnsubscribe = errors.New("the filters are still subscribed, and 3.1.1 has no UNSUBACK for that")
+// errUnsubscribe ends a 3.1.1 connection whose UNSUBSCRIBE failed. A 3.1.1 UNSUBACK has no
+// reason codes, so it cannot tell the device that the filter is still subscribed; after
+// reconnecting, the device can try again.
+var errUnsubscribe = errors.New("the UNSUBSCRIBE failed, which an UNSUBACK of MQTT 3.1.1 cannot report")
 
-// errFilters ends a connection whose refusal would not fit its Maximum Packet Size.
+// errFilters ends a connection if the refusal of its SUBSCRIBE or UNSUBSCRIBE would exceed
+// its Maximum Packet Size.
 var errFilters = &fault{codeQuota, "too many topic filters"}
 
-// refuseFilters refuses a SUBSCRIBE or UNSUBSCRIBE of n filters, which are too many.
-// It is not decoded: each filter would take 100 times the memory that it took on
-// the wire.
+// refuseFilters refuses the SUBSCRIBE or UNSUBSCRIBE p, which has n filters, more than
+// MaxFilters. mochi does not decode it: a decoded filter takes 100 times as much memory as
+// on the wire.
 func (c *conn) refuseFilters(p []byte, n int) error {
 	c.b.count.limited[LimitFilters].Add(1)
 	kind, code := packets.Suback, byte(codeQuota)
@@ -147,6 +153,8 @@ func (c *conn) refuseFilters(p []byte, n int) error {
 	return c.send(f.b)
 }
 
+// unsubscribe removes the subscriptions of one packet and sets the reason codes of a. It
+// returns errUnsubscribe if one could not be removed and the UNSUBACK has no code for it.
 func (c *conn) unsubscribe(pk *packets.Packet, a *ack) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
 	defer cancel()

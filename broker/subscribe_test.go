@@ -15,19 +15,19 @@ func TestSince(t *testing.T) {
 	for name, tt := range map[string]struct {
 		props []byte
 		code  byte
-		first int // seq; 0: nothing comes
+		first int // seq of the first message; 0: none
 	}{
-		"replays what came after it": {sinceProperty("1"), 1, 2},
-		"0 replays everything":       {sinceProperty("0"), 1, 1},
-		"the last one replays none":  {sinceProperty("3"), 1, 0},
-		"one past the end is bound":  {sinceProperty("9007199254740991"), 1, 0},
-		"past 2^53-1 is malformed":   {sinceProperty("9007199254740992"), codeImplementation, 0},
-		"a negative is malformed":    {sinceProperty("-1"), codeImplementation, 0},
-		"a sign is malformed":        {sinceProperty("+1"), codeImplementation, 0},
-		"nothing is malformed":       {sinceProperty(""), codeImplementation, 0},
-		"words are malformed":        {sinceProperty("yesterday"), codeImplementation, 0},
-		"two of them are malformed":  {append(sinceProperty("1"), sinceProperty("2")...), codeImplementation, 0},
-		"another property is not it": {append([]byte{propUser}, appendText(appendText(nil, "Since"), "x")...), 1, 3},
+		"replays what came after it":           {sinceProperty("1"), 1, 2},
+		"0 replays everything":                 {sinceProperty("0"), 1, 1},
+		"the last one replays nothing":         {sinceProperty("3"), 1, 0},
+		"over the last one counts as the last": {sinceProperty("9007199254740991"), 1, 0},
+		"over 2^53-1 is malformed":             {sinceProperty("9007199254740992"), codeImplementation, 0},
+		"a negative is malformed":              {sinceProperty("-1"), codeImplementation, 0},
+		"a sign is malformed":                  {sinceProperty("+1"), codeImplementation, 0},
+		"an empty value is malformed":          {sinceProperty(""), codeImplementation, 0},
+		"words are malformed":                  {sinceProperty("yesterday"), codeImplementation, 0},
+		"two of them are malformed":            {append(sinceProperty("1"), sinceProperty("2")...), codeImplementation, 0},
+		"another property is ignored":          {append([]byte{propUser}, appendText(appendText(nil, "Since"), "x")...), 1, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, transport := range []string{"tcp", "ws"} {
@@ -66,8 +66,8 @@ func TestSince(t *testing.T) {
 func TestSubscriptionOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options  byte
-		retained byte // first byte of the retained copy; 0: none comes
-		again    byte // of the one after the same SUBSCRIBE again
+		retained byte // first byte of the retained copy; 0: there is none
+		again    byte // of the retained copy after the same SUBSCRIBE again
 		live     byte
 	}{
 		"QoS 0":                        {0x00, 0x31, 0x31, 0x30},
@@ -142,7 +142,7 @@ func TestConnectionsSurviveADatabaseOutage(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
 		d := w.login(at, "a", "7")
 		w.log.setUnavailable(true)
-		d.alive() // connections stay
+		d.alive() // the connection stays
 		away := map[byte]byte{4: codeUnspecified, 5: codeImplementation}[at.version]
 		d.subscribe(1, []byte{away, map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]}, topic7, "#")
 		late := w.dial(at)
@@ -155,7 +155,7 @@ func TestConnectionsSurviveADatabaseOutage(t *testing.T) {
 		d.ack(d.expectMessage())
 		w.login(at, "b", "7").alive()
 
-		d.send(connect{}.packet(at.version)) // only to end it
+		d.send(connect{}.packet(at.version)) // to end the connection
 		d.expectEnd(codeProtocolError)
 		kept := w.dial(at)
 		kept.send(connect{id: "kept", token: "7", props: []byte{0x11, 0, 0, 1, 0}}.packet(at.version))
@@ -169,7 +169,7 @@ func TestConnectionsSurviveADatabaseOutage(t *testing.T) {
 			kept.send(packet(0xA2, appendText(append(body, 0), topic7)))
 			kept.expect("B0 04 00 09 00 83")
 			kept.alive()
-		} else { // its UNSUBACK has no codes
+		} else { // the UNSUBACK has no codes
 			kept.send(packet(0xA2, appendText(body, topic7)))
 			kept.expectEnd(0)
 		}

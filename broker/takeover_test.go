@@ -35,8 +35,7 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// watchBus is a bus that counts the users its hub has connections or subscriptions
-// of.
+// watchBus is a bus that counts the users that its hub watches.
 type watchBus struct {
 	nopBus
 	users atomic.Int64
@@ -45,8 +44,8 @@ type watchBus struct {
 func (b *watchBus) Watch(bridge.UserID)   { b.users.Add(1) }
 func (b *watchBus) Unwatch(bridge.UserID) { b.users.Add(-1) }
 
-// Each device subscribes to its own and to other topics while the next one takes it
-// over; a subscription that comes after the end must leave nothing in the hub.
+// Each connection subscribes to its own and to other topics while the next one takes over.
+// A SUBSCRIBE that is processed after the end must leave nothing in the hub.
 func TestReconnectStormUnderOneClientID(t *testing.T) {
 	bus := &watchBus{}
 	w := newWorldHub(t, Options{MaxConnectionsPerUser: 2}, delivery.Options{Bus: bus})
@@ -71,13 +70,13 @@ func TestReconnectStormUnderOneClientID(t *testing.T) {
 	for range cap(done) {
 		<-done
 	}
-	w.eventually("all gone", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 && bus.users.Load() == 0 })
+	w.eventually("all ended", func(s Stats) bool { return s.Connections == 0 && s.Pending == 0 && bus.users.Load() == 0 })
 	w.login(at, "phone", "7").alive()
 }
 
 func TestExpiredTokenEndsTheConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond}) // looks often
+	w := newWorldHub(t, Options{}, delivery.Options{AckWait: 100 * time.Millisecond}) // so that it checks often
 	for _, transport := range []string{"tcp", "ws"} {
 		for _, version := range []byte{4, 5} {
 			d := w.login(endpoint{transport, version}, "a", "brief")

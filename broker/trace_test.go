@@ -27,7 +27,7 @@ func TestATraceparentIsSentLiveToMQTT5AndNotInAReplay(t *testing.T) {
 		"MQTT 5":       {endpoint{"tcp", 5}, nil, true},
 		"WebSocket":    {endpoint{"ws", 5}, nil, true},
 		"MQTT 3.1.1":   {endpoint{"tcp", 4}, nil, false},
-		"small device": {endpoint{"tcp", 5}, []byte{propMaxPacket, 0, 0, 0, 250}, false}, // too small for the trace alone
+		"small device": {endpoint{"tcp", 5}, []byte{propMaxPacket, 0, 0, 0, 250}, false}, // large enough only without the traceparent
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := w.loginAs(tt.at, connect{id: name, token: "7", clean: true, props: tt.props})
@@ -55,7 +55,7 @@ func TestATraceparentIsSentLiveToMQTT5AndNotInAReplay(t *testing.T) {
 	}
 }
 
-// One that supersedes others is always read from the log.
+// A notification that supersedes others is always read from the log.
 func TestATraceparentIsSentWithWhatIsReadFromTheLog(t *testing.T) {
 	w := newWorld(t, Options{})
 	own := w.login(endpoint{"tcp", 5}, "device", "7")

@@ -2,7 +2,7 @@ package broker
 
 import (
 	"bufio"
-	"crypto/sha1" //nolint:gosec // the handshake of RFC 6455 §4.2.2 demands it; nothing rests on it
+	"crypto/sha1" //nolint:gosec // required by the handshake of RFC 6455 §4.2.2; not used for security
 	"encoding/base64"
 	"net/http"
 	"strconv"
@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// WebSocket serves MQTT over WebSocket (MQTT 5 §6, RFC 6455), for GET /mqtt. The
-// handler returns as soon as the connection is upgraded: the connection has its own
-// goroutine, and keeps neither the request nor net/http's buffers. Compression is
-// not offered.
+// WebSocket returns the handler of GET /mqtt, which serves MQTT over WebSocket (MQTT 5 §6,
+// RFC 6455). It returns as soon as the connection is upgraded. The connection then has a
+// goroutine of its own and keeps neither the request nor net/http's buffers. Compression is
+// not supported.
 func (b *Broker) WebSocket() http.Handler { return http.HandlerFunc(b.upgrade) }
 
 func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
@@ -47,14 +47,14 @@ func (b *Broker) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 	c := newConn(b, nc, kind, r.RemoteAddr)
 	c.ws = &wsReader{early: buffered(rw.Reader)}
-	_ = nc.SetDeadline(time.Now().Add(b.o.ConnectTimeout)) // instead of the HTTP server's
+	_ = nc.SetDeadline(time.Now().Add(b.o.ConnectTimeout)) // replaces the HTTP server's
 	if _, err := nc.Write(upgradeResponse(r)); err != nil || !b.start(c) {
 		_ = nc.Close()
 	}
 }
 
-// checkUpgrade returns 0, or the HTTP status and detail that refuse the upgrade. The
-// detail never repeats anything of the request.
+// checkUpgrade returns status 0 if the request may be upgraded, else the HTTP status and the
+// detail of the problem. The detail never repeats anything from the request.
 func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
 	if !b.admission.upgrades.Allow(address(r.RemoteAddr)) {
 		return http.StatusTooManyRequests, "too many WebSockets are opened from this address"
@@ -82,7 +82,7 @@ func (b *Broker) checkUpgrade(r *http.Request) (status int, why string) {
 	return 0, ""
 }
 
-// lists reports whether a header that is a comma-separated list contains token, in any
+// headerLists reports whether the comma-separated header name contains token, ignoring
 // case.
 func headerLists(h http.Header, name, token string) bool {
 	for _, line := range h.Values(name) {
@@ -95,8 +95,8 @@ func headerLists(h http.Header, name, token string) bool {
 	return false
 }
 
-// refuseUpgrade writes an RFC 9457 problem, and logs those of 5xx, at most one a second:
-// a flood of upgrades must not become one of lines.
+// refuseUpgrade writes an RFC 9457 problem. It logs those of 5xx, at most one a second, so
+// that a flood of requests does not become a flood of log lines.
 func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, status int, why string) {
 	if status >= http.StatusInternalServerError && b.upgradeFailures.Allow(struct{}{}) {
 		b.log.Warn("a request failed", "request_id", r.Header.Get("X-Request-Id"), "operation", "mqtt", "status", status, "error", why)
@@ -110,15 +110,15 @@ func (b *Broker) refuseUpgrade(w http.ResponseWriter, r *http.Request, status in
 
 const wsGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 §1.3
 
-// upgraded returns the response that switches protocols.
+// upgradeResponse returns the response that switches protocols.
 func upgradeResponse(r *http.Request) []byte {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + wsGUID)) //nolint:gosec // see the import
 	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 }
 
-// buffered returns a copy of what the client sent after its request, so that net/http's
-// 4 KiB buffer can be freed.
+// buffered returns a copy of what the client has already sent after its request, so that
+// net/http's 4 KiB buffer can be freed.
 func buffered(r *bufio.Reader) []byte {
 	n := r.Buffered()
 	if n == 0 {

@@ -58,21 +58,21 @@ func TestUpgrade(t *testing.T) {
 		change map[string]string
 		status int
 	}{
-		"as it should be":                {nil, 101},
-		"from an allowed origin":         {map[string]string{"Origin": "https://app.example"}, 101},
-		"from an app in a web view":      {map[string]string{"Origin": "capacitor://localhost"}, 101},
-		"from the same origin":           {map[string]string{"Origin": "http://" + w.ws}, 101},
-		"from another origin":            {map[string]string{"Origin": "https://evil.example"}, 403},
-		"from an origin called null":     {map[string]string{"Origin": "null"}, 403},
-		"without a subprotocol":          {map[string]string{"Sec-WebSocket-Protocol": ""}, 400},
-		"with another subprotocol":       {map[string]string{"Sec-WebSocket-Protocol": "mqttv3.1"}, 400},
-		"with an old version":            {map[string]string{"Sec-WebSocket-Version": "8"}, 426},
-		"without a key":                  {map[string]string{"Sec-WebSocket-Key": ""}, 400},
-		"with a short key":               {map[string]string{"Sec-WebSocket-Key": "dGhl"}, 400},
-		"without Upgrade":                {map[string]string{"Upgrade": ""}, 426},
-		"without Connection":             {map[string]string{"Connection": "keep-alive"}, 426},
-		"with POST":                      {map[string]string{":method": "POST"}, 405},
-		"with compression, which is not": {map[string]string{"Sec-WebSocket-Extensions": "permessage-deflate"}, 101},
+		"a valid request":                     {nil, 101},
+		"from an allowed origin":              {map[string]string{"Origin": "https://app.example"}, 101},
+		"from an app in a web view":           {map[string]string{"Origin": "capacitor://localhost"}, 101},
+		"from the same origin":                {map[string]string{"Origin": "http://" + w.ws}, 101},
+		"from another origin":                 {map[string]string{"Origin": "https://evil.example"}, 403},
+		"from the origin null":                {map[string]string{"Origin": "null"}, 403},
+		"without a subprotocol":               {map[string]string{"Sec-WebSocket-Protocol": ""}, 400},
+		"with another subprotocol":            {map[string]string{"Sec-WebSocket-Protocol": "mqttv3.1"}, 400},
+		"with an old version":                 {map[string]string{"Sec-WebSocket-Version": "8"}, 426},
+		"without a key":                       {map[string]string{"Sec-WebSocket-Key": ""}, 400},
+		"with a short key":                    {map[string]string{"Sec-WebSocket-Key": "dGhl"}, 400},
+		"without Upgrade":                     {map[string]string{"Upgrade": ""}, 426},
+		"without Connection":                  {map[string]string{"Connection": "keep-alive"}, 426},
+		"with POST":                           {map[string]string{":method": "POST"}, 405},
+		"with compression, which is declined": {map[string]string{"Sec-WebSocket-Extensions": "permessage-deflate"}, 101},
 	} {
 		status, h := w.handshake(t, tt.change)
 		if status != tt.status {
@@ -94,24 +94,24 @@ func TestFramesThatEndTheConnection(t *testing.T) {
 		send   []byte
 		status int
 	}{
-		"text":                           {clientFrame(0x81, []byte{0xC0, 0}), wsUnsupported},
-		"unmasked":                       {[]byte{0x82, 2, 0xC0, 0}, wsProtocol},
-		"a reserved bit, as compression": {clientFrame(0xC2, []byte{0xC0, 0}), wsProtocol},
-		"an unknown opcode":              {clientFrame(0x83, nil), wsProtocol},
-		"an unknown control opcode":      {clientFrame(0x8B, nil), wsProtocol},
-		"a continuation of nothing":      {clientFrame(0x80, []byte{0xC0, 0}), wsProtocol},
-		"a message inside a message":     {append(clientFrame(0x02, []byte{0xC0}), clientFrame(0x82, []byte{0})...), wsProtocol},
-		"a fragmented ping":              {clientFrame(0x09, nil), wsProtocol},
-		"a long ping":                    {clientFrame(0x89, make([]byte, 126)), wsProtocol},
-		"a length not in its short form": {[]byte{0x82, 0xFE, 0, 2, 0, 0, 0, 0, 0xC0, 0}, wsProtocol},
-		"a length of 2^63":               {[]byte{0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, wsProtocol},
-		"a length of 1 TiB":              {[]byte{0x82, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, wsTooBig},
-		"a close of one byte":            {clientFrame(0x88, []byte{3}), wsProtocol},
-		"a close with a reserved status": {clientFrame(0x88, []byte{3, 0xED}), wsProtocol},
-		"a close that is not UTF-8":      {clientFrame(0x88, []byte{3, 0xE8, 0xFF}), wsInvalid},
-		"a close in order":               {clientFrame(0x88, []byte{3, 0xE8, 'b', 'y', 'e'}), wsNormal},
-		"a close without a word":         {clientFrame(0x88, nil), wsNormal},
-		"a DISCONNECT":                   {clientFrame(0x82, []byte{0xE0, 0}), wsNormal},
+		"text":                               {clientFrame(0x81, []byte{0xC0, 0}), wsUnsupported},
+		"unmasked":                           {[]byte{0x82, 2, 0xC0, 0}, wsProtocol},
+		"a reserved bit, as for compression": {clientFrame(0xC2, []byte{0xC0, 0}), wsProtocol},
+		"an unknown opcode":                  {clientFrame(0x83, nil), wsProtocol},
+		"an unknown control opcode":          {clientFrame(0x8B, nil), wsProtocol},
+		"a continuation of nothing":          {clientFrame(0x80, []byte{0xC0, 0}), wsProtocol},
+		"a message inside a message":         {append(clientFrame(0x02, []byte{0xC0}), clientFrame(0x82, []byte{0})...), wsProtocol},
+		"a fragmented ping":                  {clientFrame(0x09, nil), wsProtocol},
+		"a long ping":                        {clientFrame(0x89, make([]byte, 126)), wsProtocol},
+		"a length not in its shortest form":  {[]byte{0x82, 0xFE, 0, 2, 0, 0, 0, 0, 0xC0, 0}, wsProtocol},
+		"a length of 2^63":                   {[]byte{0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, wsProtocol},
+		"a length of 1 TiB":                  {[]byte{0x82, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, wsTooBig},
+		"a close of one byte":                {clientFrame(0x88, []byte{3}), wsProtocol},
+		"a close with a reserved status":     {clientFrame(0x88, []byte{3, 0xED}), wsProtocol},
+		"a close that is not UTF-8":          {clientFrame(0x88, []byte{3, 0xE8, 0xFF}), wsInvalid},
+		"a valid close":                      {clientFrame(0x88, []byte{3, 0xE8, 'b', 'y', 'e'}), wsNormal},
+		"a close without a status":           {clientFrame(0x88, nil), wsNormal},
+		"a DISCONNECT":                       {clientFrame(0x82, []byte{0xE0, 0}), wsNormal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, Options{})
@@ -122,7 +122,7 @@ func TestFramesThatEndTheConnection(t *testing.T) {
 				if d.closed != tt.status {
 					t.Errorf("closed with %d, want %d", d.closed, tt.status)
 				}
-				early := w.dial(endpoint{"ws", version}) // the same before login
+				early := w.dial(endpoint{"ws", version}) // the same, before its CONNECT
 				early.raw(tt.send)
 				early.expectEnd(0)
 			}
@@ -135,7 +135,7 @@ func TestFragmentsAndPings(t *testing.T) {
 	d := w.dial(endpoint{"ws", 5})
 	whole := connect{id: "a", token: "7", clean: true}.packet(5)
 	var b []byte
-	for i, c := range whole { // one fragment a byte, with a ping between all
+	for i, c := range whole { // one fragment for each byte, with a ping between them
 		first := byte(0)
 		if i == 0 {
 			first = 2
@@ -149,12 +149,12 @@ func TestFragmentsAndPings(t *testing.T) {
 	d.raw(b)
 	for i := range whole {
 		if op, payload, err := d.frame(); op == wsBinary && i == len(whole)-1 || err != nil || op != wsPong || !bytes.Equal(payload, []byte{byte(i)}) {
-			t.Fatalf("answer %d is op %x % X, %v", i, op, payload, err)
+			t.Fatalf("response %d is opcode %x % X, %v", i, op, payload, err)
 		}
 	}
 	d.expectConnack(0)
-	d.raw(clientFrame(0x82, nil))                                         // an empty message is none
-	d.raw(clientFrame(0x8A, []byte("unasked")))                           // nor is an unasked pong
+	d.raw(clientFrame(0x82, nil))                                         // an empty message is ignored
+	d.raw(clientFrame(0x8A, []byte("unasked")))                           // so is an unsolicited pong
 	d.raw(clientFrame(0x82, append([]byte{0xC0, 0}, []byte{0xC0, 0}...))) // two packets in one message
 	d.expect("D0 00")
 	d.expect("D0 00")
@@ -178,7 +178,7 @@ func TestPacketSentWithTheUpgrade(t *testing.T) {
 	d.expectConnack(0)
 }
 
-// A third-party client library checks our frames.
+// A third-party WebSocket library checks our frames.
 func TestWebSocketLibrary(t *testing.T) {
 	w := newWorld(t, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
@@ -209,7 +209,7 @@ func TestWebSocketLibrary(t *testing.T) {
 			t.Fatalf("message of %d: % X %v", size, p, err)
 		}
 	}
-	reading := c.CloseRead(ctx) // a ping's answer must be read
+	reading := c.CloseRead(ctx) // the pong must be read
 	if err := c.Ping(ctx); err != nil {
 		t.Errorf("ping: %v", err)
 	}
@@ -236,7 +236,7 @@ func TestTheUpgradeHandlerReturns(t *testing.T) {
 	d.alive()
 }
 
-// A proxy that does not pass Host on makes the same origin look like another.
+// Behind a proxy that does not pass Host on, the same origin looks like another one.
 func TestAnOriginRefusedForItsHostSaysSo(t *testing.T) {
 	w := newWorld(t, Options{})
 	for name, tt := range map[string]struct{ host, want string }{
@@ -262,7 +262,7 @@ func TestAnOriginRefusedForItsHostSaysSo(t *testing.T) {
 	}
 }
 
-// lockedLog is a log that requests write and a test reads.
+// lockedLog is a log that handlers write and a test reads.
 type lockedLog struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -5,23 +5,25 @@ import (
 	"unicode/utf8"
 )
 
-// scan reads the fields of a packet in order. The first one that is not there,
-// or malformed, sets err; every later read gives zero values.
+// scan reads the fields of a packet in order. The first field that is missing or malformed
+// sets err, and every later read returns a zero value, so callers check err once at the
+// end.
 type scan struct {
-	b       []byte
+	b       []byte // what is left
 	err     *fault
-	filters int // read so far
+	filters int // topic filters read so far
 }
 
 var errMalformed = &fault{codeMalformed, "the packet is malformed"}
 
+// fail sets the error, unless there was one before.
 func (s *scan) fail(f *fault) {
 	if s.err == nil {
 		s.err, s.b = f, nil
 	}
 }
 
-// read returns the next n bytes.
+// read returns the next n bytes, or nil if there are fewer.
 func (s *scan) read(n int) []byte {
 	if len(s.b) < n {
 		s.fail(errMalformed)
@@ -50,7 +52,7 @@ func (s *scan) u32() uint32 {
 	return uint32(s.u16())<<16 | uint32(s.u16())
 }
 
-// varint reads a Variable Byte Integer in its shortest form (MQTT 5 §1.5.5).
+// varint reads a Variable Byte Integer, which must have its shortest form (MQTT 5 §1.5.5).
 func (s *scan) varint() int {
 	n := 0
 	for i := range 4 {
@@ -69,8 +71,8 @@ func (s *scan) varint() int {
 
 func (s *scan) binary() []byte { return s.read(s.u16()) }
 
-// text reads a UTF-8 string. Control characters may be refused (MQTT 5 §1.5.4),
-// and are, so that no client can put them into logs and stores.
+// text reads a UTF-8 string. It refuses control characters, as MQTT 5 §1.5.4 allows, so
+// that no client can put them into logs and databases.
 func (s *scan) text() []byte {
 	b := s.binary()
 	if !cleanText(b) {
@@ -79,6 +81,8 @@ func (s *scan) text() []byte {
 	return b
 }
 
+// cleanText reports whether b is valid UTF-8 without control characters, U+0000 to U+001F
+// and U+007F to U+009F.
 func cleanText(b []byte) bool {
 	ascii := true
 	for _, c := range b {
@@ -90,8 +94,8 @@ func cleanText(b []byte) bool {
 	if ascii {
 		return true
 	}
-	// U+0080 to U+009F begin with C2; as C2 begins nothing but U+0080 to U+00BF,
-	// looking for the two bytes is enough.
+	// U+0080 to U+009F are C2 80 to C2 9F. In valid UTF-8, C2 is always a first byte, so it
+	// is enough to look for the two bytes.
 	for i := 0; i+1 < len(b); i++ {
 		if b[i] == 0xC2 && b[i+1] < 0xA0 {
 			return false
@@ -100,14 +104,14 @@ func cleanText(b []byte) bool {
 	return utf8.Valid(b)
 }
 
-// end fails where anything is left.
+// end fails if there are bytes left.
 func (s *scan) end() {
 	if len(s.b) > 0 {
 		s.fail(errMalformed)
 	}
 }
 
-// result is err as an error, nil where there is none.
+// result returns err as an error, which is nil if there was none.
 func (s *scan) result() error {
 	if s.err != nil {
 		return s.err
@@ -115,8 +119,8 @@ func (s *scan) result() error {
 	return nil
 }
 
-// validFilter reports whether b is a topic filter (MQTT 5 §4.7): wildcards stand
-// alone in their level, and # in the last one.
+// validFilter reports whether b is a topic filter (MQTT 5 §4.7): a wildcard must be alone
+// in its level, and # only in the last level.
 func validFilter(b []byte) bool {
 	if len(b) == 0 {
 		return false

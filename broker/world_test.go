@@ -24,7 +24,7 @@ type world struct {
 	hub    *delivery.Hub
 	svc    *bridge.Service
 	broker *Broker
-	logged *strings.Builder // under lines
+	logged *strings.Builder // what was logged
 	tcp    string
 	tls    string
 	ws     string
@@ -117,7 +117,7 @@ func (w *world) notify(u bridge.UserID, titles ...string) {
 	}
 }
 
-// eventually waits until the broker's counters say so.
+// eventually waits until check accepts the broker's counters.
 func (w *world) eventually(what string, check func(Stats) bool) {
 	w.Helper()
 	testserver.Eventually(w, 5*time.Second, func() error {
@@ -128,7 +128,7 @@ func (w *world) eventually(what string, check func(Stats) bool) {
 	})
 }
 
-// everywhere runs a test on each transport and protocol version.
+// everywhere runs a test on every transport with every protocol version.
 func everywhere(t *testing.T, o Options, run func(t *testing.T, w *world, at endpoint)) {
 	for _, transport := range []string{"tcp", "tls", "ws"} {
 		for _, version := range []byte{4, 5} {
@@ -140,7 +140,7 @@ func everywhere(t *testing.T, o Options, run func(t *testing.T, w *world, at end
 	}
 }
 
-// place is where a device connects and what it speaks.
+// endpoint is the transport and protocol version of a device.
 type endpoint struct {
 	transport string
 	version   byte
