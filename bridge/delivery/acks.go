@@ -8,30 +8,33 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Acks stores what connections acknowledged, for the follower of late notifications.
-// It is for what cursors do not say: a device without a session has none, and that of a
-// session that ended is gone.
+// Acks stores what connections acknowledged, for package late, which follows notifications
+// that were not acknowledged in time. Cursors alone are not enough for it: a device without
+// a session has none, and the cursor of an ended session is gone.
 type Acks interface {
+	// Acknowledged stores as in one statement. It may fail with ErrUnavailable.
 	Acknowledged(ctx context.Context, as []bridge.Ack) error
 }
 
-// ackFlush is how often acknowledgements are stored: they are on disk within a second.
+// ackFlush is the interval at which acknowledgements are stored, so that they are on disk
+// within a second.
 const ackFlush = 500 * time.Millisecond
 
-// connection names what an Ack is of.
+// ackKey identifies the connection of an Ack.
 type ackKey struct {
 	device     bridge.Device
 	generation int64
 }
 
-// acks are the acknowledgements of this node's connections that wait to be stored. What
-// fails to be stored waits for the next flush.
+// acks has the acknowledgements of this node's connections that are to be stored. Those whose
+// write fails are stored by the next flush.
 type acks struct {
-	mu      sync.Mutex // innermost: whoever has it takes no other lock
+	mu      sync.Mutex // innermost: no other lock is taken while it is held
 	pending map[ackKey]bridge.Ack
 }
 
-// put joins a with what waits of its connection. A jump begins a new range.
+// put adds a, merged with a pending one of its connection. One that begins after a gap
+// replaces it.
 func (s *acks) put(a bridge.Ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,14 +56,14 @@ func (s *acks) drain() []bridge.Ack {
 	return as
 }
 
-// acknowledged notes that the cursor of the own topic moved; c.mu is held.
+// recordAck records that the cursor of the own topic has moved. c.mu is held.
 func (c *Conn) recordAck() {
 	if o := &c.hub.o; o.Acks != nil && (o.AllAcks || !c.persistent) && c.acked > c.ackedFrom {
 		c.hub.acks.put(bridge.Ack{Device: c.device, Generation: c.gen, From: c.ackedFrom, To: c.acked})
 	}
 }
 
-// storeAcks stores acknowledgements until ctx ends, and the last ones then.
+// storeAcks stores acknowledgements until ctx ends, and then the last ones.
 func (h *Hub) storeAcks(ctx context.Context) {
 	t := time.NewTicker(ackFlush)
 	defer t.Stop()
@@ -89,7 +92,7 @@ func (h *Hub) flushAcks(ctx context.Context) {
 				h.acks.put(a)
 			}
 			if ctx.Err() == nil {
-				h.o.Logger.Warn("acknowledgements wait for the database", "error", err)
+				h.o.Logger.Warn("storing acknowledgements failed, will be retried", "error", err)
 			}
 			return
 		}

@@ -9,21 +9,22 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// registerEvery is how often a node registers what opened and closed on it.
+// registerEvery is the interval at which a node registers the connections that opened and
+// closed on it.
 const registerEvery = time.Second
 
-// connectionChanges are the connections that opened and closed here since they were last
-// registered.
+// connectionChanges has the connections that opened and closed on this node since the last
+// registration.
 type connectionChanges struct {
 	mu     sync.Mutex
 	opened map[*Conn]struct{}
 	closed []bridge.Connection
-	all    bool // the others may have forgotten this node: register everything
+	all    bool // the other nodes may have removed this one: register everything
 }
 
-// registered is what connectionChanges know of a connection, under their lock.
+// registered is the state of one connection, guarded by connectionChanges.mu.
 type registered struct {
-	submitted bool // a call to register it was made: it may be registered, also where the call failed
+	submitted bool // a call to register it was made, which may have had an effect even if it failed
 	closed    bool
 }
 
@@ -33,8 +34,8 @@ func (r *connectionChanges) open(c *Conn) {
 	r.addOpened(c)
 }
 
-// enter notes that c is to be registered, unless it closed meanwhile: what
-// closed is never registered again, as nothing would remove it.
+// addOpened records that c is to be registered, unless it has closed meanwhile. A connection
+// that has closed must not be registered again, because nothing would remove it.
 func (r *connectionChanges) addOpened(c *Conn) {
 	if c.registered.closed {
 		return
@@ -50,20 +51,20 @@ func (r *connectionChanges) close(c *Conn) {
 	defer r.mu.Unlock()
 	c.registered.closed = true
 	delete(r.opened, c)
-	if c.registered.submitted { // else no node ever heard of it
+	if c.registered.submitted { // otherwise it was never registered
 		r.closed = append(r.closed, c.info())
 	}
 }
 
-// registerAll has every connection registered again.
+// registerAll makes the next call of node.register register every connection.
 func (r *connectionChanges) registerAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = true
 }
 
-// drain removes at most limit of what opened and limit of what closed, so that
-// neither waits for the other; more reports whether something is left.
+// drain removes and returns at most limit opened and limit closed connections, so that
+// neither waits for a backlog of the other. more reports whether any are left.
 func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Connection, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,7 +85,7 @@ func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Co
 	return opened, closed, len(r.opened)+len(r.closed) > 0
 }
 
-// giveBack undoes drain, after a call that failed.
+// requeue undoes drain after a call that failed.
 func (r *connectionChanges) requeue(opened []*Conn, closed []bridge.Connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,8 +95,8 @@ func (r *connectionChanges) requeue(opened []*Conn, closed []bridge.Connection) 
 	r.closed = append(closed, r.closed...)
 }
 
-// register stores in the cluster which connections opened and closed here, one step of
-// it. A step that fails is repeated by the next call; those before it count.
+// register registers at most Options.Step opened and as many closed connections in the
+// cluster. more reports whether there are more. If it fails, the next call repeats it.
 func (n *node) register(ctx context.Context) (more bool, err error) {
 	r, o := &n.changes, &n.hub.o
 	r.mu.Lock()
@@ -128,13 +129,13 @@ func (n *node) registerRegularly(ctx context.Context) {
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = n.register(ctx); err != nil && ctx.Err() == nil {
-				n.hub.o.Logger.Warn("the list of connections waits for the database", "error", err)
+				n.hub.o.Logger.Warn("registering connections failed, will be retried", "error", err)
 			}
 		}
 	})
 }
 
-// info describes c to the cluster.
+// info returns what the cluster stores of c.
 func (c *Conn) info() bridge.Connection {
 	return bridge.Connection{Device: c.device, Generation: c.gen, Node: c.hub.o.Node, Protocol: c.request.Protocol,
 		Transport: c.request.Transport, Remote: c.request.Remote, Persistent: c.persistent, Since: c.connectedAt}

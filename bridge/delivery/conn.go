@@ -11,16 +11,16 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// ConnectRequest is what a CONNECT asks for, after its token was verified.
+// ConnectRequest is a CONNECT whose token was verified.
 type ConnectRequest struct {
 	Device         bridge.Device
 	Claims         bridge.Claims
 	Clean          bool
-	Expiry         time.Duration // 0: not persistent; cut to SessionTTL
+	Expiry         time.Duration // session expiry, at most Options.SessionTTL; 0: not persistent
 	ReceiveMaximum int           // 0 means 65535 (MQTT 5 §3.1.2.11.3)
-	Protocol       byte          // 4 or 5
-	Transport      string        // "tcp", "tls", "ws", "wss"
-	Remote         string        // address
+	Protocol       byte          // 4 (MQTT 3.1.1) or 5
+	Transport      string        // one of Transports
+	Remote         string        // the peer's address
 }
 
 // Conn is one live connection of a device. Its methods may be called from any
@@ -30,44 +30,43 @@ type Conn struct {
 	hub         *Hub
 	link        Link
 	device      bridge.Device
-	gen         int64
-	window      int // unacknowledged messages at once
-	receiveMax  int // the device's Receive Maximum
-	persistent  bool
-	shared      bool // see bridge.Session
+	gen         int64 // generation of the session
+	window      int   // most unacknowledged notifications
+	receiveMax  int   // the device's Receive Maximum
+	persistent  bool  // has a session whose cursor is stored
+	shared      bool  // see bridge.Session
 	request     *ConnectRequest
-	connectedAt time.Time  // when it connected
-	registered  registered // under the lock of node.changes
+	connectedAt time.Time
+	registered  registered // guarded by node.changes.mu
 
-	mu       sync.Mutex
-	claims   bridge.Claims
-	expiry   time.Duration
-	own      *ownLog // the device's own topic; nil: not subscribed
-	retired  window  // of the own topic, sent before it was subscribed again or unsubscribed, see leaveOpen
-	others   []*pump // other users' topics and the feed, which last as long as the connection
-	aux      aux
-	follower *follower  // nil: it never asked for state messages
-	acked    bridge.Seq // cursor of the own topic
-	// ackedFrom is where this connection's acknowledgements begin, see Conn.acknowledged.
-	ackedFrom    bridge.Seq
-	ackWaitStart time.Time // start of the acknowledgement wait; zero: nothing in flight
+	mu           sync.Mutex
+	claims       bridge.Claims
+	expiry       time.Duration
+	own          *ownLog // source of the device's own topic; nil: not subscribed
+	retired      window  // in flight from before the own topic was subscribed again or unsubscribed, see retireWindow
+	others       []*pump // of other users' topics and of the feed; these subscriptions end with the connection
+	aux          aux
+	follower     *follower  // nil: never asked for state messages
+	acked        bridge.Seq // cursor of the own topic
+	ackedFrom    bridge.Seq // what this connection acknowledged begins after it, see recordAck
+	ackWaitStart time.Time  // when the wait for an acknowledgement began; zero: nothing in flight
 	endReason    bridge.EndReason
-	endTimer     *time.Timer // ends the link, see endAfter
+	endTimer     *time.Timer // ends the link later, see endAfter
 	stopped      bool        // nothing is sent any more, see stop
 	closed       bool        // Close was called
-	frozen       bool        // the cursor is not written now, see freezeCursor
+	frozen       bool        // the cursor must not be written now, see freezeCursor
 }
 
-// Connect opens the device's session and registers the connection; an older
-// connection of the same device ends with EndTakenOver. Nothing is sent before
-// [Conn.Resume]. present is the CONNACK's session present flag. Connect fails with
+// Connect opens the session of a device and registers the connection. An older connection of
+// the same device, on any node, ends with EndTakenOver (MQTT 5 §3.1.4). Nothing is sent before
+// [Conn.Resume]. present is the Session Present flag of the CONNACK. Connect fails with
 // ErrUnavailable while the database is unavailable.
 func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, present bool, err error) {
 	r.Expiry = min(r.Expiry, h.o.SessionTTL)
 	epoch := h.o.Epoch()
 	h.endOlder(r.Device)
 	if err := h.cursors.flushDevice(ctx, r.Device); err != nil {
-		return nil, false, fmt.Errorf("flush the cursor of the former connection: %w", err)
+		return nil, false, fmt.Errorf("write the cursor of the previous connection: %w", err)
 	}
 	s, err := h.o.Sessions.Open(ctx, bridge.OpenSession{Device: r.Device, Node: h.o.Node, Clean: r.Clean, Expiry: r.Expiry})
 	if err != nil {
@@ -100,8 +99,9 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.Close()
 		return nil, false, fmt.Errorf("check whether the token was revoked: %w", err)
 	}
-	// A restore during Open ended the connections that were registered then, which this
-	// one was not. Its session may be of the log that is gone.
+	// If the database was restored during Open, the connections registered by then have
+	// ended, but this one was not registered yet. Its session may be from before the
+	// restore.
 	if h.o.Epoch() != epoch {
 		c.end(bridge.EndEpoch)
 	}
@@ -111,7 +111,7 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 	return c, s.Present, nil
 }
 
-// abandon closes the session of a connection that failed before it was registered.
+// closeUnregistered closes the session of a connection that failed before it was registered.
 func (c *Conn) closeUnregistered() {
 	if c.persistent {
 		a := c.cursor()
@@ -120,15 +120,16 @@ func (c *Conn) closeUnregistered() {
 	}
 }
 
-// valid reports whether the token has neither expired nor lost its key. A revocation
-// ends the connection when it is learned, see node.learn. c.mu is held.
+// valid reports whether the token has not expired and its key was not withdrawn. It need not
+// look for a revocation, which ends the connection when the node reads it, see
+// readRevocations. c.mu is held.
 func (c *Conn) valid(now time.Time) bool {
 	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
 }
 
-// recheck ends c where its token was revoked after it was verified. The hub already
-// knows c with these claims, so a revocation that is stored after this look-up ends c
-// as soon as the node learns it.
+// recheck ends c if its token was revoked after it was verified. c is registered with these
+// claims by now, so a revocation that is stored after this look-up ends c as soon as the node
+// reads it: none is missed.
 func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 	revoked, err := c.hub.Revocations.Revoked(ctx, claims)
 	if revoked {
@@ -137,8 +138,8 @@ func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 	return err
 }
 
-// endOlder ends this node's connections of the same device before its session is opened
-// again, so that their cursor can still be flushed.
+// endOlder ends this node's connections of a device before its session is opened again, so
+// that their cursor can still be written.
 func (h *Hub) endOlder(d bridge.Device) {
 	for _, c := range h.entry(d.User).conns {
 		if c.device == d {
@@ -148,8 +149,8 @@ func (h *Hub) endOlder(d bridge.Device) {
 	}
 }
 
-// register adds c to the hub. Where two connections of one device meet here, the one
-// of the older generation ends, whichever registers first.
+// register adds c to the hub. If two connections of one device are on this node, the one
+// with the older generation ends, whichever registers first.
 func (c *Conn) register() {
 	var older []*Conn
 	stale := false
@@ -179,7 +180,8 @@ func (c *Conn) register() {
 	c.hub.node.changes.open(c)
 }
 
-// Resume starts delivery of a resumed subscription, after the CONNACK was written.
+// Resume starts delivery for the subscription of a resumed session. Call it after the
+// CONNACK was written.
 func (c *Conn) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,8 +191,8 @@ func (c *Conn) Resume() {
 	}
 }
 
-// Ack completes the message with that packet id, whatever its reason code (MQTT 5
-// §4.4). It reports whether one was in flight under that id.
+// Ack completes the message with the packet id of a PUBACK, whatever its reason code (MQTT 5
+// §4.4). It reports whether a message with that id was in flight.
 func (c *Conn) Ack(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,8 +218,8 @@ func (c *Conn) Ack(packetID uint16) bool {
 	return true
 }
 
-// complete completes a notification of the own topic; false where none has the packet
-// id. c.mu is held.
+// complete completes the notification of the own topic with that packet id. It returns false
+// if there is none. c.mu is held.
 func (c *Conn) complete(packetID uint16) bool {
 	var done flight
 	found := false
@@ -237,12 +239,12 @@ func (c *Conn) complete(packetID uint16) bool {
 	return found
 }
 
-// live reports whether what was committed at that time came after the device: the rest
-// is replayed.
+// live reports whether a notification committed at that time is delivered live, not
+// replayed: the device was connected by then.
 func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.connectedAt) }
 
-// wakePumps wakes the pumps that waited for room, as all of them share the window, and
-// the state message that did. c.mu is held.
+// wakePumps wakes all pumps, which share the window, and the state message, if it waits for
+// room. c.mu is held.
 func (c *Conn) wakePumps() {
 	for p := range c.pumps {
 		p.wake()
@@ -250,11 +252,10 @@ func (c *Conn) wakePumps() {
 	c.follower.wake()
 }
 
-// isOwn reports whether p serves the device's own topic, whose cursor is kept. c.mu is
-// held.
+// isOwn reports whether p serves the device's own topic, the one with a cursor. c.mu is held.
 func (c *Conn) isOwn(p *pump) bool { return c.own != nil && c.own.p == p }
 
-// pumps is a sequence of c's pumps, the own topic's first. c.mu is held.
+// pumps iterates over c's pumps, beginning with that of the own topic. c.mu is held.
 func (c *Conn) pumps(yield func(*pump) bool) {
 	if c.own != nil && !yield(c.own.p) {
 		return
@@ -266,8 +267,8 @@ func (c *Conn) pumps(yield func(*pump) bool) {
 	}
 }
 
-// progress restarts the acknowledgement wait, or ends it where nothing is in flight.
-// c.mu is held.
+// restartAckWait restarts the wait for an acknowledgement, or ends it if nothing is in
+// flight. c.mu is held.
 func (c *Conn) restartAckWait() {
 	c.ackWaitStart = time.Time{}
 	if c.inflight() > 0 {
@@ -275,8 +276,7 @@ func (c *Conn) restartAckWait() {
 	}
 }
 
-// Awaits reports whether a message that was sent under that packet id is still to be
-// acknowledged.
+// Awaits reports whether a message with that packet id is in flight.
 func (c *Conn) Awaits(packetID uint16) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -286,7 +286,8 @@ func (c *Conn) Awaits(packetID uint16) bool {
 	return c.retired.uses(packetID) || c.own != nil && c.own.win.uses(packetID)
 }
 
-// forgo completes a message that the device cannot take; c.mu is held.
+// completeUnsent completes a message that was not sent, because it exceeds the device's
+// Maximum Packet Size. c.mu is held.
 func (c *Conn) completeUnsent(m *Message) {
 	if m.PacketID > ownIDs {
 		c.aux.complete(m.PacketID)
@@ -298,7 +299,7 @@ func (c *Conn) completeUnsent(m *Message) {
 	}
 }
 
-// inflight is how many messages await an acknowledgement; c.mu is held.
+// inflight returns the number of messages that await an acknowledgement. c.mu is held.
 func (c *Conn) inflight() int {
 	n := len(c.aux.inflight) + len(c.retired.flights)
 	if c.own != nil {
@@ -307,10 +308,10 @@ func (c *Conn) inflight() int {
 	return n
 }
 
-// Renew replaces the claims (MQTT 5 AUTH); the user must be the same. The connection
-// ends where it has a subscription that the new claims do not allow. Renew fails with
-// ErrForbidden for another user, and with ErrUnavailable where the database has to be
-// asked about revocations and does not respond: the caller then ends the connection.
+// Renew replaces the claims after a re-authentication (MQTT 5 §4.12.1). The connection ends if
+// it has a subscription that the new claims do not allow. Renew fails with ErrForbidden if the
+// claims are another user's, and with ErrUnavailable if the database is needed to check for
+// a revocation and is unavailable. The caller then ends the connection.
 func (c *Conn) Renew(ctx context.Context, claims bridge.Claims) error {
 	if claims.User != c.device.User {
 		return fmt.Errorf("renew the token of another user: %w", bridge.ErrForbidden)
@@ -330,14 +331,14 @@ func (c *Conn) Renew(ctx context.Context, claims bridge.Claims) error {
 	return c.recheck(ctx, claims)
 }
 
-// SetExpiry replaces the session expiry (DISCONNECT may carry one, MQTT 5 §3.14.2.2.2).
+// SetExpiry replaces the session expiry, which a DISCONNECT may change (MQTT 5 §3.14.2.2.2).
 func (c *Conn) SetExpiry(d time.Duration) {
 	c.mu.Lock()
 	c.expiry = min(d, c.hub.o.SessionTTL)
 	c.mu.Unlock()
 }
 
-// stop closes all pumps: nothing more is sent. c.mu is held.
+// stop closes all pumps, after which nothing is sent. c.mu is held.
 func (c *Conn) stop() {
 	c.stopped = true
 	for p := range c.pumps {
@@ -345,7 +346,8 @@ func (c *Conn) stop() {
 	}
 }
 
-// end stops delivery at once and ends the link. The first reason is kept.
+// end stops delivery at once and ends the link. Of several calls the first one decides the
+// reason.
 func (c *Conn) end(r bridge.EndReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -363,8 +365,8 @@ func (c *Conn) endLocked(r bridge.EndReason) {
 	go c.link.End(r)
 }
 
-// endAfter stops delivery at once and ends the link after d, or as soon as end is called
-// for another reason. c.mu is held.
+// endAfter stops delivery at once, and ends the link after d unless end does so before. c.mu
+// is held.
 func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
 	if !c.stopped {
 		c.stop()
@@ -373,10 +375,10 @@ func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
 	}
 }
 
-// endAll ends every connection because the log was restored. Nothing is delivered to
-// them from now on, as their positions are of the log that is gone. The links end one
-// after the other, so that the devices do not all reconnect in one moment and overload
-// the database.
+// endAll ends every connection after the database was restored. Delivery stops at once,
+// because positions refer to the log from before the restore. The links end one after the
+// other, so that the devices do not all reconnect at the same moment and overload the
+// database.
 func (h *Hub) endAll() {
 	var all []*Conn
 	h.each(func(c *Conn) { all = append(all, c) })
@@ -388,19 +390,19 @@ func (h *Hub) endAll() {
 	}
 }
 
-// endPace bounds how far apart two ends are, so that a node with few connections does
-// not take all of Options.EndOver.
+// endPace is the longest pause between two ends of endAll, so that a node with few
+// connections does not need all of Options.EndOver.
 const endPace = 10 * time.Millisecond
 
-// Ended returns why the hub ended the connection, and whether it did.
+// Ended reports whether the hub ended the connection, and why.
 func (c *Conn) Ended() (bridge.EndReason, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.endReason, c.endReason != bridge.EndNone
 }
 
-// Close removes the connection from the hub after its link ended, and has its cursor
-// flushed. It may be called twice.
+// Close removes the connection from the hub. It is called when the link has ended; the
+// cursor and the end of the session are then written soon. It may be called again.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	if c.closed {
@@ -428,6 +430,7 @@ func (c *Conn) Close() {
 	c.hub.node.changes.close(c)
 }
 
+// without returns a copy of list without x.
 func without[T comparable](list []T, x T) []T {
 	kept := make([]T, 0, len(list))
 	for _, y := range list {

@@ -11,10 +11,11 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// A cursor moves in memory with every acknowledgement and on disk at most once
-// per Options.Flush: a crash in between costs repeats, never a loss.
+// A cursor moves in memory with every acknowledgement, and is written once every
+// Options.Flush. After a crash in between, the device gets some notifications again, with
+// DUP; it never misses one.
 
-// moveCursor takes c.acked to where the own window allows; c.mu is held.
+// moveCursor moves the cursor as far as the window of the own topic allows. c.mu is held.
 func (c *Conn) moveCursor() {
 	if a := c.own.win.acked(c.own.pos); a > c.acked {
 		c.acked = a
@@ -25,13 +26,16 @@ func (c *Conn) moveCursor() {
 	}
 }
 
-// jump moves the cursor over what the replay cap leaves out.
+// advanceTo moves the cursor forward to start, over notifications that the replay cap leaves
+// out.
 func (c *Conn) advanceTo(start bridge.Seq) {
 	if start > c.acked {
 		c.setCursor(start)
 	}
 }
 
+// setCursor sets the cursor to start, in either direction, and records that what lies before
+// it was not sent.
 func (c *Conn) setCursor(start bridge.Seq) {
 	c.acked, c.ackedFrom = start, start
 	a := c.cursor()
@@ -39,25 +43,25 @@ func (c *Conn) setCursor(start bridge.Seq) {
 	c.save(a)
 }
 
-// cursor is the cursor as it stands.
+// cursor returns the current cursor, as it is stored.
 func (c *Conn) cursor() bridge.Advance {
 	a := bridge.Advance{Device: c.device, Generation: c.gen, Acked: c.acked}
 	if c.own != nil {
 		a.Sent = c.own.sent
 	}
 	a.Sent = max(a.Sent, a.Acked)
-	if c.shared { // what the former connection sent meanwhile is not known here
+	if c.shared { // it is unknown what the previous connection sent meanwhile
 		a.Sent = -1
 	}
 	return a
 }
 
-// noteAfter is the silence after which a device counts as slow to acknowledge.
+// slowAfter is how long a device may take to acknowledge before saveSent saves for it.
 const slowAfter = 500 * time.Millisecond
 
-// noteSent saves how far the connection has sent, where the device does not acknowledge it:
-// a cursor that moves is saved with it anyway. It is for explain only, so it is saved when
-// [Hub.watch] passes by, not with each message. c.mu is held.
+// saveSent saves how far the connection has sent, for a device that does not acknowledge.
+// Otherwise Sent is saved whenever the cursor moves. Only explain uses it, so it is saved
+// with each pass of [Hub.checkDeadlines] and not with each message. c.mu is held.
 func (c *Conn) saveSent(now time.Time) {
 	own := c.own
 	if own == nil || len(own.win.flights) == 0 || own.sent <= own.savedSent || c.frozen || now.Sub(c.ackWaitStart) < slowAfter {
@@ -67,8 +71,8 @@ func (c *Conn) saveSent(now time.Time) {
 	c.save(c.cursor())
 }
 
-// freezeCursor writes what is waiting of the cursor, and keeps it from being
-// written again until release is called.
+// freezeCursor writes the pending cursor, if there is one, and prevents further writes until
+// release is called. release must be called even if freezeCursor fails.
 func (c *Conn) freezeCursor(ctx context.Context) (release func(), err error) {
 	c.mu.Lock()
 	c.frozen = true
@@ -81,27 +85,27 @@ func (c *Conn) freezeCursor(ctx context.Context) (release func(), err error) {
 	return release, c.hub.cursors.waitAndFlush(ctx, c.device)
 }
 
-// save leaves a for the next flush.
+// save makes the next flush write a. c.mu is held.
 func (c *Conn) save(a bridge.Advance) {
 	if c.persistent && !c.frozen {
 		c.hub.cursors.put(a)
 	}
 }
 
-// cursors are the cursors of this node's devices that wait to be written. What fails to
-// be written waits for the next flush.
+// cursors has the cursors of this node's devices that are to be written. Those whose write
+// fails are written by the next flush.
 type cursors struct {
 	sessions Sessions
-	query    time.Duration // longest wait for the database
+	query    time.Duration // deadline of a call to the database
 	logger   *slog.Logger
 
 	shards   [64]cursorShard
-	closed   chan struct{} // cursors of closed connections wait
+	closed   chan struct{} // cursors of closed connections are pending
 	flushing sync.Mutex    // one flush at a time
 }
 
 type cursorShard struct {
-	mu      sync.Mutex // innermost: whoever holds it takes no other lock
+	mu      sync.Mutex // innermost: no other lock is taken while it is held
 	pending map[bridge.Device]bridge.Advance
 	writing map[bridge.Device]bool
 }
@@ -119,7 +123,8 @@ func (c *cursors) shard(d bridge.Device) *cursorShard {
 	return &c.shards[hash(d.User)%uint32(len(c.shards))]
 }
 
-// put keeps the newer of two advances of one device.
+// put adds a, merged with a pending one of the same session. Of two generations the newer one
+// stays.
 func (c *cursors) put(a bridge.Advance) {
 	s := c.shard(a.Device)
 	s.mu.Lock()
@@ -142,14 +147,14 @@ func (c *cursors) put(a bridge.Advance) {
 	s.pending[a.Device] = a
 }
 
-// putLast takes the cursor of a closed connection and has it written at once.
+// putClosed adds the last cursor of a closed connection and has it written at once.
 func (c *cursors) putClosed(a bridge.Advance) {
 	c.put(a)
 	nudge(c.closed)
 }
 
-// drain moves the waiting advances to those being written, all or only those of
-// closed connections.
+// drain removes the pending cursors, or only those of closed connections, and marks them as
+// being written.
 func (c *cursors) drain(closedOnly bool) []bridge.Advance {
 	var as []bridge.Advance
 	for i := range c.shards {
@@ -167,7 +172,7 @@ func (c *cursors) drain(closedOnly bool) []bridge.Advance {
 	return as
 }
 
-// written forgets that as are being written.
+// written ends the mark that drain set.
 func (c *cursors) written(as []bridge.Advance) {
 	for _, a := range as {
 		s := c.shard(a.Device)
@@ -177,10 +182,10 @@ func (c *cursors) written(as []bridge.Advance) {
 	}
 }
 
-// flushChunk is how many cursors one statement moves.
+// flushChunk is how many cursors one statement writes.
 const flushChunk = 1000
 
-// flush writes the waiting cursors.
+// flush writes the pending cursors, or only those of closed connections.
 func (c *cursors) flush(ctx context.Context, closedOnly bool) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
@@ -200,8 +205,8 @@ func (c *cursors) flush(ctx context.Context, closedOnly bool) error {
 	return nil
 }
 
-// flushDevice writes the waiting cursor of one device, before its session is
-// opened again: what it acknowledged is then not sent twice.
+// flushDevice writes the pending cursor of one device before its session is opened again, so
+// that what it acknowledged is not sent again.
 func (c *cursors) flushDevice(ctx context.Context, d bridge.Device) error {
 	s := c.shard(d)
 	s.mu.Lock()
@@ -213,7 +218,8 @@ func (c *cursors) flushDevice(ctx context.Context, d bridge.Device) error {
 	return c.flushWaiting(ctx, d)
 }
 
-// settle waits for a flush under way and then writes the waiting cursor of one device.
+// waitAndFlush waits for a flush that is running, and then writes the pending cursor of one
+// device.
 func (c *cursors) waitAndFlush(ctx context.Context, d bridge.Device) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
@@ -232,7 +238,7 @@ func (c *cursors) flushWaiting(ctx context.Context, d bridge.Device) error {
 	return c.advance(ctx, []bridge.Advance{a})
 }
 
-// advance writes as; they wait again where that fails.
+// advance writes as, or puts them back if that fails.
 func (c *cursors) advance(ctx context.Context, as []bridge.Advance) error {
 	err := c.sessions.Advance(ctx, as)
 	if err != nil {
@@ -247,7 +253,8 @@ func (c *cursors) requeue(as []bridge.Advance) {
 	}
 }
 
-// run flushes every interval, and cursors of closed connections at once.
+// run writes the pending cursors every interval until ctx ends, and those of closed
+// connections at once.
 func (c *cursors) run(ctx context.Context, interval time.Duration) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
@@ -261,7 +268,7 @@ func (c *cursors) run(ctx context.Context, interval time.Duration) {
 			closedOnly = true
 		}
 		if err := c.flush(ctx, closedOnly); err != nil && ctx.Err() == nil {
-			c.logger.Warn("cursors wait for the database", "error", err)
+			c.logger.Warn("writing cursors failed, will be retried", "error", err)
 		}
 	}
 }

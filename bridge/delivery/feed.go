@@ -10,32 +10,32 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// feed is the source of an operator's wildcard subscription: first every user's
-// retained message, at the pace of the acknowledgements, then what was committed since
-// the subscription, live. It holds no queue: like every source it reads the log, in the
-// commit-safe order of [Feed].
+// feed is the source of an operator's wildcard subscription. First it sends a snapshot, every
+// user's retained message, at the pace of the acknowledgements. Then it sends what was
+// committed since the subscription. Like every source it has no queue and reads the log, in
+// the order of [Feed].
 type feed struct {
 	p           *pump
-	feedCursor             // where the operator stands
-	next        feedCursor // where the operator stands once the page that was read last is sent
+	feedCursor             // the position
+	next        feedCursor // the position after the page that was read last
 	behind      bool       // there may be more to read
-	retained    bool       // the page that was read last is of the snapshot
+	retained    bool       // the page that was read last belongs to the snapshot
 	more        bool       // the last read stopped at its limit
-	retries     int        // how often it still looks again for what a hint announced
-	caughtUp    bool       // the backlog that grew during the snapshot is over
-	behindSince time.Time  // since when no read has reached the end of the feed; zero: the last one did, or none ever did
+	retries     int        // how many more times to read for what a hint announced
+	caughtUp    bool       // a read has reached the end of the feed since the snapshot
+	behindSince time.Time  // since when no read has reached the end; zero: the last one did, or none has yet
 }
 
-// place is a position in the snapshot, or after it in the feed.
+// feedCursor is a position in the snapshot, or after it in the feed.
 type feedCursor struct {
 	pos  bridge.Position
-	user bridge.UserID // the snapshot's keyset
-	live bool          // the snapshot is over
+	user bridge.UserID // the last user of the snapshot so far
+	live bool          // the snapshot is complete
 }
 
-// A hint may come before its row can be read in the commit-safe order: an older
-// transaction is still open somewhere. The feed then looks again this often,
-// this long apart, before it leaves the row to the next hint or sweep.
+// A hint may arrive before its row can be read in the order of [Feed], because an older
+// transaction is still open. The feed then reads again, feedRetries times with a pause of
+// feedRetryWait, before it leaves the row to the next hint or sweep.
 const (
 	feedRetries   = 20
 	feedRetryWait = 50 * time.Millisecond
@@ -46,7 +46,7 @@ func (f *feed) due() bool { return f.behind }
 func (f *feed) reload() { f.behind = true }
 
 func (f *feed) pop(int) []bridge.Notification {
-	f.behind = false // before the read: a hint that comes during it sets it again
+	f.behind = false // before the read, so that a hint during the read sets it again
 	return nil
 }
 
@@ -80,8 +80,8 @@ func (f *feed) read(ctx context.Context, limit int) ([]bridge.Notification, erro
 	return items, nil
 }
 
-// accept returns the page whole or not at all, as the place is behind all of it. An
-// operator who has fallen behind is disconnected.
+// accept returns all of page or nothing, because f.next is the position after all of it. It
+// ends the connection of an operator who has fallen behind.
 func (f *feed) accept(page []bridge.Notification, _, room int) []bridge.Notification {
 	if len(page) > room {
 		f.reload()
@@ -107,7 +107,7 @@ func (f *feed) register(h *Hub) { h.feeds.add(f) }
 
 func (f *feed) unregister(h *Hub) { h.feeds.remove(f) }
 
-// wake has the feed read: a log grew.
+// wake makes the feed be read, because a log has grown.
 func (f *feed) wake() {
 	f.p.c.mu.Lock()
 	defer f.p.c.mu.Unlock()
@@ -116,8 +116,8 @@ func (f *feed) wake() {
 	f.p.wake()
 }
 
-// lookAgain has the feed read once more soon, where a hint announced more than the
-// last read found. The connection's mu is held.
+// retrySoon schedules another read if a hint announced more than the last read found. The
+// connection's mu is held.
 func (f *feed) retrySoon(found int) {
 	if found > 0 || !f.live || f.retries == 0 {
 		return
@@ -132,18 +132,18 @@ func (f *feed) retrySoon(found int) {
 }
 
 // lags reports whether an operator who had caught up has been behind for longer than
-// Options.MaxLag. A row's CreatedAt is the time of the call that made it. The row may
-// be readable only much later: once the transaction it was written in, and every older
-// one, has ended. So its age alone says nothing of the operator: the feed must have
-// failed to reach its end for as long.
+// Options.MaxLag. The age of a row is not enough to tell: CreatedAt is the time of the call
+// that made it, and the row becomes readable only when its transaction and every older one
+// have ended, possibly much later. So no read may have reached the end of the feed for that
+// long, either.
 func (f *feed) lags(page []bridge.Notification, now time.Time) bool {
 	limit := f.p.c.hub.o.MaxLag
 	return !f.behindSince.IsZero() && now.Sub(f.behindSince) > limit && len(page) > 0 && now.Sub(page[0].CreatedAt) > limit
 }
 
-// feeds are this node's wildcard subscriptions.
+// feeds has this node's wildcard subscriptions.
 type feeds struct {
-	n   atomic.Int64 // spares the lock where there is none, which is nearly always
+	n   atomic.Int64 // len(all); saves the lock when there are none, which is nearly always
 	mu  sync.Mutex
 	all []*feed // replaced, never changed in place
 }
@@ -162,7 +162,7 @@ func (s *feeds) remove(f *feed) {
 	s.n.Store(int64(len(s.all)))
 }
 
-// some reports whether there is one.
+// nonEmpty reports whether there are any.
 func (s *feeds) nonEmpty() bool { return s.n.Load() > 0 }
 
 func (s *feeds) wake() {

@@ -15,61 +15,60 @@ import (
 // Options sets up a Hub.
 type Options struct {
 	Log      Log
-	States   States // nil: there are no state messages
+	States   States // nil: no state messages
 	Sessions Sessions
 	Feed     Feed
 	Cluster  Cluster
-	Pruner   Pruner           // nil: nothing is pruned by this node
-	Bus      bridge.Publisher // may be nil; where it implements Interest, it learns whom to listen for
+	Pruner   Pruner           // nil: this node prunes nothing
+	Bus      bridge.Publisher // nil: none. One that implements bridge.Interest learns which users to listen for
 	Topics   bridge.Topics
-	Epoch    func() string
-	Node     string        // unique among running nodes; "" draws one
+	Epoch    func() string // names the life of the log, see bridge.History
+	Node     string        // unique among running nodes; "" means a random name
 	Logger   *slog.Logger  // nil means slog.Default
-	Tracer   bridge.Tracer // nil: nothing is traced here; a call's traceparent is handed on all the same
+	Tracer   bridge.Tracer // nil: no spans are recorded; traceparents are passed on nevertheless
 
-	Window     int           // unacknowledged messages per device, at most; 0 means 32
-	AckWait    time.Duration // silence before a device is disconnected; 0 means 20s
+	Window     int           // most unacknowledged messages per device; 0 means 32
+	AckWait    time.Duration // time without an acknowledgement after which a device is disconnected; 0 means 20s
 	SessionTTL time.Duration // longest session expiry; 0 means 168h
 	Retention  time.Duration // age at which notifications are deleted; 0: never
-	AuditAge   time.Duration // age at which entries of the audit log are removed; 0: never
-	ReplayCap  int           // notifications replayed at most; 0 means 1000
-	Sweep      time.Duration // between repairs of lost hints; 0 means 5s
-	Flush      time.Duration // between cursor writes of a device; 0 means 1s
-	Query      time.Duration // longest wait for the database; 0 means 2s
-	Reads      int           // reads of the log at once; 0 means 16
+	AuditAge   time.Duration // age at which entries of the audit log are deleted; 0: never
+	ReplayCap  int           // most notifications replayed when a session resumes; 0 means 1000
+	Sweep      time.Duration // interval of the sweep, which repairs lost hints; 0 means 5s
+	Flush      time.Duration // interval at which cursors are written; 0 means 1s
+	Query      time.Duration // deadline of a call to the database; 0 means 2s
+	Reads      int           // concurrent reads of the log; 0 means 16
 	TokenLife  time.Duration // longest life of a token, after which its revocation is forgotten; 0: no limit
-	Kept       int           // revocations kept in memory at most; 0 means 1<<20
-	Step       int           // connections and revocations a call to the database carries at most; 0 means 1000
-	EndOver    time.Duration // over which all connections end after a restore, so that they come back spread; 0: at once
-	MaxLag     time.Duration // age at which an operator's stream has fallen behind; 0 means 60s
+	Kept       int           // most revocations kept in memory; 0 means 1<<20
+	Step       int           // most connections or revocations in one call to the database; 0 means 1000
+	EndOver    time.Duration // time over which connections end after a restore, so that they do not all reconnect at once; 0: none
+	MaxLag     time.Duration // how far an operator's wildcard subscription may fall behind before it ends; 0 means 60s
 
-	// Changed is called for every hint that a log changed; the relay uses it. It must
-	// not block. May be nil.
+	// Changed is called for every hint that a log changed; the relay uses it. It must not
+	// block. May be nil.
 	Changed func()
 
-	// Acks stores what devices without a session acknowledged, and with AllAcks what all
-	// did; nil: nothing does.
+	// Acks stores what devices without a session acknowledged, or with AllAcks what every
+	// device did. nil: acknowledgements are stored with cursors only.
 	Acks    Acks
 	AllAcks bool
 
-	// Refused returns how many CONNECTs were refused, for the figures. May be nil.
+	// Refused returns the number of refused CONNECTs, for [Hub.Figures]. May be nil.
 	Refused func() int64
 
-	// Observe is called for every notification that was written to a device's socket for
-	// the first time, and for every one of the device's own topic that it acknowledged. It
-	// must not block. May be nil.
+	// Observe is called once a notification was written to a device for the first time, and
+	// once a device acknowledged one of its own topic. It must not block. May be nil.
 	Observe func(Observation)
 }
 
-// Transports are what devices connect over: TCP, TLS, and WebSocket over either.
+// Transports are the ways in which devices connect: TCP, TLS, and WebSocket over either.
 var Transports = []string{"tcp", "tls", "ws", "wss"}
 
-// Observation is how long after its commit a notification was sent or acknowledged.
+// Observation reports how long after its commit a notification was sent or acknowledged.
 type Observation struct {
-	Transport string // one of Transports
-	Live      bool   // committed while the device was connected; the rest is replayed
-	Acked     bool   // else sent
-	After     time.Duration
+	Transport string        // one of Transports
+	Live      bool          // committed while the device was connected; false: replayed
+	Acked     bool          // acknowledged; false: sent
+	After     time.Duration // since the commit
 }
 
 func (o Options) withDefaults() Options {
@@ -89,35 +88,34 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Hub is the registry of this node's connections, and of which pumps follow which
-// user's log. A hint comes in, and the pumps that it concerns are woken.
+// Hub is the registry of this node's connections and of the pumps that follow each user's
+// log. When it receives a hint, it wakes the pumps that the hint concerns.
 //
-// Nothing in it is shared by all users but the table of shards: a user's connections
-// and pumps live in the user's shard, and cursors that wait to be written in shards of
-// their own. Lock order: shard.mu before Conn.mu before cursorShard.mu; none is held
-// during I/O.
+// Users share as little as possible: the connections and pumps of a user are in the user's
+// shard, and cursors that wait to be written in shards of their own. Lock order: shard.mu
+// before Conn.mu before cursorShard.mu. None is held during I/O.
 type Hub struct {
 	o      Options
 	shards [64]shard
 	feeds  feeds // operators' wildcard subscriptions
 
-	// Revocations are the cluster's, as of the node's last poll.
+	// Revocations are the revoked tokens, as of the node's last poll.
 	Revocations Revocations
 
 	node       *node
 	cursors    *cursors
 	acks       acks
 	traces     traces
-	reads      chan struct{} // has a slot for each concurrent read of the log
-	readFailed atomic.Bool   // a pump could not read the log: sweep soon
+	reads      chan struct{} // semaphore of Options.Reads slots
+	readFailed atomic.Bool   // a read failed: sweep soon
 	sweep      chan struct{} // hints may have been lost: sweep now
 	figures    figures
 
-	followers atomic.Int64 // connections that are sent state messages
+	followers atomic.Int64 // connections with state messages
 }
 
-// NewHub returns a hub over o. It delivers as soon as [Hub.Poll] has succeeded; Run
-// does its upkeep.
+// NewHub returns a hub. It delivers nothing before [Hub.Poll] has succeeded once. [Hub.Run]
+// does the regular work.
 func NewHub(o Options) *Hub {
 	o = o.withDefaults()
 	h := &Hub{
@@ -136,27 +134,27 @@ func NewHub(o Options) *Hub {
 	return h
 }
 
-// Node is this node's name, as hints and sessions carry it.
+// Node returns this node's name, which hints and sessions carry.
 func (h *Hub) Node() string { return h.o.Node }
 
-// shard holds a part of the users.
+// shard has a part of the users, by hash.
 type shard struct {
 	mu    sync.Mutex
 	users map[bridge.UserID]*entry
 }
 
-// entry is what the hub knows of one user with a connection or a subscriber here. Its
-// slices are replaced, never changed in place, so that they can be read outside the
-// lock.
+// entry has the connections and subscribers of one user on this node, guarded by the
+// shard's mu. Its slices are replaced and never changed in place, so that they can be read
+// after the lock is released.
 type entry struct {
 	conns          []*Conn    // the user's own connections
-	logs           []*userLog // the user's log as the pumps that follow it read it
-	itemsValidFrom time.Time  // cached items of appends begun before are not used: a mute or delete came after
+	logs           []*userLog // the sources of all pumps that follow the user's log
+	itemsValidFrom time.Time  // hints' items of older appends are not used: a mute or delete came after them
 
-	followers   []*Conn    // those of conns that are sent state messages
-	rev         bridge.Rev // of the state that was last read for them; forgone: not known
-	stale       bool       // the state is to be read
-	readPending bool       // it is, or will be after stateRest
+	followers   []*Conn    // those of conns with state messages
+	rev         bridge.Rev // of the state last read for them; noRev: unknown
+	stale       bool       // the state has changed since
+	readPending bool       // readStates is running, or will after stateDelay
 }
 
 // hash is FNV-1a.
@@ -170,8 +168,8 @@ func hash(u bridge.UserID) uint32 {
 
 func (h *Hub) shard(u bridge.UserID) *shard { return &h.shards[hash(u)%uint32(len(h.shards))] }
 
-// change runs f on u's entry under the shard's lock, makes or removes the entry as
-// needed, and has a bus that listens per user begin or stop to listen.
+// change calls f with u's entry under the shard's lock. It makes the entry if there is none,
+// removes an empty one, and makes a bus that listens per user start or stop to do so.
 func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -197,7 +195,7 @@ func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 	}
 }
 
-// entry returns a copy of what the hub knows of u.
+// entry returns a copy of u's entry, which is empty if u has nothing on this node.
 func (h *Hub) entry(u bridge.UserID) entry {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -208,7 +206,7 @@ func (h *Hub) entry(u bridge.UserID) entry {
 	return entry{}
 }
 
-// each calls f for every connection of this node.
+// each calls f for every connection of this node, without a lock.
 func (h *Hub) each(f func(c *Conn)) {
 	for i := range h.shards {
 		s := &h.shards[i]
@@ -224,7 +222,7 @@ func (h *Hub) each(f func(c *Conn)) {
 	}
 }
 
-// Hint wakes the pumps that hint concerns. It does not block.
+// Hint wakes the pumps that hint concerns, of this node. It does not block.
 func (h *Hub) Hint(hint bridge.Hint) {
 	if h.o.Changed != nil && (hint.Type == bridge.HintAppended || hint.Type == bridge.HintMuted) {
 		h.o.Changed()
@@ -260,7 +258,7 @@ func (h *Hub) Hint(hint bridge.Hint) {
 	}
 }
 
-// tell hands a hint to this node and to the others.
+// broadcast gives a hint to this node and to the others.
 func (h *Hub) broadcast(hint bridge.Hint) {
 	h.Hint(hint)
 	if h.o.Bus != nil {
@@ -268,8 +266,8 @@ func (h *Hub) broadcast(hint bridge.Hint) {
 	}
 }
 
-// forget makes cached items of u's appends that began before now unusable, and returns
-// the logs that have to drop theirs.
+// invalidateHints makes the hub ignore items of u's appends that began before now, and
+// returns the sources that may have cached such items.
 func (h *Hub) invalidateHints(u bridge.UserID) []*userLog {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -282,14 +280,15 @@ func (h *Hub) invalidateHints(u bridge.UserID) []*userLog {
 	return e.logs
 }
 
-// Reconnected sweeps at once: hints may have been lost.
+// Reconnected is called when the bus has reconnected. It sweeps and polls at once, because
+// hints may have been lost.
 func (h *Hub) Reconnected() {
 	nudge(h.sweep)
 	nudge(h.node.pollNow)
 }
 
-// nudge wakes the receiver of ch, which has a buffer of one. It never blocks: a wake-up
-// that is pending already serves for this one, too.
+// nudge wakes the receiver of ch, which has a buffer of one. It never blocks: if a wake-up is
+// pending already, it serves for this one, too.
 func nudge(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -2,7 +2,7 @@ package delivery
 
 import "github.com/falconalert/falconbridge/bridge"
 
-// Message is one notification on its way to one device.
+// Message is one notification for one device, as a PUBLISH.
 type Message struct {
 	*bridge.Notification
 	Topic       string
@@ -10,27 +10,28 @@ type Message struct {
 	QoS         byte
 	Retain      bool
 	Dup         bool
-	SubID       int // subscription identifier, 0: none
+	SubID       int // Subscription Identifier; 0: none
 	Epoch       string
-	Expiry      uint32 // seconds it has to live, rounded up; 0: it does not expire
-	Traceparent string // of the call that made it, or of the span that sends it; "": none is known
-	Delivered   bool   // set by the link: false where the device's Maximum Packet Size forbade sending
+	Expiry      uint32 // Message Expiry Interval in seconds, rounded up; 0: does not expire
+	Traceparent string // of the call that made it, or of the span that sends it; "": unknown
+	Delivered   bool   // set by the link; false: exceeds the device's Maximum Packet Size
 
-	end func(error) // of its span; nil: none is recorded
+	end func(error) // ends its span; nil: not recorded
 }
 
-// Link writes to one device. The broker creates it, the pumps of a connection use it.
+// Link writes to one device. The broker implements it, and the pumps of a connection use it.
 type Link interface {
-	// Send writes ms in order, in one write where it can. It blocks for at most the
-	// write deadline; after an error the connection is closed. Send sets Delivered on
-	// the messages it wrote. It leaves out those over the device's Maximum Packet Size,
-	// which count as delivered (MQTT 5 §3.1.2.11.4).
+	// Send writes ms in order, in as few writes as possible, and blocks no longer than the
+	// write timeout. After an error the connection is closed. Send sets Delivered on the
+	// messages that it wrote. It does not write those that exceed the device's Maximum Packet
+	// Size; they count as delivered (MQTT 5 §3.1.2.11.4).
 	Send(ms []Message) error
 
-	// SendState writes m, as Send does. It returns false where m is over the device's
-	// Maximum Packet Size, and was not written.
+	// SendState writes m. It returns false if m exceeds the device's Maximum Packet Size and
+	// was not written. Otherwise it is like Send.
 	SendState(m StateMessage) (sent bool, err error)
 
-	// End sends the device the reason and closes the connection. It does not block.
+	// End tells the device the reason, where its protocol version can, and closes the
+	// connection. It does not block.
 	End(r bridge.EndReason)
 }

@@ -10,49 +10,51 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// What happens on one node concerns others: a device connects elsewhere, an operator
-// ends connections or revokes tokens. Hints say so at once; a poll of the database every
-// pollEvery says so when hints are lost. A node whose last poll is older than viewLife
-// delivers nothing, because it may not know that it should not.
+// What happens on one node concerns the others: a device connects to another node, an
+// operator ends connections or revokes tokens. Hints announce it at once. In case they are
+// lost, every node polls the database each pollEvery. A node whose last poll is older than
+// viewLife delivers nothing, because it may have missed an order not to.
 const (
 	pollEvery = 2 * time.Second
 	viewLife  = 5 * time.Second
 
-	// beatEvery is how often a node says that it lives; see [bridge.NodeTimeout].
+	// beatEvery is the interval of a node's heartbeat; see [bridge.NodeTimeout].
 	beatEvery = 4 * time.Second
 )
 
-// node is this process as a member of the cluster. It beats, so that the others count it
-// as alive, registers which connections opened and closed on it, and polls for orders
-// and revocations, which it obeys.
+// node is this process as a member of the cluster. Its heartbeat keeps the other nodes from
+// taking it for dead. It registers the connections that open and close on it, and polls for
+// orders and revocations, which it applies.
 type node struct {
 	hub     *Hub
 	changes connectionChanges
-	pollNow chan struct{} // orders or revocations were stored
+	pollNow chan struct{} // orders or revocations were stored: poll now
 
-	clock atomic.Pointer[clockReading] // of the database, at the last poll; nil: none yet
+	clock atomic.Pointer[clockReading] // the database's clock at the last poll; nil: no poll yet
 
 	started time.Time
-	polled  atomic.Int64 // begin of the last poll, ns after started, plus one; 0: none yet
+	polled  atomic.Int64 // when the last successful poll began, in ns after started, plus one; 0: no poll yet
 
-	mu    sync.Mutex     // one poll at a time
-	at    time.Time      // of the database, at the last poll
-	epoch string         // at the last poll; "": none yet
-	scan  revocationScan // of learning revocations
+	mu    sync.Mutex // held during a poll
+	at    time.Time  // the database's clock at the last poll
+	epoch string     // at the last poll; "": no poll yet
+	scan  revocationScan
 }
 
 func newNode(h *Hub) *node {
 	return &node{hub: h, pollNow: make(chan struct{}, 1), started: time.Now()}
 }
 
-// Poll learns the cluster's orders and revocations and obeys them. Call it once
-// before the first connection is served; Run repeats it.
+// Poll reads the orders and revocations of the cluster and applies them. Call it once before
+// the first connection is served; Run repeats it. It fails with ErrUnavailable while the
+// database is unavailable.
 func (h *Hub) Poll(ctx context.Context) error { return h.node.poll(ctx) }
 
-// Ready is nil while the node may deliver.
+// Ready returns nil while the node delivers. It fails with ErrUnavailable if the last poll
+// was too long ago.
 func (h *Hub) Ready() error {
 	if !h.node.current(time.Now()) {
-		return fmt.Errorf("the cluster's orders are not known: %w", bridge.ErrUnavailable)
+		return fmt.Errorf("the node's view of the cluster is out of date: %w", bridge.ErrUnavailable)
 	}
 	return nil
 }
@@ -78,13 +80,14 @@ func (n *node) poll(ctx context.Context) error {
 	n.epoch = epoch
 	if restored {
 		n.hub.endAll()
-		n.scan = revocationScan{} // the table is another one
+		n.scan = revocationScan{} // the revocations are those of another database
 	}
 	if err := n.syncRevocations(ctx, at); err != nil {
 		return err
 	}
-	// Judged after the new view is stored: a pump that found the old one too old,
-	// even while this poll waited for the database, did so before now.
+	// Pumps that found the former view out of date went idle and have to be woken. The
+	// former view is judged after the new one is stored, so that this includes pumps that
+	// found it out of date while this poll waited for the database.
 	former := n.polled.Swap(int64(begun.Sub(n.started)) + 1)
 	if !n.fresh(former, time.Now()) {
 		n.hub.wakeAll(false)
@@ -92,12 +95,13 @@ func (n *node) poll(ctx context.Context) error {
 	return nil
 }
 
-// clockReading is what the database's clock showed at a moment of this node's.
+// clockReading is a reading of the database's clock, and this node's time at that moment.
 type clockReading struct{ shown, here time.Time }
 
-// Now is the database's clock, by which notifications expire: as the last poll read it,
-// and as much later as that poll is ago. It is exact to half of what the poll took, and a
-// step of this node's own clock does not move it. Before the first poll it is that clock.
+// Now returns the time by the database's clock, by which notifications expire. It is what
+// the last poll read plus the time since, so a step of this node's own clock does not affect
+// it. The error is at most half of what that poll took. Before the first poll Now returns
+// this node's time.
 func (h *Hub) Now() time.Time {
 	r := h.node.clock.Load()
 	if r == nil {
@@ -106,19 +110,21 @@ func (h *Hub) Now() time.Time {
 	return r.shown.Add(time.Since(r.here))
 }
 
-// current reports whether the node's view of the cluster may be trusted at now.
+// current reports whether the node's view of the cluster is recent enough at now.
 func (n *node) current(now time.Time) bool { return n.fresh(n.polled.Load(), now) }
 
-// trusts reports whether a view as of polled may be trusted at now.
+// fresh reports whether the view of a poll that began at polled is recent enough at now.
 func (n *node) fresh(polled int64, now time.Time) bool {
 	return polled > 0 && now.Sub(n.started)-time.Duration(polled) <= viewLife
 }
 
+// applyOrder ends the connections that o concerns. After an erasure it also restarts other
+// users' subscriptions to the erased user's topic, whose seqs begin again.
 func (n *node) applyOrder(o bridge.Order) {
 	e := n.hub.entry(o.User)
 	if o.Reason == bridge.EndErased {
 		for _, l := range e.logs {
-			if l.p.c.device.User != o.User { // the user's own connections end
+			if l.p.c.device.User != o.User { // the user's own connections end below
 				l.startOver(o.Before)
 			}
 		}
@@ -130,13 +136,13 @@ func (n *node) applyOrder(o bridge.Order) {
 	}
 }
 
-// pollRegularly polls until ctx ends, and at once where a hint asks for it.
+// pollRegularly polls every pollEvery until ctx ends, and at once when a hint asks for it.
 func (n *node) pollRegularly(ctx context.Context) {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	for {
 		if err := n.poll(ctx); err != nil && ctx.Err() == nil && n.current(time.Now()) {
-			n.hub.o.Logger.Warn("the cluster's orders wait for the database", "error", err)
+			n.hub.o.Logger.Warn("polling the cluster failed, will be retried", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -147,11 +153,11 @@ func (n *node) pollRegularly(ctx context.Context) {
 	}
 }
 
-// beat says every beatEvery that the node lives. Where the others may have taken it for
-// dead, and forgotten its connections, all are registered again.
+// beat stores a heartbeat every beatEvery. After a gap in which the others may have taken
+// the node for dead, and removed its connections, it registers all of them again.
 func (n *node) beat(ctx context.Context) {
 	o := &n.hub.o
-	last := time.Now() // begin of the last beat that was stored: it may be that old
+	last := time.Now() // when the last stored beat began; its time in the database may be as old as this
 	every(ctx, beatEvery, func() {
 		begun := time.Now()
 		q, cancel := context.WithTimeout(ctx, o.Query)
@@ -166,7 +172,7 @@ func (n *node) beat(ctx context.Context) {
 		case err == nil:
 			last = begun
 		case ctx.Err() == nil:
-			o.Logger.Warn("the beat waits for the database", "error", err)
+			o.Logger.Warn("storing the heartbeat failed, will be retried", "error", err)
 		}
 	})
 }

@@ -9,16 +9,16 @@ import (
 
 const (
 	pruneEvery  = 30 * time.Second
-	expireEvery = time.Second           // what has expired is gone for every read at once
-	pruneRows   = 500                   // rows a statement removes
-	prunePause  = 50 * time.Millisecond // between statements: delivery goes first
+	expireEvery = time.Second           // reads skip expired rows at once; this removes them and informs devices
+	pruneRows   = 500                   // most rows that a statement removes
+	prunePause  = 50 * time.Millisecond // between statements, so that delivery is not delayed
 )
 
-// removal is a reason why rows are removed, an index of removals.
+// removal is a reason why rows are removed, an index into removals.
 type removal int
 
 const (
-	removedNone removal = iota - 1 // the step removes nothing, or not for good
+	removedNone removal = iota - 1 // not counted
 	removedRetention
 	removedExpired
 	removedSessions
@@ -29,11 +29,11 @@ const (
 	removedAudit
 )
 
-// removals are the names of the reasons.
+// removals are the names of the reasons in metrics.
 var removals = [...]string{"retention", "expired", "sessions", "idempotency_keys", "revocations", "tombstones", "past_sessions", "audit"}
 
-// pruneRegularly removes expired rows and finishes long changes that were begun, in small
-// statements with pauses between them.
+// pruneRegularly removes old rows and finishes long changes that were begun, in small
+// statements with pauses, until ctx ends.
 func (h *Hub) pruneRegularly(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
@@ -60,14 +60,15 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 			}) || changed
 		}
 		if changed && h.followers.Load() > 0 {
-			// Both change inboxes by the million, mostly of users without a device, and so send
-			// no hints. Other nodes find out with their next sweep.
+			// Long changes and retention may change millions of inboxes, mostly of users
+			// without a device, so they send no hints. This node sweeps at once; the others
+			// find out with their next sweep.
 			nudge(h.sweep)
 		}
 	})
 }
 
-// expireRegularly removes notifications that have expired.
+// expireRegularly removes expired notifications until ctx ends.
 func (h *Hub) expireRegularly(ctx context.Context) {
 	if h.o.Pruner == nil {
 		return
@@ -83,7 +84,8 @@ func (h *Hub) expireRegularly(ctx context.Context) {
 	})
 }
 
-// repeat calls step until nothing is left, or it fails, and reports whether it did anything.
+// runInSteps calls step until nothing is left, it fails, or ctx ends, and reports whether it
+// did anything. what names the work in the log.
 func (h *Hub) runInSteps(ctx context.Context, what string, why removal, step func(context.Context, int) (int, error)) (did bool) {
 	for {
 		q, cancel := context.WithTimeout(ctx, h.o.Query)

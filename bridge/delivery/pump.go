@@ -7,21 +7,21 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// pump sends the notifications of one subscription to one connection: what follows
-// the position of its source, until the device's window is full. All fields are
-// guarded by the connection's mu.
+// pump sends the notifications of one subscription to one connection: those after the
+// position of its source, until the device's window is full. All fields are guarded by the
+// connection's mu.
 //
-// A pump costs a goroutine only while it reads or sends. What happens to it, and
-// what it does then:
+// A pump is a state machine. It has a goroutine only while it reads or sends, so an idle
+// device costs none. The states and what changes them:
 //
 //	                        hint, SUBACK, sweep, room
 //	      idle ─────────────────────────────────────────> reading <──┐
 //	       ^ ^                                             │ │ │ │   │
 //	       │ └────────── nothing to send, SUBACK not ──────┘ │ │ │   │ written
-//	       │             written, node not up to date,       │ │ │   │
+//	       │             written, view out of date,          │ │ │   │
 //	       │             database unavailable                │ │ v   │
 //	       │                                                 │ │ sending
-//	       │  windowRest after the first acknowledgement     │ │
+//	       │  windowWait after the first acknowledgement     │ │
 //	       ├──────────────── awaitingWindow <── no room ─────┘ │
 //	       │                      └── half the window free ───┼────> reading
 //	       │  acknowledgement, mute or delete                  │
@@ -29,72 +29,72 @@ import (
 //
 //	any state ── unsubscribed, connection ended ──> closed
 //
-// A pump that is idle or awaiting has no goroutine. The goroutine of a pump that is
-// closed meanwhile ends as soon as its read or write returns.
+// The goroutine of a pump that is closed while it reads or sends ends as soon as the read or
+// write returns.
 type pump struct {
 	c           *Conn
-	filter      string // as subscribed
+	filter      string // the topic filter of the subscription
 	source      source
 	state       pumpState
 	sub         bridge.Subscription
-	granted     bool          // the SUBACK was written, or the session's subscription resumed
-	retained    *retainedCopy // due before anything else; nil: none
-	windowTimer *time.Timer   // runs while awaitingWindow with less than half the window free; nil: none
+	granted     bool          // the SUBACK was written, or the session with the subscription was resumed
+	retained    *retainedCopy // to be sent first; nil: none
+	windowTimer *time.Timer   // runs in awaitingWindow while less than half the window is free; nil: not running
 }
 
-// state is what a pump does; see [pump].
+// pumpState is what a pump is doing; see [pump].
 type pumpState uint8
 
 const (
 	idle           pumpState = iota // nothing to send, or not allowed to
 	reading                         // its goroutine decides what to send, or reads it
 	sending                         // its goroutine writes to the link
-	awaitingWindow                  // there is more to send than room: the device has to acknowledge
-	awaitingAck                     // the next packet id is still in use: the device has to acknowledge it
-	closed                          // unsubscribed, or the connection ended: final
+	awaitingWindow                  // the window is full: waits until the device acknowledges
+	awaitingAck                     // the packet id of the next notification is in use: waits until the device acknowledges it
+	closed                          // unsubscribed, or the connection ended; final
 )
 
-// source is where a pump's notifications come from: the device's own log, another
-// user's log, or the feed of all users. It keeps the position. Its methods are called
-// with the connection's mu held, but for read.
+// source is where a pump's notifications come from: the log of the device's own user
+// ([ownLog]), another user's log ([userLog]) or the feed of all users ([feed]). It has the
+// position. Its methods are called with the connection's mu held, unless stated otherwise.
 type source interface {
 	// due reports whether there may be something to send.
 	due() bool
 
-	// reload drops what hints carried: the log is to be read.
+	// reload discards what hints carried, so that the log is read instead.
 	reload()
 
-	// pop returns the next notifications that hints carried, at most limit, or nil
-	// where the log is to be read instead.
+	// pop returns at most limit of the next notifications that hints carried, or nil if the
+	// log has to be read.
 	pop(limit int) []bridge.Notification
 
-	// read reads at most limit notifications after the position. It does not move the
-	// position.
+	// read reads at most limit notifications after the position, and does not move it. The
+	// connection's mu is not held.
 	read(ctx context.Context, limit int) ([]bridge.Notification, error)
 
-	// accept returns what may be sent of a page of at most limit notifications that
-	// pop or read returned, now that room of them may be sent: nothing where the page
-	// is no longer what follows the position.
+	// accept returns the part of page that may be sent, at most room notifications. pop or
+	// read returned page with limit. While read was running the position may have moved, or a
+	// notification may have been deleted: then accept returns nothing, and the log is read
+	// again.
 	accept(page []bridge.Notification, limit, room int) []bridge.Notification
 
-	// prepare moves the position past the notification of m and sets what differs
-	// between sources. It reports false, and does nothing, where the packet id of m is
-	// still in use.
+	// prepare moves the position past m and sets the fields of m that differ between sources.
+	// It returns false, and does nothing, if the packet id of m is still in use.
 	prepare(m *Message) bool
 
-	// enter and leave make the hub wake the pump, and stop it from doing so. The
-	// connection's mu is not held.
+	// register makes the hub wake the pump, and unregister ends that. The connection's mu is
+	// not held.
 	register(h *Hub)
 	unregister(h *Hub)
 }
 
 const (
-	qos0Burst  = 64                    // messages that a QoS 0 pump sends at once
-	windowWait = 25 * time.Millisecond // how long a pump waits for half the window to be free
+	qos0Burst  = 64                    // messages in one write of a QoS 0 subscription, which has no window
+	windowWait = 25 * time.Millisecond // how long a pump waits until half the window is free
 )
 
-// wake starts the goroutine where something is due and there is room for it; c.mu is
-// held.
+// wake starts the goroutine if there is something to send and room for it. It has no effect
+// while the goroutine is running. c.mu is held.
 func (p *pump) wake() {
 	if p.state != idle && p.state != awaitingWindow || !p.allowed() {
 		return
@@ -114,12 +114,13 @@ func (p *pump) wake() {
 	go p.run()
 }
 
-// allowed reports whether p may send anything at all; c.mu is held.
+// allowed reports whether p may send at all. c.mu is held.
 func (p *pump) allowed() bool { return p.granted && p.c.hub.node.current(time.Now()) }
 
-// restForWindow lets p go on in a while with what room there is then. Until then half
-// the window may be free, which is worth one read for many rows in place of one a row;
-// a device that never frees half of it is served all the same. c.mu is held.
+// waitForWindow makes p continue after windowWait, or before that when half the window is
+// free. A device that acknowledges one message at a time would otherwise cause a read of the
+// log for each; half a window is worth one read. After windowWait p sends what there is room
+// for, because some devices never free half of their window. c.mu is held.
 func (p *pump) waitForWindow() {
 	if p.windowTimer != nil {
 		return
@@ -132,7 +133,7 @@ func (p *pump) waitForWindow() {
 	})
 }
 
-// resume wakes p where it is in state from; c.mu is held.
+// resume ends the wait of p if it is in state from, and wakes it. c.mu is held.
 func (p *pump) resume(from pumpState) {
 	if p.state == from {
 		p.state = idle
@@ -140,7 +141,8 @@ func (p *pump) resume(from pumpState) {
 	p.wake()
 }
 
-// room is how many messages may be sent now; c.mu is held.
+// room returns how many messages may be sent now. State messages take room of the device's
+// Receive Maximum but not of Options.Window. c.mu is held.
 func (p *pump) room() int {
 	if p.sub.QoS == 0 {
 		return qos0Burst
@@ -149,13 +151,13 @@ func (p *pump) room() int {
 	return max(0, min(c.window, c.receiveMax-states)-(c.inflight()-states))
 }
 
-// run is the goroutine: it sends one burst after the other until p has to wait.
+// run is the goroutine of p. It sends one burst after another until p has to wait.
 func (p *pump) run() {
 	for p.step() {
 	}
 }
 
-// step sends one burst; false ends the goroutine.
+// step sends one burst. It returns false if the goroutine has to end.
 func (p *pump) step() bool {
 	c := p.c
 	c.mu.Lock()
@@ -186,7 +188,7 @@ func (p *pump) step() bool {
 	return len(ms) > 0 && p.send(ms) || running
 }
 
-// next decides how a running pump goes on; c.mu is held.
+// next returns the next state of a running pump. c.mu is held.
 func (p *pump) next() pumpState {
 	switch {
 	case p.state == closed:
@@ -200,7 +202,7 @@ func (p *pump) next() pumpState {
 	return idle
 }
 
-// read reads from the source, a bounded number of pumps at once.
+// read reads from the source. At most Options.Reads pumps do so at once.
 func (p *pump) read(room int) ([]bridge.Notification, error) {
 	h := p.c.hub
 	h.reads <- struct{}{}
@@ -211,8 +213,8 @@ func (p *pump) read(room int) ([]bridge.Notification, error) {
 	return p.source.read(ctx, room)
 }
 
-// fail makes p wait until the database responds again: the sweep tries, and then
-// wakes every pump.
+// fail makes p idle after a failed read. The sweep retries until the database is available
+// again, and then wakes every pump.
 func (p *pump) fail(err error) {
 	c := p.c
 	c.mu.Lock()
@@ -222,22 +224,22 @@ func (p *pump) fail(err error) {
 	}
 	c.mu.Unlock()
 	if !c.hub.readFailed.Swap(true) {
-		c.hub.o.Logger.Warn("delivery waits for the database", "error", err)
+		c.hub.o.Logger.Warn("delivery is waiting for the database", "error", err)
 	}
 }
 
-// claim turns a page into messages in flight. It is where delivery is allowed: by the
-// claims that the connection has now, not those it subscribed with. c.mu is held.
+// reserve turns page into messages in flight. Every delivery is authorized here, by the
+// claims that the connection has now and not those it subscribed with. c.mu is held.
 func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 	if p.state == closed {
 		return nil
 	}
 	c, now := p.c, time.Now()
-	if !c.hub.node.current(now) { // the poll that succeeds next wakes p
+	if !c.hub.node.current(now) { // the next poll that succeeds wakes p
 		p.source.reload()
 		return nil
 	}
-	// The connection's other pumps read at the same time, and may have taken the room.
+	// Other pumps of the connection read at the same time and may have taken the room.
 	items := p.source.accept(page, limit, p.room())
 	if !c.valid(now) {
 		c.endLocked(bridge.EndExpired)
@@ -249,7 +251,7 @@ func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 	for i := range items {
 		n := &items[i]
 		if n.Expired(c.hub.Now()) {
-			continue // since it was read: no position need be moved past what no read returns
+			continue // the position need not move past it, because no read returns it again
 		}
 		if !c.claims.MayReceive(n.User) {
 			c.endLocked(bridge.EndExpired)
@@ -279,13 +281,14 @@ func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 	return ms
 }
 
-// message returns n as p's subscription asks for it; c.mu is held.
+// message returns the message of n for p's subscription. c.mu is held.
 func (p *pump) message(n *bridge.Notification) Message {
 	h := p.c.hub
 	return Message{Notification: n, Topic: p.filter, QoS: p.sub.QoS, SubID: p.sub.ID, Epoch: h.o.Epoch(), Expiry: n.Life(h.Now)}
 }
 
-// send writes ms; false where the connection is gone.
+// send writes ms and completes those that were too large. It returns false if the connection
+// has ended.
 func (p *pump) send(ms []Message) bool {
 	c := p.c
 	err := c.link.Send(ms)
@@ -333,10 +336,10 @@ func (p *pump) send(ms []Message) bool {
 	if p.state == sending {
 		p.state = reading
 	}
-	c.follower.wake() // it may have waited for what was written
+	c.follower.wake() // a state message may have waited for this write
 	if omitted {
 		if c.inflight() == 0 {
-			c.ackWaitStart = time.Time{} // nothing to acknowledge, so no silence
+			c.ackWaitStart = time.Time{} // there is no acknowledgement to wait for
 		}
 		c.wakePumps()
 	}

@@ -7,18 +7,18 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// retainedCopy is a topic's retained message on its way to a device that subscribed.
-// The message is not stored anywhere: it is the user's latest row, read when somebody
-// subscribes, and again where the copy had to wait.
+// retainedCopy is a topic's retained message for a device that has subscribed. Retained
+// messages are not stored separately: it is the user's latest notification, read at
+// SUBSCRIBE, and again if the copy had to wait.
 type retainedCopy struct {
 	log    *userLog
 	latest *bridge.Notification // nil: there is none any more
-	at     time.Time            // when latest was read; zero: it may have been muted or deleted since
+	at     time.Time            // when latest was read; zero: it may be muted or deleted by now
 }
 
-// copyDue reports whether the retained copy is to be sent now. One that a replay of the
-// own log still comes to waits for it: a device that takes every higher seq for the last
-// would drop the replay. c.mu is held.
+// copyDue reports whether the retained copy is to be sent now. While a replay of the own log
+// has not reached it, the copy waits: a device that ignores seqs below the highest one it
+// has seen would drop the replay. c.mu is held.
 func (p *pump) copyDue() bool {
 	r := p.retained
 	if r == nil {
@@ -27,15 +27,15 @@ func (p *pump) copyDue() bool {
 	return !p.c.isOwn(p) || r.latest == nil || r.latest.Seq <= r.log.pos || !r.log.due()
 }
 
-// sendRetained sends the retained copy, the response to a SUBSCRIBE. It stands outside
-// the order and never moves a cursor: its packet id is of the second range. c.mu is
-// held, and released. It returns false where the goroutine has to end.
+// sendRetained sends the retained copy. The copy is not part of the ordered delivery and does
+// not move the cursor, so its packet id is from the second range. c.mu is held by the caller
+// and released here. sendRetained returns false if the goroutine has to end.
 func (p *pump) sendRetained() bool {
 	c, r := p.c, p.retained
 	if r.latest != nil && r.latest.Expired(c.hub.Now()) {
-		r.at = time.Time{} // an earlier one is retained now
+		r.at = time.Time{} // an earlier notification is retained now
 	}
-	if time.Since(r.at) > bridge.HintLife { // it waited for the window: a delete may have come
+	if time.Since(r.at) > bridge.HintLife { // it had to wait, and may be deleted by now
 		forgets := r.log.invalidations
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
@@ -50,7 +50,7 @@ func (p *pump) sendRetained() bool {
 			r.at = time.Now()
 		}
 		c.mu.Unlock()
-		return true // decides again whether it may be sent
+		return true // step decides again whether it may be sent
 	}
 	p.retained = nil
 	if r.latest == nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// endOf is when the last token that r concerns has expired, on any node; zero: never. A
-// token's life counts from its iat, so one of before At expires within life.
+// expiryOf returns when every token that r revokes has expired, on any node; zero means
+// never. The life of a token counts from its iat, so all that were issued before r.At have
+// expired by r.At plus life.
 func expiryOf(r bridge.Revocation, life time.Duration) time.Time {
 	switch {
 	case !r.Expires.IsZero():
@@ -23,28 +24,28 @@ func expiryOf(r bridge.Revocation, life time.Duration) time.Time {
 	return time.Time{}
 }
 
-// Revocations reports whether a token was revoked. It keeps the stored revocations in
-// memory, as hashes of what they name, up to a bound. Where there are more, it asks the
-// database about tokens that no kept revocation concerns: a token is valid only where all
-// revocations are kept or the database was asked. The zero value is ready to use, and
-// keeps all.
+// Revocations reports whether a token was revoked. It keeps the stored revocations in memory,
+// as hashes of the jti or user that they name. If there are more than may be kept, it looks
+// up in the database every token that no kept revocation concerns. So a token is accepted
+// only if all revocations are in memory or the database was asked. The zero value is ready
+// to use and keeps all.
 type Revocations struct {
 	life  time.Duration // longest life of a token; 0: no limit
-	limit int           // kept at most; 0: all
+	limit int           // most revocations kept; 0: no limit
 	ask   func(context.Context, bridge.Claims) (bool, error)
 
 	keys    atomic.Pointer[func(bridge.KeyID) bool]
-	any     atomic.Bool // spares the hashes where there is none, which is often
-	partial atomic.Bool // some are not kept
+	any     atomic.Bool // whether there was ever one; saves the hashing if not
+	partial atomic.Bool // some are not kept, so the database has to be asked
 	kept    atomic.Int64
 
 	mu     sync.Mutex
-	missed int // how often one was not kept
+	missed int // counts the revocations that were not kept
 
 	shards [64]revocationShard
 }
 
-// revocationShard keeps a part of the revocations, by the hash of jti or user.
+// revocationShard has a part of the revocations, by the hash of the jti or user.
 type revocationShard struct {
 	mu    sync.RWMutex
 	ids   map[nameHash]unixSecond
@@ -52,11 +53,12 @@ type revocationShard struct {
 }
 
 type revokedUser struct {
-	before int64 // ms since 1970
+	before int64 // Unix milliseconds
 	end    unixSecond
 }
 
-// second is a time in seconds since 1970, rounded up; 0: never.
+// unixSecond is a Unix time in seconds, rounded up; 0 means never. It takes half the memory of
+// an int64.
 type unixSecond uint32
 
 func secondOf(t time.Time) unixSecond {
@@ -66,7 +68,7 @@ func secondOf(t time.Time) unixSecond {
 	return unixSecond(max(t.Unix()+1, 1))
 }
 
-// later is the later one of two.
+// later returns the later of two times.
 func later(a, b unixSecond) unixSecond {
 	if a == 0 || b == 0 {
 		return 0
@@ -74,8 +76,8 @@ func later(a, b unixSecond) unixSecond {
 	return max(a, b)
 }
 
-// hashed is half a SHA-256. Two names with one hash would revoke each other's tokens;
-// finding two takes 2^64 attempts.
+// nameHash is the first half of a SHA-256. A revocation would also revoke the tokens of another
+// name with the same hash; finding such a pair takes 2^64 attempts.
 type nameHash [16]byte
 
 func hashOf(name string) nameHash {
@@ -85,7 +87,8 @@ func hashOf(name string) nameHash {
 
 func (r *Revocations) shard(h nameHash) *revocationShard { return &r.shards[h[0]%64] }
 
-// Add keeps rs and returns those that it did not know, including those it cannot keep.
+// Add adds rs, except those of expired tokens, and returns the new ones, including those that
+// it has no room to keep.
 func (r *Revocations) Add(rs ...bridge.Revocation) (news []bridge.Revocation) {
 	now := time.Now()
 	for _, v := range rs {
@@ -122,7 +125,7 @@ func (r *Revocations) add(v bridge.Revocation, end unixSecond) (news bool) {
 		news = v.Before.UnixMilli() > user.before
 		s.users[h] = revokedUser{max(user.before, v.Before.UnixMilli()), later(user.end, end)}
 		return news
-	case r.limit > 0 && r.kept.Load() >= int64(r.limit): // passed by one at most, as two goroutines add
+	case r.limit > 0 && r.kept.Load() >= int64(r.limit): // may be exceeded by one, because two goroutines add
 		r.miss()
 		return true
 	case v.ID != "":
@@ -134,8 +137,8 @@ func (r *Revocations) add(v bridge.Revocation, end unixSecond) (news bool) {
 	return true
 }
 
-// miss notes that a revocation is not kept. The caller may then count it as learned: tokens
-// that it concerns are looked up in the database.
+// miss records that a revocation is not kept. It takes effect nevertheless, because tokens are
+// looked up in the database from now on.
 func (r *Revocations) miss() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -143,15 +146,15 @@ func (r *Revocations) miss() {
 	r.partial.Store(true)
 }
 
-// misses is how often one was not kept, for complete.
+// misses returns the number of revocations that were not kept, for complete.
 func (r *Revocations) misses() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.missed
 }
 
-// complete notes that all are kept again: all were added since misses returned then, and
-// none was missed.
+// complete records that all revocations are kept again. The caller has added all of them since
+// misses returned then; complete has no effect if one was missed meanwhile.
 func (r *Revocations) complete(then int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,7 +163,7 @@ func (r *Revocations) complete(then int) {
 	}
 }
 
-// drop removes the revocations of tokens that have expired at now, shard by shard.
+// drop removes revocations whose tokens have all expired at now.
 func (r *Revocations) drop(now time.Time) {
 	at := unixSecond(now.Unix())
 	for i := range r.shards {
@@ -182,20 +185,20 @@ func (r *Revocations) drop(now time.Time) {
 	}
 }
 
-// Keys makes Revoked ask known about the key of every token: tokens that a withdrawn key
-// signed are revoked. known is called often and by many goroutines.
+// Keys sets the function that reports whether a signing key is still known: tokens signed with
+// a withdrawn key count as revoked. known is called often and from many goroutines.
 func (r *Revocations) Keys(known func(bridge.KeyID) bool) { r.keys.Store(&known) }
 
-// withdrawn reports whether the key that signed a token with these claims is gone.
+// withdrawn reports whether the key that signed a token with these claims was withdrawn.
 func (r *Revocations) withdrawn(c bridge.Claims) bool {
 	known := r.keys.Load()
 	return known != nil && c.Key != 0 && !(*known)(c.Key)
 }
 
-// Revoked reports whether a token with these claims was revoked: by its jti, by its user
-// and time of issue, or because the key that signed it was withdrawn. It looks in memory.
-// Where not all revocations are kept it may ask the database, and fails with
-// ErrUnavailable where that does not respond.
+// Revoked reports whether a token with these claims was revoked: by its jti, by its user and
+// time of issue, or because its key was withdrawn. It looks in memory first. If not all
+// revocations are kept it may have to ask the database, and fails with ErrUnavailable while
+// that is unavailable.
 func (r *Revocations) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	switch {
 	case r.withdrawn(c):

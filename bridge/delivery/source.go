@@ -8,28 +8,27 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// cacheMax bounds how many notifications a source keeps from hints; past it the log
-// is read.
+// cacheMax is how many notifications from hints a source caches. With more, it reads the log.
 const cacheMax = 64
 
-// userLog is another user's log, or the own one of a device without what only that
-// has, see [ownLog].
+// userLog is the source of a subscription to another user's topic. Embedded in [ownLog], it is
+// also that of the device's own topic.
 type userLog struct {
 	p    *pump
 	user bridge.UserID
-	pos  bridge.Seq // everything up to here was sent, or is not deliverable
+	pos  bridge.Seq // everything up to it was sent or is not deliverable
 
-	cache   []bridge.Notification // contiguous from pos+1, from hints
-	cacheAt time.Time             // of the oldest
-	behind  bool                  // the log may hold more than cache
-	missed  bool                  // the sweep made it due, and no hint did
+	cache   []bridge.Notification // from hints, contiguous from pos+1
+	cacheAt time.Time             // when the append of the oldest began
+	behind  bool                  // the log may have more than cache, and has to be read
+	missed  bool                  // the sweep found the log grown before a hint did
 
-	invalidations int      // mutes and deletes that were committed, as hints said
-	erased        int64    // Before of the last order that made it start over
-	asOf          snapshot // of the last pop
+	invalidations int      // counts the mutes and deletes that hints reported
+	erased        int64    // Order.Before of the last erasure that made it start over
+	asOf          snapshot // as of the last pop
 }
 
-// snapshot is what must not have changed between a read and the use of its page.
+// snapshot has what must not change between a read and the use of its page.
 type snapshot struct {
 	pos           bridge.Seq
 	invalidations int
@@ -46,7 +45,7 @@ func (l *userLog) pop(limit int) []bridge.Notification {
 	}
 	if l.behind || len(l.cache) == 0 || l.cache[0].Seq != l.pos+1 || time.Since(l.cacheAt) > bridge.HintLife {
 		l.cache = nil
-		l.behind = false // before the read: a hint that comes during it sets it again
+		l.behind = false // before the read, so that a hint during the read sets it again
 		return nil
 	}
 	n := min(limit, len(l.cache))
@@ -63,7 +62,8 @@ func (l *userLog) read(ctx context.Context, limit int) ([]bridge.Notification, e
 
 func (l *userLog) accept(page []bridge.Notification, limit, room int) []bridge.Notification {
 	if l.asOf != (snapshot{l.pos, l.invalidations}) {
-		// A SUBSCRIBE with since moved the position, or a mute or delete was committed.
+		// During the read a SUBSCRIBE with since moved the position, or a mute or delete was
+		// committed.
 		l.reload()
 		return nil
 	}
@@ -96,8 +96,8 @@ func (l *userLog) unregister(h *Hub) {
 	h.change(l.user, func(e *entry) { e.logs = without(e.logs, l) })
 }
 
-// offer takes what a hint carries where it continues what l has; otherwise the log is
-// to be read.
+// offer handles a hint. It caches the notifications of the hint if they continue what l has;
+// otherwise the log is read.
 func (l *userLog) offer(h bridge.Hint) {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
@@ -123,9 +123,10 @@ func (l *userLog) offer(h bridge.Hint) {
 	l.p.wake()
 }
 
-// grew notes, for the figures, that the sweep found the log grown up to seq before a hint
-// said so. Whether there is something to send is known once the log is read: what is muted
-// makes no hint.
+// markMissed is called when the sweep finds that the log has grown up to seq. If l did not know
+// that from a hint, the hint was probably lost, which is counted as a repair once the read
+// has returned something. Before that it is unknown, because muted notifications have no
+// hint.
 func (l *userLog) markMissed(seq bridge.Seq) {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
@@ -134,9 +135,9 @@ func (l *userLog) markMissed(seq bridge.Seq) {
 	}
 }
 
-// forget drops what hints carried and has the log read again: a mute, its end or a
-// delete was committed. What a mute hid from a device that came during it is due once
-// it ends.
+// invalidate discards what hints carried and makes the log be read again, after a mute, the
+// end of a mute or a delete was committed. At the end of a mute, notifications that it hid
+// become due for a device that connected during it.
 func (l *userLog) invalidate() {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
@@ -145,11 +146,11 @@ func (l *userLog) invalidate() {
 		r.at = time.Time{}
 	}
 	l.reload()
-	l.p.resume(awaitingAck) // the seq it waits for may be the one deleted
+	l.p.resume(awaitingAck) // the notification it waits for may be the deleted one
 }
 
-// void drops what was read before now, and not sent: it is older than a state that was
-// read meanwhile. c.mu is held.
+// discardUnsent discards what was read before now and not sent, because a state was read
+// that is newer. c.mu is held.
 func (l *userLog) discardUnsent() {
 	l.invalidations++
 	if r := l.p.retained; r != nil {
@@ -160,9 +161,9 @@ func (l *userLog) discardUnsent() {
 	}
 }
 
-// startOver reads the log from its start, once an order: the user was erased, and
-// whoever has the same id now gets seqs from 1 on. Notifications that were sent before
-// the order came are sent again.
+// startOver makes l read the log from its start, once for each order. The user was erased,
+// and the seqs of a new user with the same id begin at 1 again. Notifications of the new user
+// that were sent before the order was read are sent again.
 func (l *userLog) startOver(order int64) {
 	c := l.p.c
 	c.mu.Lock()
@@ -177,8 +178,8 @@ func (l *userLog) startOver(order int64) {
 	l.p.wake()
 }
 
-// restart is for another position: what hints carried is to be read from the log.
-// c.mu is held.
+// moveTo sets the position and discards what hints carried. With more, or if something was
+// due before, the log is read. c.mu is held.
 func (l *userLog) moveTo(pos bridge.Seq, more bool) {
 	l.pos = pos
 	l.behind, l.cache = l.due() || more, nil
@@ -187,18 +188,18 @@ func (l *userLog) moveTo(pos bridge.Seq, more bool) {
 	}
 }
 
-// ownLog is the log of the device's own user. Its acknowledgements move the device's
-// cursor, so it knows what it sent, and its packet ids follow from the seqs.
+// ownLog is the source of the device's own topic. Acknowledgements move the device's cursor,
+// so it has a window of what is in flight. Its packet ids follow from the seqs.
 type ownLog struct {
 	userLog
-	sent      bridge.Seq // the highest seq sent, across a replay that went back
-	dupUpTo   bridge.Seq // a former attempt may have sent up to here
-	win       window
-	skips     []bridge.Skip // what the cursor will pass without an acknowledgement, the last ones
-	savedSent bridge.Seq    // sent, as it was saved last while the device did not acknowledge
+	sent      bridge.Seq    // the highest seq sent so far; a replay does not lower it
+	dupUpTo   bridge.Seq    // up to it, messages may have been sent before and have DUP set
+	win       window        // in flight
+	skips     []bridge.Skip // the last ranges that the cursor passes without an acknowledgement
+	savedSent bridge.Seq    // sent, as last saved by saveSent
 }
 
-// skip notes that s is passed without an acknowledgement.
+// skip records that the cursor passes s without an acknowledgement.
 func (l *ownLog) skip(s bridge.Skip) {
 	if len(l.skips) == bridge.MaxSkips {
 		l.skips = slices.Delete(l.skips, 0, 1)
@@ -206,8 +207,8 @@ func (l *ownLog) skip(s bridge.Skip) {
 	l.skips = append(l.skips, s)
 }
 
-// passed returns the skips that a cursor at acked has passed, and forgets them. Those above
-// it may be sent yet, by another connection: the user may end a mute.
+// passed removes and returns the skips that a cursor at acked has passed. Those above may
+// still be sent by a later connection, if the user ends a mute.
 func (l *ownLog) passed(acked bridge.Seq) (out []bridge.Skip) {
 	var ahead []bridge.Skip
 	for _, s := range l.skips {

@@ -9,49 +9,49 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// State messages say what became of notifications that a device may have: read, unread,
-// deleted, superseded, expired, muted. A device asks for them at SUBSCRIBE, with the rev
-// that its inbox is at.
+// State messages tell a device what became of notifications that it may have received: read,
+// unread, deleted, superseded, expired, muted. A device asks for them at SUBSCRIBE, with the
+// rev of its inbox.
 //
-// Like notifications they are pulled, not queued. Each follower, a connection that asked
-// for them, has the rev that its device acknowledged. When the hub learns that the state
-// of a user's inbox changed, it reads what changed since the lowest rev of the user's
-// followers here, once for all of them, and offers it to each: a state applies to an
+// Like notifications they are pulled and not queued. Each follower, a connection that asked
+// for them, has the rev that its device acknowledged. When a hint says that the state of a
+// user's inbox changed, the hub reads what changed since the lowest rev of the user's
+// followers on this node, once for all of them, and offers it to each: a state applies to an
 // inbox at any rev from State.From on. A follower whose last message is not acknowledged
-// takes none, and has the state read again when it is. So a device has at most one state
-// message in flight, several changes are joined in the next one, and a hint that is lost
-// costs a delay: [Hub.sweepStates] compares revs every Options.Sweep.
+// takes none; the state is read again for it after the acknowledgement. So a device has at
+// most one state message in flight, and the next one combines all changes since. A lost hint
+// only costs time, because [Hub.sweepStates] compares revs every Options.Sweep.
 //
-// A state message must not be followed by an older picture of what it speaks of, or a
-// deleted notification would stay on the screen. What the pump of the own topic read or
-// cached before the state was read is therefore dropped when the state is offered, and
-// the message waits until the pump has written what it had claimed. What the pump reads
-// afterwards is at least as new. TestAStateMessageIsNotOvertaken checks this.
+// A notification that is older than a state message must not follow it, or a deleted
+// notification would stay on the screen. When a state is offered, everything that the pump
+// of the own topic read or cached before it is discarded, and the message waits until the
+// pump has written what it had reserved. What the pump reads afterwards is at least as new
+// as the state. TestAStateMessageIsNotOvertaken checks this.
 
-// stateRest is how long after a hint the state is read: changes that come close together
-// are joined.
+// stateDelay is the time from a hint to the read of the state, so that changes in quick
+// succession are combined.
 const stateDelay = 50 * time.Millisecond
 
-// StateMessage is a change of an inbox on its way to one device.
+// StateMessage is a change of an inbox for one device, as a PUBLISH.
 type StateMessage struct {
 	Topic    string
 	PacketID uint16 // 0 with QoS 0
 	QoS      byte
-	SubID    int // subscription identifier, 0: none
+	SubID    int // Subscription Identifier; 0: none
 	Epoch    string
 	Payload  []byte // a bridge.State as JSON
 }
 
-// stateRead is a state that was read for the followers of a user.
+// stateRead is a state that was read for followers of a user.
 type stateRead struct {
 	bridge.State
-	since   bridge.Rev // what was asked for
+	since   bridge.Rev // the rev it was read for
 	payload []byte
 }
 
-// appliesTo reports whether the state brings an inbox at rev up to date. One that has the
-// list fetched again is for the rev it was read for: what it says of an older rev need
-// not be so for a newer one.
+// appliesTo reports whether the state brings an inbox at rev up to date. A state without From,
+// with which the device has to fetch the list again, applies only to the rev it was read for:
+// for a later rev the changes may still be known.
 func (r *stateRead) appliesTo(rev bridge.Rev) bool {
 	if r.From == nil {
 		return rev == r.since
@@ -59,24 +59,24 @@ func (r *stateRead) appliesTo(rev bridge.Rev) bool {
 	return *r.From <= rev && rev <= r.Rev
 }
 
-// follower is a connection that asks for state messages, or did. Its fields are guarded by
-// the connection's mu. A nil follower never asked.
+// follower is the state messages of a connection that asks for them, or did. Its fields are
+// guarded by the connection's mu. It is nil for a connection that never asked.
 type follower struct {
 	c          *Conn
-	enabled    bool       // the subscription of the own topic asks for them
-	initialDue bool       // the message that follows every SUBACK is due
-	rev        bridge.Rev // of the device's inbox, as it acknowledged or said at SUBSCRIBE
+	enabled    bool       // the current subscription of the own topic asks for them
+	initialDue bool       // the message after the SUBACK was not sent yet; it is sent without a change, too
+	rev        bridge.Rev // of the device's inbox, from SUBSCRIBE or the last acknowledgement
 	next       *stateRead // to be sent; nil: none
-	writing    bool
-	packet     uint16     // in flight; 0: none
-	sent       bridge.Rev // of the message that is written or in flight; forgone: it was asked for by an earlier SUBSCRIBE
-	behind     bool       // the state changed meanwhile
+	writing    bool       // a message is being written
+	packet     uint16     // packet id of the message in flight; 0: none
+	sent       bridge.Rev // of the message being written or in flight; noRev: it belongs to an earlier SUBSCRIBE
+	behind     bool       // the state has changed since it was last offered
 }
 
-// forgone is no rev.
+// noRev stands for no rev.
 const noRev = -1
 
-// follow begins state messages from rev on, or ends them where rev is nil.
+// follow starts state messages from rev on, or ends them if rev is nil.
 func (c *Conn) follow(rev *bridge.Rev) {
 	if c.hub.o.States == nil {
 		return
@@ -100,14 +100,14 @@ func (c *Conn) follow(rev *bridge.Rev) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		e.unfollow(c)
-		if f.enabled && !c.closed { // else Close would have to remove it, and was here before
+		if f.enabled && !c.closed { // Close removes c, and has already run
 			e.followers = append(slices.Clip(e.followers), c)
 			c.hub.followers.Add(1)
 		}
 	})
 }
 
-// unfollow removes c from the followers.
+// unfollow removes c from the followers, if it is one.
 func (e *entry) unfollow(c *Conn) {
 	if !slices.Contains(e.followers, c) {
 		return
@@ -118,7 +118,7 @@ func (e *entry) unfollow(c *Conn) {
 	}
 }
 
-// stateChanged has the state of u's inbox read for its followers here, if there are any.
+// stateChanged schedules a read of the state of u's inbox, if it has followers on this node.
 func (h *Hub) stateChanged(u bridge.UserID) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -128,7 +128,7 @@ func (h *Hub) stateChanged(u bridge.UserID) {
 	}
 }
 
-// readSoon has the state read for the followers of u; the shard's lock is held.
+// scheduleRead schedules a read of the state for the followers of u. The shard's lock is held.
 func (h *Hub) scheduleRead(u bridge.UserID, e *entry) {
 	if len(e.followers) == 0 {
 		return
@@ -140,10 +140,10 @@ func (h *Hub) scheduleRead(u bridge.UserID, e *entry) {
 	}
 }
 
-// readStates reads the state of u's inbox and offers it to the followers that can take a
-// message. It runs once at a time for a user, and again after stateRest where more
-// changed meanwhile. It ends where e is not u's entry any more: all devices have left, and
-// those that came since are served by the reads of their own entry.
+// readStates reads the state of u's inbox and offers it to the followers that are ready for a
+// message. It runs once at a time for each user, and again after stateDelay if the state
+// changed meanwhile. It returns early if e is no longer u's entry: all devices have left, and
+// those that have connected since are served through the new entry.
 func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -165,9 +165,9 @@ func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	e.readPending = false
 	switch {
 	case err != nil:
-		e.rev = noRev // the sweep finds another rev, and so has it read
+		e.rev = noRev // so that the sweep finds a difference and schedules a read
 		if !h.readFailed.Swap(true) {
-			h.o.Logger.Warn("state messages wait for the database", "error", err)
+			h.o.Logger.Warn("state messages are waiting for the database", "error", err)
 		}
 	case rev != noRev && len(e.followers) > 0:
 		e.rev = rev
@@ -177,14 +177,14 @@ func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	}
 }
 
-// waiting is a follower that can take a message, and its rev.
+// readyFollower is a follower that is ready for a message, and its rev.
 type readyFollower struct {
 	*Conn
 	rev bridge.Rev
 }
 
-// offerStates offers each of the followers of u what changed since its rev, and returns up
-// to which rev that was; forgone where none can take a message.
+// offerStates offers each follower of u what changed since its rev. It returns the rev of the
+// state that was read, or noRev if no follower was ready.
 func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, err error) {
 	rev = noRev
 	var ready []readyFollower
@@ -197,8 +197,8 @@ func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, e
 		}
 		c.mu.Unlock()
 	}
-	// From the lowest rev on: what changed since then is for all, but where it has the
-	// list fetched again.
+	// Begin with the lowest rev: what changed since then applies to the others as well,
+	// unless it is so much that the device has to fetch the list again.
 	slices.SortFunc(ready, func(a, b readyFollower) int { return cmp.Compare(a.rev, b.rev) })
 	var read *stateRead
 	for _, w := range ready {
@@ -207,14 +207,14 @@ func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, e
 				return noRev, err
 			}
 			rev = max(rev, read.Rev)
-			h.invalidateHints(u) // items of appends that began before may be older than the state
+			h.invalidateHints(u) // their items may be older than the state
 		}
 		w.offerState(w.rev, read)
 	}
 	return rev, nil
 }
 
-// readState reads what changed since a rev, a bounded number of reads at once.
+// readState reads what changed since a rev. At most Options.Reads reads run at once.
 func (h *Hub) readState(u bridge.UserID, since bridge.Rev) (*stateRead, error) {
 	h.reads <- struct{}{}
 	defer func() { <-h.reads }()
@@ -228,9 +228,9 @@ func (h *Hub) readState(u bridge.UserID, since bridge.Rev) (*stateRead, error) {
 	return &stateRead{State: s, since: since, payload: s.Encode()}, nil
 }
 
-// offerState has r sent to a follower that is still at rev. While r was read the follower
-// may have begun to write an earlier message, or had it acknowledged: then the state is
-// read again for it, as soon as it can take a message.
+// offerState sends r to c's follower, if it is still at rev. While r was read, the follower
+// may have begun to write an earlier message, or received its acknowledgement. Then the state
+// is read again for it, as soon as it is ready.
 func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,14 +248,15 @@ func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	f.wake()
 }
 
-// ready reports whether a message may be offered: one that is not written yet is replaced.
+// ready reports whether the follower is ready for a message. One that was offered but is not
+// being written yet is replaced. c.mu is held.
 func (f *follower) ready() bool {
 	c := f.c
 	return f.enabled && !c.stopped && c.own != nil && c.own.p.granted && !f.writing && f.packet == 0
 }
 
-// inflight is how many of the connection's messages in flight are state messages. They
-// take a place of the device's Receive Maximum, not of Options.Window.
+// inflight returns how many state messages are in flight, 0 or 1. They count for the device's
+// Receive Maximum, not for Options.Window.
 func (f *follower) inflight() int {
 	if f != nil && f.packet != 0 {
 		return 1
@@ -263,8 +264,8 @@ func (f *follower) inflight() int {
 	return 0
 }
 
-// qos is the subscription's, but 0 where a message in flight would leave no place for
-// notifications.
+// qos returns the QoS of state messages: that of the subscription, or 0 if the device's
+// Receive Maximum is 1 and a state message in flight would leave no room for notifications.
 func (f *follower) qos() byte {
 	if f.c.receiveMax == 1 {
 		return 0
@@ -272,9 +273,9 @@ func (f *follower) qos() byte {
 	return f.c.own.p.sub.QoS
 }
 
-// wake writes the next message where that may be done now; c.mu is held. It is called with
-// every acknowledgement and whenever the pump has written, before the pump claims more, so
-// a busy device is sent states as well.
+// wake writes the next message if possible. It is called after every acknowledgement, and
+// after each write of the pump before the pump reserves more, so a busy device gets state
+// messages, too. c.mu is held.
 func (f *follower) wake() {
 	if f == nil || f.next == nil || !f.ready() {
 		return
@@ -301,8 +302,9 @@ func (f *follower) wake() {
 	go f.write(m, r)
 }
 
-// write writes m. Where it is over the device's Maximum Packet Size the device fetches the
-// list again; where that is, too, m counts as delivered (MQTT 5 §3.1.2.11.4).
+// write writes m, which has the state r. If it exceeds the device's Maximum Packet Size, write
+// sends a short message instead, with which the device fetches the list again. If even that
+// is too large, m counts as delivered (MQTT 5 §3.1.2.11.4).
 func (f *follower) write(m StateMessage, r *stateRead) {
 	c := f.c
 	sent, err := c.link.SendState(m)
@@ -330,30 +332,31 @@ func (f *follower) write(m StateMessage, r *stateRead) {
 	c.wakePumps()
 }
 
-// acknowledge completes the message in flight; c.mu is held.
+// acknowledge completes the message in flight. c.mu is held.
 func (f *follower) acknowledge() {
 	f.packet = 0
 	f.commitRev()
 	f.catchUp()
 }
 
-// arrived moves the rev to that of the message.
+// commitRev sets the rev to that of the message that the device has received.
 func (f *follower) commitRev() {
 	if f.sent != noRev {
 		f.rev = f.sent
 	}
 }
 
-// catchUp has the state read where it changed while f could not take it.
+// catchUp schedules a read of the state if it changed while f was not ready for a message.
 func (f *follower) catchUp() {
 	if f.behind && f.ready() {
 		f.behind = false
-		go f.c.hub.stateChanged(f.c.device.User) // takes the shard's lock, which comes before c.mu
+		go f.c.hub.stateChanged(f.c.device.User) // locks the shard, which must precede c.mu
 	}
 }
 
-// sweepStates repairs lost hints: it has the state read of every user with followers here
-// whose rev is not the one that was read last. It reads Options.Step revs a statement.
+// sweepStates repairs lost hints. For every user with followers on this node it compares the
+// rev with the one that was last read, and schedules a read if they differ. One statement
+// reads the revs of Options.Step users.
 func (h *Hub) sweepStates(ctx context.Context) error {
 	if h.followers.Load() == 0 {
 		return nil

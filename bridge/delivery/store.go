@@ -7,30 +7,30 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Log is what the engine reads of one user's notifications. A seq that can be read
-// has every lower one committed, see [bridge.Log]: a cursor that passes a row it has
-// read is safe.
+// Log reads the notifications of one user. If a seq can be read, every lower seq of the user
+// is committed, see [bridge.Log], so a cursor may pass a row that was read. Every call may
+// fail with ErrUnavailable.
 type Log interface {
-	// After returns at most limit deliverable notifications of u with Seq >
-	// after, oldest first: neither muted, nor deleted, and none at all while u
-	// is muted. An empty slice means u is up to date.
+	// After returns at most limit deliverable notifications of u with Seq > after, oldest
+	// first. Deliverable ones are not muted, deleted or expired, and there are none while u
+	// mutes everything. An empty slice means that there are no more.
 	After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error)
 
-	// Head returns where u's log ends, from one snapshot.
+	// Head returns the end of u's log and its retained message, from one snapshot.
 	Head(ctx context.Context, u bridge.UserID) (bridge.Head, error)
 
-	// Skip returns where a replay of at most limit deliverable notifications
-	// after a cursor starts: after itself where no more are missed, else the seq
-	// before the newest limit ones.
+	// Skip returns the cursor from which a replay of at most limit deliverable notifications
+	// starts: after itself if there are no more than limit after it, else the seq before the
+	// newest limit ones.
 	Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error)
 
-	// Starts returns where subscriptions to each of users start, in one statement:
-	// at the end of the log, or where since is not nil at the Skip of since, bounded
-	// by the end. A user without a log has no entry.
+	// Starts returns where a subscription to the topic of each of users starts, in one
+	// statement. Without since it is the end of the log, with since it is Skip of since, but
+	// not past the end. A user without a log has no entry.
 	Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error)
 }
 
-// States reads the state of inboxes, for state messages. Every call may fail with
+// States reads the states of inboxes for state messages. Every call may fail with
 // ErrUnavailable.
 type States interface {
 	// Changes returns what changed of u's inbox since a rev, see [bridge.State].
@@ -41,115 +41,116 @@ type States interface {
 	Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error)
 }
 
-// Feed reads across users, for wildcard subscribers and the sweep. Its order over all
-// users is not that of ids, which become visible out of order, but one that is safe
-// against transactions that commit late. Within one user it is that of seqs.
+// Feed reads the notifications of all users in one order, for wildcard subscriptions and the
+// sweep. It is not the order of ids, which become visible out of order, but one in which
+// nothing appears before a position later on, even if a transaction commits late. For each
+// user it is the order of seqs. Every call may fail with ErrUnavailable.
 type Feed interface {
-	// Now is the position of this moment.
+	// Now returns the current end of the feed.
 	Now(ctx context.Context) (bridge.Position, error)
 
-	// Since reads at most limit notifications that became visible after p and returns
-	// those that are deliverable, and the position behind all it read. more reports
-	// that it stopped at limit; otherwise nothing else is new.
+	// Since reads at most limit notifications after p. It returns the deliverable ones, and
+	// the position after everything that it read. more reports that it stopped at limit;
+	// otherwise next is the end of the feed.
 	Since(ctx context.Context, p bridge.Position, limit int) (items []bridge.Notification, next bridge.Position, more bool, err error)
 
-	// Changed reads at most limit notifications that became visible after p, and about
-	// as many again that it may have read before. It returns the users of those that are
-	// deliverable, each with the last seq. more reports that it stopped at limit. p is a
-	// position of Now, Since or Changed; Since does not accept one of Changed.
+	// Changed reads at most limit notifications after p, and up to as many that an earlier
+	// call may have read. It returns the users of the deliverable ones, each with the last
+	// seq. more reports that it stopped at limit. p may be a position from Now, Since or
+	// Changed, but Since does not accept one from Changed.
 	Changed(ctx context.Context, p bridge.Position, limit int) (changes []bridge.Change, next bridge.Position, more bool, err error)
 
-	// Retained returns the retained message of at most limit users with an id
-	// greater than after, ordered by user id.
+	// Retained returns the retained messages of at most limit users with ids greater than
+	// after, ordered by user id.
 	Retained(ctx context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error)
 }
 
-// Sessions stores the sessions of persistent devices. A call returns once its change is
-// on disk, so that CONNACK and SUBACK may promise it. Every call may fail with
+// Sessions stores the sessions of persistent devices. A call returns when its change is on
+// disk, so that the CONNACK or SUBACK can promise it. Every call may fail with
 // ErrUnavailable.
 type Sessions interface {
-	// Open finds or creates the session of a device, under a new generation. With Clean
-	// the stored session is removed first. With Expiry 0 nothing new is stored, though
-	// the generation is still greater than that of every earlier Open; where Clean is
-	// false, a stored session is resumed, and ends with the connection.
+	// Open resumes or creates the session of a device, with a new generation that is greater
+	// than that of every earlier Open. With Clean the stored session is removed first. With
+	// Expiry 0 no session is created; without Clean, a stored one is resumed and ends with
+	// the connection.
 	Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error)
 
-	// Subscribe stores s for the device and returns the user's head from the same
-	// snapshot. The cursor of a device that was not subscribed before is set to
-	// head.Last. Where since is not nil, the cursor is set to since, at most head.Last.
-	// stale is true, and nothing is changed, where gen is not the current generation.
+	// Subscribe stores the subscription s of the device and returns the user's head from the
+	// same snapshot. With since the cursor is set to since, but not past head.Last. Without,
+	// the cursor of a device that was not subscribed is set to head.Last. stale reports that
+	// gen is not the current generation, and nothing was changed.
 	Subscribe(ctx context.Context, d bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error)
 
-	// Unsubscribe clears the subscription.
+	// Unsubscribe removes the subscription, unless gen is not the current generation.
 	Unsubscribe(ctx context.Context, d bridge.Device, gen int64) error
 
-	// Advance moves many cursors in one statement. Entries with an old generation or a
-	// lower seq change nothing.
+	// Advance writes cursors in one statement. An entry with an old generation has no effect,
+	// and a cursor never moves backwards.
 	Advance(ctx context.Context, as []bridge.Advance) error
 }
 
-// Cluster is what nodes share through the database. Hints carry the same news at once;
-// this is what counts when hints are lost. Every call may fail with ErrUnavailable.
+// Cluster is what nodes tell each other through the database. Hints announce most of it
+// earlier, but may be lost; this is authoritative. Every call may fail with ErrUnavailable.
 type Cluster interface {
-	// Beat stores that node is alive, with its figures.
+	// Beat stores a heartbeat of node, with its figures.
 	Beat(ctx context.Context, node string, f bridge.Figures) error
 
-	// Leave removes node and its connections, at the end of a drain.
+	// Leave removes node and its connections. It is called when the hub's Run ends.
 	Leave(ctx context.Context, node string) error
 
-	// Register stores which connections opened and closed on node since the last call,
-	// the closed ones first; no connection is in both lists. The caller keeps the lists
-	// short. A call that fails may have stored a part, and is to be repeated. Only the
-	// row with the highest generation of a device is kept; Register leaves an order to
-	// end those with a lower one, on whatever node they are.
+	// Register stores which connections opened and closed on node since the last call. No
+	// connection is in both lists, and the caller keeps them short. A call that fails may
+	// have stored a part, and is repeated. Of several connections of a device only the one
+	// with the highest generation is kept; Register stores an order to end the others, on
+	// whatever node they are.
 	Register(ctx context.Context, node string, opened, closed []bridge.Connection) error
 
-	// Poll returns the orders for node that were stored after since, and for safety
-	// some of before: they may be applied twice. now is the database's clock, for the
-	// next poll.
+	// Poll returns the orders that were stored after since and concern connections of node.
+	// It may return earlier ones again, so applying an order twice must be harmless. now is
+	// the time by the database's clock, for the next poll.
 	Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error)
 
-	// Revocations returns at most limit revocations that sort behind after, ordered by
-	// At, ID and User; a zero after is before all.
+	// Revocations returns at most limit revocations that sort after after, ordered by At, ID
+	// and User. The zero Revocation sorts before all.
 	Revocations(ctx context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error)
 
 	// Revoked reports whether a stored revocation concerns a token with these claims.
 	Revoked(ctx context.Context, c bridge.Claims) (bool, error)
 }
 
-// Pruner removes expired rows, at most limit a call, and returns how many. All nodes may
-// call it at once.
+// Pruner removes old rows, at most limit in one call, and returns how many. All nodes may call
+// it at the same time. Every call may fail with ErrUnavailable.
 type Pruner interface {
-	// ExpireSessions removes sessions past their expiry. Those left open by a dead node
-	// count from its last beat.
+	// ExpireSessions removes expired sessions. A session that a dead node left open counts as
+	// disconnected since the node's last heartbeat.
 	ExpireSessions(ctx context.Context, limit int) (int, error)
 
-	// ExpirePastSessions removes what is remembered of sessions that ended 30 days ago.
+	// ExpirePastSessions removes the records of sessions that ended 30 days ago.
 	ExpirePastSessions(ctx context.Context, limit int) (int, error)
 
 	// ExpireKeys removes idempotency keys older than KeyTTL.
 	ExpireKeys(ctx context.Context, limit int) (int, error)
 
-	// ExpireRevocations removes revocations of tokens that have expired, RevocationGrace
-	// after their exp. Where exp is unknown, a token counts as expired life after its
-	// revocation was stored, and with life 0 never.
+	// ExpireRevocations removes revocations RevocationGrace after the exp of their tokens. If
+	// exp is unknown, it is taken to be life after the revocation was stored, or with life 0
+	// never.
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
-	// ExpireNotifications removes notifications past their expiry. Reads have passed over
-	// them since. users are those whose inboxes it changed.
+	// ExpireNotifications removes expired notifications, which reads skip already. users are
+	// those whose inboxes it changed.
 	ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error)
 
-	// ExpireTombstones removes what is left of notifications that are gone for 30 days.
+	// ExpireTombstones removes the tombstones of notifications that were removed 30 days ago.
 	ExpireTombstones(ctx context.Context, limit int) (int, error)
 
 	// ExpireAudit removes entries of the audit log older than age.
 	ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error)
 
-	// Retain deletes notifications created before before, oldest first, and keeps their
-	// users' counts exact. Pumps read past what is deleted, so cursors need no change.
+	// Retain deletes notifications created before before, oldest first, and keeps the counts
+	// of their users exact. Cursors need no change, because pumps read past deleted rows.
 	Retain(ctx context.Context, before time.Time, limit int) (int, error)
 
-	// Continue takes steps of at most limit rows of what [bridge.History] began and did
-	// not finish, for several users where there are several. It returns how many steps.
+	// Continue does steps of at most limit rows each of changes that [bridge.History] began
+	// and did not finish, for several users if there are several. It returns how many steps.
 	Continue(ctx context.Context, limit int) (int, error)
 }

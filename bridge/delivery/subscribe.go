@@ -15,12 +15,12 @@ type SubscribeRequest struct {
 	bridge.Subscription
 	RetainHandling byte // 0, 1 or 2 (MQTT 5 §3.8.3.1)
 
-	// State asks for state messages from that rev of the inbox on; nil ends them. It has no
+	// State asks for state messages from that rev of the inbox on; nil: none. It has no
 	// effect on topics of other users.
 	State *bridge.Rev
 }
 
-// maxOthers is how many topics a connection may follow in addition to its own.
+// maxOthers is how many topics a connection may subscribe to in addition to its own.
 const maxOthers = 16
 
 // May reports whether the connection's claims allow the filter; see
@@ -41,19 +41,19 @@ func (c *Conn) May(filter string) bool {
 	return c.claims.MayReceive(u)
 }
 
-// Subscribe stores the subscriptions of one SUBSCRIBE packet. Where since is not nil, it
-// replays what came after since, in place of the retained message. Where the i-th error
-// is nil the SUBACK may grant rs[i]; nothing is sent for it before [Conn.Activate]. An
-// error is ErrForbidden where May is false, ErrTooMany past 16 topics of other users,
-// ErrConflict where the connection ended, and ErrUnavailable while the database is
-// unavailable.
+// Subscribe stores the subscriptions of one SUBSCRIBE packet. With since, notifications after
+// it are replayed instead of sending the retained message. Subscribe returns an error or nil
+// for each of rs: the SUBACK may grant those with nil, and nothing is sent for them before
+// [Conn.Activate]. An error is ErrForbidden if [Conn.May] is false, ErrTooMany past 16 topics
+// of other users, ErrConflict if the connection has ended, and ErrUnavailable while the
+// database is unavailable.
 //
-// The database does a bounded amount of work for a packet, however many filters it has:
-// one transaction for the own topic and one statement for all others.
+// The database does a bounded amount of work for a packet, however many filters it has: one
+// transaction for the own topic and one statement for all others.
 func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *bridge.Seq) []error {
 	distinct, index := distinctFilters(rs)
 	errs := make([]error, len(distinct))
-	var reads []*pendingSubscription // topics that are read, not stored
+	var reads []*pendingSubscription // those that are not stored
 	for i, r := range distinct {
 		u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
 		switch {
@@ -79,9 +79,9 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 	return out
 }
 
-// distinctFilters merges equal filters into one that has the effect of all of them in
-// order ([MQTT-3.8.4-4]): the options of the last, and the retained message where any of
-// them asks for it. The i-th of rs is the index[i]-th of distinct.
+// distinctFilters merges equal filters into one with the effect of all of them in order
+// ([MQTT-3.8.4-4]): the options of the last one, and the retained message if any of them asks
+// for it. rs[i] became distinct[index[i]].
 func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index []int) {
 	index = make([]int, len(rs))
 	known := make(map[string]int, len(rs))
@@ -93,7 +93,7 @@ func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index 
 			known[r.Filter] = j
 			distinct = append(distinct, r)
 		} else {
-			if r.RetainHandling != 0 { // 1 sends it with a new subscription only, and this one exists
+			if r.RetainHandling != 0 { // 1 sends it for a new subscription only, and this one exists by now
 				r.RetainHandling = distinct[j].RetainHandling
 			}
 			distinct[j] = r
@@ -103,16 +103,16 @@ func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index 
 	return distinct, index
 }
 
-// subscribing is a user's topic between the SUBSCRIBE and the database's response.
+// pendingSubscription is a subscription to one user's topic until the database has responded.
 type pendingSubscription struct {
 	SubscribeRequest
 	log           *userLog
-	existed       bool // the connection was subscribed before
-	invalidations int
-	err           *error
+	existed       bool   // the connection was subscribed already
+	invalidations int    // of log, before the database was asked
+	err           *error // where to put the error
 }
 
-// find returns the pump of a filter; c.mu is held.
+// findPump returns the pump of a filter, or nil. c.mu is held.
 func (c *Conn) findPump(filter string) *pump {
 	for p := range c.pumps {
 		if p.filter == filter {
@@ -122,19 +122,20 @@ func (c *Conn) findPump(filter string) *pump {
 	return nil
 }
 
-// newOwnLog returns the source of the own topic, with its pump.
+// newOwnLog returns a new source of the own topic, with its pump.
 func (c *Conn) newOwnLog(filter string) *ownLog {
 	l := &ownLog{userLog: userLog{user: c.device.User}}
 	l.p = &pump{c: c, filter: filter, source: l}
 	return l
 }
 
-// errEnded is the error of a SUBSCRIBE whose connection ended meanwhile.
-var errEnded = fmt.Errorf("subscribe: the connection ended: %w", bridge.ErrConflict)
+// errEnded is the error of a SUBSCRIBE whose connection has ended meanwhile.
+var errEnded = fmt.Errorf("subscribe: the connection has ended: %w", bridge.ErrConflict)
 
-// attach finds or makes the pump of a user's topic. A new one is not granted while the
-// database is asked, but notes the hints that come meanwhile, so nothing falls between
-// the head that is read and the first live message. It fails as [Conn.enter] does.
+// attach finds or makes the pump of a user's topic. A new one is registered before the
+// database is asked, and does not send yet. So it receives the hints meanwhile, and nothing
+// is missed between the head that is read and the first live message. attach fails as
+// [Conn.addPump] does.
 func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*pendingSubscription, error) {
 	s := &pendingSubscription{SubscribeRequest: r}
 	if s.log, s.invalidations, s.existed = c.findLog(r.Filter); s.existed {
@@ -150,7 +151,7 @@ func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*pendingSubscription
 	return s, c.addPump(s.log.p, nil)
 }
 
-// logOf returns the log of a subscribed filter of one user, and its forgets.
+// findLog returns the source of a filter that c is subscribed to, and its invalidations.
 func (c *Conn) findLog(filter string) (l *userLog, forgets int, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,12 +168,12 @@ func (c *Conn) findLog(filter string) (l *userLog, forgets int, found bool) {
 	return l, l.invalidations, true
 }
 
-// enter adds a new pump to c and to the hub; own is its source where that is the own
-// log. It fails with ErrTooMany, and with ErrConflict on a connection that ended.
+// addPump adds a new pump to c and registers it. own is its source if that is the own log,
+// else nil. addPump fails with ErrTooMany, or with ErrConflict if the connection has ended.
 //
-// Close removes from the hub the pumps it finds. One that is registered after
-// Close looked would stay there for good, with its connection, so enter looks
-// again: whichever of the two comes last removes it.
+// Close unregisters the pumps that it finds. A pump that is registered after that would stay
+// in the hub forever, and with it the connection. So addPump checks again after registering:
+// whichever of the two comes last unregisters the pump.
 func (c *Conn) addPump(p *pump, own *ownLog) error {
 	c.mu.Lock()
 	var err error
@@ -201,7 +202,7 @@ func (c *Conn) addPump(p *pump, own *ownLog) error {
 	return nil
 }
 
-// undo removes a new subscription that the database did not store.
+// rollBack removes a new subscription after the database has failed.
 func (c *Conn) rollBack(s *pendingSubscription) {
 	if !s.existed {
 		c.detach(s.log.p)
@@ -215,8 +216,8 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 		return err
 	}
 	if since != nil {
-		// The cursor goes back. A write of what was acknowledged before that would move
-		// it forward again.
+		// The cursor is about to go back. A pending write of what was acknowledged before
+		// would move it forward again.
 		var release func()
 		release, err = c.freezeCursor(ctx)
 		defer release()
@@ -233,6 +234,7 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 	return nil
 }
 
+// storeOwn stores the subscription and returns where it starts.
 func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *bridge.Seq) (bridge.Start, error) {
 	head, stale, err := c.hub.o.Sessions.Subscribe(ctx, c.device, c.gen, r.Subscription, since)
 	if stale {
@@ -246,8 +248,8 @@ func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *bridge.S
 	return start, err
 }
 
-// subscribeReads starts subscriptions that are not stored: to other users' topics, and
-// to the own one of a device without a session.
+// subscribeReads starts subscriptions that are not stored: those to other users' topics, and
+// to the own topic of a device without a session.
 func (c *Conn) subscribeReads(ctx context.Context, all []*pendingSubscription, since *bridge.Seq) {
 	if len(all) == 0 {
 		return
@@ -267,7 +269,7 @@ func (c *Conn) subscribeReads(ctx context.Context, all []*pendingSubscription, s
 	}
 }
 
-// begin sets the position that the database returned; delivery starts with
+// startFrom sets the position to start, which the database returned. Delivery starts with
 // [Conn.Activate].
 func (c *Conn) startFrom(s *pendingSubscription, start bridge.Start, since *bridge.Seq) {
 	c.setPosition(s, start, since)
@@ -300,31 +302,32 @@ func (c *Conn) setPosition(s *pendingSubscription, start bridge.Start, since *br
 	s.log.p.applyRequest(s, since == nil, start.Latest)
 }
 
-// leaveOpen empties the window of the own log, whose messages the device has yet to
-// acknowledge: they keep their packet ids and their room (MQTT 5 [MQTT-3.3.4-9],
-// [MQTT-3.10.4-3]). A replay that comes to one of them waits for its acknowledgement
-// before it sends it again: on one connection nothing may be resent ([MQTT-4.4.0-1]).
-// c.mu is held.
+// retireWindow empties the window of the own topic, because a new subscription begins or the
+// device has unsubscribed. Messages in flight are still to be acknowledged, so they keep
+// their packet ids and their room ([MQTT-3.3.4-9], [MQTT-3.10.4-3]). When a replay reaches
+// one of them it waits for the acknowledgement before sending it again, because nothing may
+// be resent on the same connection ([MQTT-4.4.0-1]). c.mu is held.
 func (c *Conn) retireWindow(own *ownLog) {
 	c.retired.flights = slices.Concat(c.retired.flights, own.win.flights)
 	own.win.flights = nil
 }
 
-// adopt takes over what a SUBSCRIBE asked for, until [Conn.Activate]; c.mu is held.
+// applyRequest sets what a SUBSCRIBE asked for, and stops sending until [Conn.Activate]. c.mu
+// is held.
 func (p *pump) applyRequest(s *pendingSubscription, retained bool, latest *bridge.Notification) {
 	p.sub = s.Subscription
-	p.granted = false // subscribed again: what it asks for waits for this SUBACK, too
+	p.granted = false // also after subscribing again: nothing is sent before this SUBACK
 	due := s.RetainHandling == 0 || s.RetainHandling == 1 && !s.existed
 	if retained && due && latest != nil {
 		p.retained = &retainedCopy{log: s.log, latest: latest}
-		if s.log.invalidations == s.invalidations { // else it is read again: it may be deleted
+		if s.log.invalidations == s.invalidations { // otherwise it may be deleted, and is read again
 			p.retained.at = time.Now()
 		}
 	}
 }
 
-// Activate starts delivery of the filter, after its SUBACK was written: first
-// the retained copy, where one is due. The first state message follows within stateRest.
+// Activate starts delivery for a filter. Call it after the SUBACK was written. The retained
+// copy is sent first, if one is due. The first state message follows after stateDelay.
 func (c *Conn) Activate(filter string) {
 	c.mu.Lock()
 	p := c.findPump(filter)
@@ -339,7 +342,8 @@ func (c *Conn) Activate(filter string) {
 	}
 }
 
-// Unsubscribe ends delivery of the filter; existed is false where there was none.
+// Unsubscribe ends delivery for a filter. existed is false if there was no such subscription.
+// It fails with ErrUnavailable, and then the subscription remains.
 func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, err error) {
 	c.mu.Lock()
 	p := c.findPump(filter)
@@ -357,7 +361,7 @@ func (c *Conn) Unsubscribe(ctx context.Context, filter string) (existed bool, er
 	return true, nil
 }
 
-// detach removes p from its connection and the hub.
+// detach closes p and removes it from its connection and the hub.
 func (c *Conn) detach(p *pump) {
 	c.mu.Lock()
 	p.state = closed
@@ -386,9 +390,9 @@ func (c *Conn) subscribeFeed(ctx context.Context, r SubscribeRequest, since *bri
 	c.mu.Unlock()
 	pos, err := c.hub.o.Feed.Now(ctx)
 	if err != nil {
-		return fmt.Errorf("subscribe to everyone: %w", err)
+		return fmt.Errorf("subscribe to all users: %w", err)
 	}
-	if former != nil { // starts over, as MQTT 5 §3.8.4 replaces the subscription
+	if former != nil { // MQTT 5 §3.8.4: the new subscription replaces it and starts over
 		c.detach(former)
 	}
 	snapshot := since == nil && (r.RetainHandling == 0 || r.RetainHandling == 1 && former == nil)

@@ -10,24 +10,24 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// traces remembers, for [bridge.HintLife], whose traceparents live hints carried. A pump
-// looks here for what it claims, whether its notification came with a hint or was read
-// from the log: other nodes' hints carry no notification, and one that supersedes is
-// always read. What comes later than that is no live delivery and has no trace.
+// traces keeps the traceparents that hints carried, for [bridge.HintLife]. A pump looks here
+// for each notification that it sends, whether it came with the hint or was read from the
+// log: hints of other nodes carry no notifications, and a notification that supersedes
+// others is always read. What is sent later than that is not live and has no trace.
 //
-// It is bounded by maxTraces a shard, and costs one atomic read a message while nothing is
-// traced.
+// It has at most maxTraces entries in a shard, and costs one atomic load for each message
+// while nothing is traced.
 type traces struct {
-	last   atomic.Int64 // when add was called last, in ns since 1970
+	last   atomic.Int64 // when add was last called, Unix nanoseconds
 	shards [64]traceShard
 }
 
 type traceShard struct {
-	mu  sync.Mutex   // innermost: whoever has it takes no other lock
+	mu  sync.Mutex   // innermost: no other lock is taken while it is held
 	all []traceEntry // oldest first
 }
 
-// trace is the traceparent of a user's notifications from one seq to another.
+// traceEntry is the traceparent of a user's notifications from one seq to another.
 type traceEntry struct {
 	user        bridge.UserID
 	from, to    bridge.Seq
@@ -35,8 +35,8 @@ type traceEntry struct {
 	at          time.Time
 }
 
-// maxTraces of a shard are kept, in all 16,384: that many traced calls a second. The
-// oldest goes.
+// maxTraces is how many entries a shard keeps; with more, the oldest is dropped. All shards
+// have room for 16,384 traced calls a second.
 const maxTraces = 256
 
 func (t *traces) shard(u bridge.UserID) *traceShard {
@@ -55,7 +55,7 @@ func (t *traces) add(n traceEntry) {
 	t.last.Store(n.at.UnixNano())
 }
 
-// of returns the traceparent of u's seq; "" where none is known.
+// find returns the traceparent of u's seq, or "" if none is known.
 func (t *traces) find(u bridge.UserID, seq bridge.Seq, now time.Time) string {
 	if now.UnixNano()-t.last.Load() > int64(bridge.HintLife) {
 		return ""
@@ -71,8 +71,8 @@ func (t *traces) find(u bridge.UserID, seq bridge.Seq, now time.Time) string {
 	return ""
 }
 
-// trace remembers the traceparent of a hint that wakes somebody here. Where it is sampled
-// the deliveries go below a span of this node; done ends it.
+// traceHint adds the traceparent of a hint that wakes a pump on this node. If it is sampled,
+// the deliveries become children of a span of this node, which done ends.
 func (h *Hub) traceHint(hint bridge.Hint) (done func(error)) {
 	n := traceEntry{user: hint.User, from: hint.From, to: hint.Seq, traceparent: hint.Traceparent, at: time.Now()}
 	done = func(error) {}
@@ -83,14 +83,14 @@ func (h *Hub) traceHint(hint bridge.Hint) (done func(error)) {
 	return done
 }
 
-// sent is the span of a message that awaits its acknowledgement.
+// sentSpan is the span of a message in flight.
 type sentSpan struct {
 	traceparent string
-	at          time.Time // when it was claimed
+	at          time.Time // when it was reserved
 }
 
-// trace gives m, which was just claimed at now, its trace where a live hint brought one.
-// c.mu is held.
+// traceMessage sets the traceparent of m, which was reserved at now, if a hint brought one and
+// m is delivered live. If it is sampled, a span begins. c.mu is held.
 func (p *pump) traceMessage(m *Message, now time.Time) {
 	c := p.c
 	o := &c.hub.o
@@ -98,7 +98,7 @@ func (p *pump) traceMessage(m *Message, now time.Time) {
 	if m.Traceparent == "" {
 		return
 	}
-	if !c.live(m.CreatedAt) { // it is replayed to a device that came after it
+	if !c.live(m.CreatedAt) { // replayed to a device that connected later
 		m.Traceparent = ""
 		return
 	}
@@ -112,7 +112,7 @@ func (p *pump) traceMessage(m *Message, now time.Time) {
 	}
 }
 
-// traceAck records that the device acknowledged f; c.mu is held.
+// traceAck records the span of the acknowledgement of f, if f is traced. c.mu is held.
 func (c *Conn) traceAck(f flight) {
 	if f.span != nil {
 		_, end := c.hub.o.Tracer.Start(f.span.traceparent, bridge.SpanAck, f.span.at)

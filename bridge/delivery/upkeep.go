@@ -10,8 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Run sweeps, polls, flushes cursors, prunes and beats until ctx ends. Then it flushes
-// the remaining cursors and has the node leave the cluster, each within Options.Query.
+// Run does the hub's regular work until ctx ends: it sweeps, polls, writes cursors, prunes
+// and sends heartbeats. Then it writes the remaining cursors and removes the node from the
+// cluster, each within Options.Query, and returns the errors of these two.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.checkDeadlines, h.pruneRegularly, h.expireRegularly,
@@ -30,7 +31,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	return errors.Join(err, h.o.Cluster.Leave(last, h.o.Node))
 }
 
-// every calls f at once and then each d until ctx ends.
+// every calls f at once and then at intervals of d until ctx ends.
 func every(ctx context.Context, d time.Duration, f func()) {
 	t := time.NewTicker(d)
 	defer t.Stop()
@@ -46,12 +47,12 @@ func every(ctx context.Context, d time.Duration, f func()) {
 
 func (h *Hub) flushCursors(ctx context.Context) { h.cursors.run(ctx, h.o.Flush) }
 
-// sweepStep is how many notifications one step of the sweep reads at most.
+// sweepStep is the most notifications that one step of the sweep reads.
 const sweepStep = 5000
 
-// sweepRegularly repairs lost hints: it reads which users' logs grew since the last
-// sweep, and wakes their pumps. After a failed read, by itself or by a pump, it tries
-// again soon; once that succeeds it wakes the pumps that wait for the database.
+// sweepRegularly repairs lost hints until ctx ends. A sweep reads which users' logs have grown
+// since the last one, and wakes their pumps. After a failed read, its own or a pump's, it
+// tries again soon, and once that succeeds it wakes the pumps that went idle because of it.
 func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
@@ -79,20 +80,21 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				wait = false
 			case <-h.sweep:
 				wait = false
-			case <-retry.C: // only where this sweep failed, or a pump's read since
+			case <-retry.C: // sweep only if the last one or a read since has failed
 				wait = pos != "" && !h.readFailed.Load()
 			}
 		}
 	}
 }
 
-// sweepOnce is one step of the sweep, from pos; "" is before the first one.
+// sweepOnce does one step of the sweep from pos, "" for the first one, and returns the
+// position of the next. more reports that the sweep is not complete.
 func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.Position, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
 	defer cancel()
 	if pos == "" {
 		if next, err = h.o.Feed.Now(ctx); err == nil {
-			h.wakeAll(true) // their logs may have grown before the first position
+			h.wakeAll(true) // logs may have grown before the first position
 		}
 		return next, false, err
 	}
@@ -105,13 +107,12 @@ func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.P
 		for _, l := range h.entry(c.User).logs {
 			l.markMissed(c.Last)
 		}
-		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // most pumps have sent it already
+		h.Hint(bridge.Hint{Type: bridge.HintAppended, User: c.User, Seq: c.Last}) // most pumps have sent it by now
 	}
 	return next, more, nil
 }
 
-// wakeAll wakes every pump that has something to send; with reload, every pump reads
-// its log.
+// wakeAll wakes every pump and every follower of states. With reload, every pump reads its log.
 func (h *Hub) wakeAll(reload bool) {
 	h.each(func(c *Conn) {
 		c.mu.Lock()
@@ -126,9 +127,9 @@ func (h *Hub) wakeAll(reload bool) {
 	})
 }
 
-// watch ends connections that are silent past the acknowledgement deadline, or whose
-// token has expired or lost its key. A pass over all connections, a few times a deadline,
-// is cheaper than a timer for each.
+// checkDeadlines ends connections that have not acknowledged for Options.AckWait, or whose
+// token has expired or was signed with a withdrawn key. A pass over all connections several
+// times in AckWait is cheaper than a timer for each.
 func (h *Hub) checkDeadlines(ctx context.Context) {
 	every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
 		now := time.Now()
@@ -147,7 +148,7 @@ func (h *Hub) checkDeadlines(ctx context.Context) {
 	})
 }
 
-// figures count what the hub does.
+// figures are the hub's counters.
 type figures struct {
 	connections, sent, copies, acked, reads, oversize atomic.Int64
 
@@ -155,10 +156,10 @@ type figures struct {
 	removed [len(removals)]atomic.Int64
 }
 
-// Upkeep counts what the node's regular work did since its start.
+// Upkeep are counters of the hub's regular work since it was made.
 type Upkeep struct {
-	Repairs int64            // logs that the sweep found grown, with something to send, before a hint said so
-	Removed map[string]int64 // rows, by why; every reason is there
+	Repairs int64            // times that the sweep found something to send before a hint did
+	Removed map[string]int64 // removed rows by reason; has every reason
 }
 
 // Upkeep returns the counters.
@@ -170,7 +171,7 @@ func (h *Hub) Upkeep() Upkeep {
 	return u
 }
 
-// Figures returns the counters, without InFlight, which a beat adds.
+// Figures returns the counters except InFlight, which the heartbeat adds from [Hub.Backlog].
 func (h *Hub) Figures() bridge.Figures {
 	f := &h.figures
 	out := bridge.Figures{Connections: f.connections.Load(), Sent: f.sent.Load(), Copies: f.copies.Load(), Acked: f.acked.Load(), Reads: f.reads.Load(), Oversize: f.oversize.Load(), Refused: 0}
@@ -180,23 +181,22 @@ func (h *Hub) Figures() bridge.Figures {
 	return out
 }
 
-// Backlog is what this node's devices have not acknowledged.
+// Backlog describes what this node's devices have not received or acknowledged.
 type Backlog struct {
-	Sessions int // devices that are behind: something is in flight or due
-	InFlight int // notifications sent and not acknowledged
-	Own      int // of InFlight: on users' own topics
-	Open     map[Kind]int
-	Oldest   time.Time // commit of the oldest of the devices' own in flight; zero: none
+	Sessions int          // connections with something in flight or to be sent
+	InFlight int          // notifications sent and not acknowledged
+	Own      int          // those of InFlight that were sent on users' own topics
+	Open     map[Kind]int // connections
+	Oldest   time.Time    // when the oldest of Own was committed; zero: none
 }
 
-// Kind is how a device connected.
+// Kind is the transport and protocol of a connection.
 type Kind struct {
 	Transport string // one of Transports
 	Protocol  byte   // 4 or 5
 }
 
-// Backlog looks at every connection. That takes some 10 ms for 100,000, and a lock of one
-// at a time.
+// Backlog looks at every connection, locking one at a time. That takes some 10 ms for 100,000.
 func (h *Hub) Backlog() (b Backlog) {
 	b.Open = make(map[Kind]int)
 	h.each(func(c *Conn) {

@@ -6,37 +6,39 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Packet ids are split into two ranges, so that the id alone says what an
-// acknowledgement completes:
+// Packet ids are split into two ranges, so that the id of an acknowledgement shows what it
+// completes:
 //
-//   - 1 to ownIDs: the device's own notifications. The id follows from the seq, so it
-//     needs no map, and a resend after a crash has the id of the first attempt.
-//   - above: everything else, that is retained copies and other users' notifications,
-//     by allocation.
+//   - 1 to ownIDs: notifications of the own topic. The id follows from the seq, see
+//     [PacketID], so there is no table of ids, and a resend after a crash has the id of the
+//     first attempt, as [MQTT-4.4.0-1] requires.
+//   - ownIDs+1 to lastID: everything else (retained copies, other users' notifications,
+//     state messages), allocated by aux.
 const (
 	ownIDs = 49152
 	lastID = 65535
 	auxIDs = lastID - ownIDs
 )
 
-// PacketID is the packet id under which s is sent to a device of its own user.
+// PacketID returns the packet id with which the notification s is sent on the own topic.
 func PacketID(s bridge.Seq) uint16 { return uint16(1 + (s-1)%ownIDs) }
 
-// window holds what was sent with QoS 1 and not yet acknowledged, ascending.
+// window has the notifications of the own topic that were sent with QoS 1 and are not
+// acknowledged, with ascending seqs.
 type window struct{ flights []flight }
 
-// flight is a notification on its way.
+// flight is one notification in flight.
 type flight struct {
 	seq    bridge.Seq
-	commit int64     // when it was committed, in ms since 1970
+	commit int64     // when it was committed, Unix milliseconds
 	span   *sentSpan // nil: not traced
 }
 
-// is reports whether f has the packet id.
+// has reports whether f has the packet id.
 func (f flight) has(id uint16) bool { return PacketID(f.seq) == id }
 
-// admits reports whether s may be sent while the seqs of w are in flight. Two seqs that
-// are a multiple of ownIDs apart share a packet id, so the later one has to wait.
+// admits reports whether s may be sent while the seqs of w are in flight. Seqs that are a
+// multiple of ownIDs apart have the same packet id, so the later one has to wait.
 func (w *window) admits(s bridge.Seq) bool {
 	if len(w.flights) == 0 || s-w.flights[0].seq < ownIDs {
 		return true
@@ -48,12 +50,13 @@ func (w *window) add(n *bridge.Notification) {
 	w.flights = append(w.flights, flight{seq: n.Seq, commit: n.CreatedAt.UnixMilli()})
 }
 
-// uses reports whether the packet id is that of a seq in w.
+// uses reports whether a seq in w has the packet id.
 func (w *window) uses(id uint16) bool {
 	return slices.ContainsFunc(w.flights, func(f flight) bool { return f.has(id) })
 }
 
-// complete removes and returns the flight with that packet id; false where there is none.
+// complete removes and returns the flight with the packet id; found is false if there is
+// none.
 func (w *window) complete(id uint16) (done flight, found bool) {
 	for i, f := range w.flights {
 		if f.has(id) {
@@ -64,33 +67,33 @@ func (w *window) complete(id uint16) (done flight, found bool) {
 	return flight{}, false
 }
 
+// drop removes the flight of s, if there is one.
 func (w *window) drop(s bridge.Seq) {
 	w.flights = slices.DeleteFunc(w.flights, func(f flight) bool { return f.seq == s })
 }
 
-// acked is the cursor: the highest seq such that nothing up to it awaits an
-// acknowledgement, where sent is the last seq that was sent.
+// acked returns the cursor: the highest seq such that nothing up to it is in flight. sent is
+// the last seq that was sent.
 //
-// The cursor is safe to store: no device misses by it what it was promised. A seq above
-// sent was not read yet, as seqs become visible in order (see [Log]). One at or below the
-// cursor is in one of these cases:
+// The cursor is safe to store, that is, no device misses a notification because of it. A seq
+// above sent has not been read yet, because seqs become visible in order (see [Log]). For a
+// seq at or below the cursor one of these holds:
 //
-//   - It was acknowledged, or was over the device's Maximum Packet Size, which counts as
+//   - It was acknowledged, or exceeded the device's Maximum Packet Size, which counts as
 //     delivered.
-//   - Its row is gone: deleted, superseded, expired and swept, or retained out. No row
-//     comes back and no seq is given twice. What superseded it has a higher seq, in the
-//     same commit, and is delivered in its turn.
-//   - It came while all or its kind was muted. The row says so for ever (muted), and is
-//     never delivered.
-//   - It came before its kind was muted, and was hidden when the pump read past it. It is
-//     listed again once the mute ends, and not delivered to this device: the cursor does
-//     not go back, as the contract says. Where the pump sent nothing behind it, the cursor
-//     is still before it, and it is delivered. While all is muted nothing is read at all, so
-//     that no cursor moves.
-//   - It had expired by the database's clock, by which a row expires for every read at once,
-//     or by the hub's reading of it, which is exact to half of what a poll takes. That clock
-//     passes each instant once: set back, it may show a row again that a cursor has passed,
-//     and nothing is promised of that one (docs/guarantees.md).
+//   - Its row is gone: deleted, superseded, expired or retained out. Rows do not come back,
+//     and no seq is used twice. The notification that superseded it was committed in the same
+//     transaction with a higher seq, and is delivered as well.
+//   - It was appended while everything, or its kind, was muted. The row records that
+//     permanently, and it is never delivered.
+//   - It was appended before its kind was muted, and the pump read past it during the mute.
+//     It is listed again when the mute ends, but not delivered to this device: a cursor does
+//     not go back. If the pump sent nothing after it, the cursor is still before it, and it is
+//     delivered. While everything is muted nothing is read, so no cursor moves.
+//   - It had expired by the database's clock, or by the hub's reading of that clock, which is
+//     off by at most half the time of a poll. If the database's clock is set back, a row may
+//     become visible again after a cursor has passed it; nothing is promised about such a row
+//     (docs/guarantees.md).
 //
 // TestModelKeepsEveryInvariant checks this with mutes of kinds, supersession and expiry.
 func (w *window) acked(sent bridge.Seq) bridge.Seq {
@@ -100,14 +103,14 @@ func (w *window) acked(sent bridge.Seq) bridge.Seq {
 	return w.flights[0].seq - 1
 }
 
-// aux is the in-flight table of the second id range.
+// aux allocates the packet ids of the second range and has those in flight.
 type aux struct {
-	next     uint16 // offset of the next id to try
+	next     uint16 // offset in the range of the next id to try
 	inflight []uint16
 }
 
-// acquire allocates an id. There are at most as many entries as the device's window
-// allows, so one is always free.
+// acquire allocates an id. One is always free, because there are at most as many in flight as
+// the device's window has room for.
 func (a *aux) acquire() uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)
@@ -123,7 +126,7 @@ func (a *aux) uses(id uint16) bool {
 	return slices.Contains(a.inflight, id)
 }
 
-// complete removes the entry with that id; false where there is none.
+// complete releases the id. It returns false if the id is not in flight.
 func (a *aux) complete(id uint16) bool {
 	n := len(a.inflight)
 	a.inflight = slices.DeleteFunc(a.inflight, func(used uint16) bool { return used == id })

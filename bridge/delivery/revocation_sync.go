@@ -8,25 +8,25 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// revocationOverlap is how far back each round of learn reads again: a transaction may
-// commit long after it took the time that it stores.
+// revocationOverlap is how far back each scan reads again. A revocation is stored with the
+// time at which its transaction began, and may commit long after others with a later time.
 const revocationOverlap = time.Minute
 
-// round is where the node stands in its reading of revocations; the zero value reads
-// all of them.
+// revocationScan is the progress of the node's scan of the stored revocations. The zero value
+// begins a scan of all.
 type revocationScan struct {
-	complete  bool              // one round has ended
-	last      bridge.Revocation // that was read
-	startedAt time.Time         // of the database, when the round began; zero: it has ended
+	complete  bool              // a scan has ended before
+	last      bridge.Revocation // the last one read
+	startedAt time.Time         // when the scan began, by the database's clock; zero: it has ended
 }
 
-// learn reads the revocations that were stored since its last round, one page for each
-// call to the database, and ends the connections that they concern. A round that fails
-// continues with the next call where it stopped. The first one reads all, or as many as
-// are kept in memory. at is the database's clock. n.mu is held.
+// syncRevocations reads the revocations that were stored since the last scan, in pages, and
+// ends the connections whose tokens they revoke. The first scan reads all of them, or as many
+// as may be kept in memory. A scan that fails continues with the next call where it stopped.
+// at is the time by the database's clock. n.mu is held.
 //
-// A round reads the revocations of the last minute again, some 200,000 a second. Until it
-// ends, the node's view is as old as after the round before.
+// A scan reads the revocations of the last minute again, at some 200,000 a second. The poll,
+// and with it the node's view, is current only when the scan has ended.
 func (n *node) syncRevocations(ctx context.Context, at time.Time) error {
 	h, r := n.hub, &n.scan
 	if r.startedAt.IsZero() {
@@ -46,12 +46,13 @@ func (n *node) syncRevocations(ctx context.Context, at time.Time) error {
 			r.startedAt = time.Time{}
 			return nil
 		}
-		// There are more than may be kept. The rest need not be read, as the database is
-		// asked about tokens that no kept one concerns.
+		// There are more revocations than may be kept. The rest need not be read, because
+		// tokens that no kept revocation concerns are looked up in the database.
 	}
 }
 
-// readRevocations reads a page, keeps it, and ends the connections it concerns.
+// readRevocations reads and keeps a page of revocations, and ends the connections whose tokens
+// they revoke.
 func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]bridge.Revocation, error) {
 	q, cancel := context.WithTimeout(ctx, h.o.Query)
 	defer cancel()
@@ -82,9 +83,9 @@ func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]b
 	return page, nil
 }
 
-// completeRevocations drops revocations of expired tokens. Where not all revocations are
-// kept, it reads them again once there is room, so that the database need not be asked
-// any more.
+// refillRevocations drops revocations of expired tokens. If there were too many to keep, and
+// enough of them have expired, it reads all again, so that tokens need not be looked up in
+// the database any more.
 func (h *Hub) refillRevocations(ctx context.Context) {
 	r := &h.Revocations
 	r.drop(time.Now())
@@ -96,7 +97,7 @@ func (h *Hub) refillRevocations(ctx context.Context) {
 		page, err := h.readRevocations(ctx, last)
 		switch {
 		case err != nil || r.misses() != then:
-			return // later
+			return // tried again by the next call
 		case len(page) < h.o.Step:
 			r.complete(then)
 			return
