@@ -12,13 +12,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// listing is a cluster that keeps the list of connections, as the database does.
+// listing is a cluster that stores the list of connections, like the database.
 type listing struct {
 	peers
 	fail   map[int]bool // which calls fail, counted from 1
-	stored bool         // whether a failing call stored its lists all the same
+	stored bool         // whether a failing call stored its lists nevertheless
 	during func()       // runs in each call, before it returns
-	calls  []int        // how many connections each carried
+	calls  []int        // the number of connections in each call
 	list   map[bridge.Connection]bool
 }
 
@@ -50,7 +50,7 @@ func (l *listing) seen() (calls []int, listed int) {
 	return slices.Clone(l.calls), len(l.list)
 }
 
-// inList runs f with a hub that registers ten connections a step.
+// inList runs f with a hub that registers ten connections in one step.
 func inList(t *testing.T, l *listing, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		l.list = map[bridge.Connection]bool{}
@@ -77,7 +77,7 @@ func TestAFailedRegistrationContinuesWhereItStopped(t *testing.T) {
 		if calls, listed := l.seen(); len(calls) != 4 || listed != 30 {
 			t.Fatalf("calls %v, %d listed; want the first three steps", calls, listed)
 		}
-		w.hub.node.changes.registerAll() // taken for dead meanwhile: all of them, in steps
+		w.hub.node.changes.registerAll() // the node was taken for dead: all are registered again, in steps
 		l.mu.Lock()
 		clear(l.list)
 		l.fail = map[int]bool{9: true}
@@ -102,7 +102,7 @@ func TestClosedConnectionsDoNotWaitForABacklogOfOpenedOnes(t *testing.T) {
 			w.connect(persistent(bridge.UserID(fmt.Sprint("late", i))))
 		}
 		l.mu.Lock()
-		l.fail = map[int]bool{3: true} // the first step goes through: ten closed, ten opened
+		l.fail = map[int]bool{3: true} // the first step succeeds: ten closed, ten opened
 		l.mu.Unlock()
 		time.Sleep(registerEvery)
 		synctest.Wait()
@@ -112,8 +112,8 @@ func TestClosedConnectionsDoNotWaitForABacklogOfOpenedOnes(t *testing.T) {
 	})
 }
 
-// A call that fails may have stored its lists: what closes before it is repeated has
-// to be removed, or it would be listed for as long as the node lives.
+// A call that fails may have stored its lists. A connection that closes before the call is
+// repeated has to be removed, or it would be listed as long as the node lives.
 func TestAConnectionThatClosesAfterAFailedRegistrationIsNotListed(t *testing.T) {
 	for name, stored := range map[string]bool{"which stored nothing": false, "which stored it": true} {
 		t.Run(name, func(t *testing.T) {

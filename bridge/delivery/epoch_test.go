@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// restorable is a world whose log is restored by calling restore.
+// restorable is a world with a log that restore restores.
 func restorable(t *testing.T, o Options) (w *world, restore func()) {
 	var restored atomic.Bool
 	o.Epoch = func() string {
@@ -49,8 +49,8 @@ func (r reopening) Open(ctx context.Context, o bridge.OpenSession) (bridge.Sessi
 	return s, err
 }
 
-// Its session was opened in the log that is gone, and it was not known yet when every
-// known connection was ended.
+// The session was opened before the restore, and the connection was not registered yet when
+// all registered connections were ended.
 func TestAConnectionThatOpensDuringARestoreEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, restore := restorable(t, Options{})
@@ -66,7 +66,7 @@ func TestAConnectionThatOpensDuringARestoreEnds(t *testing.T) {
 	})
 }
 
-// A device that comes back to the database together with all others waits for them.
+// If all devices reconnected at once, they would overload the database.
 func TestConnectionsDoNotAllEndAtOnceAfterARestore(t *testing.T) {
 	for name, tt := range map[string]struct {
 		n            int
@@ -102,11 +102,11 @@ func TestConnectionsDoNotAllEndAtOnceAfterARestore(t *testing.T) {
 				w.notify(cs[last].device.User, "of another life")
 				w.expect(links[last], "")
 				if _, l, _ := w.connect(persistent(cs[last].device.User)); len(l.reasons()) > 0 {
-					t.Error("a device that comes back by itself is disconnected")
+					t.Error("a device that reconnects by itself is disconnected")
 				}
 				synctest.Wait()
 				if got := links[last].reasons(); len(got) != 1 {
-					t.Errorf("its former connection ended with %v", got)
+					t.Errorf("its previous connection ended with %v", got)
 				}
 				if tt.over > 0 {
 					time.Sleep(tt.over)

@@ -14,8 +14,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// The order that ends an erased user's connections also has operators who follow
-// the user's topic start over, on real databases.
+// The order that ends an erased user's connections also makes operators who are subscribed to
+// the user's topic start over. On real databases.
 func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 	for name, url := range databases(t) {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 	}
 }
 
-// A node died after the first step of a long change; any node's upkeep goes on.
+// A node died after the first step of a long change. Any other node continues it.
 func TestUpkeepFinishesWhatADeadNodeBegan(t *testing.T) {
 	for name, url := range databases(t) {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestUpkeepFinishesWhatADeadNodeBegan(t *testing.T) {
 	}
 }
 
-// begin runs a statement on the database at url as another process.
+// begin runs a statement on the database at url, like another process.
 func begin(t *testing.T, ctx context.Context, url, statement string) {
 	t.Helper()
 	driver := "sqlite"

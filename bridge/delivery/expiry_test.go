@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// post appends one notification with what the draft says beyond its texts.
+// post appends one notification with fields of d in addition to its texts.
 func (w *world) post(d bridge.Draft) {
 	w.t.Helper()
 	d.User, d.Title, d.Message = "7", "t", "m"
@@ -18,7 +18,7 @@ func (w *world) post(d bridge.Draft) {
 	}
 }
 
-// expiries waits until nothing moves and returns the remaining lives the device got.
+// expiries waits until nothing changes any more and returns the received message expiries.
 func (f *fakeLink) expiries() (out []uint32) {
 	synctest.Wait()
 	f.mu.Lock()
@@ -34,7 +34,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 	one := persistent("7")
 	one.ReceiveMaximum = 1
 	for name, run := range map[string]func(w *world){
-		"a device that was away does not get what expired meanwhile": func(w *world) {
+		"a device that was offline does not get what expired meanwhile": func(w *world) {
 			c, _, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			c.Close()
@@ -49,13 +49,13 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.subscribe(c, qos1)
 			l.pace = time.Second
 			w.post(bridge.Draft{})
-			synctest.Wait() // in the write of the first, the others are kept as hints carry them
+			synctest.Wait() // the first is being written, and the others are cached from hints
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			w.post(bridge.Draft{})
 			time.Sleep(3 * time.Second)
 			w.expect(l, "1 3")
 		},
-		"the cursor passes what expired": func(w *world) {
+		"the cursor passes expired notifications": func(w *world) {
 			c, _, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			c.Close()
@@ -68,7 +68,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			_, l, _ = w.connect(persistent("7"))
 			w.expect(l, "")
 		},
-		"a delivery carries the remaining life, rounded up": func(w *world) {
+		"a delivery has the remaining life as message expiry, rounded up": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			w.post(bridge.Draft{ExpiresIn: 10 * time.Second})
@@ -83,7 +83,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 				w.t.Errorf("lives of %d s, want 2 first", got)
 			}
 		},
-		"the retained copy is the latest that has not expired, with its remaining life": func(w *world) {
+		"the retained copy is the latest that has not expired, with its message expiry": func(w *world) {
 			w.post(bridge.Draft{ExpiresIn: time.Minute})
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			time.Sleep(1500 * time.Millisecond)
@@ -106,7 +106,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			c.Ack(ids[0])
 			w.expect(l, "")
 		},
-		"a device that was away gets only the last of a key": func(w *world) {
+		"a device that was offline gets only the last one of a key": func(w *world) {
 			c, _, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			c.Close()
@@ -127,7 +127,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			c.Ack(w.expect(l, "2")[0])
 			w.expect(l, "2r")
 		},
-		"what waits for the window is superseded there": func(w *world) {
+		"a notification that waits for the window is superseded": func(w *world) {
 			c, l, _ := w.connect(one)
 			w.subscribe(c, qos1)
 			w.post(bridge.Draft{})

@@ -11,9 +11,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// memLog is the log in memory: rows in commit order, sessions in a map. The
-// engine's tests fake time with synctest, which real databases do not follow;
-// the same rules run on real ones in TestModelKeepsEveryInvariant.
+// memLog is the log in memory: rows in commit order, sessions in a map. These tests fake time
+// with synctest, which does not work with real databases. TestModelKeepsEveryInvariant checks
+// the same rules on real ones.
 type memLog struct {
 	mu          sync.Mutex
 	rows        []bridge.Notification
@@ -25,11 +25,11 @@ type memLog struct {
 	unavailable bool
 	noSkip      bool          // Skip fails
 	pace        time.Duration // how long a read by a pump takes
-	age         time.Duration // of new rows: the time from their call to their commit
+	age         time.Duration // of new rows: time from the call to the commit
 	reads       int
 	advances    int
 
-	statements atomic.Int64 // of SUBSCRIBE packets
+	statements atomic.Int64 // statements that SUBSCRIBE packets caused
 }
 
 type memSession struct {
@@ -62,7 +62,7 @@ func (l *memLog) setPace(d time.Duration) {
 	l.pace = d
 }
 
-// read waits as long as a read takes.
+// read takes as long as a read of a slow database.
 func (l *memLog) read() {
 	l.mu.Lock()
 	pace := l.pace
@@ -281,7 +281,7 @@ func (l *memLog) Explain(context.Context, int64) (bridge.Explanation, error) {
 	return bridge.Explanation{}, bridge.ErrNotFound
 }
 
-// lone is a cluster of one node: nobody else leaves orders.
+// singleNode is a cluster of one node, in which there are never any orders.
 type singleNode struct{ Cluster }
 
 func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }

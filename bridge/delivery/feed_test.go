@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// A row is as old as the call that made it, and can be read only once its
-// transaction and every older one have ended: an operator is not late for that.
+// A row has the age of the call that made it, and becomes readable when its transaction and
+// every older one have ended. An operator has not fallen behind because of that.
 func TestALongTransactionDoesNotMakeAnOperatorSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})

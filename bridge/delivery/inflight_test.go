@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// operator is a connection that may follow other users' topics.
+// operator returns the CONNECT of an operator, who may subscribe to other users' topics.
 func operator(receiveMaximum int) ConnectRequest {
 	return ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"}, ReceiveMaximum: receiveMaximum,
 		Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
@@ -20,14 +20,15 @@ func topic(filter string) SubscribeRequest {
 	return SubscribeRequest{Filter: filter, Subscription: bridge.Subscription{QoS: 1}}
 }
 
-// all acknowledges ids.
+// all acknowledges all of ids.
 func (c *Conn) all(ids []uint16) {
 	for _, id := range ids {
 		c.Ack(id)
 	}
 }
 
-// Both pumps find room for one message, and read the log at the same time.
+// Both pumps find room for one message and read the log at the same time, so only one of them
+// may send.
 func TestConcurrentPumpsStayWithinTheReceiveMaximum(t *testing.T) {
 	for name, second := range map[string]string{"another user's topic": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
 		t.Run(name, func(t *testing.T) {
@@ -52,8 +53,8 @@ func TestConcurrentPumpsStayWithinTheReceiveMaximum(t *testing.T) {
 	}
 }
 
-// What was sent before a SUBSCRIBE with since still takes room, and is not sent
-// again before it was acknowledged ([MQTT-4.4.0-1]).
+// Messages that were sent before a SUBSCRIBE with since still take room in the window, and are
+// not sent again before they are acknowledged ([MQTT-4.4.0-1]).
 func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 	for name, r := range map[string]ConnectRequest{"persistent": persistent("7"), "not persistent": {Device: bridge.Device{User: "7", ClientID: "x"}}} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 				w.expect(l, "")
 				c.Ack(first[1])
 				time.Sleep(time.Second)
-				w.expect(l, "") // seq 1 has the packet id that is still in flight
+				w.expect(l, "") // the packet id of seq 1 is still in flight
 				c.Ack(first[0])
 				c.all(w.expect(l, "1d 2d"))
 				w.expect(l, "3")
@@ -78,7 +79,7 @@ func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 	}
 }
 
-// A replay waits for the acknowledgement of what is in flight, but not once that was
+// A replay waits for the acknowledgement of a message in flight, unless the notification was
 // deleted.
 func TestAReplayContinuesWhenTheMessageItWaitsForIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -98,7 +99,7 @@ func TestAReplayContinuesWhenTheMessageItWaitsForIsDeleted(t *testing.T) {
 	})
 }
 
-// The cursor of before is yet to be written when since takes it back.
+// When since takes the cursor back, an earlier cursor is still to be written.
 func TestAnEarlierCursorDoesNotUndoSince(t *testing.T) {
 	for name, unsubscribes := range map[string]bool{"subscribed again": false, "unsubscribed in between": true} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +116,7 @@ func TestAnEarlierCursorDoesNotUndoSince(t *testing.T) {
 				}
 				w.subscribe(c, qos1, 0)
 				synctest.Wait()
-				time.Sleep(5 * time.Second) // cursors are written
+				time.Sleep(5 * time.Second) // the cursors are written
 				c.Close()
 				_, l, _ = w.connect(persistent("7"))
 				w.expect(l, "1d 2d")
@@ -154,8 +155,8 @@ func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
 	})
 }
 
-// The database fails between the session's opening and the start of its replay: the
-// session goes back as it was, and with it what was sent before.
+// The database fails after the session was opened and before the replay starts. The session
+// remains as it was, including how far it was sent.
 func TestAFailedConnectKeepsWhatWasSentBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
@@ -168,16 +169,16 @@ func TestAFailedConnectKeepsWhatWasSentBefore(t *testing.T) {
 		if _, _, err := w.hub.Connect(context.Background(), persistent("7"), &fakeLink{}); !errors.Is(err, bridge.ErrUnavailable) {
 			t.Fatalf("connected: %v", err)
 		}
-		synctest.Wait() // the session is given back
+		synctest.Wait() // the session is closed again
 		w.log.noSkip = false
 		_, l, _ = w.connect(persistent("7"))
 		w.expect(l, "1d 2d")
 	})
 }
 
-// A CONNECT that its device gave up is processed late, on another node, and takes
-// the session from the connection that the device has by now. That one goes on
-// sending until its node hears of it.
+// A CONNECT that its device has given up is processed late, on another node, and takes the
+// session over from the connection that the device has by now. That connection continues to
+// send until its node hears of the takeover.
 func TestMessagesSentAfterATakeoverElsewhereAreResentWithDup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})

@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// peers is a cluster that says what a test puts into it.
+// peers is a cluster that returns what a test puts into it.
 type peers struct {
 	singleNode
 	mu     sync.Mutex
@@ -93,7 +93,7 @@ func (p *peers) registrations() (opened, closed int) {
 	return len(p.opened), len(p.closed)
 }
 
-// inCluster runs f on faked time with a hub whose cluster the test writes.
+// inCluster runs f with fake time and a hub whose cluster the test controls.
 func inCluster(t *testing.T, f func(w *world, p *peers)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
@@ -199,7 +199,7 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		c, _, _ := w.connect(persistent("7"))
-		p.set(true) // what cannot be written waits
+		p.set(true) // registrations fail and are kept
 		time.Sleep(2 * registerEvery)
 		p.set(false)
 		time.Sleep(registerEvery)
@@ -233,8 +233,8 @@ func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
 	})
 }
 
-// A hint can precede its row in the commit-safe order, while an older
-// transaction is open: the stream looks again by itself.
+// A hint can arrive before its row is readable in the order of the feed, while an older
+// transaction is open. The feed then reads again by itself.
 func TestAFeedRetriesForWhatAHintAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Sweep: time.Hour})
@@ -253,8 +253,8 @@ func TestAFeedRetriesForWhatAHintAnnounced(t *testing.T) {
 	})
 }
 
-// A device can be on its way in, its token verified, when the poll that brings its
-// revocation ends what is connected.
+// A token can be revoked during the login, after it was verified and before its connection is
+// registered, so that the poll finds no connection to end.
 func TestATokenRevokedDuringTheLoginEndsTheConnection(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		w.hub.Revocations.Add(bridge.Revocation{ID: "stolen"})
@@ -286,8 +286,8 @@ func TestARevokedTokenDoesNotRenew(t *testing.T) {
 	})
 }
 
-// A poll that began while the last view was trusted ends when it no longer is. A
-// pump that parked in between has only this poll to wake it.
+// A poll begins while the view of the last one is recent enough, and ends when it no longer
+// is. Only this poll can wake a pump that found it out of date in between.
 func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
@@ -297,18 +297,18 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 		p.set(true) // the poll at 2 s fails
 		time.Sleep(3 * time.Second)
 		p.set(false)
-		p.setPace(1500 * time.Millisecond) // that at 4 s ends at 5.5 s
+		p.setPace(1500 * time.Millisecond) // the poll at 4 s ends at 5.5 s
 		time.Sleep(2200 * time.Millisecond)
 		w.notify("7", "a")
-		time.Sleep(200 * time.Millisecond) // the sweep at 5.3 s
+		time.Sleep(200 * time.Millisecond) // a sweep at 5.3 s
 		w.expect(l, "")
 		time.Sleep(200 * time.Millisecond)
 		w.expect(l, "1")
 	})
 }
 
-// What a node registered counts as forgotten from the begin of its last beat, which
-// the database may have stored long before it answered.
+// The database may have stored a heartbeat long before it responded. So the time after which
+// the other nodes take this one for dead counts from the beginning of the heartbeat.
 func TestANodeRegistersEverythingAgainAfterASlowBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
@@ -319,7 +319,7 @@ func TestANodeRegistersEverythingAgainAfterASlowBeat(t *testing.T) {
 		time.Sleep(2 * beatEvery) // beats at 4 s and at 8 s
 		p.set(true)
 		time.Sleep(9 * time.Second)
-		p.set(false) // the next beat is at 20 s, 12 s after the begin of the last
+		p.set(false) // the next beat is at 20 s, 12 s after the last one began
 		p.setPace(1 * time.Millisecond)
 		time.Sleep(beatEvery + 2*registerEvery)
 		synctest.Wait()

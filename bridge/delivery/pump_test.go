@@ -73,7 +73,7 @@ func TestDelivery(t *testing.T) {
 			w.hub.Hint(bridge.Hint{Type: bridge.HintMuted, User: "7"})
 			w.expect(l, "1")
 		},
-		"what is not acknowledged keeps its room when the subscription goes": func(w *world) {
+		"unacknowledged messages keep their room after an unsubscribe": func(w *world) {
 			c, l, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "7", ClientID: "x"}, ReceiveMaximum: 2})
 			w.subscribe(c, qos1)
 			w.notify("7", "a", "b")
@@ -89,7 +89,7 @@ func TestDelivery(t *testing.T) {
 			}
 			w.expect(l, "3")
 		},
-		"a persistent device resumes after what it acknowledged, with DUP and the same ids": func(w *world) {
+		"a persistent device resumes after its cursor, with DUP and the same packet ids": func(w *world) {
 			c, l, present := w.connect(persistent("7"))
 			if present {
 				w.t.Fatal("session present on the first connect")
@@ -114,7 +114,7 @@ func TestDelivery(t *testing.T) {
 				w.t.Fatal("the subscription does not stand")
 			}
 		},
-		"acknowledging out of order moves the cursor only over what is contiguous": func(w *world) {
+		"acknowledgements out of order move the cursor only over a contiguous range": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			w.notify("7", "a", "b", "c")
@@ -125,7 +125,7 @@ func TestDelivery(t *testing.T) {
 			_, l, _ = w.connect(persistent("7"))
 			w.expect(l, "1d 2d 3d")
 		},
-		"the window holds, and opens with acknowledgements": func(w *world) {
+		"no more than the window is in flight": func(w *world) {
 			r := persistent("7")
 			r.ReceiveMaximum = 2
 			c, l, _ := w.connect(r)
@@ -179,7 +179,7 @@ func TestDelivery(t *testing.T) {
 			_, l, _ = w.connect(persistent("7"))
 			w.expect(l, "")
 		},
-		"a message over the packet size counts as delivered": func(w *world) {
+		"a message over the Maximum Packet Size counts as delivered": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			l.refuse = 3
 			w.subscribe(c, qos1)
@@ -204,7 +204,7 @@ func TestDelivery(t *testing.T) {
 			c.Ack(ids[0])
 			w.expect(l, "3")
 		},
-		"the same device again ends the older connection": func(w *world) {
+		"a second connection of a device ends the first": func(w *world) {
 			_, old, _ := w.connect(persistent("7"))
 			_, young, _ := w.connect(persistent("7"))
 			synctest.Wait()
@@ -225,7 +225,7 @@ func TestDelivery(t *testing.T) {
 			r.Claims = bridge.Claims{User: "7", ExpiresAt: time.Now().Add(10 * time.Second)}
 			c, l, _ := w.connect(r)
 			w.subscribe(c, qos1)
-			time.Sleep(10 * time.Second) // synctest's clock
+			time.Sleep(10 * time.Second) // fake time
 			w.notify("7", "a")
 			w.expect(l, "")
 			time.Sleep(5 * time.Second)
@@ -257,7 +257,7 @@ func TestDelivery(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			w.expect(l, "1")
 		},
-		"delivery resumes by itself when the database is back": func(w *world) {
+		"delivery resumes by itself when the database is available again": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			synctest.Wait()
@@ -287,7 +287,7 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "a")
 			w.expect(l, "")
 		},
-		"an operator gets a snapshot, then everybody live": func(w *world) {
+		"an operator gets a snapshot, then all users live": func(w *world) {
 			w.notify("1", "a")
 			w.notify("2", "b")
 			r := ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"}, Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
@@ -298,7 +298,7 @@ func TestDelivery(t *testing.T) {
 			w.notify("3", "d")
 			w.expect(l, "2 1")
 		},
-		"topics of one connection share the window, and each room that comes free": func(w *world) {
+		"topics of one connection share the window": func(w *world) {
 			r := ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"}, ReceiveMaximum: 1,
 				Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
 			c, l, _ := w.connect(r)
@@ -311,7 +311,7 @@ func TestDelivery(t *testing.T) {
 			c.Ack(ids[0])
 			w.expect(l, "1")
 		},
-		"a device that never frees half its window is served all the same": func(w *world) {
+		"a device that never frees half its window is served nevertheless": func(w *world) {
 			r := persistent("7")
 			r.ReceiveMaximum = 5
 			c, l, _ := w.connect(r)
@@ -322,7 +322,7 @@ func TestDelivery(t *testing.T) {
 			time.Sleep(2 * windowWait)
 			w.expect(l, "6")
 		},
-		"the retained copy waits for the replay that comes to it": func(w *world) {
+		"the retained copy waits for a replay that reaches it": func(w *world) {
 			r := persistent("7")
 			r.ReceiveMaximum = 2
 			first, _, _ := w.connect(r)
@@ -337,7 +337,7 @@ func TestDelivery(t *testing.T) {
 				}
 			}
 		},
-		"cursors are written at most once a second a device": func(w *world) {
+		"the cursor of a device is written at most once a second": func(w *world) {
 			c, l, _ := w.connect(persistent("7"))
 			w.subscribe(c, qos1)
 			for i := range 100 {

@@ -14,14 +14,14 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// book is a cluster with a table of revocations.
+// book is a cluster with a table of revocations, which counts calls.
 type book struct {
 	singleNode
 	mu    sync.Mutex
-	rows  []bridge.Revocation // ordered as pages are
-	fail  int                 // the next call but that many fails; 0: none
+	rows  []bridge.Revocation // in the order of pages
+	fail  int                 // fails after that many more calls; 0: never
 	away  bool
-	pages []int // how many rows each call returned
+	pages []int // the number of rows that each call returned
 	asked int
 }
 
@@ -66,7 +66,7 @@ func (b *book) Revoked(_ context.Context, c bridge.Claims) (bool, error) {
 	}), nil
 }
 
-// revoke stores rs as of at.
+// revoke stores rs with the time at.
 func (b *book) revoke(at time.Time, rs ...bridge.Revocation) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,8 +89,8 @@ func (b *book) calls() []int {
 	return slices.Clone(b.pages)
 }
 
-// inBook runs f with a hub that reads ten revocations a call and holds at most held,
-// and a book of n jtis that were revoked an hour ago: id0 to id<n-1>.
+// inBook runs f with a hub that reads ten revocations in one call and keeps at most held, and
+// a book of n jtis that were revoked an hour ago: id0 to id<n-1>.
 func inBook(t *testing.T, n, held int, f func(w *world, b *book)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{}
@@ -105,7 +105,7 @@ func token(u bridge.UserID, id string) bridge.Claims {
 	return bridge.Claims{User: u, ID: id, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour)}
 }
 
-// revoked reports whether h refuses c, and fails the test where it cannot tell.
+// revoked reports whether h refuses c, and fails the test on an error.
 func (w *world) revoked(c bridge.Claims) bool {
 	w.t.Helper()
 	revoked, err := w.hub.Revocations.Revoked(context.Background(), c)
@@ -115,7 +115,7 @@ func (w *world) revoked(c bridge.Claims) bool {
 	return revoked
 }
 
-// login connects as phone of u with the jti id, as a device whose token was verified.
+// login connects the device phone of u, whose token has the jti id and was verified.
 func (w *world) login(u bridge.UserID, id string) (*fakeLink, error) {
 	l := &fakeLink{}
 	_, _, err := w.hub.Connect(context.Background(), ConnectRequest{Device: bridge.Device{User: u, ClientID: "phone"}, Expiry: time.Hour, Claims: token(u, id)}, l)
@@ -130,11 +130,11 @@ func TestAStartReadsRevocationsInPages(t *testing.T) {
 		}
 		for i := range 100 {
 			if !w.revoked(token("7", fmt.Sprint("id", i))) {
-				t.Errorf("id%d is let in", i)
+				t.Errorf("id%d is accepted", i)
 			}
 		}
 		if w.revoked(token("7", "another")) || b.asked != 0 {
-			t.Errorf("another one is revoked, or the database was asked %d times", b.asked)
+			t.Errorf("another token is revoked, or the database was asked %d times", b.asked)
 		}
 	})
 }
@@ -147,19 +147,19 @@ func TestAFailedScanOfRevocationsContinuesWhereItStopped(t *testing.T) {
 		}
 		h := NewHub(Options{Cluster: b, Step: 10, Epoch: func() string { return "e" }})
 		if err := h.Poll(t.Context()); !errors.Is(err, bridge.ErrUnavailable) || h.Ready() == nil {
-			t.Fatalf("the first poll: %v; ready on a part of the revocations: %v", err, h.Ready() == nil)
+			t.Fatalf("the first poll: %v; ready with a part of the revocations: %v", err, h.Ready() == nil)
 		}
 		if err := h.Poll(t.Context()); err != nil || h.Ready() != nil {
 			t.Fatal(err)
 		}
 		if pages := b.calls(); len(pages) != 5+5+1 || h.Revocations.kept.Load() != 100 {
-			t.Errorf("pages of %v, %d held", pages, h.Revocations.kept.Load())
+			t.Errorf("pages of %v, %d kept", pages, h.Revocations.kept.Load())
 		}
 	})
 }
 
-// What is stored with a time of before, by a transaction that took long to commit, is
-// found by the next round.
+// A revocation with an earlier time, whose transaction took long to commit, is found by the
+// next scan.
 func TestARevocationThatCommitsLateIsLearned(t *testing.T) {
 	inBook(t, 0, 0, func(w *world, b *book) {
 		l, _ := w.login("7", "stolen")
@@ -173,11 +173,11 @@ func TestARevocationThatCommitsLateIsLearned(t *testing.T) {
 	})
 }
 
-// More were revoked than a node holds.
+// There are more revocations than a node keeps.
 func TestARevokedTokenIsRefusedBeyondTheMemoryBound(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		if pages := b.calls(); len(pages) > 4 {
-			t.Errorf("a start read pages of %v", pages)
+			t.Errorf("the start read pages of %v", pages)
 		}
 		if n := w.hub.Revocations.kept.Load(); n > 15 {
 			t.Errorf("%d are held", n)
@@ -185,16 +185,16 @@ func TestARevokedTokenIsRefusedBeyondTheMemoryBound(t *testing.T) {
 		for i := range 100 {
 			id := fmt.Sprint("id", i)
 			if !w.revoked(token("7", id)) {
-				t.Errorf("%s verifies", id)
+				t.Errorf("%s is accepted", id)
 			}
-			// Verified before the revocation was stored, and connected after it was learned.
+			// Verified before the revocation was stored, connected after it was read.
 			if l, err := w.login("7", id); err != nil || !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
 				t.Errorf("%s logs in: ended %v, %v", id, l.reasons(), err)
 			}
 		}
 		good, err := w.login("7", "good")
 		if err != nil || len(good.reasons()) > 0 || w.revoked(token("7", "good")) {
-			t.Fatalf("a good one: ended %v, %v", good.reasons(), err)
+			t.Fatalf("a valid token: ended %v, %v", good.reasons(), err)
 		}
 		conns := w.hub.entry("7").conns
 		if err := conns[0].Renew(context.Background(), token("7", "id99")); err != nil {
@@ -202,7 +202,7 @@ func TestARevokedTokenIsRefusedBeyondTheMemoryBound(t *testing.T) {
 		}
 		synctest.Wait()
 		if !slices.Equal(good.reasons(), []bridge.EndReason{bridge.EndExpired}) {
-			t.Errorf("a revoked one renews: ended %v", good.reasons())
+			t.Errorf("a revoked token was renewed: ended %v", good.reasons())
 		}
 	})
 }
@@ -250,7 +250,7 @@ func TestLoginsFailWhileRevocationsCannotBeLookedUp(t *testing.T) {
 	})
 }
 
-// Once there is room, all are held again, and the database is not asked any more.
+// When there is room again, all revocations are kept, and the database is not asked any more.
 func TestRevocationsOfExpiredTokensFreeTheirMemory(t *testing.T) {
 	inBook(t, 100, 40, func(w *world, b *book) {
 		b.revoke(time.Now().Add(-time.Minute), bridge.Revocation{ID: "for ever"}, bridge.Revocation{User: "8", Before: time.Now()})
@@ -258,7 +258,7 @@ func TestRevocationsOfExpiredTokensFreeTheirMemory(t *testing.T) {
 			t.Fatalf("the database was asked %d times", b.asked)
 		}
 		time.Sleep(time.Hour + bridge.RevocationGrace + time.Minute)
-		b.set(func() { // as the pruner does
+		b.set(func() { // as the pruner does it
 			b.asked, b.rows = 0, slices.DeleteFunc(b.rows, func(r bridge.Revocation) bool { return !r.Expires.IsZero() })
 		})
 		w.hub.refillRevocations(context.Background())
@@ -266,7 +266,7 @@ func TestRevocationsOfExpiredTokensFreeTheirMemory(t *testing.T) {
 			t.Errorf("%d are held", n)
 		}
 		if !w.revoked(token("7", "for ever")) || !w.revoked(bridge.Claims{User: "8"}) || w.revoked(token("7", "id5")) || b.asked != 0 {
-			t.Errorf("what stays is let in, what is over is not, or the database was asked %d times", b.asked)
+			t.Errorf("a revoked token is accepted, an expired revocation still applies, or the database was asked %d times", b.asked)
 		}
 	})
 }
@@ -276,15 +276,15 @@ func TestARevocationIsForgottenOnceItsTokenHasExpired(t *testing.T) {
 	for name, tt := range map[string]struct {
 		r    bridge.Revocation
 		life time.Duration
-		over time.Duration // after now, without the grace; 0: never
+		over time.Duration // after now, without RevocationGrace; 0: never
 	}{
-		"after its exp":                         {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 0, time.Hour},
-		"after its exp, within the longest":     {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 8 * time.Hour, time.Hour},
-		"without exp after the longest life":    {bridge.Revocation{ID: "a", At: now}, 8 * time.Hour, 8 * time.Hour},
-		"of a user after the longest life":      {bridge.Revocation{User: "7", Before: now, At: now}, 8 * time.Hour, 8 * time.Hour},
-		"never without exp and longest life":    {bridge.Revocation{ID: "a", At: now}, 0, 0},
-		"of a user never without longest life":  {bridge.Revocation{User: "7", Before: now, At: now}, 0, 0},
-		"never where exp is beyond what counts": {bridge.Revocation{ID: "a", Expires: time.Unix(1<<40, 0), At: now}, 0, 0},
+		"after its exp":                          {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 0, time.Hour},
+		"after its exp, within the longest life": {bridge.Revocation{ID: "a", Expires: now.Add(time.Hour), At: now}, 8 * time.Hour, time.Hour},
+		"without exp after the longest life":     {bridge.Revocation{ID: "a", At: now}, 8 * time.Hour, 8 * time.Hour},
+		"of a user after the longest life":       {bridge.Revocation{User: "7", Before: now, At: now}, 8 * time.Hour, 8 * time.Hour},
+		"never without exp and a longest life":   {bridge.Revocation{ID: "a", At: now}, 0, 0},
+		"of a user never without a longest life": {bridge.Revocation{User: "7", Before: now, At: now}, 0, 0},
+		"never with an exp beyond 32 bits":       {bridge.Revocation{ID: "a", Expires: time.Unix(1<<40, 0), At: now}, 0, 0},
 	} {
 		r := Revocations{life: tt.life}
 		r.Add(tt.r)
@@ -292,7 +292,7 @@ func TestARevocationIsForgottenOnceItsTokenHasExpired(t *testing.T) {
 		for _, after := range []time.Duration{0, tt.over + bridge.RevocationGrace - time.Second, tt.over + bridge.RevocationGrace + 2*time.Second, 20 * 365 * 24 * time.Hour} {
 			r.drop(now.Add(after))
 			if want := tt.over == 0 || after < tt.over+bridge.RevocationGrace; r.concerns(c) != want {
-				t.Errorf("%s: after %s held %v, want %v", name, after, !want, want)
+				t.Errorf("%s: after %s kept %v, want %v", name, after, !want, want)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func TestAWithdrawnKeyEndsTheConnectionsOfItsTokens(t *testing.T) {
 	})
 }
 
-// heapOf is how many bytes the heap has more than it had before, once f has run.
+// heapOf returns by how many bytes the heap has grown once f has run.
 func heapOf(f func()) int64 {
 	var before, after runtime.MemStats
 	runtime.GC()
@@ -48,10 +48,9 @@ func heapOf(f func()) int64 {
 	return int64(after.HeapAlloc) - int64(before.HeapAlloc)
 }
 
-// Memory is bounded, however many tokens are revoked, and is a small part of what
-// their names take.
+// Memory is bounded, however many tokens are revoked, and small compared with their names.
 func TestManyRevocationsTakeLittleMemory(t *testing.T) {
-	const bound, most = 1 << 15, 64 // bytes a revocation
+	const bound, most = 1 << 15, 64 // revocations, and bytes for each
 	for name, n := range map[string]int{"as many as are held": bound, "more than are held": 2 * bound} {
 		r := Revocations{limit: bound}
 		if bytes := heapOf(func() { fill(&r, n) }); bytes > bound*most {
@@ -69,7 +68,7 @@ func BenchmarkAMillionRevocations(b *testing.B) {
 	}
 }
 
-// fill adds n jtis as UUIDs are long, a page at a time.
+// fill adds n jtis of the length of a UUID, in pages.
 func fill(r *Revocations, n int) {
 	exp := time.Now().Add(time.Hour)
 	for i := 0; i < n; {

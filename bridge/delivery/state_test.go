@@ -14,15 +14,15 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// memStates are inboxes of which every change deletes one notification: that of the
-// change to rev n has the id n.
+// memStates has the states of inboxes. Every change deletes one notification: the change to rev
+// n deletes the one with id n.
 type memStates struct {
 	mu          sync.Mutex
 	revs        map[bridge.UserID]bridge.Rev
-	kept        bridge.Rev // what changed up to it is not known any more
+	kept        bridge.Rev // changes up to it are not known any more
 	unavailable bool
-	asked       []bridge.Rev // of calls of Changes
-	looked      int          // calls of Revs
+	asked       []bridge.Rev // the revs of calls of Changes
+	looked      int          // number of calls of Revs
 }
 
 func newMemStates() *memStates { return &memStates{revs: map[bridge.UserID]bridge.Rev{}} }
@@ -77,7 +77,7 @@ func (m *memStates) Revs(_ context.Context, users []bridge.UserID) (map[bridge.U
 	return out, nil
 }
 
-// reads returns since which revs the state was read since the last call.
+// reads returns the revs for which the state was read since the last call.
 func (m *memStates) reads() []bridge.Rev {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -98,7 +98,7 @@ func newStateWorld(t *testing.T, o Options) stateWorld {
 	return stateWorld{newWorld(t, o), s}
 }
 
-// follow connects a device that asks for states from rev on, and acknowledges everything.
+// follow connects a device that asks for states from rev on.
 func (w stateWorld) follow(id string, rev bridge.Rev) (*Conn, *fakeLink) {
 	r := persistent("7")
 	r.Device.ClientID = id
@@ -111,7 +111,7 @@ func following(rev bridge.Rev) SubscribeRequest {
 	return SubscribeRequest{Subscription: bridge.Subscription{QoS: 1, ID: 5}, RetainHandling: 2, State: &rev}
 }
 
-// changed makes n changes of user 7's inbox, and announces each.
+// changed makes n changes of user 7's inbox, each with a hint.
 func (w stateWorld) changed(n int) {
 	for range n {
 		w.change("7", 1)
@@ -119,13 +119,14 @@ func (w stateWorld) changed(n int) {
 	}
 }
 
-// soon lets the states be read that are due.
+// soon waits until the scheduled reads of states are done.
 func soon() {
 	time.Sleep(2 * stateDelay)
 	synctest.Wait()
 }
 
-// came returns the states that came since the last call, as from-rev, and their messages.
+// receivedStates returns the states received since the last call, as from-rev, and their
+// messages.
 func receivedStates(t *testing.T, l *fakeLink) (words []string, ms []StateMessage) {
 	t.Helper()
 	l.mu.Lock()
@@ -178,19 +179,19 @@ func TestStateMessagesFollowTheSuback(t *testing.T) {
 		soon()
 		wantStates(t, "while one is not acknowledged", l)
 		if !c.Ack(ms[0].PacketID) || c.Ack(ms[0].PacketID) {
-			t.Error("it is not acknowledged once")
+			t.Error("its PUBACK is not accepted")
 		}
 		soon()
-		ms = wantStates(t, "what came meanwhile, joined", l, "4-7")
+		ms = wantStates(t, "the changes meanwhile, combined", l, "4-7")
 		c.Ack(ms[0].PacketID)
 		soon()
 		wantStates(t, "while nothing changes", l)
 		w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"})
 		soon()
-		wantStates(t, "after a hint of nothing", l)
+		wantStates(t, "after a hint without a change", l)
 		w.subscribe(c, following(7))
 		soon()
-		wantStates(t, "subscribed again, with nothing new", l, "7-7")
+		wantStates(t, "subscribed again without a change", l, "7-7")
 	})
 }
 
@@ -212,7 +213,7 @@ func TestStateIsReadOnceForAllDevices(t *testing.T) {
 		w.reads()
 		for round := range bridge.Rev(3) {
 			w.changed(10)
-			w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"}) // doubled
+			w.hub.Hint(bridge.Hint{Type: bridge.HintState, User: "7"}) // a duplicate
 			soon()
 			if got := w.reads(); !slices.Equal(got, []bridge.Rev{10 * round}) {
 				t.Errorf("read since %v for five devices and ten changes", got)
@@ -221,11 +222,11 @@ func TestStateIsReadOnceForAllDevices(t *testing.T) {
 				conns[i].Ack(wantStates(t, "all changes", l, fmt.Sprintf("%d-%d", 10*round, 10*round+10))[0].PacketID)
 			}
 		}
-		wantStates(t, "a device that did not ask", idle)
+		wantStates(t, "a device that did not ask for states", idle)
 	})
 }
 
-// Nothing is read, looked up or kept for users whose devices do not ask for states.
+// Nothing is read or kept for users whose devices do not ask for states.
 func TestStateMessagesCostNothingWhileUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -239,7 +240,7 @@ func TestStateMessagesCostNothingWhileUnused(t *testing.T) {
 	})
 }
 
-// A device that is far behind must not have the others fetch their lists again.
+// A device that is far behind must not make the others fetch their lists again.
 func TestADeviceFarBehindIsServedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -281,15 +282,15 @@ func TestStateMessagesEndWithTheSubscription(t *testing.T) {
 			}
 			c.Close()
 		}
-		c, l, _ := w.connect(persistent("7")) // the session is subscribed
+		c, l, _ := w.connect(persistent("7")) // the session has a subscription
 		w.changed(1)
 		soon()
-		wantStates(t, "a session that is resumed", l)
+		wantStates(t, "a resumed session", l)
 		c.Close()
 	})
 }
 
-// A SUBSCRIBE after the connection ended must leave nothing in the hub.
+// A SUBSCRIBE after the connection has ended must leave nothing in the hub.
 func TestAFollowerOfAClosedConnectionIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -319,7 +320,7 @@ func TestStateOfAnotherUsersTopicIsIgnored(t *testing.T) {
 	})
 }
 
-// slowLog takes time between a read and its return.
+// slowLog is a log that returns some time after it has read.
 type slowLog struct {
 	*memLog
 	pace time.Duration
@@ -337,8 +338,8 @@ func (l slowLog) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error)
 	return h, err
 }
 
-// A copy that was read before a delete must not come after the state that says so: it
-// would stay on the screen.
+// A notification that was read before it was deleted must not be sent after the state that
+// reports the deletion, or it would stay on the screen.
 func TestAStateMessageIsNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, slow := range map[string]struct{ read, write time.Duration }{
@@ -356,13 +357,13 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 			l.mu.Unlock()
 			w.appendUnheard("7")
 			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-			time.Sleep(time.Millisecond) // the pump has the row
+			time.Sleep(time.Millisecond) // the pump has read the row
 			w.log.delete("7", 1)
 			w.changed(1)
 			time.Sleep(10 * stateDelay)
 			l.mu.Lock()
 			if at := slices.Index(l.order, "state"); at < 0 || at != len(l.order)-1 {
-				t.Errorf("%s: came %v", name, l.order)
+				t.Errorf("%s: received %v", name, l.order)
 			}
 			l.mu.Unlock()
 			c.Close()
@@ -370,7 +371,7 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 	})
 }
 
-// What an append's hint carries may be older than the state, where the hint comes late.
+// A late hint may carry notifications that are older than the state.
 func TestItemsOlderThanTheStateAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -411,7 +412,7 @@ func TestStateMessagesLeaveRoomForNotifications(t *testing.T) {
 			if len(got) != want {
 				t.Errorf("Receive Maximum %d: %d notifications while the state is in flight, want %d", most, len(got), want)
 			}
-			// Neither keeps the other waiting: each acknowledgement makes room for one more.
+			// Neither makes the other wait: each acknowledgement makes room for one more.
 			c.mu.Lock()
 			if f := c.follower; f.packet != 0 {
 				c.mu.Unlock()
@@ -452,13 +453,13 @@ func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
 		l.mu.Unlock()
 		w.changed(1)
 		soon()
-		wantStates(t, "no room for anything", l)
+		wantStates(t, "no room for any state", l)
 		l.mu.Lock()
 		l.refuse = 0
 		l.mu.Unlock()
 		w.changed(1)
 		soon()
-		wantStates(t, "it counted as delivered", l, "101-102")
+		wantStates(t, "the former counted as delivered", l, "101-102")
 	})
 }
 
@@ -476,7 +477,7 @@ func TestALostStateHintIsRepairedByTheSweep(t *testing.T) {
 		w.reads()
 		time.Sleep(time.Minute)
 		if got := w.reads(); len(got) > 0 {
-			t.Errorf("read since %v though nothing changed", got)
+			t.Errorf("read since %v without a change", got)
 		}
 		w.change("7", 1)
 		w.hub.Reconnected()
@@ -494,7 +495,7 @@ func TestStateMessagesWaitForTheDatabase(t *testing.T) {
 		wantStates(t, "while it is unavailable", l)
 		w.setUnavailable(false)
 		time.Sleep(time.Second)
-		wantStates(t, "when it responds", l, "0-0")
+		wantStates(t, "when it is available again", l, "0-0")
 	})
 }
 
@@ -526,8 +527,8 @@ func TestStateOfAnExpiredTokenIsNotSent(t *testing.T) {
 	})
 }
 
-// A PUBACK of what an earlier SUBSCRIBE asked for says nothing of the rev that a later
-// one names.
+// The PUBACK of a state message that an earlier SUBSCRIBE asked for must not change the rev
+// that a later SUBSCRIBE named.
 func TestSubscribingAgainStartsFromItsOwnRev(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -544,8 +545,9 @@ func TestSubscribingAgainStartsFromItsOwnRev(t *testing.T) {
 	})
 }
 
-// A state is read without a lock. What the follower is sent, or acknowledges, meanwhile makes
-// it miss the offer, and as the hub has then seen that rev, no sweep would find it.
+// A state is read without a lock. If the follower is sent a message or acknowledges one
+// meanwhile, it misses the offer, and no sweep would notice, because the hub has read that
+// rev.
 func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
@@ -560,7 +562,7 @@ func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 		c.offerState(0, r)
 		s := w.hub.shard("7")
 		s.mu.Lock()
-		s.users["7"].rev = r.Rev // as readStates notes
+		s.users["7"].rev = r.Rev // as readStates sets it
 		s.mu.Unlock()
 		c.Ack(ms[0].PacketID)
 		soon()
@@ -575,19 +577,19 @@ func TestAStateOfferedAtTheWrongMomentIsReadAgain(t *testing.T) {
 		s.users["7"].rev = r.Rev
 		s.mu.Unlock()
 		soon()
-		wantStates(t, "offered for a rev that it had left", l, "1-2")
+		wantStates(t, "offered for a rev that it had passed", l, "1-2")
 		c.Close()
 	})
 }
 
-// A read that began before all devices of a user left is not mixed up with the reads for
-// those that came since.
+// A read that began before all devices of a user left must not interfere with the reads for
+// devices that have connected since.
 func TestAStateReadEndsWhenItsDevicesHaveLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		c, _ := w.follow("phone", 0)
 		soon()
-		w.changed(1) // its read is due in stateRest
+		w.changed(1) // is read after stateDelay
 		c.Close()
 		synctest.Wait()
 		w.reads()

@@ -77,7 +77,7 @@ func TestASubscribeOfManyFiltersAsksTheDatabaseOnce(t *testing.T) {
 			c.Activate(w.hub.o.Topics.Status("7"))
 			synctest.Wait()
 			if got, _ := l.drain(); len(got) != 1 {
-				t.Errorf("%s, the retained message came %d times", name, len(got))
+				t.Errorf("%s, the retained message was sent %d times", name, len(got))
 			}
 		}
 	})
@@ -88,10 +88,10 @@ func TestEqualFiltersHaveTheEffectOfOneAfterAnother(t *testing.T) {
 		handling []byte
 		want     byte
 	}{
-		"the first sends it, the second not":          {[]byte{0, 2}, 0},
-		"the second sends it":                         {[]byte{2, 0}, 0},
-		"new only, then never":                        {[]byte{1, 2}, 1},
-		"never, then new only, which it is not again": {[]byte{2, 1}, 2},
+		"the first asks for it, the second does not":   {[]byte{0, 2}, 0},
+		"the second asks for it":                       {[]byte{2, 0}, 0},
+		"if new, then never":                           {[]byte{1, 2}, 1},
+		"never, then if new, which it is not any more": {[]byte{2, 1}, 2},
 	} {
 		var rs []SubscribeRequest
 		for i, h := range tt.handling {
@@ -104,7 +104,7 @@ func TestEqualFiltersHaveTheEffectOfOneAfterAnother(t *testing.T) {
 	}
 }
 
-// known counts the users and wildcard subscriptions the hub has something of.
+// known returns the number of users and wildcard subscriptions that the hub has.
 func (w *world) known() (n int) {
 	for i := range w.hub.shards {
 		s := &w.hub.shards[i]
@@ -115,8 +115,8 @@ func (w *world) known() (n int) {
 	return n + int(w.hub.feeds.n.Load())
 }
 
-// A device that subscribes and is taken over at the same moment, as often as it
-// likes, must not leave a pump with its connection in the hub.
+// A device that subscribes and is taken over at the same moment must not leave a pump, and
+// with it the connection, in the hub.
 func TestASubscribeAfterTheEndLeavesNothingBehind(t *testing.T) {
 	for name, filter := range map[string]string{"own": "users/op/reports/status", "another user's": "users/8/reports/status", "everybody's": "users/+/reports/status"} {
 		t.Run(name, func(t *testing.T) {
@@ -135,19 +135,19 @@ func TestASubscribeAfterTheEndLeavesNothingBehind(t *testing.T) {
 					c.Close()
 				}
 				if n := w.known(); n > 0 {
-					t.Errorf("the hub still knows %d after everybody left", n)
+					t.Errorf("the hub still has %d after all devices have left", n)
 				}
 			})
 		})
 	}
 }
 
-// Whoever has the erased user's id now gets seqs from 1 on; an operator who follows
-// the topic was ahead of them. Orders come more than once.
+// A new user with the erased user's id gets seqs from 1 on, and the position of an operator
+// who is subscribed to the topic is ahead of them. Orders are returned more than once.
 func TestErasingAUserStartsItsTopicOver(t *testing.T) {
 	for name, tt := range map[string]struct {
-		early      int    // notifications that come before the order
-		sent, then string // of them, before and after it
+		early      int    // notifications appended before the order is read
+		sent, then string // the seqs sent before and after it
 	}{
 		"nothing new yet":  {0, "", ""},
 		"less than before": {2, "", "1 2"},
@@ -165,7 +165,7 @@ func TestErasingAUserStartsItsTopicOver(t *testing.T) {
 					w.notify("8", "new")
 				}
 				c.all(w.expect(l, tt.sent))
-				p.set(false, bridge.Order{User: "8", Before: 99, Reason: bridge.EndErased}) // at every poll from now on
+				p.set(false, bridge.Order{User: "8", Before: 99, Reason: bridge.EndErased}) // returned by every poll from now on
 				w.hub.Hint(bridge.Hint{Type: bridge.HintEnd, User: "8"})
 				c.all(w.expect(l, tt.then))
 				time.Sleep(5 * pollEvery)

@@ -19,15 +19,15 @@ func TestATraceCoversItsSeqsForASecond(t *testing.T) {
 		at   time.Time
 		want string
 	}{
-		"the one before":      {"7", 2, now, ""},
-		"the first of three":  {"7", 3, now, "first"},
-		"the last of three":   {"7", 5, now, "first"},
-		"the next call's":     {"7", 6, now, "second"},
-		"the one after":       {"7", 7, now, ""},
-		"another user's":      {"8", 3, now, ""},
-		"a second later":      {"7", 3, now.Add(bridge.HintLife), "first"},
-		"more than that":      {"7", 3, now.Add(bridge.HintLife + 1), ""},
-		"a clock that jumped": {"7", 3, now.Add(-time.Hour), "first"},
+		"the one before":           {"7", 2, now, ""},
+		"the first of three":       {"7", 3, now, "first"},
+		"the last of three":        {"7", 5, now, "first"},
+		"the next call's":          {"7", 6, now, "second"},
+		"the one after":            {"7", 7, now, ""},
+		"another user's":           {"8", 3, now, ""},
+		"a second later":           {"7", 3, now.Add(bridge.HintLife), "first"},
+		"after more than a second": {"7", 3, now.Add(bridge.HintLife + 1), ""},
+		"a clock that jumped":      {"7", 3, now.Add(-time.Hour), "first"},
 	} {
 		if got := all.find(tt.user, tt.seq, tt.at); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
@@ -35,7 +35,7 @@ func TestATraceCoversItsSeqsForASecond(t *testing.T) {
 	}
 }
 
-// Each call of a caller may bring a traceparent.
+// Any call may bring a traceparent.
 func TestAFloodOfTracesIsBounded(t *testing.T) {
 	var all traces
 	now := time.Now()
@@ -48,11 +48,11 @@ func TestAFloodOfTracesIsBounded(t *testing.T) {
 		}
 	}
 	if all.find("99999", 1, now) == "" {
-		t.Error("the newest is not kept")
+		t.Error("the newest was not kept")
 	}
 	all.add(traceEntry{user: "0", from: 1, to: 1, traceparent: "t", at: now.Add(2 * bridge.HintLife)})
 	if n := len(all.shard("0").all); n != 1 {
-		t.Errorf("%d are kept of which %d are old", n, n-1)
+		t.Errorf("%d are kept, %d of them old", n, n-1)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestUntracedMessagesAllocateNothing(t *testing.T) {
 	all.add(traceEntry{user: "7", from: 1, to: 1, traceparent: "t", at: now})
 	if n := testing.AllocsPerRun(100, func() {
 		if bridge.Sampled(nil, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01") || all.find("8", 1, now) != "" {
-			t.Error("it is traced")
+			t.Error("the message is traced")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

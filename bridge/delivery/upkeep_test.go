@@ -30,15 +30,14 @@ func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
 		repairs(1)
 		w.expect(l, "2")
 		w.log.setMuted("7", true)
-		w.appendUnheard("7") // nobody is to hear of it
+		w.appendUnheard("7") // its hint is lost
 		repairs(1)
-		w.appendUnheard("8") // who has no device here
+		w.appendUnheard("8") // has no device
 		repairs(1)
 	})
 }
 
-// pruner removes a thousand rows of each sort, in two steps. What expires is removed by a
-// goroutine of its own.
+// pruner removes a thousand rows of each kind, in two steps.
 type pruner struct {
 	mu    sync.Mutex
 	steps map[string]int

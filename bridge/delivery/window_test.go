@@ -14,6 +14,6 @@ func TestPacketIDsFollowTheSeq(t *testing.T) {
 	}
 	w := window{flights: []flight{{seq: 1}, {seq: 2}}}
 	if w.admits(49154) || !w.admits(49155) {
-		t.Error("two seqs in flight may share a packet id, or one that is free is refused")
+		t.Error("a packet id in flight is used again, or a free one is refused")
 	}
 }

@@ -13,15 +13,15 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// fakeLink is a device: it keeps what it got.
+// fakeLink is the link to a device. It keeps what it received.
 type fakeLink struct {
 	mu     sync.Mutex
 	got    []Message
 	states []StateMessage
-	order  []string // of all that came: seqs, and "state"
+	order  []string // everything received: seqs and "state"
 	ended  []bridge.EndReason
 	pace   time.Duration // how long a write takes
-	refuse int           // messages with a title longer than this are over the packet size; 0: none
+	refuse int           // a message with a longer title exceeds the Maximum Packet Size; 0: none does
 	broken error
 }
 
@@ -60,7 +60,7 @@ func (f *fakeLink) End(r bridge.EndReason) {
 	f.ended = append(f.ended, r)
 }
 
-// drain returns what came since the last drain, as "seq", with r for a retained
+// drain returns the messages received since the last call, as "seq", with r for a retained
 // copy and d for DUP.
 func (f *fakeLink) drain() (words []string, ids []uint16) {
 	f.mu.Lock()
@@ -87,7 +87,7 @@ func (f *fakeLink) reasons() []bridge.EndReason {
 	return slices.Clone(f.ended)
 }
 
-// world is a hub over a memLog, with its upkeep running until the test ends.
+// world is a hub with a memLog. The hub runs until the test ends.
 type world struct {
 	t   *testing.T
 	log *memLog
@@ -134,7 +134,7 @@ func (w *world) notify(u bridge.UserID, titles ...string) {
 	}
 }
 
-// appendUnheard appends to u's log without a hint.
+// appendUnheard appends to u's log, and the hint is lost.
 func (w *world) appendUnheard(u bridge.UserID) {
 	w.t.Helper()
 	_, err := w.log.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{{User: u, Title: "a", Message: "a"}}})

@@ -1,9 +1,10 @@
-// Package late follows the log for notifications that were not acknowledged or read in
-// time, and has them pushed to the device or posted to the application.
+// Package late finds notifications that were not acknowledged or read in time, and has them
+// pushed to the device or posted to the application.
 //
-// One node follows at a time, under a lease. What is to be done is in the store before it
-// is due, and each attempt is stored as begun before it is made and as done afterwards: a
-// crash in between repeats the attempt with the same id, and nothing else.
+// One node at a time follows the log, under a lease. For each new notification it stores
+// what will become due, and later looks whether that still has to be sent. Each attempt is
+// stored as begun before it is made, and its result afterwards. After a crash in between the
+// attempt is repeated with the same id; nothing else is sent twice, and nothing is lost.
 package late
 
 import (
@@ -22,21 +23,22 @@ import (
 
 // Pusher sends Web Push messages; package push implements it.
 type Pusher interface {
-	// Send sends ns, which are of one user and ordered by seq: as it is where it is one,
-	// and a summary of more.
+	// Send sends ns, which belong to one user and are ordered by seq, in one message: a
+	// single notification as it is, several as a summary.
 	Send(ctx context.Context, r bridge.Registration, ns []bridge.Notification) Outcome
 }
 
 // Poster posts webhooks; package webhook implements it.
 type Poster interface {
-	// Send posts one webhook under an id that is the same for each try.
+	// Send posts one webhook. id is the same for each attempt.
 	Send(ctx context.Context, id string, rule Rule, n *bridge.Notification) Outcome
 }
 
-// WebhookPrefix begins a webhook's id; the rest is its Due.Ref.
+// WebhookPrefix is the beginning of a webhook's id, before its Due.Ref.
 const WebhookPrefix = "msg_"
 
-// Options sets up a Follower. Store and Node are required, and one of Pusher and Poster.
+// Options sets up a Follower. Store and Node are required, and at least one of Pusher and
+// Poster.
 type Options struct {
 	Store  Store
 	Node   string
@@ -48,13 +50,13 @@ type Options struct {
 	Poster Poster // nil: no webhooks
 	Rules  []Rule
 
-	Lease   time.Duration // 0 means 6s
-	Poll    time.Duration // between looks at the log; 0 means 250ms
-	Batch   int           // notifications entered at once; 0 means 500
-	Pushes  int           // devices sent to at once; 0 means 64
-	Posts   int           // webhooks posted at once; 0 means 32
-	PerUser int           // devices of one user sent to at once; 0 means 4
-	Query   time.Duration // longest wait for the database; 0 means 2s
+	Lease   time.Duration // validity of the lease; 0 means 6s
+	Poll    time.Duration // interval at which the log is read; 0 means 250ms
+	Batch   int           // notifications entered in one call; 0 means 500
+	Pushes  int           // devices that are sent to concurrently; 0 means 64
+	Posts   int           // webhooks that are posted concurrently; 0 means 32
+	PerUser int           // devices of one user that are sent to concurrently; 0 means 4
+	Query   time.Duration // deadline of a call to the database; 0 means 2s
 }
 
 func (o Options) withDefaults() Options {
@@ -71,43 +73,46 @@ func (o Options) withDefaults() Options {
 }
 
 const (
-	// fresh is how old the judgement of an attempt may be when the attempt begins: what
-	// is on disk a second before prevents it, with time to spare for the database's answer.
+	// maxJudgementAge is how old the decision to send may be when the attempt begins. An
+	// acknowledgement that was on disk a second before must prevent the attempt, so this
+	// leaves 400 ms for the database to respond.
 	maxJudgementAge = 600 * time.Millisecond
-	// hold is how long an attempt may take, after which it is made again: longer than
-	// any of the senders waits, which is 10 s.
+	// attemptTimeout is when an attempt without a result is repeated. It is longer than the
+	// 10 s that senders wait at most.
 	attemptTimeout = 15 * time.Second
-	// keepPosition is how often the position is stored where nothing is new: far more often
-	// than Longest, and no write for each look.
+	// positionInterval is how often the position is stored while nothing is new: often compared
+	// with Longest, but not with every read.
 	positionInterval = time.Hour
-	// kept is how long attempts are kept after they were done, to be explained or repeated.
+	// attemptRetention is how long pushes and webhooks are kept after they are done, for
+	// explain and so that they can be repeated.
 	attemptRetention = 30 * 24 * time.Hour
-	// many due at once for one device are sent as a summary.
+	// summaryAbove is how many pushes may be due for one device before they are sent as a
+	// summary.
 	summaryAbove = 5
 )
 
-// Follower is one node's side of following.
+// Follower follows the log when this node has the lease.
 type Follower struct {
 	o      Options
 	wake   chan struct{}
 	active atomic.Bool
-	counts [2]counts
+	counts [2]counts // of pushes and of webhooks
 }
 
-// counts are of the notifications pushed, or posted, by this process.
+// counts are this process's counters of pushes, or of webhooks.
 type counts struct {
 	sent, givenUp atomic.Int64
 	failed        [len(Reasons)]atomic.Int64 // by the index in Reasons
 }
 
-// Counts are of the notifications that this process pushed, or posted as webhooks.
+// Counts are this process's counters of pushes, or of webhooks.
 type Counts struct {
 	Sent    int64
-	GivenUp int64            // not to be tried again
-	Failed  map[string]int64 // attempts, by Outcome.Reason; each reason is there
+	GivenUp int64            // will not be attempted again
+	Failed  map[string]int64 // failed attempts by Outcome.Reason; has every reason
 }
 
-// Counts returns those of Web Push and of webhooks.
+// Counts returns the counters of Web Push and of webhooks.
 func (f *Follower) Counts() (push, webhooks Counts) {
 	read := func(c *counts) Counts {
 		out := Counts{Sent: c.sent.Load(), GivenUp: c.givenUp.Load(), Failed: make(map[string]int64)}
@@ -119,20 +124,20 @@ func (f *Follower) Counts() (push, webhooks Counts) {
 	return read(&f.counts[0]), read(&f.counts[1])
 }
 
-// New returns a follower over o.
+// New returns a follower.
 func New(o Options) *Follower {
 	return &Follower{o: o.withDefaults(), wake: make(chan struct{}, 1)}
 }
 
-// Active reports whether this node follows.
+// Active reports whether this node has the lease and follows the log.
 func (f *Follower) Active() bool { return f.active.Load() }
 
-// Start takes the first look at the log: what is appended after it has returned is
-// followed, also where no node has followed before.
+// Start reads the log once, unless another node has the lease. It makes sure that whatever is
+// appended after it has returned is followed, even if no node has followed before.
 func (f *Follower) Start(ctx context.Context) error {
 	state, held, err := f.lease(ctx)
 	if err != nil || !held {
-		return err // another node has taken it
+		return err // if nil, another node has done it
 	}
 	at, err := parsePosition(state)
 	if err != nil {
@@ -144,7 +149,7 @@ func (f *Follower) Start(ctx context.Context) error {
 	return err
 }
 
-// positionOf reads what Enter stored; "" is a position without a log.
+// parsePosition reads the position that Enter stored. "" is a position without a log.
 func parsePosition(state string) (at Position, err error) {
 	if state == "" {
 		return at, nil
@@ -155,7 +160,7 @@ func parsePosition(state string) (at Position, err error) {
 	return at, nil
 }
 
-// enter has the store enter what follows p.
+// enter enters the notifications after p; see [Store].
 func (f *Follower) enter(ctx context.Context, p Position) (next Position, more, held bool, err error) {
 	after := f.o.PushAfter
 	if f.o.Pusher == nil {
@@ -164,17 +169,18 @@ func (f *Follower) enter(ctx context.Context, p Position) (next Position, more, 
 	return f.o.Store.Enter(ctx, f.o.Node, p, after, f.o.Rules, f.o.Batch)
 }
 
-// Run follows while it has the lease, and waits for it otherwise, until ctx ends.
+// Run follows the log while it has the lease, and tries to acquire it otherwise, until ctx
+// ends. It finishes the attempts that it has begun, and releases the lease.
 func (f *Follower) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		begun := time.Now()
 		state, held, err := f.lease(ctx)
 		switch {
 		case err != nil:
-			f.o.Logger.Warn("late notifications wait for the database", "error", err)
+			f.o.Logger.Warn("following late notifications is waiting for the database", "error", err)
 		case held:
 			if err := f.term(ctx, state, begun.Add(f.o.Lease)); err != nil && ctx.Err() == nil {
-				f.o.Logger.Warn("following late notifications starts again", "error", err)
+				f.o.Logger.Warn("following late notifications was interrupted, will be resumed", "error", err)
 			}
 		}
 		f.sleep(ctx, f.o.Lease/4)
@@ -193,7 +199,7 @@ func (f *Follower) lease(ctx context.Context) (state string, held bool, err erro
 	return f.o.Store.LeaseLate(ctx, f.o.Node, f.o.Lease)
 }
 
-// sleep waits for d or for a nudge.
+// sleep waits for d, or until wakeNow is called or ctx ends.
 func (f *Follower) sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -204,23 +210,23 @@ func (f *Follower) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// term is the time from taking the lease to losing it.
+// term is the time from acquiring the lease to losing it.
 type term struct {
 	f             *Follower
 	at            Position
-	until         time.Time // the lease is held until then, by this process's clock
+	until         time.Time // when the lease expires, by this process's clock
 	pruned        time.Time
-	positionSaved time.Time // when the position was stored although nothing was new
+	positionSaved time.Time // when the position was last stored although nothing was new
 
-	sends     sync.WaitGroup
-	pushSlots chan struct{} // a slot for each device that is sent to
-	postSlots chan struct{}
+	sends     sync.WaitGroup // attempts in progress
+	pushSlots chan struct{}  // semaphore of Options.Pushes slots
+	postSlots chan struct{}  // semaphore of Options.Posts slots
 
 	mu        sync.Mutex
-	users     map[bridge.UserID]int // devices being sent to
+	users     map[bridge.UserID]int // number of devices being sent to, of each user
 	totals    Totals
-	done      []Done // to be recorded
-	recordNow chan struct{}
+	done      []Done        // results to be stored
+	recordNow chan struct{} // wakes record
 }
 
 func (f *Follower) term(ctx context.Context, state string, until time.Time) error {
@@ -233,7 +239,7 @@ func (f *Follower) term(ctx context.Context, state string, until time.Time) erro
 	t := &term{f: f, at: at, until: until, pushSlots: make(chan struct{}, f.o.Pushes), postSlots: make(chan struct{}, f.o.Posts),
 		users: make(map[bridge.UserID]int), recordNow: make(chan struct{}, 1)}
 	t.totals = t.at.Totals
-	// Attempts under way are finished and recorded, also when ctx has ended.
+	// Attempts in progress are finished and their results stored, even when ctx has ended.
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var recorder sync.WaitGroup
 	recorder.Go(func() { t.record(recording) })
@@ -252,8 +258,8 @@ func (f *Follower) term(ctx context.Context, state string, until time.Time) erro
 	return nil
 }
 
-// round renews the lease, enters what is new and begins what is due; more reports that
-// there is more of either.
+// step renews the lease if necessary, enters what is new and begins what is due. more reports
+// that there is more of either.
 func (t *term) step(ctx context.Context) (more bool, err error) {
 	if err := t.renew(ctx); err != nil {
 		return false, err
@@ -288,7 +294,8 @@ func (t *term) step(ctx context.Context) (more bool, err error) {
 
 var errLost = fmt.Errorf("another node has the lease")
 
-// renew renews the lease after a quarter of it.
+// renew renews the lease once a quarter of its time has passed. It fails if another node has
+// the lease, or it has expired while the database was unavailable.
 func (t *term) renew(ctx context.Context) error {
 	now := time.Now()
 	if left := t.until.Sub(now); left > t.f.o.Lease*3/4 {
@@ -304,7 +311,7 @@ func (t *term) renew(ctx context.Context) error {
 	return nil
 }
 
-// prune removes what is over, a limited number of rows a minute.
+// prune removes old rows, a limited number every minute.
 func (t *term) prune(ctx context.Context) error {
 	if time.Since(t.pruned) < time.Minute {
 		return nil
@@ -316,21 +323,21 @@ func (t *term) prune(ctx context.Context) error {
 	}
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	// Retries look at acknowledgements, too.
+	// Repeated attempts, for up to Longest, look at acknowledgements as well.
 	if _, err := t.f.o.Store.PruneLate(q, attemptRetention, longest+Longest+time.Hour, 2000); err != nil {
-		return fmt.Errorf("forget late notifications: %w", err)
+		return fmt.Errorf("remove old pushes and webhooks: %w", err)
 	}
 	return nil
 }
 
-// parcel is what one goroutine sends to one device.
+// pushJob is one message to one device.
 type pushJob struct {
-	due     []Due
+	due     []Due // one, or several with summary
 	summary bool
-	moreDue bool // of the device's stays due
+	moreDue bool // more is due for the device
 }
 
-// beginPushes begins the pushes that are due, of as many devices as have a slot.
+// beginPushes begins the pushes that are due, for as many devices as there are free slots.
 func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 	free := cap(t.pushSlots) - len(t.pushSlots)
 	if t.f.o.Pusher == nil || free == 0 {
@@ -364,12 +371,12 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			continue
 		}
 		if !t.acquireUser(p.due[0].Device.User) {
-			blocked = true // the user has enough under way, and stays due
+			blocked = true // the user has enough in progress; the rest stays due
 			continue
 		}
 		if p.summary = len(p.due) > summaryAbove; !p.summary {
 			p.moreDue = len(p.due) > 1
-			p.due = p.due[:1] // the next one is judged when this one is sent: it stays due
+			p.due = p.due[:1] // the next one stays due until this one is sent
 		}
 		for _, d := range p.due {
 			begun = append(begun, d.Ref)
@@ -383,7 +390,7 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for _, p := range parcels {
-		t.pushSlots <- struct{}{} // there are as many free ones
+		t.pushSlots <- struct{}{} // does not block: at most free jobs
 		t.sends.Go(func() {
 			defer func() {
 				<-t.pushSlots
@@ -395,10 +402,11 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			t.push(ctx, p, judged)
 		})
 	}
-	// The users that were blocked are left out of the next round, so that others come.
+	// The next step leaves out users without a free slot, so that others get their turn.
 	return blocked || len(cancelled) > 0 && len(parcels) == 0, nil
 }
 
+// begin records that the attempts begun are made, and removes cancelled.
 func (t *term) begin(ctx context.Context, begun, cancelled []string) error {
 	if len(begun)+len(cancelled) == 0 {
 		return nil
@@ -409,8 +417,9 @@ func (t *term) begin(ctx context.Context, begun, cancelled []string) error {
 	return nil
 }
 
-// enterUser takes one of a user's slots, and reports whether there was one: a user whose
-// endpoints respond slowly does not take all of them.
+// acquireUser takes one of a user's slots and reports whether there was one. The slots of a
+// user are limited, so that a user whose endpoints respond slowly does not use all of
+// pushSlots.
 func (t *term) acquireUser(u bridge.UserID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -421,8 +430,7 @@ func (t *term) acquireUser(u bridge.UserID) bool {
 	return true
 }
 
-// full returns the users that have no slot left, at most as many as there are pushes under
-// way.
+// busyUsers returns the users that have no free slot.
 func (t *term) busyUsers() []bridge.UserID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -443,7 +451,7 @@ func (t *term) releaseUser(u bridge.UserID) {
 	}
 }
 
-// nudge has the next round begin at once.
+// wakeNow makes the next step begin at once.
 func (t *term) wakeNow() {
 	select {
 	case t.f.wake <- struct{}{}:
@@ -451,7 +459,7 @@ func (t *term) wakeNow() {
 	}
 }
 
-// push sends a parcel.
+// push sends p, unless the decision to send it, made at judged, is too old.
 func (t *term) push(ctx context.Context, p pushJob, judged time.Time) {
 	if time.Since(judged) > maxJudgementAge || ctx.Err() != nil {
 		t.finish(p.due, Outcome{Result: Limited})
@@ -467,13 +475,13 @@ func (t *term) push(ctx context.Context, p pushJob, judged time.Time) {
 		q, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.f.o.Query)
 		defer cancel()
 		if err := t.f.o.Store.Unregister(q, r); err != nil {
-			t.f.o.Logger.Warn("a registration that is gone stays for now", "error", err)
+			t.f.o.Logger.Warn("removing a registration that is gone failed", "error", err)
 		}
 	}
 	t.finish(p.due, o)
 }
 
-// beginPosts begins the webhooks that are due, as many as have a slot.
+// beginPosts begins the webhooks that are due, as many as there are free slots.
 func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 	free := cap(t.postSlots) - len(t.postSlots)
 	if t.f.o.Poster == nil || free == 0 {
@@ -482,7 +490,7 @@ func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 	judged := time.Now()
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	// More than can begin: most of what is due was acknowledged.
+	// More than there are slots, because most of what is due was acknowledged.
 	due, err := t.f.o.Store.DueWebhooks(q, max(t.f.o.Batch, free))
 	if err != nil {
 		return false, fmt.Errorf("read what is due: %w", err)
@@ -520,7 +528,7 @@ func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 	return len(due) == max(t.f.o.Batch, free) && len(post) < free, nil
 }
 
-// ruleOf reads what Rule.String wrote.
+// parseRule reads what Rule.String wrote.
 func parseRule(text string) Rule {
 	rules, err := ParseRules(text, time.ParseDuration)
 	if err != nil || len(rules) != 1 {
@@ -529,13 +537,13 @@ func parseRule(text string) Rule {
 	return rules[0]
 }
 
-// pause is how long to wait after that many failed tries: 2 s, twice as long each time, at
-// most an hour.
+// backoff returns how long to wait after that many failed attempts: 2 s, doubled each time, up
+// to an hour.
 func backoff(tries int) time.Duration {
 	return min(2*time.Second<<min(max(tries-1, 0), 11), time.Hour)
 }
 
-// finish counts what came of an attempt and leaves it to be recorded.
+// finish counts the outcome of an attempt and makes record store it.
 func (t *term) finish(due []Due, o Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -559,8 +567,8 @@ func (t *term) finish(due []Due, o Outcome) {
 	t.signalRecorder()
 }
 
-// count counts one notification's attempt: here for the metrics, and in the position for
-// all nodes; t.mu is held.
+// count counts one notification's attempt, in this process for its metrics and in the position
+// for all nodes. t.mu is held.
 func (t *term) count(push bool, r Result, reason string) {
 	of, sent, failed := &t.f.counts[0], &t.totals.PushSent, &t.totals.PushFailed
 	if !push {
@@ -579,6 +587,7 @@ func (t *term) count(push bool, r Result, reason string) {
 	}
 }
 
+// signalRecorder wakes record.
 func (t *term) signalRecorder() {
 	select {
 	case t.recordNow <- struct{}{}:
@@ -586,8 +595,8 @@ func (t *term) signalRecorder() {
 	}
 }
 
-// record stores what came of attempts, as many as come while the former ones are stored
-// at once. It ends with ctx, after the last ones.
+// record stores the results of attempts. Those that arrive while it stores the previous ones
+// are stored together. It returns when ctx has ended and the last ones are stored.
 func (t *term) record(ctx context.Context) {
 	for {
 		select {
@@ -603,7 +612,7 @@ func (t *term) record(ctx context.Context) {
 			err := t.f.o.Store.RecordLate(q, done)
 			cancel()
 			if err != nil && ctx.Err() == nil {
-				t.f.o.Logger.Warn("what came of late notifications waits for the database", "error", err)
+				t.f.o.Logger.Warn("storing results of late notifications failed, will be retried", "error", err)
 				t.mu.Lock()
 				t.done = append(done, t.done...)
 				t.mu.Unlock()
@@ -618,7 +627,7 @@ func (t *term) record(ctx context.Context) {
 	}
 }
 
-// pauseFor waits a moment before the database is asked again.
+// waitToRetry waits for Options.Poll before the database is asked again, or until ctx ends.
 func (f *Follower) waitToRetry(ctx context.Context) {
 	t := time.NewTimer(f.o.Poll)
 	defer t.Stop()

@@ -5,34 +5,34 @@ import (
 	"time"
 )
 
-// Result is how an attempt to reach an absent device or a webhook ended.
+// Result is how an attempt to send a push or webhook ended.
 type Result uint8
 
 // The results.
 const (
-	Sent     Result = iota + 1 // taken by the other side
+	Sent     Result = iota + 1 // accepted by the push service or receiver
 	Failed                     // to be repeated
-	Limited                    // not begun: a rate was exceeded; to be repeated without counting
-	Rejected                   // never to be repeated
-	Gone                       // the registration does not exist any more
+	Limited                    // not attempted, because of a rate limit or a lost moment; repeated without counting as a try
+	Rejected                   // not to be repeated
+	Gone                       // the push service does not know the registration any more
 )
 
-// Outcome is what came of one attempt.
+// Outcome is the outcome of one attempt.
 type Outcome struct {
 	Result Result
-	Status int           // HTTP status; 0: there was no response
-	After  time.Duration // of Failed and Limited: not before; 0: not given
-	Err    error         // why, where it was not Sent; without URLs and content
+	Status int           // HTTP status; 0: no response
+	After  time.Duration // with Failed and Limited: shortest time until the next attempt; 0: not given
+	Err    error         // why it was not sent; has no URL and no content
 }
 
-// ErrBlocked is why an address that a client named is not called.
-var ErrBlocked = errors.New("the server does not call that address")
+// ErrBlocked reports that the server does not send to the address of an endpoint.
+var ErrBlocked = errors.New("the server does not send to that address")
 
-// Reasons are what Outcome.Reason returns of attempts that failed.
+// Reasons are the values of [Outcome.Reason] for failed attempts.
 var Reasons = [...]string{"blocked", "gone", "limited", "refused", "unavailable", "unreachable"}
 
-// Reason is why an attempt failed, one of Reasons: a small set, so that it can label a
-// metric. It is "" where the attempt was sent or not begun.
+// Reason returns why an attempt failed, one of Reasons. They are few, so that they can be a
+// label of a metric. It is "" if the attempt was sent or not made.
 func (o Outcome) Reason() string {
 	switch {
 	case o.Result == Sent || o.Result == Limited:

@@ -7,21 +7,22 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Longest is how long tries go on, and how long a position is good for: an operator who
-// turns webhooks on after some months does not want those of all these months.
+// Longest is how long attempts are repeated, and how long a stored position is used. An
+// operator who turns webhooks on again after months does not want those of all the time
+// between.
 const Longest = 24 * time.Hour
 
-// Position is how far the follower came.
+// Position is how far the follower has read the log. It is stored with the lease, as JSON.
 type Position struct {
-	Log    bridge.Position `json:"log"`     // what lies before it was entered
-	ReadAt int64           `json:"read_at"` // when the log was last read to its end, by the database's clock, Unix ms
+	Log    bridge.Position `json:"log"`     // everything before it was entered
+	ReadAt int64           `json:"read_at"` // when the log was last read to its end, by the database's clock, Unix milliseconds
 	Totals Totals          `json:"totals"`
 
-	// Unsaved has Enter store the position also where there is nothing new.
+	// Unsaved makes Enter store the position even if there is nothing new.
 	Unsaved bool `json:"-"`
 }
 
-// Totals count over all nodes and restarts. A crash may lose the last seconds of them.
+// Totals are counters over all nodes and restarts. A crash may lose the last seconds.
 type Totals struct {
 	PushSent       int64 `json:"push_sent"`
 	PushFailed     int64 `json:"push_failed"`
@@ -29,84 +30,88 @@ type Totals struct {
 	WebhooksFailed int64 `json:"webhooks_failed"`
 }
 
-// Due is one attempt that is due, with what decides whether it is made.
+// Due is a push or webhook that is due, with what decides whether it is sent.
 type Due struct {
-	Ref          string // names the attempt; the same for each try
-	Rule         string // push, or a Rule of the webhooks
+	Ref          string // identifies it; the same for each attempt
+	Rule         string // Push, or a Rule of the webhooks as text
 	Device       bridge.Device
-	Since        time.Time // when it was late first
-	Tries        int       // begun so far
+	Since        time.Time // when it became due first
+	Tries        int       // attempts begun so far
 	Notification bridge.Notification
-	Registration bridge.Registration // of push; Endpoint "" where it is gone
-	// Cancelled is true where nothing is to be sent any more: it was acknowledged, read,
-	// muted, deleted, superseded, retained out, or has expired.
+	Registration bridge.Registration // of a push; its Endpoint is "" if it was removed
+	// Cancelled reports that nothing has to be sent any more: the notification was
+	// acknowledged, read, muted, deleted, superseded or retained out, or has expired.
 	Cancelled bool
 }
 
-// Done is what came of an attempt, to be stored.
+// Done is the result of an attempt, to be stored.
 type Done struct {
 	Ref    string
-	Result Result        // Sent; Rejected: given up; Failed and Limited: again
-	After  time.Duration // of Failed and Limited: when
-	Status int
+	Result Result        // Sent; Rejected: given up; Failed and Limited: to be repeated
+	After  time.Duration // with Failed and Limited: time until the next attempt
+	Status int           // HTTP status; 0: no response
 }
 
-// Store is where attempts are kept, and where nodes agree on which of them follows.
-// Every call may fail with bridge.ErrUnavailable, and does a bounded amount of work.
+// Store stores pushes and webhooks, and the lease by which one node at a time follows the log.
+// Every call may fail with [bridge.ErrUnavailable], and does a bounded amount of work.
 type Store interface {
-	// LeaseLate takes the lease for node, or renews it. held is false while another
-	// node has it. state is what the last holder stored, "" where there was none.
+	// LeaseLate acquires the lease for node, or renews it. held is false while another node
+	// has it. state is the position that the last holder stored; "" means none.
 	LeaseLate(ctx context.Context, node string, ttl time.Duration) (state string, held bool, err error)
 
-	// ReleaseLate gives the lease up.
+	// ReleaseLate releases the lease if node holds it.
 	ReleaseLate(ctx context.Context, node string) error
 
-	// Enter reads at most limit notifications after p, and stores in the same transaction
-	// what will be due of them and the new position: with push for each registered
-	// device of their users, and for each of rules. more reports that it stopped at
-	// limit. held is false, and nothing is stored, where another node has the lease.
-	// A position without a log starts at this moment, and so does one that was read to the
-	// end more than Longest ago: pushes and webhooks were off, or every node was. Where nothing is new the position
-	// need not be stored: nothing lies between it and the next one.
+	// Enter reads at most limit notifications after p. In one transaction it stores what will
+	// become due for them, and the new position: a push after push for each registered device
+	// of their users (none with 0), and a webhook for each of rules. more reports that it
+	// stopped at limit. held is false, and nothing is stored, if another node has the lease.
+	//
+	// A position without a log starts now. So does one that was read to its end more than
+	// Longest ago, because pushes and webhooks were off since, or all nodes were. If nothing
+	// is new, the position need not be stored, because nothing lies between it and the next
+	// one.
 	Enter(ctx context.Context, node string, p Position, push time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
 
-	// DuePush returns the attempts due for at most devices devices of users other than
-	// those in without, ordered by device and seq, and DueWebhooks at most limit attempts, those due first first. What
-	// decides is read in one snapshot.
+	// DuePush returns the pushes that are due for at most devices devices, of users other than
+	// those in without, ordered by device and seq. DueWebhooks returns at most limit webhooks,
+	// in the order in which they became due. Each reads one snapshot.
 	DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]Due, error)
 	DueWebhooks(ctx context.Context, limit int) ([]Due, error)
 
-	// Begin stores that the attempts begin: another node, or this one after a crash,
-	// makes them again unless RecordLate is called within hold. It removes the cancelled.
+	// Begin records that the attempts begun are made now. If their results are not recorded
+	// within hold, because the node has crashed, they become due again. Begin removes
+	// cancelled.
 	Begin(ctx context.Context, begun, cancelled []string, hold time.Duration) error
 
-	// RecordLate stores what came of attempts.
+	// RecordLate stores the results of attempts.
 	RecordLate(ctx context.Context, done []Done) error
 
-	// Unregister removes a registration whose push service does not know it, unless the
-	// device was registered again with another endpoint.
+	// Unregister removes a registration that its push service does not know any more, unless
+	// the device was registered again with another endpoint.
 	Unregister(ctx context.Context, r bridge.Registration) error
 
-	// Waiting counts attempts that are due or were tried, and says since when the oldest
-	// is; counting stops at limit.
+	// Waiting counts the pushes and webhooks that are due or failed at least once, up to
+	// limit.
 	Waiting(ctx context.Context, limit int) (push, webhooks Waiting, err error)
 
-	// PruneLate removes attempts that were done before done, acknowledgements noted
-	// before acks, and registrations unused for RegistrationLife; at most limit of each.
+	// PruneLate removes pushes and webhooks that were done done ago, acknowledgements stored
+	// acks ago, and registrations unused for [bridge.RegistrationLife]; at most limit of each.
+	// It returns how many.
 	PruneLate(ctx context.Context, done, acks time.Duration, limit int) (int, error)
 }
 
-// Figures are those of Web Push, or of webhooks, over all nodes.
+// Figures are the figures of Web Push, or of webhooks, over all nodes.
 type Figures struct {
 	Waiting, Sent, Failed int64
-	Oldest                time.Duration // how long the oldest that waits has been late
+	Oldest                time.Duration // how long the oldest of Waiting has been due
 }
 
-// Stats are what was and is to be sent.
+// Stats are the figures of both.
 type Stats struct{ Push, Webhooks Figures }
 
-// Waiting are attempts that are due or were tried.
+// Waiting are pushes or webhooks that are due or failed at least once.
 type Waiting struct {
 	Count  int64
-	Oldest time.Duration // since it was late first; 0: none
+	Oldest time.Duration // since the oldest became due first; 0: none
 }
