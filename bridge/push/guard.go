@@ -18,20 +18,20 @@ import (
 	"github.com/falconalert/falconbridge/bridge/late"
 )
 
-// Endpoints come from clients, so a registration is a way to make the server call an
-// address. Everything that goes out on their behalf goes through the client that
-// [Hosts.client] returns: https only, no proxy, no redirects, a deadline, a bounded
-// response, and a check of the address that is connected to.
+// Endpoints come from clients, so a registration could make the server send requests to an
+// address of the client's choice (server-side request forgery). Therefore all such requests
+// are sent with the HTTP client of [Hosts.client]: https only, no proxy, no redirects, a
+// deadline, a limited response, and a check of the address that it connects to.
 
 const (
-	callTimeout = 5 * time.Second // from the first look-up to the end of the response
-	maxResponse = 4 << 10         // bytes read of a response's headers, and again of its body
+	callTimeout = 5 * time.Second // from the DNS look-up to the end of the response
+	maxResponse = 4 << 10         // bytes of a response's headers, and of its body
 	maxEndpoint = 2048            // bytes
 )
 
-// Hosts is the allow-list of --push-hosts: "host" or "host:port" in lower case. Empty
-// allows every globally routable address. Otherwise it is all that is allowed, wherever
-// its names lead: the operator chose them.
+// Hosts are the allowed hosts of --push-hosts: "host" or "host:port" in lower case. If empty,
+// every globally routable address is allowed. Otherwise only these hosts are, whatever
+// addresses their names resolve to, because the operator chose them.
 type Hosts []string
 
 // ParseHosts reads a comma-separated list of host[:port].
@@ -44,14 +44,14 @@ func ParseHosts(list string) (Hosts, error) {
 		}
 		u, err := url.Parse("https://" + entry)
 		if err != nil || u.Host != entry || u.Hostname() == "" {
-			return nil, errors.New("an entry is not host or host:port")
+			return nil, errors.New("an entry must be host or host:port")
 		}
 		hosts = append(hosts, entry)
 	}
 	return hosts, nil
 }
 
-// allows reports whether u is on the list. An entry without a port stands for 443.
+// allows reports whether the host of u is on the list. An entry without a port means 443.
 func (h Hosts) allows(u *url.URL) bool {
 	host := strings.ToLower(u.Hostname())
 	port := u.Port()
@@ -71,9 +71,9 @@ func (h Hosts) allows(u *url.URL) bool {
 	return false
 }
 
-// CheckEndpoint reports why the server would never call endpoint. It looks no name up:
-// where a name leads is checked whenever it is called, because it may lead elsewhere by
-// then.
+// CheckEndpoint returns an error that says why the server would not send to endpoint, or nil. It
+// does not resolve names: the address is checked for each connection, because a name may
+// resolve to another one by then.
 func (h Hosts) CheckEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	switch {
@@ -94,18 +94,19 @@ func (h Hosts) CheckEndpoint(endpoint string) error {
 	return nil
 }
 
-// special are the blocks within the ranges that global allows which are not globally
-// reachable, or lead to an IPv4 address that the check would not see: IANA's registries
-// of special-purpose addresses (RFC 6890), 6to4 (RFC 3056) and Teredo (RFC 4380, within
-// 2001::/23).
+// notGlobal are address blocks that are not globally reachable, among those that
+// globallyRoutable would otherwise accept, or that embed an IPv4 address that it would not
+// check: IANA's registries of special-purpose addresses (RFC 6890), 6to4 (RFC 3056) and Teredo
+// (RFC 4380, within 2001::/23).
 var notGlobal = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
 	"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )
 
-// unicast is what IANA has assigned for global unicast in IPv6. It leaves out loopback,
-// fc00::/7, link-local, multicast, mapped IPv4 and NAT64 (64:ff9b::/96, 64:ff9b:1::/48).
+// globalUnicast6 is the block that IANA has assigned for global unicast in IPv6. It does not
+// include loopback, fc00::/7, link-local, multicast, mapped IPv4 and NAT64 (64:ff9b::/96,
+// 64:ff9b:1::/48).
 var globalUnicast6 = netip.MustParsePrefix("2000::/3")
 
 func prefixes(list ...string) (out []netip.Prefix) {
@@ -115,7 +116,7 @@ func prefixes(list ...string) (out []netip.Prefix) {
 	return out
 }
 
-// global reports whether ip is a globally routable unicast address.
+// globallyRoutable reports whether ip is a globally routable unicast address.
 func globallyRoutable(ip netip.Addr) bool {
 	if !ip.IsValid() || ip.Zone() != "" || ip.Is6() && !globalUnicast6.Contains(ip) {
 		return false
@@ -128,12 +129,12 @@ func globallyRoutable(ip netip.Addr) bool {
 	return true
 }
 
-// errAddress is why a connection was not made.
+// errAddress reports a connection that was not made.
 var errAddress = fmt.Errorf("%w: it is not globally routable", late.ErrBlocked)
 
-// control is called with the resolved address right before each connect, also for each
-// of several addresses of a name: between this check and the connect nothing is looked
-// up again.
+// checkAddress is called with the resolved address immediately before each connect, for every
+// address of a name that is tried. Nothing is resolved again between this check and the
+// connect, so DNS rebinding has no effect.
 func checkAddress(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil || !globallyRoutable(ap.Addr()) {
@@ -142,7 +143,7 @@ func checkAddress(_ context.Context, _, address string, _ syscall.RawConn) error
 	return nil
 }
 
-// client returns the client that calls endpoints. roots nil means the system's.
+// client returns the HTTP client for endpoints. With nil, roots and resolver are the system's.
 func (h Hosts) client(roots *x509.CertPool, resolver *net.Resolver) *http.Client {
 	dialer := &net.Dialer{Timeout: callTimeout, ControlContext: checkAddress, Resolver: resolver}
 	if len(h) > 0 {
@@ -150,11 +151,11 @@ func (h Hosts) client(roots *x509.CertPool, resolver *net.Resolver) *http.Client
 	}
 	return &http.Client{
 		Timeout: callTimeout,
-		// A 3xx is a response like any other. Following it would call an address that
-		// nobody registered.
+		// A redirect is a response like any other. Following it would send the request to an
+		// address that was not checked at registration.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			Proxy:                  nil, // one from the environment would make the connection, and nothing would be checked
+			Proxy:                  nil, // a proxy of the environment would connect itself, without the check
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			ForceAttemptHTTP2:      true,

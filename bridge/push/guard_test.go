@@ -66,12 +66,12 @@ func TestOnlyGloballyRoutableAddressesAreCalled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := globallyRoutable(netip.MustParseAddr(tt.ip)); got != tt.want {
-				t.Errorf("%s is global: %v, want %v", tt.ip, got, tt.want)
+				t.Errorf("%s is globally routable: %v, want %v", tt.ip, got, tt.want)
 			}
 		})
 	}
 	if globallyRoutable(netip.Addr{}) {
-		t.Error("no address is global")
+		t.Error("the zero address is globally routable")
 	}
 }
 
@@ -98,7 +98,7 @@ func TestEndpointsThatAreNeverCalled(t *testing.T) {
 		"the cloud's metadata service":     {nil, "https://169.254.169.254/latest", false},
 		"too long":                         {nil, "https://push.example/" + strings.Repeat("x", maxEndpoint), false},
 		"on the list":                      {list, "https://push.example/x", true},
-		"on the list, the port written":    {list, "https://push.example:443/x", true},
+		"on the list, with the port":       {list, "https://push.example:443/x", true},
 		"on the list, in capitals":         {list, "https://PUSH.example/x", true},
 		"on the list, another port":        {list, "https://push.example:8443/x", false},
 		"loopback on the list":             {list, "https://localhost:8443/x", true},
@@ -114,11 +114,11 @@ func TestEndpointsThatAreNeverCalled(t *testing.T) {
 		})
 	}
 	if _, err := ParseHosts("https://push.example"); err == nil {
-		t.Error("a URL is taken for a host")
+		t.Error("a URL is accepted as a host")
 	}
 }
 
-// internal is a server on loopback that counts its connections.
+// internal returns a server on loopback that counts its connections.
 func internal(t *testing.T, h http.HandlerFunc) (s *httptest.Server, connections *atomic.Int32) {
 	t.Helper()
 	connections = new(atomic.Int32)
@@ -139,7 +139,7 @@ func roots(s *httptest.Server) *x509.CertPool {
 	return pool
 }
 
-// post calls url with the guarded client.
+// post posts to url with the guarded client.
 func post(t *testing.T, c *http.Client, url string) (*http.Response, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("x"))
@@ -158,7 +158,7 @@ func TestLoopbackIsNotCalled(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	for _, host := range []string{"127.0.0.1", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0", "localhost", "127.1", "2130706433", "0x7f000001"} {
 		if _, err := post(t, Hosts{}.client(roots(s), nil), "https://"+host+":"+port); err == nil {
-			t.Errorf("%s was called", host)
+			t.Errorf("a request was sent to %s", host)
 		}
 	}
 	if n := connections.Load(); n > 0 {
@@ -166,7 +166,7 @@ func TestLoopbackIsNotCalled(t *testing.T) {
 	}
 }
 
-// dns answers every question for an IPv4 address with the next of addresses.
+// dns is a resolver that returns the next of addresses for every query of an IPv4 address.
 func dns(t *testing.T, addresses ...string) *net.Resolver {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -204,8 +204,8 @@ func dns(t *testing.T, addresses ...string) *net.Resolver {
 	}}
 }
 
-// The name led to a public address when it was registered, and to this machine when it
-// is called; then to a private one.
+// DNS rebinding: the name resolved to a public address at registration, and resolves to loopback
+// when a message is sent, and then to a private address.
 func TestDNSThatChangesBetweenCheckAndUse(t *testing.T) {
 	s, connections := internal(t, func(http.ResponseWriter, *http.Request) {})
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
@@ -215,12 +215,12 @@ func TestDNSThatChangesBetweenCheckAndUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ips, err := resolver.LookupNetIP(t.Context(), "ip4", "rebind.example."); err != nil || !globallyRoutable(ips[0].Unmap()) {
-		t.Fatalf("the name leads to %v, %v", ips, err)
+		t.Fatalf("the name resolves to %v, %v", ips, err)
 	}
 	c := Hosts{}.client(roots(s), resolver)
 	for range 2 {
 		if _, err := post(t, c, endpoint); !errors.Is(err, errAddress) {
-			t.Errorf("the call ended with %v, want %v", err, errAddress)
+			t.Errorf("the request ended with %v, want %v", err, errAddress)
 		}
 	}
 	if n := connections.Load(); n > 0 {
@@ -235,10 +235,10 @@ func TestARedirectToAnInternalAddressIsNotFollowed(t *testing.T) {
 		c := Hosts{s.Listener.Addr().String(), inside.Listener.Addr().String()}.client(roots(s), nil)
 		res, err := post(t, c, s.URL)
 		if err != nil || res.StatusCode != status {
-			t.Fatalf("%v, %v, want %d itself", res, err, status)
+			t.Fatalf("%v, %v, want the response %d", res, err, status)
 		}
 		if got := outcomeOf(res).Result; got != rejected {
-			t.Errorf("a redirect counts as %v", got)
+			t.Errorf("the result of a redirect is %v", got)
 		}
 	}
 	if n := connections.Load(); n > 0 {
@@ -280,6 +280,6 @@ func TestEndlessHeadersAreCutOff(t *testing.T) {
 
 func TestAProxyOfTheEnvironmentIsNotUsed(t *testing.T) {
 	if (Hosts{}).client(nil, nil).Transport.(*http.Transport).Proxy != nil {
-		t.Error("a proxy would make the connection, and its address would not be checked")
+		t.Error("a proxy would connect, without the check of the address")
 	}
 }

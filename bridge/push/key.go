@@ -17,15 +17,15 @@ import (
 )
 
 // Key is the key pair that identifies this server to push services (VAPID, RFC 8292).
-// Registrations are bound to it: with another key every browser has to subscribe again.
+// Registrations depend on it: with another key every browser has to subscribe again.
 type Key struct {
-	public  string // uncompressed point, base64url, as browsers want it
-	private string // scalar, base64url
-	topics  []byte // key of the Topic header
+	public  string // uncompressed point in base64url, as browsers expect it
+	private string // scalar in base64url
+	topics  []byte // HMAC key of the Topic header
 }
 
-// ParseKey reads a P-256 private key in PEM, SEC 1 ("EC PRIVATE KEY") or PKCS #8. Other
-// blocks before it, such as the parameters that openssl writes, are passed over.
+// ParseKey reads a P-256 private key in PEM, as SEC 1 ("EC PRIVATE KEY") or PKCS #8. It ignores
+// other blocks before it, such as the parameters that openssl writes.
 func ParseKey(text []byte) (*Key, error) {
 	for {
 		var block *pem.Block
@@ -47,7 +47,7 @@ func ParseKey(text []byte) (*Key, error) {
 		}
 		key, ok := parsed.(*ecdsa.PrivateKey)
 		if !ok || key.Curve != elliptic.P256() {
-			return nil, errors.New("its key is not of the curve P-256")
+			return nil, errors.New("its key is not on the curve P-256")
 		}
 		return newKey(key)
 	}
@@ -68,19 +68,19 @@ func newKey(key *ecdsa.PrivateKey) (*Key, error) {
 	return &Key{public: encode(public), private: encode(private), topics: mac.Sum(nil)}, nil
 }
 
-// Public returns the public key as PushManager.subscribe takes it.
+// Public returns the public key in the form that PushManager.subscribe expects.
 func (k *Key) Public() string { return k.public }
 
-// topic returns the Topic of what replaces names (RFC 8030 §5.4: at most 32 characters
-// of base64url). It is keyed, so that a push service learns neither the user nor what
-// the notification is about.
+// topic returns the Topic header of notifications with the key replaces (RFC 8030 §5.4: at most
+// 32 characters of base64url). It is an HMAC, so that the push service learns neither the user
+// nor what the notification is about.
 func (k *Key) topic(u bridge.UserID, replaces string) string {
 	mac := hmac.New(sha256.New, k.topics)
 	mac.Write([]byte(string(u) + "\x00" + replaces))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:24])
 }
 
-// CheckContact reports why contact is not what RFC 8292 §2.1 asks for.
+// CheckContact returns an error if contact is not a contact as of RFC 8292 §2.1.
 func CheckContact(contact string) error {
 	u, err := url.Parse(contact)
 	switch {
@@ -92,5 +92,5 @@ func CheckContact(contact string) error {
 			return nil
 		}
 	}
-	return errors.New("it is neither mailto: with an address nor an https: URL")
+	return errors.New("it must be mailto: with an address, or an https: URL")
 }

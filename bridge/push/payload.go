@@ -10,13 +10,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// maxPayload is what fits one message: a record of 4,096 bytes, which push services
-// take at least (RFC 8030 §7.2), less the 86 bytes of the header of aes128gcm, the 16 of
-// its tag and the delimiter (RFC 8188 §2).
+// maxPayload is the largest payload in bytes: the record of 4,096 bytes that every push service
+// must accept (RFC 8030 §7.2), less the 86 bytes of the aes128gcm header, the 16 of its tag and
+// the delimiter (RFC 8188 §2).
 const maxPayload = 4096 - 86 - 16 - 1
 
-// message is Declarative Web Push's form, which iOS shows by itself where the service
-// worker does not run.
+// message has the format of Declarative Web Push, which iOS displays even if the service worker
+// does not run.
 type message struct {
 	WebPush      int     `json:"web_push"` // always 8030
 	Notification content `json:"notification"`
@@ -33,12 +33,12 @@ func (c content) encode() []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(message{8030, c}) // strings and JSON that was read cannot fail
+	_ = e.Encode(message{8030, c}) // cannot fail for strings and valid JSON
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
-// one is the payload of one notification. What does not fit is cut: the text first,
-// down to a few lines, then the application's data, then the address.
+// singlePayload returns the payload of one notification. To fit it shortens first the text, to a
+// few lines, and then removes the application's data, and then the link.
 func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 	inbox := navigate(base, "")
 	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, n.URL), Data: itemData(n, true)}
@@ -49,7 +49,7 @@ func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 		func() { c.Body = fit(c, n.Message, line) },
 		func() { c.Navigate = inbox },
 		func() { c.Body = fit(c, n.Message, 0) },
-		func() { c.Title = clip(c.Title, 80) }, // of 255 characters that JSON escapes six bytes each
+		func() { c.Title = clip(c.Title, 80) }, // 255 characters may take six bytes each when JSON escapes them
 	} {
 		if b := c.encode(); len(b) <= maxPayload {
 			return b
@@ -59,12 +59,12 @@ func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 	return c.encode()
 }
 
-// fit returns text, shortened to at least least characters so that c fits with it as its
-// body.
+// fit returns text shortened so that c fits with it as its body, but to no fewer than least
+// characters.
 func fit(c content, text string, least int) string {
 	runes := utf8.RuneCountInString(text)
 	short, long := min(least, runes), runes
-	for short < long { // the longest that fits
+	for short < long { // binary search for the longest that fits
 		middle := (short + long + 1) / 2
 		c.Body = clip(text, middle)
 		if len(c.encode()) <= maxPayload {
@@ -76,7 +76,7 @@ func fit(c content, text string, least int) string {
 	return clip(text, short)
 }
 
-// clip returns the first n characters of s, the last of them an ellipsis where s is longer.
+// clip returns s, or if it is longer than n characters its first n-1 and an ellipsis.
 func clip(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -88,8 +88,8 @@ func clip(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-// item is the notification's item without its title and message, and without the
-// application's data unless whole.
+// itemData returns the notification's item without title and message, and unless whole without
+// the application's data and the link.
 func itemData(n *bridge.Notification, whole bool) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(n.Item(), &fields) != nil {
@@ -108,21 +108,22 @@ func itemData(n *bridge.Notification, whole bool) json.RawMessage {
 	return b
 }
 
-// summary is the payload for many at once; ns are ordered by seq.
+// summaryPayload returns the payload for several notifications, ordered by seq.
 func summaryPayload(ns []bridge.Notification, base *url.URL, locale bridge.Locale) []byte {
 	last := &ns[len(ns)-1]
 	data := fmt.Sprintf(`{"summary":%d,"last_seq":%d}`, len(ns), last.Seq)
 	return content{Title: locale.Many(len(ns)), Body: clip(last.Title, 120), Navigate: navigate(base, ""), Data: json.RawMessage(data)}.encode()
 }
 
-// test is the payload of POST /devices/{client_id}/test.
+// testPayload returns the payload of POST /devices/{client_id}/test.
 func testPayload(base *url.URL, locale bridge.Locale) []byte {
 	title, body := locale.TestPush()
 	return content{Title: title, Body: body, Navigate: navigate(base, ""), Data: json.RawMessage(`{"test":true}`)}.encode()
 }
 
-// navigate is link resolved against base, or the inbox where there is no link. Without a
-// base both are relative: the browser resolves them against the service worker's scope.
+// navigate returns link resolved against base, or the URL of the inbox if there is no link.
+// Without a base both are relative, and the browser resolves them against the scope of the
+// service worker.
 func navigate(base *url.URL, link string) string {
 	ref, err := url.Parse(link)
 	switch {

@@ -1,6 +1,6 @@
-// Package push reaches devices that do not answer by Web Push: RFC 8030 (the protocol),
-// RFC 8291 (encryption) and RFC 8292 (VAPID). It covers browsers, installed web apps and
-// UnifiedPush.
+// Package push reaches devices that do not acknowledge in time by Web Push: RFC 8030 (the
+// protocol), RFC 8291 (encryption) and RFC 8292 (VAPID). Browsers, installed web apps and
+// UnifiedPush apps support it.
 package push
 
 import (
@@ -27,10 +27,10 @@ import (
 // Options sets up a Sender. Key and Contact are required.
 type Options struct {
 	Key     *Key
-	Contact string        // mailto: or https:, for the push services' operators
-	Hosts   Hosts         // the whole allow-list; empty allows globally routable addresses
-	Base    *url.URL      // what relative links are resolved against, and the inbox; nil: relative
-	Locale  bridge.Locale // of the summary
+	Contact string        // mailto: or https: URL for the operators of push services
+	Hosts   Hosts         // allowed hosts; empty: all with globally routable addresses
+	Base    *url.URL      // URL of the inbox, against which relative links are resolved; nil: links remain relative
+	Locale  bridge.Locale // language of summaries
 
 	RatePerUser float64 // messages a second to all devices of a user; 0 means 5
 	RatePerHost float64 // messages a second to one push service; 0 means 500
@@ -39,14 +39,14 @@ type Options struct {
 	resolver *net.Resolver  // nil: the system's
 }
 
-// WithRoots returns o with the authorities that certificates of push services are
-// checked with, in place of the system's.
+// WithRoots returns o with the certificate authorities for push services, instead of the
+// system's.
 func (o Options) WithRoots(roots *x509.CertPool) Options {
 	o.roots = roots
 	return o
 }
 
-// Sender sends Web Push messages.
+// Sender sends Web Push messages. It implements [late.Pusher].
 type Sender struct {
 	o      Options
 	client *http.Client
@@ -54,7 +54,7 @@ type Sender struct {
 	hosts  *edge.Rates[string]
 }
 
-// NewSender returns a Sender over o.
+// NewSender returns a Sender.
 func NewSender(o Options) *Sender {
 	return &Sender{
 		o: o, client: o.Hosts.client(o.roots, o.resolver),
@@ -63,17 +63,17 @@ func NewSender(o Options) *Sender {
 	}
 }
 
-// PublicKey is the key that browsers subscribe with.
+// PublicKey returns the key with which browsers subscribe.
 func (s *Sender) PublicKey() string { return s.o.Key.Public() }
 
-// CheckEndpoint reports why endpoint is never called.
+// CheckEndpoint returns an error that says why nothing would be sent to endpoint, or nil.
 func (s *Sender) CheckEndpoint(endpoint string) error { return s.o.Hosts.CheckEndpoint(endpoint) }
 
-// life is the TTL of what does not expire, and the longest.
+// maxTTL is the longest TTL, and that of notifications that do not expire.
 const maxTTL = 7 * 24 * time.Hour
 
-// Send sends ns, which are of one user and ordered by seq, to the device: as they are
-// where it is one, and as a summary where there are more.
+// Send sends ns, which belong to one user and are ordered by seq, to a device in one message: a
+// single notification as it is, several as a summary.
 func (s *Sender) Send(ctx context.Context, r bridge.Registration, ns []bridge.Notification) late.Outcome {
 	if len(ns) != 1 {
 		return s.send(ctx, r, summaryPayload(ns, s.o.Base, s.o.Locale), s.o.Key.topic(r.Device.User, "\x00summary"), maxTTL)
@@ -89,7 +89,7 @@ func (s *Sender) Send(ctx context.Context, r bridge.Registration, ns []bridge.No
 	return s.send(ctx, r, singlePayload(n, s.o.Base), topic, ttl)
 }
 
-// Test sends a message that says that the device is registered.
+// Test sends a test message, which shows that the device is registered.
 func (s *Sender) Test(ctx context.Context, r bridge.Registration) late.Outcome {
 	return s.send(ctx, r, testPayload(s.o.Base, s.o.Locale), "", 5*time.Minute)
 }
@@ -105,7 +105,7 @@ func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte
 		&webpush.Subscription{Endpoint: r.Endpoint, Keys: webpush.Keys{P256dh: r.P256DH, Auth: r.Auth}},
 		&webpush.Options{
 			HTTPClient: s.client, Topic: topic, TTL: int(max(1, (ttl+time.Second-1)/time.Second)),
-			// The library adds the scheme itself.
+			// The library adds mailto: itself.
 			Subscriber:     strings.TrimPrefix(s.o.Contact, "mailto:"),
 			VAPIDPublicKey: s.o.Key.public, VAPIDPrivateKey: s.o.Key.private,
 		})
@@ -113,23 +113,24 @@ func (s *Sender) send(ctx context.Context, r bridge.Registration, payload []byte
 		return late.Outcome{Result: late.Failed, Err: withoutURL(err)}
 	}
 	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, maxResponse) // a short one leaves the connection for the next message
+	_, _ = io.CopyN(io.Discard, res.Body, maxResponse) // after a short response the connection can be used again
 	return outcomeOf(res)
 }
 
-// limit takes one message of the rates of r's user and push service.
+// limit counts one message for the rates of r's user and push service. It returns 0 if the
+// message may be sent, and otherwise how long to wait.
 func (s *Sender) limit(r bridge.Registration) time.Duration {
 	if wait := s.users.Take(r.Device.User); wait > 0 {
 		return wait
 	}
 	u, err := url.Parse(r.Endpoint)
 	if err != nil {
-		return 0 // CheckEndpoint has read it
+		return 0 // impossible: CheckEndpoint has parsed it
 	}
 	return s.hosts.Take(strings.ToLower(u.Host))
 }
 
-// cause is err without the URL, which is a secret of the device's.
+// withoutURL returns err without the endpoint's URL, which is a secret of the device.
 func withoutURL(err error) error {
 	var of *url.Error
 	if errors.As(err, &of) {
@@ -138,7 +139,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// maxRetryAfter bounds how long a push service may put a message off.
+// maxRetryAfter is the longest time for which a push service may defer a message.
 const maxRetryAfter = 24 * time.Hour
 
 func outcomeOf(res *http.Response) late.Outcome {
@@ -156,7 +157,8 @@ func outcomeOf(res *http.Response) late.Outcome {
 	return o
 }
 
-// retryAfter reads the header of that name: seconds or a time (RFC 9110 §10.2.3).
+// retryAfter parses a Retry-After header, which has seconds or a date (RFC 9110 §10.2.3). It
+// returns 0 if the header is missing or invalid.
 func retryAfter(text string) time.Duration {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
 		return min(time.Duration(min(n, int64(maxRetryAfter/time.Second)))*time.Second, maxRetryAfter)

@@ -37,7 +37,7 @@ func testKey(t *testing.T) *Key {
 	return key
 }
 
-// senderTo returns a sender that may call s only, and a registration there.
+// senderTo returns a sender that may send only to s, and a registration there.
 func senderTo(t *testing.T, s *httptest.Server) (*Sender, bridge.Registration) {
 	t.Helper()
 	device, err := ecdh.P256().GenerateKey(rand.Reader)
@@ -95,18 +95,18 @@ func TestResponsesOfAPushServiceBecomeOutcomes(t *testing.T) {
 		want   late.Result
 		after  time.Duration
 	}{
-		"taken":                        {201, "", late.Sent, 0},
-		"taken, to be delivered later": {202, "", late.Sent, 0},
-		"unknown":                      {404, "", late.Gone, 0},
-		"gone":                         {410, "", late.Gone, 0},
-		"too many":                     {429, "120", late.Failed, 2 * time.Minute},
-		"unavailable":                  {503, "", late.Failed, 0},
-		"unavailable for a year":       {503, "31536000", late.Failed, 24 * time.Hour},
-		"unavailable for ever":         {503, "99999999999999999", late.Failed, 24 * time.Hour},
-		"unavailable since yesterday":  {503, "-5", late.Failed, 0},
-		"unavailable, not a number":    {503, "soon", late.Failed, 0},
-		"the key is another one":       {403, "", late.Rejected, 0},
-		"too large":                    {413, "", late.Rejected, 0},
+		"accepted":                        {201, "", late.Sent, 0},
+		"accepted, to be delivered later": {202, "", late.Sent, 0},
+		"unknown":                         {404, "", late.Gone, 0},
+		"gone":                            {410, "", late.Gone, 0},
+		"too many":                        {429, "120", late.Failed, 2 * time.Minute},
+		"unavailable":                     {503, "", late.Failed, 0},
+		"unavailable for a year":          {503, "31536000", late.Failed, 24 * time.Hour},
+		"unavailable forever":             {503, "99999999999999999", late.Failed, 24 * time.Hour},
+		"unavailable since yesterday":     {503, "-5", late.Failed, 0},
+		"unavailable, not a number":       {503, "soon", late.Failed, 0},
+		"another key":                     {403, "", late.Rejected, 0},
+		"too large":                       {413, "", late.Rejected, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := internal(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -122,7 +122,7 @@ func TestResponsesOfAPushServiceBecomeOutcomes(t *testing.T) {
 		})
 	}
 	if got := retryAfter(time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)); got < 59*time.Minute || got > time.Hour {
-		t.Errorf("a time in an hour: %v", got)
+		t.Errorf("a date in an hour: %v", got)
 	}
 }
 
@@ -146,7 +146,7 @@ func TestPushesOfAUserAndToAHostAreRateLimited(t *testing.T) {
 		}
 	}
 	if limited == 0 || connections.Load() == 0 {
-		t.Errorf("%d of 50 messages at once were put off", limited)
+		t.Errorf("%d of 50 messages at once were deferred", limited)
 	}
 }
 
@@ -160,7 +160,7 @@ func TestAPayloadAlwaysFits(t *testing.T) {
 		"long text":          {Title: "t", Message: strings.Repeat("ñ", bridge.MaxMessage)},
 		"long data":          {Title: "t", Message: "m", Data: json.RawMessage(`{"a":"` + strings.Repeat("x", 4000) + `"}`)},
 		"all long":           {Title: strings.Repeat("😀", bridge.MaxTitle), Message: strings.Repeat("😀", bridge.MaxMessage), Data: json.RawMessage(`{"a":"` + strings.Repeat("x", 4000) + `"}`)},
-		"all to be escaped":  {Title: strings.Repeat("\x01", bridge.MaxTitle), Message: strings.Repeat("\x01", bridge.MaxMessage)},
+		"all escaped":        {Title: strings.Repeat("\x01", bridge.MaxTitle), Message: strings.Repeat("\x01", bridge.MaxMessage)},
 		"a quote at the cut": {Title: "t", Message: strings.Repeat(`"`, bridge.MaxMessage)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestAPayloadAlwaysFits(t *testing.T) {
 				t.Errorf("payload %s", b)
 			}
 			if len(n.Data) == 0 && n.Message[0] > ' ' && len(n.Message) > maxPayload && len(b) < maxPayload-8 {
-				t.Errorf("only %d bytes were used of %d", len(b), maxPayload)
+				t.Errorf("only %d of %d bytes are used", len(b), maxPayload)
 			}
 		})
 	}
@@ -204,7 +204,7 @@ func TestNavigateResolvesLinks(t *testing.T) {
 		{nil, "/reports/2", "/reports/2"},
 	} {
 		if got := navigate(tt.base, tt.link); got != tt.want {
-			t.Errorf("%q leads to %q, want %q", tt.link, got, tt.want)
+			t.Errorf("%q resolves to %q, want %q", tt.link, got, tt.want)
 		}
 	}
 }
@@ -221,7 +221,7 @@ func TestATopicDoesNotRevealTheUser(t *testing.T) {
 		t.Error("different users, keys or servers share a topic")
 	}
 	if first, again := k.topic("7", "cart"), k.topic("7", "cart"); first != again {
-		t.Error("a topic changes")
+		t.Error("the topic of a key is not always the same")
 	}
 }
 
@@ -257,7 +257,7 @@ func TestParseKey(t *testing.T) {
 	}
 	for name, text := range map[string][]byte{"P-384": encode(wrong, false), "nothing": nil, "no PEM": []byte("x"), "a certificate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE"})} {
 		if _, err := ParseKey(text); err == nil {
-			t.Errorf("%s is taken for a key", name)
+			t.Errorf("%s is accepted as a key", name)
 		}
 	}
 	for contact, good := range map[string]bool{"mailto:ops@example.com": true, "https://example.com/contact": true,

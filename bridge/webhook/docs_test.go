@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/late"
 )
 
-// The receiver of docs/push.md, as a program that prints its port, then each webhook.
+// A program with the receiver of docs/push.md, which prints its port and then each webhook.
 const receiver = `package main
 
 import (
@@ -97,9 +97,9 @@ func TestTheDocumentedReceiverInGoVerifies(t *testing.T) {
 	}
 	s.SetSecrets(secrets(oldSecret + "\n" + newSecret))
 	if o := s.Send(t.Context(), "msg_1", rule, n); o.Result != late.Sent {
-		t.Errorf("signed with its secret too: %+v", o)
+		t.Errorf("signed with its secret as well: %+v", o)
 	}
 	if got := line(); !strings.HasPrefix(got, `msg_1 {"type":"notification.unread"`) {
-		t.Errorf("it received %s", got)
+		t.Errorf("the receiver printed %s", got)
 	}
 }

@@ -1,5 +1,5 @@
-// Package webhook notifies the application of notifications that a user has not
-// acknowledged or read in time, signed as Standard Webhooks.
+// Package webhook tells the application by webhook which notifications a user has not
+// acknowledged or read in time. Webhooks are signed as specified by Standard Webhooks.
 package webhook
 
 import (
@@ -27,11 +27,11 @@ const (
 	maxResponse = 4 << 10 // bytes
 )
 
-// Secrets sign webhooks. All sign, so that a receiver may know either of two while they
-// are changed.
+// Secrets sign webhooks. Each webhook is signed with all of them, so that during a rotation a
+// receiver may use either the old or the new one.
 type Secrets []*standardwebhooks.Webhook
 
-// ParseSecrets reads one secret a line, each whsec_ and 24 to 64 bytes in base64.
+// ParseSecrets reads secrets, one on each line: whsec_ and 24 to 64 bytes in base64.
 func ParseSecrets(text []byte) (Secrets, error) {
 	var out Secrets
 	for line := range strings.Lines(string(text)) {
@@ -40,14 +40,14 @@ func ParseSecrets(text []byte) (Secrets, error) {
 			continue
 		}
 		if !strings.HasPrefix(line, "whsec_") {
-			return nil, errors.New("a secret does not begin with whsec_")
+			return nil, errors.New("a secret must begin with whsec_")
 		}
 		s, err := standardwebhooks.NewWebhook(line)
 		if err != nil {
-			return nil, errors.New("a secret is not base64 after whsec_")
+			return nil, errors.New("a secret must be base64 after whsec_")
 		}
 		if n := decodedLen(strings.TrimPrefix(line, "whsec_")); n < 24 || n > 64 {
-			return nil, errors.New("a secret has fewer than 24 or more than 64 bytes")
+			return nil, errors.New("a secret must have 24 to 64 bytes")
 		}
 		out = append(out, s)
 	}
@@ -59,21 +59,21 @@ func ParseSecrets(text []byte) (Secrets, error) {
 
 func decodedLen(b64 string) int { return len(strings.TrimRight(b64, "=")) * 3 / 4 }
 
-// CheckURL reports why u is no webhook URL.
+// CheckURL returns an error if u cannot be the URL of webhooks.
 func CheckURL(u *url.URL) error {
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("its scheme is neither https nor http")
+		return errors.New("its scheme must be https or http")
 	case u.Host == "":
-		return errors.New("it names no host")
+		return errors.New("it must have a host")
 	case u.Fragment != "":
-		return errors.New("it has a fragment")
+		return errors.New("it must not have a fragment")
 	}
 	return nil
 }
 
-// Sender posts webhooks to one URL, which is the operator's own: where it leads is not
-// restricted.
+// Sender posts webhooks to one URL. It implements [late.Poster]. The URL is configured by the
+// operator, so its address is not restricted.
 type Sender struct {
 	url     string
 	client  *http.Client
@@ -90,18 +90,18 @@ func NewSender(u *url.URL, secrets Secrets) *Sender {
 	return s
 }
 
-// SetSecrets replaces the secrets from the next webhook on.
+// SetSecrets replaces the secrets for the following webhooks.
 func (s *Sender) SetSecrets(secrets Secrets) { s.secrets.Store(&secrets) }
 
-// body is what is posted. Data is the notification's item.
+// payload is the body of a webhook. Data is the notification's item.
 type payload struct {
 	Type      string               `json:"type"`
 	Timestamp string               `json:"timestamp"`
 	Data      *bridge.Notification `json:"data"`
 }
 
-// Send posts one webhook. The id is the same on every attempt, so that the receiver can
-// recognize a repeat; the timestamp and with it the signature are those of the attempt.
+// Send posts one webhook. Its id is the same for every attempt, so that the receiver can
+// recognize repeats. The timestamp, and therefore the signature, is that of the attempt.
 func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.Notification) late.Outcome {
 	now := time.Now()
 	text, err := json.Marshal(payload{"notification." + string(rule.When), now.UTC().Format("2006-01-02T15:04:05.000Z"), n})
@@ -110,7 +110,7 @@ func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(text))
 	if err != nil {
-		return late.Outcome{Result: late.Rejected, Err: errors.New("the webhook's URL is not one")}
+		return late.Outcome{Result: late.Rejected, Err: errors.New("the webhook's URL is invalid")}
 	}
 	var signatures []string
 	for _, secret := range *s.secrets.Load() {
@@ -128,7 +128,7 @@ func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.
 	res, err := s.client.Do(req)
 	if err != nil {
 		var of *url.Error
-		if errors.As(err, &of) { // its text repeats the URL, which may carry a password
+		if errors.As(err, &of) { // its text has the URL, which may contain a password
 			err = of.Err
 		}
 		return late.Outcome{Result: late.Failed, Err: err}

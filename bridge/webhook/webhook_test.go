@@ -61,10 +61,10 @@ func TestEverySecretSignsAWebhook(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := receiver.Verify(r.body, r.header); err != nil {
-			t.Errorf("with one of the secrets: %v", err)
+			t.Errorf("verified with one of the secrets: %v", err)
 		}
 		if err := receiver.Verify(append(r.body, ' '), r.header); err == nil {
-			t.Error("a changed body is taken")
+			t.Error("a changed body is accepted")
 		}
 	}
 	if r.header.Get("webhook-id") != "msg_1" {
@@ -110,7 +110,7 @@ func TestMalformedSecretsAreRefused(t *testing.T) {
 		"two in one line": oldSecret + " " + newSecret,
 	} {
 		if _, err := ParseSecrets([]byte(text)); err == nil {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s is accepted", name)
 		}
 	}
 }
