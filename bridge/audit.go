@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// AuditAction names what was done, or tried.
+// AuditAction is what was done or attempted.
 type AuditAction string
 
 // The actions.
@@ -16,30 +16,31 @@ const (
 	AuditEnd      AuditAction = "connection.end" // all connections of a user
 	AuditStatus   AuditAction = "report.status"
 	AuditWithdraw AuditAction = "notification.withdraw"
-	AuditHistory  AuditAction = "history.read" // another user's, one entry per reader, user and minute
-	AuditRefused  AuditAction = "refused"      // a call of a token whose signature verified
+	AuditHistory  AuditAction = "history.read" // of another user, one entry per reader, user and minute
+	AuditRefused  AuditAction = "refused"      // a request that was not allowed, with a genuine token
 )
 
-// AuditEntry says who did what to whom.
+// AuditEntry is who did what, to whom.
 type AuditEntry struct {
 	ID     int64     // set by Audit, ascending
 	At     time.Time // set by Audit, by the database's clock
 	Sub    UserID    // who: the token's user
-	JTI    string    // the token's jti; "" where it has none
+	JTI    string    // the token's jti; "": it has none
 	Action AuditAction
-	User   UserID // to whom; "" where it concerns no user, or none that is known
+	User   UserID // to whom; "": no user, or an unknown one
 	Remote string // the caller's address
-	Detail string // what else names the object: a report, a revoked jti, a refused call; never content
+	Detail string // the report, revoked jti, refused request or the like; never content
 }
 
-// Audit stores who did what. Entries are only ever added, and removed once they are
-// older than --audit-retention: neither an erasure nor anything else changes them.
+// Audit stores the audit log. Entries are only added, and removed when they are older than
+// --audit-retention. Nothing else changes them, not even the erasure of a user. Every call may
+// fail with ErrUnavailable.
 type Audit interface {
-	// Record stores e. Of [AuditHistory] it stores one entry per Sub, User and
-	// minute, and drops the others. It fails only when the database does.
+	// Record stores e. With [AuditHistory] it stores one entry per Sub, User and minute, and
+	// drops further ones.
 	Record(ctx context.Context, e AuditEntry) error
 
-	// Entries returns at most limit entries with an ID below before, newest first;
-	// before 0: from the newest.
+	// Entries returns at most limit entries with an ID below before, or with before 0 from the
+	// newest on, newest first. more reports that there are older ones.
 	Entries(ctx context.Context, before int64, limit int) (page []AuditEntry, more bool, err error)
 }

@@ -23,8 +23,8 @@ var scopeNames = []struct {
 	{"admin", ScopeAdmin},
 }
 
-// ParseScope returns the scope called name, 0 where it is unknown: tokens carry the
-// scopes of other services, too.
+// ParseScope returns the scope with that name, or 0 if it is unknown: tokens may have scopes of
+// other services.
 func ParseScope(name string) Scope {
 	for _, s := range scopeNames {
 		if s.name == name {
@@ -38,21 +38,21 @@ func ParseScope(name string) Scope {
 type Claims struct {
 	User      UserID
 	Scope     Scope
-	ID        string    // jti, "" where the token has none
-	IssuedAt  time.Time // zero where the token has none
-	ExpiresAt time.Time // never zero
-	Key       KeyID     // which key made the signature
+	ID        string    // jti; "": the token has none
+	IssuedAt  time.Time // iat; zero: the token has none
+	ExpiresAt time.Time // exp, never zero
+	Key       KeyID     // the key that verified the signature
 }
 
-// KeyID names a key that verifies signatures, within this process only. 0 is no
-// key: claims that come from no token.
+// KeyID identifies a key that verifies signatures, within this process. 0 means none: the
+// claims are not from a token.
 type KeyID uint64
 
-// Has reports whether c includes every right of s; admin includes all.
+// Has reports whether c has every right of s. Admin has all rights.
 func (c Claims) Has(s Scope) bool { return c.Scope&ScopeAdmin != 0 || c.Scope&s == s }
 
-// MayReceive reports whether a bearer of c may receive u's notifications. It is the one
-// check that guards delivery, made at SUBSCRIBE and again at every delivery.
+// MayReceive reports whether the bearer of c may receive u's notifications. It is the only check
+// that guards delivery, done at SUBSCRIBE and again for every message.
 func (c Claims) MayReceive(u UserID) bool { return c.User == u || c.Has(ScopeRead) }
 
 // Expired reports whether the token has expired at now.

@@ -8,11 +8,12 @@ import (
 	"strconv"
 )
 
-// maxDataDepth is how many levels of objects and arrays data may have: with the
-// object that carries it, they are the 32 that a body may have.
+// maxDataDepth is how many levels of objects and arrays data may have. With the object that
+// has the data these are the 32 levels that a request body may have.
 const maxDataDepth = 31
 
-// compactObject checks the data of a notification and returns it without blanks.
+// compactObject checks the data of a notification and returns it without white space. null and
+// no data are nil.
 func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
@@ -31,9 +32,9 @@ func compactObject(raw json.RawMessage) (json.RawMessage, error) {
 	return out.Bytes(), checkData(out.Bytes())
 }
 
-// checkData refuses what not every database and every reader can carry, in valid
-// compact JSON: deep nesting, the escape \u0000, which Postgres cannot store, and
-// numbers beyond a double, which JavaScript reads as Infinity.
+// checkData refuses valid, compact JSON that some databases or clients cannot process: deep
+// nesting, the escape \u0000, which Postgres cannot store, and numbers beyond the range of a
+// double, which JavaScript reads as Infinity.
 func checkData(b []byte) error {
 	depth := 0
 	for i := 0; i < len(b); i++ {
@@ -55,7 +56,7 @@ func checkData(b []byte) error {
 				i++ // the escaped character
 			}
 		case c == '-' || '0' <= c && c <= '9':
-			n := bytes.IndexAny(b[i:], ",]}") // an object ends after it
+			n := bytes.IndexAny(b[i:], ",]}") // always found, because b is an object
 			if _, err := strconv.ParseFloat(string(b[i:i+n]), 64); err != nil {
 				return errors.New("must not contain a number beyond the range of a double")
 			}

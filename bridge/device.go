@@ -20,20 +20,21 @@ const RegistrationLife = 30 * 24 * time.Hour
 // MaxClientID is the longest client id, in bytes.
 const MaxClientID = 256
 
-// Registration is how a device is reached by Web Push when it does not answer. An
-// endpoint belongs to one registration.
+// Registration is what is needed to reach a device by Web Push when it does not acknowledge. An
+// endpoint belongs to one registration only.
 type Registration struct {
 	Device   Device
-	Endpoint string // where the device's push service takes messages for it
+	Endpoint string // URL at the push service that accepts messages for the device
 	P256DH   string // the device's public key (RFC 8291), base64url
 	Auth     string // the device's authentication secret (RFC 8291), base64url
 
-	// The token that made it. Revoking it removes the registration.
-	TokenID  string    // jti, "" where the token has none
-	IssuedAt time.Time // iat, zero where the token has none
+	// The token with which it was made. Revoking the token removes the registration.
+	TokenID  string    // jti; "": the token has none
+	IssuedAt time.Time // iat; zero: the token has none
 }
 
-// Check reports the faults of r, but for its endpoint, which the sender judges.
+// Check returns an [*InvalidError] with the faults of r, or nil. It does not check the
+// endpoint, which the sender does.
 func (r Registration) Check() error {
 	var bad InvalidError
 	if err := CheckClientID(r.Device.ClientID); err != nil {
@@ -56,15 +57,15 @@ func decodeKey(s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// isPoint reports whether b is a point on the curve: the key of anything else would
-// fail at each attempt.
+// isPoint reports whether b is a point on the curve. With any other key, every attempt to
+// encrypt a message would fail.
 func isPoint(b []byte) bool {
 	_, err := ecdh.P256().NewPublicKey(b)
 	return err == nil
 }
 
-// CheckClientID reports whether id may be the client id of a path. A path ends in no
-// dots: clients and proxies resolve them before they send it.
+// CheckClientID returns an [*InvalidError] if id cannot be the client id in a path, or nil. "."
+// and ".." cannot, because clients and proxies resolve such path segments.
 func CheckClientID(id string) error {
 	var bad InvalidError
 	switch {
@@ -87,20 +88,20 @@ type DeviceInfo struct {
 
 // Devices stores registrations. Every call may fail with ErrUnavailable.
 type Devices interface {
-	// RegisterDevice stores r, in place of an earlier one of the device and of any other
-	// registration with that endpoint, whoever's it is. It fails with ErrConflict past
-	// MaxRegistrations of a user, and with ErrForbidden where the token was revoked.
+	// RegisterDevice stores r. It replaces an earlier registration of the device, and any
+	// registration with that endpoint, of whatever user. It fails with ErrConflict past
+	// MaxRegistrations of a user, and with ErrForbidden if the token was revoked.
 	RegisterDevice(ctx context.Context, r Registration) error
 
-	// Registration returns a device's registration; ErrNotFound.
+	// Registration returns a device's registration. It fails with ErrNotFound.
 	Registration(ctx context.Context, d Device) (Registration, error)
 
 	// Devices returns the devices of u that are registered, have a session or are
 	// connected, ordered by client id.
 	Devices(ctx context.Context, u UserID) ([]DeviceInfo, error)
 
-	// RemoveDevice removes a device's registration and session, and orders its
-	// connection to end; ErrNotFound where it has none of them.
+	// RemoveDevice removes a device's registration and session, and orders its connection to
+	// end. It fails with ErrNotFound if the device has none of them.
 	RemoveDevice(ctx context.Context, d Device) error
 
 	// Unregister removes r, unless its device was registered again with another

@@ -1,12 +1,12 @@
-// Package bridge is the domain of falconbridge: users, notifications, kinds,
-// reports, topics and claims, and the [Service] that REST and other edges call.
+// Package bridge is the domain of falconbridge: users, notifications, kinds, reports, topics
+// and claims, and the [Service] that REST and other edges call.
 //
-// The database is the log, a device is a cursor into it, everything else is a
-// wake-up. A notification is a row with a gapless per-user [Seq]; a persistent
-// device is a [Session] with an acknowledged Seq; a [Hint] wakes whoever may have
-// something to read. Package delivery is the engine that reads and sends.
+// The database is the log, a device is a cursor into it, and everything else is a wake-up. A
+// notification is a row with a gapless [Seq] per user. A persistent device is a [Session]
+// with the Seq up to which it has acknowledged. A [Hint] wakes the nodes that may have
+// something to read. Package delivery reads the log and sends to devices.
 //
-// The package imports the standard library only. What the service needs from
-// outside is stated as small interfaces: [Log], [History], [Reports], [Cluster],
-// [Waker] and [Bus].
+// The package imports only the standard library. It states what the service needs from
+// outside as small interfaces: [Log], [History], [Reports], [Cluster], [Audit], [Waker] and
+// [Publisher]. [Bus] and [Devices] are contracts between other packages.
 package bridge

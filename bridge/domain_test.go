@@ -20,7 +20,7 @@ func TestUserIDsReadAndWriteBothForms(t *testing.T) {
 			continue
 		}
 		if out, _ := json.Marshal(u); string(out) != want {
-			t.Errorf("%s came out as %s, want %s", in, out, want)
+			t.Errorf("%s was written as %s, want %s", in, out, want)
 		}
 	}
 	for _, in := range []string{`""`, `"a/b"`, `"+"`, `"#"`, `"$x"`, `"a b"`, `"ñ"`, `1.5`, `-1`, `1e3`, `9007199254740992`, `null`, `true`, `{}`,
@@ -60,7 +60,7 @@ func FuzzItemStringsReadBackAsWritten(f *testing.F) {
 			t.Fatalf("%q: %v", n.Item(), err)
 		}
 		if want := strings.ToValidUTF8(s, "\x00"); len([]rune(back.Title)) < len([]rune(want)) || strings.ToValidUTF8(s, "") == s && back.Title != s {
-			t.Fatalf("%q came back as %q", s, back.Title)
+			t.Fatalf("%q was read back as %q", s, back.Title)
 		}
 	})
 }
@@ -86,9 +86,9 @@ func TestDraftFaultsNameTheirField(t *testing.T) {
 	good := Draft{User: "7", Title: "t", Message: "m"}
 	for name, tt := range map[string]struct {
 		change func(*Draft)
-		field  string // "" means the draft is good
+		field  string // "": the draft is valid
 	}{
-		"as it is":              {func(*Draft) {}, ""},
+		"unchanged":             {func(*Draft) {}, ""},
 		"no title":              {func(d *Draft) { d.Title = "" }, "body.title"},
 		"blank title":           {func(d *Draft) { d.Title = " \t" }, "body.title"},
 		"title of 255":          {func(d *Draft) { d.Title = strings.Repeat("ñ", 255) }, ""},
@@ -98,12 +98,12 @@ func TestDraftFaultsNameTheirField(t *testing.T) {
 		"NUL in the message":    {func(d *Draft) { d.Message = "a\x00b" }, "body.message"},
 		"broken UTF-8":          {func(d *Draft) { d.Title = "a\xff" }, "body.title"},
 		"bad user":              {func(d *Draft) { d.User = "a/b" }, "body.created_by"},
-		"a kind of its own":     {func(d *Draft) { d.Kind = "marketing.spring-2027" }, ""},
+		"an application's kind": {func(d *Draft) { d.Kind = "marketing.spring-2027" }, ""},
 		"a kind in capitals":    {func(d *Draft) { d.Kind = "Marketing" }, "body.kind"},
 		"a script as URL":       {func(d *Draft) { d.URL = "javascript:alert(1)" }, "body.url"},
 		"a reserved key":        {func(d *Draft) { d.Replaces = "report-2" }, "body.replaces"},
 		"a year":                {func(d *Draft) { d.ExpiresIn = MaxExpiry }, ""},
-		"a second past a year":  {func(d *Draft) { d.ExpiresIn = MaxExpiry + time.Second }, "body.expires_in"},
+		"a second over a year":  {func(d *Draft) { d.ExpiresIn = MaxExpiry + time.Second }, "body.expires_in"},
 		"data not an object":    {func(d *Draft) { d.Data = []byte(`[1]`) }, "body.data"},
 		"data null":             {func(d *Draft) { d.Data = []byte(` null `) }, ""},
 		"data of 4 KiB":         {func(d *Draft) { d.Data = []byte(`{"a":"` + strings.Repeat("x", 4088) + `"}`) }, ""},
@@ -119,7 +119,7 @@ func TestDraftFaultsNameTheirField(t *testing.T) {
 		case tt.field == "" && err != nil:
 			t.Errorf("%s: %v", name, err)
 		case tt.field != "" && (!errors.As(err, &bad) || bad.Fields[0].Location != tt.field):
-			t.Errorf("%s: %v, want a fault of %s", name, err, tt.field)
+			t.Errorf("%s: %v, want a fault in %s", name, err, tt.field)
 		}
 	}
 }

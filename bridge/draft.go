@@ -18,24 +18,24 @@ type Draft struct {
 	StatusID Status          // 0: none; set for KindReportStatus
 	Data     json.RawMessage // a JSON object, or nil
 
-	URL       string        // where it leads, see checkURL; "": nowhere
-	Replaces  string        // supersedes the user's earlier ones with the same value; "": none
-	ExpiresIn time.Duration // whole seconds from the append, at most MaxExpiry; 0: it does not expire
+	URL       string        // the link that it opens, see checkURL; "": none
+	Replaces  string        // key: supersedes the user's earlier notifications with the same one; "": none
+	ExpiresIn time.Duration // from the append, in whole seconds up to MaxExpiry; 0: does not expire
 
 	By     string // who made it: the caller's sub, [BySQL] or [ByImport]
-	Source Source // the way it came
+	Source Source // how it was made
 }
 
-// MaxExpiry is how long after its append a notification may expire.
+// MaxExpiry is the longest time after which a notification may expire.
 const MaxExpiry = 365 * 24 * time.Hour
 
-// What By says where no caller with a token made a notification.
+// Values of [Draft.By] for notifications that were not made with a token.
 const (
-	BySQL    = "sql" // falcon_notify
+	BySQL    = "sql" // the SQL function falcon_notify
 	ByImport = "import"
 )
 
-// Source is the way a notification came. It is counted, and not stored.
+// Source is how a notification was made. It is a label in metrics, and not stored.
 type Source string
 
 // The sources.
@@ -47,9 +47,8 @@ const (
 	SourceReport Source = "report"
 )
 
-// Check returns d made ready to store: default kind, compact data. Every fault
-// is reported at once in an [*InvalidError] whose locations start with at, e.g.
-// "body" or "body.notifications[3]".
+// Check returns d with the default kind and compact data, or an [*InvalidError] with all faults.
+// Their locations begin with at, for example "body" or "body.notifications[3]".
 func (d Draft) Check(at string) (Draft, error) {
 	var bad InvalidError
 	if d.User == "" {
@@ -87,8 +86,8 @@ func (d Draft) Check(at string) (Draft, error) {
 	return d, bad.Err()
 }
 
-// checkText wants 1 to limit characters of valid UTF-8, not only blanks, and no
-// NUL, which Postgres cannot store in text.
+// checkText adds a fault unless s has 1 to limit characters of valid UTF-8, not only white
+// space, and no NUL, which Postgres cannot store in text.
 func checkText(bad *InvalidError, at, s string, limit int) {
 	n := utf8.RuneCountInString(s)
 	switch {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The reasons a call fails. api/errors.go maps each to its HTTP status, broker
-// to its MQTT reason code; callers test with errors.Is.
+// The reasons why a call fails, for errors.Is. Package api maps them to HTTP statuses, and
+// package broker to MQTT reason codes.
 var (
 	ErrNotFound    = errors.New("not found")
 	ErrTooMany     = errors.New("too many subscriptions")
@@ -14,27 +14,27 @@ var (
 	ErrConflict    = errors.New("already exists")
 	ErrKeyReused   = errors.New("the idempotency key was used with another body")
 	ErrKeyInFlight = errors.New("a request with this idempotency key is still in flight")
-	// ErrUnavailable is returned where the database is unreachable, broken, full or too
-	// slow. An append that fails with it may or may not be on disk, so it is never retried
-	// without its idempotency key.
+	// ErrUnavailable is returned if the database is unreachable, broken, full or too slow. An
+	// append that fails with it may or may not be on disk, so it must not be repeated without
+	// an idempotency key.
 	ErrUnavailable = errors.New("the database is unavailable")
 )
 
-// FieldError is one fault of what the caller sent. It never contains the value.
+// FieldError is one fault in a request. It never contains the value.
 type FieldError struct {
 	Location string // e.g. "body.title"
 	Message  string // e.g. "is required"
 }
 
-// InvalidError collects the faults of one request. Nothing was changed.
+// InvalidError has the faults of a request, which changed nothing.
 type InvalidError struct{ Fields []FieldError }
 
-// Add notes one fault.
+// Add adds a fault.
 func (e *InvalidError) Add(location, message string) {
 	e.Fields = append(e.Fields, FieldError{location, message})
 }
 
-// Err returns e, or nil where it has no fault.
+// Err returns e, or nil if it has no faults.
 func (e *InvalidError) Err() error {
 	if len(e.Fields) == 0 {
 		return nil

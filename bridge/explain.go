@@ -2,7 +2,7 @@ package bridge
 
 import "time"
 
-// Explanation is what became of one notification, also of one that is gone. It has no
+// Explanation is what became of one notification, which may have been removed. It has no
 // title, message or data.
 type Explanation struct {
 	ID          int64
@@ -10,17 +10,17 @@ type Explanation struct {
 	User        UserID
 	Kind        Kind
 	CommittedAt time.Time
-	By          string // who appended it: the caller's sub, sql or import; "": not known
+	By          string // see [Draft]; "": unknown
 	State       Fate
 	Devices     []DeviceFate
 	Calls       []LateCall
 }
 
-// Fate is what a notification is in its user's inbox.
+// Fate is the state of a notification in its user's inbox.
 type Fate string
 
-// The fates of a notification. The last four are gone: what is retained out was removed
-// because of its age or the number of newer ones.
+// The fates of a notification. With the last four it was removed. A retained out notification
+// was removed because of its age.
 const (
 	FateLive        Fate = "live"
 	FateRead        Fate = "read"
@@ -35,11 +35,11 @@ const (
 type DeviceFate struct {
 	ClientID string
 	State    DeviceState
-	// At is when State was reached at the latest; zero: not known. Of an expired session it
-	// is when it acknowledged or skipped the notification, else when it ended.
+	// At is when State was reached at the latest; zero: unknown. For an expired session it is
+	// when that acknowledged or skipped the notification, or else when it ended.
 	At time.Time
-	// Why is why it was skipped. Of an expired session it is the state it ended in, or why
-	// it skipped the notification; "" where it ended before the notification was committed.
+	// Why is why it was skipped. For an expired session it is the state in which that ended,
+	// or why it skipped the notification; "" if it ended before the commit.
 	Why string
 }
 
@@ -49,13 +49,14 @@ type DeviceState string
 // The states of a notification at a device.
 const (
 	DeviceAcknowledged DeviceState = "acknowledged"
-	DeviceSent         DeviceState = "sent" // written to a connection, and not acknowledged
+	DeviceSent         DeviceState = "sent" // written to a connection, not acknowledged
 	DeviceBehind       DeviceState = "behind"
 	DeviceSkipped      DeviceState = "skipped"
 	DeviceExpired      DeviceState = "expired session"
 )
 
-// Why a device skipped a notification, besides that it was superseded, deleted or expired.
+// Reasons why a device skipped a notification, in addition to that it was superseded, deleted
+// or expired.
 const (
 	SkippedMuted     = "muted"
 	SkippedLater     = "subscribed later"
@@ -63,11 +64,11 @@ const (
 	SkippedTooLarge  = "too large"
 )
 
-// LateCall is a Web Push or a webhook that a notification caused.
+// LateCall is a Web Push message or a webhook for a notification.
 type LateCall struct {
-	ClientID string // of a push; "": a webhook
-	Ref      string // a webhook's
-	When     string // a webhook's condition
+	ClientID string // with a push; "": a webhook
+	Ref      string // of a webhook, for its id
+	When     string // condition of a webhook
 	State    LateState
 	Tries    int
 	Status   int       // HTTP status of the last attempt; 0: no response

@@ -1,12 +1,12 @@
 package bridge
 
-// Position is a position in the order over all users, opaque to all but the database. It
-// is safe against late commits: what is before it is committed, and nothing that commits
-// later comes before it. "" is where the log begins.
+// Position is a position in the order of all users' notifications, which only the database can
+// interpret. It is safe with late commits: everything before it is committed, and nothing that
+// commits later appears before it. "" is the beginning of the log.
 type Position string
 
-// Change says that a user's log grew.
+// Change reports that a user's log has grown.
 type Change struct {
 	User UserID
-	Last Seq
+	Last Seq // the last seq read
 }

@@ -1,20 +1,20 @@
 package bridge
 
-// Kind says what a notification is about: 1 to 64 characters of a-z 0-9 . _ -, of
-// which the first is a letter or a digit. An application chooses its own. All kinds of
-// a user share one topic and one seq.
+// Kind is what a notification is about: 1 to 64 characters of a-z 0-9 . _ -, the first one a
+// letter or digit. Applications choose their own kinds. All kinds of a user share one topic
+// and one sequence of seqs.
 type Kind string
 
 // The built-in kinds.
 const (
 	KindMessage      Kind = "message"       // free text, the default of POST /notifications
-	KindReportStatus Kind = "report.status" // a moderator decided on a report; its texts are built in
+	KindReportStatus Kind = "report.status" // the status of a report changed; the texts are built in
 )
 
-// maxKind is how many characters a kind has at most.
+// maxKind is the most characters of a kind.
 const maxKind = 64
 
-// Valid reports whether k may be the kind of a notification.
+// Valid reports whether k is a valid kind.
 func (k Kind) Valid() bool {
 	if k == "" || len(k) > maxKind {
 		return false

@@ -8,16 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// MaxURL is how many characters the URL of a notification has at most.
+// MaxURL is the most characters of a notification's URL.
 const MaxURL = 2048
 
-// checkURL refuses a URL that would lead somewhere else than it seems to, or run as a
-// script, when a page or an app opens it: only http, https and paths of the page's own
-// origin are links. Browsers read a backslash as a slash and drop tabs and line breaks,
-// so that \evil.example, /\evil.example and /<tab>/evil.example would be other hosts
-// (WHATWG URL, 4.4). A user name in front of the host is there to deceive. "" is no URL.
+// checkURL refuses a URL that, when a page or app opens it, would run as a script or lead to
+// another host than it appears to. Only http, https and absolute paths on the page's own
+// origin are allowed. Browsers read a backslash as a slash and ignore tabs and line breaks, so
+// \\evil.example, /\evil.example and /<tab>/evil.example would lead to another host (WHATWG
+// URL, 4.4). A user name before the host only serves to deceive. "" is no URL and allowed.
 //
-// falcon_notify checks the same in SQL; drafttest has the cases of both.
+// falcon_notify checks the same in SQL; package drafttest has the cases for both.
 func checkURL(s string) error {
 	if s == "" {
 		return nil
@@ -50,13 +50,13 @@ func checkURL(s string) error {
 	return nil
 }
 
-// MaxReplaces is how many characters the key of a superseding notification has at most.
+// MaxReplaces is the most characters of the key in [Draft.Replaces].
 const MaxReplaces = 128
 
-// reservedReplaces begins the keys of reports' status changes, see [ReplacesReport].
+// reservedReplaces is the beginning of the keys that [ReplacesReport] returns.
 const reservedReplaces = "report-"
 
-// ReplacesReport is the key under which a report's status notifications replace each
+// ReplacesReport returns the key with which the status notifications of a report supersede each
 // other.
 func ReplacesReport(report int64) string { return fmt.Sprintf("%s%d", reservedReplaces, report) }
 

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Seq counts one user's notifications: 1, 2, 3 … in commit order, given without
-// holes and never used again. 0 stands before the first.
+// Seq numbers the notifications of one user: 1, 2, 3 and so on in commit order, without gaps.
+// No seq is used twice. 0 is before the first one.
 type Seq int64
 
 // Limits of what a notification carries. Characters are Unicode code points.
@@ -23,7 +23,7 @@ const (
 type Notification struct {
 	ID        int64 // unique over all users
 	Seq       Seq
-	User      UserID // the recipient; JSON calls it created_by, an inherited name
+	User      UserID // the recipient; created_by in JSON, for historical reasons
 	Kind      Kind
 	Title     string
 	Message   string
@@ -32,13 +32,13 @@ type Notification struct {
 	ReportID  int64           // 0: none
 	StatusID  Status          // 0: none
 	Data      json.RawMessage // a compact JSON object, or nil
-	URL       string          // where it leads; "": nowhere
-	Replaces  string          // it superseded the user's earlier ones with the same value; "": none
+	URL       string          // the link that it opens; "": none
+	Replaces  string          // it superseded the user's earlier ones with the same key; "": none
 	ExpiresAt time.Time       // by the database's clock, millisecond precision; zero: never
-	By        string          // who made it, see [Draft]; no part of the item
-	Muted     bool            // appended while the user, or its kind, was muted: listed later, never delivered
+	By        string          // who made it, see [Draft]; not part of the item
+	Muted     bool            // appended while the user or its kind was muted: never delivered, and listed once the mute ends
 
-	item []byte // the encoded item, shared by response, hint and every device
+	item []byte // the encoded item, shared by the response, the hint and all devices
 }
 
 // Expired reports whether n has expired at now, by the database's clock.
@@ -46,8 +46,8 @@ func (n *Notification) Expired(now time.Time) bool {
 	return !n.ExpiresAt.IsZero() && !n.ExpiresAt.After(now)
 }
 
-// Life is how many seconds n has to live, rounded up and at least 1; 0 where it does not
-// expire. now is the database's clock.
+// Life returns the seconds until n expires, rounded up and at least 1, or 0 if it does not
+// expire. now returns the time by the database's clock.
 func (n *Notification) Life(now func() time.Time) uint32 {
 	if n.ExpiresAt.IsZero() {
 		return 0
@@ -56,8 +56,8 @@ func (n *Notification) Life(now func() time.Time) uint32 {
 	return uint32(max(1, (left+time.Second-1)/time.Second))
 }
 
-// Item returns the notification as the contract's JSON item. The same bytes
-// answer REST and ride in the MQTT payload; callers must not change them.
+// Item returns the notification as a JSON item of the API. REST responses and MQTT payloads
+// share these bytes; callers must not change them.
 func (n *Notification) Item() []byte {
 	if n.item != nil {
 		return n.item
@@ -65,8 +65,8 @@ func (n *Notification) Item() []byte {
 	return n.appendItem(make([]byte, 0, 192+len(n.Title)+len(n.Message)+len(n.URL)+len(n.Replaces)+len(n.Data)))
 }
 
-// Encode keeps the encoded item for later calls of Item. It is called once,
-// before n is shared between goroutines.
+// Encode stores the encoded item for later calls of Item. Call it before n is shared between
+// goroutines.
 func (n *Notification) Encode() { n.item = n.Item() }
 
 // MarshalJSON writes the item.
@@ -116,7 +116,7 @@ func (n *Notification) appendItem(b []byte) []byte {
 	return append(b, '}')
 }
 
-// timeFormat is RFC 3339 in UTC with milliseconds, as JavaScript's toISOString.
+// timeFormat is RFC 3339 in UTC with milliseconds, as of JavaScript's toISOString.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
 func appendTime(b []byte, t time.Time) []byte {
@@ -130,8 +130,8 @@ func appendTime(b []byte, t time.Time) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString writes s as a JSON string (RFC 8259 §7). Unlike encoding/json it
-// leaves < > & alone: the item is data, not HTML, and devices pay by the byte.
+// appendString appends s as a JSON string (RFC 8259 §7). Unlike encoding/json it does not
+// escape < > &, because the item is not HTML and every byte costs on a mobile network.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0

@@ -2,7 +2,7 @@ package bridge
 
 import "time"
 
-// Status is where a report stands in moderation.
+// Status is the status of a report in moderation.
 type Status int
 
 // The statuses of FalconAlert.
@@ -15,7 +15,7 @@ const (
 // Valid reports whether s is one of the known statuses.
 func (s Status) Valid() bool { return s >= Pending && s <= Rejected }
 
-// Report is a fraud report: who made it, and where it stands.
+// Report is a fraud report.
 type Report struct {
 	ID        int64     `json:"id"`
 	Title     string    `json:"title"`
@@ -33,7 +33,7 @@ type NewReport struct {
 	Status Status // 0 means Pending
 }
 
-// Check returns r made ready to store, or an [*InvalidError] naming every fault.
+// Check returns r with its defaults set, or an [*InvalidError] with all faults.
 func (r NewReport) Check() (NewReport, error) {
 	var bad InvalidError
 	if r.User == "" {
@@ -54,10 +54,10 @@ func (r NewReport) Check() (NewReport, error) {
 	return r, bad.Err()
 }
 
-// StatusChange sets a report's status; its notification is appended in the same
-// transaction. Title and User are the report's, as read before: both never
-// change while a report lives, so the notification's text can be made outside
-// the transaction, which checks them again.
+// StatusChange sets the status of a report. Its notification is appended in the same
+// transaction. Title and User are those of the report, as read before the transaction, which
+// checks them again. They never change, so the text of the notification can be made before
+// the transaction begins.
 type StatusChange struct {
 	Report int64
 	Status Status

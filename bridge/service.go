@@ -8,62 +8,62 @@ import (
 	"time"
 )
 
-// Service is what the edges call: it checks what comes in, changes the log, and
-// wakes devices after the commit. Who may call what is the caller's check, with
-// [Claims].
+// Service is what REST and other edges call. It validates requests, changes the log, and wakes
+// devices after the commit. Its callers authorize requests, with [Claims].
 type Service struct {
 	o ServiceOptions
 }
 
-// ServiceOptions wires a Service. Every field but Audit and Locale is required.
+// ServiceOptions sets up a Service. Fields are required unless stated otherwise.
 type ServiceOptions struct {
 	Log     Log
 	History History
 	Reports Reports
 	Cluster Cluster
-	Audit   Audit     // nil: nothing is recorded
-	Tracer  Tracer    // nil: nothing is traced here; a call's traceparent is handed on all the same
+	Audit   Audit     // nil: there is no audit log
+	Tracer  Tracer    // nil: no spans are recorded; traceparents are passed on nevertheless
 	Hub     Waker     // wakes this node's devices
 	Bus     Publisher // wakes other nodes
 	Locale  Locale    // "" means Spanish
 
-	// Created is called with the number of notifications that a call created, and the way
-	// they came. It must not block. May be nil.
+	// Created is called with how notifications were made, and their number. It must not
+	// block. May be nil.
 	Created func(Source, int)
-	// KeepStatuses has a report's status notifications stay side by side. Otherwise
-	// each replaces the report's earlier ones.
+	// KeepStatuses keeps all status notifications of a report. Otherwise a new one supersedes
+	// the earlier ones.
 	KeepStatuses bool
 }
 
-// Cluster carries the service's orders to every node, and says what the nodes
-// registered. Nodes obey within seconds, even if the hint that announces an order
-// is lost. Every call may fail with ErrUnavailable.
+// Cluster stores orders and revocations for all nodes, and lists what the nodes have
+// registered. Nodes apply orders within seconds, even if the hint that announces one is lost.
+// Every call may fail with ErrUnavailable.
 type Cluster interface {
-	// End leaves o for every node. o.Before 0 means every connection there is now.
+	// End stores o for every node. o.Before 0 means all connections that there are now.
 	End(ctx context.Context, o Order) error
 
 	// Revoke stores r. A later revocation of the same user replaces an earlier one.
 	Revoke(ctx context.Context, r Revocation) error
 
-	// Connections returns a page of the live connections of nodes that live. next leads
-	// to the following page, nil after the last one. A page may be short, even empty, and
-	// have a next one: a call looks at a bounded number of connections.
+	// Connections returns a page of the connections of live nodes. next is the cursor of the
+	// next page, or nil after the last one. A page may be short or empty although there is a
+	// next one, because a call looks at a bounded number of connections.
 	Connections(ctx context.Context, q ConnectionQuery) (page []Connection, next *ConnectionCursor, err error)
 
-	// Sessions returns a page of the sessions that have not expired, as Connections does.
+	// Sessions returns a page of the sessions that have not expired, with a cursor like that
+	// of Connections.
 	Sessions(ctx context.Context, q SessionQuery) (page []SessionInfo, next *Device, err error)
 
-	// Nodes returns the nodes that live. Connections are counted as they are registered
-	// now; the other figures are as of a node's last beat.
+	// Nodes returns the live nodes. Their number of connections is as registered now; the
+	// other figures are as of their last heartbeat.
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 }
 
-// Waker wakes this node's devices that a hint concerns. It does not block.
+// Waker wakes the devices of this node that a hint concerns. It does not block.
 type Waker interface {
 	Hint(h Hint)
 }
 
-// NewService returns a Service over o.
+// NewService returns a Service.
 func NewService(o ServiceOptions) *Service {
 	if o.Locale == "" {
 		o.Locale = Spanish
@@ -71,8 +71,8 @@ func NewService(o ServiceOptions) *Service {
 	return &Service{o: o}
 }
 
-// Notify appends one notification. When it returns nil error, the notification
-// is on disk and will be delivered.
+// Notify appends one notification. When it returns a nil error, the notification is on disk and
+// will be delivered. It fails with an [*InvalidError] and as [Log] does.
 func (s *Service) Notify(ctx context.Context, d Draft, key *IdempotencyKey) (Result, error) {
 	d, err := d.Check("body")
 	if err != nil {
@@ -81,7 +81,8 @@ func (s *Service) Notify(ctx context.Context, d Draft, key *IdempotencyKey) (Res
 	return s.append(ctx, Command{Drafts: []Draft{d}, Key: key})
 }
 
-// NotifyAll appends 1 to MaxBatch notifications, all or none.
+// NotifyAll appends 1 to MaxBatch notifications, all or none. It fails as Notify does; the
+// [*InvalidError] has the faults of about the first hundred.
 func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *IdempotencyKey) (Result, error) {
 	var bad InvalidError
 	if len(drafts) == 0 || len(drafts) > MaxBatch {
@@ -104,9 +105,9 @@ func (s *Service) NotifyAll(ctx context.Context, drafts []Draft, key *Idempotenc
 	return s.append(ctx, Command{Drafts: checked, Key: key})
 }
 
-// SetStatus changes a report's status on behalf of by and notifies its owner in one
-// transaction.
-// The same status again changes nothing and sends no notification. ErrNotFound.
+// SetStatus changes the status of a report on behalf of by and notifies its owner, in one
+// transaction. Setting the same status again changes nothing and sends no notification.
+// SetStatus fails with ErrNotFound if there is no such report.
 func (s *Service) SetStatus(ctx context.Context, report int64, to Status, by UserID) (Result, error) {
 	if !to.Valid() {
 		var bad InvalidError
@@ -130,8 +131,8 @@ func (s *Service) SetStatus(ctx context.Context, report int64, to Status, by Use
 }
 
 func (s *Service) append(ctx context.Context, c Command) (Result, error) {
-	// Items are as old as the call, not as the commit: a mute that committed in
-	// between then counts as younger, and its hint makes the hub drop them.
+	// The age of items counts from the call, not from the commit. A mute that commits in
+	// between is then later than the items, and its hint makes the hub discard them.
 	begun := time.Now()
 	c.Traceparent = Traceparent(ctx)
 	var end func(error)
@@ -152,7 +153,7 @@ func (s *Service) append(ctx context.Context, c Command) (Result, error) {
 	return res, nil
 }
 
-// sourceOf is the way the notifications of c come.
+// sourceOf returns how the notifications of c are made.
 func sourceOf(c Command) Source {
 	switch {
 	case c.Change != nil:
@@ -163,9 +164,9 @@ func sourceOf(c Command) Source {
 	return SourceREST
 }
 
-// wake wakes the devices of every user in ns, once a user: the log grew.
+// wake sends hints that the logs of the users in ns have grown, one for each user.
 func (s *Service) wake(ns []Notification, begun time.Time, traceparent string) {
-	if len(ns) == 1 { // by far the most common, without a map
+	if len(ns) == 1 { // by far the most common case, which needs no map
 		s.wakeUser(ns, begun, traceparent)
 		return
 	}
@@ -180,7 +181,7 @@ func (s *Service) wake(ns []Notification, begun time.Time, traceparent string) {
 
 func (s *Service) wakeUser(ns []Notification, at time.Time, traceparent string) {
 	replaces := slices.ContainsFunc(ns, func(n Notification) bool { return n.Replaces != "" })
-	if replaces { // muted ones supersede, too
+	if replaces { // muted notifications supersede, too
 		s.o.Hub.Hint(Hint{Type: HintMuted, User: ns[0].User})
 		s.o.Bus.Publish(Hint{Type: HintState, User: ns[0].User})
 	}
@@ -190,10 +191,10 @@ func (s *Service) wakeUser(ns []Notification, at time.Time, traceparent string) 
 	}
 	first, last := ns[0].Seq, ns[len(ns)-1]
 	if replaces {
-		// What they superseded may be waiting on this node, so the log is read. Other nodes
-		// read it for any hint, as items do not leave the process. Nor does a device that
-		// connects between the two hints take these items, of which one may have superseded
-		// another.
+		// What they superseded may be cached on this node, so pumps have to read the log. Other
+		// nodes always do, because items do not leave the process. Nor may a device that
+		// connects between the two hints get these items, because one of them may have
+		// superseded another.
 		ns = nil
 	}
 	for i := range ns {
@@ -210,7 +211,8 @@ func (s *Service) hint(h Hint) {
 	s.o.Bus.Publish(h)
 }
 
-// AddReport stores a report; ErrConflict where its id is taken.
+// AddReport stores a report. It fails with an [*InvalidError], or with ErrConflict if the id
+// exists already.
 func (s *Service) AddReport(ctx context.Context, r NewReport) (Report, error) {
 	r, err := r.Check()
 	if err != nil {
@@ -219,7 +221,7 @@ func (s *Service) AddReport(ctx context.Context, r NewReport) (Report, error) {
 	return s.o.Reports.AddReport(ctx, r)
 }
 
-// Report returns one report; ErrNotFound.
+// Report returns a report. It fails with ErrNotFound.
 func (s *Service) Report(ctx context.Context, id int64) (Report, error) {
 	return s.o.Reports.Report(ctx, id)
 }
@@ -232,24 +234,24 @@ func (s *Service) ListReports(ctx context.Context, q ReportQuery) ([]Report, boo
 // List returns a page of a user's history.
 func (s *Service) List(ctx context.Context, q Query) (Page, error) { return s.o.History.List(ctx, q) }
 
-// Count returns what a user's inbox holds.
+// Count returns the number of notifications in a user's inbox.
 func (s *Service) Count(ctx context.Context, u UserID) (Count, error) {
 	return s.o.History.Count(ctx, u)
 }
 
-// Find returns one notification by id; ErrNotFound.
+// Find returns a notification by id. It fails with ErrNotFound.
 func (s *Service) Find(ctx context.Context, id int64) (Notification, error) {
 	return s.o.History.Find(ctx, id)
 }
 
-// Read marks one notification as read and returns how many stay unread.
+// Read marks one notification as read and returns how many remain unread.
 func (s *Service) Read(ctx context.Context, u UserID, id int64) (int64, error) {
 	unread, err := s.o.History.Read(ctx, u, id)
 	return unread, s.announceChange(u, err)
 }
 
-// changed says on all nodes that the state of u's inbox changed, unless err is not nil. It
-// returns err.
+// announceChange tells all nodes that the state of u's inbox changed, if err is nil. It returns
+// err.
 func (s *Service) announceChange(u UserID, err error) error {
 	if err == nil {
 		s.hint(Hint{Type: HintState, User: u})
@@ -257,13 +259,13 @@ func (s *Service) announceChange(u UserID, err error) error {
 	return err
 }
 
-// ReadUpTo marks all with Seq <= upTo as read, 0 meaning all, see [History].
+// ReadUpTo marks all notifications with Seq <= upTo as read, or with upTo 0 all; see [History].
 func (s *Service) ReadUpTo(ctx context.Context, u UserID, upTo Seq) (unread int64, done bool, err error) {
 	unread, done, err = s.o.History.ReadUpTo(ctx, u, upTo)
 	return unread, done, s.announceChange(u, err)
 }
 
-// Unread marks one notification as unread and returns how many are.
+// Unread marks one notification as unread and returns how many are unread.
 func (s *Service) Unread(ctx context.Context, u UserID, id int64) (int64, error) {
 	unread, err := s.o.History.Unread(ctx, u, id)
 	return unread, s.announceChange(u, err)
@@ -274,7 +276,7 @@ func (s *Service) Changes(ctx context.Context, u UserID, since Rev) (State, erro
 	return s.o.History.Changes(ctx, u, since)
 }
 
-// DeleteRead removes all that are read, see [History].
+// DeleteRead removes all read notifications; see [History].
 func (s *Service) DeleteRead(ctx context.Context, u UserID) (done bool, err error) {
 	if done, err = s.o.History.DeleteRead(ctx, u); err == nil {
 		s.hint(Hint{Type: HintMuted, User: u})
@@ -282,7 +284,7 @@ func (s *Service) DeleteRead(ctx context.Context, u UserID) (done bool, err erro
 	return done, err
 }
 
-// Delete removes a notification everywhere; ErrNotFound.
+// Delete removes a notification. It fails with ErrNotFound.
 func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
 	if err := s.o.History.Delete(ctx, u, id); err != nil {
 		return err
@@ -291,7 +293,7 @@ func (s *Service) Delete(ctx context.Context, u UserID, id int64) error {
 	return nil
 }
 
-// Withdraw deletes what key stands for in u's inbox, see [History].
+// Withdraw deletes the notification with key in u's inbox; see [History].
 func (s *Service) Withdraw(ctx context.Context, u UserID, key string) (deleted int64, err error) {
 	if deleted, err = s.o.History.Withdraw(ctx, u, key); err == nil && deleted > 0 {
 		s.hint(Hint{Type: HintMuted, User: u})
@@ -299,12 +301,12 @@ func (s *Service) Withdraw(ctx context.Context, u UserID, key string) (deleted i
 	return deleted, err
 }
 
-// Settings returns a user's settings, the defaults where none were chosen.
+// Settings returns a user's settings, or the defaults if the user has none.
 func (s *Service) Settings(ctx context.Context, u UserID) (Settings, error) {
 	return s.o.History.Settings(ctx, u)
 }
 
-// ChangeSettings changes a user's settings and returns all, see [History].
+// ChangeSettings changes a user's settings and returns all of them; see [History].
 func (s *Service) ChangeSettings(ctx context.Context, u UserID, c SettingsChange) (to Settings, done bool, err error) {
 	if to, done, err = s.o.History.ChangeSettings(ctx, u, c); err == nil {
 		s.hint(Hint{Type: HintMuted, User: u})
@@ -312,7 +314,7 @@ func (s *Service) ChangeSettings(ctx context.Context, u UserID, c SettingsChange
 	return to, done, err
 }
 
-// Erase removes everything of a user and ends the user's connections, see [History].
+// Erase removes everything about a user and ends the user's connections; see [History].
 func (s *Service) Erase(ctx context.Context, u UserID) (done bool, err error) {
 	if done, err = s.o.History.Erase(ctx, u); err == nil {
 		s.hint(Hint{Type: HintMuted, User: u})
@@ -329,8 +331,8 @@ func (s *Service) order(ctx context.Context, o Order) error {
 	return nil
 }
 
-// EndConnections ends a user's connections on every node. The user may connect
-// again: see [Service.Revoke].
+// EndConnections ends a user's connections on every node. The user may connect again;
+// [Service.Revoke] prevents that.
 func (s *Service) EndConnections(ctx context.Context, u UserID) error {
 	return s.order(ctx, Order{User: u, Reason: EndAdmin})
 }
@@ -341,7 +343,7 @@ func (s *Service) EndConnection(ctx context.Context, d Device) error {
 	return s.order(ctx, Order{User: d.User, ClientID: d.ClientID, Reason: EndAdmin})
 }
 
-// Ordered has every node look for orders that were stored for u, at once.
+// Ordered makes every node poll at once for orders that were stored for u.
 func (s *Service) Ordered(u UserID) { s.hint(Hint{Type: HintEnd, User: u}) }
 
 // Connections returns a page of the live connections of all nodes.
@@ -354,11 +356,11 @@ func (s *Service) Sessions(ctx context.Context, q SessionQuery) ([]SessionInfo, 
 	return s.o.Cluster.Sessions(ctx, q)
 }
 
-// Nodes returns the nodes that live, with their figures as of their last beat.
+// Nodes returns the live nodes, with their figures as of their last heartbeat.
 func (s *Service) Nodes(ctx context.Context) ([]NodeInfo, error) { return s.o.Cluster.Nodes(ctx) }
 
-// Revoke takes tokens back on every node, and ends the connections that use them.
-// Before is now where it is zero.
+// Revoke revokes tokens on every node, and ends the connections that use them. With a user and
+// a zero Before, it revokes the tokens issued until now.
 func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 	if r.User != "" && r.Before.IsZero() {
 		r.Before = time.Now()
@@ -371,8 +373,8 @@ func (s *Service) Revoke(ctx context.Context, r Revocation) error {
 	return nil
 }
 
-// Record stores an entry of the audit log. Callers record first and act only if that
-// succeeds: so nothing is done without an entry, and an entry may describe what failed.
+// Record stores an entry in the audit log. Callers record first and act only if that succeeds.
+// So nothing is done without an entry, and an entry may be about an action that failed.
 func (s *Service) Record(ctx context.Context, e AuditEntry) error {
 	if s.o.Audit == nil {
 		return nil
@@ -380,20 +382,21 @@ func (s *Service) Record(ctx context.Context, e AuditEntry) error {
 	return s.o.Audit.Record(ctx, e)
 }
 
-// Audited returns a page of the audit log, newest first; before 0: from the newest.
+// Audited returns a page of the audit log, newest first: at most limit entries with an ID below
+// before, or with 0 from the newest on.
 func (s *Service) Audited(ctx context.Context, before int64, limit int) ([]AuditEntry, bool, error) {
 	return s.o.Audit.Entries(ctx, before, limit)
 }
 
-// Deliveries returns which devices acknowledged a notification.
+// Deliveries returns which devices have acknowledged a notification; see [History].
 func (s *Service) Deliveries(ctx context.Context, n Notification) ([]Delivery, error) {
 	return s.o.History.Deliveries(ctx, n)
 }
 
-// Explain returns what became of a notification.
+// Explain returns what became of a notification; see [History].
 func (s *Service) Explain(ctx context.Context, id int64) (Explanation, error) {
 	return s.o.History.Explain(ctx, id)
 }
 
-// Epoch names the life of the log.
+// Epoch identifies the history of the log; see [History].
 func (s *Service) Epoch() string { return s.o.History.Epoch() }

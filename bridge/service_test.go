@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// heard is a hub and a bus that note the hints they are given.
+// heard is a hub and a bus that record the hints they get.
 type heard struct{ here, elsewhere []Hint }
 
 func (h *heard) Hint(hint Hint)        { h.here = append(h.here, hint) }
@@ -19,7 +19,7 @@ func (h *heard) types(hints []Hint) (types []HintType) {
 	return types
 }
 
-// appending stores whatever it is given as user 7's.
+// appending is a log that stores everything for user 7.
 type appending struct{ last Seq }
 
 func (a *appending) Append(_ context.Context, c Command) (r Result, _ error) {
@@ -30,7 +30,7 @@ func (a *appending) Append(_ context.Context, c Command) (r Result, _ error) {
 	return r, nil
 }
 
-// changing does everything it is asked for.
+// changing is a history in which every change succeeds.
 type changing struct{ History }
 
 func (changing) Read(context.Context, UserID, int64) (int64, error)         { return 0, nil }
@@ -43,8 +43,8 @@ func (changing) ChangeSettings(context.Context, UserID, SettingsChange) (Setting
 	return Settings{}, true, nil
 }
 
-// Of a batch, one may have superseded another, which a device that connects between the
-// two hints would be sent from memory though it is deleted.
+// One notification of a batch may have superseded another. A device that connects between the
+// two hints must not get the superseded one from memory.
 func TestSupersedingNotificationsAreReadFromTheLog(t *testing.T) {
 	h := &heard{}
 	s := NewService(ServiceOptions{Log: &appending{}, Hub: h, Bus: h})
@@ -53,26 +53,26 @@ func TestSupersedingNotificationsAreReadFromTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := h.types(h.here), []HintType{HintMuted, HintAppended}; !slices.Equal(got, want) {
-		t.Errorf("the hub is given hints %v, want %v", got, want)
+		t.Errorf("the hub got the hints %v, want %v", got, want)
 	}
 	for _, hint := range slices.Concat(h.here, h.elsewhere) {
 		if len(hint.Items) > 0 {
-			t.Errorf("hint %d carries %d items, of which one is superseded", hint.Type, len(hint.Items))
+			t.Errorf("hint %d has %d items, one of which is superseded", hint.Type, len(hint.Items))
 		}
 	}
 	if got, want := h.types(h.elsewhere), []HintType{HintState, HintAppended}; !slices.Equal(got, want) {
-		t.Errorf("the other nodes are sent hints %v, want %v", got, want)
+		t.Errorf("the other nodes got the hints %v, want %v", got, want)
 	}
 	h.here = nil
 	if _, err := s.Notify(t.Context(), Draft{User: "7", Title: "plain", Message: "m"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if len(h.here) != 1 || len(h.here[0].Items) != 1 {
-		t.Errorf("a plain notification gives the hints %+v", h.here)
+		t.Errorf("a notification that supersedes nothing has the hints %+v", h.here)
 	}
 }
 
-// HintMuted stands for a change of the state, too.
+// HintMuted announces a change of the state, too.
 func TestEveryChangeOfAnInboxIsAnnouncedOnAllNodes(t *testing.T) {
 	for name, call := range map[string]func(*Service) error{
 		"read":           func(s *Service) error { _, err := s.Read(t.Context(), "7", 1); return err },

@@ -2,7 +2,7 @@ package bridge
 
 import "time"
 
-// Device names one device of a user. Client ids of different users never meet.
+// Device identifies a device. The same client id with another user is another device.
 type Device struct {
 	User     UserID
 	ClientID string // as the client sent it, or as the server assigned it; 1 to 256 bytes
@@ -21,28 +21,28 @@ type Subscription struct {
 	ID                int  // subscription identifier, 0: none
 }
 
-// OpenSession is what a CONNECT asks of the session store.
+// OpenSession is the request of a CONNECT to the session store.
 type OpenSession struct {
 	Device Device
-	Node   string        // this node, so that the session counts as disconnected once the node is dead
+	Node   string        // the node of the connection; when it is dead the session counts as disconnected
 	Clean  bool          // remove the stored session first
-	Expiry time.Duration // how long to keep the session after the connection ends; 0: not at all
+	Expiry time.Duration // how long the session is kept after the connection; 0: not at all
 }
 
-// Session is a device's cursor into its user's log, with its subscription.
+// Session is a device's cursor into its user's log, and its subscription.
 type Session struct {
-	// Generation is a fencing token: it grows with every Open of any device, and a write
-	// with an older one changes nothing.
+	// Generation is a fencing token: it increases with every Open of any device, and a write
+	// with an older one has no effect.
 	Generation int64
-	Present    bool          // the session existed and was not clean
+	Present    bool          // the session existed and was resumed
 	Subscribed *Subscription // nil: not subscribed
 	From       Seq           // the first subscription started after this seq
-	Acked      Seq           // acknowledged up to here, contiguously
-	// Sent is the highest seq that a former connection may have sent. Seqs up to here are
-	// sent with DUP.
+	Acked      Seq           // every seq up to it is acknowledged or was skipped
+	// Sent is the highest seq that an earlier connection may have sent. Seqs up to it are sent
+	// with DUP.
 	Sent Seq
-	// Shared is true where the session was open: a former connection may go on sending,
-	// past Sent, until its node hears of this Open.
+	// Shared reports that the session was open: until its node hears of this Open, the earlier
+	// connection may continue to send, beyond Sent.
 	Shared bool
 }
 
@@ -50,15 +50,15 @@ type Session struct {
 type Advance struct {
 	Device     Device
 	Generation int64
-	Acked      Seq    // never moves backwards
-	Sent       Seq    // what was handed to the connection so far; -1: unknown, a Shared session
-	From       Seq    // a jump (the replay cap): seqs up to here were never sent; 0: no jump
-	Skipped    []Skip // what Acked passes that the device did not acknowledge, besides the jump
-	Closed     bool
+	Acked      Seq           // never moves backwards
+	Sent       Seq           // the highest seq that was sent; -1: unknown, because the session is Shared
+	From       Seq           // seqs up to it were skipped because of the replay cap; 0: none
+	Skipped    []Skip        // other seqs up to Acked that the device has not acknowledged
+	Closed     bool          // the connection has ended
 	Expiry     time.Duration // with Closed: how long the session is kept from now; 0 removes it
 }
 
-// Skip is a range of seqs, above Above up to UpTo, that a connection passed without an
+// Skip is a range of seqs, from Above+1 to UpTo, that a cursor has passed without an
 // acknowledgement.
 type Skip struct {
 	Above, UpTo Seq
@@ -68,26 +68,26 @@ type Skip struct {
 // SkipReason is why a connection skipped a range of seqs.
 type SkipReason byte
 
-// The reasons a connection knows. No read returns what is muted, deleted, superseded or
-// expired, so it cannot distinguish these.
+// The reasons that a connection knows. It cannot distinguish muted, deleted, superseded and
+// expired notifications, because no read returns them.
 const (
-	SkipUnread   SkipReason = 'g' // the log was read past them, and returned none
-	SkipTooLarge SkipReason = 's' // past the device's Maximum Packet Size
+	SkipUnread   SkipReason = 'g' // the read of the log did not return them
+	SkipTooLarge SkipReason = 's' // over the device's Maximum Packet Size
 )
 
-// MaxSkips is how many skipped ranges are kept of a session: the last ones.
+// MaxSkips is how many skipped ranges of a session are kept, the last ones.
 const MaxSkips = 64
 
-// Ack is what one connection acknowledged: the seqs above From up to To.
+// Ack is a range of seqs that one connection has acknowledged, from From+1 to To.
 type Ack struct {
 	Device     Device
 	Generation int64 // of the connection
 	From, To   Seq
 }
 
-// Delivery is one device's state for one notification.
+// Delivery is the state of one notification at one device.
 type Delivery struct {
 	ClientID       string
 	Acknowledged   bool
-	AcknowledgedAt time.Time // at the latest; zero: not known, or not acknowledged
+	AcknowledgedAt time.Time // at the latest; zero: unknown, or not acknowledged
 }

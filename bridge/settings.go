@@ -8,21 +8,21 @@ const (
 	SettingKinds         = "kinds"
 )
 
-// MaxKinds is how many kinds a user may have settings for.
+// MaxKinds is the most kinds that a user may have settings for.
 const MaxKinds = 64
 
-// Settings are one user's choices. The zero value is not the default: a user
-// who never chose has [DefaultSettings].
+// Settings are the settings of one user. The zero value is not the default, which is
+// [DefaultSettings].
 type Settings struct {
-	// ReviewEnabled false mutes: notifications are stored, but neither listed
-	// nor delivered nor retained.
+	// ReviewEnabled false mutes everything: notifications are stored, but neither listed,
+	// delivered nor retained.
 	ReviewEnabled bool
-	// Kinds has the kinds that the user chose something for. false mutes a kind, as
-	// ReviewEnabled does for all.
+	// Kinds has the kinds that the user has a setting for. false mutes a kind, as
+	// ReviewEnabled does everything.
 	Kinds map[Kind]bool
 }
 
-// DefaultSettings are those of a user who never chose.
+// DefaultSettings returns the settings of a user who has never changed them.
 func DefaultSettings() Settings { return Settings{ReviewEnabled: true} }
 
 // Mutes reports whether notifications of kind k are muted.
@@ -31,13 +31,13 @@ func (s Settings) Mutes(k Kind) bool {
 	return !s.ReviewEnabled || chosen && !on
 }
 
-// SettingsChange is what a user chooses: what it leaves out stays.
+// SettingsChange is a change of a user's settings.
 type SettingsChange struct {
-	ReviewEnabled *bool
-	Kinds         map[Kind]*bool // nil: no choice any more
+	ReviewEnabled *bool          // nil: unchanged
+	Kinds         map[Kind]*bool // only these are changed; a nil value removes the setting
 }
 
-// Apply returns s with c. It fails with *InvalidError past MaxKinds.
+// Apply returns s changed by c. It fails with an [*InvalidError] past MaxKinds.
 func (c SettingsChange) Apply(s Settings) (Settings, error) {
 	if c.ReviewEnabled != nil {
 		s.ReviewEnabled = *c.ReviewEnabled

@@ -2,16 +2,17 @@ package bridge
 
 import "encoding/json"
 
-// Rev counts the changes of a user's inbox state: read, unread, deleted, superseded,
-// expired, retained out, muted. An append is none. 0 stands before the first.
+// Rev counts the changes of the state of a user's inbox: read, unread, deleted, superseded,
+// expired, retained out, muted. An append does not count. 0 is before the first change.
 type Rev int64
 
-// MaxChanged is how many notifications a State names at most.
+// MaxChanged is the most notifications that a State lists.
 const MaxChanged = 200
 
-// State is what changed of a user's inbox between two revs, as the contract's JSON object.
-// It applies to an inbox at any rev of at least From, in the order of the fields: ReadUpTo,
-// Read, UnreadIDs, Deleted. Applying it twice, or a later one in its place, gives the same.
+// State is what changed in a user's inbox between two revs, as the JSON object of the API. It
+// applies to an inbox at any rev from From on. Changes are applied in the order of the fields:
+// ReadUpTo, Read, UnreadIDs, Deleted. Applying a state again, or a later one instead, has the
+// same result.
 type State struct {
 	Rev           Rev          `json:"rev"`
 	From          *Rev         `json:"from"` // nil: fetch the list again
@@ -23,11 +24,11 @@ type State struct {
 	ReadUpTo      Seq          `json:"read_up_to"` // 0: unchanged
 	Read          []int64      `json:"read"`
 	UnreadIDs     []int64      `json:"unread_ids"`
-	// Deleted includes superseded, expired and retained out.
+	// Deleted includes superseded, expired and retained out notifications.
 	Deleted []int64 `json:"deleted"`
 }
 
-// Refetch returns s without what changed: the device fetches the list again.
+// Refetch returns s without the changes, so that the device fetches the list again.
 func (s State) Refetch() State {
 	s.From, s.ReadUpTo = nil, 0
 	s.Read, s.UnreadIDs, s.Deleted = []int64{}, []int64{}, []int64{}
@@ -37,7 +38,7 @@ func (s State) Refetch() State {
 // Encode returns s as JSON.
 func (s State) Encode() []byte {
 	b, err := json.Marshal(s)
-	if err != nil { // numbers and names of kinds
+	if err != nil { // impossible: there are only numbers and valid strings
 		panic(err)
 	}
 	return b

@@ -17,19 +17,19 @@ const (
 
 // texts are the built-in texts of one locale.
 type texts struct {
-	created  string                                              // what POST /notifications responds
-	statuses map[Status]string                                   // a report's status in words
+	created  string                                              // message in the response to POST /notifications
+	statuses map[Status]string                                   // names of a report's status
 	changed  func(report, status string) (title, message string) // a report's status changed
 	many     func(n int) string                                  // the title of one push for n notifications
-	test     [2]string                                           // title and body of a push that was asked for as a test
+	test     [2]string                                           // title and body of a test push
 }
 
-// textTable has all texts that reach users by themselves. A new locale is one constant and
-// one entry; the setting --locale follows from it. What REST answers and the pages say is
-// next to these: docs/architecture.md lists the places.
+// textTable has all texts that users receive without asking. A new locale is one constant and one
+// entry, from which the setting --locale follows. The messages of REST and the texts of the
+// pages are separate; docs/architecture.md lists where.
 var textTable = map[Locale]texts{
 	Spanish: {
-		created:  "Notificación creada correctamente", // the applications have always read this
+		created:  "Notificación creada correctamente", // applications depend on this text
 		statuses: map[Status]string{Pending: "Pendiente", Approved: "Aprobado", Rejected: "Rechazado"},
 		changed: func(report, status string) (title, message string) {
 			return "El estado de su reporte ha cambiado a: " + status,
@@ -56,11 +56,11 @@ func Locales() []Locale { return slices.Sorted(maps.Keys(textTable)) }
 // Created returns the text of the response to POST /notifications.
 func (l Locale) Created() string { return l.texts().created }
 
-// Status returns s in words, or "" where s is unknown.
+// Status returns the name of s, or "" if s is unknown.
 func (l Locale) Status(s Status) string { return l.texts().statuses[s] }
 
-// StatusChanged returns title and message of the notification that the report of that
-// title now has the status s.
+// StatusChanged returns the title and message of the notification that the report with that
+// title has the status s now.
 func (l Locale) StatusChanged(report string, s Status) (title, message string) {
 	return l.texts().changed(report, l.Status(s))
 }
@@ -68,13 +68,13 @@ func (l Locale) StatusChanged(report string, s Status) (title, message string) {
 // Many returns the title of one push that stands for n notifications.
 func (l Locale) Many(n int) string { return l.texts().many(n) }
 
-// TestPush returns title and body of a push that was asked for as a test.
+// TestPush returns the title and body of a test push.
 func (l Locale) TestPush() (title, body string) {
 	t := l.texts().test
 	return t[0], t[1]
 }
 
-// texts returns the texts of l, or the Spanish ones where l has none.
+// texts returns the texts of l, or the Spanish ones if there are none.
 func (l Locale) texts() texts {
 	if t, ok := textTable[l]; ok {
 		return t

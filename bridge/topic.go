@@ -8,20 +8,20 @@ const (
 	anyUser   = "+"
 )
 
-// Topics names MQTT topics under one namespace.
+// Topics are the MQTT topics, with a prefix.
 type Topics struct {
-	Prefix string // put before every topic as it stands, e.g. "staging/"; usually ""
+	Prefix string // of every topic, including the slash, e.g. "staging/"; usually ""
 }
 
-// Status is the topic of u's notifications.
+// Status returns the topic of u's notifications.
 func (t Topics) Status(u UserID) string { return t.Prefix + topicHead + string(u) + topicTail }
 
-// Everyone is the wildcard filter over all users' topics.
+// Everyone returns the wildcard filter for the topics of all users.
 func (t Topics) Everyone() string { return t.Status(anyUser) }
 
-// Parse reads a topic filter. It knows exactly two shapes, byte for byte: one
-// user's topic, and [Topics.Everyone]. Everything else, $share groups and other
-// wildcards included, is not ok.
+// Parse parses a topic filter. It accepts exactly two forms, byte for byte: the topic of one
+// user, and [Topics.Everyone]. ok is false for everything else, including shared subscriptions
+// and other wildcards.
 func (t Topics) Parse(filter string) (u UserID, everyone, ok bool) {
 	rest, found := strings.CutPrefix(filter, t.Prefix)
 	if !found {

@@ -19,7 +19,7 @@ func TestOnlyAWellFormedTraceparentIsAccepted(t *testing.T) {
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0\n": false,
 	} {
 		if got := Traceparent(WithTraceparent(t.Context(), s)) == s && s != ""; got != want {
-			t.Errorf("%q is handed on: %v", s, got)
+			t.Errorf("%q is accepted: %v", s, got)
 		}
 	}
 }

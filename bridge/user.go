@@ -17,8 +17,8 @@ type UserID string
 
 const maxUserID = 128
 
-// maxSafeInteger is the largest integer every JSON reader holds exactly
-// (RFC 8259 §6): 2^53-1.
+// maxSafeInteger is the largest integer that every JSON parser represents exactly, 2^53-1
+// (RFC 8259 §6).
 const maxSafeInteger = 1<<53 - 1
 
 // ParseUserID checks s against the rules of [UserID].
@@ -69,7 +69,7 @@ func (u UserID) appendJSON(b []byte) []byte {
 	return append(b, '"')
 }
 
-// MarshalJSON writes a number where u is one (see numeric), a string otherwise.
+// MarshalJSON writes u as a number if it is one, see numeric, and otherwise as a string.
 func (u UserID) MarshalJSON() ([]byte, error) { return u.appendJSON(nil), nil }
 
 // UnmarshalJSON reads both forms, a JSON string or an integer.

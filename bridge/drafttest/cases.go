@@ -1,10 +1,10 @@
-// Package drafttest has the one table of what a notification may carry. Every way
-// in, REST and falcon_notify, takes and refuses the same.
+// Package drafttest has a table of valid and invalid notifications, for the tests of REST and of
+// falcon_notify, which must accept and refuse the same.
 package drafttest
 
 import "strings"
 
-// Case is one notification as a caller gives it. Data is JSON; "" is none.
+// Case is one notification of a caller. Data is JSON, or "" for none.
 type Case struct {
 	User, Title, Message, Kind, Data string
 	URL, Replaces                    string
@@ -13,7 +13,7 @@ type Case struct {
 	Good bool
 }
 
-// Cases are all, by what is odd about them.
+// Cases returns all cases, by what is special about them.
 func Cases() map[string]Case {
 	cases := map[string]Case{
 		"the least":       {Good: true},

@@ -17,19 +17,19 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// call is one message that a sender was given.
+// call is one call of a sender.
 type call struct {
 	id   string // of a webhook, or the device
 	rule late.Rule
 	seqs []bridge.Seq
 }
 
-// recorder is a push service and a receiver of webhooks.
+// recorder is a Pusher and a Poster that records calls.
 type recorder struct {
 	calls chan call
 
 	mu      sync.Mutex
-	results []late.Outcome // of the next calls; then all are Sent
+	results []late.Outcome // of the next calls; after them Sent
 }
 
 func newRecorder(results ...late.Outcome) *recorder {
@@ -119,7 +119,7 @@ func (w *world) follow(o late.Options) (stop func()) {
 		}
 	})
 	w.t.Cleanup(stop)
-	for state := ""; state == ""; { // it follows from here on
+	for state := ""; state == ""; { // from now on it follows
 		if _, held, err := w.d.LeaseLate(w.t.Context(), "probe", time.Millisecond); err != nil {
 			w.t.Fatal(err)
 		} else if held {
@@ -152,8 +152,8 @@ func (w *world) notify(u bridge.UserID, n int) {
 	}
 }
 
-// settle makes the follower's place known to it: what is appended before its first round
-// is not late for it.
+// settle waits until the follower has read the log for the first time: what is appended before
+// that is not followed.
 func (w *world) settle(r *recorder, u bridge.UserID) {
 	w.t.Helper()
 	w.register(u, "settle")
@@ -163,7 +163,7 @@ func (w *world) settle(r *recorder, u bridge.UserID) {
 		select {
 		case <-r.calls:
 		case <-deadline:
-			w.t.Fatal("the follower does not follow")
+			w.t.Fatal("the follower has not read the log")
 		case <-time.After(1500 * time.Millisecond):
 			continue
 		}
@@ -192,7 +192,7 @@ func TestALateNotificationIsPushedOnceAndManyAsOne(t *testing.T) {
 		}
 		w.notify("2", 6)
 		if c := r.want(t); len(c.seqs) != 6 || c.id != "tablet" {
-			t.Errorf("six at once: %+v", c)
+			t.Errorf("six due at once: %+v", c)
 		}
 		if push, _, err := w.d.Waiting(t.Context(), 10); err != nil || push.Count > 0 && len(r.calls) > 0 {
 			t.Errorf("waiting %+v, %v", push, err)
@@ -242,8 +242,8 @@ func TestARegistrationThatIsGoneIsRemoved(t *testing.T) {
 	})
 }
 
-// The first node stops; the other one goes on where it was, and repeats nothing that was
-// recorded.
+// The first node stops. The other one continues where it was, and repeats nothing whose result
+// was stored.
 func TestAnotherNodeTakesOver(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		r := newRecorder()
@@ -261,7 +261,7 @@ func TestAnotherNodeTakesOver(t *testing.T) {
 	})
 }
 
-// stuck is a push service that answers for the users called slow… only once it is freed.
+// stuck is a push service that responds for users called slow… only once it is released.
 type stuck struct {
 	pusher
 	free chan struct{}
@@ -278,8 +278,8 @@ func (s stuck) Send(ctx context.Context, r bridge.Registration, ns []bridge.Noti
 	return late.Outcome{Result: late.Sent, Status: 201}
 }
 
-// Users whose endpoints never respond have registered more devices than are sent to at
-// once, and theirs are due first. They take their own slots, and no others'.
+// Users whose endpoints never respond have registered more devices than are sent to
+// concurrently, and theirs are due first. They only use their own slots.
 func TestUsersWithSlowEndpointsDoNotDelayOthers(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		r := newRecorder()

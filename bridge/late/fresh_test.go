@@ -11,8 +11,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// slowStore has one attempt due, which an acknowledgement cancels at some time. Begin
-// takes as long as begin says.
+// slowStore has one attempt that is due, until an acknowledgement cancels it. Begin takes as long
+// as begin.
 type slowStore struct {
 	Store
 	begin time.Duration
@@ -61,7 +61,7 @@ func (s *slowStore) PruneLate(context.Context, time.Duration, time.Duration, int
 	return 0, nil
 }
 
-// begun notes when attempts begin.
+// begun records when attempts begin.
 type begun struct {
 	mu sync.Mutex
 	at []time.Time
@@ -84,8 +84,9 @@ type posts struct{ *begun }
 
 func (b posts) Send(context.Context, string, Rule, *bridge.Notification) Outcome { return b.note() }
 
-// What is on disk is read before an attempt begins, and the database may take its time
-// after that: an attempt that was judged too long ago is not made, but judged again.
+// Whether an attempt is still necessary is read before it begins, and then the database may take
+// long to record that it begins. If the decision is too old by then, the attempt is not made,
+// and the decision is repeated.
 func TestNoAttemptBeginsMoreThanASecondAfterAnAcknowledgement(t *testing.T) {
 	for begin := 100 * time.Millisecond; begin <= 1900*time.Millisecond; begin += 150 * time.Millisecond {
 		for acked := time.Duration(0); acked < 3*time.Second; acked += 250 * time.Millisecond {
