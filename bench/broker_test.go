@@ -8,8 +8,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// The generator is tested with a server of another project, so that a mistake of both
-// ends cannot hide itself.
+// The load generator is tested with another project's server, so that a mistake in both our
+// client and our server is found.
 
 func TestAPlainBrokerDeliversEverything(t *testing.T) {
 	r, err := bench.Post{Posters: 4, Users: 10, Devices: 2, Size: 300, Rate: 200, Max: 50, Duration: 10 * time.Second,

@@ -9,14 +9,14 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// centrifugo is a device of Centrifugo that speaks its JSON protocol over a WebSocket:
-// a login with a token, one subscription, and the answers to the server's pings. A
-// message of the WebSocket contains one or more lines, each a JSON object.
+// centrifugo is a client of Centrifugo's JSON protocol over WebSocket. It logs in with a token,
+// subscribes to one channel and responds to pings. A WebSocket message has one or more lines,
+// each a JSON object.
 type centrifugo struct {
 	ws   *bench.WebSocket
 	user string
 	buf  []byte
-	rest []byte // of buf: the lines that were not read yet
+	rest []byte // lines in buf that were not read yet
 }
 
 func loginCentrifugo(nc net.Conn, user, token string) (bench.Session, error) {
@@ -29,13 +29,12 @@ func loginCentrifugo(nc net.Conn, user, token string) (bench.Session, error) {
 	return c, c.ask(fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`, token), `"connect"`)
 }
 
-// Subscribe subscribes to the user's channel, which only that user may subscribe to.
+// Subscribe subscribes to the user's channel, to which only that user may subscribe.
 func (c *centrifugo) Subscribe() error {
 	return c.ask(fmt.Sprintf(`{"id":2,"subscribe":{"channel":%q}}`, "#"+c.user), `"subscribe"`)
 }
 
-// ask writes a command and waits for its reply, which contains want unless the command
-// was refused.
+// ask writes a command and waits for its reply, which must contain want.
 func (c *centrifugo) ask(command, want string) error {
 	if _, err := c.ws.Write([]byte(command)); err != nil {
 		return err
@@ -47,8 +46,8 @@ func (c *centrifugo) ask(command, want string) error {
 	return err
 }
 
-// line returns the next JSON object that is not a ping, valid until the next call. It
-// answers pings.
+// line returns the next JSON object, valid until the next call. It responds to pings and skips
+// them.
 func (c *centrifugo) line() ([]byte, error) {
 	for {
 		if len(c.rest) == 0 {
@@ -71,7 +70,7 @@ func (c *centrifugo) line() ([]byte, error) {
 	}
 }
 
-// Receive returns the next publication, as the push it came in.
+// Receive returns the next publication, with the push message around it.
 func (c *centrifugo) Receive() ([]byte, error) {
 	for {
 		line, err := c.line()

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// How long and how much. The figures of docs/performance.md are of the defaults.
+// Duration and load. The figures in docs/performance.md were measured with the defaults.
 var (
 	rounds      = flag.Int("bench.rounds", 2, "turns of every peer; the table has their mean")
 	seconds     = flag.Int("bench.seconds", 5, "length of every measurement")
@@ -23,7 +23,7 @@ var (
 	file        = flag.String("bench.json", "", "where to write every measurement, too")
 )
 
-// row is what was measured of one peer.
+// row has the measurements of one peer.
 type row struct {
 	Peer    string                `json:"peer"`
 	K32     []bench.PostResult    `json:"k32,omitempty"`
@@ -45,11 +45,11 @@ type result struct {
 	SeqRow   []float64 `json:"pgbench_seq,omitempty"`
 }
 
-// BenchmarkPeers starts everything once, and measures in turns. One iteration is
-// the whole comparison.
+// BenchmarkPeers starts all peers once and measures them alternately. One iteration is the whole
+// comparison.
 func BenchmarkPeers(b *testing.B) {
 	if b.N > 1 {
-		b.Fatal("one comparison is enough: run with -benchtime 1x")
+		b.Fatal("run it with -benchtime 1x: one iteration takes minutes")
 	}
 	s := signer(b)
 	pg := testserver.NewPostgres(b)
@@ -65,7 +65,7 @@ func BenchmarkPeers(b *testing.B) {
 	}
 	if has("idle") {
 		r.idle(b, peers, falconbridge(b, s, pg.URL))
-		peers = all() // memory that was once used would be used again
+		peers = all() // in new processes, because memory that was used before would be used again
 	}
 	for range *rounds {
 		for i, p := range peers {
@@ -101,7 +101,7 @@ func loadAverage() string {
 	return one
 }
 
-// measure is one turn of p.
+// measure does one round of measurements of p.
 func (r *row) measure(b *testing.B, p peer) {
 	if p.target == nil {
 		return
@@ -144,8 +144,8 @@ func (r *row) measure(b *testing.B, p peer) {
 	}
 }
 
-// idle measures the memory of connections, in processes that were never asked for
-// anything else, and stops them.
+// idle measures the memory of idle connections, in processes that have done nothing else, and
+// stops them.
 func (r *result) idle(b *testing.B, peers []peer, other peer) {
 	hold := func(name string, t *bench.Target) *bench.IdleResult {
 		res, err := bench.Idle{Connections: *connections, Waves: 2, Settle: 3 * time.Second, Connect: 2 * time.Minute}.Run(b.Context(), t)

@@ -22,17 +22,17 @@ var (
 	stormers = flag.Int("bench.stormers", 2000, "connects under way at once in a storm")
 )
 
-// curve is what something costs as one thing grows. bench/chart draws it.
+// curve is what something costs as a quantity grows. bench/chart draws it.
 type curve struct {
 	Name   string    `json:"name"`
 	Title  string    `json:"title"`
-	X      string    `json:"x"` // what grows
+	X      string    `json:"x"` // the quantity that grows
 	When   time.Time `json:"when"`
 	Load   string    `json:"load_average"`
 	Points []point   `json:"points"`
 }
 
-// point is one measurement: Y by the names of what was measured, with their units.
+// point is one measurement. The keys of Y are what was measured, with the unit.
 type point struct {
 	X float64            `json:"x"`
 	Y map[string]float64 `json:"y"`
@@ -48,7 +48,7 @@ func (c *curve) add(b *testing.B, x float64, y map[string]float64) {
 	b.Logf("%s %v: %v", c.X, x, y)
 }
 
-// save writes the curve where -bench.curves says.
+// save writes the curve to the directory -bench.curves.
 func (c *curve) save(b *testing.B) {
 	b.Helper()
 	if *curves == "" || b.Failed() {
@@ -64,15 +64,15 @@ func (c *curve) save(b *testing.B) {
 	}
 }
 
-// once refuses more than one iteration: these take minutes.
+// once fails unless b.N is 1: one iteration takes minutes.
 func once(b *testing.B) {
 	b.Helper()
 	if b.N > 1 {
-		b.Fatal("once is enough: run with -benchtime 1x")
+		b.Fatal("run it with -benchtime 1x: one iteration takes minutes")
 	}
 }
 
-// loaded runs a load and fails where something was lost, doubled or misrouted.
+// loaded runs a load, and fails if anything was lost, duplicated or misrouted.
 func loaded(b *testing.B, load bench.Post, t *bench.Target) bench.PostResult {
 	b.Helper()
 	load.Duration, load.Warm = time.Duration(*seconds)*time.Second, 2*time.Second
@@ -82,7 +82,7 @@ func loaded(b *testing.B, load bench.Post, t *bench.Target) bench.PostResult {
 		err = res.Fault()
 	}
 	if err == nil && len(res.Refused) > 0 {
-		err = fmt.Errorf("answers: %v", res.Refused)
+		err = fmt.Errorf("refused posts: %v", res.Refused)
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -90,7 +90,7 @@ func loaded(b *testing.B, load bench.Post, t *bench.Target) bench.PostResult {
 	return res
 }
 
-// median is the run in the middle by what of gives.
+// median returns the run with the median of the figure that of returns.
 func median(rs []bench.PostResult, of func(bench.PostResult) float64) bench.PostResult {
 	slices.SortFunc(rs, func(a, b bench.PostResult) int {
 		if of(a) < of(b) {
@@ -101,7 +101,7 @@ func median(rs []bench.PostResult, of func(bench.PostResult) float64) bench.Post
 	return rs[len(rs)/2]
 }
 
-// cpuBelow is what the children of a process spent, those included that ended.
+// cpuBelow returns the CPU time of a process's children, including those that have ended.
 func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
 	b.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -111,10 +111,10 @@ func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
 	for _, name := range stats {
 		raw, err := os.ReadFile(name)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // it has ended meanwhile
 		}
 		_, after, _ := bytes.Cut(raw, []byte(") "))
-		f := strings.Fields(string(after)) // from the state on: man 5 proc_pid_stat, less two
+		f := strings.Fields(string(after)) // from the state on, field 3 in proc_pid_stat(5)
 		own, waited := [2]string{f[11], f[12]}, [2]string{f[13], f[14]}
 		switch strconv.Itoa(parent) {
 		case f[1]:
@@ -126,7 +126,7 @@ func cpuBelow(b *testing.B, parent int) (sum time.Duration) {
 	return sum
 }
 
-// ticks is the time of user and system together, in hundredths of a second.
+// ticks returns the sum of user and system time, in hundredths of a second.
 func ticks(times [2]string) (sum time.Duration) {
 	for _, t := range times {
 		n, _ := strconv.Atoi(t)
@@ -135,13 +135,12 @@ func ticks(times [2]string) (sum time.Duration) {
 	return sum
 }
 
-// spent is what the children of a process spend on each of the posts that load
-// makes.
+// spent returns the CPU time that the children of a process spend on each post of load.
 func spent(b *testing.B, parent int, load func() bench.PostResult) (bench.PostResult, float64) {
 	b.Helper()
 	before := cpuBelow(b, parent)
 	res := load()
-	// The warm-up is in it, and taken to be as dear.
+	// This includes the posts of the warm-up, which are assumed to cost as much.
 	posts := float64(res.Posts) * (res.Seconds + 2) / res.Seconds
 	return res, float64((cpuBelow(b, parent) - before).Microseconds()) / posts
 }

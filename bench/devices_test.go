@@ -19,12 +19,12 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// perNode is how many devices one process holds here: Debian's containers allow a
-// process 20,000 open files, and some are not sockets of devices.
+// perNode is how many devices connect to one process. Debian's containers allow a process 20,000
+// open files, some of which are not sockets of devices.
 const perNode = 18_500
 
-// BenchmarkDevices measures what notifications to 1,000 devices cost while ever
-// more others are connected; the last point has them on three nodes.
+// BenchmarkDevices measures what notifications to 1,000 devices cost while more and more idle
+// devices are connected. For the last point they are on three nodes.
 func BenchmarkDevices(b *testing.B) {
 	once(b)
 	s := signer(b)
@@ -71,8 +71,8 @@ func BenchmarkDevices(b *testing.B) {
 	c.save(b)
 }
 
-// hold connects n idle devices of users from first on, by a process of its own:
-// this one has no files to spare. They stay until the benchmark ends.
+// hold connects n idle devices of users from first on, until the benchmark ends. Another process
+// does so, because this one has too few file descriptors.
 func hold(b *testing.B, p *testserver.Program, first, n int) {
 	b.Helper()
 	cmd := exec.Command(testserver.Binary(b), "bench", "idle", fmt.Sprintf("--connections=%d", n), fmt.Sprintf("--first-user=%d", first),
@@ -97,7 +97,7 @@ func hold(b *testing.B, p *testserver.Program, first, n int) {
 	})
 }
 
-// figure is the value of one of a node's metrics that has no labels.
+// figure returns the value of a node's metric without labels.
 func figure(p *testserver.Program, name string) (n int, err error) {
 	res, err := http.Get(p.Admin + "/metrics")
 	if err != nil {
@@ -114,15 +114,15 @@ func figure(p *testserver.Program, name string) (n int, err error) {
 	return 0, fmt.Errorf("no metric %s: %w", name, lines.Err())
 }
 
-// BenchmarkStorm lets all devices of a node lose their connections and return at
-// once, while other users' notifications go on.
+// BenchmarkStorm makes all devices of a node lose their connections and reconnect at once, while
+// other users get notifications.
 func BenchmarkStorm(b *testing.B) {
 	once(b)
 	s := signer(b)
 	p := testserver.NewProgram(b, map[string]string{
 		"FALCON_JWT_SECRET": secret, "DATABASE_URL": testserver.Postgres(b), "FALCON_CONNECT_RATE_PER_IP": "off",
 	})
-	const storm = 19_400 // and the files of the rest: 20,000 a process
+	const storm = 19_400 // of 20,000 file descriptors of the process
 
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
@@ -166,9 +166,9 @@ func BenchmarkStorm(b *testing.B) {
 	b.ReportMetric(float64(res.Waves[1].Held)/float64(res.Waves[0].Held), "memory-ratio")
 }
 
-// returns lets that many devices of users from the given number on connect to p, be cut
-// off all together, and come back. Another process of the lowest priority holds them: in
-// life each device has a processor of its own, and the one that measures is none of theirs.
+// returns connects that many devices of users from the given number on to p, closes all
+// connections together, and reconnects. Another process with the lowest priority does so,
+// because real devices have processors of their own and do not take CPU from the measurement.
 func returns(b *testing.B, p *testserver.Program, devices, firstUser int) (res bench.IdleResult) {
 	b.Helper()
 	cmd := exec.Command("nice", "-n", "19", testserver.Binary(b), "bench", "idle", "--json", fmt.Sprintf("--connections=%d", devices), fmt.Sprintf("--first-user=%d", firstUser),

@@ -1,5 +1,5 @@
-// Package bench compares falconbridge with its alternatives and with the limits of the
-// machine. All peers are measured in the same run, in turns, because only the ratios mean
-// anything: the absolute figures vary with the load of the machine. `make compare` runs
-// it, peers/ has the peers that have to be built, and docs/performance.md has the results.
+// Package bench compares falconbridge with alternatives and with the limits of the machine. All
+// of them are measured alternately in one run, because absolute figures vary with the load of
+// the machine and only ratios can be compared. `make compare` runs it. The directory peers has
+// those that need to be built, and docs/performance.md the results.
 package bench

@@ -19,12 +19,12 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// each is how many notifications every user has.
+// each is the number of notifications of every user.
 const each = 10
 
-// BenchmarkGrowth measures what depends on how much is stored, with ever more users
-// of ten notifications each: the cost of a post, pages of history next to the same
-// query by psql, the first subscription of a device, and the start of a node.
+// BenchmarkGrowth measures what may depend on how much is stored, with more and more users of ten
+// notifications each: the cost of a post, pages of history compared with the same query in
+// psql, the first subscription of a device, and the start of a node.
 func BenchmarkGrowth(b *testing.B) {
 	once(b)
 	s := signer(b)
@@ -55,9 +55,9 @@ func BenchmarkGrowth(b *testing.B) {
 				posts, costs = append(posts, res), append(costs, cost)
 			}
 			slices.Sort(costs)
-			psql(b, pg.URL, "VACUUM ANALYZE falcon_notifications", "CHECKPOINT") // or it would run during the reads
+			psql(b, pg.URL, "VACUUM ANALYZE falcon_notifications", "CHECKPOINT") // otherwise they would run during the reads
 			var byREST, bySQL []float64
-			for range 4 { // in turns
+			for range 4 { // alternately
 				byREST = append(byREST, pages(b, s, p, n)...)
 				bySQL = append(bySQL, pagesBySQL(b, pg.URL, n)...)
 			}
@@ -98,8 +98,9 @@ func psql(b *testing.B, url string, statements ...string) string {
 	return string(out)
 }
 
-// stock adds the users from up to to and their notifications, which lie scattered
-// as if they had come over years: everybody's first, everybody's second, and so on.
+// stock adds the users from from to to and their notifications, interleaved on disk as if they
+// had been appended over years: the first of every user, then the second of every user, and
+// so on.
 func stock(b *testing.B, url string, from, to int) {
 	b.Helper()
 	psql(b, url,
@@ -119,8 +120,8 @@ func percentiles(ms []float64) took {
 
 const reads = 1_000
 
-// pages reads the newest page of users at random, one after the other, and returns
-// the milliseconds each took.
+// pages reads the newest page of random users, one after the other, and returns how many
+// milliseconds each took.
 func pages(b *testing.B, s *token.Signer, p *testserver.Program, users int) (ms []float64) {
 	b.Helper()
 	bearer, err := s.Sign(bridge.Claims{User: "bench", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)})
@@ -149,8 +150,8 @@ func pages(b *testing.B, s *token.Signer, p *testserver.Program, users int) (ms 
 	return ms
 }
 
-// pagesBySQL lets psql send Postgres the statement that the server sent last for a page,
-// for other users, and time it.
+// pagesBySQL runs and times in psql, for other users, the statement that the server last sent for
+// a page.
 func pagesBySQL(b *testing.B, url string, users int) (ms []float64) {
 	b.Helper()
 	statement := strings.TrimSpace(psql(b, url, `SELECT query FROM pg_stat_activity WHERE query LIKE 'WITH "own"%"edge"%' ORDER BY query_start DESC LIMIT 1`))
@@ -184,7 +185,7 @@ func pagesBySQL(b *testing.B, url string, users int) (ms []float64) {
 	return ms
 }
 
-// BenchmarkPayload measures what a notification costs as its body grows.
+// BenchmarkPayload measures the cost of a notification as its body grows.
 func BenchmarkPayload(b *testing.B) {
 	once(b)
 	s := signer(b)
@@ -196,7 +197,7 @@ func BenchmarkPayload(b *testing.B) {
 		var costs []float64
 		for range *rounds {
 			rs = append(rs, loaded(b, bench.Post{Posters: 64, Users: 1_000, Devices: 1, Size: size}, p.target))
-			// Without devices, whose logins would count as well.
+			// Without devices, because their logins would count as well.
 			_, cost := spent(b, pg.PID(), func() bench.PostResult {
 				return loaded(b, bench.Post{Posters: 64, Users: 1_000, Devices: 0, Size: size}, p.target)
 			})

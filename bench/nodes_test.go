@@ -10,9 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// BenchmarkNodes loads one node of one, two and three over one Postgres at a fixed
-// rate, and reports what a notification costs that node and what it costs a node
-// whose users nothing happens to: what a node adds.
+// BenchmarkNodes loads one of one, two or three nodes that share a Postgres, at a fixed rate. It
+// reports what a notification costs that node, and what it costs a node whose users get none,
+// which is the cost of an additional node.
 func BenchmarkNodes(b *testing.B) {
 	s := signer(b)
 	c := newCurve("nodes", "A notification, as nodes are added on the same machine", "nodes")
@@ -84,7 +84,7 @@ func BenchmarkNodes(b *testing.B) {
 	})
 }
 
-// cpuOf is what the nodes spent since their start.
+// cpuOf returns the CPU time of the nodes since their start.
 func cpuOf(b *testing.B, nodes []*testserver.Program) (sum time.Duration) {
 	b.Helper()
 	for _, p := range nodes {

@@ -21,16 +21,16 @@ import (
 
 const secret = "a secret of the benchmark, of at least 32 bytes"
 
-// peer is one server to measure; nil targets are of what it does not do.
+// peer is one server to measure. Targets that it does not support are nil.
 type peer struct {
 	name   string
 	target *bench.Target
-	ws     *bench.Target // its devices over a WebSocket, where they have the choice
-	only   string        // what its posts stand for, where that is less than the whole
+	ws     *bench.Target // its devices over WebSocket, if it has other transports, too
+	only   string        // what its posts do, if that is not everything
 	stop   func() error
 }
 
-// signer signs what falconbridge and Nest both take.
+// signer signs tokens that both falconbridge and Nest accept.
 func signer(b testing.TB) *token.Signer {
 	b.Helper()
 	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(secret)})
@@ -40,7 +40,7 @@ func signer(b testing.TB) *token.Signer {
 	return s
 }
 
-// target is a server at those addresses whose tokens s signs.
+// target returns a server at those addresses, for which s signs the tokens.
 func target(b testing.TB, s *token.Signer, posts, devices string, pid int) *bench.Target {
 	b.Helper()
 	parse := func(raw string) *url.URL {
@@ -63,8 +63,8 @@ func target(b testing.TB, s *token.Signer, posts, devices string, pid int) *benc
 	}
 }
 
-// falconbridge starts the program as it is in production, its limits for one
-// address lifted: all load comes from this one.
+// falconbridge starts the program with production settings, but without limits per address,
+// because all load comes from one.
 func falconbridge(b *testing.B, s *token.Signer, database string) peer {
 	b.Helper()
 	p := testserver.NewProgram(b, map[string]string{
@@ -75,7 +75,7 @@ func falconbridge(b *testing.B, s *token.Signer, database string) peer {
 		ws:     target(b, s, p.HTTP+"/notifications", p.WS, p.PID()), stop: p.Stop}
 }
 
-// run starts a command that listens on addr and ends with the benchmark.
+// run starts a command that listens on addr, and stops it when the benchmark ends.
 func run(b *testing.B, addr string, env []string, name string, args ...string) (pid int, stop func() error) {
 	b.Helper()
 	cmd := exec.Command(name, args...)
@@ -101,7 +101,7 @@ func run(b *testing.B, addr string, env []string, name string, args ...string) (
 	return cmd.Process.Pid, stop
 }
 
-// nest starts what falconbridge replaces.
+// nest starts the service that falconbridge replaces.
 func nest(b *testing.B, s *token.Signer, database string) peer {
 	b.Helper()
 	p := peer{name: "Nest + Socket.IO + Postgres"}
@@ -111,7 +111,7 @@ func nest(b *testing.B, s *token.Signer, database string) peer {
 	}
 	node, err := exec.LookPath("node")
 	if _, built := os.Stat(script); err != nil || built != nil {
-		b.Logf("%s is left out: node is not installed, or peers/nest not built", p.name)
+		b.Logf("%s is left out: node is not installed, or peers/nest is not built", p.name)
 		return p
 	}
 	port := testserver.FreePort(b)
@@ -122,9 +122,9 @@ func nest(b *testing.B, s *token.Signer, database string) peer {
 	return p
 }
 
-// insertThenPublish starts Centrifugo and the service that inserts each notification
-// and then has Centrifugo publish it. The reported memory and CPU are Centrifugo's
-// where connections are measured, and the sum of both where posts are.
+// insertThenPublish starts Centrifugo and the service that inserts each notification and then
+// makes Centrifugo publish it. For connections the memory and CPU reported are Centrifugo's,
+// for posts the sum of both.
 func insertThenPublish(b *testing.B, s *token.Signer, database string) peer {
 	b.Helper()
 	p := peer{name: "insert, then Centrifugo"}

@@ -12,8 +12,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// What Postgres does by itself, one row a transaction: a plain row, and a row with
-// the user's next seq, which is the promise falconbridge keeps.
+// What Postgres achieves by itself with one row in each transaction: a plain row, and a row with
+// the user's next seq, which is what falconbridge guarantees.
 const (
 	schema = `CREATE TABLE plain (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, usr text, title text, message text,
  created_at timestamptz DEFAULT now());
@@ -31,8 +31,8 @@ INSERT INTO item (usr, seq, title, message) SELECT usr, last, 'El estado de su r
 `
 )
 
-// pgbench runs a script by that many clients for some seconds and returns the
-// transactions a second.
+// pgbench runs a script with that many clients for some seconds, and returns the transactions per
+// second.
 type pgbench struct {
 	bin, url string
 	dir      string

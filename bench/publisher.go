@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// publisher posts to a plain MQTT broker: PUBLISH at QoS 1 in place of POST, PUBACK in
-// place of 201.
+// publisher posts to a plain MQTT broker: PUBLISH with QoS 1 instead of POST, and PUBACK instead
+// of 201.
 type publisher struct {
 	nc  net.Conn
 	out []byte
@@ -32,7 +32,7 @@ func newPublisher(nc net.Conn) (bench.Poster, error) {
 	return p, nil
 }
 
-// expect reads a packet of that type whose body begins with those two bytes.
+// expect reads a packet, which must have that type and a body that begins with those two bytes.
 func (p *publisher) expect(first byte, begin uint16) error {
 	q, err := mqttwire.ReadPacket(p.nc)
 	if err == nil && (q[0] != first || len(q) < 4 || binary.BigEndian.Uint16(q[2:]) != begin) {
@@ -55,5 +55,5 @@ func (p *publisher) Post(user string, body []byte) (int, error) {
 
 func (p *publisher) Close() error { return p.nc.Close() }
 
-// topic is the topic of a user's notifications.
+// topic returns the topic of a user's notifications.
 func topic(user string) string { return "users/" + user + "/reports/status" }

@@ -26,15 +26,15 @@ var (
 	returning = flag.Int("bench.returning", 15_000, "devices of a node that all lose it and come back")
 )
 
-// scale is one database with much in it, and the load of others that goes on while
-// something happens to it.
+// scale is a large database, with a load of other users that continues while something is
+// measured.
 type scale struct {
 	s   *token.Signer
 	pg  *testserver.PostgresServer
 	env map[string]string
 }
 
-// grown builds the database: bench.scale users with a session and ten notifications each.
+// grown builds the database: bench.scale users, each with a session and ten notifications.
 func grown(b *testing.B) *scale {
 	b.Helper()
 	x := &scale{s: signer(b), pg: testserver.NewPostgres(b, "max_wal_size=16GB", "maintenance_work_mem=1GB", "shared_buffers=512MB", "track_activity_query_size=16kB")}
@@ -52,10 +52,10 @@ func grown(b *testing.B) *scale {
 	return x
 }
 
-// BenchmarkScale builds a database of one million users, one million sessions and ten
-// million notifications, and measures what happens to it there: how long each takes,
-// and the 99th percentile from POST to device of a thousand other users meanwhile, at
-// bench.rate posts a second. It prints the rows of the table in docs/scaling.md.
+// BenchmarkScale builds a database of one million users, one million sessions and ten million
+// notifications, and then does large operations on it. It measures how long each takes, and
+// the 99th percentile from POST to device of a thousand other users meanwhile, at bench.rate
+// posts a second. It prints the rows of the table in docs/scaling.md.
 func BenchmarkScale(b *testing.B) {
 	once(b)
 	x := grown(b)
@@ -96,7 +96,7 @@ func BenchmarkPages(b *testing.B) {
 func (x *scale) pages(b *testing.B, p *testserver.Program) {
 	b.Helper()
 	var byREST, bySQL []float64
-	for range 4 { // in turns
+	for range 4 { // alternately
 		byREST = append(byREST, pages(b, x.s, p, *scaled)...)
 		bySQL = append(bySQL, pagesBySQL(b, x.pg.URL, *scaled)...)
 	}
@@ -104,15 +104,15 @@ func (x *scale) pages(b *testing.B, p *testserver.Program) {
 	fmt.Printf("| a page of history | p50 %.2f ms, p99 %.2f ms | – | psql: p50 %.2f, p99 %.2f |\n", page.p50, page.p99, sql.p50, sql.p99)
 }
 
-// epoch promotes what the nodes see as another server: the mark of the database is
-// another one, while both nodes run.
+// epoch changes the mark of the database while both nodes run, as if another server had been
+// promoted.
 func (x *scale) epoch(b *testing.B, nodes ...*testserver.Program) {
 	b.Helper()
 	updated := func() string {
 		return strings.TrimSpace(psql(b, x.pg.URL, "SELECT sum(n_tup_upd) FROM pg_stat_user_tables WHERE relname IN ('falcon_notifications')"))
 	}
 	before, name := updated(), x.header(b, nodes[0], "X-Epoch")
-	// Connections end with the epoch, so what counts is from when a post was due to its 201.
+	// Connections end with the epoch, so the time counts from when a post was due to its 201.
 	res, took := x.load(b, nodes[0], 0, func() {
 		psql(b, x.pg.URL, "UPDATE falcon_meta SET value = 'another server' WHERE key = 'mark'")
 		for _, p := range nodes {
@@ -127,8 +127,8 @@ func (x *scale) epoch(b *testing.B, nodes ...*testserver.Program) {
 	x.row(b, "promotion: both nodes serve in the new epoch", took, res, fmt.Sprintf("rows of notifications rewritten: %s before, %s after", before, updated()))
 }
 
-// transaction holds one open while others post, then lets one user have twenty
-// thousand notifications under it.
+// transaction keeps a transaction open while others post, and then one user gets twenty thousand
+// notifications.
 func (x *scale) transaction(b *testing.B, p *testserver.Program) {
 	b.Helper()
 	end := hanging(b, x.pg.URL)
@@ -162,7 +162,7 @@ func (x *scale) oneUser(b *testing.B, p, by *testserver.Program) {
 	x.row(b, fmt.Sprintf("erase a user of %d rows", *many), took, res, "")
 }
 
-// retention lets a node delete the oldest tenth: everybody's first notification.
+// retention makes a node delete the oldest tenth, the first notification of every user.
 func (x *scale) retention(b *testing.B, p *testserver.Program) {
 	b.Helper()
 	left := func() string {
@@ -188,8 +188,8 @@ func (x *scale) retention(b *testing.B, p *testserver.Program) {
 	}
 }
 
-// relay lets a node publish every user's latest notification, as a relay's first start
-// does, and then what was posted while it was stopped.
+// relay makes a node publish the latest notification of every user, as a relay does when it is
+// first started, and then what was posted while it was stopped.
 func (x *scale) relay(b *testing.B, p *testserver.Program) {
 	b.Helper()
 	m := testserver.NewMosquitto(b, "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0")
@@ -225,8 +225,8 @@ func (x *scale) relay(b *testing.B, p *testserver.Program) {
 	x.row(b, fmt.Sprintf("a relay catches up with %d notifications", missed.Posts), took, res, fmt.Sprintf("%.0f a second", float64(missed.Posts)/took.Seconds()))
 }
 
-// hanging opens a transaction with an id, as an application that forgot it does, and
-// returns what ends it.
+// hanging opens a transaction with a transaction id, like an application that forgot about it,
+// and returns a function that ends it.
 func hanging(b *testing.B, url string) (end func()) {
 	b.Helper()
 	const open = "FROM pg_stat_activity WHERE query LIKE '%pg_sleep(3600)' AND backend_xid IS NOT NULL"
@@ -279,15 +279,15 @@ func (x *scale) wait(b *testing.B, d time.Duration) {
 	}
 }
 
-// during runs f while others' notifications go on at p, and returns what became of
-// these, and how long f took.
+// during runs f while other users' notifications are posted at p. It returns the result of that
+// load, and how long f took.
 func (x *scale) during(b *testing.B, p *testserver.Program, f func()) (bench.PostResult, time.Duration) {
 	b.Helper()
 	return x.load(b, p, 1, f)
 }
 
-// load is during with that many devices a user. Without any, what counts as delivered
-// is the 201.
+// load is during with that many devices for each user. Without devices, a notification counts as
+// delivered with the 201.
 func (x *scale) load(b *testing.B, p *testserver.Program, devices int, f func()) (bench.PostResult, time.Duration) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(b.Context())
@@ -307,7 +307,7 @@ func (x *scale) load(b *testing.B, p *testserver.Program, devices int, f func())
 		}
 		return err
 	})
-	x.wait(b, 3*time.Second) // past the warm-up
+	x.wait(b, 3*time.Second) // until after the warm-up
 	took := x.timed(f)
 	x.wait(b, 2*time.Second)
 	cancel()
@@ -336,7 +336,7 @@ func (x *scale) row(b *testing.B, what string, took time.Duration, others bench.
 	fmt.Printf("| %s | %s | %s | %s |\n", what, length, p99, note)
 }
 
-// call is one request by user, which must succeed.
+// call sends one request as user, which must succeed.
 func (x *scale) call(b *testing.B, p *testserver.Program, user bridge.UserID, scope bridge.Scope, method, path string) *http.Response {
 	b.Helper()
 	bearer, err := x.s.Sign(bridge.Claims{User: user, Scope: scope, ExpiresAt: time.Now().Add(time.Hour)})

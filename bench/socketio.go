@@ -9,14 +9,14 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// socketIO is a device of a Socket.IO 4 server over Engine.IO 4. It does what a device
-// has to: the handshake with a token, events, and the answers to the server's pings.
+// socketIO is a client of a Socket.IO 4 server over Engine.IO 4. It does only what is necessary:
+// the handshake with a token, events, and responses to pings.
 type socketIO struct {
 	ws  *bench.WebSocket
 	buf []byte
 }
 
-// loginSocketIO logs in. The server joins the device to its user's room by itself.
+// loginSocketIO logs in. The server adds the client to its user's room by itself.
 func loginSocketIO(nc net.Conn, _, token string) (bench.Session, error) {
 	u := url.URL{Host: nc.RemoteAddr().String(), Path: "/socket.io/", RawQuery: "EIO=4&transport=websocket"}
 	ws, err := bench.Upgrade(nc, &u, "")
@@ -36,7 +36,7 @@ func loginSocketIO(nc net.Conn, _, token string) (bench.Session, error) {
 	return s, nil
 }
 
-// expect reads a packet that begins with prefix.
+// expect reads a packet, which must begin with prefix.
 func (s *socketIO) expect(prefix string) (err error) {
 	s.buf, err = s.ws.Message(s.buf)
 	if err == nil && !bytes.HasPrefix(s.buf, []byte(prefix)) {

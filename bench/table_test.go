@@ -9,10 +9,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/bench"
 )
 
-// has reports whether a part was selected with -bench.parts.
+// has reports whether a part is selected by -bench.parts.
 func has(part string) bool { return slices.Contains(strings.Split(*parts, ","), part) }
 
-// mean returns the mean of a figure of rs; 0 for none.
+// mean returns the mean of a figure of rs, or 0 if rs is empty.
 func mean[R any](rs []R, of func(R) float64) float64 {
 	sum := 0.0
 	for _, r := range rs {
@@ -35,7 +35,7 @@ func latency(r bench.PostResult) bench.Latency {
 	return r.Delivered
 }
 
-// table is the run as Markdown. Ratios are to the first row.
+// table returns the run as a Markdown table. Ratios are to the first row.
 func (r *result) table() string {
 	var w strings.Builder
 	first := r.Rows[0]

@@ -13,7 +13,7 @@ import (
 
 const folder = "../../docs/performance"
 
-// The pictures of docs/performance are those of its figures.
+// The charts in docs/performance are drawn from the figures there.
 func TestChartsAreThoseOfTheirFigures(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil || len(files) == 0 {
@@ -29,7 +29,7 @@ func TestChartsAreThoseOfTheirFigures(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(kept, c.svg()) {
-			t.Errorf("%s is not what its chart shows: go run ./bench/chart docs/performance", name)
+			t.Errorf("%s differs from its figures: run go run ./bench/chart docs/performance", name)
 		}
 	}
 }
@@ -75,12 +75,12 @@ func TestAChartShowsEveryPoint(t *testing.T) {
 func TestAFolderWithoutCurvesIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	if drawAll(dir) == nil {
-		t.Error("an empty folder")
+		t.Error("no error for an empty directory")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "a.json"), []byte(`{"title": "no points"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if drawAll(dir) == nil {
-		t.Error("a curve without points")
+		t.Error("no error for a curve without points")
 	}
 }

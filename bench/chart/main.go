@@ -2,7 +2,7 @@
 //
 //	go -C bench run ./chart ../docs/performance
 //
-// For every curve.json of the folder it writes a curve.svg next to it.
+// For every curve.json in the directory it writes a curve.svg.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	}
 }
 
-// drawAll draws every curve of a folder.
+// drawAll draws every curve in a directory.
 func drawAll(folder string) error {
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil || len(files) == 0 {
@@ -35,14 +35,14 @@ func drawAll(folder string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(strings.TrimSuffix(name, ".json")+".svg", c.svg(), 0o644); err != nil { //nolint:gosec // a picture for everybody
+		if err := os.WriteFile(strings.TrimSuffix(name, ".json")+".svg", c.svg(), 0o644); err != nil { //nolint:gosec // a public picture
 			return err
 		}
 	}
 	return nil
 }
 
-// curve is what something costs as one thing grows, see bench.
+// curve is what something costs as a quantity grows, see package bench.
 type curve struct {
 	Title  string `json:"title"`
 	X      string `json:"x"`

@@ -19,18 +19,18 @@ const (
 	heading             = 30
 	lineHeight          = 15
 	columns             = 2
-	steps       float64 = 4 // of the vertical axis, about
+	steps       float64 = 4 // on the vertical axis, approximately
 )
 
 var colours = []string{"#1f6feb", "#d1570c", "#1a7f37", "#8250df", "#bf3989"}
 
-// panel is one unit's share of the chart: all series that are measured in it.
+// panel is the part of the chart with the series of one unit.
 type panel struct {
 	unit   string
 	series []string
 }
 
-// panels groups the series by their units, which follow the last comma of the name.
+// panels groups the series by unit, which is after the last comma of the name.
 func (c *curve) panels() []panel {
 	var out []panel
 	names := map[string]bool{}
@@ -57,8 +57,8 @@ func unitOf(series string) string {
 	return series
 }
 
-// svg draws the curve: the horizontal axis is logarithmic where it spans more than
-// ten-fold, the vertical ones begin at 0.
+// svg draws the curve. The horizontal axis is logarithmic if it spans more than a factor of ten;
+// the vertical axes begin at 0.
 func (c *curve) svg() []byte {
 	ps := c.panels()
 	rows := (len(ps) + columns - 1) / columns
@@ -130,7 +130,7 @@ func (c *curve) draw(w *bytes.Buffer, p panel) {
 	}
 }
 
-// nice is the step of 1, 2 or 5 times a power of ten that is not below n.
+// nice returns the smallest step of 1, 2 or 5 times a power of ten that is not below n.
 func nice(n float64) float64 {
 	if n <= 0 {
 		return 1
@@ -144,7 +144,7 @@ func nice(n float64) float64 {
 	return 10 * power
 }
 
-// short writes a number as an axis does: 1k, 50k, 1M.
+// short returns a number in the form of an axis label: 1k, 50k, 1M.
 func short(n float64) string {
 	for _, u := range []struct {
 		of   float64

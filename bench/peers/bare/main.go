@@ -1,5 +1,5 @@
-// Bare is the ceiling of every HTTP service in Go on a machine: it decodes a
-// notification, answers 201, and does nothing else.
+// Bare decodes a notification and responds with 201. It is the upper limit for an HTTP service in
+// Go on a machine.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Insert stands for what many applications do today: it stores a notification with
-// one INSERT on a pooled connection and then asks Centrifugo to publish it. A crash
-// between the two loses the second, which is the price of its simplicity.
+// Insert does what many applications do: it stores a notification with one INSERT on a pooled
+// connection and then has Centrifugo publish it. It is simple, and a crash between the two
+// loses the publication.
 package main
 
 import (
@@ -39,7 +39,7 @@ type service struct {
 	pool   *pgxpool.Pool
 	parser *jwt.Parser
 	secret []byte
-	api    string // Centrifugo's publish call
+	api    string // URL of Centrifugo's publish call
 	key    string
 	client *http.Client
 }
