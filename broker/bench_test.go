@@ -173,7 +173,7 @@ func BenchmarkIdle(b *testing.B) {
 	})
 }
 
-// resident is what the process holds in memory once its garbage is collected.
+// resident returns the memory of the process after a garbage collection.
 func resident(b *testing.B) (rss int, m runtime.MemStats) {
 	b.Helper()
 	runtime.GC()
@@ -221,7 +221,7 @@ func rawDial(b *testing.B, w *world, at endpoint, connect []byte) int {
 	return fd
 }
 
-// rawSend sends a packet and waits for its answer, whose last byte is code.
+// rawSend sends a packet and waits for the response, whose last byte must be code.
 func rawSend(b *testing.B, fd int, at endpoint, p []byte, code byte) {
 	if at.transport == "ws" {
 		p = clientFrame(0x82, p)

@@ -68,7 +68,7 @@ func TestRefusedMessagesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-// What is not acknowledged is sent again when the device comes back, in its order,
+// Unacknowledged messages are sent again when the device reconnects, in their order,
 // under its packet ids and with DUP, and at no other time ([MQTT-4.4.0-1]
 // [MQTT-4.6.0-5] [MQTT-3.3.1-1]).
 func TestResendsAfterReconnectOnly(t *testing.T) {
@@ -101,7 +101,7 @@ func TestResendsAfterReconnectOnly(t *testing.T) {
 	})
 }
 
-// QoS 0 goes without a packet id and without DUP, in order ([MQTT-3.3.1-2]
+// Messages of QoS 0 have no packet id and no DUP and are in order ([MQTT-3.3.1-2]
 // [MQTT-4.3.1-1]), and an acknowledgement that is not awaited changes nothing.
 func TestQoS0(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
@@ -122,7 +122,7 @@ func TestQoS0(t *testing.T) {
 	})
 }
 
-// A full window holds back messages and nothing else ([MQTT-3.3.4-9]
+// A full window delays only messages ([MQTT-3.3.4-9]
 // [MQTT-3.3.4-10] [MQTT-4.9.0-2] [MQTT-4.9.0-3]), and leaving the topic and coming
 // back does not widen it.
 func TestFullWindowHoldsBackMessagesOnly(t *testing.T) {
@@ -211,7 +211,7 @@ func TestSubscribingAgainReplaces(t *testing.T) {
 	})
 }
 
-// Several filters are taken as several packets, answered by one ([MQTT-3.8.4-5]
+// Several filters have the effect of several packets, with one response ([MQTT-3.8.4-5]
 // [MQTT-3.9.3-1] [MQTT-3.10.4-6] [MQTT-3.11.3-1]), under the packet id of the request.
 func TestReasonCodesKeepTheOrderOfTheFilters(t *testing.T) {
 	everywhere(t, Options{}, func(t *testing.T, w *world, at endpoint) {
@@ -297,7 +297,7 @@ func TestReasonsFitTheMaximumPacketSize(t *testing.T) {
 	}
 }
 
-// The server sends no topic aliases, whatever the device would take ([MQTT-3.1.2-26]
+// The server sends no topic aliases, even if the device accepts them ([MQTT-3.1.2-26]
 // [MQTT-3.1.2-27]).
 func TestNoTopicAliasesAreSent(t *testing.T) {
 	w := newWorld(t, Options{})

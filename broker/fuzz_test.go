@@ -10,7 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// crashPacket is a SUBSCRIBE without options: mochi's decoder reads past its end.
+// crashPacket is a SUBSCRIBE without options, past whose end mochi's decoder reads.
 var crashPacket = []byte{0x82, 6, 0, 1, 0, 0, 1, 'a'}
 
 func corpus() [][]byte {

@@ -20,13 +20,13 @@ func TestEveryLimitHasItsReasonCode(t *testing.T) {
 		"connections of a user": {Options{MaxConnectionsPerUser: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "7")
 			w.login(at, "b", "7")
-			w.login(at, "b", "7") // takes over, and needs no place
+			w.login(at, "b", "7") // takes over, which does not count
 			w.login(at, "c", "8")
 		}, codeQuota, LimitConnectionsPerUser},
 		"connections of an address": {Options{MaxConnectionsPerIP: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "1")
 			w.login(at, "b", "2")
-			w.login(at, "b", "2") // takes over, and needs no place
+			w.login(at, "b", "2") // takes over, which does not count
 		}, codeQuota, LimitConnectionsPerAddress},
 		"connects of a user": {Options{ConnectRatePerUser: 2}, func(w *world, at endpoint) {
 			w.login(at, "a", "7")

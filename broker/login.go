@@ -37,7 +37,7 @@ func seconds(n uint32) time.Duration { return time.Duration(n) * time.Second }
 // idle device.
 type handshaking struct{ *conn }
 
-func (handshaking) Close() error { return nil } // the connection goes on
+func (handshaking) Close() error { return nil } // the connection continues
 
 // handshake has mochi process the CONNECT p and write the CONNACK. The client that mochi
 // makes for it ends at once. Its place is taken by c.client, see makeClient, under which the

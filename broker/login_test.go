@@ -224,7 +224,7 @@ func TestSessions(t *testing.T) {
 			break
 		}
 		leave(d)
-		w.notify("7", "while away")
+		w.notify("7", "while offline")
 		d = present(keep(id, at.version), 1)
 		d.ack(d.expectMessage())
 		clean := keep(id, at.version)

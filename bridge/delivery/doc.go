@@ -10,8 +10,8 @@
 // How a notification gets to a device:
 //
 //	Hub.Hint       a hint says that a user's log grew (hub.go)
-//	userLog.offer  the pump's source takes the notifications in the hint, or marks
-//	               that the log is to be read (source.go)
+//	userLog.offer  the pump's source caches the notifications in the hint, or marks
+//	               that the log has to be read (source.go)
 //	pump.run       reads, checks the claims, assigns packet ids (pump.go, window.go)
 //	Link.Send      the broker writes PUBLISH packets (link.go)
 //	Conn.Ack       the PUBACK frees room in the window and moves the cursor (cursor.go)

@@ -21,7 +21,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// engine is what one process runs, over a database that outlives it.
+// engine is what one process runs. Its database outlives it.
 type engine struct {
 	t       *testing.T
 	ctx     context.Context
@@ -30,7 +30,7 @@ type engine struct {
 	service *bridge.Service
 	durable *durable
 	stop    func()
-	sql     *sql.DB // past the engine
+	sql     *sql.DB // to the same database, without the engine
 }
 
 func sqliteURL(t *testing.T) string   { return "sqlite:" + filepath.Join(t.TempDir(), "falcon.db") }
@@ -87,12 +87,12 @@ func (e *engine) start(log *slog.Logger) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = e.hub.Run(ctx) // a killed one fails to flush
+		_ = e.hub.Run(ctx) // a killed engine fails to write cursors
 	}()
 	e.stop = func() { cancel(); <-done }
 }
 
-// kill ends the engine as kill -9 does: no cursor is written any more.
+// kill ends the engine like kill -9: no cursor is written any more.
 func (m *model) kill(r *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(r, "really") > 0 {
 		r.Skip("not now")
@@ -105,8 +105,8 @@ func (m *model) kill(r *rapid.T) {
 	}
 }
 
-// durable is a session store that notes which cursors were written, until the
-// process that uses it is killed.
+// durable is a session store that records which cursors were written, until the process that
+// uses it is killed.
 type durable struct {
 	delivery.Sessions
 	mu      sync.Mutex
@@ -129,7 +129,7 @@ func (d *durable) Advance(ctx context.Context, as []bridge.Advance) error {
 	return nil
 }
 
-// Subscribe sets a cursor back where since is given.
+// Subscribe with since sets a cursor back.
 func (d *durable) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

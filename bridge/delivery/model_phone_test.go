@@ -12,13 +12,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// phone is a device: what it got, and the model's idea of its cursor.
+// phone is a device: what it received, and its cursor in the model.
 type phone struct {
 	user       *user
 	device     bridge.Device
 	exists     bool // a session is stored
 	subscribed bool
-	stored     bridge.Seq // the cursor in the database for sure; the engine may have written a higher one
+	stored     bridge.Seq // the cursor that is certainly in the database; the engine may have written a higher one
 	cursor     bridge.Seq // where the next connection starts, unless the engine is killed
 	highest    bridge.Seq // the highest seq that was ever sent to it
 	window     int
@@ -26,9 +26,9 @@ type phone struct {
 	// While connected:
 	conn     *delivery.Conn
 	inbox    *inbox
-	pos      bridge.Seq   // the last seq that came, or where delivery started
-	out      []bridge.Seq // what came and was not acknowledged
-	due      []bridge.Seq // the same, of before it unsubscribed or named its place
+	pos      bridge.Seq   // the last seq received, or where delivery started
+	out      []bridge.Seq // received and not acknowledged
+	due      []bridge.Seq // the same, from before it unsubscribed or subscribed with since
 	wantCopy bridge.Seq   // the retained copy that was due at the SUBSCRIBE; 0: none
 }
 
@@ -93,11 +93,11 @@ func (m *model) connect(r *rapid.T) {
 	if len(m.phones) == 0 {
 		r.Skip("no phone")
 	}
-	p := rapid.SampledFrom(m.phones).Draw(r, "phone") // a connected one takes itself over
+	p := rapid.SampledFrom(m.phones).Draw(r, "phone") // one that is connected takes itself over
 	p.open(m, connectAs{clean: rapid.IntRange(0, 9).Draw(r, "clean") == 0})
 }
 
-// open connects p and holds session present and the start of the replay.
+// open connects p and checks Session Present and the start of the replay.
 func (p *phone) open(m *model, as connectAs) {
 	if p.conn != nil {
 		p.left(p.acked())
@@ -117,12 +117,11 @@ func (p *phone) open(m *model, as connectAs) {
 	c.Resume()
 }
 
-// left notes that the connection is over, with the cursor it leaves. It is written
-// at the latest when the device comes back, but not where the engine is killed
-// before.
+// left records that the connection has ended, and its cursor. The cursor is written at the latest
+// when the device reconnects, unless the engine is killed before that.
 func (p *phone) left(cursor bridge.Seq) { p.conn, p.cursor = nil, cursor }
 
-// killed notes what an engine leaves that was killed after it had written written.
+// killed records the state after an engine was killed that had written written.
 func (p *phone) killed(written bridge.Seq) {
 	p.stored = max(p.stored, written)
 	p.left(p.stored)
@@ -160,7 +159,7 @@ func (m *model) since(r *rapid.T) {
 	s := bridge.Seq(rapid.IntRange(0, len(p.user.rows)).Draw(r, "since"))
 	req := delivery.SubscribeRequest{Filter: m.filter(p), Subscription: bridge.Subscription{QoS: 1}}
 	m.ok(p.conn.Subscribe(m.e.ctx, []delivery.SubscribeRequest{req}, &s)[0])
-	p.due = append(p.due, p.out...) // each is sent again, but only once it was acknowledged
+	p.due = append(p.due, p.out...) // each is sent again, but only after its acknowledgement
 	p.subscribed, p.pos, p.stored, p.out = true, s, s, nil
 	p.conn.Activate(req.Filter)
 }
@@ -173,7 +172,7 @@ func (m *model) unsubscribe(r *rapid.T) {
 		r.Fatalf("unsubscribed from something: %v, want %v", existed, p.subscribed)
 	}
 	p.due = append(p.due, p.out...)
-	p.subscribed, p.out, p.wantCopy, p.highest = false, nil, 0, 0 // a later delivery is a new one
+	p.subscribed, p.out, p.wantCopy, p.highest = false, nil, 0, 0 // from here on deliveries are new
 }
 
 func (m *model) acknowledge(r *rapid.T) {
@@ -201,7 +200,7 @@ func (m *model) vanish(r *rapid.T) {
 	p.left(p.acked())
 }
 
-// settle waits until p has what it must, and holds what came.
+// settle waits until p has received everything that it must, and checks it.
 func (p *phone) settle(t *rapid.T) {
 	if p.conn == nil {
 		return
@@ -222,8 +221,8 @@ func (p *phone) settle(t *rapid.T) {
 	}
 }
 
-// settled reports whether nothing more must come: everything did, the window is
-// full, or what comes next is in flight from before.
+// settled reports whether p has received everything that it must: all is received, the window is
+// full, or the next one is still in flight from before.
 func (p *phone) settled() bool {
 	room := p.window - len(p.out) - len(p.due)
 	due := p.user.after(p.pos)
@@ -236,13 +235,13 @@ func (p *phone) settled() bool {
 	return !p.subscribed || len(due) == 0
 }
 
-// got holds one message against the model.
+// got checks one message against the model.
 func (p *phone) got(t *rapid.T, m delivery.Message) {
 	if m.User != p.user.id {
 		t.Fatalf("%s got a message of %s", p.user.id, m.User)
 	}
 	if m.Retain {
-		// It may have waited for the window, while newer ones came.
+		// It may have waited for the window while newer ones were sent.
 		if p.wantCopy == 0 || m.Seq != p.wantCopy && m.Seq != p.user.latest() {
 			t.Fatalf("retained copy %d, due was %d, the latest is %d", m.Seq, p.wantCopy, p.user.latest())
 		}
@@ -253,13 +252,13 @@ func (p *phone) got(t *rapid.T, m delivery.Message) {
 	due := p.user.after(p.pos)
 	switch {
 	case slices.Contains(p.due, m.Seq):
-		t.Fatalf("seq %d was sent again on a connection that has yet to acknowledge it", m.Seq)
+		t.Fatalf("seq %d was sent again on a connection that has not acknowledged it", m.Seq)
 	case !p.subscribed || len(due) == 0 || m.Seq != due[0]:
 		t.Fatalf("%s/%s got seq %d at %d, due is %v", p.user.id, p.device.ClientID, m.Seq, p.pos, due)
 	case m.PacketID != delivery.PacketID(m.Seq):
-		t.Fatalf("seq %d came under id %d", m.Seq, m.PacketID)
+		t.Fatalf("seq %d has the packet id %d", m.Seq, m.PacketID)
 	case m.Seq <= p.highest && !m.Dup:
-		t.Fatalf("seq %d was sent before and carries no DUP", m.Seq)
+		t.Fatalf("seq %d was sent before and has no DUP", m.Seq)
 	case len(p.out)+len(p.due) >= p.window:
 		t.Fatalf("%d in flight, the window is %d", len(p.out)+len(p.due)+1, p.window)
 	}

@@ -13,11 +13,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// TestModelKeepsEveryInvariant runs random histories of appends, mutes, deletes,
-// reads, connects, acknowledgements, vanished devices and killed engines on real
-// databases. After every step it compares what devices got and what the history
-// says with a reference model so small that it is seen to be right: a list of
-// rows and, for each device, a cursor.
+// TestModelKeepsEveryInvariant runs random histories of appends, mutes, deletes, reads, connects,
+// acknowledgements, lost connections and killed engines on real databases. After every step it
+// compares what devices received, and what the history API returns, with a reference model that
+// is small enough to be obviously correct: a list of rows and, for each device, a cursor.
 func TestModelKeepsEveryInvariant(t *testing.T) {
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
 		if err := checks.Value.Set("30"); err != nil { // make soak asks for more
@@ -29,7 +28,7 @@ func TestModelKeepsEveryInvariant(t *testing.T) {
 			e := newEngine(t, url)
 			n := 0
 			rapid.Check(t, func(r *rapid.T) {
-				n++ // fresh users: histories share the database, nothing else
+				n++ // new users: histories share only the database
 				m := &model{t: r, e: e}
 				for i := range 2 {
 					m.users = append(m.users, &user{id: bridge.UserID(fmt.Sprintf("u%d.%d", n, i)), kinds: make(map[bridge.Kind]bool)})
@@ -61,7 +60,7 @@ type user struct {
 	id    bridge.UserID
 	rows  []row
 	muted bool
-	kinds map[bridge.Kind]bool // those that are muted by themselves
+	kinds map[bridge.Kind]bool // muted kinds
 }
 
 // lists reports whether the history lists r.
@@ -72,9 +71,10 @@ func (u *user) GoString() string { return fmt.Sprintf("%s with %d", u.id, len(u.
 
 func (u *user) last() bridge.Seq { return bridge.Seq(len(u.rows)) }
 
-// after lists what is deliverable after a seq: the whole reference for delivery. What came
-// while it was muted never is. What came before is once the mute has ended, but for
-// devices that are past it.
+// after returns what is deliverable after a seq. It is the whole reference for delivery. A
+// notification that was appended while muted is never deliverable. One that was appended before
+// the mute is deliverable again when the mute ends, except to devices whose cursor has passed
+// it.
 func (u *user) after(s bridge.Seq) (out []bridge.Seq) {
 	for i, r := range u.rows {
 		if seq := bridge.Seq(i + 1); seq > s && u.lists(r) && !r.muted {
@@ -84,8 +84,8 @@ func (u *user) after(s bridge.Seq) (out []bridge.Seq) {
 	return out
 }
 
-// latest is the retained message, 0 where there is none: the newest row that is
-// listed, delivered or not.
+// latest returns the seq of the retained message, the newest row that is listed, or 0 if there is
+// none.
 func (u *user) latest() bridge.Seq {
 	for i, r := range slices.Backward(u.rows) {
 		if u.lists(r) {
@@ -108,7 +108,7 @@ func (u *user) count() (c bridge.Count) {
 	return c
 }
 
-// remove removes what a key stands for, and returns how many that are.
+// remove removes the notification with a key, and returns how many there were.
 func (u *user) remove(key string) (n int64) {
 	for i := range u.rows {
 		if r := &u.rows[i]; !r.gone && r.replaces == key {
@@ -135,7 +135,7 @@ func (m *model) ok(err error) {
 	}
 }
 
-// added takes what the service answered into the model: gapless, in order.
+// added adds what the service returned to the model, and checks that seqs are gapless.
 func (m *model) added(res bridge.Result) {
 	for _, n := range res.Appended {
 		u := m.users[slices.IndexFunc(m.users, func(u *user) bool { return u.id == n.User })]
@@ -186,8 +186,8 @@ func (m *model) withdraw(r *rapid.T) {
 	}
 }
 
-// expire lets the time of one notification pass: the databases' clocks cannot be moved,
-// so its expiry is. Devices are told to forget what hints carried, as the time would.
+// expire makes one notification expire. The databases' clocks cannot be changed, so its expiry is.
+// The hint makes pumps discard cached items, as the passage of time would.
 func (m *model) expire(r *rapid.T) {
 	u, w := m.some(r)
 	if !w.expires || w.gone {
@@ -199,7 +199,7 @@ func (m *model) expire(r *rapid.T) {
 	w.gone = true
 }
 
-// sweep removes expired rows, which no read returns any more: nothing else changes.
+// sweep removes expired rows. No read returns them any more, so nothing else changes.
 func (m *model) sweep(*rapid.T) {
 	_, _, err := m.e.db.ExpireNotifications(m.e.ctx, 3)
 	m.ok(err)
@@ -266,7 +266,7 @@ func (m *model) read(r *rapid.T) {
 	}
 }
 
-// check holds after every step, once nothing moves.
+// check compares counts and deliveries after every step, once nothing changes any more.
 func (m *model) check(*rapid.T) {
 	for _, u := range m.users {
 		got, err := m.e.service.Count(m.e.ctx, u.id)
@@ -280,7 +280,7 @@ func (m *model) check(*rapid.T) {
 	}
 }
 
-// end lets every device come back and acknowledge everything: nothing is lost.
+// end makes every device reconnect and acknowledge everything, and checks that nothing is lost.
 func (m *model) end() {
 	for _, p := range m.phones {
 		if !p.exists || !p.subscribed {
@@ -297,7 +297,7 @@ func (m *model) end() {
 			p.ack(m.t, slices.Concat(p.due, p.out))
 		}
 		if rest := p.user.after(p.pos); len(rest) > 0 {
-			m.t.Fatalf("%s never got %v", p.device.ClientID, rest)
+			m.t.Fatalf("%s never received %v", p.device.ClientID, rest)
 		}
 	}
 	for _, p := range m.phones {
@@ -307,7 +307,7 @@ func (m *model) end() {
 	}
 }
 
-// databases are the URLs the model runs on.
+// databases are the URLs of the databases that the model runs on.
 func databases(t *testing.T) map[string]string {
 	return map[string]string{"SQLite": sqliteURL(t), "Postgres": postgresURL(t)}
 }
