@@ -5,7 +5,7 @@ import "time"
 // Scope is a set of rights beyond a user's own inbox.
 type Scope uint8
 
-// The scopes of the contract.
+// The scopes.
 const (
 	ScopeRead    Scope = 1 << iota // notifications:read: every user's history and topics
 	ScopeWrite                     // notifications:write: create notifications

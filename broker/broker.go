@@ -115,7 +115,7 @@ type Broker struct {
 	ids             atomic.Uint64 // for mochi's client ids
 
 	logins, subscribes *semaphore
-	stopWaiting        func() // makes every acquire of both fail
+	stopWaiting        func() // ends every wait for both
 
 	mu        sync.Mutex
 	draining  bool

@@ -58,8 +58,8 @@ var (
 // acknowledge handles acknowledgements of messages, which mochi knows nothing about, and
 // reports whether the packet is for mochi. A PUBACK completes a message whatever its reason
 // code (MQTT 5 §4.4). A PUBREC or PUBCOMP for a message is a protocol error
-// ([MQTT-4.3.2-4]), because messages have QoS 1; with an id that is not in flight it is
-// left to mochi.
+// ([MQTT-4.3.2-4]), because messages have QoS 1. With an id that is not in flight, a PUBREC is
+// left to mochi, which responds, and a PUBCOMP is ignored.
 func (c *conn) acknowledge(p []byte) (forMochi bool, err error) {
 	switch p[0] >> 4 {
 	case packets.Puback:

@@ -15,9 +15,6 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// maxClientID is the longest client id, in bytes.
-const maxClientID = 256
-
 // errRefused ends a connection whose CONNACK was a refusal.
 var errRefused = errors.New("the CONNECT was refused")
 
@@ -113,7 +110,7 @@ func (c *conn) checkLogin(ctx context.Context, pk *packets.Packet) (delivery.Con
 	}
 	id := c.login.clientID
 	switch {
-	case len(id) > maxClientID:
+	case len(id) > bridge.MaxClientID:
 		return none, refusal{codeClientID, "a client id must have at most 256 bytes"}
 	case id == "" && c.version != 5 && !pk.Connect.Clean: // 3.1.1 [MQTT-3.1.3-8]
 		return none, refusal{codeClientID, "a persistent session needs a client id"}

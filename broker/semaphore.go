@@ -17,7 +17,7 @@ import (
 // of six users delay a seventh user by six slots, not by 96.
 type semaphore struct {
 	maxWait time.Duration
-	stop    <-chan struct{} // closed: every acquire fails
+	stop    <-chan struct{} // closed when the broker drains: ends every wait
 
 	mu       sync.Mutex
 	free     int

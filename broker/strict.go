@@ -58,6 +58,7 @@ func strict(version byte, p []byte) (filters int, err error) {
 var (
 	errSecondConnect = &fault{codeProtocolError, "a second CONNECT"}
 	errServerPacket  = &fault{codeProtocolError, "a packet that only a server sends"}
+	errReasonCode    = &fault{codeProtocolError, "a reason code that is not allowed there"}
 )
 
 func checkPublish(s *scan, version, flags byte) {
@@ -123,7 +124,7 @@ var (
 // reason reads a reason code, which must be one of allowed.
 func (s *scan) reason(allowed []byte) {
 	if c := s.u8(); bytes.IndexByte(allowed, c) < 0 {
-		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
+		s.fail(errReasonCode)
 	}
 }
 
@@ -195,7 +196,7 @@ func checkAuth(s *scan, version byte) {
 		return
 	}
 	if len(s.b) == 0 { // §3.15.2.1: stands for Success, which only a server sends
-		s.fail(&fault{codeProtocolError, "a reason code that is not allowed there"})
+		s.fail(errReasonCode)
 		return
 	}
 	s.reason(authReasons)

@@ -12,7 +12,7 @@ type Result uint8
 const (
 	Sent     Result = iota + 1 // accepted by the push service or receiver
 	Failed                     // to be repeated
-	Limited                    // not attempted, because of a rate limit or a lost moment; repeated without counting as a try
+	Limited                    // not attempted: over a rate limit, or decided too long ago; repeated without counting
 	Rejected                   // not to be repeated
 	Gone                       // the push service does not know the registration any more
 )
