@@ -7,7 +7,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// ack is a row of falcon_acks.
+// ack is a row of falcon_acks: the range of seqs that one connection acknowledged.
 type ack struct {
 	bun.BaseModel `bun:"table:falcon_acks,alias:a"`
 
@@ -19,9 +19,9 @@ type ack struct {
 	At         int64
 }
 
-// Acknowledged stores what connections acknowledged; as have no two of one generation. It
-// is one statement, whose rows are in the order of the primary key, so that two nodes never
-// deadlock.
+// Acknowledged stores what connections acknowledged, in one statement. as must not have two
+// entries of one generation. A generation belongs to one connection, and so to one node, so
+// two nodes never write the same row and cannot deadlock here.
 func (d *DB) Acknowledged(ctx context.Context, as []bridge.Ack) error {
 	if len(as) == 0 {
 		return nil
@@ -31,7 +31,7 @@ func (d *DB) Acknowledged(ctx context.Context, as []bridge.Ack) error {
 	rows := domains(as, func(a *bridge.Ack) ack {
 		return ack{UserID: a.Device.User, ClientID: a.Device.ClientID, Generation: a.Generation, FromSeq: a.From, AckedSeq: a.To}
 	})
-	// After a jump what was acknowledged before it is forgotten: a row is one range.
+	// A row is one range of seqs. If the device jumped, the range before is forgotten.
 	_, err := d.write.NewInsert().Model(&rows).Value("at", "?", d.clock()).On("CONFLICT (user_id, client_id, generation) DO UPDATE").
 		Set("from_seq = CASE WHEN excluded.from_seq > a.acked_seq OR excluded.from_seq < a.from_seq THEN excluded.from_seq ELSE a.from_seq END").
 		Set("acked_seq = CASE WHEN excluded.acked_seq > a.acked_seq THEN excluded.acked_seq ELSE a.acked_seq END").

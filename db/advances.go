@@ -7,32 +7,35 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// What a session's cursor did is kept as bytes, see the migration: its advances and, of
-// what it passed without an acknowledgement, its skips. Both are lists of entries of one
-// size, oldest first.
+// The moves of a session's cursor are stored as bytes, in two lists of entries of fixed size,
+// oldest first: its advances, and its skips, the ranges that it passed without an
+// acknowledgement. The migration 20261129000220_history describes why.
 const (
 	advanceSize = 16 // seq and time, 8 bytes each
-	skipSize    = 25 // seqs above 8 bytes, up to 8 bytes, the reason 1 byte, time 8 bytes
+	skipSize    = 25 // the seqs Above and UpTo, 8 bytes each, the reason, 1 byte, and the time, 8 bytes
 	maxAdvances = 64
 )
 
-// The reasons of skips that bridge.SkipReason lacks.
+// skipReplayCap is a reason for skips that only this package uses: the replay cap.
 const skipReplayCap bridge.SkipReason = 'c'
 
-// advance is one move of a cursor, of all that it had not passed up to Seq.
+// advance is one move of a cursor, from where it was up to Seq.
 type advance struct {
 	Seq bridge.Seq
-	At  int64 // > 0: it was acknowledged by then, but for the skips; < 0: passed by -At, what was skipped is not known; 0: a SUBSCRIBE placed it here
+	// At is positive if everything but the skips was acknowledged by then, in Unix ms. It is
+	// negative if the cursor passed Seq by -At, but it is unknown what was skipped. It is 0
+	// if a SUBSCRIBE placed the cursor here.
+	At int64
 }
 
 // skip is a range of seqs that a cursor passed without an acknowledgement.
 type skip struct {
 	bridge.Skip
 
-	At int64 // by then
+	At int64 // the time by which it had, in Unix ms
 }
 
-// encodeSkips writes skips as falcon_advance takes them: without times.
+// encodeSkips encodes skips as falcon_advance expects them, without times.
 func encodeSkips(skips []bridge.Skip) []byte {
 	var b []byte
 	for _, s := range skips {
@@ -43,7 +46,8 @@ func encodeSkips(skips []bridge.Skip) []byte {
 	return b
 }
 
-// stampSkips is falcon_skips for SQLite.
+// stampSkips does for SQLite what falcon_skips does for Postgres: it adds the time to the
+// skips in passed, and before them a skip for the replay cap if there was a leap.
 func stampSkips(acked, leap bridge.Seq, passed []byte, at int64) []byte {
 	if leap > acked {
 		passed = slices.Concat(encodeSkips([]bridge.Skip{{Above: acked, UpTo: leap, Why: skipReplayCap}}), passed)
@@ -76,30 +80,31 @@ func decodeSkips(b []byte) (out []skip) {
 // passage is how a cursor passed one seq.
 type passage struct {
 	How passing
-	Why bridge.SkipReason // with skipped
-	At  int64             // by then; 0: not known
+	Why bridge.SkipReason // with passedSkipped
+	At  int64             // the time by which it had, in Unix ms; 0: unknown
 }
 
+// passing is a way of passing a seq.
 type passing int
 
 const (
 	notPassed          passing = iota
 	passedAcknowledged         // or, with QoS 0, sent
 	passedSkipped
-	passedBefore  // the subscription began behind it
-	passedPerhaps // acknowledged, where it was not gone before
+	passedBefore  // the subscription began after it
+	passedPerhaps // acknowledged, unless it was gone before
 	passedUnknown
 )
 
-// pass returns how the cursor that did as and ss, and is at acked with from as its from_seq,
-// passed seq. Where a SUBSCRIBE took the cursor back, it may have passed seq more than once:
-// an acknowledgement counts, else the last time.
+// pass returns how a cursor passed seq. as and ss are its advances and skips, acked is where it
+// is now and from is its from_seq. If a SUBSCRIBE moved the cursor back, it may have passed seq
+// more than once: then an acknowledgement counts, or else the last time.
 func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 	var pos bridge.Seq
-	var since int64                    // when it passed seq before
-	whole := len(ss) < bridge.MaxSkips // no skip is lost
+	var since int64                    // when it passed seq the time before
+	whole := len(ss) < bridge.MaxSkips // the list of skips is complete
 	if len(as) >= maxAdvances {
-		pos = as[0].Seq // what came before it is lost
+		pos = as[0].Seq // the advances before this one are lost
 	}
 	if seq <= pos {
 		p = older(seq, from, ss)
@@ -130,8 +135,8 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 	switch {
 	case p.How == passedAcknowledged:
 	case seq > acked:
-		p = passage{} // it is due, perhaps again
-	case p.How == notPassed || seq > pos: // moved without a history
+		p = passage{} // it has yet to be passed, perhaps again
+	case p.How == notPassed || seq > pos: // the cursor moved without leaving a history
 		p = passage{How: passedPerhaps}
 		fallthrough
 	case p.How == passedPerhaps:
@@ -142,7 +147,7 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 	return p
 }
 
-// older is how a cursor passed a seq before the advances that are kept.
+// older returns how a cursor passed a seq that lies before its stored advances.
 func older(seq, from bridge.Seq, ss []skip) passage {
 	for _, s := range ss {
 		if s.covers(seq) {
@@ -150,7 +155,7 @@ func older(seq, from bridge.Seq, ss []skip) passage {
 		}
 	}
 	if seq <= from || len(ss) >= bridge.MaxSkips {
-		return passage{How: passedUnknown} // a subscription, the replay cap or a skip that is lost may have passed it
+		return passage{How: passedUnknown} // by the start of a subscription, the replay cap or a lost skip, perhaps
 	}
 	return passage{How: passedAcknowledged}
 }

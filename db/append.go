@@ -19,14 +19,18 @@ type call struct {
 	cmd bridge.Command
 	// done receives the result. It is buffered, so that the committer never blocks on a
 	// caller that has given up.
-	done chan answer
-	left atomic.Bool // the caller does not wait any more: do not begin
-	// behindKey: it waits for another command with the same idempotency key.
-	behindKey atomic.Bool
-	timer     *time.Timer
+	done chan callResult
+	// gaveUp is set once the caller has stopped waiting: a command that has not begun by
+	// then is dropped.
+	gaveUp atomic.Bool
+	// keyInFlight is set while the command waits for another one with the same
+	// idempotency key.
+	keyInFlight atomic.Bool
+	timer       *time.Timer
 }
 
-type answer struct {
+// callResult is what a caller of Append gets.
+type callResult struct {
 	res bridge.Result
 	err error
 }
@@ -34,7 +38,7 @@ type answer struct {
 var calls = sync.Pool{New: func() any {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &call{done: make(chan answer, 1), timer: t}
+	return &call{done: make(chan callResult, 1), timer: t}
 }}
 
 // Append implements bridge.Log. It waits at most [CallLimit].
@@ -44,7 +48,7 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	}
 	c := calls.Get().(*call)
 	c.cmd = cmd
-	c.behindKey.Store(false)
+	c.keyInFlight.Store(false)
 	c.timer.Reset(callLimit)
 	if !d.committer.enqueue(c) {
 		c.timer.Stop()
@@ -62,18 +66,18 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	case <-c.timer.C:
 		why = context.DeadlineExceeded
 	}
-	c.left.Store(true) // the committer may still hold c: it does not go back to the pool
-	if c.behindKey.Load() {
+	c.gaveUp.Store(true) // the committer may still refer to c, so it does not go back to the pool
+	if c.keyInFlight.Load() {
 		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyInFlight)
 	}
 	return bridge.Result{}, d.fail("append", why)
 }
 
 // answer sends c its result.
-func (c *call) answer(res bridge.Result, err error) { c.done <- answer{res, err} }
+func (c *call) finish(res bridge.Result, err error) { c.done <- callResult{res, err} }
 
-// storable refuses commands that make no sense, and text that only one of the databases
-// would accept: NUL and invalid UTF-8.
+// storable refuses commands without drafts or with too many, and text that only one of
+// the databases would accept: NUL characters and invalid UTF-8.
 func storable(cmd bridge.Command) error {
 	if len(cmd.Drafts) == 0 || len(cmd.Drafts) > bridge.MaxBatch {
 		return errors.New("a command has 1 to 1000 drafts")
@@ -118,31 +122,31 @@ type outcome struct {
 	answer   string // of a replay
 }
 
-// verdict is the name that falcon_append has for an outcome.
+// verdict is how a command ended, by the name that falcon_append has for it.
 type verdict string
 
 const (
-	appended verdict = "appended"
-	same     verdict = "same"     // the report has that status already
-	gone     verdict = "missing"  // no such report, or not the one the texts were made for
-	busy     verdict = "busy"     // another transaction holds a row of it
-	inflight verdict = "inflight" // another transaction holds its idempotency key
-	replayed verdict = "replayed" // the key was used, with the same body
-	reused   verdict = "reused"   // the key was used, with another body
+	appended  verdict = "appended"
+	unchanged verdict = "same"     // the report already has that status
+	noReport  verdict = "missing"  // no such report, or its title or owner changed since the texts were made
+	busy      verdict = "busy"     // another transaction has locked one of its rows
+	inflight  verdict = "inflight" // another transaction is using its idempotency key
+	replayed  verdict = "replayed" // the key was used, with the same body
+	reused    verdict = "reused"   // the key was used, with another body
 
 	failed    verdict = "failed"    // see err
-	abandoned verdict = "abandoned" // its caller left before it began
+	abandoned verdict = "abandoned" // its caller gave up before it began
 )
 
-// result returns what a final outcome means for the caller. busy and inflight are not
-// final.
+// result converts an outcome to what the caller gets. busy is not final and never gets
+// here: the command is tried again.
 func (o *outcome) result() (bridge.Result, error) {
 	switch o.what {
-	case appended, same:
+	case appended, unchanged:
 		return bridge.Result{Appended: o.appended, Report: o.report}, nil
 	case failed:
 		return bridge.Result{}, o.err
-	case gone:
+	case noReport:
 		return bridge.Result{}, fmt.Errorf("append: report: %w", bridge.ErrNotFound)
 	case reused:
 		return bridge.Result{}, fmt.Errorf("append: %w", bridge.ErrKeyReused)
@@ -155,31 +159,33 @@ func (o *outcome) result() (bridge.Result, error) {
 	return bridge.Result{}, fmt.Errorf("append: %w: outcome %q", bridge.ErrUnavailable, o.what)
 }
 
-// appender runs batches in transactions of their own. It is one goroutine's, and
-// keeps its slices from batch to batch.
+// appender runs batches of commands, each in one transaction. It belongs to one
+// goroutine and reuses its slices from batch to batch.
 type appender struct {
 	d *DB
 
-	cmds     []int // by draft: the number of its command
+	cmds     []int // for each draft, the index of its command in the batch
 	drafts   []*bridge.Draft
-	changers []int // by change
+	changers []int // the same for each change
 	changes  []*bridge.StatusChange
-	keyed    []int // by key
+	keyed    []int // the same for each key
 	keys     []*bridge.IdempotencyKey
 	rows     []appendedRow
 
-	commits time.Duration // what commits took since the owner set it to 0
+	commits time.Duration // spent on commits since the owner last set it to 0
 }
 
 func newAppender(d *DB) *appender {
-	// Not nil: an array that is nil is NULL, not empty.
+	// Empty, not nil: a nil slice would become NULL instead of an empty array.
 	return &appender{d: d, changers: []int{}, keyed: []int{}}
 }
 
-// run appends a batch in one transaction and adds one outcome a command to outs.
-// wait is how long each lock is waited for; dontWait: not at all. A batch that
-// failed and surely left nothing behind is repeated one command at a time, so that
-// the command at fault fails alone.
+// run appends a batch in one transaction and adds one outcome per command to outs.
+// wait is how long to wait for each lock; dontWait means not at all.
+//
+// One bad command, such as one with a value that the database refuses, fails the whole
+// batch. If the batch certainly left nothing behind, its commands are repeated one at a
+// time, so that only the caller at fault gets the error.
 func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outcome {
 	outs, err := a.once(batch, outs, wait)
 	if err == nil {
@@ -194,7 +200,7 @@ func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outc
 		return outs
 	}
 	for i, w := range batch {
-		if w.left.Load() {
+		if w.gaveUp.Load() {
 			outs = append(outs, outcome{what: abandoned})
 			continue
 		}
@@ -205,8 +211,9 @@ func (a *appender) run(batch []*call, outs []outcome, wait time.Duration) []outc
 	return outs
 }
 
-// failure returns the outcome of err for a command. A lock timeout leaves the command
-// busy. A duplicate value is never the caller's fault: the log itself chooses seqs and keys.
+// failure returns the outcome of a command that failed with err. A lock timeout makes it
+// busy. A duplicate value counts as unavailable rather than as a conflict, because it is
+// never the caller's fault: the log itself chooses seqs and keys.
 func (a *appender) failure(err error, wait time.Duration) outcome {
 	switch {
 	case locked(err) && wait >= 0:
@@ -218,8 +225,8 @@ func (a *appender) failure(err error, wait time.Duration) outcome {
 	return outcome{what: failed, err: a.d.fail("append", err)}
 }
 
-// traceOf returns a context with the first traceparent of a batch, for [Traced]: a
-// transaction that calls of several traces share is shown in one of them.
+// traceOf returns a context with the first traceparent of a batch, for [Traced]. Calls
+// of several traces may share a transaction; it is recorded in one of them.
 func traceOf(batch []*call) context.Context {
 	for _, w := range batch {
 		if w.cmd.Traceparent != "" {
@@ -229,6 +236,7 @@ func traceOf(batch []*call) context.Context {
 	return context.Background()
 }
 
+// once runs a batch in one transaction. If it fails, no outcome is added.
 func (a *appender) once(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
 	if a.d.dialect == SQLite {
 		return a.sqlite(batch, outs)

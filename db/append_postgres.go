@@ -9,19 +9,20 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// appendAll is written in SQL because one call is the point: one round trip and
-// one transaction for everything that waited, and plans that the connection keeps
-// (docs/decisions/0001-one-function-appends.md). TestAnAppendsPlanSurvivesGrowth
-// and TestFunctionsReadIndexRanges check those plans.
+// appendAll calls falcon_append, whose current text is in the migration
+// 20261129000121_kinds. It is a function so that all queued commands take one round
+// trip and one transaction, and so that the connection keeps the plans of its
+// statements (docs/decisions/0001-one-function-appends.md).
+// TestAnAppendsPlanSurvivesGrowth and TestFunctionsReadIndexRanges check those plans.
 //
-// spent is what the statement took on the server, in seconds, up to its commit.
+// spent is how long the statement ran on the server before its commit, in seconds.
 const appendAll = "SELECT a.*, extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS spent FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS a"
 
-// appendedRow is a row of falcon_append's result; what the outcome does not need
-// is NULL, which scans as zero.
+// appendedRow is a row of falcon_append's result. Columns that its outcome does not use
+// are NULL, which scans as zero.
 type appendedRow struct {
 	Cmd     int
-	Ord     int // the draft, from 1 over all commands
+	Ord     int // the number of the draft, from 1, counting through all commands
 	Outcome verdict
 	ID      int64
 	Seq     int64
@@ -31,8 +32,9 @@ type appendedRow struct {
 	Spent   float64
 }
 
-// postgres calls falcon_append. Without its response it is unknown whether the transaction
-// committed, so nothing here retries (database/sql does, only where not a byte was sent).
+// postgres runs a batch by a call of falcon_append. If the response is lost, it is
+// unknown whether the transaction committed, so nothing here retries. (database/sql
+// does, but only if not a byte was sent.)
 func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) ([]outcome, error) {
 	ctx, cancel := context.WithTimeout(traceOf(batch), callLimit)
 	defer cancel()
@@ -73,8 +75,8 @@ func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) (
 	return outs, nil
 }
 
-// collect lists what the batch's commands bring, and the number of the command
-// that brings it.
+// collect lists the drafts, changes and keys of the batch, each with the index of its
+// command.
 func (a *appender) collect(batch []*call) {
 	a.cmds, a.drafts = a.cmds[:0], a.drafts[:0]
 	a.changers, a.changes, a.keyed, a.keys = a.changers[:0], a.changes[:0], a.keyed[:0], a.keys[:0]
@@ -91,15 +93,16 @@ func (a *appender) collect(batch []*call) {
 	}
 }
 
-// args are the arguments of falcon_append for what collect found.
+// args returns the arguments of falcon_append for what collect listed.
 func (a *appender) args(now int64, wait time.Duration) []any {
-	// No node: NOTIFY in this transaction would make all nodes' commits wait for each other
-	// (docs/decisions/0018-hints-after-the-commit.md). NULL as the wait: none.
+	// node stays NULL, so that the function does not notify: a NOTIFY in this transaction
+	// would make the commits of all nodes wait for each other
+	// (docs/decisions/0018-hints-after-the-commit.md). lockWait NULL means no waiting.
 	var node, lockWait any
 	if wait >= 0 {
 		lockWait = max(1, wait.Milliseconds())
 	}
-	var urls, replaces, lives any // NULL: no draft has any, which is nearly always so
+	var urls, replaces, lives any // NULL if no draft has any, as is nearly always the case
 	if slices.ContainsFunc(a.drafts, func(n *bridge.Draft) bool { return n.URL != "" || n.Replaces != "" || n.ExpiresIn != 0 }) {
 		urls = array(a.drafts, func(n *bridge.Draft) string { return n.URL })
 		replaces = array(a.drafts, func(n *bridge.Draft) string { return n.Replaces })
@@ -129,7 +132,7 @@ func (a *appender) args(now int64, wait time.Duration) []any {
 	}
 }
 
-// array is one column of rows, as an argument for unnest.
+// array returns one column of rows as an argument for unnest.
 func array[R any, V string | int64 | bool](rows []R, column func(R) V) *pgdialect.ArrayValue {
 	out := make([]V, len(rows))
 	for i, r := range rows {

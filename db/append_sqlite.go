@@ -11,16 +11,16 @@ import (
 	"github.com/uptrace/bun"
 )
 
+// bodyHash returns the body's SHA-256 as falcon_keys stores it.
 func bodyHash(k *bridge.IdempotencyKey) string { return hex.EncodeToString(k.Body[:]) }
 
-// sqlite appends a batch in one transaction. SQLite has one writer, so nothing
-// is ever busy or in flight; another process's lock is waited for at BEGIN
-// (busy_timeout).
+// sqlite runs a batch in one transaction. SQLite has one writer, so no command is ever
+// busy or in flight; if another process has the lock, BEGIN waits for it (busy_timeout).
 //
-// The statements get a context that is never done: an interrupt could end the
-// transaction between two of them, and each takes microseconds.
+// Only BEGIN has a deadline. The statements run under a context that is never done: an
+// interrupt could end the transaction between two of them, and each takes microseconds.
 func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error) {
-	if err := a.d.inPlace(); err != nil {
+	if err := a.d.checkFile(); err != nil {
 		return outs, err
 	}
 	begin, cancel := context.WithTimeout(context.Background(), callLimit)
@@ -37,7 +37,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 	}
 	defer func() {
 		if err != nil {
-			// Fails where SQLite rolled back by itself (a full disk does).
+			// This fails if SQLite has rolled back by itself, as it does when the disk is full.
 			_ = tx.Rollback()
 		}
 	}()
@@ -64,7 +64,7 @@ func (a *appender) sqlite(batch []*call, outs []outcome) (_ []outcome, err error
 	return outs, err
 }
 
-// rowOf is the row that draft becomes, but for its times and whether it is muted.
+// rowOf returns the row for a draft, without its times and without its mute.
 func rowOf(n *bridge.Draft, seq bridge.Seq) notification {
 	return notification{UserID: n.User, Seq: seq, Kind: kindOf(n), Title: n.Title, Message: n.Message,
 		ReportID: n.ReportID, StatusID: n.StatusID, Data: string(n.Data),
@@ -80,7 +80,8 @@ type liteTx struct {
 	of  growth
 }
 
-// prepare looks at the command's report and key; appended means go on.
+// prepare checks the command's report and idempotency key. An outcome of appended means
+// that the command is to be stored; any other is final.
 func (t *liteTx) prepare(cmd *bridge.Command) (o outcome, err error) {
 	o.what = appended
 	if c := cmd.Change; c != nil {
@@ -106,22 +107,22 @@ func (t *liteTx) prepare(cmd *bridge.Command) (o outcome, err error) {
 	return o, nil
 }
 
-// change looks at the report that c changes. The change itself follows with the
-// rows, once the whole command is known to be stored.
+// change checks the report that c changes. The change itself is made together with the
+// rows, once it is known that the whole command will be stored.
 func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
 	r := report{ID: c.Report}
 	err := unerased(t.tx.NewSelect().Model(&r)).WherePK().Scan(t.ctx)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		o.what = gone
+		o.what = noReport
 		return nil
 	case err != nil:
 		return err
 	case r.Title != c.Title || r.UserID != c.User:
-		o.what = gone
+		o.what = noReport
 		return nil
 	case r.StatusID == c.Status:
-		o.what = same
+		o.what = unchanged
 	default:
 		r.StatusID, r.UpdatedAt = c.Status, t.now
 	}
@@ -130,8 +131,8 @@ func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
 	return nil
 }
 
-// store writes the rows of the commands whose outcome is appended: all inboxes in
-// one statement, all notifications in another.
+// store writes the rows of the commands whose outcome is appended: one statement for all
+// inboxes and one for all notifications.
 func (t *liteTx) store(batch []*call, outs []outcome) error {
 	if len(t.of) == 0 {
 		return nil
@@ -176,8 +177,8 @@ func (t *liteTx) store(batch []*call, outs []outcome) error {
 		}
 		o.appended = make([]bridge.Notification, len(w.cmd.Drafts))
 		for j := range w.cmd.Drafts {
-			// AUTOINCREMENT gives each row the id after the greatest one, and nothing
-			// else writes meanwhile: the ids of one statement are consecutive.
+			// AUTOINCREMENT gives each row the greatest id so far plus one, and nothing else
+			// writes meanwhile, so the ids of one statement are consecutive.
 			id := last - int64(len(rows)-1)
 			o.appended[j] = notificationOf(&w.cmd.Drafts[j], id, rows[0].Seq, rows[0].Muted, t.now, rows[0].ExpiresAt)
 			rows = rows[1:]

@@ -7,8 +7,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Record implements [bridge.Audit]. Entries of reads meet the unique index
-// falcon_audit_reads, which lets one in per reader, user and minute.
+// Record implements [bridge.Audit]. Of entries that record reads, the unique index
+// falcon_audit_reads admits one per reader, user and minute; the others are dropped.
 func (d *DB) Record(ctx context.Context, e bridge.AuditEntry) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -17,7 +17,7 @@ func (d *DB) Record(ctx context.Context, e bridge.AuditEntry) error {
 	return d.fail("record an entry of the audit log", err)
 }
 
-// Entries implements [bridge.Audit]: a range of the primary key.
+// Entries implements [bridge.Audit]. It reads a range of the primary key.
 func (d *DB) Entries(ctx context.Context, before int64, limit int) (page []bridge.AuditEntry, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -34,7 +34,8 @@ func (d *DB) Entries(ctx context.Context, before int64, limit int) (page []bridg
 	return page, more, nil
 }
 
-// ExpireAudit removes entries older than age (falcon_audit_age).
+// ExpireAudit removes at most limit entries older than age, a range of falcon_audit_age,
+// and returns how many.
 func (d *DB) ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -43,7 +44,7 @@ func (d *DB) ExpireAudit(ctx context.Context, age time.Duration, limit int) (int
 	return n, d.fail("expire the audit log", err)
 }
 
-// domain is e as package bridge knows it.
+// domain converts e to the type of package bridge.
 func (e *auditEntry) domain() bridge.AuditEntry {
 	return bridge.AuditEntry{ID: e.ID, At: moment(e.At), Sub: e.Sub, JTI: e.Jti, Action: e.Action, User: e.UserID,
 		Remote: e.Remote, Detail: e.Detail}

@@ -15,19 +15,19 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// Backup writes a copy of the SQLite database at path, a file that may be in use, to
-// the new file to. The copy is one moment of the log: VACUUM INTO reads in a single
-// transaction, so writers neither disturb it nor make it start over, as they do
+// Backup writes a copy of the SQLite database at path to the new file to. The database
+// may be in use. The copy shows the log at one moment: VACUUM INTO reads in a single
+// transaction, so writers neither disturb it nor make it start over, as they would with
 // sqlite3's .backup from another process.
 //
-// The copy appears under its name only when it is whole and on disk. Where Backup
-// fails it leaves nothing behind; where it is killed, at most a file next to it whose
-// name ends in .partial.
+// The copy appears under its name only once it is complete and on disk. If Backup fails
+// it leaves nothing behind; if it is killed it may leave a file next to it whose name
+// ends in .partial.
 func Backup(ctx context.Context, path, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s exists; name a new file", to)
 	}
-	if err := settled(path); err != nil {
+	if err := checkNoRestore(path); err != nil {
 		return err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
@@ -35,7 +35,7 @@ func Backup(ctx context.Context, path, to string) error {
 	}
 	part, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".*.partial") // mode 0600
 	if err != nil {
-		return fmt.Errorf("make the copy: %w", err)
+		return fmt.Errorf("create the copy: %w", err)
 	}
 	defer func() { _ = part.Close(); _ = os.Remove(part.Name()) }()
 	if err := vacuumInto(ctx, path, part.Name()); err != nil {
@@ -66,7 +66,8 @@ func vacuumInto(ctx context.Context, path, to string) error {
 	return nil
 }
 
-// publish gives the file part its name, unless another file took it meanwhile.
+// publish gives the file part its final name, unless a file of that name has appeared
+// meanwhile. A link fails then; a rename would replace that file.
 func publish(part, to string) error {
 	err := os.Link(part, to)
 	if err == nil {
@@ -82,8 +83,8 @@ func publish(part, to string) error {
 	return nil
 }
 
-// openFile opens a SQLite file on one connection, as it is: nothing is created or
-// migrated. params are those of SQLite's URI and of the driver.
+// openFile opens a SQLite file on one connection, without migrating it. params are the
+// parameters of SQLite's URI and of the driver.
 func openFile(path, params string) (*sql.DB, error) {
 	d, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params)
 	if err != nil {
@@ -93,7 +94,7 @@ func openFile(path, params string) (*sql.DB, error) {
 	return d, nil
 }
 
-// fileFault returns err, of a SQLite file, in words for the operator.
+// fileFault describes the error of a SQLite file for the operator.
 func fileFault(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
@@ -117,7 +118,8 @@ var (
 	errCorrupt = errors.New("the file is corrupt")
 )
 
-// syncDir makes names in dir durable.
+// syncDir flushes dir to disk, so that files created or renamed in it keep their names
+// after a power cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

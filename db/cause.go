@@ -16,13 +16,13 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// cause describes why the database failed a call, in words of a bounded number: it is
-// what outages are counted by. The database's own text is left out, since it may
-// repeat what the caller sent; of it only the name of a table or function of ours is
-// used, and the code stands for the rest.
+// cause describes why the database failed a call. Outages are counted by this text, so
+// there is a bounded number of them. The database's own message is left out, since it
+// may repeat what the caller sent: only its code, and the name of a falcon_ table or
+// function in it, are used.
 func cause(err error) string {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
-		return causeOfState(e.Field('C'), ownName.FindString(e.Field('M')))
+		return causeOfState(e.Field('C'), objectName.FindString(e.Field('M')))
 	}
 	connect, connecting := errors.AsType[*pgconnect.Error](err)
 	if connecting && connect.State != "" {
@@ -33,7 +33,7 @@ func cause(err error) string {
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
 		at := ""
-		if e.Op == "dial" && e.Addr != nil { // a local port would make each cause another one
+		if e.Op == "dial" && e.Addr != nil { // of other operations, the local port would make each cause unique
 			at = " " + e.Addr.String()
 		}
 		if e.Timeout() {
@@ -60,24 +60,25 @@ type flaw string
 
 func (f flaw) Error() string { return string(f) }
 
-// ownName is a table or function of this program in a message of the database.
-var ownName = regexp.MustCompile(`\bfalcon_[a-z_]+`)
+// objectName matches the name of a table or function of this program in a message of the
+// database.
+var objectName = regexp.MustCompile(`\bfalcon_[a-z_]+`)
 
-// causeOfState describes a SQLSTATE (Postgres, appendix A); name is "" where the
-// message names nothing of ours.
+// causeOfState describes a SQLSTATE (Postgres, appendix A). name is the table or
+// function of this program that the message names, or "".
 func causeOfState(state, name string) string {
 	what := map[string]string{
-		"25006": "the server takes no writes: a standby, most likely",
-		"42501": "the role has no right to do this",
+		"25006": "the server accepts no writes: most likely it is a standby",
+		"42501": "the role lacks a privilege for this",
 		"42703": "a column is missing; migrate the schema",
 		"42883": "a function is missing; migrate the schema",
 		"42P01": "a table is missing; migrate the schema",
 		"53100": "the disk is full",
 		"53200": "the server is out of memory",
-		"53300": "the server has no connection left",
+		"53300": "the server has no connections left",
 		"57014": "the statement took too long",
-		"57P01": "the server shuts down",
-		"57P03": "the server starts or shuts down",
+		"57P01": "the server is shutting down",
+		"57P03": "the server is starting up or shutting down",
 		"58030": "the server could not read or write a file",
 		"XX001": "a table is corrupt",
 		"XX002": "an index is corrupt",
@@ -88,12 +89,12 @@ func causeOfState(state, name string) string {
 	case name != "" && (state == "42P01" || state == "42883"):
 		what = name + " is missing; migrate the schema"
 	case name != "" && state == "42501":
-		what += " with " + name
+		what += ": " + name
 	}
 	return what + " (SQLSTATE " + state + ")"
 }
 
-// causeOfSQLite describes a result code; text is the error's own.
+// causeOfSQLite describes a result code of SQLite; text is the message that came with it.
 func causeOfSQLite(code int, text string) string {
 	what := sqlite.ErrorCodeString[code&0xff]
 	if what, _, _ = strings.Cut(what, " (SQLITE_"); what == "" {
@@ -102,7 +103,7 @@ func causeOfSQLite(code int, text string) string {
 	switch {
 	case code == lib.SQLITE_ERROR && strings.Contains(text, "no such table"):
 		what = "a table is missing"
-		if name := ownName.FindString(text); name != "" {
+		if name := objectName.FindString(text); name != "" {
 			what = "the table " + name + " is missing"
 		}
 		what += "; migrate the schema"
@@ -112,8 +113,8 @@ func causeOfSQLite(code int, text string) string {
 	return fmt.Sprintf("%s (SQLite code %d)", strings.ToLower(what[:1])+what[1:], code)
 }
 
-// lasting reports whether err does not go away by itself: something is wrong with the
-// schema, the privileges, the disk or the file.
+// lasting reports whether err will not go away by itself, because something is wrong
+// with the schema, the privileges, the disk or the file.
 func lasting(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch state := e.Field('C'); state[:min(2, len(state))] {

@@ -10,21 +10,23 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Nodes and orders are timed by the database's clock, so that the nodes' own may
-// differ. An order to one node is returned until it is orderSeen older than the last poll,
-// so that a lost response costs nothing. Orders to all nodes are read
-// again for orderOverlap, because a transaction may commit long after it took the
-// time, and stay for orderLife, for nodes that were cut off.
+// Nodes tell each other which connections to end by rows of falcon_orders. All times here
+// are the database's, so the clocks of nodes may differ.
+//
+// An order to one node is returned by every poll until it is orderSeen older than the
+// last one, so that a lost response costs nothing. An order to all nodes is returned again
+// for orderOverlap, because a transaction may commit long after it read the clock, and it
+// is kept for orderLife, for nodes that were cut off from the database.
 const (
 	orderSeen    = 5 * time.Second
 	orderOverlap = time.Minute
 	orderLife    = 10 * time.Minute
 )
 
-// leaveStep is how many connections a statement of Leave removes at most.
+// leaveStep is how many connections one statement of Leave removes at most.
 const leaveStep = 1000
 
-// Beat records that node is alive, with its figures, and removes orders that are over.
+// Beat records that node is alive, together with its figures, and removes expired orders.
 func (d *DB) Beat(ctx context.Context, node string, f bridge.Figures) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -49,9 +51,10 @@ func (d *DB) living() *bun.SelectQuery {
 	return d.read.NewSelect().Model((*node)(nil)).Where("beat_at > ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds())
 }
 
-// Leave removes node, its connections and the orders for it. A session that is
-// still open there counts as disconnected from now. The connections go in steps;
-// those that a failed call leaves go with the node once it is long gone, see bury.
+// Leave removes node, its connections and the orders for it. A session that is still open
+// there counts as disconnected from now on. Connections are removed in steps of leaveStep;
+// if a step fails, the rest is removed once the node has been silent for nodeGone, see
+// reap.
 func (d *DB) Leave(ctx context.Context, node string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -74,8 +77,8 @@ func (d *DB) Leave(ctx context.Context, node string) error {
 	}))
 }
 
-// disconnectAll closes the sessions that node left open; what was sent to them is
-// unknown. Locks are taken in the order of Advance.
+// disconnectAll closes the sessions that node left open. How much was sent to them is
+// unknown. Locks are taken in the same order as in Advance.
 func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
 	open := d.lockRows(tx.NewSelect().Model((*session)(nil)).Column("user_id", "client_id").Where("s.node = ?", node).
 		Where("s.node <> ''").Order("s.user_id", "s.client_id"), "UPDATE")
@@ -85,11 +88,12 @@ func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
 	return err
 }
 
-// End leaves o for every node.
+// End stores o for every node, see delivery.Cluster. If o names no generation, it gets a
+// new one, so that it ends the connections there are and none that come later.
 func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	leave := func(ctx context.Context, tx bun.IDB, before int64) error {
+	store := func(ctx context.Context, tx bun.IDB, before int64) error {
 		row := order{UserID: o.User, ClientID: o.ClientID, Generation: before, Reason: o.Reason}
 		q := tx.NewInsert().Model(&row).Value("at", "?", d.clock())
 		if before == 0 {
@@ -99,14 +103,14 @@ func (d *DB) End(ctx context.Context, o bridge.Order) error {
 		return err
 	}
 	if o.Before != 0 || d.dialect == Postgres {
-		return d.fail("order an end", leave(ctx, d.write, o.Before))
+		return d.fail("order an end", store(ctx, d.write, o.Before))
 	}
 	committed := func() {}
 	err := d.inTx(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
 		if o.Before, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
-		return leave(ctx, tx, o.Before)
+		return store(ctx, tx, o.Before)
 	})
 	if err == nil {
 		committed()
@@ -127,21 +131,21 @@ func (d *DB) Poll(ctx context.Context, node string, since time.Time) (orders []b
 		return nil, time.Time{}, d.fail("poll orders", err)
 	}
 	if len(seen) > 0 {
-		// What stays now goes with the next poll, or with its age.
+		// An error does no harm: the next poll deletes them, or Beat does in the end.
 		_, _ = d.write.NewDelete().Model((*order)(nil)).Where("id IN (?)", bun.List(seen)).Exec(ctx)
 	}
 	return orders, now, nil
 }
 
-// polledOrder is the database's clock, and an order or a row of zeros.
+// polledOrder is the database's time, with an order or zeros.
 type polledOrder struct {
 	order `bun:",extend"`
 
 	Now int64 `bun:",scanonly"`
 }
 
-// orders reads the orders for node, the broadcast ones stored after from, and the
-// database's clock; seen are the directed ones that an earlier poll returned.
+// orders reads the orders to node, those to all nodes that were stored after from, and
+// the database's time. seen are the ids of orders to node that an earlier poll returned.
 func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (orders []bridge.Order, seen []int64, now time.Time, err error) {
 	var rows []polledOrder
 	err = d.read.NewSelect().Model(&rows).ModelTableExpr("(SELECT ? AS now) AS t", d.clock()).
@@ -160,8 +164,8 @@ func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (order
 	return orders, seen, now, err
 }
 
-// Nodes returns the nodes that are alive, by name. Connections are counted in an index of
-// falcon_connections: a beat's figure would be up to
+// Nodes returns the nodes that are alive, ordered by name. Their connections are counted
+// in an index of falcon_connections, because the figure in a node's beat would be up to
 // four seconds older than what Connections lists.
 func (d *DB) Nodes(ctx context.Context) ([]bridge.NodeInfo, error) {
 	ctx, cancel := bound(ctx)

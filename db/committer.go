@@ -10,30 +10,31 @@ import (
 )
 
 const (
-	// maxDrafts bounds the drafts of a transaction: more gain nothing, and keep locks
-	// longer. A single command may bring more.
+	// maxDrafts bounds the drafts of a transaction, unless a single command has more.
+	// Larger transactions gain nothing and keep their locks longer.
 	maxDrafts = 500
-	// fullQueue is how many waiting commands start a transaction in parallel to the one
-	// that runs. Fewer are better off together in the next transaction: it costs less
-	// for each, and comes no later, as commits wait for one write-ahead log anyway.
-	// Smaller values were measured with 8, 32 and 128 callers: none was faster, and all
-	// cost more CPU (docs/decisions/0001-one-function-appends.md).
+	// fullQueue is how many queued commands start a second transaction in parallel to the
+	// running one. Fewer are better off together in the next transaction: each costs less,
+	// and it commits no later, since commits wait for one write-ahead log anyway. With 8,
+	// 32 and 128 callers, no smaller value was faster and all cost more CPU
+	// (docs/decisions/0001-one-function-appends.md).
 	fullQueue = 128
-	// slowAfter is how long a transaction runs before the next may start in parallel, so
-	// that one that hangs, or is large, does not delay the other commands.
+	// slowAfter is how long a transaction runs before the next one may start in parallel,
+	// so that a large one, or one that hangs, does not delay the other commands.
 	slowAfter = 10 * time.Millisecond
-	// keyPause is how long a command sleeps whose idempotency key another node
-	// has in flight.
+	// keyPause is how long a command waits before it is tried again when another node has
+	// its idempotency key in flight.
 	keyPause = 20 * time.Millisecond
 )
 
-// committer joins the commands that wait while the transactions before them run
-// into the next one: a group commit without a timer, so that a lone command is
+// committer implements group commit: the commands that arrive while a transaction runs
+// are queued and go into the next one together. There is no timer, so a lone command is
 // never delayed.
 //
-// Two transactions of one process never touch the same user, report or key: a
-// command whose user is in flight stays in the queue until that transaction
-// ends. Only other processes can make a command busy; those wait, see [lockWaiters].
+// Two transactions of one process never touch the same user, report or idempotency key.
+// A command for a user who is in flight stays in the queue until that transaction ends,
+// so only other processes can make a command busy; such commands wait apart from the
+// queue, see [lockWaiters].
 type committer struct {
 	d    *DB
 	stop context.CancelFunc
@@ -44,15 +45,16 @@ type committer struct {
 	work    sync.Cond
 	closed  bool
 	queue   []*call
-	running int  // transactions
-	slow    bool // the running one has taken longer than slowAfter
-	timer   *time.Timer
-	users   map[bridge.UserID]owner // whose commands are in flight, or wait first
+	running int                     // transactions that run
+	slow    bool                    // the latest of them has taken longer than slowAfter
+	timer   *time.Timer             // calls allowParallel
+	users   map[bridge.UserID]owner // users whose commands are in flight, or reserved
 	reports map[int64]struct{}
 	keys    map[keyName]struct{}
 	waiting lockWaiters
 }
 
+// keyName identifies an idempotency key: callers cannot collide with each other's.
 type keyName struct {
 	caller bridge.UserID
 	key    string
@@ -86,12 +88,12 @@ func (c *committer) close() {
 	c.work.Broadcast()
 	c.stop()
 	for _, w := range waiting {
-		w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
+		w.finish(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
 	}
 	c.wg.Wait()
 }
 
-// enqueue adds w to the queue; false after close.
+// enqueue adds w to the queue. It returns false after close.
 func (c *committer) enqueue(w *call) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -121,8 +123,8 @@ func (c *committer) allowParallel() {
 // requeue adds w to the queue again, after a pause.
 func (c *committer) requeue(w *call) {
 	time.AfterFunc(keyPause, func() {
-		if !w.left.Load() && !c.enqueue(w) {
-			w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
+		if !w.gaveUp.Load() && !c.enqueue(w) {
+			w.finish(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
 		}
 	})
 }
@@ -131,7 +133,7 @@ func (c *committer) requeue(w *call) {
 func (c *committer) freeLocked(w *call, id owner) bool {
 	if k := w.cmd.Key; k != nil {
 		if _, taken := c.keys[keyName{k.Caller, k.Key}]; taken {
-			w.behindKey.Store(true) // and it stays: time may run out in the middle of the next attempt
+			w.keyInFlight.Store(true) // never reset: the caller's time may run out during the next attempt
 			return false
 		}
 	}
@@ -148,21 +150,25 @@ func (c *committer) freeLocked(w *call, id owner) bool {
 	return true
 }
 
-// owner is the writer, by its number from 0, that has commands of a user in flight, or one
-// of the values below.
+// owner is the writer, numbered from 0, that has commands of a user in flight, or one of
+// the values below.
 type owner int
 
 const (
-	noOwner    owner = -1 // no writer in particular
-	queueOwner owner = -2 // a batch left in the queue: commands behind it may not overtake it for ever
+	noOwner owner = -1 // no writer in particular
+	// queueOwner reserves the users of a batch that stays in the queue. Without it, single
+	// commands behind the batch could overtake it for ever: one of its many users would
+	// always be in flight.
+	queueOwner owner = -2
 )
 
-// popLocked moves the commands that writer id may run now out of the queue.
+// popLocked removes from the queue the commands that writer id may run now, at most
+// maxDrafts drafts of them, and appends them to batch.
 func (c *committer) popLocked(id owner, batch []*call) []*call {
 	kept, drafts := c.queue[:0], 0
 	var reserved []bridge.UserID
 	for i, w := range c.queue {
-		if w.left.Load() {
+		if w.gaveUp.Load() {
 			continue
 		}
 		if drafts > 0 && drafts+len(w.cmd.Drafts) > maxDrafts {
@@ -194,6 +200,7 @@ func (c *committer) popLocked(id owner, batch []*call) []*call {
 	return batch
 }
 
+// markLocked marks the users, report and key of w as in flight.
 func (c *committer) markLocked(w *call, id owner) {
 	if k := w.cmd.Key; k != nil {
 		c.keys[keyName{k.Caller, k.Key}] = struct{}{}
@@ -206,6 +213,7 @@ func (c *committer) markLocked(w *call, id owner) {
 	}
 }
 
+// unmarkLocked undoes markLocked for a finished batch.
 func (c *committer) unmarkLocked(batch []*call) {
 	for _, w := range batch {
 		if k := w.cmd.Key; k != nil {
@@ -220,8 +228,8 @@ func (c *committer) unmarkLocked(batch []*call) {
 	}
 }
 
-// writer runs transactions until close. It clears its marks before it sends the results:
-// after that the callers own their calls.
+// writer runs transactions until close. It clears its marks before it sends the results,
+// because once a caller has its result it may reuse the call.
 func (c *committer) writer(id owner) {
 	var batch []*call
 	var outs []outcome
@@ -243,7 +251,7 @@ func (c *committer) writer(id owner) {
 	}
 }
 
-// begin waits until writer id may run a transaction, and returns its commands; nil
+// begin waits until writer id may run a transaction, and returns its commands, or nil
 // after close.
 func (c *committer) begin(id owner, batch []*call) []*call {
 	c.mu.Lock()
@@ -266,6 +274,8 @@ func (c *committer) begin(id owner, batch []*call) []*call {
 	return batch
 }
 
+// end records that the transaction of batch is over, and wakes a writer if more commands
+// are queued.
 func (c *committer) end(batch []*call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,19 +289,19 @@ func (c *committer) end(batch []*call) {
 	}
 }
 
-// settle sends each command of a finished transaction its result, except those that wait
-// for another process.
+// settle sends each caller its result, except for commands that have to wait for another
+// process: those are parked or queued again.
 func (c *committer) settle(batch []*call, outs []outcome) {
 	for i, w := range batch {
 		switch outs[i].what {
 		case busy:
 			c.waiting.park(c, w)
 		case inflight:
-			w.behindKey.Store(true)
+			w.keyInFlight.Store(true)
 			c.requeue(w)
 		case abandoned:
 		default:
-			w.answer(outs[i].result())
+			w.finish(outs[i].result())
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestAStagingWithoutTablesDoesNotTakeProductions(t *testing.T) {
 	url := testserver.Postgres(t)
 	openTest(t, Options{URL: url})
 	psql(t, url, "CREATE SCHEMA staging")
-	for path, want := range map[string]string{"staging,public": "the tables found are in schema public", "nowhere": "there is no schema to make the tables in"} {
+	for path, want := range map[string]string{"staging,public": "the tables found are in schema public", "nowhere": "there is no schema to create the tables in"} {
 		d, err := Open(testContext(t), Options{URL: url + "&search_path=" + path, Logger: quiet})
 		if err == nil {
 			_ = d.Close()
@@ -233,8 +233,8 @@ func TestFewConnectionsAreWaitedForAndLogged(t *testing.T) {
 	s := testserver.NewPostgres(t, "fsync=off")
 	psql(t, s.URL, "CREATE ROLE few LOGIN CONNECTION LIMIT 5", "GRANT ALL ON SCHEMA public TO few", "CREATE ROLE many LOGIN", "GRANT ALL ON SCHEMA public TO many")
 	for name, tt := range map[string]struct{ user, alter, line string }{
-		"a limit known at the start": {"few", "", "Postgres allows fewer connections than set"},
-		"a limit that comes later":   {"many", "ALTER ROLE many CONNECTION LIMIT 5", "Postgres takes no more connections"},
+		"a limit known at the start": {"few", "", "Postgres allows fewer connections than configured"},
+		"a limit that comes later":   {"many", "ALTER ROLE many CONNECTION LIMIT 5", "Postgres accepts no more connections"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log logged
@@ -331,7 +331,7 @@ func TestTheMigrationLockIsTakenOnlyWhereSomethingIsPending(t *testing.T) {
 	if _, err := d.Up(testContext(t)); err == nil || !strings.Contains(err.Error(), "backend "+pid) || !strings.Contains(err.Error(), "--start-timeout") {
 		t.Errorf("behind another's migration: %v", err)
 	}
-	if log.count("waiting for another process that migrates") == 0 {
+	if log.count("waiting for another process that is migrating") == 0 {
 		t.Error("nothing is logged of the wait")
 	}
 	lock("pg_advisory_unlock")

@@ -10,10 +10,10 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Register stores which connections opened and closed on node, and leaves orders
-// to end those that a newer connection of the same device replaces. On Postgres the
-// lists are a transaction each, see falcon_register. On SQLite both are one, and the
-// only one that writes.
+// Register stores which connections opened and closed on node. If a newer connection of
+// the same device replaces another, it also stores an order to end the older one. On
+// Postgres each list is a transaction of its own, as falcon_register explains (migration
+// 20261129000020_register); on SQLite one transaction stores both.
 func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -27,16 +27,16 @@ func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.
 	}
 	if len(closed) > 0 {
 		if err := d.registerPostgres(ctx, node, nil, closed); err != nil {
-			return d.fail("register what closed", err)
+			return d.fail("register closed connections", err)
 		}
 	}
 	if len(opened) > 0 {
-		return d.fail("register what opened", d.registerPostgres(ctx, node, opened, nil))
+		return d.fail("register opened connections", d.registerPostgres(ctx, node, opened, nil))
 	}
 	return nil
 }
 
-// registerPostgres is one call of falcon_register, with one of the lists.
+// registerPostgres calls falcon_register with one of the lists.
 func (d *DB) registerPostgres(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	_, err := d.write.ExecContext(ctx, "SELECT falcon_register(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", node,
 		array(opened, func(c bridge.Connection) string { return string(c.Device.User) }),
@@ -54,7 +54,7 @@ func (d *DB) registerPostgres(ctx context.Context, node string, opened, closed [
 	return err
 }
 
-// unregister removes what closed, in one statement.
+// unregister removes the closed connections in one statement.
 func unregister(ctx context.Context, tx bun.Tx, node string, closed []bridge.Connection) error {
 	if len(closed) == 0 {
 		return nil
@@ -68,8 +68,9 @@ func unregister(ctx context.Context, tx bun.Tx, node string, closed []bridge.Con
 	return err
 }
 
-// register stores what opened: a statement each for what is known, what is new and
-// the orders, whatever the number of connections.
+// register stores the opened connections. However many there are, it takes three
+// statements: one finds what is known of their devices, one stores the connections and
+// one stores the orders.
 func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened []bridge.Connection) error {
 	known, err := knownConnections(ctx, tx, opened)
 	if err != nil {
@@ -85,7 +86,7 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened []brid
 		switch {
 		case there && was.Generation == o.Generation && was.Node == node:
 			continue
-		case there && was.Generation > o.Generation: // this one comes too late
+		case there && was.Generation > o.Generation: // a newer one is registered already
 			takeOver(node, o.Device, was.Generation)
 			continue
 		case there && was.Generation < o.Generation:
@@ -105,7 +106,7 @@ func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened []brid
 	return err
 }
 
-// knownConnections finds what is registered of the devices of opened.
+// knownConnections returns the registered connections of the devices in opened.
 func knownConnections(ctx context.Context, tx bun.Tx, opened []bridge.Connection) (map[bridge.Device]connection, error) {
 	known := make(map[bridge.Device]connection)
 	if len(opened) == 0 {
@@ -124,29 +125,30 @@ func knownConnections(ctx context.Context, tx bun.Tx, opened []bridge.Connection
 	return known, err
 }
 
-// connectionOf is the row of c, which is open on node.
+// connectionOf returns the row for c, a connection of node.
 func connectionOf(node string, c bridge.Connection) connection {
 	return connection{UserID: c.Device.User, ClientID: c.Device.ClientID, Generation: c.Generation, Node: node, Protocol: c.Protocol,
 		Transport: c.Transport, Remote: c.Remote, Persistent: c.Persistent, Since: millis(c.Since)}
 }
 
-// domain is c as package bridge knows it.
+// domain converts c to the type of package bridge.
 func (c *connection) domain() bridge.Connection {
 	return bridge.Connection{Device: bridge.Device{User: c.UserID, ClientID: c.ClientID}, Generation: c.Generation, Node: c.Node,
 		Protocol: c.Protocol, Transport: c.Transport, Remote: c.Remote, Persistent: c.Persistent, Since: moment(c.Since)}
 }
 
-// scanRows is how many rows a call of Connections or Sessions looks at. Where few of them
-// match, the page is short and the next one goes on behind them.
+// scanRows is how many rows a call of Connections or Sessions reads at most, so that a
+// search that matches hardly anything does not read a million rows within one call. If
+// few of them match, the page is short, and the next one continues after them.
 const scanRows = 10_000
 
-// sorting is what a scan's rows are ordered by.
+// sorting is the order of a scan.
 type sorting struct {
 	columns    []string
 	descending bool
 }
 
-// of is o for the rows called alias.
+// of returns an ORDER BY list for the rows that the statement calls alias.
 func (o sorting) of(alias string) string {
 	parts := make([]string, len(o.columns))
 	for i, column := range o.columns {
@@ -158,8 +160,8 @@ func (o sorting) of(alias string) string {
 	return strings.Join(parts, ", ")
 }
 
-// scan has q, whose rows are called alias, look at limit rows in that order, and number
-// them by place.
+// scan makes q, whose rows the statement calls alias, read limit rows in the order by, and
+// number them from 1 in the column place.
 func scan(q *bun.SelectQuery, alias string, by sorting, limit int) *bun.SelectQuery {
 	return q.ColumnExpr("?TableColumns").ColumnExpr("row_number() OVER (ORDER BY " + by.of(alias) + ") AS place").
 		OrderExpr(by.of(alias)).Limit(int64(limit))
@@ -175,7 +177,7 @@ func (f *filter) add(where string, args ...any) {
 	f.where, f.args = append(f.where, where), append(f.args, args...)
 }
 
-// match adds that the user id or the client id contains text, upper or lower case alike.
+// match adds the condition that the user id or the client id contains text, ignoring case.
 func (f *filter) match(text string) {
 	if text != "" {
 		part := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
@@ -183,23 +185,23 @@ func (f *filter) match(text string) {
 	}
 }
 
-// from selects what f lets through of a scan in that order, and the scan's last row where
-// it looked at all that it may.
+// from selects the rows of a scan that match f, and the last row of the scan if it read
+// as many rows as it may, whether or not that one matches: the next page begins after it.
 func (f *filter) from(q, scan *bun.SelectQuery, by sorting, scanned, limit int) *bun.SelectQuery {
 	hit := strings.Join(f.where, " AND ")
 	return q.ModelTableExpr("(?) AS x", scan).ColumnExpr("x.*").ColumnExpr("("+hit+") AS hit", f.args...).
 		Where("("+hit+") OR place = ?", append(slices.Clip(f.args), scanned)...).OrderExpr(by.of("x")).Limit(int64(limit + 1))
 }
 
-// place is where in a scan a row is, and whether the filter lets it through.
+// place is the number of a row in a scan, and whether the row matches the filter.
 type place struct {
 	Place int
 	Hit   bool
 }
 
-// through makes a page of at most limit rows of what filter.from selected. last is the row
-// behind which the next page begins, nil where there is none.
-func through[R any](rows []R, scanned, limit int, at func(*R) place) (page []R, last *R) {
+// pageOf returns a page of at most limit of the rows that filter.from selected. last is the
+// row after which the next page begins, or nil if this is the last page.
+func pageOf[R any](rows []R, scanned, limit int, at func(*R) place) (page []R, last *R) {
 	for i := range rows {
 		r := &rows[i]
 		if !at(r).Hit { // the scan's last row
@@ -224,8 +226,9 @@ type scannedConnection struct {
 	Hit   bool `bun:",scanonly"`
 }
 
-// Connections returns a page of the live connections of nodes that live: a range of the
-// primary key, or of falcon_connections_since.
+// Connections returns a page of the connections of nodes that are alive, and the cursor of
+// the next page or nil. It reads a range of the primary key, or of
+// falcon_connections_since.
 func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridge.Connection, *bridge.ConnectionCursor, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -265,7 +268,7 @@ func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridg
 	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list connections", err)
 	}
-	page, last := through(rows, d.scanRows, limit, func(c *scannedConnection) place { return place{c.Place, c.Hit} })
+	page, last := pageOf(rows, d.scanRows, limit, func(c *scannedConnection) place { return place{c.Place, c.Hit} })
 	var next *bridge.ConnectionCursor
 	if last != nil {
 		next = &bridge.ConnectionCursor{Device: bridge.Device{User: last.UserID, ClientID: last.ClientID}, Since: moment(last.Since)}
@@ -284,8 +287,9 @@ type scannedSession struct {
 	Hit   bool  `bun:",scanonly"`
 }
 
-// Sessions returns a page of the sessions that have not expired: a range of the primary
-// key, each with its user's inbox row.
+// Sessions returns a page of the sessions that have not expired, and the device after
+// which the next page begins, or nil. It reads a range of the primary key, and for each
+// session its user's inbox row.
 func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.SessionInfo, *bridge.Device, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -293,7 +297,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 	some := scan(d.read.NewSelect().Model((*session)(nil)), "s", by, d.scanRows).
 		ColumnExpr("(?) AS kept", d.kept()).
 		ColumnExpr("(s.node <> '' AND coalesce(host.beat_at, 0) > ? - ?) AS alive", d.clock(), bridge.NodeTimeout.Milliseconds()).
-		// After a restore a cursor may be past the log's end.
+		// After a restore a cursor may lie past the end of the log.
 		ColumnExpr("CASE WHEN NOT s.subscribed THEN -1 WHEN coalesce(i.last_seq, 0) > s.acked_seq THEN i.last_seq - s.acked_seq ELSE 0 END AS lag").
 		Join("LEFT JOIN falcon_nodes AS host ON host.id = s.node").Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = s.user_id").
 		Where("(s.user_id, s.client_id) > (?, ?)", q.After.User, q.After.ClientID)
@@ -314,7 +318,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list sessions", err)
 	}
-	page, last := through(rows, d.scanRows, limit, func(s *scannedSession) place { return place{s.Place, s.Hit} })
+	page, last := pageOf(rows, d.scanRows, limit, func(s *scannedSession) place { return place{s.Place, s.Hit} })
 	var next *bridge.Device
 	if last != nil {
 		next = &bridge.Device{User: last.UserID, ClientID: last.ClientID}

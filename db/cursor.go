@@ -9,14 +9,19 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Advance moves many cursors, and closes the sessions whose connection ended, see
-// delivery.Sessions. On Postgres it is one call of falcon_advance, because the locks
-// of many cursors must be taken in one order; on SQLite one transaction.
+// Advance moves many cursors, and closes the sessions whose connections ended, see
+// delivery.Sessions.
 //
-// A restore under a running node has the log end before what devices acknowledged. Were
-// their cursors stored before the next epoch begins, they would stand behind notifications
-// that were appended meanwhile and that no device has seen. So on Postgres the statement
-// itself refuses another timeline or table than the last look found.
+// On Postgres it is one call of falcon_advance, which locks the sessions in one order, so
+// that two nodes never deadlock. The function's current text is in the migration
+// 20261129000220_history; whoever replaces it has to change the method advance too, which
+// does the same for SQLite.
+//
+// When a database is restored under a running node, the log may end before what devices
+// have acknowledged. If their cursors were stored before the new epoch begins, they would
+// lie past notifications that were appended meanwhile and that no device has seen. So on
+// Postgres the statement itself does nothing if the timeline or the table is not the one
+// of the last check.
 func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 	if len(as) == 0 {
 		return nil
@@ -42,13 +47,13 @@ func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
 		return d.fail("advance cursors", err)
 	}
 	if n, err := result.RowsAffected(); err == nil && n == 0 {
-		d.epoch.look()
+		d.epoch.checkSoon()
 		return fmt.Errorf("advance cursors: %w", errRestored)
 	}
 	return nil
 }
 
-// move is a cursor that advances, for SQLite: a row of a common table expression.
+// move is how one cursor advances, as a row of a common table expression on SQLite.
 type move struct {
 	bun.BaseModel `bun:"table:moves,alias:m"`
 
@@ -63,7 +68,8 @@ type move struct {
 	Expiry     int64
 }
 
-// moves are as with one row a session's generation: the furthest of each value.
+// moves merges as into one move per session and generation, with the highest of each
+// value. ended are those whose session ends with its connection.
 func moves(as []bridge.Advance) (moved, ended []move) {
 	by := make(map[bridge.Device]map[int64]*move, len(as))
 	var order []*move
@@ -90,9 +96,10 @@ func moves(as []bridge.Advance) (moved, ended []move) {
 	return moved, ended
 }
 
-// advance is falcon_advance for SQLite, also for connections of a former epoch: one
-// statement for the cursors that move and one for the sessions that end. A statement each
-// would parse them all while other writers wait.
+// advance does for SQLite what falcon_advance does for Postgres: one statement for all
+// cursors that move and one for all sessions that end. One statement per cursor would keep
+// other writers waiting while each is parsed. Of a connection of a former epoch only the
+// end counts.
 func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
 	moved, ended := moves(as)
 	floor, err := d.generationFloor(ctx, tx)
@@ -101,7 +108,7 @@ func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error 
 	}
 	for i := range moved {
 		if m := &moved[i]; m.Generation <= floor {
-			m.Acked, m.Leap, m.Sent = 0, 0, -1 // its cursor counts in a log that is gone
+			m.Acked, m.Leap, m.Sent = 0, 0, -1 // its seqs belong to the log before the restore
 		}
 	}
 	if err := d.keepSkips(ctx, tx, moved); err != nil {
@@ -135,8 +142,8 @@ func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error 
 	return err
 }
 
-// keepSkips adds to the histories of the sessions what moves pass without an
-// acknowledgement: few, so that it is no part of the statement for all.
+// keepSkips adds to the sessions' histories what the moves pass without an
+// acknowledgement. Few moves do, so this is a separate statement.
 func (d *DB) keepSkips(ctx context.Context, tx bun.Tx, all []move) error {
 	var some []move
 	for i := range all {

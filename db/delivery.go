@@ -9,11 +9,11 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Deliveries returns for each session of n's user whether it acknowledged n. One that
-// skipped n is left out, and one that was not subscribed.
+// Deliveries reports, for each session of n's user, whether it acknowledged n, and when if
+// that is known. Sessions that skipped n or were not subscribed are left out.
 func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.Delivery, error) {
 	if n.Muted {
-		return []bridge.Delivery{}, nil // no device got it
+		return []bridge.Delivery{}, nil // it was sent to no device
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -25,7 +25,7 @@ func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.De
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	e := story{ID: n.ID, UserID: n.User, Seq: n.Seq}
+	e := subject{ID: n.ID, UserID: n.User, Seq: n.Seq}
 	out := []bridge.Delivery{}
 	for i := range records {
 		p := &records[i]
@@ -45,9 +45,9 @@ func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.De
 	return out, nil
 }
 
-// acknowledgements returns, for each of u's devices that acknowledged seq as far as
-// falcon_acks has it, by when it did so, in Unix ms. Connections of a former epoch counted
-// in a log that is gone.
+// acknowledgements returns which of u's devices acknowledged seq according to falcon_acks,
+// with the time by which they did so, in Unix ms. Connections of a former epoch are left
+// out, because their seqs belong to the log before the restore.
 func (d *DB) acknowledgements(ctx context.Context, u bridge.UserID, seq bridge.Seq) (map[string]int64, error) {
 	var rows []ack
 	err := d.read.NewSelect().Model(&rows).Column("client_id").ColumnExpr("min(a.at) AS at").Where("a.user_id = ?", u).
@@ -60,5 +60,6 @@ func (d *DB) acknowledgements(ctx context.Context, u bridge.UserID, seq bridge.S
 	return by, err
 }
 
-// currentEpoch is the last generation of the epoch before: later ones are current.
+// currentEpoch is SQL for the last generation of the previous epoch, or 0. Sessions and
+// connections with a higher generation belong to the current epoch.
 const currentEpoch = "coalesce((SELECT e.generation FROM falcon_epochs AS e ORDER BY e.number DESC LIMIT 1), 0)"

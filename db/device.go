@@ -13,7 +13,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// registration is a row of falcon_registrations.
+// registration is a row of falcon_registrations: a device registered for Web Push.
 type registration struct {
 	bun.BaseModel `bun:"table:falcon_registrations,alias:r"`
 
@@ -33,21 +33,27 @@ func (r *registration) domain() bridge.Registration {
 		P256DH: r.P256dh, Auth: r.Auth, TokenID: r.Jti, IssuedAt: moment(r.Iat)}
 }
 
+// endpointHash returns the hash by which endpoints are indexed, since they may be too long
+// for an index entry.
 func endpointHash(endpoint string) string {
 	sum := sha256.Sum256([]byte(endpoint))
 	return hex.EncodeToString(sum[:])
 }
 
-// Advisory locks of registrations, see falcon_append for the others.
+// Advisory locks of registrations; inbox.go has those of users.
 const (
-	// revokeLock is shared among registrations and exclusive for a revocation. A
-	// registration is stored either before the revocation, which then removes it, or
-	// after it, and then finds the token revoked.
+	// revokeLock is taken shared by registrations and exclusively by a revocation. So a
+	// registration is stored either before the revocation, which then removes it, or after
+	// it, and then finds that its token is revoked.
 	revokeLock   = 1704
-	registerLock = 1705 // of an endpoint, then of a user
+	registerLock = 1705 // the class of the locks of an endpoint and of a user, taken in this order
 )
 
-// RegisterDevice implements bridge.Devices.
+// RegisterDevice implements bridge.Devices. It takes the endpoint away from any other
+// device. Under the user's lock it counts the registrations of the user's other devices,
+// and fails with bridge.ErrConflict if there are [bridge.MaxRegistrations] already; a device
+// that is registered can always renew. (Sessions have a limit of their own, which removes
+// the oldest instead, see storeSession.)
 func (d *DB) RegisterDevice(ctx context.Context, r bridge.Registration) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -102,7 +108,7 @@ func (d *DB) Registration(ctx context.Context, dev bridge.Device) (bridge.Regist
 	return row.domain(), d.fail("read a registration", err)
 }
 
-// deviceRow is one device in its user's list.
+// deviceRow is a device in the list of its user's.
 type deviceRow struct {
 	ClientID  string
 	Push      bool
@@ -111,7 +117,9 @@ type deviceRow struct {
 	Seen      int64
 }
 
-// Devices implements bridge.Devices. It reads ranges of three primary keys.
+// Devices implements bridge.Devices. It joins what is known from registrations, sessions
+// and connections, reading a range of each table's primary key. At most
+// [bridge.MaxRegistrations] + [bridge.MaxSessions] devices have more than a connection.
 func (d *DB) Devices(ctx context.Context, u bridge.UserID) ([]bridge.DeviceInfo, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -163,7 +171,7 @@ func (d *DB) Unregister(ctx context.Context, r bridge.Registration) error {
 	return d.fail("remove a registration", err)
 }
 
-// unregisterRevoked removes what a revoked token registered.
+// unregisterRevoked removes the registrations that were made with a revoked token.
 func (d *DB) unregisterRevoked(ctx context.Context, tx bun.Tx, v bridge.Revocation) error {
 	q := tx.NewDelete().Model((*registration)(nil))
 	if v.User != "" {
@@ -175,11 +183,13 @@ func (d *DB) unregisterRevoked(ctx context.Context, tx bun.Tx, v bridge.Revocati
 	return err
 }
 
-// expireRegistrations removes at most limit registrations whose last use is over. A
-// connection counts as a use, noted here; so does a session that is kept.
+// expireRegistrations removes at most limit registrations that were last used longer than
+// bridge.RegistrationLife ago. A connection counts as a use, and so does a session used
+// within the last day. Both are noted here, once a day, instead of at each connect.
 func (d *DB) expireRegistrations(ctx context.Context, limit int) (int, error) {
 	const day = 24 * time.Hour
-	// Of the oldest limit only: those of connected devices move to the end of the index.
+	// Only the limit oldest are looked at. Those of connected devices move to the end of the
+	// index, so the next call sees others.
 	old := d.write.NewSelect().Model((*registration)(nil)).Column("user_id", "client_id").
 		Where("r.used_at < ? - ?", d.clock(), day.Milliseconds()).Order("r.used_at").Limit(int64(limit))
 	used := "EXISTS (SELECT 1 FROM falcon_connections c WHERE c.user_id = r.user_id AND c.client_id = r.client_id) OR " +

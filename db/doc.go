@@ -1,17 +1,17 @@
-// Package db keeps the log in Postgres or SQLite: notifications, reports,
-// settings, sessions and what nodes know of each other. [DB] implements the
-// interfaces of package bridge; both databases behave alike, which one suite of
-// tests checks.
+// Package db stores everything that has to survive a restart, in Postgres or in
+// SQLite: notifications, reports, settings, sessions, and what nodes know of each
+// other. [DB] implements the storage interfaces of package bridge. Both databases
+// behave alike, and the same test suite runs against both.
 //
-// Bun's models (models.go) drive the queries, one file a noun. SQL is written out
-// where one set-based statement is the point, and where Bun has no words for it;
-// plan_test.go and explain_test.go check which indexes the statements read.
+// Queries are built with Bun from the models in models.go, one file per noun. SQL is
+// written by hand where a single set-based statement is essential or where Bun cannot
+// express it. plan_test.go and explain_test.go check which indexes the statements use.
 //
-// The append side is a group commit (committer.go): on Postgres one call of the
-// function falcon_append is one round trip and one transaction for all commands
-// that waited, see docs/decisions/0001-one-function-appends.md. Everything else
-// is a statement or a short transaction of its own.
+// Appending is a group commit (committer.go). On Postgres one call of the function
+// falcon_append is one round trip and one transaction for all queued commands, see
+// docs/decisions/0001-one-function-appends.md. Every other call is a single statement
+// or a short transaction.
 //
-// Every call is bounded by [CallLimit], and fails with bridge.ErrUnavailable
-// when the database is unavailable.
+// Each call takes at most [CallLimit], and fails with bridge.ErrUnavailable while the
+// database is unavailable.
 package db

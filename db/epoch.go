@@ -14,39 +14,45 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// epoch is this process's view of the life of the log, see
+// epoch is what this process knows of the current epoch. When a database is restored
+// from a backup, its log goes back to an earlier point, and seqs that devices have
+// already seen are used again for other notifications. A new epoch tells them apart; see
 // docs/decisions/0002-epoch.md.
 //
-// falcon_meta keeps the epoch, a tick that every look raises in a committed
-// transaction, and the mark: what identifies the database's own life. The log
-// went back to an earlier point where a tick comes that is no higher than one
-// this process saw committed in the same epoch (or that the epoch file next to a SQLite
-// database has), or where the mark is another one.
+// falcon_meta stores the name of the epoch, a tick that every check raises in a
+// committed transaction, and a mark that identifies this very database. A check finds
+// that the log went back if the tick is no higher than one that this process has seen
+// committed in the same epoch, or than the one in the epoch file next to a SQLite
+// database, or if the mark is another one.
 type epoch struct {
 	mu   sync.RWMutex
-	name string // "" until the schema is there
+	name string // "" until the schema exists
 	tick int64
-	edge position      // what lies below was appended before this epoch
-	here guard         // recognizes the database that was looked at
-	wake chan struct{} // look at once
+	edge position      // where the epoch began: rows below it were appended earlier
+	here guard         // recognizes the database of the last check
+	wake chan struct{} // asks for a check, see checkSoon
 	once sync.Once
 }
 
-func (e *epoch) awake() chan struct{} {
+// wakeC returns the channel that asks for a check. It holds one request; more would be
+// the same.
+func (e *epoch) wakeC() chan struct{} {
 	e.once.Do(func() { e.wake = make(chan struct{}, 1) })
 	return e.wake
 }
 
-// look makes Run check now: a connection broke, and the next one may reach another server.
-func (e *epoch) look() {
+// checkSoon makes Run check the epoch without waiting for the next interval: a connection
+// broke, and the next one may reach another server.
+func (e *epoch) checkSoon() {
 	select {
-	case e.awake() <- struct{}{}:
+	case e.wakeC() <- struct{}{}:
 	default:
 	}
 }
 
-// Epoch names the life of the log: it changes when the database was restored to
-// an earlier point. It is read from memory, and "" before the schema was migrated.
+// Epoch returns the name of the current epoch, which changes when the database is
+// restored to an earlier point. It is read from memory, and "" before the first
+// migration.
 func (d *DB) Epoch() string {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
@@ -60,7 +66,8 @@ func (e *epoch) began() (name string, edge position) {
 	return e.name, e.edge
 }
 
-// watchEpoch looks every EpochEvery, and at once after a broken connection.
+// watchEpoch checks the epoch every EpochEvery, and at once after a connection broke.
+// After a failed check it retries more often.
 func (d *DB) watchEpoch(ctx context.Context) error {
 	t := time.NewTicker(d.o.EpochEvery)
 	defer t.Stop()
@@ -72,7 +79,7 @@ func (d *DB) watchEpoch(ctx context.Context) error {
 			failing = false
 		} else if ctx.Err() == nil {
 			if !failing {
-				d.o.Logger.Warn("the epoch cannot be looked at", "component", "db", "error", err)
+				d.o.Logger.Warn("the epoch cannot be checked", "component", "db", "error", err)
 			}
 			failing = true
 		}
@@ -84,16 +91,16 @@ func (d *DB) watchEpoch(ctx context.Context) error {
 				wait = false
 			case <-retry.C:
 				wait = !failing
-			case <-d.epoch.awake():
+			case <-d.epoch.wakeC():
 				wait = false
 			}
 		}
 	}
 }
 
-// loadEpoch reads the epoch at the start. There is none yet without a schema, nor with
-// that of an earlier version: the migrations, which come next, load it again. It asks
-// for the table that came last of those that a look reads.
+// loadEpoch reads the epoch at the start. Without a schema, or with that of an earlier
+// version, there is none yet; Up loads it again after the migrations. To find out, it
+// looks for the newest of the tables that a check reads.
 func (d *DB) loadEpoch(ctx context.Context) error {
 	exists := "SELECT count(*) FROM sqlite_master WHERE name = 'falcon_epochs'"
 	if d.dialect == Postgres {
@@ -109,8 +116,8 @@ func (d *DB) loadEpoch(ctx context.Context) error {
 	return d.checkEpoch(ctx, d.Epoch() == "")
 }
 
-// leaveEpoch writes the last state next to a SQLite file.
-func (d *DB) leaveEpoch() {
+// closeEpoch brings the epoch file next to a SQLite database up to date.
+func (d *DB) closeEpoch() {
 	if d.dialect != SQLite || d.Epoch() == "" {
 		return
 	}
@@ -119,20 +126,21 @@ func (d *DB) leaveEpoch() {
 	}
 }
 
-// life is the epoch in falcon_meta, after the tick was raised.
-type life struct {
+// epochState is what falcon_meta says about the epoch, after the tick was raised.
+type epochState struct {
 	epoch, mark string
 	tick        int64
 	edge        position
 }
 
-// checkEpoch raises the tick and begins a new epoch where the log went back.
+// checkEpoch raises the tick, and begins a new epoch if the log went back to an earlier
+// point. With start, a SQLite database is also compared with its epoch file.
 func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	mark, here, last, err := d.mark(ctx)
 	if err != nil {
-		return d.fail("look at the epoch", err)
+		return d.fail("check the epoch", err)
 	}
 	var file *sidecar
 	if d.dialect == SQLite {
@@ -140,7 +148,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 			return fmt.Errorf("read the epoch file: %w", err)
 		}
 	}
-	var m life
+	var m epochState
 	var reason string
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var err error
@@ -175,7 +183,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		return err
 	})
 	if err != nil {
-		return d.fail("look at the epoch", err)
+		return d.fail("check the epoch", err)
 	}
 	if reason != "" && reason != "new" {
 		d.o.Logger.Warn("the database was restored to an earlier point: a new epoch begins", "component", "db", "reason", reason, "epoch", m.epoch)
@@ -194,16 +202,16 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	return nil
 }
 
-// wentBack reports whether this process saw a later tick of the same epoch.
-func (d *DB) wentBack(m life) bool {
+// wentBack reports whether this process has seen a later tick of the same epoch.
+func (d *DB) wentBack(m epochState) bool {
 	d.epoch.mu.RLock()
 	defer d.epoch.mu.RUnlock()
 	return m.epoch == d.epoch.name && m.tick <= d.epoch.tick
 }
 
-// readMeta raises the tick, which also makes processes look one after the other,
-// and reads the rest.
-func readMeta(ctx context.Context, tx bun.Tx) (m life, err error) {
+// readMeta raises the tick and then reads the rest. Raising it locks the row, so
+// processes check one after the other.
+func readMeta(ctx context.Context, tx bun.Tx) (m epochState, err error) {
 	if err := tx.NewInsert().Model(&meta{Key: "tick", Value: "1"}).On("CONFLICT (key) DO UPDATE").
 		Set("value = CAST(CAST(m.value AS bigint) + 1 AS text)").Returning("value").Scan(ctx, &m.tick); err != nil {
 		return m, err
@@ -220,8 +228,8 @@ func readMeta(ctx context.Context, tx bun.Tx) (m life, err error) {
 	return m, err
 }
 
-// readEdge reads where the current epoch began in the order over all users. A log that
-// was never restored has none.
+// readEdge reads where the current epoch began in the order over all users. In a log
+// that was never restored that is the zero position.
 func (d *DB) readEdge(ctx context.Context, tx bun.Tx) (p position, err error) {
 	q := tx.NewSelect().TableExpr("falcon_epochs AS e").Order("e.number DESC").Limit(1)
 	if d.dialect == Postgres {
@@ -235,7 +243,7 @@ func (d *DB) readEdge(ctx context.Context, tx bun.Tx) (p position, err error) {
 	return p, err
 }
 
-// generationFloor is the highest generation of the former epochs; 0 where there are
+// generationFloor returns the highest generation of the former epochs, or 0 if there are
 // none, as generations begin at 1.
 func (d *DB) generationFloor(ctx context.Context, tx bun.Tx) (floor int64, err error) {
 	err = tx.NewSelect().TableExpr("falcon_epochs AS e").Column("generation").Order("number DESC").Limit(1).Scan(ctx, &floor)
@@ -247,20 +255,22 @@ func (d *DB) generationFloor(ctx context.Context, tx bun.Tx) (floor int64, err e
 
 func newEpoch() string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	_, _ = rand.Read(b[:]) // never returns an error, see crypto/rand
 	return hex.EncodeToString(b[:])
 }
 
-// generationLeap is more generations than a life of the log uses: after a
-// restore every new connection must come after all that live.
+// generationLeap is more generations than one epoch uses. The restored database does not
+// know the generations given since its backup, yet every new connection must have a
+// higher one than all connections that are still open.
 const generationLeap = 1 << 32
 
-// beginEpoch stores m and where the former epochs end: everything that sessions,
-// notifications and positions say is read against that, so the work does not grow
-// with the data. A row of falcon_nodes is all that is touched of a node: sessions
-// that were open in the former epoch expire as if their connections ended now. last is
-// the highest id of the former epochs, read before tx got its xid.
-func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life, last int64) error {
+// beginEpoch stores m and where the former epochs end. Sessions, notifications and
+// positions are not rewritten; whoever reads them compares them with that end, so the
+// work does not grow with the data. Of each node only its beat is set to now, so that
+// sessions which were open in the former epoch expire as if their connections had ended
+// now. last is the highest notification id of the former epochs, read before tx got its
+// xid.
+func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m epochState, last int64) error {
 	for _, s := range []struct {
 		query string
 		args  []any
@@ -283,31 +293,35 @@ func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m life, last int64) erro
 	if err := tx.QueryRowContext(ctx, leap, generationLeap).Scan(&generation); err != nil {
 		return err
 	}
-	d.generations.leave(generation)
+	d.generations.discard(generation)
 	_, err := tx.ExecContext(ctx, insert, m.epoch, generation, last, nowMillis())
 	return err
 }
 
-// insertEpochPostgres has the xid of its own transaction as next_xid. Whoever drew an
-// id up to last_id had an xid by then, and this transaction got its own later, so
-// theirs are lower. The end of a snapshot would not do: it lies behind the last
-// transaction that has ended, and one that still runs may have a higher xid.
+// insertEpochPostgres stores the xid of its own transaction as next_xid, so that every
+// row of the former epochs has a lower one: a transaction that drew an id up to last_id
+// had its xid by then, and this transaction got its own later. The xmax of a snapshot
+// would not do. It lies just above the last transaction that has ended, and one that
+// still runs may have a higher xid.
 const insertEpochPostgres = "INSERT INTO falcon_epochs (name, generation, last_id, begun_at, next_xid) " +
 	"VALUES (?, ?, ?, ?, pg_current_xact_id())"
 
-// The highest id that was given to a notification, whether or not it is still there.
-// A sequence that was left behind its table by a restore does not count.
+// SQL for the highest id ever given to a notification, whether or not the row still
+// exists. On Postgres a restore may leave the sequence behind its table, so the greater
+// of the two counts.
 const (
 	lastIDSQLite   = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'"
 	lastIDPostgres = "greatest(coalesce(pg_sequence_last_value(pg_get_serial_sequence('falcon_notifications', 'id')::regclass), 0), " +
 		"(SELECT coalesce(max(id), 0) FROM falcon_notifications))"
 )
 
-// mark identifies the database's own life. On Postgres: the cluster, its
-// timeline (a recovery to a point in time or a promoted standby begins another),
-// the database and the table (restoring a dump creates new ones). What the role may not
-// read is left out. last is the highest id that was given to a notification; on
-// SQLite it is read in the transaction, as there is one writer.
+// mark returns what identifies this very database. On Postgres these are the cluster,
+// its timeline (a recovery to a point in time and the promotion of a standby begin a new
+// one), and the oids of the database and the table (restoring a dump creates new ones).
+// What the role has no privilege to read is left out.
+//
+// last is the highest id ever given to a notification. On SQLite it is 0 here: with one
+// writer, it can be read in the transaction that follows.
 func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err error) {
 	if d.dialect != Postgres {
 		return "sqlite", guard{}, 0, nil
@@ -332,16 +346,16 @@ func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err
 	return mark, here, last, err
 }
 
-// guard recognizes the database of the last look within a statement: where the
-// database was restored since, query is no longer what it was. Of the mark it leaves out
-// the cluster, which takes reading a file.
+// guard recognizes, within a statement, the database of the last check: if it was
+// restored since, query no longer returns is. It is the mark without the cluster's
+// identifier, whose function reads a file at each call.
 type guard struct{ query, is string }
 
-// errRestored refuses a write that was meant for a former life of the log.
-var errRestored = fmt.Errorf("the database was restored, and is looked at first: %w", bridge.ErrUnavailable)
+// errRestored refuses a write that was meant for the log before a restore.
+var errRestored = fmt.Errorf("the database was restored, and its epoch is checked first: %w", bridge.ErrUnavailable)
 
-// same is the condition of a statement that must not run on another life of the log
-// than the last look found, and its arguments.
+// same returns a condition, with its arguments, for statements that must not run if the
+// database was restored since the last check.
 func (e *epoch) same() (condition string, args []any) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
@@ -351,8 +365,8 @@ func (e *epoch) same() (condition string, args []any) {
 	return e.here.query + " = ?", []any{e.here.is}
 }
 
-// forbidden reports whether the role may not call a function, or the server has
-// none of that name.
+// forbidden reports whether err says that the role may not call a function, or that the
+// server has no such function.
 func forbidden(err error) bool {
 	var e interface{ Field(byte) string }
 	if !errors.As(err, &e) {

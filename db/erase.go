@@ -9,22 +9,26 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Erasing a user begins with one transaction after which nothing of the user is shown,
-// counted, replayed or delivered any more: what was in the log ends at the inbox's
-// erased_seq, the counts are 0, the sessions and the settings are gone, and reports
-// are hidden by the task. Then the rows are deleted in steps, reports first. They
-// need no lock of the inbox row, so what is appended meanwhile does not wait.
+// Erasing a user begins with one transaction, after which nothing of the user is shown,
+// counted, replayed or delivered any more. It sets the inbox's erased_seq, up to which all
+// readers ignore the log, sets the counts to 0, deletes the sessions and the settings, and
+// stores a task, which also hides the user's reports. The rows are then deleted in steps,
+// reports first. The steps need no lock of the inbox row, so new appends do not wait.
 //
-// Seqs begin again at 1 once all is deleted. Where something was appended meanwhile
-// they go on after it instead, since a seq is never used twice while its row is there.
+// Once everything is deleted, seqs begin again at 1. If something was appended meanwhile,
+// they continue after it instead, since a seq must not be used twice while its row exists.
 //
-// Four things stay on purpose. The audit log, see bridge.Audit. Revocations of the user's tokens, which would be good
-// again otherwise. For at most bridge.KeyTTL, other callers' idempotency keys, whose
-// answers name the user's id, and the ids that an import brought: without them a
-// repeated request or import would bring back what was erased.
+// Four things are kept on purpose:
+//   - the audit log, see bridge.Audit;
+//   - revocations of the user's tokens, which would become valid again without them;
+//   - for at most bridge.KeyTTL, idempotency keys of other callers, whose stored responses
+//     contain the user's id;
+//   - the ids of imported entries.
+//
+// Without the last two, a repeated request or import would bring back what was erased.
 
-// endsLeft is the task's up_to once everything is deleted, and the connections that
-// opened meanwhile are still to end: their cursors may count in the former log.
+// endsLeft is the up_to of an erasure that has deleted everything. What is left is to end
+// the connections that opened meanwhile, whose cursors may count in the former log.
 const endsLeft = -1
 
 // Erase implements bridge.History.
@@ -32,15 +36,16 @@ func (d *DB) Erase(ctx context.Context, u bridge.UserID) (done bool, err error) 
 	if err := d.beginErase(ctx, u); err != nil {
 		return false, d.fail("erase a user", err)
 	}
-	// At once, and once more when the seqs begin again.
+	// Connections end now, and again when the seqs begin again.
 	if err := d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}); err != nil {
 		return false, err
 	}
-	return d.drive(ctx, eraseTask, u, progress{}).done, nil
+	return d.runTask(ctx, eraseTask, u, progress{}).done, nil
 }
 
-// beginErase hides everything of u. Of reports, whose change appends to the inbox, as
-// many as fit a step are deleted first, in the order of their locks.
+// beginErase hides everything of u and stores the task. It also deletes a first step of
+// reports, before it locks the inbox: changing a report appends to the inbox, so reports
+// come first in the order of locks.
 func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -49,7 +54,7 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 		if err := tx.NewSelect().Model((*report)(nil)).ColumnExpr("coalesce(max(id), 0)").Where("user_id = ?", u).Scan(ctx, &last); err != nil {
 			return err
 		}
-		if err := d.begin(ctx, tx, eraseTask, u, last); err != nil {
+		if err := d.beginTask(ctx, tx, eraseTask, u, last); err != nil {
 			return err
 		}
 		for _, kind := range []string{readTask, deleteTask, hideTask} {
@@ -79,11 +84,13 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 	})
 }
 
-// eraseSessions deletes u's sessions and registrations, at most bridge.MaxSessions and
-// bridge.MaxRegistrations. No session is made until tx ends, so none outlives u with a cursor
-// in the future of the log. None becomes a past session while the task of an erasure is
-// stored, and storing or changing it deletes the past ones: triggers do both, also for nodes
-// of the release before.
+// eraseSessions deletes u's sessions and registrations, which [bridge.MaxSessions] and
+// [bridge.MaxRegistrations] keep few enough for one statement each. No session of u can be
+// made until tx ends, so none survives with a cursor past the end of the new log.
+//
+// Triggers take care of past sessions, also for nodes of an earlier release: while the
+// task of an erasure is stored no session becomes a past one, and storing or changing the
+// task deletes those there are.
 func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
 		return err
@@ -99,7 +106,8 @@ func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) erro
 	return err
 }
 
-// eraseReports deletes at most limit of u's reports with an id up to last.
+// eraseReports deletes at most limit of u's reports whose id is at most last, and returns
+// how many.
 func (d *DB) eraseReports(ctx context.Context, tx bun.Tx, u bridge.UserID, last int64, limit int) (int, error) {
 	find := tx.NewSelect().Model((*report)(nil)).Column("id").Where("r.user_id = ?", u).Where("r.id <= ?", last).Order("r.id").Limit(int64(limit))
 	n, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", d.lockRows(find, "UPDATE")).Materialized()).
@@ -107,8 +115,9 @@ func (d *DB) eraseReports(ctx context.Context, tx bun.Tx, u bridge.UserID, last 
 	return int(n), err
 }
 
-// eraseStep deletes at most limit rows: reports, then the idempotency keys that u
-// called with before, then tombstones and notifications. Where none is left it ends the erasure.
+// eraseStep deletes at most limit rows, in this order: reports, the idempotency keys that u
+// used before the task began, attempts to reach u late and acknowledgements, tombstones,
+// notifications. If there are none left, it ends the erasure.
 func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error {
 	n, err := d.eraseReports(ctx, tx, t.UserID, t.UpTo, limit)
 	if err != nil || n == limit {
@@ -146,7 +155,7 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	if err != nil {
 		return err
 	}
-	if n += int(rows); n == 0 { // so no lock but that of the task is taken yet
+	if n += int(rows); n == 0 { // nothing was deleted, so only the task is locked: the order of locks is kept
 		if err := d.endErase(ctx, tx, t.UserID); err != nil {
 			return err
 		}
@@ -156,7 +165,7 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	return t.moved(ctx, tx)
 }
 
-// eraseLate deletes at most limit attempts to reach u, and then acknowledgements of u's.
+// eraseLate deletes at most limit rows of falcon_late and falcon_acks that belong to u.
 func (d *DB) eraseLate(ctx context.Context, tx bun.Tx, u bridge.UserID, limit int) (n int, err error) {
 	for _, of := range []struct {
 		model any
@@ -172,7 +181,8 @@ func (d *DB) eraseLate(ctx context.Context, tx bun.Tx, u bridge.UserID, limit in
 	return n, nil
 }
 
-// endErase gives u's seqs back, or ends the former part of the log where it has grown.
+// endErase lets u's seqs begin again at 1, or, if something was appended since the erasure
+// began, only clears erased_seq.
 func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	in := inbox{UserID: u}
 	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
@@ -191,7 +201,7 @@ func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 			return err
 		}
 		_, err = tx.NewDelete().Model(&in).WherePK().Exec(ctx)
-	} else { // chosen meanwhile
+	} else { // the user changed settings meanwhile, which stay
 		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").Set("last_seq = 0").WherePK().Exec(ctx)
 	}
 	if err != nil {
@@ -200,7 +210,7 @@ func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	return d.eraseSessions(ctx, tx, u)
 }
 
-// endErased orders the end of u's connections, and of the task.
+// endErased orders the end of u's connections and then deletes the task.
 func (d *DB) endErased(ctx context.Context, u bridge.UserID) error {
 	if err := d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}); err != nil {
 		return err

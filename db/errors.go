@@ -18,8 +18,8 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// fail returns err of op as an error of package bridge, wrapped with op. The text of the
-// database's own message is left out, since it may repeat values of the caller.
+// fail converts the error of an operation to one of package bridge, wrapped with op. The
+// database's own message is left out, since it may repeat values that the caller sent.
 func fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -36,30 +36,31 @@ func fail(op string, err error) error {
 		bad.Add("body", "contains a value that the database does not accept")
 		return fmt.Errorf("%s: %w", op, bad.Err())
 	case fault:
-		return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, explained{cause(err), err})
+		return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, causedError{cause(err), err})
 	}
 	return fmt.Errorf("%s: %w: %w", op, bridge.ErrUnavailable, err)
 }
 
-// explained is a database's error, shown as its cause alone.
-type explained struct {
+// causedError wraps a database's error and prints only its cause.
+type causedError struct {
 	cause string
 	err   error
 }
 
-func (e explained) Error() string { return e.cause }
-func (e explained) Unwrap() error { return e.err }
+func (e causedError) Error() string { return e.cause }
+func (e causedError) Unwrap() error { return e.err }
 
-// fail is the same for one of d's connections, and logs the cause where the database
-// is what failed, see [outages]. Where the connection broke, its idle companions most
-// likely did too: they are closed at once instead of failing a call each.
+// fail is like the function of that name, and also counts the error and logs its cause
+// if it was the database that failed, see [outages]. If a connection broke, the idle ones
+// in the pool are most likely broken as well; they are closed at once, since otherwise
+// each would fail one more call.
 func (d *DB) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
 	c := classify(err)
 	d.counters.errors[c].Add(1)
-	if c == away || c == fault {
+	if c == unavailable || c == fault {
 		d.outages.report(op, err)
 	}
 	if d.dialect == Postgres && broken(err) {
@@ -68,6 +69,8 @@ func (d *DB) fail(op string, err error) error {
 	return fail(op, err)
 }
 
+// purge closes all idle connections, at most every 250 ms, and checks the epoch soon:
+// the next connection may reach another server.
 func (d *DB) purge() {
 	now, last := nowMillis(), d.purged.Load()
 	if now-last < 250 && now >= last || !d.purged.CompareAndSwap(last, now) {
@@ -80,19 +83,19 @@ func (d *DB) purge() {
 		p.db.SetMaxIdleConns(-1)
 		p.db.SetMaxIdleConns(p.n)
 	}
-	d.epoch.look()
+	d.epoch.checkSoon()
 }
 
-// class is the kind of an error.
+// class is a class of errors that calls handle alike.
 type class int
 
 const (
-	away     class = iota // the connection, the deadline or the pool: unknown whether it happened
-	known                 // already one of package bridge
-	missing               // no row
-	conflict              // a unique value is taken
-	refused               // a value the database does not take
-	fault                 // the server answered: full, read-only, overloaded, locked … Nothing was changed
+	unavailable class = iota // the connection broke, or time ran out: the call may or may not have taken effect
+	known                    // already an error of package bridge
+	missing                  // no row
+	conflict                 // a unique value is in use
+	refused                  // a value that the database does not accept
+	fault                    // the server refused: full, read-only, overloaded, locked … Nothing was changed
 )
 
 func classify(err error) class {
@@ -112,7 +115,7 @@ func classify(err error) class {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return classifySQLite(e.Code())
 	}
-	return away
+	return unavailable
 }
 
 func isBridge(err error) bool {
@@ -151,11 +154,11 @@ func classifySQLite(c int) class {
 	return fault
 }
 
-// broken reports whether err means that the server is gone, or that the other connections
-// are probably lost, too. A call that ran out of time is no sign of that,
-// whether it waited for a connection, a lock or a slow statement: only its own
-// connection is closed, by the driver. Were the idle ones closed, too, a moment of
-// high load would be followed by one in which every call connects.
+// broken reports whether err means that the server is gone or that the other connections
+// are probably lost as well. A call that ran out of time is no sign of that, whether it
+// waited for a connection, a lock or a slow statement: the driver closes that one
+// connection. If the idle ones were closed too, each moment of high load would be
+// followed by one in which every call has to connect.
 func broken(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch e.Field('C') {
@@ -166,21 +169,22 @@ func broken(err error) bool {
 		}
 		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC"
 	}
-	// ETIMEDOUT is none of these: the kernel gave the connection up.
+	// ETIMEDOUT is not among these: there the kernel gave up the connection.
 	for _, over := range []error{context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded} {
 		if errors.Is(err, over) {
 			return false
 		}
 	}
 	if e, ok := errors.AsType[*pgconnect.Error](err); ok {
-		return !strings.HasPrefix(e.State, "53") // too many connections say nothing of the others
+		return !strings.HasPrefix(e.State, "53") // "too many connections" says nothing about the open ones
 	}
 	_, op := errors.AsType[*net.OpError](err)
 	return op || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
-// retryable reports whether the whole batch surely left nothing behind, and one
-// command alone may fare better: a deadlock, a value refused, too many locks.
+// retryable reports whether a batch that failed with err certainly left nothing behind,
+// and its commands may succeed one at a time: after a deadlock, a refused value, too
+// many locks.
 func retryable(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch c := e.Field('C'); {

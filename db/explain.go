@@ -12,23 +12,23 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// story is a notification or its tombstone, with what decides its state.
-type story struct {
+// subject is the notification to explain, or its tombstone, with what decides its state.
+type subject struct {
 	ID          int64
 	UserID      bridge.UserID
 	Seq         bridge.Seq
 	Kind        bridge.Kind
 	CommittedAt int64
 	By          string
-	Why         why   // "": it is not gone
+	Why         why   // why it is gone; "": it is not
 	GoneAt      int64 // with Why
 	ReadAt      int64
-	Muted       bool // when it came: it is never delivered
-	Hidden      bool // the user muted its kind, or everything, since
+	Muted       bool // it was muted when it was appended, so it is never delivered
+	Hidden      bool // the user has muted its kind or everything
 }
 
-// state is e's state.
-func (e *story) state() bridge.Fate {
+// state returns what became of e as a whole.
+func (e *subject) state() bridge.Fate {
 	switch {
 	case e.Why != "":
 		return bridge.Fate(e.Why)
@@ -42,13 +42,13 @@ func (e *story) state() bridge.Fate {
 	return bridge.FateLive
 }
 
-// record is what is known of a session, or of one that ended.
+// record is what is known of a session or of a past session.
 type record struct {
 	ClientID   string
 	Generation int64
-	EndedAt    int64 // 0: it is there
+	EndedAt    int64 // 0: it has not ended
 	Open       bool
-	UsedAt     int64 // when the connection was opened or closed
+	UsedAt     int64 // when its connection was last opened or closed
 	Subscribed bool
 	FromSeq    bridge.Seq
 	AckedSeq   bridge.Seq
@@ -56,12 +56,13 @@ type record struct {
 	WrittenSeq bridge.Seq
 	WrittenAt  int64
 	Advances   []byte
-	Recent     []byte // after them
+	Recent     []byte // advances after those
 	Skips      []byte
 }
 
-// Explain implements bridge.History. Each of its statements reads a row, or the sessions,
-// acknowledgements or late rows of one user or notification: a range of an index.
+// Explain implements bridge.History. Each of its statements reads one row, or a range of an
+// index: the sessions or acknowledgements of one user, or the late attempts of one
+// notification.
 func (d *DB) Explain(ctx context.Context, id int64) (bridge.Explanation, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -70,7 +71,7 @@ func (d *DB) Explain(ctx context.Context, id int64) (bridge.Explanation, error) 
 }
 
 func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err error) {
-	e, err := d.findStory(ctx, id)
+	e, err := d.findSubject(ctx, id)
 	if err != nil {
 		return out, err
 	}
@@ -113,9 +114,10 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 	return out, nil
 }
 
-// findStory finds a notification, or else its tombstone: what is removed between the
-// two statements has left one. Nothing is found of what is being erased.
-func (d *DB) findStory(ctx context.Context, id int64) (e story, err error) {
+// findSubject finds a notification, or else its tombstone. In this order no notification is
+// missed: one that is removed between the two statements has left its tombstone. Nothing of
+// a user who is being erased is found.
+func (d *DB) findSubject(ctx context.Context, id int64) (e subject, err error) {
 	err = d.read.NewSelect().TableExpr("falcon_notifications AS n").Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").
 		Column("n.id", "n.user_id", "n.seq", "n.kind", "n.by", "n.read_at", "n.muted").ColumnExpr("n.created_at AS committed_at").
 		ColumnExpr("n.hidden OR NOT i.review_enabled AS hidden").
@@ -130,8 +132,9 @@ func (d *DB) findStory(ctx context.Context, id int64) (e story, err error) {
 	return e, err
 }
 
-// records are those of u's sessions and then the ones that ended, the last one first: ranges of three
-// primary keys. Connections of a former epoch counted in a log that is gone.
+// records returns u's sessions and then those that ended, the latest first. It reads ranges
+// of three primary keys. Sessions of a former epoch are left out, because their seqs belong
+// to the log before the restore.
 func (d *DB) records(ctx context.Context, u bridge.UserID) (out []record, err error) {
 	err = d.read.NewRaw("SELECT s.client_id, s.generation, CASE WHEN ?1 THEN 0 ELSE coalesce(nullif(s.expires_at, 0), s.used_at) END AS ended_at, "+
 		"s.node <> '' AS open, s.used_at, s.subscribed, s.from_seq, s.acked_seq, s.sent_seq, s.written_seq, s.written_at, "+
@@ -144,23 +147,25 @@ func (d *DB) records(ctx context.Context, u bridge.UserID) (out []record, err er
 		u, d.kept(), []byte{}, bun.Safe(currentEpoch)).Scan(ctx, &out)
 	slices.SortFunc(out, func(a, b record) int {
 		if (a.EndedAt == 0) != (b.EndedAt == 0) {
-			return cmp.Compare(a.EndedAt, b.EndedAt) // what has not ended has 0
+			return cmp.Compare(a.EndedAt, b.EndedAt) // sessions that have not ended have 0
 		}
 		return cmp.Or(cmp.Compare(b.EndedAt, a.EndedAt), cmp.Compare(b.Generation, a.Generation))
 	})
 	return out, err
 }
 
-// lowestRank is that of what is known from acknowledgements alone. Of one device the
-// session that is there says most, but for one that began behind e; then a past one that
-// acknowledged e.
+// A device may have had several sessions. The one whose fate has the lowest rank counts:
+// first the current session, unless it began after e; then a past session that
+// acknowledged e; then the others.
+
+// lowestRank is the rank, after all others, of a fate that is known from falcon_acks alone.
 const lowestRank = 9
 
-// at is what became of e at the device of p, which acknowledged it by acked as far as
-// falcon_acks has it, 0: not known; rank compares it with those of the device's other
-// sessions. It is not known of a device that was not subscribed; nor, of what is gone, where
-// nothing shows whether the device got it before.
-func (e *story) at(p *record, acked int64) (f bridge.DeviceFate, rank int, known bool) {
+// at returns what became of e at the device of p, and the rank of that among the device's
+// sessions. acked is the time by which the device acknowledged e according to falcon_acks, 0
+// if unknown. known is false if the device was not subscribed, or if e is gone and nothing
+// shows whether the device had received it before.
+func (e *subject) at(p *record, acked int64) (f bridge.DeviceFate, rank int, known bool) {
 	if f, known = e.fate(p, acked); !known {
 		return f, 0, false
 	}
@@ -187,8 +192,8 @@ func (e *story) at(p *record, acked int64) (f bridge.DeviceFate, rank int, known
 	return f, rank, true
 }
 
-// fate is what became of e at the device of p while its session was there.
-func (e *story) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
+// fate returns what became of e at the device of p while the session existed.
+func (e *subject) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
 	if e.Muted {
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedMuted}, true
 	}
@@ -205,7 +210,7 @@ func (e *story) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedLater}, p.Subscribed || p.AckedSeq >= e.Seq
 	case passedPerhaps:
 		if e.Why != "" && by.At == 0 && acked == 0 && !p.Open && p.UsedAt <= e.GoneAt {
-			// The connection ended before e was gone, so e was acknowledged before.
+			// The connection ended before e was gone, so e was acknowledged before that.
 			return bridge.DeviceFate{State: bridge.DeviceAcknowledged}, true
 		}
 		return e.passed(p.ClientID, earlier(by.At, acked))
@@ -222,14 +227,16 @@ func (e *story) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
 		return bridge.DeviceFate{State: bridge.DeviceSent, At: moment(at)}, true
 	case e.Why == "" || p.EndedAt > 0 && e.GoneAt > p.EndedAt:
 		return bridge.DeviceFate{State: bridge.DeviceBehind}, true
-	// Gone: it was never sent where it is above all that was, also by what is open since.
+	// e is gone. It was never sent if it lies above everything that was, including what the
+	// currently open connection has sent.
 	case at > 0 && e.Seq > sent && (!p.Open || e.GoneAt <= p.UsedAt):
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, At: moment(e.GoneAt), Why: e.goneFor()}, true
 	}
 	return f, false
 }
 
-// sent is how far p's connections have sent, by at; 0: not known, they may have sent more.
+// sent returns the seq up to which p's connections had sent at the time at. If at is 0 the
+// time is unknown, and they may have sent more.
 func (p *record) sent() (seq bridge.Seq, at int64) {
 	if !p.Open && p.SentSeq >= 0 {
 		return p.SentSeq, p.UsedAt
@@ -237,7 +244,7 @@ func (p *record) sent() (seq bridge.Seq, at int64) {
 	return p.WrittenSeq, p.WrittenAt
 }
 
-// earlier is the earlier of two times, 0: not known.
+// earlier returns the earlier of two times, of which 0 is unknown.
 func earlier(a, b int64) int64 {
 	if a == 0 || b > 0 && b < a {
 		return b
@@ -245,20 +252,22 @@ func earlier(a, b int64) int64 {
 	return a
 }
 
-// passed is what became of e at a device whose cursor passed it by then, 0: not known when.
-func (e *story) passed(client string, then int64) (f bridge.DeviceFate, known bool) {
+// passed returns what became of e at a device whose cursor passed it by the time then, 0 if
+// unknown. If e was gone by then, it is not known whether the device received it.
+func (e *subject) passed(client string, then int64) (f bridge.DeviceFate, known bool) {
 	if e.Why != "" && (then == 0 || then > e.GoneAt) {
 		return f, false
 	}
 	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceAcknowledged, At: moment(then)}, true
 }
 
-// clockSkew is how far apart the clocks of a node and the database may be.
-const clockSkew = 60_000 // ms
+// clockSkew is how far apart the clocks of a node and the database may be, in ms.
+const clockSkew = 60_000
 
-// skippedFor is why a cursor passed e without an acknowledgement. What no read returned
-// was muted where it is there, or went well after that.
-func (e *story) skippedFor(by passage) string {
+// skippedFor returns why a cursor passed e without an acknowledgement. If the node's read
+// of the log did not return e, although e still exists or was removed well after that read,
+// then e was muted.
+func (e *subject) skippedFor(by passage) string {
 	switch {
 	case by.Why == bridge.SkipTooLarge:
 		return bridge.SkippedTooLarge
@@ -270,15 +279,16 @@ func (e *story) skippedFor(by passage) string {
 	return e.goneFor()
 }
 
-// goneFor is why e is gone, to a device: what is retained out is deleted.
-func (e *story) goneFor() string {
+// goneFor returns why e is gone in the terms of a device, to which "retained out" is the
+// same as deleted.
+func (e *subject) goneFor() string {
 	if e.Why == retainedOut {
 		return string(deleted)
 	}
 	return string(e.Why)
 }
 
-// call is l as package bridge knows it.
+// call converts l to the type of package bridge.
 func (l *lateRow) call() bridge.LateCall {
 	c := bridge.LateCall{ClientID: l.ClientID, State: bridge.LateWaiting, Tries: l.Tries, Status: l.Status, At: moment(l.DueAt)}
 	if l.ClientID == "" {

@@ -10,34 +10,38 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The order over all users.
+// The feed is the order of notifications over all users. A reader keeps a position in it,
+// and must neither miss a row nor depend on rows appearing in the order of their ids.
 //
-// SQLite has one writer, so ids ascend in commit order.
+// SQLite has one writer, so ids ascend in commit order, and a position is an id.
 //
-// On Postgres ids become visible out of order. The feed is ordered by (xid, id)
-// and read below the horizon: pg_snapshot_xmin, under which every transaction has
-// ended. Why that is safe: a row's xid is never below that of its writing
-// transaction X. A row that becomes visible later has X at or above the horizon,
-// so its xid is too: nothing ever appears behind a position. A row below the
-// horizon has X below it, so X has ended and the row is visible: nothing is
-// passed over. Within a user xid never descends with the seq (falcon_append takes
-// the greater of X and the user's last one, under the inbox lock), and id ascends.
+// On Postgres ids become visible out of order. The feed is therefore ordered by (xid, id)
+// and read only below the horizon, which is pg_snapshot_xmin: every transaction below it
+// has ended. This is safe because a row's xid is never below that of the transaction X
+// that wrote it:
+//   - A row that becomes visible later has X at or above the horizon, and so its xid is as
+//     well. Nothing ever appears behind a position.
+//   - A row below the horizon has X below it, so X has ended and the row is visible.
+//     Nothing is skipped.
 //
-// What a long transaction delays: while any transaction of the cluster that
-// wrote something stays open, Since shows nothing that began after it, so
-// operators' wildcard subscriptions and the relay wait. The sweep does not, see
-// sweep.go; nor does anything that reads one user's log.
+// Within one user, xids never descend as seqs ascend (falcon_append takes the greater of X
+// and the user's last xid, under the inbox lock), and ids ascend.
 //
-// What a restore brings: a dump read into another cluster holds xids that mean
-// nothing here. They are known by lying at or above the first xid of an epoch whose
-// ids are higher, and such rows are no news, so the feed passes them over. A restored
-// standby or base backup goes on with the xids it had.
+// Long transactions delay the feed. While any transaction of the cluster that has written
+// something stays open, Since shows no row of transactions that began after it, so
+// operators' wildcard subscriptions and the relay wait. The sweep does not, see sweep.go,
+// and neither does anything that reads the log of one user.
 //
-// A call reads at most limit rows, deliverable or not, so a long stretch of muted
-// rows is read in as many calls as it needs.
+// After a dump has been restored into another cluster, rows have xids that mean nothing
+// there. They can be told by an xid at or above the first one of an epoch that began after
+// their ids were given. Such rows are old, so the feed skips them. A promoted standby or a
+// restored base backup continues with its former xids.
+//
+// A call reads at most limit rows, whether or not they are to be delivered, so a long
+// stretch of muted rows takes as many calls as it needs.
 
-// position is a bridge.Position: <epoch>/<xid>:<id>, on SQLite with xid 0. One of
-// another epoch is bounded by where the current epoch began.
+// position is the content of a bridge.Position: <epoch>/<xid>:<id>, with xid 0 on SQLite. A
+// position of another epoch counts as at most where the current epoch began.
 type position struct {
 	xid uint64
 	id  int64
@@ -47,11 +51,11 @@ func (d *DB) position(p bridge.Position) (pos position, err error) {
 	if p == "" {
 		return position{}, nil
 	}
-	life, rest, _ := strings.Cut(string(p), "/")
+	epoch, rest, _ := strings.Cut(string(p), "/")
 	if pos, err = parsePosition(rest); err != nil {
 		return pos, err
 	}
-	if name, edge := d.epoch.began(); life != name && before(edge, pos) {
+	if name, edge := d.epoch.began(); epoch != name && before(edge, pos) {
 		pos = edge
 	}
 	return pos, nil
@@ -77,7 +81,7 @@ func (d *DB) opaque(p position) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + p.String())
 }
 
-// horizon returns the current end of the order, below which nothing is missing.
+// horizon returns the position below which every row is visible that ever will be.
 func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	if d.dialect == Postgres {
 		err = d.read.NewSelect().ColumnExpr("pg_snapshot_xmin(pg_current_snapshot())").Scan(ctx, &p.xid)
@@ -87,14 +91,14 @@ func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	return p, err
 }
 
-// Now implements delivery.Feed. Rows that a transaction older than theirs held
-// back may come once more.
+// Now implements delivery.Feed. Rows that are visible already, but that an older
+// transaction still holds back from the feed, come after the returned position.
 func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	p, err := d.horizon(ctx)
 	if err != nil {
-		return "", d.fail("look where the feed is", err)
+		return "", d.fail("read the end of the feed", err)
 	}
 	return d.opaque(p), nil
 }
@@ -104,20 +108,21 @@ type fedNotification struct {
 	notification `bun:",extend"`
 
 	Xid     uint64 `bun:",scanonly"`
-	Deliver bool   `bun:",scanonly"` // its user sees it
+	Deliver bool   `bun:",scanonly"` // whether its user may see it
 }
 
-// deliverable leaves out what its user does not see. The inbox is asked for as a
-// scalar: as EXISTS Postgres joins it, and may read all inboxes for that.
+// deliverable returns a condition for notifications n that their users may see. The inbox
+// is read by a scalar subquery: Postgres would turn EXISTS into a join, for which it may
+// read all inboxes.
 func (d *DB) deliverable() string {
 	return "NOT n.muted AND NOT n.hidden AND " + d.live("n") + " AND (SELECT i.review_enabled AND n.seq > i.erased_seq AND NOT " + hiddenKind +
 		" FROM falcon_inboxes AS i WHERE i.user_id = n.user_id)"
 }
 
-// foreignRow selects rows that came with a dump of another cluster.
+// foreignRow is a condition for rows that came with a dump of another cluster.
 const foreignRow = "EXISTS (SELECT FROM falcon_epochs AS e WHERE n.id <= e.last_id AND n.xid >= e.next_xid)"
 
-// feed finds at most limit rows behind from and before end, in the feed's order:
+// feed selects at most limit rows after from and before end, in the feed's order. It reads
 // a range of falcon_notifications_feed, or of SQLite's primary key.
 func (d *DB) feed(rows *[]fedNotification, from, end position, limit int) *bun.SelectQuery {
 	q := d.read.NewSelect().Model(rows).ColumnExpr("?TableColumns").Limit(int64(limit))
@@ -148,7 +153,7 @@ func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) (out []bri
 	if more = len(rows) == limit; more { // there may be more before the horizon
 		end = position{rows[limit-1].Xid, rows[limit-1].ID}
 	} else if before(end, from) {
-		end = from // the horizon stood behind p's last row
+		end = from // the horizon has not reached p yet
 	}
 	for i := range rows {
 		if rows[i].Deliver {
@@ -160,12 +165,14 @@ func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) (out []bri
 
 func before(a, b position) bool { return a.xid < b.xid || a.xid == b.xid && a.id < b.id }
 
-// xid8 is written as text: Bun has no unsigned literal, and xid8 no cast from bigint.
+// xid8 formats x as text, since Bun has no unsigned literals and Postgres no cast from
+// bigint to xid8.
 func xid8(x uint64) string { return strconv.FormatUint(x, 10) }
 
-// latests finds the newest row of each inbox, of those that last selects, where it
-// is listed; i is the inbox. It takes the row from the index (user_id, seq). SQLite
-// has no LATERAL; given a subquery instead, Postgres would join the whole tables.
+// latests selects, for each inbox i, the newest of the notifications that last selects,
+// provided the user may see it. It takes the row from the index (user_id, seq). The two
+// dialects differ because SQLite has no LATERAL, while Postgres would join the whole tables
+// if it were given a subquery instead.
 func (d *DB) latests(last *bun.SelectQuery) *bun.SelectQuery {
 	last.Model((*notification)(nil)).Where("n.user_id = i.user_id").Where(d.live("n")).Order("n.seq DESC").Limit(1)
 	q := d.read.NewSelect()

@@ -19,12 +19,12 @@ var (
 	_ bridge.Cluster = (*DB)(nil)
 )
 
-// pageRow is a row of a page: the inbox, and one of its notifications or nil. It
-// comes from one statement, so that counts and rows are of one snapshot.
+// pageRow is a row of a page: the inbox, with one of its notifications or nil. Both come
+// from one statement, so that the counts and the rows are of the same snapshot.
 type pageRow struct {
 	inbox `bun:",extend"`
 
-	Edge bridge.Seq `bun:",scanonly"` // the last row looked at; 0: all were
+	Edge bridge.Seq `bun:",scanonly"` // the last row read, if the scan ended at its limit; else 0
 	Item *pageItem  `bun:"rel:has-one,join:user_id=user_id"`
 }
 
@@ -34,16 +34,16 @@ type pageItem struct {
 	notification
 }
 
-// scanned is how many rows a page reads where a filter may skip many. Such a page
-// may be short, or empty, though more follow.
+// scanned is how many rows a page reads at most. If a filter skips many of them, the page
+// may be short, or even empty, although more follow.
 const scanned = 2000
 
-// pageQuery finds the page of q: one range of the index (user_id, seq), of
-// falcon_notifications_unread where only unread ones are asked for. A muted user
-// has counts and no rows.
+// pageQuery selects the page that q asks for. It reads one range of the index (user_id,
+// seq), or of falcon_notifications_unread if q asks for unread notifications only. The page
+// of a muted user has counts but no rows.
 //
-// Hidden rows, and those of other kinds than q asks for, are passed over: at most scanned
-// of them, up to the row that edge finds. It reads the index only.
+// Hidden rows and those of other kinds than q asks for are skipped. To bound that, the page
+// ends at the row that the query edge finds by an offset in the index.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 	span := func(s *bun.SelectQuery) *bun.SelectQuery {
 		s.Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (SELECT erased_seq FROM own)")
@@ -76,12 +76,12 @@ func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 		ColumnExpr("i.*").ColumnExpr("coalesce((SELECT seq FROM edge), 0) AS edge").RelationWithOpts("Item", on("(i.review_enabled OR ?)", q.Hidden))
 }
 
-// on adds a condition to the join of a relation.
+// on returns an option that adds a condition to the join of a relation.
 func on(condition string, args ...any) bun.RelationOpts {
 	return bun.RelationOpts{AdditionalJoinOnConditions: []schema.QueryWithArgs{bun.SafeQuery(condition, args...)}}
 }
 
-// List returns a page of history and the counts of the same snapshot.
+// List returns a page of history, with the counts of the same snapshot.
 func (d *DB) List(ctx context.Context, q bridge.Query) (bridge.Page, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -112,7 +112,7 @@ func (d *DB) List(ctx context.Context, q bridge.Query) (bridge.Page, error) {
 	return page, nil
 }
 
-// Count returns what u's inbox holds; all 0 where u has none.
+// Count returns the counts of u's inbox; they are all 0 if u has none.
 func (d *DB) Count(ctx context.Context, u bridge.UserID) (bridge.Count, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -124,7 +124,8 @@ func (d *DB) Count(ctx context.Context, u bridge.UserID) (bridge.Count, error) {
 	return in.count(), nil
 }
 
-// Find returns one notification by id, muted or not; bridge.ErrNotFound.
+// Find returns one notification by its id, whether or not it is muted. It fails with
+// bridge.ErrNotFound.
 func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -137,8 +138,8 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	return n.domain(), nil
 }
 
-// markRead marks at most limit of in's notifications after one seq and up to another as
-// read, but for hidden ones, and returns what it changed.
+// markRead marks in's visible notifications with after < seq <= end as read, and returns the
+// change. Only the first limit rows of that range are looked at.
 func markRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) (stateChange, error) {
 	find := within(tx, in.UserID, after, end, limit).Where("n.read_at = 0").Where("NOT n.hidden")
 	n, err := affected(tx.NewUpdate().WithQuery(bun.NewWithQuery("x", find.Column("id")).Materialized()).Model((*notification)(nil)).
@@ -146,20 +147,21 @@ func markRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, 
 	return stateChange{upTo: end, unread: -n}, err
 }
 
-// within selects the first limit notifications of u with after < seq <= to, a range of the
-// index (user_id, seq), or with a condition on read_at of falcon_notifications_unread.
+// within selects the first limit notifications of u with after < seq <= to. It reads a range
+// of the index (user_id, seq), or with a condition on read_at one of
+// falcon_notifications_unread.
 //
-// It has a limit because a planner takes a user's share of the table and the share of a
-// range of seqs as independent of each other: where most users have ten notifications
-// and one has 500,000, it expects nearly all of these within the first 500 seqs, and
-// would read the whole table for them.
+// The limit guides the planner, which takes a user's share of the table and the share of a
+// range of seqs to be independent. If most users have ten notifications and one has 500,000,
+// it expects nearly all of these within the first 500 seqs, and would read the whole table
+// for them.
 func within(tx bun.Tx, u bridge.UserID, after, to bridge.Seq, limit int) *bun.SelectQuery {
 	return tx.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("n.seq <= ?", to).
 		Order("n.seq").Limit(int64(limit))
 }
 
-// Read marks one notification of u as read and returns how many stay unread, 0
-// while u is muted. bridge.ErrNotFound.
+// Read marks one notification of u as read and returns how many are still unread, which is 0
+// while u is muted. It fails with bridge.ErrNotFound.
 func (d *DB) Read(ctx context.Context, u bridge.UserID, id int64) (unread int64, err error) {
 	return d.setRead(ctx, "read a notification", u, id, true)
 }
@@ -193,8 +195,8 @@ func (d *DB) setRead(ctx context.Context, op string, u bridge.UserID, id int64, 
 	return unread, err
 }
 
-// ReadUpTo implements bridge.History. As many as fit one step are marked at once; more
-// are a task.
+// ReadUpTo implements bridge.History. If the unread notifications fit one step they are
+// marked at once, otherwise by a task.
 func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (unread int64, done bool, err error) {
 	var last bridge.Seq
 	done = true
@@ -218,10 +220,10 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 	if err != nil || done {
 		return unread, done, err
 	}
-	if err := d.begin(ctx, d.write, readTask, u, int64(last)); err != nil {
+	if err := d.beginTask(ctx, d.write, readTask, u, int64(last)); err != nil {
 		return unread, false, d.fail("read notifications", err)
 	}
-	p := d.drive(ctx, readTask, u, progress{unread: unread})
+	p := d.runTask(ctx, readTask, u, progress{unread: unread})
 	if !p.done {
 		return p.unread, false, nil
 	}
@@ -229,8 +231,8 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 	return c.Unread, true, err
 }
 
-// Delete removes a notification of u; bridge.ErrNotFound. Its seq is never used
-// again.
+// Delete removes a notification of u, whose seq is never used again. It fails with
+// bridge.ErrNotFound.
 func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 	return d.withInbox(ctx, "delete a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
@@ -243,11 +245,11 @@ func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 	})
 }
 
-// DeleteRead implements bridge.History. Where the user's rows fit one step, it is one
-// transaction; more are a task.
+// DeleteRead implements bridge.History. If the user's rows fit one step it is one
+// transaction, otherwise a task.
 func (d *DB) DeleteRead(ctx context.Context, u bridge.UserID) (done bool, err error) {
 	var last bridge.Seq
-	err = d.withInbox(ctx, "delete what is read", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+	err = d.withInbox(ctx, "delete read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		last = in.LastSeq
 		if done = in.Total <= int64(d.stepRows); !done {
 			return nil
@@ -260,8 +262,8 @@ func (d *DB) DeleteRead(ctx context.Context, u bridge.UserID) (done bool, err er
 	if err != nil || done {
 		return done, err
 	}
-	if err := d.begin(ctx, d.write, deleteTask, u, int64(last)); err != nil {
-		return false, d.fail("delete what is read", err)
+	if err := d.beginTask(ctx, d.write, deleteTask, u, int64(last)); err != nil {
+		return false, d.fail("delete read notifications", err)
 	}
-	return d.drive(ctx, deleteTask, u, progress{}).done, nil
+	return d.runTask(ctx, deleteTask, u, progress{}).done, nil
 }

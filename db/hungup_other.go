@@ -4,5 +4,6 @@ package db
 
 import "net"
 
-// hungUp has no way to find out on this system; a call on a dead connection then fails once.
+// hungUp cannot find out on this system and returns false, so that one call fails for each
+// dead connection.
 func hungUp(net.Conn) bool { return false }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// hungUp reports whether the peer closed c, or sent something unexpected, without waiting
-// and without reading a byte. It costs one system call.
+// hungUp reports whether the peer has closed c, or has sent something that nobody asked
+// for. It neither waits nor consumes a byte, and costs one system call.
 func hungUp(c net.Conn) bool {
 	for {
 		t, ok := c.(interface{ NetConn() net.Conn })

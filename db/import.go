@@ -12,13 +12,13 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// MaxImport is how many entries one call of an import takes: one transaction,
-// well within CallLimit.
+// MaxImport is how many entries one call of an import accepts. They are stored in one
+// transaction, well within CallLimit.
 const MaxImport = 500
 
 // PastReport is a report of another application. Its id is kept.
 type PastReport struct {
-	At string // where it stands in its source, for errors
+	At string // its location in the source, for errors
 	bridge.NewReport
 	CreatedAt, UpdatedAt time.Time
 }
@@ -31,28 +31,28 @@ type PastSettings struct {
 
 // PastNotification is a notification that another application showed its user.
 type PastNotification struct {
-	ID int64 // there; here it gets another one
+	ID int64 // in the other application; here it gets a new one
 	bridge.Draft
 	CreatedAt time.Time
 	ReadAt    time.Time // zero: unread
 	ExpiresAt time.Time // zero: never
 }
 
-// An import stores what another application kept before. Each call is one
-// transaction, and takes every entry once: what was imported is remembered by its
-// id there, and skipped from then on, whatever became of it (read, changed,
-// deleted, its user erased). So a call whose answer did not come can be repeated.
-// Imports go one at a time (importLock); the other locks are those of an append,
-// in its order.
+// An import stores what another application kept before. Each call is one transaction and
+// stores every entry once. The id that an imported entry had in the other application is
+// remembered, and the entry is skipped from then on, whatever became of it: read, changed,
+// deleted, its user erased. So a call whose response was lost can be repeated. Imports run
+// one at a time, see importLock; their other locks are those of an append, in its order.
 
-// importLock is the advisory lock of Postgres that an importing transaction
-// holds. It is taken before every other lock, and only by imports.
+// importLock is the advisory lock on Postgres that an importing transaction holds. It is
+// acquired before every other lock, and only by imports. It cannot meet registerLock, which
+// has the same number: that one is the seed of a hash, this one is the key itself.
 const importLock = 1705
 
-// ImportReports stores reports, at most MaxImport, under their ids, and returns
-// how many were new. One that is there already with the same title and owner is
-// left as it is. Where an id belongs to another report nothing is stored, and a
-// *bridge.InvalidError names the entries.
+// ImportReports stores at most MaxImport reports under their own ids, and returns how many
+// were new. A report that exists already with the same title and owner is left as it is. If
+// an id belongs to another report nothing is stored, and a *bridge.InvalidError names the
+// entries.
 func (d *DB) ImportReports(ctx context.Context, rs []PastReport) (added int, err error) {
 	last := int64(1)
 	for _, r := range rs {
@@ -77,19 +77,19 @@ func (d *DB) ImportReports(ctx context.Context, rs []PastReport) (added int, err
 		if err := tx.NewSelect().Model(&there).Where("id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
 			return err
 		}
-		return belonging(fresh, there)
+		return checkOwners(fresh, there)
 	})
 }
 
-// followImported has the ids that reports are given from now on be greater than last.
+// followImported makes the ids that new reports are given greater than last.
 func (d *DB) followImported(ctx context.Context, last int64) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	return d.fail("import reports", d.followReports(ctx, last))
 }
 
-// belonging fails where an id of rs belongs to a report that is not that of rs.
-func belonging(rs []PastReport, there []report) error {
+// checkOwners fails if an id of rs belongs to a stored report with another title or owner.
+func checkOwners(rs []PastReport, there []report) error {
 	by := make(map[int64]report, len(there))
 	for _, r := range there {
 		by[r.ID] = r
@@ -97,14 +97,14 @@ func belonging(rs []PastReport, there []report) error {
 	var bad bridge.InvalidError
 	for _, r := range rs {
 		if is := by[r.ID]; is.Title != r.Title || is.UserID != r.User {
-			bad.Add(r.At+".id", "belongs to a report with another title or owner already")
+			bad.Add(r.At+".id", "already belongs to a report with another title or owner")
 		}
 	}
 	return bad.Err()
 }
 
-// ImportSettings stores settings, at most MaxImport, one entry a user, and
-// returns how many were new.
+// ImportSettings stores at most MaxImport settings, one entry per user, and returns how many
+// were new.
 func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, err error) {
 	id := func(s PastSettings) string { return string(s.User) }
 	return importing(ctx, d, "import settings", "settings", ss, id, func(ctx context.Context, tx bun.Tx, fresh []PastSettings) error {
@@ -114,7 +114,7 @@ func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, 
 			all = append(all, s.User)
 			by[s.Settings.ReviewEnabled] = append(by[s.Settings.ReviewEnabled], s.User)
 		}
-		// Only who turned reviews off needs an inbox: the others have the default without.
+		// Only users who turned reviews off need an inbox. Without one, the default applies.
 		if err := d.lockInboxes(ctx, tx, all, by[false]); err != nil {
 			return err
 		}
@@ -128,17 +128,18 @@ func (d *DB) ImportSettings(ctx context.Context, ss []PastSettings) (added int, 
 	})
 }
 
-// ImportNotifications appends notifications, at most MaxImport, in their order,
-// with their own times, and returns how many were new. They are stored like muted
-// notifications: listed and counted, but not delivered to any device. The latest is its user's retained message, as always.
+// ImportNotifications appends at most MaxImport notifications in their order, with their own
+// times, and returns how many were new. They are stored like muted notifications: listed and
+// counted, but not delivered to any device. The user's latest one is the retained message, as
+// always.
 func (d *DB) ImportNotifications(ctx context.Context, ns []PastNotification) (added int, err error) {
 	id := func(n PastNotification) string { return strconv.FormatInt(n.ID, 10) }
-	return importing(ctx, d, "import notifications", "notification", ns, id, d.appendPast)
+	return importing(ctx, d, "import notifications", "notification", ns, id, d.appendImported)
 }
 
-// appendPast appends notifications. Seqs, ids and the feed's order are given as
-// falcon_append gives them.
-func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) error {
+// appendImported appends notifications. It assigns seqs, ids and the position in the feed in
+// the same way as falcon_append.
+func (d *DB) appendImported(ctx context.Context, tx bun.Tx, ns []PastNotification) error {
 	of := growth{}
 	for _, n := range ns {
 		of.add(n.User, n.ReadAt.IsZero())
@@ -168,7 +169,8 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 	}
 	insert := tx.NewInsert().Model(&rows).Returning("NULL")
 	if d.dialect == Postgres {
-		// One xid for all: at least this transaction's and those of the users' rows before.
+		// All rows get one xid, which must not be lower than that of this transaction or of any
+		// earlier row of these users, see feed.go.
 		var xid string
 		if err := tx.NewRaw("UPDATE falcon_inboxes SET last_xid = greatest(pg_current_xact_id(), (SELECT max(falcon_own_xid(i.last_xid)) FROM falcon_inboxes AS i "+
 			"WHERE i.user_id IN (?0))) WHERE user_id IN (?0) RETURNING last_xid::text", bun.List(users)).Scan(ctx, &xid); err != nil {
@@ -185,8 +187,8 @@ func (d *DB) appendPast(ctx context.Context, tx bun.Tx, ns []PastNotification) e
 	return d.touch(ctx, tx, users)
 }
 
-// touch has a relay look at users: what the feed does not show may still be a new
-// retained message.
+// touch makes the relay look at users again, because their retained message may have changed
+// in a way that the feed does not show. It does nothing if no relay has run lately.
 func (d *DB) touch(ctx context.Context, tx bun.Tx, users []bridge.UserID) error {
 	relays, err := tx.NewSelect().Model((*relay)(nil)).Where("id = 1").Where("held_until > ? - ?", d.clock(), relayLife.Milliseconds()).Exists(ctx)
 	if err != nil || !relays {
@@ -200,8 +202,8 @@ func (d *DB) touch(ctx context.Context, tx bun.Tx, users []bridge.UserID) error 
 	return err
 }
 
-// importing runs f in a transaction on those of rows that were not imported
-// before, and returns how many these are; not at all where there is none.
+// importing runs f, in a transaction, on those of rows that were not imported before, and
+// returns how many these are. If there are none, f is not called.
 func importing[R any](ctx context.Context, d *DB, op, kind string, rows []R, id func(R) string,
 	f func(ctx context.Context, tx bun.Tx, fresh []R) error) (added int, err error) {
 	if len(rows) > MaxImport {

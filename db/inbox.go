@@ -10,16 +10,18 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
-// inboxLock is the class of advisory locks of Postgres that whoever makes a
-// user's inbox row holds until the commit: an append then never waits for it, see
-// falcon_append. sessionLock is that of whoever adds a session to a user.
+// Classes of advisory locks of users on Postgres. A transaction that inserts a user's
+// inbox row holds inboxLock until it commits. falcon_append acquires it before it inserts,
+// or skips the user if it must not wait, so it never blocks on an uncommitted insert of the
+// same row. A transaction that adds a session to a user, or erases them all, holds
+// sessionLock.
 const (
 	inboxLock   = 1702
 	sessionLock = 1703
 )
 
-// lockUser takes an advisory lock of u until tx ends. SQLite has one writer and
-// needs none.
+// lockUser acquires an advisory lock of u until tx ends. SQLite has one writer and needs
+// none.
 func (d *DB) lockUser(ctx context.Context, tx bun.Tx, u bridge.UserID, class int) error {
 	if d.dialect != Postgres {
 		return nil
@@ -28,9 +30,9 @@ func (d *DB) lockUser(ctx context.Context, tx bun.Tx, u bridge.UserID, class int
 	return err
 }
 
-// withInbox runs f in a transaction that holds the lock of u's inbox row, so that
-// nothing else changes u's rows or counts meanwhile. It fails with
-// bridge.ErrNotFound where u has no inbox.
+// withInbox runs f in a transaction that holds the lock of u's inbox row, so that nothing
+// else changes u's notifications or counts meanwhile. It fails with bridge.ErrNotFound if u
+// has no inbox.
 func (d *DB) withInbox(ctx context.Context, op string, u bridge.UserID, f func(ctx context.Context, tx bun.Tx, in *inbox) error) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -43,8 +45,8 @@ func (d *DB) withInbox(ctx context.Context, op string, u bridge.UserID, f func(c
 	}))
 }
 
-// lockInboxes takes the locks of the inbox rows of users, sorted, after making
-// those that need lacks.
+// lockInboxes locks the inbox rows of users in sorted order. It first makes inboxes for
+// those of need, a subset of users, who have none.
 func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, need []bridge.UserID) error {
 	var there []bridge.UserID
 	lock := func() *bun.SelectQuery {
@@ -76,8 +78,9 @@ func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, need []bridge.Us
 	return lock().Scan(ctx, &there) // with those that another transaction made meanwhile
 }
 
-// count is what the user sees: not what mutes hide, and nothing but the last seq while all
-// is muted. It needs what withExpired reads.
+// count returns the counts as the user sees them. Hidden and expired notifications are
+// left out, and a user who has muted everything sees only the last seq. It needs the
+// columns that withExpired reads.
 func (i *inbox) count() bridge.Count {
 	c := bridge.Count{Last: i.LastSeq}
 	if i.ReviewEnabled {
@@ -86,10 +89,11 @@ func (i *inbox) count() bridge.Count {
 	return c
 }
 
-// withExpired selects the columns of an inbox i and how many of the rows that it shows have
-// expired and are counted still, as the sweep has not removed them: a range of
-// falcon_notifications_expired that is nearly always empty. It is of the statement's
-// snapshot, so a statement that waits for a lock must not use it.
+// withExpired selects the columns of an inbox i, and how many of its visible notifications
+// have expired but are still in its counts because they have not been removed yet. That
+// reads a range of falcon_notifications_expired, which is nearly always empty. The
+// statement must not wait for a lock: the two counts come from its snapshot, while a row
+// that it waited for is newer.
 func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
 	const of = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND NOT x.hidden AND x.expires_at <= "
 	return q.ColumnExpr("?TableColumns").
@@ -97,18 +101,18 @@ func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
 		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
 }
 
-// unread returns how many unread notifications the user of in sees. tx holds its lock.
+// unread returns how many unread notifications the user of in sees. tx holds the lock of in.
 func (d *DB) unread(ctx context.Context, tx bun.Tx, in *inbox) (int64, error) {
 	now := inbox{UserID: in.UserID}
 	err := d.withExpired(tx.NewSelect().Model(&now)).WherePK().Scan(ctx)
 	return now.count().Unread, err
 }
 
-// growth is what inboxes grow by in a transaction; then, after grow, the inboxes as
-// they were before, with the last seq and the settings only.
+// growth is how much inboxes grow in a transaction, by user. After grow it has the last
+// seqs from before the transaction instead, from which next counts, and the settings.
 type growth map[bridge.UserID]*inbox
 
-// add adds a notification of u.
+// add counts one more notification of u.
 func (g growth) add(u bridge.UserID, unread bool) {
 	in := g[u]
 	if in == nil {
@@ -121,8 +125,8 @@ func (g growth) add(u bridge.UserID, unread bool) {
 	}
 }
 
-// grow takes the seqs of all users at once, in one statement. On Postgres tx holds
-// the locks of their rows.
+// grow reserves the seqs of all users in one statement. On Postgres tx holds the locks of
+// their rows.
 func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 	by := slices.Collect(maps.Values(g))
 	var grown []inbox
@@ -137,13 +141,14 @@ func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 	return err
 }
 
-// next returns the next seq of u.
+// next returns the next of u's reserved seqs.
 func (g growth) next(u bridge.UserID) bridge.Seq {
 	g[u].LastSeq++
 	return g[u].LastSeq
 }
 
-// mute marks row as the settings of its user ask for, and counts it where it is hidden.
+// mute marks row as muted or hidden according to its user's settings, and counts it if it
+// is hidden.
 func (g growth) mute(row *notification) {
 	in := g[row.UserID]
 	row.Hidden = in.Kinds.hides(row.Kind)
@@ -156,7 +161,8 @@ func (g growth) mute(row *notification) {
 	}
 }
 
-// countHidden stores what mute counted: a statement for each user who muted a kind that came.
+// countHidden adds what mute counted to the inboxes, with one statement for each user who
+// got a notification of a muted kind.
 func (g growth) countHidden(ctx context.Context, tx bun.Tx) error {
 	for _, u := range slices.Sorted(maps.Keys(g)) {
 		in := g[u]

@@ -2,6 +2,6 @@
 
 package db
 
-// inUse has no way to find out on this system. Where an open file cannot be renamed, as on
-// Windows, the restore fails for that reason.
+// inUse cannot find out on this system and never fails. On systems where an open file
+// cannot be renamed, such as Windows, the restore fails at that step instead.
 func inUse(string) error { return nil }

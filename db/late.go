@@ -15,13 +15,15 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Late notifications. The follower enters a row in falcon_late for each notification of
-// a registered device's user, and for each condition of the webhooks, as it reads the log
-// in the feed's order (feed.go). A row becomes due by its index; only then is it looked
-// at whether the notification was acknowledged or read. So the cost is one pass over what
-// is appended, within the database, and then follows the rows that were entered.
+// Late notifications are those that no device acknowledged in time, so that a Web Push or a
+// webhook follows. One node at a time is the follower. It reads the log in the feed's order
+// (feed.go) and enters a row in falcon_late for each notification and each device of its
+// user that is registered for Web Push, and for each notification and each condition of the
+// webhooks. A row is found by an index once it is due, and only then does the follower check
+// whether the notification was acknowledged or read meanwhile. So the cost is one pass over
+// what is appended, made within the database, and then depends on the entered rows only.
 
-// lateRow is a row of falcon_late.
+// lateRow is a row of falcon_late: an attempt to reach a device or a webhook.
 type lateRow struct {
 	bun.BaseModel `bun:"table:falcon_late,alias:l"`
 
@@ -47,18 +49,18 @@ const (
 	lateGivenUp
 )
 
-// lateLease names the follower's lease.
+// lateLease is the name of the follower's lease.
 const lateLease = "late"
 
-// pushRule is the rule of rows for Web Push.
+// pushRule is the value of lateRow.Rule for Web Push.
 const pushRule = string(late.Push)
 
 // LeaseLate implements late.Store.
 func (d *DB) LeaseLate(ctx context.Context, node string, ttl time.Duration) (state string, held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	state, held, err = d.takeLease(ctx, lateLease, node, ttl)
-	return state, held, d.fail("take the follower's lease", err)
+	state, held, err = d.acquireLease(ctx, lateLease, node, ttl)
+	return state, held, d.fail("acquire the follower's lease", err)
 }
 
 // ReleaseLate implements late.Store.
@@ -80,19 +82,19 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 		return p, false, false, d.fail("follow the log", err)
 	}
 	if now-p.ReadAt > late.Longest.Milliseconds() {
-		p.Log = "" // it was off: what came meanwhile is not news
+		p.Log = "" // pushes and webhooks were off: what was appended meanwhile is not news
 	}
 	from, err := d.position(p.Log)
 	if err != nil {
 		return p, false, false, err
 	}
-	end, err := d.horizon(ctx) // after the clock: what is committed at that time lies before it, or was held back
+	end, err := d.horizon(ctx) // read after the clock: what had committed by then is below it, or is held back
 	if err != nil {
 		return p, false, false, d.fail("follow the log", err)
 	}
 	next = late.Position{Log: d.opaque(end), ReadAt: now, Totals: p.Totals}
 	if before(end, from) {
-		next.Log = d.opaque(from) // the horizon stood behind the last row
+		next.Log = d.opaque(from) // the horizon has not reached from yet
 	}
 	span := d.span(from, end)
 	if p.Log != "" && !p.Unsaved {
@@ -134,7 +136,8 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 	return next, more, true, nil
 }
 
-// span returns the part of the feed after from and before end, as a condition on n.
+// span returns a condition for notifications n in the part of the feed after from and
+// before end.
 func (d *DB) span(from, end position) func(bun.QueryBuilder) bun.QueryBuilder {
 	return func(q bun.QueryBuilder) bun.QueryBuilder {
 		if d.dialect == Postgres {
@@ -144,8 +147,8 @@ func (d *DB) span(from, end position) func(bun.QueryBuilder) bun.QueryBuilder {
 	}
 }
 
-// lastOf returns the position of the limit-th row of a span; found is false where there
-// are fewer.
+// lastOf returns the position of the limit-th row of a span. found is false if there are
+// fewer rows.
 func (d *DB) lastOf(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, limit int) (last position, found bool, err error) {
 	var row fedNotification
 	q := tx.NewSelect().Model(&row).Column("id").ApplyQueryBuilder(span).Offset(int64(limit - 1)).Limit(1)
@@ -161,9 +164,11 @@ func (d *DB) lastOf(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) 
 	return position{row.Xid, row.ID}, err == nil, err
 }
 
-// enter stores what will be due of a span of the feed. It is late some time after it was
-// committed, which no column says: created_at may be long before, in an application's
-// transaction. It is not before the log was read to its end the last time, readAt.
+// enter stores an attempt for each notification in a span of the feed and each rule. It is
+// due some time after the notification was committed. No column has that time, and
+// created_at may be much earlier, since an application may append in a long transaction. But
+// the commit cannot be before readAt, when the log was last read to its end, so the later of
+// the two counts.
 func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, readAt, now int64, push time.Duration, rules []late.Rule) error {
 	ref, least, greatest, foreign := "lower(hex(randomblob(16)))", "min", "max", "FALSE"
 	if d.dialect == Postgres {
@@ -193,7 +198,7 @@ func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) b
 	return nil
 }
 
-// dueRow is an attempt with its notification, whose id is 0 where it is gone.
+// dueRow is an attempt that is due, with its notification, whose id is 0 if it is gone.
 type dueRow struct {
 	notification `bun:",extend"`
 
@@ -218,9 +223,10 @@ func (r *dueRow) domain() late.Due {
 		Cancelled:    !r.Live || r.Answered && !r.Forced || r.Rule == pushRule && r.Endpoint == ""}
 }
 
-// due reads attempts, with what decides whether they are made; those of webhooks have no
-// registration. A device's session counts also where it has expired: what it acknowledged stays acknowledged. Cursors of a former
-// epoch count in a log that is gone.
+// due selects attempts, with what decides whether they are made or cancelled. With push it
+// also reads the devices' registrations. An expired session still counts, because what it
+// acknowledged stays acknowledged. Cursors of a former epoch do not, because their seqs
+// belong to the log before the restore.
 func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 	const current = " > " + currentEpoch
 	const (
@@ -243,14 +249,14 @@ func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 }
 
 const (
-	dueScan = 2000   // due rows that a call looks at for devices, and about how many of these devices' it returns
-	dueSkip = 10_000 // and of users that are left out
+	dueScan = 2000   // how many due rows a call reads to find devices, and how many it returns at most
+	dueSkip = 10_000 // how many more it reads to get past the rows of users in without
 )
 
-// DuePush implements late.Store: a range of falcon_late_push, which finds devices, then of
-// each a range of falcon_late_due, which what was sent before has left. However much of
-// other devices, or of one, is due, a call reads no more than that. It passes over at most
-// dueSkip rows of the users in without.
+// DuePush implements late.Store. It finds devices by a range of falcon_late_push, and then
+// for each of them reads a range of falcon_late_due, an index that attempts leave once they
+// are done. However many rows of one device or of many are due, a call reads a bounded
+// number of them. It gets past at most dueSkip rows of the users in without.
 func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -263,16 +269,16 @@ func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) 
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow
 	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Limit(dueScan)
-	if d.dialect == Postgres { // one device after the other, until there are enough: sorted here, all would be read first
+	if d.dialect == Postgres { // reads device by device until there are enough rows; sorting here would read all of them first
 		each := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
 			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(dueScan)
 		q.ModelTableExpr("d CROSS JOIN LATERAL (?) AS l", each)
-	} else { // has no LATERAL
+	} else { // SQLite has no LATERAL
 		q.Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").Where("l.client_id <> ''").Where("l.due_at <= ?", d.clock()).
 			Order("l.user_id", "l.client_id", "l.seq")
 	}
 	if err := q.Scan(ctx); err != nil {
-		return nil, d.fail("read what is due", err)
+		return nil, d.fail("read due pushes", err)
 	}
 	due := domains(rows, (*dueRow).domain)
 	slices.SortFunc(due, func(a, b late.Due) int {
@@ -281,13 +287,13 @@ func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) 
 	return due, nil
 }
 
-// DueWebhooks implements late.Store: a range of falcon_late_webhook.
+// DueWebhooks implements late.Store. It reads a range of falcon_late_webhook.
 func (d *DB) DueWebhooks(ctx context.Context, limit int) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var rows []dueRow
 	err := d.due(&rows, false).Where("l.client_id = ''").Where("l.due_at <= ?", d.clock()).Order("l.due_at").Limit(int64(limit)).Scan(ctx)
-	return domains(rows, (*dueRow).domain), d.fail("read what is due", err)
+	return domains(rows, (*dueRow).domain), d.fail("read due webhooks", err)
 }
 
 // Begin implements late.Store.
@@ -309,7 +315,7 @@ func (d *DB) Begin(ctx context.Context, begun, cancelled []string, hold time.Dur
 	}))
 }
 
-// lateOutcome is the outcome of an attempt, a row of a common table expression.
+// lateOutcome is the outcome of an attempt, as a row of a common table expression.
 type lateOutcome struct {
 	bun.BaseModel `bun:"table:done,alias:d"`
 
@@ -359,7 +365,7 @@ func (d *DB) Waiting(ctx context.Context, limit int) (push, webhooks late.Waitin
 	if push, err = count("f.client_id <> ''"); err == nil {
 		webhooks, err = count("f.client_id = ''")
 	}
-	return push, webhooks, d.fail("count what is late", err)
+	return push, webhooks, d.fail("count waiting attempts", err)
 }
 
 // PruneLate implements late.Store.
@@ -369,20 +375,20 @@ func (d *DB) PruneLate(ctx context.Context, done, acks time.Duration, limit int)
 	n, err = d.remove(ctx, "ref", d.write.NewSelect().Model((*lateRow)(nil)).Where("l.state > 0").
 		Where("l.done_at <= ? - ?", d.clock(), done.Milliseconds()).Order("l.done_at"), limit)
 	if err != nil {
-		return n, d.fail("forget attempts", err)
+		return n, d.fail("remove old attempts", err)
 	}
 	old, err := d.remove(ctx, "user_id, client_id, generation", d.write.NewSelect().Model((*ack)(nil)).
 		Where("a.at <= ? - ?", d.clock(), acks.Milliseconds()).Order("a.at"), limit)
 	if err != nil {
-		return n + old, d.fail("forget acknowledgements", err)
+		return n + old, d.fail("remove old acknowledgements", err)
 	}
 	gone, err := d.expireRegistrations(ctx, limit)
 	return n + old + gone, d.fail("expire registrations", err)
 }
 
-// Redeliver has a webhook sent again at once, also where it was acknowledged or read
-// meanwhile, with its id. It fails with bridge.ErrNotFound where it is not known any more,
-// or its notification is gone.
+// Redeliver makes a webhook due at once, under its former id, even if its notification was
+// acknowledged or read meanwhile. It fails with bridge.ErrNotFound if the webhook is not
+// known any more or its notification is gone.
 func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -395,10 +401,11 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	return d.fail("deliver a webhook again", err)
 }
 
-// lateCounted is how many waiting attempts LateStats counts at most.
+// lateCounted is where LateStats stops counting waiting attempts.
 const lateCounted = 10_000
 
-// LateStats returns what waits now, and what was sent as of the follower's last position.
+// LateStats returns how many attempts are waiting now, and how many had been sent by the time
+// the follower last stored its position.
 func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
 	push, webhooks, err := d.Waiting(ctx, lateCounted)
 	if err != nil {

@@ -10,23 +10,24 @@ import (
 )
 
 const (
-	// waiters is how many transactions may wait for other processes' locks at
-	// once, each on a connection of its own where there are enough.
+	// waiters is how many transactions may wait for locks of other processes at once.
+	// Each of them uses a connection; with a small pool there are fewer.
 	waiters = 4
-	// lockWait is how long one of them waits before another user's commands get its
-	// connection.
+	// lockWait is how long one of them waits for a lock before it makes room for the
+	// commands of another user.
 	lockWait = 250 * time.Millisecond
+	// dontWait makes a transaction skip locked rows instead.
 	dontWait = -1 * time.Millisecond
 )
 
-// lockWaiters are the commands that wait for an inbox row (or report) that another
-// process has locked: an application idling in a transaction, or another node. They
-// leave the common batch and wait in a transaction of their own, one a user, so that
+// lockWaiters are the commands that wait for an inbox row or a report which another
+// process has locked, be it another node or an application that idles in a transaction.
+// They leave the common batch and wait in separate transactions, one per user, so that
 // the commands of all other users go on without them.
 type lockWaiters struct {
 	mu    sync.Mutex
-	m     map[bridge.UserID][]*call // present: a goroutine serves the user
-	slots chan struct{}
+	m     map[bridge.UserID][]*call // a user with an entry is served by a goroutine
+	slots chan struct{}             // a semaphore for transactions
 }
 
 func (l *lockWaiters) init(slots int) {
@@ -46,7 +47,7 @@ func (l *lockWaiters) park(c *committer, w *call) {
 	}
 }
 
-// serve runs u's waiting commands until there are none.
+// serve runs u's waiting commands until none are left.
 func (l *lockWaiters) serve(c *committer, u bridge.UserID) {
 	tx := newAppender(c.d)
 	for {
@@ -57,7 +58,7 @@ func (l *lockWaiters) serve(c *committer, u bridge.UserID) {
 		batch := l.nextBatch(u, c.ctx)
 		if c.ctx.Err() != nil {
 			for _, w := range batch {
-				w.answer(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
+				w.finish(bridge.Result{}, fmt.Errorf("append: %w: closed", bridge.ErrUnavailable))
 			}
 			if len(batch) == 0 {
 				return
@@ -70,20 +71,20 @@ func (l *lockWaiters) serve(c *committer, u bridge.UserID) {
 		}
 		outs := tx.run(batch, nil, lockWait)
 		<-l.slots
-		c.settle(batch, outs) // parks again what is still locked
+		c.settle(batch, outs) // parks commands again that are still locked out
 	}
 }
 
 // nextBatch removes and returns those of u's waiting commands that may run in one
-// transaction: no idempotency key and no report appears twice. Where it returns none, u
-// is no longer served.
+// transaction, in which no idempotency key and no report appears twice. If none are left
+// it removes the entry of u, and the caller's goroutine must end.
 func (l *lockWaiters) nextBatch(u bridge.UserID, ctx context.Context) []*call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var batch, kept []*call
 	keys, reports, drafts := map[keyName]bool{}, map[int64]bool{}, 0
 	for _, w := range l.m[u] {
-		if w.left.Load() {
+		if w.gaveUp.Load() {
 			continue
 		}
 		twice := drafts > 0 && drafts+len(w.cmd.Drafts) > maxDrafts

@@ -11,17 +11,18 @@ import (
 	"github.com/uptrace/bun/schema"
 )
 
-// undelivered selects what a device of u at after still has to get: a range of the
-// unique index (user_id, seq). The mute is looked up in the statement's own
-// snapshot: after the commit of a mute nothing is returned.
+// undelivered selects the notifications that a device of u whose cursor is at after
+// has still to receive. It scans a range of the unique index (user_id, seq). Mutes are
+// read in the same statement, and so in the same snapshot: once a mute has committed,
+// no later read returns a row that it hides.
 func (d *DB) undelivered(u bridge.UserID, after bridge.Seq) *bun.SelectQuery {
 	return d.read.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("NOT n.muted").Where("NOT n.hidden").Where(d.live("n")).
 		Where("NOT coalesce((SELECT "+hiddenKind+" FROM falcon_inboxes AS i WHERE i.user_id = ?), ?)", u, false).
 		Where("(SELECT i.review_enabled FROM falcon_inboxes AS i WHERE i.user_id = ?)", u).Where("n.seq > (?)", erased(u))
 }
 
-// erased is the seq up to which u's rows are being erased, as a scalar subquery; it
-// has no row where u has no inbox, and so no notifications.
+// erased returns a scalar subquery for the seq up to which u's rows are being erased.
+// It yields NULL for a user without an inbox, who has no notifications either.
 func erased(u bridge.UserID) schema.QueryWithArgs {
 	return bun.SafeQuery("SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = ?", u)
 }
@@ -35,21 +36,23 @@ func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit
 	return domains(rows, (*notification).domain), d.fail("read the log", err)
 }
 
-// newest is SQL for the seq of the newest row of the inbox i that is listed, of the last
-// 1000 there are: a SUBSCRIBE must not read through all that a muted kind brought.
+// newest returns a SQL expression for the seq of the newest visible notification of the
+// inbox i. It looks at the last 1,000 rows only: a user may have muted a kind that has
+// since brought a million rows, and a SUBSCRIBE must not read them all.
 func (d *DB) newest() string {
 	return "(SELECT near.seq FROM (SELECT n.seq, n.hidden, n.expires_at FROM falcon_notifications AS n WHERE n.user_id = i.user_id " +
 		"ORDER BY n.seq DESC LIMIT 1000) AS near WHERE NOT near.hidden AND " + d.live("near") + " LIMIT 1)"
 }
 
-// withLatest joins an inbox with its retained message: the user's latest row, also
-// where it was appended muted, as unmuted everything is listed again. A muted user
-// has none.
+// withLatest joins an inbox with its retained message, the user's latest visible row.
+// A row that was appended while the user was muted counts as well, because unmuting
+// lists everything again. A user who is muted now has no retained message.
 func (d *DB) withLatest(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+d.newest()))
 }
 
-// head returns what a new subscription of in's user begins with.
+// head returns what a new subscription starts from: the last seq and the retained
+// message.
 func (i *inbox) head() bridge.Head {
 	h := bridge.Head{Last: i.LastSeq}
 	if i.Latest != nil {
@@ -71,8 +74,8 @@ func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	return in.head(), nil
 }
 
-// Skip implements delivery.Log. Its OFFSET is at most the replay cap, within one
-// index range: it is the row before the newest limit ones that is asked for.
+// Skip implements delivery.Log. The row it looks for is the one just before the newest
+// limit rows, so its OFFSET is at most the replay cap, within one index range.
 func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -84,15 +87,15 @@ func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit 
 	return s, d.fail("find where a replay starts", err)
 }
 
-// startRow is the start of one user's subscription.
+// startRow is where a subscription to one user's notifications starts.
 type startRow struct {
 	inbox `bun:",extend"`
 
 	Skip *bridge.Seq `bun:",scanonly"` // nil: nothing is skipped
 }
 
-// startQuery is that of Head with that of Skip in it, for many users: two entries
-// of the unique index (user_id, seq) each.
+// startQuery combines the queries of Head and Skip for many users. For each user it
+// reads two entries of the unique index (user_id, seq).
 func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Seq, limit int) *bun.SelectQuery {
 	skip := d.read.NewSelect().TableExpr("falcon_notifications AS l").Column("l.seq").Where("l.user_id = i.user_id").
 		Where("l.seq > ?", after).Where("l.seq > i.erased_seq").Where("NOT l.muted").Where("NOT l.hidden").Where(d.live("l")).Where("i.review_enabled").Order("l.seq DESC").Limit(1).Offset(int64(limit))
@@ -100,12 +103,12 @@ func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Se
 		Where("i.user_id IN (?)", bun.List(users))
 }
 
-// Starts implements delivery.Log. One SUBSCRIBE costs one statement, whatever the
-// number of its filters.
+// Starts implements delivery.Log. A SUBSCRIBE costs one statement, however many filters
+// it has.
 func (d *DB) Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	after := bridge.Seq(math.MaxInt64) // nothing is behind it
+	after := bridge.Seq(math.MaxInt64) // past every row: nothing to replay
 	if since != nil {
 		after = *since
 	}

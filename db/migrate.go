@@ -19,17 +19,18 @@ import (
 //go:embed migrations
 var migrationFiles embed.FS
 
-// migrationTable keeps which migrations were applied, migrationLock is the
-// advisory lock of Postgres that one migrating process holds.
+// migrationTable records which migrations were applied. migrationLock is the advisory lock
+// on Postgres that the migrating process holds.
 const (
 	migrationTable = "falcon_migrations"
 	migrationLock  = 0x66616c636f6e // "falcon"
 )
 
-// On Postgres a migration that alters a table waits for transactions that use it, and
-// all who come later wait behind the migration: an application that sits in a transaction
-// would stop every append of every node. So it waits for migrationLockWait at most, and
-// tries again after migrationPause, in which the others go on.
+// On Postgres, a migration that alters a table waits for transactions that use the table,
+// and whoever needs the table after that waits for the migration: an application with an
+// idle transaction would stop the appends of all nodes. So a migration waits at most
+// migrationLockWait for each lock and then tries again after migrationPause, in which the
+// others can go on.
 const (
 	migrationLockWait = "1s"
 	migrationPause    = 2 * time.Second
@@ -42,7 +43,7 @@ type Migration struct {
 }
 
 // Up applies the pending migrations and returns their names. Several nodes may call it at
-// once; one that is killed leaves no lock behind.
+// once, and a node that is killed leaves no lock behind.
 func (d *DB) Up(ctx context.Context) ([]string, error) {
 	var names []string
 	pending, err := d.pending(ctx)
@@ -58,13 +59,14 @@ func (d *DB) Up(ctx context.Context) ([]string, error) {
 	return names, migrationError("up", err)
 }
 
-// Down undoes the last group of migrations, drops the data in it, and returns the names.
+// Down reverts the last group of migrations, which drops the data in their tables, and
+// returns their names.
 func (d *DB) Down(ctx context.Context) ([]string, error) {
 	names, err := d.migrate(ctx, false)
 	return names, migrationError("down", err)
 }
 
-// migrationError adds advice to err where retrying does not help.
+// migrationError wraps err. If retrying does not help, the error says what would.
 func migrationError(way string, err error) error {
 	if why := permanent(err); why != nil {
 		err = why
@@ -88,7 +90,7 @@ func (d *DB) Status(ctx context.Context) ([]Migration, error) {
 	return out, nil
 }
 
-// migrations are all that there are, oldest first, with when they were applied.
+// migrations returns all migrations, oldest first, with the times when they were applied.
 func (d *DB) migrations(ctx context.Context) (migrate.MigrationSlice, error) {
 	ms, err := discover(d.dialect)
 	if err != nil {
@@ -120,7 +122,8 @@ func discover(of Dialect) (*migrate.Migrations, error) {
 	return ms, ms.Discover(folder)
 }
 
-// errRaced: another process applied the migration between the look and the lock.
+// errRaced says that another process applied the migration after this one had found it
+// pending and before it had the lock.
 var errRaced = errors.New("another process was faster")
 
 func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
@@ -135,18 +138,18 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	defer unlock()
 	watch := watchMigration(d.o.Logger, migrationNews)
 	defer watch.stop()
-	before := watch.before(raced(up))
+	before := watch.before(recheck(up))
 	if d.dialect == Postgres {
-		before = impatient(before)
+		before = boundLockWaits(before)
 	}
 	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
-		// Bun marks a migration before or after it, in a transaction of its own: a
-		// process that is killed in between leaves a schema that has to be repaired by hand.
-		// So the mark is made in the migration's transaction; Bun's own mark, which follows,
-		// changes nothing.
+		// Bun records a migration before or after it, in a separate transaction: a process
+		// that is killed in between leaves a schema that has to be repaired by hand. So
+		// recordMigration does it in the migration's own transaction, and Bun's record, which
+		// follows, changes nothing.
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
-		migrate.BeforeMigration(before), migrate.AfterMigration(mark(up)))
-	for said := false; ; {
+		migrate.BeforeMigration(before), migrate.AfterMigration(recordMigration(up)))
+	for warned := false; ; {
 		if err := m.Init(ctx); err != nil {
 			return nil, err
 		}
@@ -159,8 +162,8 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 			continue
 		}
 		if locked(err) {
-			if !said {
-				said = true
+			if !warned {
+				warned = true
 				d.o.Logger.Warn("a migration waits for transactions that use its tables; pg_stat_activity lists them", "component", "db")
 			}
 			select {
@@ -187,8 +190,9 @@ func applied(ctx context.Context, tx bun.IConn, name string) (bool, error) {
 	return n > 0, err
 }
 
-// raced looks again, under the migration's own lock.
-func raced(up bool) migrate.MigrationHook {
+// recheck returns a hook that fails with errRaced if, now that the migration has its lock,
+// another process turns out to have applied or reverted it.
+func recheck(up bool) migrate.MigrationHook {
 	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 		if done, err := applied(ctx, tx, m.Name); err != nil || done != up {
 			return err
@@ -197,9 +201,10 @@ func raced(up bool) migrate.MigrationHook {
 	}
 }
 
-// impatient bounds the wait for each lock by migrationLockWait. A migration that is no
-// transaction builds indexes, for which nobody waits: SET LOCAL does nothing there.
-func impatient(hook migrate.MigrationHook) migrate.MigrationHook {
+// boundLockWaits makes a migration wait no longer than migrationLockWait for each lock.
+// A migration that is not a transaction builds indexes without blocking anyone, and SET
+// LOCAL has no effect in it.
+func boundLockWaits(hook migrate.MigrationHook) migrate.MigrationHook {
 	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 		if _, err := tx.ExecContext(ctx, "SET LOCAL lock_timeout = '"+migrationLockWait+"'"); err != nil {
 			return err
@@ -208,7 +213,9 @@ func impatient(hook migrate.MigrationHook) migrate.MigrationHook {
 	}
 }
 
-func mark(up bool) migrate.MigrationHook {
+// recordMigration returns a hook that records in migrationTable that the migration was
+// applied, or removes the record.
+func recordMigration(up bool) migrate.MigrationHook {
 	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 		if !up {
 			_, err := tx.ExecContext(ctx, "DELETE FROM "+migrationTable+" WHERE name = ?", m.Name)
@@ -219,15 +226,16 @@ func mark(up bool) migrate.MigrationHook {
 	}
 }
 
-// migrationPool gives connections without time limits, as a migration of a large
-// table may take long, and on Postgres holds the advisory lock, which ends with
-// its connection: nothing is left behind by a kill. SQLite needs no lock: a
-// migration begins IMMEDIATE and looks again then.
+// migrationPool returns connections for migrations and a function to release them. They
+// have no time limits, as migrating a large table may take long. On Postgres one of them
+// holds the advisory lock, which ends with its connection, so a killed process leaves
+// nothing behind. SQLite needs no such lock: each migration begins IMMEDIATE and then
+// rechecks whether it is still pending.
 func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 	if d.dialect == SQLite {
 		return d.write, func() {}, nil
 	}
-	db := d.hooked(bun.NewDB(sql.OpenDB(d.server.Connector(pgconnect.Options{ReadTimeout: time.Hour, WriteTimeout: time.Hour})), pgdialect.New()))
+	db := d.withHooks(bun.NewDB(sql.OpenDB(d.server.Connector(pgconnect.Options{ReadTimeout: time.Hour, WriteTimeout: time.Hour})), pgdialect.New()))
 	db.SetMaxOpenConns(2) // the lock's and the migration's
 	lock, err := db.Conn(ctx)
 	if err != nil {
@@ -245,11 +253,11 @@ func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 	return db, unlock, nil
 }
 
-// lockMigrations takes the lock for the life of the connection, and waits at most
-// MigrateWait for another process that has it.
+// lockMigrations acquires the lock for as long as the connection lives. It waits at most
+// MigrateWait for another process that holds it.
 func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
-	// Not the query's context: its deadline would break the connection a moment before
-	// it is reported here.
+	// Queries do not use this context: its deadline would break the connection in the middle
+	// of one, and the error would be that of the connection.
 	waiting, cancel := context.WithTimeout(ctx, d.o.MigrateWait)
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
@@ -257,7 +265,7 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	news := time.NewTicker(migrationNews)
 	defer news.Stop()
 	var holder int64
-	for said := false; ; {
+	for warned := false; ; {
 		var mine bool
 		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
 			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
@@ -270,11 +278,11 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 		}
 		if !said {
 			said = true
-			d.o.Logger.Info("waiting for another process that migrates", "component", "db", "backend", holder)
+			d.o.Logger.Info("waiting for another process that is migrating", "component", "db", "backend", holder)
 		}
 		select {
 		case <-waiting.Done():
-			return fmt.Errorf("another process (backend %d of the server) has been migrating for longer than --start-timeout; wait for it, or end it", holder)
+			return fmt.Errorf("another process (backend %d of the server) has been migrating for longer than --start-timeout; wait for it, or terminate it", holder)
 		case <-news.C:
 			said = false
 		case <-poll.C:
@@ -282,8 +290,8 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	}
 }
 
-// pending reports whether a migration has to be applied. It takes no lock, so that a start
-// with nothing to do does not wait for other nodes.
+// pending reports whether any migration has to be applied. It takes no lock, so a start
+// with nothing to migrate does not wait for other nodes.
 func (d *DB) pending(ctx context.Context) (bool, error) {
 	all, err := d.Status(ctx)
 	return slices.ContainsFunc(all, func(m Migration) bool { return m.AppliedAt.IsZero() }), err

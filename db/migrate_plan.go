@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// countedRows bounds how far the rows of a table are counted.
+// countedRows is where counting the rows of a table stops.
 const countedRows = 100_000
 
 // Dropped is a table that [DB.Down] would drop.
@@ -28,8 +28,8 @@ func (t Dropped) String() string {
 	return fmt.Sprintf("%s: %s (rows: %s%d)", t.Migration, t.Table, more, t.Rows)
 }
 
-// DownPlan lists what Down would undo: the migrations and the tables that it would drop.
-// It changes nothing.
+// DownPlan returns the migrations that Down would revert and the tables that it would drop,
+// with their sizes. It changes nothing.
 func (d *DB) DownPlan(ctx context.Context) (names []string, tables []Dropped, err error) {
 	all, err := d.migrations(ctx)
 	if err != nil {
@@ -62,7 +62,7 @@ func (d *DB) DownPlan(ctx context.Context) (names []string, tables []Dropped, er
 
 var dropTable = regexp.MustCompile(`(?i)\bDROP TABLE\s+(?:IF EXISTS\s+)?([^;]+);`)
 
-// droppedTables are the tables that the statements of a migration drop.
+// droppedTables returns the tables that the statements of a migration drop.
 func droppedTables(statements string) (tables []string) {
 	for _, m := range dropTable.FindAllStringSubmatch(statements, -1) {
 		for name := range strings.SplitSeq(m[1], ",") {

@@ -10,10 +10,11 @@ import (
 	"github.com/uptrace/bun/migrate"
 )
 
-// migrationNews is how often a long migration is logged.
+// migrationNews is how often the progress of a long migration is logged.
 const migrationNews = 5 * time.Second
 
-// migrationWatch logs migrations that take long, and no others.
+// migrationWatch logs which migration is running, every so often, so that an operator
+// whose server does not start can see why. Quick migrations log nothing.
 type migrationWatch struct {
 	mu    sync.Mutex
 	name  string
@@ -41,14 +42,14 @@ func watchMigration(log *slog.Logger, every time.Duration) *migrationWatch {
 	return w
 }
 
-// now is the migration under way and how long it has taken.
+// now returns the migration under way and how long it has been running.
 func (w *migrationWatch) now() (name string, took time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.name, time.Since(w.begun)
 }
 
-// before records that a migration begins, and then calls hook.
+// before returns a hook that records the migration's start and then calls hook.
 func (w *migrationWatch) before(hook migrate.MigrationHook) migrate.MigrationHook {
 	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 		w.mu.Lock()

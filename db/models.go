@@ -7,12 +7,12 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The tables as Bun's models. Their fields are the columns, so a query names none
-// that a model has; what a database fills in by itself has no field. Times are Unix
-// milliseconds, 0 none.
+// The tables as Bun models. Their fields are the columns, so queries need not list them;
+// columns that the database fills in by itself have no field. Times are Unix milliseconds,
+// and 0 means none.
 
-// notification is a row of falcon_notifications. Postgres has one column more, see
-// fedNotification.
+// notification is a row of falcon_notifications. On Postgres the table has one more column,
+// see fedNotification.
 type notification struct {
 	bun.BaseModel `bun:"table:falcon_notifications,alias:n"`
 
@@ -35,7 +35,7 @@ type notification struct {
 	Hidden    bool // the user muted its kind, see state.go
 }
 
-// domain is n as package bridge knows it.
+// domain converts n to the type of package bridge.
 func (n *notification) domain() bridge.Notification {
 	d := bridge.Notification{ID: n.ID, Seq: n.Seq, User: n.UserID, Kind: n.Kind, Title: n.Title, Message: n.Message,
 		CreatedAt: moment(n.CreatedAt), ReadAt: moment(n.ReadAt), ReportID: n.ReportID, StatusID: n.StatusID, Muted: n.Muted,
@@ -46,7 +46,7 @@ func (n *notification) domain() bridge.Notification {
 	return d
 }
 
-// tombstone is a row of falcon_tombstones: what is left of a notification that is gone.
+// tombstone is a row of falcon_tombstones: what remains of a notification that is gone.
 type tombstone struct {
 	bun.BaseModel `bun:"table:falcon_tombstones,alias:g"`
 
@@ -69,12 +69,12 @@ type inbox struct {
 	Total         int64
 	Unread        int64
 	ReviewEnabled bool
-	ErasedSeq     bridge.Seq // rows up to it are being erased, see task.go; 0: none
+	ErasedSeq     bridge.Seq // rows up to it are being erased, see erase.go; 0: none
 	Rev           bridge.Rev
-	RevFrom       bridge.Rev // falcon_changes is complete after it
+	RevFrom       bridge.Rev // falcon_changes has all changes after this one
 	Kinds         kindSettings
-	HiddenTotal   int64 // of Total
-	HiddenUnread  int64 // of Unread
+	HiddenTotal   int64 // how many of Total are hidden
+	HiddenUnread  int64 // how many of Unread are hidden
 
 	ExpiredTotal  int64 `bun:",scanonly"` // see withExpired
 	ExpiredUnread int64 `bun:",scanonly"`
@@ -83,8 +83,8 @@ type inbox struct {
 	Latest *notification `bun:"rel:has-one,join:user_id=user_id"`
 }
 
-// changed is a row of falcon_changes: that a notification changed, or with ID 0 that all
-// up to Seq were read.
+// changed is a row of falcon_changes. It says that a notification changed, or with ID 0
+// that all notifications up to Seq were read.
 type changed struct {
 	bun.BaseModel `bun:"table:falcon_changes,alias:c"`
 
@@ -106,7 +106,7 @@ type report struct {
 	UpdatedAt int64
 }
 
-// domain is r as package bridge knows it.
+// domain converts r to the type of package bridge.
 func (r *report) domain() bridge.Report {
 	return bridge.Report{ID: r.ID, Title: r.Title, User: r.UserID, Status: r.StatusID,
 		CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt)}
@@ -132,7 +132,7 @@ type session struct {
 	UserID     bridge.UserID `bun:",pk"`
 	ClientID   string        `bun:",pk"`
 	Generation int64
-	Node       string // whose connection is open; "": none
+	Node       string // the node of the open connection; "": none
 	ExpiryMs   int64
 	ExpiresAt  int64 // 0: while open
 	UsedAt     int64
@@ -142,16 +142,16 @@ type session struct {
 	SubID      int  // subscription identifier
 	FromSeq    bridge.Seq
 	AckedSeq   bridge.Seq
-	SentSeq    bridge.Seq // -1: unknown, the connection is open or its node died
-	Recent     []byte     // the latest advances, see advances
-	WrittenSeq bridge.Seq // sent up to here, by the open connection at least
-	WrittenAt  int64      // by then; 0: a former connection may have sent more
+	SentSeq    bridge.Seq // -1: unknown, because the connection is open or its node died
+	Recent     []byte     // the latest advances, see advances.go
+	WrittenSeq bridge.Seq // the open connection has sent at least up to here
+	WrittenAt  int64      // when it had; 0: an earlier connection may have sent more
 
 	Host *node `bun:"rel:belongs-to,join:node=id"`
 }
 
-// history is a row of falcon_histories: what is known of a session's cursor besides its
-// recent advances.
+// history is a row of falcon_histories: the moves of a session's cursor before the recent
+// ones, which are in the row of the session.
 type history struct {
 	bun.BaseModel `bun:"table:falcon_histories,alias:h"`
 
@@ -161,7 +161,7 @@ type history struct {
 	Skips    []byte
 }
 
-// pastSession is a row of falcon_past_sessions. Triggers make them.
+// pastSession is a row of falcon_past_sessions: a session that ended. Triggers insert them.
 type pastSession struct {
 	bun.BaseModel `bun:"table:falcon_past_sessions,alias:p"`
 
@@ -202,32 +202,32 @@ type node struct {
 	bun.BaseModel `bun:"table:falcon_nodes,alias:o"`
 
 	ID        string `bun:",pk"`
-	StartedAt int64  // 0: it never beat, see deadNodes
+	StartedAt int64  // 0: it never sent a beat, see deadNodes
 	BeatAt    int64
 	Figures   string // JSON
 }
 
-// order is a row of falcon_orders.
+// order is a row of falcon_orders: a request to nodes to end connections.
 type order struct {
 	bun.BaseModel `bun:"table:falcon_orders,alias:o"`
 
 	ID         int64  `bun:",pk,autoincrement"`
 	Node       string // "": every node
 	UserID     bridge.UserID
-	ClientID   string // "": all of the user's
-	Generation int64
+	ClientID   string // "": all devices of the user
+	Generation int64  // connections with lower generations end
 	Reason     bridge.EndReason
 	At         int64
 }
 
-// revocation is a row of falcon_revocations: of a token (Jti) or of a user.
+// revocation is a row of falcon_revocations: of one token (Jti) or of a user's tokens.
 type revocation struct {
 	bun.BaseModel `bun:"table:falcon_revocations,alias:v"`
 
 	Jti       string        `bun:",pk"`
 	UserID    bridge.UserID `bun:",pk"`
-	BeforeAt  int64         // with UserID: tokens issued before then
-	ExpiresAt int64         // with Jti: exp of the token; 0: not given
+	BeforeAt  int64         // with UserID: tokens issued before this time are revoked
+	ExpiresAt int64         // with Jti: exp of the token; 0: unknown
 	At        int64
 }
 
@@ -236,13 +236,13 @@ type relay struct {
 	bun.BaseModel `bun:"table:falcon_relay,alias:r"`
 
 	ID        int    `bun:",pk"` // always 1
-	Node      string // who holds the lease; "": none
+	Node      string // which node holds the lease; "": none
 	HeldUntil int64
 	State     string
 }
 
-// touched is a row of falcon_touched: a user whose retained message may have
-// changed other than by a new notification. Only Postgres has the column xid.
+// touched is a row of falcon_touched: a user whose retained message may have changed other
+// than by a new notification. Only Postgres has the column xid.
 type touched struct {
 	bun.BaseModel `bun:"table:falcon_touched,alias:t"`
 
@@ -251,7 +251,7 @@ type touched struct {
 	Xid    uint64 `bun:",scanonly"`
 }
 
-// imported is a row of falcon_imports: what was imported, by its id in the other
+// imported is a row of falcon_imports: an entry that was imported, by its id in the other
 // application.
 type imported struct {
 	bun.BaseModel `bun:"table:falcon_imports,alias:m"`
@@ -261,14 +261,15 @@ type imported struct {
 	At   int64
 }
 
-// task is a row of falcon_tasks or falcon_steps: what is left to do of a user's rows, see task.go.
+// task is a row of falcon_tasks or falcon_steps: work on a user's rows that is not finished,
+// see task.go.
 type task struct {
 	bun.BaseModel `bun:"table:falcon_tasks,alias:t"`
 
 	Kind    string        `bun:",pk"`
 	UserID  bridge.UserID `bun:",pk"`
-	UpTo    int64         // the last seq; eraseTask: the last report's id, or endsLeft
-	AtSeq   bridge.Seq    // notifications up to it are done
+	UpTo    int64         // the last seq to work on; with eraseTask the last report's id, or endsLeft
+	AtSeq   bridge.Seq    // notifications up to this one are done
 	BegunAt int64
 }
 

@@ -18,11 +18,12 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// CallLimit bounds every call, so that a request gets its response within 2 s when the
-// database is unavailable.
+// CallLimit is the longest that any call takes. While the database is unavailable,
+// requests are therefore still answered within 2 s.
 const CallLimit = 1800 * time.Millisecond
 
-// callLimit is CallLimit, except in this package's tests, which may run on a busy machine.
+// callLimit is CallLimit, except in this package's tests, which may run on a busy
+// machine and raise it.
 var callLimit = CallLimit
 
 // Dialect names a database system.
@@ -36,37 +37,36 @@ const (
 
 // Options sets up a DB.
 type Options struct {
-	// URL is postgres://… as libpq reads it, sqlite:<path> or the path of a SQLite
-	// file, which is made where it does not exist.
+	// URL is postgres://… as libpq reads it, sqlite:<path>, or the path of a SQLite
+	// file. A file that does not exist is created.
 	URL string
 
 	Logger *slog.Logger // nil: slog.Default()
 
-	// Hooks see every statement with its arguments, those of migrations included:
-	// bundebug prints them, bunotel traces them. What they see holds notifications
-	// and device names, so what prints them is for development.
+	// Hooks see every statement with its arguments, including those of migrations;
+	// bundebug prints them, bunotel traces them. The arguments include the content of
+	// notifications and device names, so print them in development only.
 	Hooks []bun.QueryHook
 
-	// Writers is how many transactions append at once on Postgres; 0 means 2,
-	// which reach nearly all there is. SQLite has one writer.
+	// Writers is how many transactions append at once on Postgres; 0 means 2, which
+	// already reach nearly the full throughput. SQLite has one writer.
 	Writers int
 
-	// MaxConns bounds the connections to Postgres; 0 means 20, and at least 4 are taken.
-	// Calls wait for one within their deadline. With Bus, those of a bus over LISTEN and
-	// NOTIFY are among them.
+	// MaxConns bounds the connections to Postgres; 0 means 20, and at least 4 are used.
+	// A call waits for a free connection until its deadline. With Bus, the limit
+	// includes the connections of a bus over LISTEN and NOTIFY.
 	MaxConns int
 	Bus      bool
 
-	// PoolNews is how often Run looks whether connections to Postgres run short,
-	// and logs at most one line; 0 means 10 s.
+	// PoolNews is how often Run checks whether connections to Postgres run short,
+	// logging at most one line each time; 0 means 10 s.
 	PoolNews time.Duration
 
-	// MigrateWait is how long Up and Down wait for another process that migrates;
+	// MigrateWait is how long Up and Down wait for another process that is migrating;
 	// 0 means 30 s.
 	MigrateWait time.Duration
 
-	// EpochEvery is how often Run looks whether the database was restored; 0
-	// means 5 s.
+	// EpochEvery is how often Run checks whether the database was restored; 0 means 5 s.
 	EpochEvery time.Duration
 }
 
@@ -90,18 +90,18 @@ type DB struct {
 	file    os.FileInfo       // of the SQLite file as it was opened
 	server  *pgconnect.Config // of Postgres
 
-	reads, appends, waiters int         // connections to Postgres, see share
-	short                   atomic.Bool // the server refused one more, see watchPools
+	reads, appends, waiters int         // connections to Postgres, see shareConns
+	short                   atomic.Bool // the server refused a connection, see watchPools
 
 	read  *bun.DB // many connections
 	write *bun.DB // the same on Postgres; SQLite: one connection, BEGIN IMMEDIATE
 	log   *bun.DB // of the committer; SQLite: the same as write
 
-	generations generations              // SQLite's, see session.go
-	retained    atomic.Int64             // where the walk of Retain stands, an id
-	expiry      atomic.Pointer[expiring] // where that of ExpireNotifications stands; nil: at the start
-	scanRows    int                      // most rows that a page of Connections or Sessions looks at
-	stepRows    int                      // most rows a transaction of a task changes, see task.go
+	generations generations              // of SQLite only, see session.go
+	retained    atomic.Int64             // the id that Retain has reached
+	expiry      atomic.Pointer[expiring] // the row that ExpireNotifications has reached; nil: the start
+	scanRows    int                      // rows that a page of Connections or Sessions reads at most
+	stepRows    int                      // rows that one step of a task changes at most, see task.go
 	committer   *committer
 	epoch       epoch
 	purged      atomic.Int64 // Unix ms of the last purge, see errors.go
@@ -112,9 +112,9 @@ type DB struct {
 	closed  error
 }
 
-// Open opens the database at o.URL and waits until it responds, bounded by ctx.
-// It does not migrate. It fails with bridge.ErrUnavailable only where trying again
-// may help. Its errors name neither user nor password.
+// Open opens the database at o.URL and waits until it responds or ctx ends. It does
+// not migrate. It fails with bridge.ErrUnavailable only if trying again may help. Its
+// errors contain neither the user nor the password.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	d := &DB{o: o.withDefaults(), waiters: waiters, stepRows: stepRows, scanRows: scanRows}
 	d.outages = newOutages(d.o.Logger)
@@ -134,7 +134,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		_ = d.Close()
 		return nil, d.openError("ping", err)
 	}
-	if err := d.ownSchema(ctx); err != nil {
+	if err := d.checkSearchPath(ctx); err != nil {
 		_ = d.Close()
 		return nil, err
 	}
@@ -146,8 +146,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return d, nil
 }
 
-// openError is err of a database that could not be opened: with what to do where
-// waiting does not help.
+// openError wraps the error of a database that could not be opened. If waiting does not
+// help, the error says what would.
 func (d *DB) openError(op string, err error) error {
 	if why := permanent(err); why != nil {
 		return fmt.Errorf("open the %s database: %w", d.dialect, why)
@@ -155,15 +155,15 @@ func (d *DB) openError(op string, err error) error {
 	return fmt.Errorf("open the %s database: %w", d.dialect, fail(op, err))
 }
 
-// hooked attaches the query hooks to a pool.
-func (d *DB) hooked(pool *bun.DB) *bun.DB {
+// withHooks attaches the query hooks to a pool.
+func (d *DB) withHooks(pool *bun.DB) *bun.DB {
 	for _, h := range d.o.Hooks {
 		pool = pool.WithQueryHook(h)
 	}
 	return pool
 }
 
-// sqlitePath gives the path in sqlite:<path>, sqlite://<path> or <path>.
+// sqlitePath returns the path in sqlite:<path>, sqlite://<path> or <path>.
 func sqlitePath(s string) (string, error) {
 	if rest, ok := strings.CutPrefix(s, "sqlite:"); ok {
 		s = strings.TrimPrefix(rest, "//")
@@ -176,13 +176,13 @@ func sqlitePath(s string) (string, error) {
 	return s, nil
 }
 
-// Dialect returns which database system it is.
+// Dialect returns the database system in use.
 func (d *DB) Dialect() Dialect { return d.dialect }
 
-// Ping reads the epoch's row and the newest notification. To connect is not enough: the
-// tables may be missing, or the file corrupt.
+// Ping reads the row of the epoch and the newest notification. A mere connection would
+// prove too little: tables may be missing, or the file may be corrupt.
 func (d *DB) Ping(ctx context.Context) error {
-	if err := d.inPlace(); err != nil {
+	if err := d.checkFile(); err != nil {
 		return d.fail("ping", err)
 	}
 	ctx, cancel := bound(ctx)
@@ -197,8 +197,7 @@ func (d *DB) Ping(ctx context.Context) error {
 	return d.fail("ping", err)
 }
 
-// Run does the upkeep of this process's database until ctx ends: it watches the epoch, and
-// logs when connections run short.
+// Run watches the epoch, and logs when connections run short, until ctx ends.
 func (d *DB) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watchPools(ctx) })
@@ -206,13 +205,13 @@ func (d *DB) Run(ctx context.Context) error {
 	return d.watchEpoch(ctx)
 }
 
-// Close ends the appends that wait and closes all connections.
+// Close fails the queued appends, waits for those that run, and closes all connections.
 func (d *DB) Close() error {
 	d.closing.Do(func() {
 		if d.committer != nil {
 			d.committer.close()
 		}
-		d.leaveEpoch()
+		d.closeEpoch()
 		pools := []*bun.DB{d.read}
 		if d.write != d.read {
 			pools = append(pools, d.write)
@@ -229,15 +228,15 @@ func (d *DB) Close() error {
 	return d.closed
 }
 
-// bound gives ctx the limit of one call.
+// bound limits ctx to the time that one call may take.
 func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callLimit)
 }
 
-// millis is t as every table keeps it.
+// millis converts t to Unix milliseconds, the form in which every table stores times.
 func millis(t time.Time) int64 { return t.UnixMilli() }
 
-// moment is ms as a time; 0 is the zero time.
+// moment converts Unix milliseconds to a time; 0 becomes the zero time.
 func moment(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -245,5 +244,7 @@ func moment(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// nowMillis is the clock of stored times. It may jump, since no order depends on it.
+// nowMillis returns this process's time for columns that are only shown. The clock may
+// jump, since no order depends on it; what is compared across nodes uses the database's
+// clock.
 func nowMillis() int64 { return time.Now().UnixMilli() }

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// outageEvery is how often one cause is logged while calls keep failing by it, and
-// maxOutages how many causes are remembered. Causes are few; the bound is for a
-// driver whose errors turn out not to be.
+// outageEvery is how often one cause is logged while calls keep failing for it, and
+// maxOutages is how many causes are remembered. There are few causes; the bound is a
+// safeguard against a driver whose errors turn out to vary without end.
 const (
 	outageEvery = 30 * time.Second
 	maxOutages  = 64
 )
 
-// outages logs why calls fail. Callers learn only that the database is unavailable,
-// and clients 503 or 0x88, so without it a node whose database lost a table would
-// look like one whose database restarts. Each cause is logged once per outageEvery:
-// a thousand calls fail by one cause in a second.
+// outages logs why calls fail. Callers only learn that the database is unavailable, and
+// clients get 503 or 0x88, so without the log a node whose database lost a table would
+// look like one whose database is restarting. A thousand calls may fail for the same
+// cause within a second, so each cause is logged once per outageEvery.
 type outages struct {
 	log *slog.Logger
 	now func() time.Time
@@ -31,15 +31,15 @@ type outages struct {
 // outage is one cause.
 type outage struct {
 	logged time.Time
-	more   int // calls that failed by it since then
+	more   int // calls that failed for it since then
 }
 
 func newOutages(log *slog.Logger) *outages {
 	return &outages{log: log, now: time.Now, seen: make(map[string]*outage)}
 }
 
-// report logs that op failed by err, unless the caller gave up or the same cause was
-// logged just before.
+// report logs that op failed with err, unless the caller gave up or the same cause was
+// logged less than outageEvery ago.
 func (o *outages) report(op string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
@@ -60,8 +60,8 @@ func (o *outages) report(op string, err error) {
 	o.log.Log(context.Background(), level, "the database failed a call", args...)
 }
 
-// due counts a call that failed by why, and reports whether it is to be logged, with
-// how many were not.
+// due counts a call that failed for why and reports whether to log it. more is how many
+// calls failed for the same cause since it was last logged.
 func (o *outages) due(why string) (more int, due bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

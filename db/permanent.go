@@ -22,12 +22,12 @@ func permanent(err error) error {
 	}
 	connect, connecting := errors.AsType[*pgconnect.Error](err)
 	if connecting && connect.State == "" && connect.Untrusted() {
-		return fmt.Errorf("%w; look at the server's TLS and at sslmode, sslrootcert and channel_binding in the URL", connect)
+		return fmt.Errorf("%w; check the server's TLS, and sslmode, sslrootcert and channel_binding in the URL", connect)
 	}
 	state := pgconnect.State(err)
 	advice := advices[state]
 	if advice == "" && strings.HasPrefix(state, "28") {
-		advice = "the server does not let this user in; look at the user, pg_hba.conf and sslmode"
+		advice = "the server does not let this user in; check the user, pg_hba.conf and sslmode"
 	}
 	switch {
 	case advice == "":
@@ -38,7 +38,7 @@ func permanent(err error) error {
 	return fmt.Errorf("%s (SQLSTATE %s)", advice, state)
 }
 
-// permanentSQLite is permanent for a result code of SQLite.
+// permanentSQLite is permanent for an error of SQLite.
 func permanentSQLite(e *sqlite.Error) error {
 	switch e.Code() & 0xff {
 	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
@@ -49,15 +49,15 @@ func permanentSQLite(e *sqlite.Error) error {
 	return nil
 }
 
-// advices has advice by SQLSTATE (Postgres, appendix A).
+// advices maps a SQLSTATE (Postgres, appendix A) to what the operator can do about it.
 var advices = map[string]string{
 	"28P01": "the user or the password is wrong",
 	"3D000": "there is no database of that name; create it, or correct the name",
-	"3F000": "there is no schema to make the tables in; create it, or correct search_path",
-	"42501": "the user lacks a right: it needs those of docs/operations.md on the falcon_ tables, sequences and functions, or CREATE on the schema to make them",
-	"42704": "the URL, or the role, sets what this server does not know",
-	"22023": "the URL, or the role, sets a value that this server refuses",
-	"42P01": "a table is missing though its migration was applied; restore the database, or look at search_path",
+	"3F000": "there is no schema to create the tables in; create it, or correct search_path",
+	"42501": "the user lacks a privilege: it needs those listed in docs/operations.md on the falcon_ tables, sequences and functions, or CREATE on the schema to create them",
+	"42704": "the URL or the role sets a parameter that this server does not know",
+	"22023": "the URL or the role sets a parameter to a value that this server refuses",
+	"42P01": "a table is missing although its migration was applied; restore the database, or check search_path",
 	"42703": "a column is missing; the schema is of another version of falconbridge",
 	"42883": "a function is missing; the schema is of another version of falconbridge",
 }

@@ -301,10 +301,10 @@ func TestOneUserOfManyRowsIsReadAndErasedAlongAnIndex(t *testing.T) {
 		changed := 0
 		for name, do := range map[string]func(ctx context.Context) error{
 			"read all": func(ctx context.Context) error {
-				if err := d.begin(ctx, d.write, readTask, "many", 10_000); err != nil {
+				if err := d.beginTask(ctx, d.write, readTask, "many", 10_000); err != nil {
 					return err
 				}
-				return second(d.step(ctx, readTask, "many", d.stepRows, false))
+				return second(d.stepTask(ctx, readTask, "many", d.stepRows, false))
 			},
 			"erase": func(ctx context.Context) error { return second(d.Erase(ctx, "many")) },
 		} {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Pools are the figures of each pool of connections, by what it is for.
+// Pools returns the statistics of each connection pool, by its purpose: read, write and
+// append.
 func (d *DB) Pools() map[string]sql.DBStats {
 	pools := map[string]sql.DBStats{"read": d.read.Stats()}
 	if d.write != d.read { // SQLite: one connection writes
@@ -18,12 +19,13 @@ func (d *DB) Pools() map[string]sql.DBStats {
 	return pools
 }
 
-// poolWait is how long calls of an interval must have waited for connections, all together,
-// to be logged. Waits of milliseconds in a burst are normal for a pool.
+// poolWait is how long the calls of one interval must have waited for connections, in
+// total, before that is logged. Waits of a few milliseconds during a burst are normal.
 const poolWait = time.Second
 
-// watchPools logs, at most once an interval, that calls wait for connections, and restores
-// pools that were limited because the server refused a connection.
+// watchPools logs, at most once per interval, that calls wait for connections. When the
+// server refuses a connection, the pool shrinks to those it has (see DB.pool); this
+// restores the full size, so that the next interval tries again.
 func (d *DB) watchPools(ctx context.Context) {
 	if d.dialect != Postgres {
 		return
@@ -43,10 +45,10 @@ func (d *DB) watchPools(ctx context.Context) {
 		refused := d.short.Swap(false)
 		switch open := read.OpenConnections + log.OpenConnections; {
 		case refused:
-			d.o.Logger.Warn("Postgres takes no more connections: calls wait for those there are; raise its limit, or lower --db-max-connections",
+			d.o.Logger.Warn("Postgres accepts no more connections: calls wait for the open ones; raise its limit, or lower --db-max-connections",
 				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
-			allow(d.read.DB, d.reads)
-			allow(d.log.DB, d.appends)
+			resize(d.read.DB, d.reads)
+			resize(d.log.DB, d.appends)
 		case now-waited >= poolWait:
 			d.o.Logger.Warn("calls wait for database connections; raise --db-max-connections",
 				"component", "db", "open", open, "calls", n-calls, "waited", (now - waited).Round(time.Millisecond))
@@ -55,9 +57,10 @@ func (d *DB) watchPools(ctx context.Context) {
 	}
 }
 
-// allow lets a pool have n connections, busy or idle. A lower limit of busy ones
-// lowers that of idle ones, but a higher one does not raise it.
-func allow(db *sql.DB, n int) {
+// resize lets a pool have n connections, busy or idle. Both limits are set because
+// database/sql lowers the idle limit along with the open one, but does not raise it
+// again.
+func resize(db *sql.DB, n int) {
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
 }

@@ -16,20 +16,20 @@ import (
 
 func init() { pgdriver.Logger = driverLog{} }
 
-// driverLog keeps pgdriver's log off stderr. Each message comes with an error that a
-// caller handles.
+// driverLog sends pgdriver's messages to the debug log instead of stderr. Each of them
+// accompanies an error that a caller handles.
 type driverLog struct{}
 
 func (driverLog) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "pgdriver")
 }
 
-// busConns is how many connections the bus over LISTEN and NOTIFY uses: one to receive, one
-// to send.
+// busConns is how many connections the bus over LISTEN and NOTIFY uses: one to receive
+// and one to send.
 const busConns = 2
 
-// openPostgres opens two pools, so that reads never keep an append waiting for a
-// connection: one for the committer, one for all else.
+// openPostgres opens two pools, one for the committer and one for everything else, so
+// that an append never waits for a connection that a read is using.
 func (d *DB) openPostgres(ctx context.Context) error {
 	conf, err := pgconnect.Parse(d.o.URL)
 	if err != nil {
@@ -49,12 +49,13 @@ func (d *DB) openPostgres(ctx context.Context) error {
 	most := d.o.MaxConns
 	if found.Limit > 0 && found.Limit < most {
 		most = found.Limit
-		d.o.Logger.Warn("Postgres allows fewer connections than set", "component", "db", "setting", "--db-max-connections", "is", d.o.MaxConns, "allowed", most)
+		d.o.Logger.Warn("Postgres allows fewer connections than configured", "component", "db", "setting", "--db-max-connections", "is", d.o.MaxConns, "allowed", most)
 	}
-	d.share(most)
-	// The server gives up first: a client that hangs up leaves a backend waiting
-	// for its lock otherwise, and then committing. lock_timeout covers row locks
-	// of an application; statement_timeout what else could hang.
+	d.shareConns(most)
+	// The server's time limits are shorter than the client's patience. If a client hung
+	// up first, its backend would go on waiting for the lock, and then commit.
+	// lock_timeout covers rows that an application has locked, statement_timeout
+	// everything else that may hang.
 	limits := []pgconnect.Setting{
 		{Name: "lock_timeout", Value: "1600ms"},
 		{Name: "statement_timeout", Value: "2500ms"},
@@ -66,9 +67,9 @@ func (d *DB) openPostgres(ctx context.Context) error {
 	return nil
 }
 
-// share divides at most n connections: those of the bus, the committer's, and
-// the rest, which gets most.
-func (d *DB) share(n int) {
+// shareConns divides at most n connections: first those of the bus, then up to a third
+// for the committer, and the rest, which is the largest part, for everything else.
+func (d *DB) shareConns(n int) {
 	if d.o.Bus {
 		n -= busConns
 	}
@@ -85,34 +86,34 @@ func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
 	var db *sql.DB
 	db = sql.OpenDB(d.server.Connector(pgconnect.Options{
 		Session: pgconnect.Session{Settings: settings},
-		Reset:   alive,
+		Reset:   checkAlive,
 		Short: func(open int) {
-			// A call then waits for one of those there are. See watchPools.
+			// Calls then wait for one of the open connections, see watchPools.
 			if open > 0 {
 				db.SetMaxOpenConns(open)
 			}
 			d.short.Store(true)
 		},
 	}))
-	allow(db, n)
+	resize(db, n)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(30 * time.Minute) // a promoted standby or a new address is found by then
-	return d.hooked(bun.NewDB(db, pgdialect.New()))
+	return d.withHooks(bun.NewDB(db, pgdialect.New()))
 }
 
-// alive is called before a pooled connection is used again, so that one that the server
+// checkAlive is called before a pooled connection is reused. One that the server has
 // closed meanwhile is replaced instead of failing a call.
-func alive(_ context.Context, cn *pgdriver.Conn) error {
+func checkAlive(_ context.Context, cn *pgdriver.Conn) error {
 	if hungUp(cn.Conn()) {
 		return driver.ErrBadConn
 	}
 	return nil
 }
 
-// ownSchema fails where the tables that a statement would find are not in the
-// schema where a migration would make them: with search_path=staging,public, a
-// staging without tables of its own would use production's.
-func (d *DB) ownSchema(ctx context.Context) error {
+// checkSearchPath fails if statements would find the tables in another schema than the
+// one where migrations would create them. With search_path=staging,public, for example,
+// a staging server whose schema is still empty would use production's tables.
+func (d *DB) checkSearchPath(ctx context.Context) error {
 	if d.dialect != Postgres {
 		return nil
 	}
@@ -123,9 +124,9 @@ func (d *DB) ownSchema(ctx context.Context) error {
 	case err != nil:
 		return d.openError("look at the schema", err)
 	case !own.Valid:
-		return fmt.Errorf("open the postgres database: there is no schema to make the tables in; create one, or correct search_path")
+		return fmt.Errorf("open the postgres database: there is no schema to create the tables in; create one, or correct search_path")
 	case found.Valid && found.String != own.String:
-		return fmt.Errorf("open the postgres database: the tables found are in schema %s, new ones would be made in %s; name one of them in search_path",
+		return fmt.Errorf("open the postgres database: the tables found are in schema %s, but new ones would be created in %s; name only one of them in search_path",
 			found.String, own.String)
 	}
 	return nil

@@ -8,14 +8,14 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// nodeGone is the silence after which everything of a dead node is removed. Until then its
-// connections are only left out of the cluster's view, since a node may have been cut off
-// and come back.
+// nodeGone is how long a node must be silent before everything of it is removed. Until
+// then its connections are only hidden from the cluster's view, since a node that was cut
+// off may come back.
 const nodeGone = 10 * time.Minute
 
-// remove deletes at most limit of the rows that find selects, a query of their
-// model, by their key columns, and leaves out those that another transaction
-// holds. Where find is a range of an index, so is this.
+// remove deletes at most limit of the rows that find selects, and returns how many. key
+// lists their key columns. Rows that another transaction has locked are skipped. If find
+// reads a range of an index, then so does the deletion.
 func (d *DB) remove(ctx context.Context, key string, find *bun.SelectQuery, limit int) (int, error) {
 	find = d.lockRows(find.ColumnExpr(key).Limit(int64(limit)), "UPDATE SKIP LOCKED")
 	n, err := affected(d.write.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model(find.GetModel()).
@@ -23,9 +23,9 @@ func (d *DB) remove(ctx context.Context, key string, find *bun.SelectQuery, limi
 	return int(n), err
 }
 
-// ExpireSessions removes sessions past their expiry (falcon_sessions_expiry), then
-// those left open by dead nodes, whose expiry counts from the last beat, and
-// returns how many.
+// ExpireSessions removes at most limit expired sessions and returns how many. First come
+// closed sessions past their expiry (a range of falcon_sessions_expiry), then those that
+// dead nodes left open, whose expiry counts from the node's last beat.
 func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -39,7 +39,7 @@ func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 		return n, d.fail("find dead nodes", err)
 	}
 	for _, o := range dead {
-		left, err := d.bury(ctx, o, limit-n)
+		left, err := d.reap(ctx, o, limit-n)
 		if n += left; err != nil || n == limit {
 			return n, d.fail("expire the sessions of a dead node", err)
 		}
@@ -47,8 +47,8 @@ func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	return n, nil
 }
 
-// ExpirePastSessions removes what is remembered of sessions that ended before tombstoneLife
-// (falcon_past_sessions_age).
+// ExpirePastSessions removes the records of sessions that ended longer than tombstoneLife
+// ago, a range of falcon_past_sessions_age.
 func (d *DB) ExpirePastSessions(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -57,18 +57,18 @@ func (d *DB) ExpirePastSessions(ctx context.Context, limit int) (int, error) {
 	return n, d.fail("remove past sessions", err)
 }
 
-// deadNode is a node that is silent for longer than bridge.NodeTimeout.
+// deadNode is a node that has been silent for bridge.NodeTimeout or longer.
 type deadNode struct {
 	node `bun:",extend"`
 
 	Silence int64 `bun:",scanonly"` // ms
 }
 
-// deadNodes lists the nodes that are silent, usually none. One that has sessions
-// and never beat is entered as if it did once, now.
+// deadNodes returns the dead nodes, of which there are usually none. A node that has open
+// sessions but never sent a beat is first entered as if it had sent one now.
 //
-// That statement is a loose scan, for which Bun has no words: the distinct nodes
-// of open sessions, each found by one look into falcon_sessions_node.
+// That statement is a loose index scan, which Bun cannot express: it finds each distinct
+// node of the open sessions by one lookup in falcon_sessions_node.
 func (d *DB) deadNodes(ctx context.Context) (dead []deadNode, err error) {
 	_, err = d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at) "+
 		"WITH RECURSIVE o(node) AS (SELECT min(s.node) FROM falcon_sessions s WHERE s.node <> '' UNION ALL "+
@@ -83,11 +83,11 @@ func (d *DB) deadNodes(ctx context.Context) (dead []deadNode, err error) {
 	return dead, err
 }
 
-// bury removes at most limit sessions that o left open and whose time is over, a
-// range of falcon_sessions_node, and returns how many. After nodeGone it removes
-// o's connections, too, and then o, but not while a session still counts from its
-// last beat. A node that beat again meanwhile keeps all.
-func (d *DB) bury(ctx context.Context, o deadNode, limit int) (int, error) {
+// reap removes at most limit of the sessions that the dead node o left open and that have
+// expired since, a range of falcon_sessions_node, and returns how many. After nodeGone it
+// also removes o's connections, and at last o itself, once no session's expiry counts from
+// its last beat. If o has sent a beat meanwhile, nothing is removed.
+func (d *DB) reap(ctx context.Context, o deadNode, limit int) (int, error) {
 	still := d.write.NewSelect().Model((*node)(nil)).Column("id").Where("o.id = ?", o.ID).Where("o.beat_at = ?", o.BeatAt)
 	sessions := d.write.NewSelect().Model((*session)(nil)).Where("s.node = ?", o.ID).Where("s.node <> ''")
 	connections := d.write.NewSelect().Model((*connection)(nil)).Where("c.node = ?", o.ID)
@@ -104,7 +104,8 @@ func (d *DB) bury(ctx context.Context, o deadNode, limit int) (int, error) {
 	return n, err
 }
 
-// ExpireKeys removes idempotency keys older than bridge.KeyTTL (falcon_keys_age).
+// ExpireKeys removes at most limit idempotency keys older than bridge.KeyTTL, a range of
+// falcon_keys_age.
 func (d *DB) ExpireKeys(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -113,16 +114,18 @@ func (d *DB) ExpireKeys(ctx context.Context, limit int) (int, error) {
 	return n, d.fail("expire idempotency keys", err)
 }
 
-// retainWindows is how many windows of limit rows one call of Retain looks at:
-// more than one only where other transactions hold the inbox rows of a whole one.
+// retainWindows is how many windows of limit rows one call of Retain or
+// ExpireNotifications looks at. It looks at more than one only if other transactions have
+// locked the inboxes of all rows in a window.
 const retainWindows = 10
 
-// Retain deletes notifications created before before, oldest first, at most limit.
+// Retain deletes at most limit notifications that were created before the given time,
+// oldest first, and returns how many.
 //
-// It walks along the ids, which ascend nearly as the times do, so it needs no
-// index of its own; a window without an old row ends the walk. The next call goes
-// on where this one ended, so what another transaction holds is left for the next
-// walk and keeps nothing waiting.
+// It walks along the ids, which ascend nearly as the times do, so it needs no index of its
+// own. A window without an old row ends the walk. The next call continues where this one
+// ended; rows whose inboxes another transaction has locked are left for the next walk, so
+// that they hold up nothing.
 func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -134,8 +137,9 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 		}
 		n += w.Gone
 		if w.Old == 0 {
-			// Here end the old ones. A walk that found none is over; one that began
-			// further on has still to look at what it left out.
+			// The walk has passed all old rows. If it began at the start, or deleted
+			// something, this call is done. Otherwise rows may have been skipped because
+			// they were locked, so it looks once more from the start.
 			if d.retained.Swap(0) == 0 || n > 0 {
 				break
 			}
@@ -149,11 +153,11 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 	return n, nil
 }
 
-// window is what one step of Retain saw: the last id, the old rows among limit
-// rows, and how many of these it deleted.
+// window is what one step of Retain saw.
 type window struct {
-	Last      int64
-	Old, Gone int
+	Last int64 // the last id
+	Old  int   // how many rows were old
+	Gone int   // and how many of these it deleted
 }
 
 func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w window, err error) {

@@ -10,25 +10,25 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Bun writes arguments into the text of a statement. That is wanted on Postgres:
-// pgdriver's prepared statements leave their connection out of step in the pool
-// after a timeout. So nothing is prepared, and query hooks see every statement
-// with its arguments.
+// Bun formats arguments into the text of a statement. That is what we want on Postgres:
+// with pgdriver, a timeout during a prepared statement puts a connection back into the
+// pool out of step with the protocol. So nothing is prepared, and query hooks see every
+// statement with its arguments.
 //
-// SQL is written out where Bun has no words for it, or where one set-based
-// statement is the point; each place says which.
+// SQL is written by hand where Bun cannot express it or where a single set-based
+// statement is essential; each such place says which it is.
 
-// inTx runs f in one write transaction. Locks are taken in bridge's order: reports,
-// then inbox rows, sorted by user.
+// inTx runs f in one write transaction. f must take locks in this order: reports, then
+// inbox rows sorted by user.
 func (d *DB) inTx(ctx context.Context, f func(ctx context.Context, tx bun.Tx) error) error {
-	if err := d.inPlace(); err != nil {
+	if err := d.checkFile(); err != nil {
 		return err
 	}
 	return d.write.RunInTx(ctx, nil, f)
 }
 
-// clock is the database's clock in Unix ms, as a scalar subquery so that an index
-// condition may use it: a volatile function is none.
+// clock returns SQL for the database's time in Unix ms. It is a scalar subquery, so that
+// it can be used in an index condition, where Postgres allows no volatile function.
 func (d *DB) clock() bun.Safe {
 	if d.dialect == Postgres {
 		return "(SELECT falcon_now())"
@@ -36,11 +36,11 @@ func (d *DB) clock() bun.Safe {
 	return "(SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER))"
 }
 
-// live selects rows of falcon_notifications, called alias ("": by its own name), that have not
-// expired. Reads treat a row as gone from its expires_at on, whether or not the sweep has
-// removed it. The clock is the database's, at the start of the statement, so that all
-// parts of one statement agree. Rows that never expire, which is nearly all, cost a
-// comparison.
+// live returns a condition for rows of falcon_notifications that have not expired. alias
+// is what the statement calls the table; "" means its own name. From its expires_at on a
+// row counts as gone, whether or not the sweep has removed it yet. The clock is the
+// database's, read at the start of the statement, so that all parts of a statement agree.
+// Rows that never expire, nearly all of them, cost one comparison.
 func (d *DB) live(alias string) string {
 	if alias != "" {
 		alias += "."
@@ -48,8 +48,8 @@ func (d *DB) live(alias string) string {
 	return "(" + alias + "expires_at = 0 OR " + alias + "expires_at > " + d.instant() + ")"
 }
 
-// instant is when a statement began, by the database's clock in Unix ms. On Postgres it
-// is stable, so that an index condition may use it.
+// instant returns SQL for the time when the statement began, by the database's clock, in
+// Unix ms. On Postgres the function is stable, so it can be used in an index condition.
 func (d *DB) instant() string {
 	if d.dialect == Postgres {
 		return "(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
@@ -57,9 +57,9 @@ func (d *DB) instant() string {
 	return "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
 }
 
-// lockRows has q lock what it finds: lock is NO KEY UPDATE or UPDATE, with SKIP
-// LOCKED where nothing may wait. On SQLite the transaction holds the only write
-// lock already.
+// lockRows makes q lock the rows that it finds. lock is NO KEY UPDATE or UPDATE,
+// followed by SKIP LOCKED if q must not wait. On SQLite nothing is added, since a write
+// transaction already holds the only write lock.
 func (d *DB) lockRows(q *bun.SelectQuery, lock string) *bun.SelectQuery {
 	if d.dialect == Postgres {
 		q.For(lock)
@@ -67,7 +67,7 @@ func (d *DB) lockRows(q *bun.SelectQuery, lock string) *bun.SelectQuery {
 	return q
 }
 
-// affected counts the rows a statement changed.
+// affected returns how many rows a statement changed.
 func affected(r sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
@@ -79,13 +79,13 @@ func affected(r sql.Result, err error) (int64, error) {
 	return n, nil
 }
 
-// pageSize is limit within its bounds; 0 means bridge.DefaultPage.
+// pageSize returns limit, bounded by bridge.MaxPage; 0 or less means bridge.DefaultPage.
 func pageSize(limit int) int {
 	return min(cmp.Or(max(limit, 0), bridge.DefaultPage), bridge.MaxPage)
 }
 
-// cut makes a page of at most limit rows. A row more was asked for, to see whether
-// there are any.
+// cut returns a page of at most limit rows. The query asks for one row more, and if that
+// came, there are more pages.
 func cut[R, T any](rows []R, limit int, domain func(*R) T) (page []T, more bool) {
 	if more = len(rows) > limit; more {
 		rows = rows[:limit]
@@ -93,7 +93,7 @@ func cut[R, T any](rows []R, limit int, domain func(*R) T) (page []T, more bool)
 	return domains(rows, domain), more
 }
 
-// domains are rows as package bridge knows them; never nil.
+// domains converts rows to the types of package bridge. It never returns nil.
 func domains[R, T any](rows []R, domain func(*R) T) []T {
 	out := make([]T, len(rows))
 	for i := range rows {

@@ -10,8 +10,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// relayLife is how long a relay may be stopped and still continue where it was; the
-// triggers of the relay's migration record mutes and deletes for as long.
+// relayLife is how long a relay may be stopped and still continue where it was. The triggers
+// of the relay's migration go on recording mutes and deletes for that long.
 const relayLife = 7 * 24 * time.Hour
 
 // LeaseRelay implements relay.Store.
@@ -19,7 +19,8 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		// What lapsed too long ago is void: mutes and deletes were not noted.
+		// A position whose lease lapsed too long ago is void: mutes and deletes were not
+		// recorded since.
 		lapsed := tx.NewSelect().Model((*relay)(nil)).Column("id").Where("held_until <= ? - ?", d.clock(), relayLife.Milliseconds())
 		if _, err := tx.NewDelete().Model((*touched)(nil)).Where("EXISTS (?)", lapsed).Exec(ctx); err != nil {
 			return err
@@ -34,11 +35,12 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
-	return state, err == nil, d.fail("take the relay's lease", err)
+	return state, err == nil, d.fail("acquire the relay's lease", err)
 }
 
-// SaveRelay implements relay.Store. The lease counts as lost where the database was
-// restored since the last look: a position in the former log may lie past what is new.
+// SaveRelay implements relay.Store. The lease counts as lost if the database was restored
+// since the last check of the epoch: a position in the former log may lie past rows that are
+// new.
 func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duration) (held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -56,8 +58,8 @@ func (d *DB) ReleaseRelay(ctx context.Context, node string) error {
 	return d.fail("release the relay's lease", err)
 }
 
-// Touched implements relay.Store. It removes rows at or before p, a position that the relay
-// has stored.
+// Touched implements relay.Store. It removes the rows up to p, since p is a position that the
+// relay has stored.
 func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -87,15 +89,15 @@ func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridg
 		return nil, p, nil
 	}
 	if _, err := forget.Exec(ctx); err != nil {
-		return nil, p, d.fail("forget what the relay followed", err)
+		return nil, p, d.fail("remove followed mutes and deletes", err)
 	}
 	last := rows[len(rows)-1]
 	users := domains(rows, func(t *touched) bridge.UserID { return t.UserID })
 	return users, d.opaque(position{last.Xid, last.ID}), nil
 }
 
-// latestAtQuery walks the users' rows down from the newest, past those that lie
-// after the position, which are few.
+// latestAtQuery walks each user's rows down from the newest, past the few that lie after the
+// position.
 func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery {
 	last := d.read.NewSelect()
 	if d.dialect == Postgres {
@@ -106,8 +108,8 @@ func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery 
 	return d.latests(last).Where("i.user_id IN (?)", bun.List(users))
 }
 
-// LatestAt implements relay.Store. Rows that came with a dump of another
-// cluster, see feed.go, lie before every position.
+// LatestAt implements relay.Store. Rows that came with a dump of another cluster, see
+// feed.go, count as before every position.
 func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Position) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -117,5 +119,5 @@ func (d *DB) LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Posit
 	}
 	var rows []notification
 	err = d.latestAtQuery(users, at).Scan(ctx, &rows)
-	return domains(rows, (*notification).domain), d.fail("read what is retained", err)
+	return domains(rows, (*notification).domain), d.fail("read retained messages", err)
 }

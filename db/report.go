@@ -9,7 +9,7 @@ import (
 
 var _ bun.BeforeAppendModelHook = (*report)(nil)
 
-// BeforeAppendModel dates a new report. An imported one has its dates already.
+// BeforeAppendModel sets the dates of a new report. An imported report already has them.
 func (r *report) BeforeAppendModel(_ context.Context, q bun.Query) error {
 	if _, ok := q.(*bun.InsertQuery); ok && r.CreatedAt == 0 {
 		r.CreatedAt = nowMillis()
@@ -18,7 +18,7 @@ func (r *report) BeforeAppendModel(_ context.Context, q bun.Query) error {
 	return nil
 }
 
-// AddReport stores r; bridge.ErrConflict where the id is taken.
+// AddReport stores r. It fails with bridge.ErrConflict if r has an id that is in use.
 func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -35,7 +35,7 @@ func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, 
 			return row.domain(), nil
 		case err == nil && r.ID != 0:
 			err = bridge.ErrConflict
-		case err == nil: // the id that the database gave is one that a caller chose before
+		case err == nil: // the database gave an id that a caller had chosen before: try the next one
 			err = d.followReports(ctx, 0)
 		}
 		if err != nil {
@@ -44,10 +44,11 @@ func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, 
 	}
 }
 
-// followReports has the next id given be greater than id; 0 means than every one
-// there is. It moves Postgres's identity, which Bun has no words for; SQLite's
-// AUTOINCREMENT follows by itself. Two at once may move it back a little: an id it
-// then gives is taken, and AddReport tries the next one.
+// followReports makes the next id that the database gives greater than id, or greater than
+// every id there is if id is 0. On Postgres it advances the sequence of the identity column,
+// which Bun cannot express; SQLite's AUTOINCREMENT does so by itself. Two concurrent calls
+// may move the sequence back a little. Then the next id it gives may be in use, and AddReport
+// tries another one.
 func (d *DB) followReports(ctx context.Context, id int64) error {
 	if d.dialect != Postgres {
 		return nil
@@ -62,12 +63,12 @@ func (d *DB) followReports(ctx context.Context, id int64) error {
 	return err
 }
 
-// unerased leaves out of reports those that are being erased, see task.go.
+// unerased restricts a query to reports that are not being erased, see erase.go.
 func unerased(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.Where("NOT EXISTS (SELECT 1 FROM falcon_tasks AS t WHERE t.kind = ? AND t.user_id = r.user_id AND t.up_to >= r.id)", eraseTask)
 }
 
-// Report returns one report; bridge.ErrNotFound.
+// Report returns one report. It fails with bridge.ErrNotFound.
 func (d *DB) Report(ctx context.Context, id int64) (bridge.Report, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -78,8 +79,8 @@ func (d *DB) Report(ctx context.Context, id int64) (bridge.Report, error) {
 	return r.domain(), nil
 }
 
-// ListReports returns a page of reports, newest id first: a range of the primary
-// key, or of falcon_reports_user.
+// ListReports returns a page of reports, the highest id first. It reads a range of the
+// primary key, or of falcon_reports_user.
 func (d *DB) ListReports(ctx context.Context, q bridge.ReportQuery) (reports []bridge.Report, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -13,22 +13,22 @@ import (
 	"time"
 )
 
-// restoring is in the name of a checked copy that a restore is putting in place.
-// While there is one, the database's own files are being moved aside: whoever opens
-// the database then would find it missing, and make an empty one.
+// restoring is part of the name of a checked copy that a restore is putting in place.
+// While there is one, the database's own files are being moved aside. Whoever opened the
+// database then would find it missing and create an empty one.
 const restoring = ".restoring-"
 
 // errRestoring refuses to open a database in that state.
-var errRestoring = errors.New("a restore of it was interrupted; run falconbridge restore again")
+var errRestoring = errors.New("a restore of this database was interrupted; run falconbridge restore again")
 
-// Restore puts a copy of from in place of the SQLite database at path, and returns the
-// path at which the former database stands now, "" where there was none. The caller
-// keeps servers off. The copy's next opening begins a new epoch.
+// Restore replaces the SQLite database at path with a copy of the file from. It returns
+// the new path of the former database, or "" if there was none. The caller must make sure
+// that no server starts meanwhile. When the copy is next opened, a new epoch begins.
 //
-// It refuses a file that is corrupt, is not a database of this program or is of a later
-// version, and a database that any process has open. It fails before it changed
-// anything, or, where it is killed later, leaves a state that Open refuses and that the
-// next call completes first.
+// Restore refuses a file that is corrupt, is not a database of this program or has been
+// migrated by a later version, and it refuses while any process has the database open. It
+// fails before it has changed anything. If it is killed later than that, Open refuses the
+// state it leaves, and the next call of Restore completes that restore first.
 func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	path = RealPath(path)
 	if err := inUse(path); err != nil {
@@ -38,7 +38,7 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 		return "", err
 	}
 	part := path + ".restore.partial"
-	discard := func() { // a journal left by a kill would be played into the next copy
+	discard := func() { // with its journal, which SQLite would apply to the next copy of that name
 		for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
 			_ = os.Remove(part + suffix)
 		}
@@ -54,7 +54,7 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	if err := syncFile(part); err != nil {
 		return "", err
 	}
-	if err := inUse(path); err != nil { // the check of a large copy takes minutes
+	if err := inUse(path); err != nil { // checking a large copy takes minutes
 		return "", err
 	}
 	stamp := time.Now().UTC().Format("20060102T150405.000Z")
@@ -67,8 +67,8 @@ func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	return aside, finishRestore(path)
 }
 
-// RealPath follows symbolic links, as SQLite does: WAL and index stand next to the file
-// itself.
+// RealPath follows symbolic links, as SQLite does: the WAL and its index are next to the
+// file itself.
 func RealPath(path string) string {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		return target
@@ -76,8 +76,9 @@ func RealPath(path string) string {
 	return path
 }
 
-// settled fails while a restore of the database at path is not finished.
-func settled(path string) error {
+// checkNoRestore fails with errRestoring while a restore of the database at path is
+// unfinished.
+func checkNoRestore(path string) error {
 	copies, err := interrupted(RealPath(path))
 	if err == nil && len(copies) > 0 {
 		err = errRestoring
@@ -85,11 +86,11 @@ func settled(path string) error {
 	return err
 }
 
-// formerName is where the database that a restore replaced stands.
+// formerName returns the path to which a restore moves the database that it replaces.
 func formerName(path, stamp string) string { return path + ".before-" + stamp }
 
-// interrupted returns the checked copies that wait to be put in place of path; one at
-// most, unless somebody made more.
+// interrupted returns the checked copies that have yet to be put in place of path. There
+// is at most one, unless somebody created such files by hand.
 func interrupted(path string) ([]string, error) {
 	files, err := os.ReadDir(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -107,11 +108,12 @@ func interrupted(path string) ([]string, error) {
 	return found, nil
 }
 
-// finishRestore moves the database at path, its WAL and its index aside, and the checked
-// copy in place. Power may fail after any step: all names follow from the copy's, so that
-// the next call can continue. The database
-// goes last, together with its WAL or after it, under one name: SQLite opens the two
-// as a pair, also there.
+// finishRestore moves the database at path aside, together with its WAL and the WAL's
+// index, and the checked copy in place.
+//
+// Power may fail after any step. All names are derived from the copy's, so the next call
+// can continue. The database itself is moved last, and under the same stem as its WAL:
+// SQLite opens the two as a pair, and does so there too.
 func finishRestore(path string) error {
 	copies, err := interrupted(path)
 	if err != nil {
@@ -141,8 +143,9 @@ func finishRestore(path string) error {
 	return syncDir(dir)
 }
 
-// copyFrom copies the file from to the new file part. A WAL next to from is part of
-// its content, and a plain copy of a database in use is no consistent one.
+// copyFrom copies the file from to the new file part. It refuses a file with a WAL next to
+// it: part of the content is in the WAL, and a plain copy of a database in use is not
+// consistent.
 func copyFrom(from, path, part string) error {
 	source, err := os.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -163,9 +166,10 @@ func copyFrom(from, path, part string) error {
 		return fmt.Errorf("%s is the database itself", from)
 	}
 	if wal, err := os.Stat(from + "-wal"); err == nil && wal.Size() > 0 {
-		return fmt.Errorf("%s has a write-ahead log next to it (%s-wal), so it is not a whole copy; make one with falconbridge backup", from, from)
+		return fmt.Errorf("%s has a write-ahead log next to it (%s-wal), so it is not a complete copy; make one with falconbridge backup", from, from)
 	}
-	// O_EXCL follows no link: root restores into a directory that the server's user can write.
+	// O_EXCL follows no symbolic link, which matters when root restores into a directory
+	// that the server's user can write to.
 	target, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the backup: %w", err)
@@ -177,9 +181,9 @@ func copyFrom(from, path, part string) error {
 	return nil
 }
 
-// prepare checks the copy at path and has its next opening begin a new epoch: the mark
-// is that of no database. Epoch files alone would not do it where the backup is as new
-// as the log, see docs/decisions/0002-epoch.md.
+// prepare checks the copy at path, and gives it a mark that no database has, so that a new
+// epoch begins when it is next opened. The epoch file alone would not ensure that if the
+// backup is as recent as the log, see docs/decisions/0002-epoch.md.
 func prepare(ctx context.Context, path string) error {
 	d, err := openFile(path, "mode=rw&_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)")
 	if err != nil {
@@ -202,8 +206,8 @@ func prepare(ctx context.Context, path string) error {
 	return d.Close()
 }
 
-// checkSchema fails where d is not a database of this program, or one that a later
-// version migrated.
+// checkSchema fails if d is not a database of this program, or has been migrated by a
+// later version.
 func checkSchema(ctx context.Context, d *sql.DB) error {
 	rows, err := d.QueryContext(ctx, "SELECT name FROM "+migrationTable+" ORDER BY name")
 	if err != nil {
@@ -225,7 +229,7 @@ func checkSchema(ctx context.Context, d *sql.DB) error {
 			return fmt.Errorf("read the schema's version: %w", fileFault(err))
 		}
 		if !known[name] {
-			return fmt.Errorf("it has the migration %s of a later version; use that version of falconbridge", name)
+			return fmt.Errorf("it has migration %s of a later version; use that version of falconbridge", name)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -237,6 +241,7 @@ func checkSchema(ctx context.Context, d *sql.DB) error {
 	return nil
 }
 
+// syncFile flushes a file's content to disk.
 func syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {

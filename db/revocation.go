@@ -9,8 +9,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Revoke stores r and removes what the tokens registered. Of two revocations of one user the later time counts, and of two
-// of one token the later expiry; where one has none, there is none.
+// Revoke stores r and removes the registrations that were made with the tokens. If a user's
+// tokens are revoked twice, the later time counts. If one token is, the later expiry counts,
+// and a revocation without an expiry never expires.
 func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -39,8 +40,8 @@ func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	return d.fail("revoke", err)
 }
 
-// Revocations returns a page of revocations in the order they were stored, a range
-// of falcon_revocations_page.
+// Revocations returns a page of revocations in the order in which they were stored. It reads a
+// range of falcon_revocations_page.
 func (d *DB) Revocations(ctx context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -50,7 +51,8 @@ func (d *DB) Revocations(ctx context.Context, after bridge.Revocation, limit int
 	return domains(rows, (*revocation).domain), d.fail("read revocations", err)
 }
 
-// Revoked looks c up by its jti and by its user: two rows of the primary key.
+// Revoked reports whether c is revoked, by its jti or by its user and time of issue. It looks
+// up two rows of the primary key.
 func (d *DB) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -59,7 +61,7 @@ func (d *DB) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 }
 
 func isRevoked(ctx context.Context, of bun.IDB, c bridge.Claims) (found bool, err error) {
-	issued := int64(math.MinInt64) // without a time of issue: before any
+	issued := int64(math.MinInt64) // a token without a time of issue counts as issued before any
 	if !c.IssuedAt.IsZero() {
 		issued = millis(c.IssuedAt)
 	}
@@ -68,9 +70,10 @@ func isRevoked(ctx context.Context, of bun.IDB, c bridge.Claims) (found bool, er
 	return found, err
 }
 
-// ExpireRevocations removes revocations of tokens that are over: by their exp
-// (falcon_revocations_expiry), then by the longest life of a token
-// (falcon_revocations_age).
+// ExpireRevocations removes at most limit revocations of tokens that have expired: those past
+// the token's exp (falcon_revocations_expiry), then those without one that are older than
+// life, the longest that a token may live (falcon_revocations_age). With a life of 0 tokens
+// may live for ever, and only the former are removed.
 func (d *DB) ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -85,7 +88,7 @@ func (d *DB) ExpireRevocations(ctx context.Context, life time.Duration, limit in
 	return n + old, d.fail("expire revocations", err)
 }
 
-// domain is r as package bridge knows it.
+// domain converts r to the type of package bridge.
 func (r *revocation) domain() bridge.Revocation {
 	return bridge.Revocation{ID: r.Jti, User: r.UserID, Before: moment(r.BeforeAt), Expires: moment(r.ExpiresAt), At: moment(r.At)}
 }

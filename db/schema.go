@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// tables are those that the migrations make, besides their own.
+// tables are the tables that the migrations create, apart from the two that record the
+// migrations themselves.
 var tables = []string{
 	"falcon_acks",
 	"falcon_audit",
@@ -35,8 +36,8 @@ var tables = []string{
 	"falcon_touched",
 }
 
-// Complete fails where a table is missing although all migrations were applied, as after
-// restoring a part of the database.
+// Complete fails if a table is missing although all migrations were applied, as happens when
+// only a part of a database is restored.
 func (d *DB) Complete(ctx context.Context) error {
 	names := "'" + strings.Join(tables, "', '") + "'"
 	query := "SELECT count(*), coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'table' AND name IN (" + names + ")"
@@ -58,5 +59,5 @@ func (d *DB) Complete(ctx context.Context) error {
 			missing = append(missing, name)
 		}
 	}
-	return fmt.Errorf("the %s database lacks %s, though all migrations were applied; restore a backup", d.dialect, strings.Join(missing, ", "))
+	return fmt.Errorf("the %s database lacks %s, although all migrations were applied; restore a backup", d.dialect, strings.Join(missing, ", "))
 }

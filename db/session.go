@@ -12,7 +12,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// openedSession is the session that Open found or created.
+// openedSession is the session that Open found or made.
 type openedSession struct {
 	session `bun:",extend"`
 
@@ -20,9 +20,12 @@ type openedSession struct {
 	Shared  bool `bun:",scanonly"`
 }
 
-// Open finds or makes the session of a device, see delivery.Sessions. On Postgres it
-// is one call of falcon_open, because a login is one round trip; on SQLite one
-// transaction, which touches the disk only where a row changes.
+// Open finds or makes the session of a device, see delivery.Sessions.
+//
+// On Postgres it is one call of falcon_open, so that a login costs one round trip. The
+// function's current text is in the migration 20261129000220_history; openSession is its
+// twin for SQLite, one transaction that touches the disk only if a row changes. Both
+// enforce [bridge.MaxSessions], as storeSession explains.
 func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -30,7 +33,7 @@ func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, er
 	var err error
 	if d.dialect == Postgres {
 		err = d.write.NewRaw("SELECT o.gen AS generation, o.present, o.subscribed, o.qos, o.rap, o.sub_id, o.from_seq, o.acked_seq, o.sent_seq, "+
-			// The row as it was before the call, which is this statement's snapshot.
+			// This reads the row as it was before the call, from the statement's snapshot.
 			"coalesce((SELECT s.node <> '' FROM falcon_sessions s WHERE s.user_id = ? AND s.client_id = ?), false) AS shared "+
 			"FROM falcon_open(?, ?, ?, ?, ?, ?, ?) AS o", o.Device.User, o.Device.ClientID, o.Device.User, o.Device.ClientID, o.Node, o.Clean, o.Expiry.Milliseconds(),
 			bridge.MaxSessions, bridge.NodeTimeout.Milliseconds()).Scan(ctx, &s)
@@ -43,7 +46,7 @@ func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, er
 	return s.domain(), nil
 }
 
-// domain is s as package bridge knows it.
+// domain converts s to the type of package bridge.
 func (s *openedSession) domain() bridge.Session {
 	out := bridge.Session{Generation: s.Generation, Present: s.Present}
 	if !s.Present {
@@ -56,17 +59,17 @@ func (s *openedSession) domain() bridge.Session {
 	return out
 }
 
-// subscribedRow is what falcon_follow returns: the user's last seq, and the
-// retained message or a row of zeros.
+// subscribedRow is what falcon_follow returns: the user's last seq, and the retained
+// message or zeros.
 type subscribedRow struct {
 	notification `bun:",extend"`
 
 	Last bridge.Seq `bun:",scanonly"`
 }
 
-// Subscribe stores s for the device and returns its user's head, see
-// delivery.Sessions. On Postgres it is one call of falcon_follow, because a
-// SUBSCRIBE is one round trip.
+// Subscribe stores s for the device and returns its user's head, see delivery.Sessions.
+// On Postgres it is one call of falcon_follow, whose current text is in the migration
+// 20261129000121_kinds, so that a SUBSCRIBE costs one round trip.
 func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -90,7 +93,7 @@ func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s brid
 	return in.head(), false, nil
 }
 
-// Unsubscribe clears the subscription, where gen is the current generation.
+// Unsubscribe clears the subscription, if gen is still the session's generation.
 func (d *DB) Unsubscribe(ctx context.Context, dev bridge.Device, gen int64) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -99,33 +102,37 @@ func (d *DB) Unsubscribe(ctx context.Context, dev bridge.Device, gen int64) erro
 	return d.fail("unsubscribe", err)
 }
 
-// kept is SQL that reports whether a session s, joined with the node of its open connection
-// as host, still exists: not expired, or open on a node that lives, or
-// left open by one that died, since whose last beat its expiry counts.
+// kept returns a condition for sessions that have not expired. The statement calls the
+// session s, and has joined the node of its open connection as host.
+//
+// A closed session is kept until its expires_at. An open one is kept while its node is
+// alive; if the node died, its expiry counts from the node's last beat.
 func (d *DB) kept() bun.Safe {
 	return bun.Safe(fmt.Sprintf("CASE WHEN s.node = '' THEN s.expires_at > %[1]s ELSE coalesce(host.beat_at, s.used_at) + "+
 		"CASE WHEN s.expiry_ms > %[2]d THEN s.expiry_ms ELSE %[2]d END > %[1]s END", d.clock(), bridge.NodeTimeout.Milliseconds()))
 }
 
-// withHost joins a session or connection with its node, for a condition.
+// withHost joins a session or a connection with its node, without selecting columns of it.
 func withHost(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.Relation("Host", func(q *bun.SelectQuery) *bun.SelectQuery { return q.ExcludeColumn("*") })
 }
 
-// generations gives SQLite's generations. They are taken from falcon_meta in
-// blocks, so that a connection that stores nothing costs no write.
+// generations hands out the generations of connections on SQLite. It takes them from
+// falcon_meta in blocks, so that a connection which stores nothing else costs no write.
 type generations struct {
 	mu   sync.Mutex
 	next int64
 	end  int64 // of the block, exclusive
 }
 
-// generationBlock is how many generations a start of the process may leave unused.
+// generationBlock is the size of a block, and so how many generations a restart may leave
+// unused.
 const generationBlock = 1000
 
-// generation returns the next one. Its caller's transaction holds the one write
-// lock, so generations are in the order of transactions. It returns what to call
-// after the commit: a block that was rolled back must not be used.
+// generation returns the next generation. The caller's transaction holds the only write
+// lock, so generations are in the order of transactions. The caller must call committed
+// after its commit, and only then: a block whose transaction was rolled back must not be
+// used.
 func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, committed func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -137,27 +144,27 @@ func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, com
 	err = tx.NewUpdate().Model((*meta)(nil)).Set("value = CAST(value AS INTEGER) + ?", generationBlock).
 		Where("m.key = 'generation'").Returning("value").Scan(ctx, &end)
 	if err != nil {
-		return 0, nil, fmt.Errorf("take generations: %w", err)
+		return 0, nil, fmt.Errorf("reserve generations: %w", err)
 	}
 	gen = end - generationBlock + 1
 	return gen, func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if end+1 > g.end { // the next transaction may have been here first
+		if end+1 > g.end { // otherwise the next transaction was here first
 			g.next, g.end = gen+1, end+1
 		}
 	}, nil
 }
 
-// leave discards the current block, after a new epoch began whose generations are higher
-// than floor. Its caller's transaction holds the write lock.
-func (g *generations) leave(floor int64) {
+// discard drops the current block when a new epoch begins, whose generations are higher
+// than floor. The caller's transaction holds the write lock.
+func (g *generations) discard(floor int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.next, g.end = floor, floor
 }
 
-// openSession is falcon_open for SQLite.
+// openSession does for SQLite what falcon_open does for Postgres.
 func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSession, err error) {
 	committed := func() {}
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -175,7 +182,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 		if s.Generation, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
-		if existed && !s.Present { // a trigger remembers it
+		if existed && !s.Present { // a trigger makes it a past session
 			if _, err := tx.NewDelete().Model(&found).WherePK().Exec(ctx); err != nil {
 				return err
 			}
@@ -196,8 +203,10 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 	return s, err
 }
 
-// resume keeps the seqs of s, which was written under that generation, within its user's
-// log, and forgets what its cursor did in a former epoch: see falcon_open.
+// resume adapts s, which was last written under generation, to the current log, as
+// falcon_open does. After a restore the log may end before the session's seqs, or may
+// have continued with other notifications: then the cursor goes back to the last
+// notification that both logs share, and the history of its moves is dropped.
 func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error {
 	var former bool
 	if err := tx.NewRaw("SELECT ? <= "+currentEpoch, generation).Scan(ctx, &former); err != nil {
@@ -211,14 +220,14 @@ func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error
 	} else if s.WrittenAt = 0; s.SentSeq >= 0 {
 		s.WrittenSeq, s.WrittenAt = s.SentSeq, s.UsedAt
 	}
-	var past bridge.Seq
+	var lastFormer bridge.Seq
 	err := tx.NewRaw("SELECT coalesce((SELECT n.seq FROM falcon_notifications n WHERE n.user_id = ?0 AND n.seq <= ?1 "+
 		"AND n.id <= e.last_id ORDER BY n.seq DESC LIMIT 1), 0) FROM falcon_epochs e "+
 		"WHERE e.number = (SELECT max(number) FROM falcon_epochs) AND ?2 <= e.generation AND e.last_id < (SELECT n.id FROM falcon_notifications n "+
-		"WHERE n.user_id = ?0 AND n.seq <= ?1 ORDER BY n.seq DESC LIMIT 1)", s.UserID, s.AckedSeq, generation).Scan(ctx, &past)
+		"WHERE n.user_id = ?0 AND n.seq <= ?1 ORDER BY n.seq DESC LIMIT 1)", s.UserID, s.AckedSeq, generation).Scan(ctx, &lastFormer)
 	switch {
 	case err == nil:
-		s.AckedSeq, s.FromSeq = past, min(s.FromSeq, past)
+		s.AckedSeq, s.FromSeq = lastFormer, min(s.FromSeq, lastFormer)
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
@@ -234,8 +243,11 @@ func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error
 	return nil
 }
 
-// storeSession writes s as open on o.Node. A new session may make the one unused
-// for longest go.
+// storeSession writes s as open on o.Node. If s is new and its user has more than
+// [bridge.MaxSessions] sessions with it, the surplus is removed: closed sessions before
+// open ones, and among these the least recently used first. falcon_open does the same on
+// Postgres, with the limit as an argument. (The limit of devices registered for Web Push
+// is another one, see RegisterDevice.)
 func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, s session, isNew bool) error {
 	if s.Recent == nil {
 		s.Recent = []byte{}
@@ -249,8 +261,8 @@ func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, 
 	if err != nil || !isNew {
 		return err
 	}
-	// Those that stay are the bridge.MaxSessions - 1 used last, open ones first. SQLite
-	// has no OFFSET without a LIMIT.
+	// s itself stays, and the first bridge.MaxSessions - 1 in this order. SQLite has no
+	// OFFSET without a LIMIT.
 	surplus := tx.NewSelect().Model((*session)(nil)).Column("client_id").
 		Join("LEFT JOIN falcon_nodes AS n ON n.id = s.node AND n.beat_at > ? - ?", d.clock(), bridge.NodeTimeout.Milliseconds()).
 		Where("s.user_id = ?", s.UserID).Where("s.client_id <> ?", s.ClientID).
@@ -259,7 +271,7 @@ func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, 
 	return err
 }
 
-// subscribeSession is falcon_follow for SQLite.
+// subscribeSession does for SQLite what falcon_follow does for Postgres.
 func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64, sub bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		s := session{UserID: dev.User, ClientID: dev.ClientID}
@@ -282,8 +294,9 @@ func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64,
 	return head, stale, err
 }
 
-// subscribe changes s as falcon_follow does: a first subscription and a leap
-// forward start at since or the end, a step back takes back what lies between.
+// subscribe changes s as falcon_follow does. A first subscription starts at since, or at
+// the end of the log without one. On a later subscription since moves the cursor: forward
+// skips what lies between, back delivers it again.
 func (s *session) subscribe(sub bridge.Subscription, last bridge.Seq, since *bridge.Seq) {
 	start := last
 	if since != nil {

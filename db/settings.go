@@ -11,7 +11,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Settings returns u's settings, or the defaults.
+// Settings returns u's settings, or the defaults if u has none.
 func (d *DB) Settings(ctx context.Context, u bridge.UserID) (bridge.Settings, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -28,24 +28,24 @@ func (i *inbox) settings() bridge.Settings {
 }
 
 // ChangeSettings implements bridge.History. The settings are columns of the inbox row, so
-// changing them takes that row's lock: every append is wholly before or after, and its row
-// is muted or not accordingly. The rows that are there already are hidden or shown by a
-// task; where they fit one step it is done in the same transaction.
+// changing them needs the lock of that row. Every append is therefore wholly before or
+// wholly after the change, and muted or not accordingly. Existing rows are hidden or shown by
+// a task, or, if they fit one step, in the same transaction.
 func (d *DB) ChangeSettings(ctx context.Context, u bridge.UserID, c bridge.SettingsChange) (s bridge.Settings, done bool, err error) {
 	done = true
 	err = d.changeSettings(ctx, u, c, &s, &done)
 	if err != nil || done {
 		return s, done, d.fail("store settings", err)
 	}
-	return s, d.drive(ctx, hideTask, u, progress{}).done, nil
+	return s, d.runTask(ctx, hideTask, u, progress{}).done, nil
 }
 
 func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.SettingsChange, s *bridge.Settings, done *bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		if len(c.Kinds) > 0 { // the lock of a task comes before that of the inbox
-			if err := d.begin(ctx, tx, hideTask, u, math.MaxInt64); err != nil {
+		if len(c.Kinds) > 0 { // begun here, because the lock of a task comes before that of the inbox
+			if err := d.beginTask(ctx, tx, hideTask, u, math.MaxInt64); err != nil {
 				return err
 			}
 		}
@@ -82,7 +82,8 @@ func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.Setti
 	})
 }
 
-// makeInbox makes and locks the inbox of a user who has none, unless c is the default.
+// makeInbox makes and locks the inbox of a user who has none, unless c leaves the settings at
+// their defaults.
 func (d *DB) makeInbox(ctx context.Context, tx bun.Tx, in *inbox, c bridge.SettingsChange) error {
 	s, err := c.Apply(in.settings())
 	if err != nil || s.ReviewEnabled && len(s.Kinds) == 0 {
@@ -92,5 +93,5 @@ func (d *DB) makeInbox(ctx context.Context, tx bun.Tx, in *inbox, c bridge.Setti
 	if err := d.lockInboxes(ctx, tx, u, u); err != nil {
 		return err
 	}
-	return tx.NewSelect().Model(in).WherePK().Scan(ctx) // another transaction may have made it
+	return tx.NewSelect().Model(in).WherePK().Scan(ctx) // another transaction may have made it meanwhile
 }

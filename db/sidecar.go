@@ -10,25 +10,26 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// sidecar is the small file next to a SQLite database, <path>.epoch. It is written after
-// the commit that it describes, so it is never ahead of a database that only crashed. One
-// that is ahead was written for a later state than the database has.
+// sidecar is the content of the epoch file next to a SQLite database, <path>.epoch. It is
+// written after the commit that it describes, so a crash never leaves it ahead of the
+// database. If it is ahead, the database was replaced by an earlier copy.
 type sidecar struct {
 	Epoch string `json:"epoch"`
 	Tick  int64  `json:"tick"`
 	Last  int64  `json:"last"` // the highest notification id
 }
 
-// ahead reports whether the database went back: its tick (just raised) or its last
-// id is behind, or the file is of another life or missing where the database had
-// one: a copy put back without it.
-func (s *sidecar) ahead(m life, last int64) bool {
+// ahead reports whether the database went back to an earlier state: its tick (just raised)
+// or its last id is behind the file's, or the file is of another epoch. A missing file
+// counts as well, since a database with an epoch has one: somebody put a copy in place
+// without it.
+func (s *sidecar) ahead(m epochState, last int64) bool {
 	return s == nil || s.Epoch != m.epoch || m.tick <= s.Tick || last < s.Last
 }
 
 func sidecarPath(path string) string { return path + ".epoch" }
 
-// readSidecar returns nil where there is none, or none that can be read as one.
+// readSidecar returns nil if the file is missing or is not valid JSON.
 func readSidecar(path string) (*sidecar, error) {
 	b, err := os.ReadFile(sidecarPath(path))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,8 +45,8 @@ func readSidecar(path string) (*sidecar, error) {
 	return &s, nil
 }
 
-// writeSidecar replaces the file atomically. It need not survive a power cut: an older
-// file only detects less.
+// writeSidecar replaces the file atomically. It is not synced to disk: after a power cut
+// there may be an older file, with which a restore is detected less often.
 func writeSidecar(path string, s sidecar) error {
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -58,7 +59,7 @@ func writeSidecar(path string, s sidecar) error {
 	return os.Rename(next, sidecarPath(path))
 }
 
-// lastID is the highest id ever given to a notification.
+// lastID returns the highest id ever given to a notification, on SQLite.
 func lastID(ctx context.Context, db bun.IDB) (id int64, err error) {
 	err = db.NewRaw(lastIDSQLite).Scan(ctx, &id)
 	return id, err

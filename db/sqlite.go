@@ -15,19 +15,19 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// openSQLite opens one connection that writes and a few that read.
+// openSQLite opens one connection for writing and four for reading.
 //
-// WAL lets them read while it writes. synchronous=FULL makes every commit wait
-// for the disk: in WAL mode NORMAL would lose the last commits on a power cut.
-// The writer begins IMMEDIATE, so that a transaction never fails half way for a
-// lock that another process holds.
+// In WAL mode readers and the writer do not block each other. synchronous=FULL makes
+// every commit wait for the disk; in WAL mode NORMAL may lose the last commits in a
+// power cut. Write transactions begin IMMEDIATE and take the write lock at once, so
+// that none fails half way because another process holds it.
 func (d *DB) openSQLite(raw string) error {
 	path, err := sqlitePath(raw)
 	if err != nil {
 		return err
 	}
 	d.dialect, d.path = SQLite, path
-	if err := settled(path); err != nil {
+	if err := checkNoRestore(path); err != nil {
 		return err
 	}
 	makePrivate(path)
@@ -43,13 +43,13 @@ func (d *DB) openSQLite(raw string) error {
 		db.SetMaxIdleConns(n)
 		db.SetConnMaxLifetime(0)
 		db.SetConnMaxIdleTime(time.Duration(0))
-		return d.hooked(bun.NewDB(db, sqlitedialect.New())), nil
+		return d.withHooks(bun.NewDB(db, sqlitedialect.New())), nil
 	}
 	if d.write, err = open(1, "immediate", "&_pragma=cache_size(-16000)"); err != nil {
 		return err
 	}
 	d.log = d.write
-	// The first connection makes the file and its WAL, which a reader cannot.
+	// The first connection creates the file and its WAL; a query_only one cannot.
 	if err := d.write.PingContext(context.Background()); err != nil {
 		_ = d.write.Close()
 		return d.openError("ping", err)
@@ -63,14 +63,15 @@ func (d *DB) openSQLite(raw string) error {
 	return err
 }
 
-// errGone is the error of a database whose file was removed from its path. SQLite would go
-// on writing to the open file, and all of that would be lost with this process.
+// errGone reports that the database file was removed from its path or replaced. SQLite
+// would go on writing to the open file, and all of that would be lost when this process
+// ends.
 const errGone = flaw("the SQLite file was deleted or replaced while in use: nothing more is stored; stop the server, then restore a backup, or start it with the file that is there")
 
-// inPlace fails with errGone where the SQLite file is no longer the one that was
-// opened. It is called before each transaction that writes, and costs one stat where the
-// commit costs an fsync.
-func (d *DB) inPlace() error {
+// checkFile fails with errGone if the SQLite file is no longer the one that was opened.
+// It is called before every write transaction; one stat is cheap next to the fsync of
+// the commit.
+func (d *DB) checkFile() error {
 	if d.dialect != SQLite {
 		return nil
 	}
@@ -81,10 +82,10 @@ func (d *DB) inPlace() error {
 	return nil
 }
 
-// makePrivate makes the file for its owner alone where there is none; SQLite would
-// go by the umask, and gives its WAL the file's own mode. A file that exists is not
-// opened: closing it would drop the locks that this process may hold on it. What
-// goes wrong SQLite meets, too, and says.
+// makePrivate creates the file with mode 0600 if there is none. SQLite itself would go
+// by the umask, and it gives the WAL the same mode as the file. An existing file is not
+// opened, since closing it would drop the POSIX locks that this process may hold on it.
+// Errors are ignored because SQLite runs into the same ones and reports them.
 func makePrivate(path string) {
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
 		_ = f.Close()

@@ -16,30 +16,30 @@ import (
 )
 
 // The live state of an inbox. falcon_changes records which notifications changed in which
-// rev; what became of them is read from their rows. So a device that missed any number of
-// changes needs the latest state of each notification once, and a record that is applied
-// twice, or together with a later one, does no harm.
+// rev, and not how: that is read from their rows. So a device that missed any number of
+// changes needs the latest state of each notification just once, and a record that is
+// applied twice, or together with a later one, does no harm.
 //
-// "All up to a seq were read" is a record of its own. It is right for every notification
-// up to there, but for those marked unread later: these have a later record, and devices
-// apply it after the other one. Where reading takes several steps, each step records again
-// what was marked unread behind it, see readStep.
+// "All notifications up to a seq were read" is a single record. It is right for each of them
+// except those marked unread later; these have a later record of their own, and devices
+// apply the ids of a state message after its read_up_to. If marking as read takes several
+// steps, each step records again what was marked unread behind it, see readStep.
 
 // keptChanges is how many records of a user are kept. A device that misses more than
-// bridge.MaxChanged notifications fetches the list again, so this is enough.
+// bridge.MaxChanged notifications, which is less, fetches the list again anyway.
 const keptChanges = 256
 
-// stateChange is what a transaction changes of an inbox.
+// stateChange is how a transaction changes an inbox.
 type stateChange struct {
-	ids     []int64    // the notifications that were read, marked unread, or that are gone
-	upTo    bridge.Seq // all up to it were read; 0: none
-	refetch bool       // devices fetch the list again: a mute, or too many ids
+	ids     []int64    // notifications that were read, marked unread or removed
+	upTo    bridge.Seq // all notifications up to it were read; 0: none
+	refetch bool       // devices must fetch the list again: a mute, or too many ids
 
-	total, unread             int64 // by how much the counts of all rows grew
-	hiddenTotal, hiddenUnread int64 // and those of the hidden ones among them
+	total, unread             int64 // how much the counts of all rows grew
+	hiddenTotal, hiddenUnread int64 // how much those of hidden rows, which the others include, grew
 }
 
-// gone adds a notification that was removed.
+// gone adds the removal of a notification.
 func (c *stateChange) gone(n *notification) {
 	c.ids = append(c.ids, n.ID)
 	c.total--
@@ -54,9 +54,9 @@ func (c *stateChange) gone(n *notification) {
 	}
 }
 
-// change takes the next rev of in, whose lock tx holds, records c and counts it. Every
-// change of an inbox other than an append goes through it, or on Postgres through
-// falcon_change, which it calls there.
+// change gives in its next rev, records c under it and updates the counts. tx holds the lock
+// of in. Every change of an inbox other than an append goes through this method, or on
+// Postgres through falcon_change, which it calls.
 func (d *DB) change(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) error {
 	in.Total, in.Unread = in.Total+c.total, in.Unread+c.unread
 	in.HiddenTotal, in.HiddenUnread = in.HiddenTotal+c.hiddenTotal, in.HiddenUnread+c.hiddenUnread
@@ -87,8 +87,8 @@ func (d *DB) change(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) er
 	return err
 }
 
-// recordChange stores the records of c, and returns up to which rev there are too many;
-// 0 where there are not.
+// recordChange stores the records of c on SQLite. If the user then has too many records, it
+// returns the rev up to which to delete them, else 0.
 func recordChange(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) (cut bridge.Rev, err error) {
 	var rows []changed
 	for _, id := range c.ids {
@@ -111,7 +111,8 @@ func recordChange(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) (cut
 	return cut, err
 }
 
-// stateRow is the inbox with one of its changes, and the notification that changed.
+// stateRow is an inbox, with one of its changes and the state of the notification that
+// changed.
 type stateRow struct {
 	inbox `bun:",extend"`
 
@@ -121,9 +122,9 @@ type stateRow struct {
 	IsRead     bool        `bun:",scanonly"`
 }
 
-// changesQuery reads the inbox, the records after since, a range of the primary key with
-// at most twice keptChanges rows, and each one's notification by its id. It is one
-// statement, so all is of one snapshot.
+// changesQuery selects u's inbox, the records after since, and the notification of each by
+// its id. The records are a range of the primary key with at most twice keptChanges rows.
+// It is one statement, so everything is of the same snapshot.
 func (d *DB) changesQuery(rows *[]stateRow, u bridge.UserID, since bridge.Rev) *bun.SelectQuery {
 	own := d.withExpired(d.read.NewSelect().Model((*inbox)(nil))).Where("i.user_id = ?", u)
 	return d.read.NewSelect().With("own", own).Model(rows).ModelTableExpr("own AS i").ColumnExpr("i.*").
@@ -174,7 +175,7 @@ func (d *DB) Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (br
 	return s, nil
 }
 
-// Revs implements delivery.States. It looks up each user by the primary key.
+// Revs implements delivery.States. It looks up each user in the primary key.
 func (d *DB) Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -189,7 +190,7 @@ func (d *DB) Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID
 	return revs, nil
 }
 
-// state returns what a device gets that has to fetch the list again.
+// state returns the state message for a device that has to fetch the list again.
 func (i *inbox) state() bridge.State {
 	n := i.count()
 	s := bridge.State{Rev: i.Rev, Last: n.Last, Unread: n.Unread, Total: n.Total, Kinds: make(map[bridge.Kind]int, len(i.Kinds))}
@@ -205,7 +206,8 @@ func (i *inbox) state() bridge.State {
 	return s.Refetch()
 }
 
-// kindSettings are a user's settings of kinds as they are stored: a JSON object of 0 and 1.
+// kindSettings are a user's settings of kinds, false for a muted kind. They are stored as a
+// JSON object whose values are 0 and 1.
 type kindSettings map[bridge.Kind]bool
 
 // Value implements driver.Valuer.
@@ -248,17 +250,18 @@ func (k *kindSettings) Scan(src any) error {
 	return nil
 }
 
-// hides reports whether notifications of that kind are hidden.
+// hides reports whether notifications of the given kind are hidden.
 func (k kindSettings) hides(kind bridge.Kind) bool {
 	on, chosen := k[kind]
 	return chosen && !on
 }
 
-// hiddenKind is SQL for whether the inbox i hides notifications of the kind of n.
+// hiddenKind is a condition that reports whether the inbox i hides notifications of n's
+// kind.
 const hiddenKind = "(coalesce(CAST(i.kinds ->> n.kind AS text), '1') = '0')"
 
-// changeGone takes a rev of each user of notifications that were removed, whose inboxes tx
-// has locked, records them and corrects the counts.
+// changeGone records the removal of notifications in their users' inboxes, as [DB.change]
+// does for one inbox. tx holds the locks of these inboxes.
 func (d *DB) changeGone(ctx context.Context, tx bun.Tx, gone []notification) error {
 	if len(gone) == 0 {
 		return nil

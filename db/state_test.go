@@ -449,10 +449,10 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 					check(err)
 				},
 				"begin to read all": func(r *rapid.T) { // and an upkeep finishes it
-					check(d.begin(ctx, d.write, readTask, u, 20))
+					check(d.beginTask(ctx, d.write, readTask, u, 20))
 				},
 				"a step": func(r *rapid.T) {
-					_, err := d.step(ctx, readTask, u, 2, false)
+					_, err := d.stepTask(ctx, readTask, u, 2, false)
 					check(err)
 				},
 				"delete": func(r *rapid.T) {
@@ -475,7 +475,7 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 			})
 			for p := (progress{}); !p.done; {
 				var err error
-				p, err = d.step(ctx, readTask, u, 5, false)
+				p, err = d.stepTask(ctx, readTask, u, 5, false)
 				check(err)
 			}
 			var want device

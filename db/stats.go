@@ -7,27 +7,32 @@ import (
 	"time"
 )
 
-// Stats are counts since the start of this process, and what was looked up for them.
+// Stats are counters since the start of this process, and the number of absent sessions.
 type Stats struct {
-	Errors map[string]int64 // failed calls, by kind; every kind is there
+	Errors map[string]int64 // failed calls by kind; every kind has an entry
 
 	Transactions    int64 // of the committer
 	TransactionTime time.Duration
-	CommitTime      time.Duration // of TransactionTime: COMMIT on SQLite; on Postgres all but the statement on the server, so the wait for a connection, the network and the commit
 
-	// Absent is how many sessions have no connection, of the whole cluster, at most
-	// MaxAbsent and up to a minute old; -1: not known.
+	// CommitTime is a part of TransactionTime. On SQLite it is that of COMMIT; on
+	// Postgres it is everything but the statement's run on the server: the wait for a
+	// connection, the network and the commit.
+	CommitTime time.Duration
+
+	// Absent is how many sessions of the whole cluster have no connection, at most
+	// MaxAbsent. It is up to a minute old; -1 means unknown.
 	Absent int64
 }
 
 // MaxAbsent is where Stats stops counting absent sessions.
 const MaxAbsent = 100_000
 
-// errorKinds are the kinds of Stats.Errors by class. The other classes are answers.
+// errorKinds maps classes of errors to the kinds of Stats.Errors. The other classes are
+// ordinary results, not failures.
 var errorKinds = map[class]string{
-	away:    "unavailable", // no connection, or no response in time: it may have happened
-	fault:   "fault",       // the server refused: full, read-only, locked, a missing table
-	refused: "value",       // a value that the database does not take
+	unavailable: "unavailable", // no connection, or no response in time: the call may have taken effect
+	fault:       "fault",       // the server refused: full, read-only, locked, a missing table
+	refused:     "value",       // a value that the database does not accept
 }
 
 // counters are what Stats is made of.
@@ -58,8 +63,9 @@ func (d *DB) Stats(ctx context.Context) Stats {
 	return s
 }
 
-// absentSessions counts a range of falcon_sessions_expiry, which has no session that is
-// open; -1 where the database is unavailable.
+// absentSessions counts sessions without a connection, at most MaxAbsent of them: a range
+// of the index falcon_sessions_expiry, which has no open sessions. It returns -1 if the
+// database is unavailable.
 func (d *DB) absentSessions(ctx context.Context) int64 {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -8,34 +8,37 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The sweep looks for logs that grew. It must find every row that becomes visible,
-// also those of a transaction that committed late, and must not reread everything
-// since the oldest open transaction of the cluster, which may have been open for
-// hours.
+// The sweep finds users whose logs grew without a hint, or whose hints were lost. It must
+// find every row that becomes visible, including those of a transaction that committed
+// late, but must not reread everything since the oldest open transaction of the cluster,
+// which may have been open for hours.
 //
-// So it reads twice. Ahead of edge it reads what is new, in the feed's order, as far
-// as there is any. Behind edge, rows of transactions that were still open may have
-// become visible since: a lap reads from the horizon of an earlier moment, below
-// which nothing can have, up to edge, a limited number of rows a call. When a lap is
-// over, the next one begins at the horizon where the last one began. Without long
-// transactions the horizon is at edge and laps are empty. While one is open, each
-// call costs what is new and at most limit rows more; only its own rows may be found
-// as late as the end of a lap, and only where their hints were lost.
+// So it reads in two places. Ahead of edge it reads what is new, in the feed's order.
+// Behind edge, rows may have become visible since, because their transactions were still
+// open when the sweep passed. A lap reads that part again, a limited number of rows per
+// call: from an earlier horizon, below which no row can appear any more, up to edge. When
+// a lap is over, the next one begins at the horizon of the call in which the last one
+// began.
+//
+// Without long transactions the horizon is at edge, and laps are empty. While there is
+// one, each call costs what is new and at most limit rows more. Only the rows of the long
+// transaction itself may be found as late as at the end of a lap, and only if their hints
+// were lost.
 //
 // SQLite has one writer, so nothing becomes visible behind edge.
 
-// sweepPosition is the bridge.Position of a sweep: <epoch>/<edge>+<lap>+<next>.
+// sweepPosition is the content of a sweep's bridge.Position: <epoch>/<edge>+<lap>+<next>.
 type sweepPosition struct {
-	edge position // every row before it that was visible was read
-	lap  position // how far the lap behind edge came
+	edge position // every row before it that was visible has been read
+	lap  position // how far the current lap has got
 	next position // where the next lap begins
 }
 
-// sweepPosition reads p; ok is false where it is of another epoch, or "".
+// sweepPosition parses p. ok is false if p is "" or of another epoch.
 func (d *DB) sweepPosition(p bridge.Position) (s sweepPosition, ok bool, err error) {
-	life, rest, _ := strings.Cut(string(p), "/")
+	epoch, rest, _ := strings.Cut(string(p), "/")
 	parts := strings.Split(rest, "+")
-	if p == "" || life != d.Epoch() {
+	if p == "" || epoch != d.Epoch() {
 		return s, false, nil
 	}
 	for i, to := range []*position{&s.edge, &s.lap, &s.next} {
@@ -50,18 +53,20 @@ func (d *DB) opaqueSweep(s sweepPosition) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + s.edge.String() + "+" + s.lap.String() + "+" + s.next.String())
 }
 
-// changedSQLite is falcon_changed for SQLite.
+// changedSQLite does for SQLite what falcon_changed does for Postgres (migration
+// 20261129000200_changed): it returns the users of the rows in a page, and one row more
+// for the end of the page.
 const changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.muted, n.id FROM falcon_notifications n " +
 	"WHERE n.id > ?0 AND n.id <= ?1 ORDER BY n.id LIMIT ?2) " +
 	"SELECT page.user_id, max(page.seq) AS seq, '0' AS xid, 0 AS id FROM page WHERE NOT page.muted GROUP BY page.user_id " +
 	"UNION ALL SELECT '', tail.n = ?2, '0', tail.id FROM (SELECT count(*) AS n, max(page.id) AS id FROM page) tail WHERE tail.n > 0"
 
-// everything is behind every row.
-var everything = position{xid: 1<<63 - 1, id: 1<<63 - 1}
+// feedEnd lies after every row.
+var feedEnd = position{xid: 1<<63 - 1, id: 1<<63 - 1}
 
-// Changed implements delivery.Feed. It may name users again whose rows are younger
-// than the oldest open transaction. A position of another epoch counts as now:
-// devices connect again then, and read their logs.
+// Changed implements delivery.Feed. A user may be named again while a transaction that is
+// older than the user's rows is open. A position of another epoch counts as now, because
+// then all devices reconnect and read their logs anyway.
 func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []bridge.Change, next bridge.Position, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -69,7 +74,7 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 	if err != nil {
 		return nil, p, false, err
 	}
-	horizon, err := d.horizon(ctx) // before the rows: what commits between comes in a later lap
+	horizon, err := d.horizon(ctx) // before the rows: what commits in between is found by a later lap
 	if err != nil {
 		return nil, p, false, d.fail("look what changed", err)
 	}
@@ -77,7 +82,7 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 		return nil, d.opaqueSweep(sweepPosition{horizon, horizon, horizon}), false, nil
 	}
 	edge := s.edge
-	ahead, page, err := d.changed(ctx, edge, everything, limit)
+	ahead, page, err := d.changed(ctx, edge, feedEnd, limit)
 	if err != nil {
 		return nil, p, false, d.fail("look what changed", err)
 	}
@@ -90,7 +95,7 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 	if before(s.lap, edge) {
 		var late []bridge.Change
 		if late, page, err = d.changed(ctx, s.lap, edge, limit); err != nil {
-			return nil, p, false, d.fail("look what changed late", err)
+			return nil, p, false, d.fail("find late changes", err)
 		}
 		ahead = append(ahead, late...)
 	}
@@ -102,23 +107,23 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 	return ahead, d.opaqueSweep(s), false, nil
 }
 
-// page is what was read of the feed.
+// page describes one page of the feed.
 type page struct {
-	found bool     // there was something
-	full  bool     // there may be more
-	end   position // of the last row
+	found bool     // it has at least one row
+	full  bool     // it has limit rows, so there may be more
+	end   position // of its last row
 }
 
-// changedRow is a user with new rows, or the end of the page: then UserID is "".
+// changedRow is a user with new rows, or the end of the page, which has no UserID.
 type changedRow struct {
 	UserID bridge.UserID
-	Seq    bridge.Seq // the last one; at the end of the page 1 where it is full
+	Seq    bridge.Seq // the user's last; at the end of the page 1 if it is full, else 0
 	Xid    uint64
 	ID     int64
 }
 
-// changed reads at most limit rows after one position and up to another one, and
-// returns their users.
+// changed reads at most limit rows after one position and up to another, and returns their
+// users.
 func (d *DB) changed(ctx context.Context, after, upTo position, limit int) (out []bridge.Change, p page, err error) {
 	var rows []changedRow
 	if err := d.changedQuery(after, upTo, limit).Scan(ctx, &rows); err != nil {

@@ -9,26 +9,28 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Marking a user's notifications as read and erasing a user take as long as the user
-// has rows, and a transaction must not: it would hold up the user's appends, end with
-// its time limit, and leave nothing behind. So they are done in steps of at most
-// stepRows rows, each a transaction. The first transaction stores a task, the last one
-// deletes it. Where a step fails, the caller leaves or the node dies, the upkeep of
-// any node goes on, see [DB.Continue].
+// Marking all notifications of a user as read, or erasing a user, takes time in proportion
+// to the user's rows. In a single transaction that would hold up the user's appends, run
+// into the time limit, and then have no effect at all. So such work is done in steps of at
+// most stepRows rows, each a transaction. The first transaction stores a task and the last
+// one deletes it. If a step fails, the caller gives up or the node dies, the upkeep of any
+// node continues the task, see [DB.Continue].
 //
-// Locks are taken in this order: the task, reports, the inbox row. Two that work on
-// one task wait for each other's steps and do none twice.
+// Locks are taken in this order: the task, reports, the inbox row. Two callers that work on
+// the same task wait for each other's steps and do none of them twice.
 
 // The kinds of tasks.
 const (
-	readTask  = "read"  // mark as read
+	readTask  = "read"  // mark notifications as read
 	eraseTask = "erase" // erase a user
 
-	deleteTask = "delete" // delete those that are read
-	hideTask   = "hide"   // hide or show notifications as the settings of their kinds ask for
+	deleteTask = "delete" // delete the notifications that are read
+	hideTask   = "hide"   // hide or show notifications according to the settings of their kinds
 )
 
-// tableOf is the table of a kind of tasks, with the alias of the model: see the migration.
+// tableOf returns the table for tasks of a kind, with the alias of the model. The newer
+// kinds have a separate table, because nodes of the release before them would take a kind
+// that they do not know for an erasure.
 func tableOf(kind string) string {
 	if kind == readTask || kind == eraseTask {
 		return "falcon_tasks AS t"
@@ -36,21 +38,23 @@ func tableOf(kind string) string {
 	return "falcon_steps AS t"
 }
 
-// stepRows is how many rows a step changes at most: 3 ms of the one write lock on
-// SQLite, 10 ms of the user's inbox row on Postgres. With 2,000 the appends that wait
-// took three times as long on SQLite, see docs/scaling.md.
+// stepRows is how many rows a step changes at most. A step of 500 rows holds the only
+// write lock of SQLite for 3 ms, and the user's inbox row on Postgres for 10 ms. With
+// 2,000 rows the appends that wait took three times as long on SQLite, see
+// docs/scaling.md.
 const stepRows = 500
 
-// progress is what a step left.
+// progress is the state of a task after a step.
 type progress struct {
-	took   bool  // there was such a task, and no other call was working on it
-	done   bool  // nothing is left
-	unread int64 // of readTask
+	claimed bool  // the task existed, and no other call was working on it
+	done    bool  // nothing is left to do
+	unread  int64 // with readTask: how many notifications are unread
 }
 
-// begin stores a task, which is certain to be finished from then on. Where the task exists
-// already the further end counts. It locks the task until tx ends.
-func (d *DB) begin(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID, upTo int64) error {
+// beginTask stores a task. Once tx has committed, the task is certain to be finished. If
+// the user has a task of that kind already, it starts over, and the further end counts. The
+// task is locked until tx ends.
+func (d *DB) beginTask(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID, upTo int64) error {
 	row := task{Kind: kind, UserID: u, UpTo: upTo, BegunAt: nowMillis()}
 	_, err := tx.NewInsert().Model(&row).ModelTableExpr(tableOf(kind)).On("CONFLICT (kind, user_id) DO UPDATE").
 		Set("up_to = CASE WHEN excluded.up_to > t.up_to THEN excluded.up_to ELSE t.up_to END").
@@ -58,12 +62,12 @@ func (d *DB) begin(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID
 	return err
 }
 
-// drive takes steps of a task until it is done, one fails or ctx ends, and returns what
-// was left then; p is what is left before. It has no error: what it does not do is done
-// later.
-func (d *DB) drive(ctx context.Context, kind string, u bridge.UserID, p progress) progress {
+// runTask takes steps of a task until it is done, a step fails or ctx ends, and returns the
+// progress; p is that before the first step. It returns no error, because what it leaves
+// undone is done later.
+func (d *DB) runTask(ctx context.Context, kind string, u bridge.UserID, p progress) progress {
 	for !p.done && ctx.Err() == nil {
-		next, err := d.step(ctx, kind, u, d.stepRows, false)
+		next, err := d.stepTask(ctx, kind, u, d.stepRows, false)
 		if err != nil {
 			break
 		}
@@ -72,9 +76,9 @@ func (d *DB) drive(ctx context.Context, kind string, u bridge.UserID, p progress
 	return p
 }
 
-// step takes one step of a task, of at most limit rows. With skip it leaves a task that
-// somebody else is at alone.
-func (d *DB) step(ctx context.Context, kind string, u bridge.UserID, limit int, skip bool) (p progress, err error) {
+// stepTask takes one step of a task, of at most limit rows. If another call is working on
+// the task it waits, or with skip does nothing.
+func (d *DB) stepTask(ctx context.Context, kind string, u bridge.UserID, limit int, skip bool) (p progress, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	lock := "UPDATE"
@@ -86,10 +90,10 @@ func (d *DB) step(ctx context.Context, kind string, u bridge.UserID, limit int, 
 		t = task{Kind: kind, UserID: u}
 		err := d.lockRows(tx.NewSelect().Model(&t).ModelTableExpr(tableOf(kind)).WherePK(), lock).Scan(ctx)
 		if errors.Is(err, sql.ErrNoRows) {
-			p = progress{done: true} // another node was faster, or is
+			p = progress{done: true} // another node has finished it, or with skip is working on it
 			return nil
 		}
-		p = progress{took: true}
+		p = progress{claimed: true}
 		switch {
 		case err != nil || t.UpTo == endsLeft:
 			return err
@@ -98,14 +102,15 @@ func (d *DB) step(ctx context.Context, kind string, u bridge.UserID, limit int, 
 		}
 		return d.inboxStep(ctx, tx, &t, limit, &p)
 	})
-	if err == nil && p.took && t.UpTo == endsLeft {
+	if err == nil && p.claimed && t.UpTo == endsLeft {
 		p.done, err = true, d.endErased(ctx, u)
 	}
-	return p, d.fail("go on with a task", err)
+	return p, d.fail("continue a task", err)
 }
 
-// window returns the seq of the limit-th of t's notifications that find selects, or to
-// where there are fewer. It is a range of an index.
+// window returns the seq at which a step of limit rows ends: that of the limit-th
+// notification after t.AtSeq that satisfies the condition find, or to if there are fewer.
+// It reads a range of an index.
 func (t *task) window(ctx context.Context, tx bun.Tx, find string, to bridge.Seq, limit int) (bridge.Seq, error) {
 	var end bridge.Seq
 	err := tx.NewSelect().Model((*notification)(nil)).Column("seq").Where("n.user_id = ?", t.UserID).Where("n.seq > ?", t.AtSeq).
@@ -122,17 +127,18 @@ func (t *task) moved(ctx context.Context, tx bun.Tx) error {
 	return err
 }
 
-// inboxStep takes a step of what is done under the lock of the inbox row.
+// inboxStep takes a step of a task that works under the lock of the inbox row: every kind
+// but eraseTask.
 func (d *DB) inboxStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *progress) error {
 	in := inbox{UserID: t.UserID}
 	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) { // no row: the user was erased just before the task began
+	if err != nil && !errors.Is(err, sql.ErrNoRows) { // without a row, the user was erased just before the task began
 		return err
 	}
 	t.AtSeq = max(t.AtSeq, in.ErasedSeq)
 	find := "TRUE"
 	if t.Kind == readTask {
-		find = "n.read_at = 0" // an index of its own
+		find = "n.read_at = 0" // the condition of falcon_notifications_unread
 	}
 	upTo := min(bridge.Seq(t.UpTo), in.LastSeq)
 	end, err := t.window(ctx, tx, find, upTo, limit)
@@ -160,9 +166,9 @@ func (d *DB) inboxStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *pr
 	return t.moved(ctx, tx)
 }
 
-// readStep marks the notifications after one seq and up to another as read. The record of
-// it says that all up to the latter are read. Those that were marked unread meanwhile, behind
-// the former, are not, so each step records them again.
+// readStep marks the notifications with after < seq <= end as read. It records the change
+// as "all up to end are read". That is wrong for notifications up to after which the user
+// has marked unread again since the task passed them, so each step records these again.
 func (d *DB) readStep(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
 	c, err := markRead(ctx, tx, in, after, end, limit)
 	if err != nil || c.unread == 0 {
@@ -175,8 +181,8 @@ func (d *DB) readStep(ctx context.Context, tx bun.Tx, in *inbox, after, end brid
 	return d.change(ctx, tx, in, c)
 }
 
-// deleteRead deletes the notifications after one seq and up to another that were read by
-// then and are not hidden.
+// deleteRead deletes the visible notifications with after < seq <= end that were read by
+// the time by, in Unix ms.
 func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int, by int64) error {
 	_, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
 		return q.Where("id IN (?)", within(tx, in.UserID, after, end, limit).Column("id")).
@@ -185,8 +191,8 @@ func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, in *inbox, after, end br
 	return err
 }
 
-// hide hides or shows the notifications after one seq and up to another as the settings of
-// their kinds ask for.
+// hide hides or shows the notifications with after < seq <= end according to the settings
+// of their kinds.
 func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
 	var kinds []bridge.Kind
 	for k, on := range in.Kinds {
@@ -218,30 +224,30 @@ func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.S
 	return d.change(ctx, tx, in, c)
 }
 
-// continued is how many tasks one call of Continue takes up.
+// continued is how many tasks of each table one call of Continue works on at most.
 const continued = 20
 
-// Continue takes a step, of at most limit rows, of some of the tasks that no call is working on,
-// and returns how many.
+// Continue takes one step, of at most limit rows, of each of the oldest tasks that no other
+// call is working on, and returns how many steps it took. It fails only if it took none.
 func (d *DB) Continue(ctx context.Context, limit int) (n int, err error) {
 	find, cancel := bound(ctx)
 	defer cancel()
 	var ts, more []task
 	if err := d.read.NewSelect().Model(&ts).Order("t.begun_at").Limit(continued).Scan(find); err != nil {
-		return 0, d.fail("look for tasks", err)
+		return 0, d.fail("find tasks", err)
 	}
 	if err := d.read.NewSelect().Model(&more).ModelTableExpr(tableOf(hideTask)).Order("t.begun_at").Limit(continued).Scan(find); err != nil {
-		return 0, d.fail("look for tasks", err)
+		return 0, d.fail("find tasks", err)
 	}
 	ts = append(ts, more...)
 	for _, t := range ts {
-		p, e := d.step(ctx, t.Kind, t.UserID, limit, true)
-		if err = errors.Join(err, e); p.took && e == nil {
+		p, e := d.stepTask(ctx, t.Kind, t.UserID, limit, true)
+		if err = errors.Join(err, e); p.claimed && e == nil {
 			n++
 		}
 	}
 	if n > 0 {
-		err = nil // it is logged; the others are not to wait for the one that fails
+		err = nil // it is logged already, and the caller should go on with the other tasks
 	}
 	return n, err
 }

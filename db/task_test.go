@@ -295,7 +295,7 @@ func TestAnErasureUnderWayNeedsNoLockOfTheInbox(t *testing.T) {
 	release := hold(t, d, u)
 	defer release()
 	for want := int64(20); want >= 0; want -= 10 {
-		_, err := d.step(ctx, eraseTask, u, 10, false)
+		_, err := d.stepTask(ctx, eraseTask, u, 10, false)
 		must(t, err)
 		if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n != want {
 			t.Errorf("%d rows are left, want %d", n, want)

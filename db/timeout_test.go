@@ -31,7 +31,7 @@ func TestACallThatRanOutOfTimeClosesNoIdleConnection(t *testing.T) {
 		},
 		"waiting for a connection": func() error {
 			d.read.SetMaxOpenConns(1)
-			defer allow(d.read.DB, d.reads)
+			defer resize(d.read.DB, d.reads)
 			busy, err := d.read.Conn(testContext(t))
 			must(t, err)
 			defer func() { _ = busy.Close() }()

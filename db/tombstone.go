@@ -10,7 +10,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// why is why a notification is gone, as falcon_tombstones and explain name it.
+// why is the reason why a notification is gone, as falcon_tombstones and explain name it.
 type why string
 
 const (
@@ -20,9 +20,10 @@ const (
 	retainedOut why = "retained out"
 )
 
-// removeNotifications removes the notifications that find selects: it leaves tombstones in
-// their place, corrects their users' counts and records the change of their inboxes. tx
-// holds the locks of these inboxes; find leaves out what is being erased.
+// removeNotifications removes the notifications that find selects, leaves tombstones in
+// their place, corrects the counts of their users and records the changes of their inboxes.
+// It returns the removed rows. tx must hold the locks of these inboxes, and find must not
+// select rows that are being erased.
 func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find func(bun.QueryBuilder) bun.QueryBuilder) ([]notification, error) {
 	var gone []notification
 	err := tx.NewDelete().Model((*notification)(nil)).ApplyQueryBuilder(find).
@@ -40,34 +41,37 @@ func (d *DB) removeNotifications(ctx context.Context, tx bun.Tx, w why, find fun
 	return gone, d.changeGone(ctx, tx, gone)
 }
 
-// stand is what a key stands for from now on: a row of a common table expression.
-type stand struct {
-	bun.BaseModel `bun:"table:stands,alias:k"`
+// replacement is the newest notification with a value of replaces, as a row of a common
+// table expression.
+type replacement struct {
+	bun.BaseModel `bun:"table:replacements,alias:k"`
 
 	UserID   bridge.UserID
 	Replaces string
 	Seq      bridge.Seq
 }
 
-// supersede removes what rows supersede, which are appended and of users whose inboxes
-// tx holds: earlier ones of the same key, also among rows. falcon_append does the same.
+// supersede removes the notifications that rows supersede: earlier ones of the same user
+// with the same value of replaces, among rows as well. rows have just been appended, and tx
+// holds the locks of their users' inboxes. On Postgres, falcon_append does the same for the
+// rows that it appends.
 func (d *DB) supersede(ctx context.Context, tx bun.Tx, rows []notification) error {
-	last := make(map[stand]bridge.Seq)
+	last := make(map[replacement]bridge.Seq)
 	for i := range rows {
 		if n := &rows[i]; n.Replaces != "" {
-			last[stand{UserID: n.UserID, Replaces: n.Replaces}] = n.Seq // seqs ascend
+			last[replacement{UserID: n.UserID, Replaces: n.Replaces}] = n.Seq // seqs ascend
 		}
 	}
 	if len(last) == 0 {
 		return nil
 	}
-	keys := make([]stand, 0, len(last))
+	keys := make([]replacement, 0, len(last))
 	for k, seq := range last {
 		k.Seq = seq
 		keys = append(keys, k)
 	}
 	var ids []int64
-	if err := tx.NewSelect().With("stands", tx.NewValues(&keys)).TableExpr("stands AS k").
+	if err := tx.NewSelect().With("replacements", tx.NewValues(&keys)).TableExpr("replacements AS k").
 		Join("JOIN falcon_notifications AS n ON n.user_id = k.user_id AND n.replaces = k.replaces AND n.replaces <> '' AND n.seq < k.seq").
 		Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").
 		Column("n.id").Where("n.seq > i.erased_seq").Where(d.live("n")).Scan(ctx, &ids); err != nil || len(ids) == 0 {
@@ -79,7 +83,8 @@ func (d *DB) supersede(ctx context.Context, tx bun.Tx, rows []notification) erro
 	return err
 }
 
-// Withdraw implements bridge.History. There is at most one row of a key.
+// Withdraw implements bridge.History. At most one notification of a key is visible, since
+// each supersedes the one before.
 func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64, err error) {
 	err = d.withInbox(ctx, "withdraw a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
 		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
@@ -94,10 +99,10 @@ func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64
 	return n, err
 }
 
-// ExpireNotifications removes at most limit notifications past their expiry, oldest
-// first, a range of falcon_notifications_expiry. It waits for no inbox that another
-// transaction holds: the next call goes on behind what it left out, and once the end is
-// reached, from the start again.
+// ExpireNotifications removes at most limit notifications past their expiry, oldest first,
+// a range of falcon_notifications_expiry, and returns how many and their users. It skips
+// rows whose inboxes another transaction has locked. The next call continues after them,
+// and once it reaches the end, the one after that starts over.
 func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -121,15 +126,15 @@ func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, users [
 	return n, slices.Compact(users), nil
 }
 
-// expiring is a row that expireWindow saw.
+// expiring is an expired notification that expireWindow found.
 type expiring struct {
 	ID        int64
 	UserID    bridge.UserID
 	ExpiresAt int64
 }
 
-// expireWindow looks at limit expired notifications behind from and removes those whose
-// inboxes no other transaction has locked.
+// expireWindow finds at most limit expired notifications after from, and removes those
+// whose inboxes no other transaction has locked. seen is how many it found.
 func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen int, gone []notification, err error) {
 	var rows []expiring
 	find := d.read.NewSelect().Model((*notification)(nil)).Column("id", "user_id", "expires_at").Where("n.expires_at > 0").
@@ -151,9 +156,9 @@ func (d *DB) expireWindow(ctx context.Context, from *expiring, limit int) (seen 
 	return len(rows), gone, err
 }
 
-// removeFree removes those of the notifications called ids, which belong to users, whose
-// inboxes no other transaction holds, and returns them. What is being erased is left to
-// the erasure.
+// removeFree removes the notifications with these ids, which belong to users, unless
+// another transaction has locked the inbox, and returns them. Users who are being erased
+// are left to the erasure.
 func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.UserID) (gone []notification, err error) {
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		var free []bridge.UserID
@@ -173,10 +178,11 @@ func (d *DB) removeFree(ctx context.Context, w why, ids []int64, users []bridge.
 	return gone, nil
 }
 
-// tombstoneLife is how long a tombstone stays, and a session that ended.
+// tombstoneLife is how long tombstones and the records of ended sessions are kept.
 const tombstoneLife = 30 * 24 * time.Hour
 
-// ExpireTombstones removes tombstones past tombstoneLife (falcon_tombstones_age).
+// ExpireTombstones removes at most limit tombstones older than tombstoneLife, a range of
+// falcon_tombstones_age.
 func (d *DB) ExpireTombstones(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -13,20 +13,21 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Traced returns a hook for [Options] that records a span of each statement a traced call
-// asks for. Statements have placeholders in place of their arguments. What the program asks
-// for by itself, such as reads to deliver from and upkeep, belongs to no call and is not
+// Traced returns a hook for [Options] that records a span for each statement of a traced
+// call. The statements are recorded with placeholders, never with their arguments.
+// Statements that belong to no call, such as reads for deliveries and upkeep, are not
 // recorded.
 func Traced(p trace.TracerProvider) bun.QueryHook {
 	return tracedHook{bunotel.NewQueryHook(bunotel.WithTracerProvider(p), bunotel.WithMeterProvider(noop.NewMeterProvider()))}
 }
 
-// tracedHook is Bun's own hook, for calls that have a trace and without the database's
-// words.
+// tracedHook is Bun's hook, limited to traced calls and without the database's own error
+// messages.
 type tracedHook struct{ bun.QueryHook }
 
-// BeforeQuery begins a span below that of the call: its context's, or for the committer,
-// which runs apart from calls, the traceparent that the command brought.
+// BeforeQuery begins a span below that of the call. The call's span is in ctx, except in
+// the committer, which runs apart from calls: there ctx carries the traceparent of a
+// command.
 func (h tracedHook) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
 	sc := trace.SpanContextFromContext(ctx)
 	if s := bridge.Traceparent(ctx); s != "" && !sc.IsValid() {
@@ -39,8 +40,8 @@ func (h tracedHook) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.
 	return h.QueryHook.BeforeQuery(ctx, e)
 }
 
-// AfterQuery ends the span. A database's error may repeat what was sent: the span has its
-// cause alone.
+// AfterQuery ends the span. A database's error message may repeat the arguments, so the
+// span gets only its cause.
 func (h tracedHook) AfterQuery(ctx context.Context, e *bun.QueryEvent) {
 	if !trace.SpanFromContext(ctx).IsRecording() {
 		return

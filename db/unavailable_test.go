@@ -216,7 +216,7 @@ func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
 	state := func() string {
 		t.Helper()
 		relay, held, err := d.LeaseRelay(testContext(t), "n1", time.Hour)
-		late, also, err2 := d.takeLease(testContext(t), lateLease, "n1", time.Hour)
+		late, also, err2 := d.acquireLease(testContext(t), lateLease, "n1", time.Hour)
 		if err := errors.Join(err, err2); err != nil || !held || !also || relay != late {
 			t.Fatalf("the leases: %q %v, %q %v, %v", relay, held, late, also, err)
 		}

@@ -79,7 +79,7 @@ func TestAFaultyImportChangesNothing(t *testing.T) {
 		"a file that is not there": {"nowhere.json", "--from (FALCON_FROM): no such file"},
 		"two faults": {file(t, `{"reports": [{"id": 1, "title": "", "created_by": 1}], "notifications": [{"id": 1, "created_by": 1, "title": "T"}]}`),
 			"reports[0].title is required\nfalconbridge: "},
-		"an id that is another's": {sample, "reports[4].id belongs to a report with another title or owner already"},
+		"an id that is another's": {sample, "reports[4].id already belongs to a report with another title or owner"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, errs, code := finish(t, p.Command("import", "--from="+tt.from))

@@ -37,8 +37,8 @@ func TestAnErrorThatWaitingDoesNotCureEndsTheStart(t *testing.T) {
 	exec("made", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
 	exec("torn", "DROP TABLE falcon_inboxes")
 	for name, tt := range map[string]struct{ user, database, query, want string }{
-		"TLS demanded of a server without": {"falcon", "made", "sslmode=require", "look at the server's TLS and at sslmode"},
-		"a role that may only read":        {"reader", "made", "", "the user lacks a right"},
+		"TLS demanded of a server without": {"falcon", "made", "sslmode=require", "check the server's TLS, and sslmode"},
+		"a role that may only read":        {"reader", "made", "", "the user lacks a privilege"},
 		"a role that may make nothing":     {"reader", "empty", "", "CREATE on the schema"},
 		"another encoding":                 {"falcon", "ascii", "", "encoding is SQL_ASCII; create one with ENCODING 'UTF8'"},
 		"a missing table":                  {"falcon", "torn", "", "lacks falcon_inboxes"},
