@@ -265,7 +265,7 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	news := time.NewTicker(migrationNews)
 	defer news.Stop()
 	var holder int64
-	for warned := false; ; {
+	for logged := false; ; {
 		var mine bool
 		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
 			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
@@ -276,15 +276,15 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 		if mine {
 			return nil
 		}
-		if !said {
-			said = true
+		if !logged {
+			logged = true
 			d.o.Logger.Info("waiting for another process that is migrating", "component", "db", "backend", holder)
 		}
 		select {
 		case <-waiting.Done():
 			return fmt.Errorf("another process (backend %d of the server) has been migrating for longer than --start-timeout; wait for it, or terminate it", holder)
 		case <-news.C:
-			said = false
+			logged = false
 		case <-poll.C:
 		}
 	}

@@ -123,7 +123,7 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 			t.Errorf("restore while the server runs: exit %d, %q %q, want %q", code, out, errs, want)
 		}
 	}
-	refused("another server runs on " + filepath.Join(p.Dir, config.DatabaseFile) + "; stop it first\n")
+	refused("another server is using " + filepath.Join(p.Dir, config.DatabaseFile) + "; stop it first\n")
 	// As with a server of another version, an import, or sqlite3: no lock of ours.
 	if err := os.Remove(filepath.Join(p.Dir, config.DatabaseFile+".lock")); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestASecondServerOnOneSQLiteFileIsRefused(t *testing.T) {
 				t.Fatalf("the second: exit %d, %v, %s", code, err, second.Log())
 			}
 			last := got[len(got)-1]
-			for _, want := range []string{"falconbridge: --da", "another server runs on", "--data-dir", "--database-url"} {
+			for _, want := range []string{"falconbridge: --da", "another server is using", "--data-dir", "--database-url"} {
 				if !strings.Contains(last, want) {
 					t.Errorf("the second says %q, without %q", last, want)
 				}

@@ -32,7 +32,7 @@ func TestTheProfilesDoNotTellTheSecretsAmongTheFlags(t *testing.T) {
 			t.Errorf("%s contains the secret", path)
 		}
 	}
-	if log := p.Log(); !strings.Contains(log, "stands on the command line") || strings.Contains(log, secret) {
+	if log := p.Log(); !strings.Contains(log, "is on the command line") || strings.Contains(log, secret) {
 		t.Errorf("no warning, or one with too much in it: %s", log)
 	}
 }

@@ -1,5 +1,6 @@
-// Package app is the server: it wires the packages together, listens, reloads keys and
-// certificates, serves metrics and drains. Tests and other programs can embed it.
+// Package app is the server. It wires the other packages together, listens, reloads keys
+// and certificates, serves metrics, and drains on shutdown. Tests and other programs can
+// embed it: [New] starts everything and [App.Run] serves until its context ends.
 package app
 
 import (
@@ -33,12 +34,12 @@ import (
 // Options sets up an App.
 type Options struct {
 	Config  *config.Config
-	Version string       // for /metrics and the API's document; "" is unknown
-	Out     io.Writer    // for the welcome of development mode; nil discards it
-	Log     *slog.Logger // nil discards it
+	Version string       // shown in /metrics and the OpenAPI document; "" means unknown
+	Out     io.Writer    // gets the welcome text of development mode; nil discards it
+	Log     *slog.Logger // nil discards all log lines
 }
 
-// App is a running server and everything it is made of.
+// App is a running server. Parts that the settings turn off are nil.
 type App struct {
 	c        *config.Config
 	version  string
@@ -46,31 +47,31 @@ type App struct {
 	log      *slog.Logger
 	node     string
 	metrics  *metrics
-	tracing  *tracing.Tracing // nil: nothing is traced
+	tracing  *tracing.Tracing // nil: no tracing
 	cert     *certificate     // nil: no TLS
 	db       *db.DB
 	bus      nodeBus
-	rate     *redis.Rate    // nil: each node limits requests alone
-	relay    *relay.Relay   // nil: none
+	rate     *redis.Rate    // nil: each node limits requests on its own
+	relay    *relay.Relay   // nil: no relay
 	pusher   *push.Sender   // nil: no Web Push
 	late     *late.Follower // nil: neither Web Push nor webhooks
 	hub      *delivery.Hub
 	service  *bridge.Service
 	verifier *token.Verifier
 	broker   *broker.Broker
-	live     atomic.Pointer[broker.Broker] // the same, for the hub, which beats before there is one
+	live     atomic.Pointer[broker.Broker] // broker again, for the hub, whose beats begin before the broker exists
 
-	started  atomic.Bool // until then nothing is ready
+	started  atomic.Bool // false until all parts run; the node is not ready before
 	draining atomic.Bool
-	failed   chan error // a part that ended by itself
+	failed   chan error // receives the error of a part that ended by itself
 	undo     teardown
-	addrs    map[string]net.Addr // by setting, as bound
+	addrs    map[string]net.Addr // the bound addresses, by setting
 }
 
-// New starts a server: it opens the database, migrates it where that is allowed, and
-// listens. It starts the parts in the order of their dependencies; where one fails, it
-// stops those that run. After New the caller must call Run, which also stops the server.
-// ctx bounds the start only.
+// New starts a server: it opens the database, migrates it if that is allowed, and listens.
+// Parts are started in the order of their dependencies. If one fails, those that already run
+// are stopped and New returns the error. Otherwise the caller must call Run, which also
+// stops the server. ctx bounds the start only.
 func New(ctx context.Context, o Options) (*App, error) {
 	a := &App{
 		c: o.Config, version: cmp.Or(o.Version, "unknown"), out: o.Out, log: o.Log, node: nodeName(), failed: make(chan error, 1),
@@ -90,7 +91,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 		a.startRelay, a.startLate, a.startBroker, a.startHTTP, a.welcome,
 	} {
 		if err := start(ctx); err != nil {
-			_ = a.undo.run(context.Background()) // the first failure is the one that counts
+			_ = a.undo.run(context.Background()) // only the first failure is reported
 			return nil, err
 		}
 	}
@@ -99,10 +100,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 	return a, nil
 }
 
-// Run serves until ctx ends or a part fails, and then drains: within --drain-delay,
-// --drain-time and 5 s devices are disconnected, requests in flight are answered, and
-// everything is stopped, last started first. It returns why a part failed, and what
-// could not be stopped in order.
+// Run serves until ctx ends or a part fails, and then drains: devices are disconnected,
+// requests in flight are answered, and all parts are stopped in the reverse order of their
+// start. That takes at most [App.LongestDrain]. Run returns why a part failed, joined with
+// the errors of parts that did not stop in time.
 func (a *App) Run(ctx context.Context) (err error) {
 	select {
 	case <-ctx.Done():
@@ -115,22 +116,22 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return err
 }
 
-// Alive returns once the parts with connections respond. It is for a watchdog: while a
-// part is stuck, Alive does not return.
+// Alive returns once the hub and the broker have responded. It is for a watchdog: if one of
+// them is stuck, Alive does not return.
 func (a *App) Alive() {
 	a.hub.Figures()
 	a.broker.Stats()
 }
 
-// LongestDrain is how long Run may take after its context ended.
+// LongestDrain returns how long Run may take after its context has ended.
 func (a *App) LongestDrain() time.Duration { return a.c.DrainDelay + a.c.DrainTime + drainRest }
 
-// Addr is the address that the listener of a setting, such as http-addr, is bound to;
-// nil where it is off.
+// Addr returns the address that the listener of a setting, such as http-addr, is bound to,
+// or nil if it is off.
 func (a *App) Addr(setting string) net.Addr { return a.addrs[setting] }
 
-// spawn runs a part until the teardown reaches it. One that ends by itself with
-// an error stops the program.
+// spawn runs a part in a goroutine until the teardown reaches it, which then waits up to
+// limit for the part to return. A part that ends earlier with an error stops the server.
 func (a *App) spawn(name string, limit time.Duration, run func(ctx context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -200,7 +201,7 @@ func (a *App) startHub(ctx context.Context) error {
 		Log: a.db, History: a.db, Reports: a.db, Cluster: a.db, Audit: a.db, Tracer: a.tracer(),
 		Hub: a.hub, Bus: a.bus, Locale: a.c.Locale, KeepStatuses: !a.c.ReportReplaces, Created: a.metrics.appended,
 	})
-	// The node has to know the revocations before it accepts clients.
+	// The node has to know all revocations before it accepts clients.
 	if err := a.hub.Poll(ctx); err != nil {
 		return err
 	}
@@ -209,7 +210,8 @@ func (a *App) startHub(ctx context.Context) error {
 	return nil
 }
 
-// refused counts the CONNECTs that were refused, for the cluster to see.
+// refused returns how many CONNECTs were refused, for the figures that the node's beats
+// share with the cluster.
 func (a *App) refused() (n int64) {
 	if b := a.live.Load(); b != nil {
 		for _, of := range b.Stats().Refused {
@@ -233,11 +235,11 @@ func (a *App) startVerifier(ctx context.Context) (err error) {
 	a.verifier, err = token.NewVerifier(life, o)
 	if err != nil {
 		cancel()
-		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and the address right?", err)
+		return fmt.Errorf("--jwt-jwks-url (FALCON_JWT_JWKS_URL): %w; is the issuer up, and is the address right?", err)
 	}
 	a.hub.Revocations.Keys(a.verifier.Knows)
 	a.undo.add("key set", time.Second, func(context.Context) error { cancel(); return nil })
-	if !a.c.Keys.Development { // a closed terminal shall end the development mode
+	if !a.c.Keys.Development { // there SIGHUP, from a terminal that is closed, should end the program
 		a.spawn("keys", time.Second, watchKeys(a.c.Keys, a.verifier, a.metrics.unusable, a.log))
 	}
 	return nil
@@ -254,7 +256,7 @@ func (a *App) startBroker(context.Context) (err error) {
 		return err
 	}
 	a.live.Store(a.broker)
-	a.undo.add("broker", clientsRest, func(context.Context) error { return a.broker.Close() }) // drained by then, see release
+	a.undo.add("broker", clientsRest, func(context.Context) error { return a.broker.Close() }) // devices are gone by then, see release
 	for _, l := range []struct{ setting, addr, kind string }{
 		{"mqtt-addr", a.c.MQTT, "tcp"}, {"mqtts-addr", a.c.MQTTS, "tls"},
 	} {
@@ -277,13 +279,13 @@ func (a *App) startBroker(context.Context) (err error) {
 	return nil
 }
 
-// nodeBus is a bus that counts.
+// nodeBus is a bus with counters.
 type nodeBus interface {
 	bridge.Bus
 	Stats() bus.Stats
 }
 
-// newBus returns the bus of --bus, or with auto the one that fits the database.
+// newBus returns the bus that --bus names, or with "auto" the one that fits the database.
 func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
 	switch {
 	case c.Bus != config.BusAuto:
@@ -302,8 +304,8 @@ func newBus(c *config.Config, node string, log *slog.Logger) (nodeBus, error) {
 	return b, nil
 }
 
-// makeRelay creates the relay to an external broker, where one is configured. It comes
-// before the hub, which wakes it.
+// makeRelay creates the relay to an external broker, if one is configured. It is created
+// before the hub, which wakes it, and started after it.
 func (a *App) makeRelay(context.Context) (err error) {
 	if a.c.RelayURL == nil {
 		return nil
@@ -311,7 +313,7 @@ func (a *App) makeRelay(context.Context) (err error) {
 	a.relay, err = relay.New(relay.Options{
 		URL: a.c.RelayURL, Node: a.node, Feed: a.db, Store: a.db,
 		Topics: a.c.Topics, Epoch: a.db.Epoch, Logger: a.log,
-		Now: func() time.Time { return a.hub.Now() }, // there is no hub yet
+		Now: func() time.Time { return a.hub.Now() }, // the hub does not exist yet
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.c.Name("relay-url"), err)
@@ -319,7 +321,7 @@ func (a *App) makeRelay(context.Context) (err error) {
 	return nil
 }
 
-// wakeRelay returns what the hub calls when a log changed.
+// wakeRelay returns the function that the hub calls when a log has changed, or nil.
 func (a *App) wakeRelay() func() {
 	if a.relay == nil {
 		return nil
@@ -334,7 +336,7 @@ func (a *App) startRelay(context.Context) error {
 	return nil
 }
 
-// NewLogger returns the configured logger to w.
+// NewLogger returns a logger that writes to w in the configured format.
 func NewLogger(w io.Writer, c *config.Config, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if c.LogJSON {

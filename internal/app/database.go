@@ -15,9 +15,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
-// OpenDatabase opens the configured database and waits until it responds, at most
-// --start-timeout: it may start at the same time as this program.
-// t records the statements of traced calls; nil: nothing does.
+// OpenDatabase opens the configured database. The database may be starting at the same time
+// as this program, so OpenDatabase waits up to --start-timeout until it responds. bus says
+// that the connection limit must leave room for a bus on Postgres. t records the statements
+// of traced calls; it may be nil.
 func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tracing, log *slog.Logger) (*db.DB, error) {
 	o := db.Options{URL: c.DatabaseURL, Bus: bus, Logger: log, MaxConns: c.DBMaxConnections, MigrateWait: c.StartTimeout}
 	if t != nil {
@@ -40,7 +41,7 @@ func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tr
 		if !errors.Is(err, bridge.ErrUnavailable) {
 			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
-		log.Warn("the database does not answer, asking again", "error", err, "in", wait)
+		log.Warn("the database does not respond, trying again", "error", err, "in", wait)
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%s: %w; start the database, or wait longer with --start-timeout", setting, err)
@@ -49,11 +50,11 @@ func OpenDatabase(ctx context.Context, c *config.Config, bus bool, t *tracing.Tr
 	}
 }
 
-// MakeDataDir creates the data directory with access for this user only. An existing one
-// keeps its mode, since it may also be used by others; the database in it is private.
+// MakeDataDir creates the data directory with mode 0700. An existing directory keeps its
+// mode, since other programs may use it too; instead, a database in it is made private.
 func MakeDataDir(dir string, log *slog.Logger) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("--data-dir (FALCON_DATA_DIR): make the directory: %w; name one that this user can write", err)
+		return fmt.Errorf("--data-dir (FALCON_DATA_DIR): create the directory: %w; name one that this user can write to", err)
 	}
 	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
 		log.Warn("the data dir is open to other users; close it with chmod 700", "data-dir", dir)
@@ -62,7 +63,7 @@ func MakeDataDir(dir string, log *slog.Logger) error {
 		name := filepath.Join(dir, config.DatabaseFile+suffix)
 		info, err := os.Stat(name)
 		if err != nil || info.Mode().Perm()&0o077 == 0 {
-			continue // not there yet: it is made private
+			continue // a missing file will be created with mode 0600
 		}
 		if err := os.Chmod(name, 0o600); err != nil {
 			return fmt.Errorf("--data-dir (FALCON_DATA_DIR): close the database to other users: %w", err)
@@ -71,7 +72,7 @@ func MakeDataDir(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// Migrate applies pending migrations, or refuses to start over them.
+// Migrate applies pending migrations. With auto off it fails if there are any.
 func Migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
 	if auto {
 		names, err := d.Up(ctx)
@@ -85,7 +86,7 @@ func Migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
 		return err
 	}
 	if pending > 0 {
-		return fmt.Errorf("--auto-migrate (FALCON_AUTO_MIGRATE): is off and %d migrations are pending; run: falconbridge migrate up", pending)
+		return fmt.Errorf("--auto-migrate (FALCON_AUTO_MIGRATE): is off, and %d migrations are pending; run: falconbridge migrate up", pending)
 	}
 	return d.Complete(ctx)
 }
@@ -104,28 +105,30 @@ func pendingMigrations(ctx context.Context, d *db.DB) (int, error) {
 // errLocked says that another process holds the lock.
 var errLocked = errors.New("it is locked")
 
-// LockDatabase keeps a second server off the SQLite file: the two would not wake each
-// other, and each would take the other's commits for a restore. The lock is the
-// kernel's, on an empty file next to the database, so it ends with the process however
-// that ends; the file stays. Where another server has the lock it fails, and advises
-// remedy.
+// LockDatabase makes sure that no second server uses the same SQLite file. The two would not
+// wake each other's devices, and each would take the other's commits for a restore. If
+// another server has the lock, LockDatabase fails, and its error advises remedy.
 //
-// Short commands (migrate, import) use SQLite's own locks and not this one.
+// The lock is the kernel's, on an empty file next to the database. It ends with the process,
+// even a killed one, while the file stays. Closing the returned file releases it.
+//
+// Short commands such as migrate and import rely on SQLite's own locks and do not take this
+// one.
 func LockDatabase(c *config.Config, remedy string) (*os.File, error) {
 	name, setting := c.SQLiteFile(), c.Database()
 	if c.DatabaseURL == "" {
 		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-			return nil, fmt.Errorf("%s: make the directory: %w; name one that this user can write", setting, err)
+			return nil, fmt.Errorf("%s: create the directory: %w; name one that this user can write to", setting, err)
 		}
 	}
 	f, err := os.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("%s: lock the database: %w; its directory must be there, and this user must be able to write it", setting, err)
+		return nil, fmt.Errorf("%s: lock the database: %w; its directory must exist, and this user must be able to write to it", setting, err)
 	}
 	if err := lockFile(f); err != nil {
 		_ = f.Close()
 		if errors.Is(err, errLocked) {
-			return nil, fmt.Errorf("%s: another server runs on %s; %s", setting, name, remedy)
+			return nil, fmt.Errorf("%s: another server is using %s; %s", setting, name, remedy)
 		}
 		return nil, fmt.Errorf("%s: lock the database: %w", setting, err)
 	}

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// The whole drain takes at most --drain-delay, --drain-time and drainRest, whatever
-// clients do: process managers kill what takes longer. Of drainRest, clientsRest is for
-// requests and devices to end after --drain-time, so that a short one cuts nothing off
-// that ends by itself.
+// The whole drain takes at most --drain-delay + --drain-time + drainRest, whatever clients
+// do, because process managers kill what takes longer than they were told. clientsRest, a
+// part of drainRest, is extra time after --drain-time for requests and devices to end by
+// themselves, so that even a very short --drain-time does not cut them off.
 const (
 	drainRest   = 5 * time.Second
 	clientsRest = 2 * time.Second
 )
 
-// drain stops in the order that loses nothing: not ready any more, requests in flight
-// answered while devices are disconnected, cursors flushed and the cluster left, the
-// database closed.
+// drain stops the server in the order that loses nothing: first the node is no longer ready,
+// then requests in flight are answered while devices are disconnected, then cursors are
+// flushed and the node leaves the cluster, and at last the database is closed.
 func (a *App) drain() error {
 	a.draining.Store(true)
-	return within(context.Background(), a.LongestDrain()-heedWithin, a.undo.run)
+	return within(context.Background(), a.LongestDrain()-returnWithin, a.undo.run)
 }
 
-// release ends what clients have here: srv takes no more requests and answers those in
-// flight, and devices are disconnected, both at once. What clients keep open until ctx
-// ends is closed.
+// release lets go of all clients. srv accepts no more requests and answers those in flight,
+// and at the same time the broker disconnects devices. Connections that clients still keep
+// open when ctx ends are closed.
 func (a *App) release(ctx context.Context, srv *http.Server) error {
 	devices := make(chan error, 1)
 	go func() { devices <- a.broker.Drain(ctx, a.c.DrainTime) }()
@@ -36,13 +36,14 @@ func (a *App) release(ctx context.Context, srv *http.Server) error {
 	if err != nil {
 		err = fmt.Errorf("requests were cut: %w", errors.Join(err, srv.Close()))
 	}
-	if err = errors.Join(err, <-devices); err != nil { // no fault of this program
+	if err = errors.Join(err, <-devices); err != nil { // it was the clients who took too long
 		a.log.Warn("clients were cut off at the end of the drain", "error", err)
 	}
 	return nil
 }
 
-// unready gives load balancers time to notice.
+// unready reports the node as not ready and waits for --drain-delay, so that load balancers
+// notice before connections end.
 func (a *App) unready(ctx context.Context) error {
 	a.draining.Store(true)
 	select {
@@ -52,9 +53,10 @@ func (a *App) unready(ctx context.Context) error {
 	return nil
 }
 
-var errDraining = errors.New("the node drains")
+var errDraining = errors.New("the node is draining")
 
-// ready returns nil where load balancers should send clients to this node.
+// ready returns nil if load balancers should send clients to this node, and otherwise which
+// part is not ready and why.
 func (a *App) ready(ctx context.Context) error {
 	for _, part := range a.parts() {
 		if err := part.ready(ctx); err != nil {
@@ -64,7 +66,7 @@ func (a *App) ready(ctx context.Context) error {
 	return nil
 }
 
-// part is something readiness depends on.
+// part is something that readiness depends on.
 type part struct {
 	name  string
 	ready func(ctx context.Context) error
@@ -77,7 +79,7 @@ func (a *App) parts() []part {
 			case a.draining.Load():
 				return errDraining
 			case !a.started.Load():
-				return errors.New("the node starts")
+				return errors.New("the node is starting")
 			}
 			return nil
 		}},
@@ -109,6 +111,7 @@ type teardown struct {
 	log   *slog.Logger
 }
 
+// step stops one part.
 type step struct {
 	name  string
 	limit time.Duration
@@ -137,11 +140,11 @@ func (t *teardown) run(ctx context.Context) error {
 	return all
 }
 
-// heedWithin is how long a step may take to return after the end of its context.
-const heedWithin = time.Second
+// returnWithin is how long a function may take to return after its context has ended.
+const returnWithin = time.Second
 
-// within runs f with a context that ends after limit, or with ctx. It does not wait for an
-// f that ignores that.
+// within runs f under a context that ends after limit, or with ctx if that is earlier. If f
+// has not returned returnWithin later, within returns without it.
 func within(ctx context.Context, limit time.Duration, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -152,10 +155,10 @@ func within(ctx context.Context, limit time.Duration, f func(ctx context.Context
 		return err
 	case <-ctx.Done():
 	}
-	select { // it may end with its deadline, in order
+	select { // f may be about to return because of its deadline
 	case err := <-done:
 		return err
-	case <-time.After(heedWithin):
+	case <-time.After(returnWithin):
 		return ctx.Err()
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// A step that does not end is abandoned, and every other part is still stopped.
+// A step that never returns is abandoned, and every other part is still stopped.
 func TestATeardownEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	undo := teardown{log: NewLogger(t.Output(), &config.Config{}, slog.LevelInfo)}
@@ -25,7 +25,7 @@ func TestATeardownEndsWithItsContext(t *testing.T) {
 	<-stopped
 }
 
-func TestATeardownThatHangsKeepsNobodyBack(t *testing.T) {
+func TestAHangingStepDoesNotStopTheTeardown(t *testing.T) {
 	t.Parallel()
 	var order []string
 	td := teardown{log: slog.New(slog.DiscardHandler)}

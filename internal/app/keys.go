@@ -13,40 +13,41 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// keysEvery is how often the key files are read. A change counts once two readings
-// agree, so within 10 s: the file may be half-written, and half a secret would end
-// every connection.
+// keysEvery is how often the key files are read. A file may be half-written, and half a
+// secret would end every connection, so a change takes effect once two consecutive readings
+// agree: within 10 s.
 const keysEvery = 5 * time.Second
 
-// keyFiles keeps a verifier's keys up to date with its files. Files that cannot be used
-// leave the former keys in place.
+// keyFiles keeps a verifier's keys up to date with the key files. While the files cannot be
+// used, the former keys stay in place.
 type keyFiles struct {
 	k        config.Keys
 	verifier *token.Verifier
 	unusable func(setting string) // called each time a file cannot be used
 	log      *slog.Logger
 
-	secrets, public watched
+	secrets, public watchedFile
 	logged          string // the last error that was logged
 }
 
-// watched is one file: the content in use, and that of the last reading.
-type watched struct{ used, read []byte }
+// watchedFile has the content of a file that is in use, and that of the last reading.
+type watchedFile struct{ used, read []byte }
 
-// watchKeys returns what watches the key files. It handles SIGHUP from now on, which makes
-// it read the files and fetch the key set at once.
+// watchKeys reads the key files and returns a function that watches them until its context
+// ends. On SIGHUP, which it handles from now on, it reads the files and fetches the key set
+// at once. unusable is called with the setting each time a file cannot be used.
 func watchKeys(k config.Keys, v *token.Verifier, unusable func(setting string), log *slog.Logger) func(context.Context) error {
 	f := &keyFiles{k: k, verifier: v, unusable: unusable, log: log.With("component", "keys")}
-	f.look(true)
-	return watch(f.look, func() {
-		f.log.Info("reading the keys again, as SIGHUP asks")
+	f.reload(true)
+	return watch(f.reload, func() {
+		f.log.Info("reading the keys again because of SIGHUP")
 		v.Refresh()
 	})
 }
 
-// watch returns what calls look every keysEvery, and hup and look at once on SIGHUP, which
-// it handles from now on, until its context ends.
-func watch(look func(atOnce bool), hup func()) func(context.Context) error {
+// watch returns a function that calls reload every keysEvery until its context ends. On
+// SIGHUP, which it handles from now on, it calls hup, and reload with atOnce set.
+func watch(reload func(atOnce bool), hup func()) func(context.Context) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
 	return func(ctx context.Context) error {
@@ -58,24 +59,24 @@ func watch(look func(atOnce bool), hup func()) func(context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-t.C:
-				look(false)
+				reload(false)
 			case <-signals:
 				hup()
-				look(true)
+				reload(true)
 			}
 		}
 	}
 }
 
-// look reads the files and replaces the keys where they changed: at once, or when
-// the reading before found the same.
-func (f *keyFiles) look(atOnce bool) {
-	secrets, err := f.secrets.look(f.k.SecretFile, config.MaxSecretFile)
+// reload reads the files and replaces the keys if they changed: with atOnce immediately,
+// otherwise once the previous reading had the same content.
+func (f *keyFiles) reload(atOnce bool) {
+	secrets, err := f.secrets.reread(f.k.SecretFile, config.MaxSecretFile)
 	if err != nil {
 		f.complain("jwt-secret-file", err)
 		return
 	}
-	public, err := f.public.look(f.k.PublicFile, config.MaxPEM)
+	public, err := f.public.reread(f.k.PublicFile, config.MaxPEM)
 	if err != nil {
 		f.complain("jwt-public-key-file", err)
 		return
@@ -96,7 +97,7 @@ func (f *keyFiles) look(atOnce bool) {
 	}
 	if f.k.PublicFile != "" {
 		next.PublicPEM = f.public.read
-		if err := token.CheckPublicKeys(next.PublicPEM); err != nil { // an empty file would be no key at all
+		if err := token.CheckPublicKeys(next.PublicPEM); err != nil { // SetKeys would accept an empty file as no key
 			f.complain("jwt-public-key-file", err)
 			return
 		}
@@ -108,11 +109,11 @@ func (f *keyFiles) look(atOnce bool) {
 	first := f.secrets.used == nil && f.public.used == nil
 	f.secrets.used, f.public.used, f.logged = f.secrets.read, f.public.read, ""
 	if !first {
-		f.log.Info("the keys were replaced; connections whose key is gone end", "secrets", len(next.Secrets))
+		f.log.Info("the keys were replaced; connections whose key is gone will end", "secrets", len(next.Secrets))
 	}
 }
 
-// complain counts an error each time, and logs it once.
+// complain counts an error, and logs it unless it is the same as the last one.
 func (f *keyFiles) complain(setting string, err error) {
 	f.unusable(setting)
 	if line := setting + err.Error(); line != f.logged {
@@ -121,21 +122,22 @@ func (f *keyFiles) complain(setting string, err error) {
 	}
 }
 
-// change is how a file compares to the content in use, and to the previous reading.
+// change is how a file compares with the content in use and with the previous reading.
 type change int
 
 const (
-	unchanged change = iota
-	changing         // new since the reading before
-	changed
+	unchanged change = iota // the content in use
+	changing                // other content, which the previous reading did not have
+	changed                 // other content, which the previous reading had as well
 )
 
-func (f *watched) look(name string, limit int64) (change, error) {
+// reread reads the file, at most limit bytes, and returns how it changed.
+func (f *watchedFile) reread(name string, limit int64) (change, error) {
 	if name == "" {
 		return unchanged, nil
 	}
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return unchanged, nil // a pipe, which was read to its end at the start
+		return unchanged, nil // such as a pipe, which was read to its end at the start
 	}
 	b, err := config.ReadFile(name, limit)
 	if err != nil {

@@ -24,9 +24,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// A file that is read while it is written holds half a secret, which may be long
-// enough. It counts when two readings agree.
-func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
+// A file that is read while it is being written contains half a secret, which may be long
+// enough to be valid. So a change counts only once two readings agree.
+func TestAHalfWrittenKeyFileReplacesNoKey(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "secret")
 	write := func(content string) {
 		t.Helper()
@@ -47,17 +47,17 @@ func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
 	failures := 0
 	f := &keyFiles{k: config.Keys{Secrets: [][]byte{[]byte(testSecret)}, SecretFile: name}, verifier: v,
 		unusable: func(string) { failures++ }, log: slog.New(slog.NewTextHandler(&log, nil))}
-	f.look(true)
+	f.reload(true)
 	for _, half := range []string{newSecret[:32], newSecret[:40], "", newSecret} {
 		write(half)
-		f.look(false)
+		f.reload(false)
 		if !v.Knows(c.Key) {
-			t.Fatalf("%q counts after one reading", half)
+			t.Fatalf("%q replaced the secret after a single reading", half)
 		}
 	}
-	f.look(false)
+	f.reload(false)
 	if v.Knows(c.Key) {
-		t.Error("the new secret does not count after two readings")
+		t.Error("the new secret did not replace the former one after two readings")
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
@@ -65,16 +65,16 @@ func TestAHalfWrittenKeyFileEndsNothing(t *testing.T) {
 	log.Reset()
 	failures = 0
 	for range 5 {
-		f.look(false)
+		f.reload(false)
 	}
 	if got := strings.Count(log.String(), "the former keys stay"); got != 1 || failures != 5 {
 		t.Errorf("a missing file is logged %d times and counted %d times in 5 readings: %s", got, failures, log.String())
 	}
 }
 
-// A file that is emptied, by a disk that is full or a redirection that fails, must not
-// end every connection and refuse every login.
-func TestAnEmptiedPublicKeyFileEndsNothing(t *testing.T) {
+// A file that a full disk or a failed redirection has emptied must not end every connection
+// and refuse every login.
+func TestAnEmptiedPublicKeyFileReplacesNoKey(t *testing.T) {
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -93,13 +93,13 @@ func TestAnEmptiedPublicKeyFileEndsNothing(t *testing.T) {
 	failures := make(map[string]int)
 	f := &keyFiles{k: config.Keys{PublicPEM: key, PublicFile: name}, verifier: v,
 		unusable: func(setting string) { failures[setting]++ }, log: slog.New(slog.NewTextHandler(&log, nil))}
-	f.look(true)
+	f.reload(true)
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)
 	}
-	f.look(false)
-	f.look(false)
-	f.look(true) // SIGHUP
+	f.reload(false)
+	f.reload(false)
+	f.reload(true) // SIGHUP
 	if strings.Contains(log.String(), "were replaced") || !strings.Contains(log.String(), "the former keys stay") {
 		t.Errorf("an empty file replaced the keys: %s", log.String())
 	}
@@ -136,11 +136,11 @@ func TestAKeyFileThatKubernetesReplacesCounts(t *testing.T) {
 	}
 	f := &keyFiles{k: config.Keys{Secrets: [][]byte{[]byte(testSecret)}, SecretFile: name}, verifier: v,
 		unusable: func(setting string) { t.Errorf("%s cannot be used", setting) }, log: slog.New(slog.DiscardHandler)}
-	f.look(true)
+	f.reload(true)
 	raw := sign(t)
 	publish("..2", newSecret+"\n"+testSecret)
-	f.look(false)
-	f.look(false)
+	f.reload(false)
+	f.reload(false)
 	if _, err := v.Verify(t.Context(), raw); err != nil {
 		t.Errorf("the old secret is still in the file: %v", err)
 	}
@@ -148,8 +148,8 @@ func TestAKeyFileThatKubernetesReplacesCounts(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "..1")); err != nil {
 		t.Fatal(err)
 	}
-	f.look(false)
-	f.look(false)
+	f.reload(false)
+	f.reload(false)
 	if _, err := v.Verify(t.Context(), raw); !errors.Is(err, token.ErrInvalid) {
 		t.Errorf("the old secret left the file: %v", err)
 	}
@@ -177,7 +177,7 @@ func TestWebhookSecretsRotateAndABrokenFileKeepsThem(t *testing.T) {
 	var log bytes.Buffer
 	failures := 0
 	f := &secretFile{name: name, sender: sender, unusable: func(string) { failures++ }, log: slog.New(slog.NewTextHandler(&log, nil))}
-	f.look(true)
+	f.reload(true)
 	signed := func() int {
 		t.Helper()
 		if o := sender.Send(t.Context(), "msg_1", late.Rule{When: late.Unread}, &bridge.Notification{ID: 1, User: "1"}); o.Err != nil {
@@ -193,7 +193,7 @@ func TestWebhookSecretsRotateAndABrokenFileKeepsThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 5 { // the first reading only sees that the file changes
-			f.look(false)
+			f.reload(false)
 		}
 		if got := signed(); got != step.signatures || failures != step.fail {
 			t.Errorf("after %q: %d signatures and %d failures, want %d and %d", step.content, got, failures, step.signatures, step.fail)

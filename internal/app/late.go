@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// makePusher creates the sender of Web Push, where it is on.
+// makePusher creates the sender of Web Push, if it is on.
 func (a *App) makePusher(context.Context) error {
 	if a.c.Vapid != nil {
 		a.pusher = push.NewSender(push.Options{Key: a.c.Vapid, Contact: a.c.VapidContact, Hosts: a.c.PushHosts, Base: a.c.PushBase, Locale: a.c.Locale})
@@ -21,7 +21,8 @@ func (a *App) makePusher(context.Context) error {
 	return nil
 }
 
-// acks returns where the hub stores acknowledgements; nil where nothing reads them.
+// acks returns where the hub stores acknowledgements, or nil if neither Web Push nor webhooks
+// need them.
 func (a *App) acks() delivery.Acks {
 	if a.pusher == nil && a.c.WebhookURL == nil {
 		return nil
@@ -29,7 +30,7 @@ func (a *App) acks() delivery.Acks {
 	return a.db
 }
 
-// startLate follows late notifications, where Web Push or webhooks are on.
+// startLate starts the follower of late notifications, if Web Push or webhooks are on.
 func (a *App) startLate(ctx context.Context) error {
 	o := late.Options{Store: a.db, Node: a.node, Logger: a.log, PushAfter: a.c.PushAfter, Rules: a.c.WebhookRules}
 	if a.pusher != nil {
@@ -47,35 +48,36 @@ func (a *App) startLate(ctx context.Context) error {
 	}
 	a.late = late.New(o)
 	if err := a.late.Start(ctx); err != nil {
-		a.log.Warn("following late notifications begins later", "error", err)
+		a.log.Warn("late notifications are followed once the database responds", "error", err)
 	}
 	a.spawn("late notifications", 12*time.Second, a.late.Run) // finishes attempts, releases its lease
 	return nil
 }
 
-// secretFile keeps a sender's secrets up to date with their file. A file that cannot be
-// used leaves the former ones in place.
+// secretFile keeps a sender's secrets up to date with their file. While the file cannot be
+// used, the former secrets stay in place.
 type secretFile struct {
 	name     string
 	sender   *webhook.Sender
 	unusable func(setting string) // called each time the file cannot be used
 	log      *slog.Logger
-	file     watched
+	file     watchedFile
 	logged   string // the last error that was logged
 }
 
-// watchSecrets returns what reads the file of a sender's secrets again: every keysEvery,
-// and at once on SIGHUP.
+// watchSecrets returns a function that reads the file of a sender's secrets again until its
+// context ends: every keysEvery, and at once on SIGHUP. unusable is called with the setting
+// each time the file cannot be used.
 func watchSecrets(name string, sender *webhook.Sender, unusable func(setting string), log *slog.Logger) func(context.Context) error {
 	f := &secretFile{name: name, sender: sender, unusable: unusable, log: log.With("component", "late")}
-	f.look(true)
-	return watch(f.look, func() {})
+	f.reload(true)
+	return watch(f.reload, func() {})
 }
 
-// look reads the file and replaces the secrets where they changed: at once, or when the
-// reading before found the same.
-func (f *secretFile) look(atOnce bool) {
-	state, err := f.file.look(f.name, config.MaxSecretFile)
+// reload reads the file and replaces the secrets if they changed: with atOnce immediately,
+// otherwise once the previous reading had the same content.
+func (f *secretFile) reload(atOnce bool) {
+	state, err := f.file.reread(f.name, config.MaxSecretFile)
 	if err == nil && (state == unchanged || state == changing && !atOnce) {
 		if state == unchanged {
 			f.logged = ""
@@ -90,7 +92,7 @@ func (f *secretFile) look(atOnce bool) {
 		f.unusable("webhook-secret-file")
 		if line := err.Error(); line != f.logged {
 			f.logged = line
-			f.log.Warn("the file of webhook secrets cannot be used, the former ones stay", "setting", "webhook-secret-file", "error", err)
+			f.log.Warn("the file of webhook secrets cannot be used, the former secrets stay", "setting", "webhook-secret-file", "error", err)
 		}
 		return
 	}
@@ -102,7 +104,7 @@ func (f *secretFile) look(atOnce bool) {
 	}
 }
 
-// lateOptions adds to o what the API does with late notifications.
+// lateOptions adds the options of the API that concern late notifications to o.
 func (a *App) lateOptions(o api.Options) api.Options {
 	if a.pusher != nil {
 		o.Pusher = a.pusher
@@ -116,20 +118,20 @@ func (a *App) lateOptions(o api.Options) api.Options {
 	return o
 }
 
-// lateFigures reports late notifications. What waits is asked of the database, which
-// counts 10,000 rows at most, by the one node that follows them; the rest is counted by
-// each.
+// lateFigures reports late notifications. How many are waiting is read from the database,
+// which counts at most 10,000 rows, and only by the node that is the follower. Each node
+// counts what it sent.
 func (a *App) lateFigures(out sink) {
 	if a.late == nil {
 		return
 	}
-	out.gauge("late_active", "1 where this node follows late notifications.", one(a.late.Active()))
+	out.gauge("late_active", "1 if this node follows late notifications.", one(a.late.Active()))
 	push, webhooks := a.late.Counts()
 	count := func(channel string, c late.Counts) {
 		out.count("late_sent_total", "Late notifications pushed to a device or posted as webhooks.", c.Sent, "channel", channel)
-		out.count("late_given_up_total", "Late notifications that are not tried again.", c.GivenUp, "channel", channel)
+		out.count("late_given_up_total", "Late notifications given up: they are not tried again.", c.GivenUp, "channel", channel)
 		for reason, n := range c.Failed {
-			out.count("late_failed_total", "Attempts at late notifications that failed, by reason.", n, "channel", channel, "reason", reason)
+			out.count("late_failed_total", "Failed attempts to send late notifications, by reason.", n, "channel", channel, "reason", reason)
 		}
 	}
 	var stats *late.Stats
@@ -145,8 +147,8 @@ func (a *App) lateFigures(out sink) {
 			return
 		}
 		f := of(stats)
-		out.gauge("late_waiting", "Late notifications not sent yet, of all nodes; counted up to 10000.", float64(f.Waiting), "channel", channel)
-		out.gauge("late_oldest_seconds", "How long the oldest late notification not sent yet has been late, 0 where there is none.", f.Oldest.Seconds(), "channel", channel)
+		out.gauge("late_waiting", "Late notifications not yet sent, of all nodes; counted up to 10000.", float64(f.Waiting), "channel", channel)
+		out.gauge("late_oldest_seconds", "How long the oldest late notification not yet sent has been late, or 0.", f.Oldest.Seconds(), "channel", channel)
 	}
 	if a.pusher != nil {
 		count("push", push)

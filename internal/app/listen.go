@@ -25,8 +25,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// listen opens one of the addresses. Where that fails the error names the
-// setting and the remedy. secure is nil for a listener in the clear.
+// listen listens on the address of a setting. secure is nil for a listener without TLS. The
+// error names the setting and a remedy.
 func (a *App) listen(setting, addr string, secure *tls.Config) (net.Listener, error) {
 	var c net.ListenConfig
 	l, err := c.Listen(context.Background(), "tcp", addr)
@@ -34,11 +34,11 @@ func (a *App) listen(setting, addr string, secure *tls.Config) (net.Listener, er
 		p := a.c.Problem(setting, "cannot listen on "+addr, "choose another address")
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):
-			p.What, p.Remedy = addr+" is in use by another program", "stop that one, or choose another port"
+			p.What, p.Remedy = addr+" is in use by another program", "stop that program, or choose another port"
 		case errors.Is(err, syscall.EACCES):
-			p.What, p.Remedy = "this user may not listen on "+addr, "choose a port of 1024 or higher"
+			p.What, p.Remedy = "this user is not allowed to listen on "+addr, "choose a port of 1024 or higher"
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			p.What, p.Remedy = addr+" is not an address of this machine", "leave the host out to listen on all"
+			p.What, p.Remedy = addr+" is not an address of this machine", "leave out the host to listen on all addresses"
 		}
 		return nil, p
 	}
@@ -93,9 +93,9 @@ func (a *App) startHTTP(context.Context) error {
 	return nil
 }
 
-// rateHandshake refuses a TLS handshake past the rate of its address, when its first
-// message has come and before the signature is made. A trusted proxy stands for many
-// addresses, and is not rated.
+// rateHandshake refuses a TLS handshake if its address exceeds the rate. It is called with
+// the client's first message, before the server computes a signature, which is what makes
+// handshakes expensive. A trusted proxy stands for many addresses and is not limited.
 func (a *App) rateHandshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	remote := hello.Conn.RemoteAddr().String()
 	if p, err := netip.ParseAddrPort(remote); err == nil && a.c.Proxies.Trusts(p.Addr().Unmap()) {
@@ -107,8 +107,8 @@ func (a *App) rateHandshake(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	return nil, nil
 }
 
-// sharedRate is the rate that all nodes allow together, where Redis is the bus; nil
-// where each node has its own.
+// sharedRate returns the rate limit that all nodes share if Redis is the bus, or nil if each
+// node has its own.
 func (a *App) sharedRate() (api.SharedRate, error) {
 	if a.c.Bus == config.BusAuto || a.c.RequestRatePerUser == 0 && a.c.RequestRatePerIP == 0 {
 		return nil, nil
@@ -122,7 +122,7 @@ func (a *App) sharedRate() (api.SharedRate, error) {
 	return r, nil
 }
 
-// serveHTTP serves until srv is shut down.
+// serveHTTP serves in a goroutine until srv is shut down. An earlier end stops the server.
 func (a *App) serveHTTP(name string, l net.Listener, srv *http.Server) {
 	go func() {
 		if err := srv.Serve(l); err != nil && !isClosed(err) {
@@ -134,8 +134,8 @@ func (a *App) serveHTTP(name string, l net.Listener, srv *http.Server) {
 	}()
 }
 
-// startAdmin opens the listener for operators. It is up before everything else and until
-// everything else has stopped, so that a start or a drain that hangs can be examined.
+// startAdmin opens the listener for operators. It is the first part to start and the last to
+// stop, so that a start or a drain that hangs can be examined.
 func (a *App) startAdmin(context.Context) error {
 	if a.c.Admin == "" {
 		return nil
@@ -153,7 +153,7 @@ func (a *App) startAdmin(context.Context) error {
 	a.serveHTTP("admin", l, srv)
 	a.undo.add("admin", time.Second, func(ctx context.Context) error {
 		if err := srv.Shutdown(ctx); err != nil {
-			return srv.Close() // somebody still takes a profile
+			return srv.Close() // such as a profile that is still being taken
 		}
 		return nil
 	})
@@ -164,14 +164,14 @@ func (a *App) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{Registry: a.metrics.registry}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // it would print the secrets among the flags
+	mux.HandleFunc("/debug/pprof/cmdline", http.NotFound) // it would print secrets that were passed as flags
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintln(w, "ok")
 	})
-	var failed atomic.Bool // the log says so
+	var failed atomic.Bool // whether the last state that was logged is a failure
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := a.ready(r.Context())
 		if failed.Swap(err != nil) != (err != nil) && r.Context().Err() == nil {
@@ -192,9 +192,10 @@ func (a *App) adminHandler() http.Handler {
 	return mux
 }
 
-// namedByAddress refuses, where addr is on loopback, requests to any host but an IP
-// address or localhost: a page whose name was made to point here (DNS rebinding)
-// would otherwise read everything through a browser on this machine.
+// namedByAddress protects a listener on loopback from DNS rebinding: a web page whose host
+// name was made to point to 127.0.0.1 could otherwise read everything through a browser on
+// this machine. Requests are refused unless their Host is an IP address or localhost. If addr
+// is not on loopback, next is returned as it is.
 func namedByAddress(addr string, next http.Handler) http.Handler {
 	if host, _, err := net.SplitHostPort(addr); err != nil || !config.IsLoopback(host) {
 		return next
@@ -205,7 +206,7 @@ func namedByAddress(addr string, next http.Handler) http.Handler {
 			host = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]")
 		}
 		if !strings.EqualFold(host, "localhost") && net.ParseIP(host) == nil {
-			http.Error(w, "name this listener by its address or as localhost", http.StatusMisdirectedRequest)
+			http.Error(w, "use the address of this listener, or localhost, as the host name", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -7,7 +7,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// What a delivery pays for its histograms, on all cores at once.
+// BenchmarkObserve measures what the histograms cost each delivery, on all cores at once.
 func BenchmarkObserve(b *testing.B) {
 	m := newMetrics(&App{})
 	b.ReportAllocs()

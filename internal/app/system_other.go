@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// lockFile does nothing where the system has no flock.
+// lockFile does nothing, as this system has no flock.
 func lockFile(*os.File) error { return nil }
 
-// GiveToOwner does nothing: the owner is not known by a number here.
+// GiveToOwner does nothing, as files on this system have no numeric owner.
 func GiveToOwner(string, string) error { return nil }
 
-// openFiles is how many files and sockets the program may have open, as far as is known.
+// openFiles returns no limit, as it is unknown on this system.
 func openFiles() uint64 { return math.MaxUint64 }

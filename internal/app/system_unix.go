@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// lockFile locks f for this process alone, until f is closed. It fails with errLocked
-// where another holds it. A file system without locks leaves it unlocked.
+// lockFile locks f for this process alone until f is closed. It fails with errLocked if
+// another process holds the lock. On a file system without locks it does nothing.
 func lockFile(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
@@ -23,9 +23,9 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// GiveToOwner gives the file to the owner of its directory, where root calls it: root
-// restores, and the server runs as another user. It does not follow links: that user could
-// otherwise get any file of the system.
+// GiveToOwner changes the file's owner to that of the directory, if this process runs as
+// root: root may restore a database for a server that runs as another user. It does not
+// follow symbolic links, by which that user could otherwise obtain any file of the system.
 func GiveToOwner(name, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -36,14 +36,14 @@ func GiveToOwner(name, dir string) error {
 	}
 	if of, ok := info.Sys().(*syscall.Stat_t); ok {
 		if err := os.Lchown(name, int(of.Uid), int(of.Gid)); err != nil {
-			return fmt.Errorf("give it to the directory's owner: %w", err)
+			return fmt.Errorf("change the owner to the directory's: %w", err)
 		}
 	}
 	return nil
 }
 
-// openFiles is how many files and sockets the program may have open. The runtime
-// raised it as far as this user may.
+// openFiles returns how many files and sockets the program may have open. The Go runtime has
+// already raised the limit as far as this user may.
 func openFiles() uint64 {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {

@@ -13,25 +13,26 @@ import (
 	"time"
 )
 
-// reloadEvery is how often the certificate files are read: a change is served
-// within 30 s.
+// reloadEvery is how often the certificate files are read. The documented promise is that a
+// change is served within 30 s.
 const reloadEvery = 10 * time.Second
 
-// certificate serves the current content of a pair of files. Files that cannot be used
-// leave the former certificate in place: they may be half-written.
+// certificate serves the current content of a certificate file and its key file. While they
+// cannot be used, since they may be half-written, the former certificate stays in place.
 type certificate struct {
 	certFile, keyFile string
-	caFile            string // of devices' certificates; "": none
+	caFile            string // the authorities that sign devices' certificates; "": none are asked for
 	log               *slog.Logger
 	current           atomic.Pointer[loaded]
 	failures          atomic.Int64
 	logged            string // the last error that was logged
 }
 
+// loaded is the parsed content of the files, with the bytes that were read.
 type loaded struct {
-	pair          tls.Certificate
-	ca            *x509.CertPool // nil: no devices' certificates are asked for
-	cert, key, in []byte         // as read; in is the ca
+	pair             tls.Certificate
+	ca               *x509.CertPool // nil without a caFile
+	cert, key, caPEM []byte
 }
 
 func newCertificate(certFile, keyFile, caFile string, log *slog.Logger) (*certificate, error) {
@@ -42,30 +43,30 @@ func newCertificate(certFile, keyFile, caFile string, log *slog.Logger) (*certif
 	return c, nil
 }
 
-// load reads the files; news reports whether they changed.
-func (c *certificate) load() (news bool, err error) {
+// load reads the files and reports whether they changed.
+func (c *certificate) load() (changed bool, err error) {
 	cert, err1 := os.ReadFile(c.certFile)
 	key, err2 := os.ReadFile(c.keyFile)
-	var in []byte
+	var caPEM []byte
 	var err3 error
 	if c.caFile != "" {
-		in, err3 = os.ReadFile(c.caFile)
+		caPEM, err3 = os.ReadFile(c.caFile)
 	}
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return false, err
 	}
-	if old := c.current.Load(); old != nil && bytes.Equal(old.cert, cert) && bytes.Equal(old.key, key) && bytes.Equal(old.in, in) {
+	if old := c.current.Load(); old != nil && bytes.Equal(old.cert, cert) && bytes.Equal(old.key, key) && bytes.Equal(old.caPEM, caPEM) {
 		return false, nil
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return false, fmt.Errorf("read the certificate and its key: %w", err)
 	}
-	next := &loaded{pair: pair, cert: cert, key: key, in: in}
+	next := &loaded{pair: pair, cert: cert, key: key, caPEM: caPEM}
 	if c.caFile != "" {
 		next.ca = x509.NewCertPool()
-		if !next.ca.AppendCertsFromPEM(in) {
-			return false, errors.New("read the certificates of --tls-client-ca: there is none")
+		if !next.ca.AppendCertsFromPEM(caPEM) {
+			return false, errors.New("read the certificates of --tls-client-ca: there are none")
 		}
 	}
 	c.current.Store(next)
@@ -81,14 +82,15 @@ func (c *certificate) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			c.look()
+			c.reload()
 		}
 	}
 }
 
-// look loads the files again. It counts an error each time, and logs it once.
-func (c *certificate) look() {
-	news, err := c.load()
+// reload loads the files again. It counts each error, and logs it unless it is the same as
+// the last one.
+func (c *certificate) reload() {
+	changed, err := c.load()
 	if err != nil {
 		c.failures.Add(1)
 		if line := err.Error(); line != c.logged {
@@ -98,14 +100,16 @@ func (c *certificate) look() {
 		return
 	}
 	c.logged = ""
-	if news {
+	if changed {
 		c.log.Info("serving a new certificate", "expires", c.expires())
 	}
 }
 
+// expires returns the end of the served certificate's validity.
 func (c *certificate) expires() time.Time { return c.current.Load().pair.Leaf.NotAfter.UTC() }
 
-// config is for one listener: TLS 1.2 and later, with the given protocols.
+// config returns the configuration of a listener: TLS 1.2 or later, with the given protocols
+// for ALPN.
 func (c *certificate) config(protocols ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -116,9 +120,9 @@ func (c *certificate) config(protocols ...string) *tls.Config {
 	}
 }
 
-// mutual is config for a listener that accepts only devices with a certificate of
-// --tls-client-ca. TLS sessions are not resumed: each login has its certificate verified
-// against the current authorities.
+// mutual is like config, for a listener that accepts only devices with a certificate of
+// --tls-client-ca. TLS sessions are not resumed, so that the certificate is verified at each
+// login, against the current authorities.
 func (c *certificate) mutual(protocols ...string) *tls.Config {
 	base := c.config(protocols...)
 	base.ClientAuth = tls.RequireAndVerifyClientCert

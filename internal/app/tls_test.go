@@ -24,22 +24,22 @@ func TestAHalfWrittenCertificateChangesNothing(t *testing.T) {
 	if err := os.WriteFile(f.Cert, []byte("-----BEGIN CERT"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if news, err := c.load(); err == nil || news {
-		t.Errorf("half a certificate: news %v, error %v", news, err)
+	if changed, err := c.load(); err == nil || changed {
+		t.Errorf("half a certificate: changed %v, error %v", changed, err)
 	}
 	if c.current.Load() != before {
 		t.Error("the former certificate is gone")
 	}
 	f.Renew(t)
-	if news, err := c.load(); err != nil || !news {
-		t.Errorf("a whole one: news %v, error %v", news, err)
+	if changed, err := c.load(); err != nil || !changed {
+		t.Errorf("a complete certificate: changed %v, error %v", changed, err)
 	}
-	if news, err := c.load(); err != nil || news {
-		t.Errorf("the same again: news %v, error %v", news, err)
+	if changed, err := c.load(); err != nil || changed {
+		t.Errorf("the same again: changed %v, error %v", changed, err)
 	}
 }
 
-// A renewal that fails on a Friday must not fill the disk with lines by Monday.
+// A renewal that fails on a Friday must not have filled the disk with log lines by Monday.
 func TestACertificateThatStaysBrokenIsLoggedOnceAndCounted(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
@@ -53,20 +53,20 @@ func TestACertificateThatStaysBrokenIsLoggedOnceAndCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 5 {
-			c.look()
+			c.reload()
 		}
 		if got := strings.Count(log.String(), "the former certificate stays"); got != round+1 || c.failures.Load() != int64(5*(round+1)) {
 			t.Errorf("round %d: %d lines, %d failures: %s", round, got, c.failures.Load(), log.String())
 		}
 		f.Renew(t)
-		c.look()
+		c.reload()
 	}
 	if got := strings.Count(log.String(), "serving a new certificate"); got != 2 {
 		t.Errorf("%d new certificates: %s", got, log.String())
 	}
 }
 
-func TestAChangedAuthorityCountsWithoutARestart(t *testing.T) {
+func TestAChangedClientAuthorityIsUsedWithoutARestart(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
 	ours, theirs := testserver.NewAuthority(t), testserver.NewAuthority(t)
@@ -100,22 +100,22 @@ func TestAChangedAuthorityCountsWithoutARestart(t *testing.T) {
 		return n > 0
 	}
 	if !enters(ours) || enters(theirs) {
-		t.Fatal("the first authority does not count, or another one does")
+		t.Fatal("a certificate of the configured authority is refused, or one of another authority accepted")
 	}
 	if err := os.WriteFile(name, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if news, err := c.load(); err == nil || news || !enters(ours) {
-		t.Errorf("a file without a certificate: news %v, error %v", news, err)
+	if changed, err := c.load(); err == nil || changed || !enters(ours) {
+		t.Errorf("a file without a certificate: changed %v, error %v", changed, err)
 	}
 	if err := os.WriteFile(name, []byte(theirs.PEM), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if news, err := c.load(); err != nil || !news {
-		t.Errorf("another authority: news %v, error %v", news, err)
+	if changed, err := c.load(); err != nil || !changed {
+		t.Errorf("another authority: changed %v, error %v", changed, err)
 	}
 	if enters(ours) || !enters(theirs) {
-		t.Error("the former authority still counts, or the new one does not")
+		t.Error("a certificate of the former authority is still accepted, or one of the new authority refused")
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/tracing"
 )
 
-// startTracing starts to export traces, where --otel-endpoint says where to and none of the
-// standard variables that turn them off is set. It comes before what is traced, so that it
-// ends after it.
+// startTracing starts exporting traces, if --otel-endpoint is set and none of the standard
+// variables turns them off. It is started before all traced parts, so it is stopped after
+// them and gets their last spans.
 func (a *App) startTracing(ctx context.Context) (err error) {
 	if a.c.OTelEndpoint == nil || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return nil
@@ -28,7 +28,7 @@ func (a *App) startTracing(ctx context.Context) (err error) {
 	return nil
 }
 
-// tracer is nil where nothing is traced.
+// tracer returns nil, not an interface with a nil pointer, if tracing is off.
 func (a *App) tracer() bridge.Tracer {
 	if a.tracing == nil {
 		return nil
@@ -36,6 +36,7 @@ func (a *App) tracer() bridge.Tracer {
 	return a.tracing
 }
 
+// traced adds spans to the requests that next handles, if tracing is on.
 func (a *App) traced(next http.Handler) http.Handler {
 	if a.tracing == nil {
 		return next

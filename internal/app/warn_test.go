@@ -12,13 +12,13 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-func TestKeySettingsThatMayNotBeMeantAreWarnedAbout(t *testing.T) {
+func TestUnsafeKeySettingsAreWarnedAbout(t *testing.T) {
 	for want, s := range map[string]map[string]string{
-		"issued for other applications":    {"jwt-secret": testSecret, "jwt-audience": "any"},
-		"base64: or hex: included":         {"jwt-secret": "base64:" + testSecret},
-		"begins or ends with a blank":      {"jwt-secret": testSecret + " "},
-		"ends with a blank, which is part": {"jwt-secret-file": file(t, newSecret+"\n "+testSecret+"\n")},
-		"":                                 {"jwt-secret-file": file(t, "base64:"+strings.Repeat("AAAA", 20)+"\n"), "jwt-audience": "falcon"},
+		"issued for other applications":        {"jwt-secret": testSecret, "jwt-audience": "any"},
+		"including base64: or hex:":            {"jwt-secret": "base64:" + testSecret},
+		"begins or ends with white space":      {"jwt-secret": testSecret + " "},
+		"ends with white space, which is part": {"jwt-secret-file": file(t, newSecret+"\n "+testSecret+"\n")},
+		"":                                     {"jwt-secret-file": file(t, "base64:"+strings.Repeat("AAAA", 20)+"\n"), "jwt-audience": "falcon"},
 	} {
 		var log bytes.Buffer
 		c, bad := config.Read(s, nil).Check(config.All())
@@ -36,11 +36,11 @@ func TestSecretsOnTheCommandLineAreFound(t *testing.T) {
 	c, _ := config.Read(map[string]string{"jwt-secret": testSecret, "database-url": "postgres://u:p@db/n", "relay-url": "mqtt://broker:1883"},
 		[]string{"FALCON_BUS=redis://:p@r:6379"}).Check(nil)
 	if got := c.Exposed(); !slices.Equal(got, []string{"database-url", "jwt-secret"}) {
-		t.Errorf("found %v", got) // the bus's is of the environment, the relay has none
+		t.Errorf("found %v", got) // that of the bus is in the environment, and the relay URL has none
 	}
 }
 
-func TestAnUnverifiedDatabaseIsTold(t *testing.T) {
+func TestAnUnverifiedDatabaseIsWarnedAbout(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                                        "",
 		"sqlite:/data/f.db":                       "",
@@ -80,7 +80,7 @@ func TestAPlaintextListenerNextToTLSIsWarnedAbout(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		warn(&config.Config{MQTT: tt.mqtt, MQTTS: tt.mqtts, SQLite: true}, slog.New(slog.NewTextHandler(&out, nil)))
-		if got := strings.Contains(out.String(), "unencrypted, to --mqtt-addr"); got != tt.want {
+		if got := strings.Contains(out.String(), "unencrypted to --mqtt-addr"); got != tt.want {
 			t.Errorf("%s: warned %v, want %v: %s", name, got, tt.want, out.String())
 		}
 	}

@@ -11,21 +11,22 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// developmentHeader is the file in the data directory with the header that the printed
-// curl line sends.
+// developmentHeader is the name of the file in the data directory with the header that the
+// printed curl command sends.
 const developmentHeader = "development.header"
 
-// developmentTTL is how long the printed tokens are valid. A restart prints new ones.
+// developmentTTL is how long the printed tokens are valid. Each start prints new ones.
 const developmentTTL = 24 * time.Hour
 
-// welcome prints what a newcomer needs: the address of a working inbox page, a token with
-// all rights, and a command that sends a notification. It is for development mode only. The
-// token is in the fragment of the address, which browsers do not send to servers.
+// welcome prints, in development mode only, what somebody who tries the program needs: the
+// address of a working inbox page, a command that sends a notification there, and a token
+// with all rights. The token of the page is in the fragment of its address, which browsers do
+// not send to servers.
 func (a *App) welcome(context.Context) error {
 	if !a.c.Keys.Development {
 		return nil
 	}
-	signer, err := a.c.Keys.Signer(a.c.DataDir, a.c.Topics, io.Discard) // the verifier made the key
+	signer, err := a.c.Keys.Signer(a.c.DataDir, a.c.Topics, io.Discard) // startVerifier has made the key
 	if err != nil {
 		return err
 	}
@@ -43,13 +44,13 @@ func (a *App) welcome(context.Context) error {
 		scheme, insecure = "https", "-k "
 	}
 	base := scheme + "://" + a.addrs["http-addr"].String()
-	// curl reads the token from a file, which keeps it off the line and out of the list of
-	// processes. Like the development key next to it the file is this user's alone.
+	// curl reads the token from a file, which keeps it out of the command and of the list of
+	// processes. Like the development key next to it, only this user can read the file.
 	header, err := filepath.Abs(filepath.Join(a.c.DataDir, developmentHeader))
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.c.Name("data-dir"), err)
 	}
-	_ = os.Remove(header) // one with another mode would keep it
+	_ = os.Remove(header) // WriteFile would keep the mode of an existing file
 	if err := os.WriteFile(header, []byte("Authorization: Bearer "+admin+"\n"), 0o600); err != nil {
 		return fmt.Errorf("%s: write the token for curl: %w", a.c.Name("data-dir"), err)
 	}
