@@ -1,10 +1,10 @@
-// Package pgconnect opens this program's connections to Postgres, all of them
-// from one [Config]: pgx's pgconn reads the connection string as libpq does and
-// logs in, then pgdriver takes the connection over.
+// Package pgconnect opens this program's connections to Postgres, all of them from one
+// [Config]. pgx's pgconn parses the connection string as libpq does and logs in; pgdriver,
+// which Bun uses, then takes over the connection.
 //
-// pgdriver alone knows few of libpq's parameters: it hands the others to SET,
-// tries one host, falls back from TLS to plain text in no mode, and sends a
-// password as it is, without SASLprep. pgconn has all of that.
+// pgdriver alone supports few of libpq's parameters. It passes unknown ones to SET, tries a
+// single host, never falls back between TLS and plain text as some sslmodes require, and
+// sends passwords without SASLprep. pgconn does all of that as libpq does.
 package pgconnect
 
 import (
@@ -23,20 +23,19 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// connectTimeout bounds connecting and logging in to one host, unless
-// connect_timeout says less.
+// connectTimeout bounds connecting and logging in, unless connect_timeout is shorter. With
+// several hosts they share it, see Parse.
 const connectTimeout = 5 * time.Second
 
-// Config is a server, or several to try in order, as a connection string
-// describes it.
+// Config describes a server, or several to try in order, as parsed from a connection string.
 type Config struct {
 	login    *pgconn.Config
-	settings []Setting // the connection string's server settings, by name
+	settings []Setting // the connection string's server settings, sorted by name
 	hosts    int
-	prepared string // the password after SASLprep, where that changes it; else ""
+	prepared string // the password after SASLprep, if that changes it, else ""
 }
 
-// Setting is a server setting, with its value as postgresql.conf has it.
+// Setting is a server setting, with its value as in postgresql.conf.
 type Setting struct{ Name, Value string }
 
 // Is reports whether url is a connection string of Postgres.
@@ -44,10 +43,10 @@ func Is(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
-// Parse reads a connection string, postgres://user:password@host:port/name with
-// the parameters of libpq, and what it leaves open from libpq's environment
-// variables (PGUSER, PGSSLMODE …). Its error names the parameter that cannot be
-// used, and never a password.
+// Parse parses a connection string, postgres://user:password@host:port/name with libpq's
+// parameters. What it leaves open comes from libpq's environment variables (PGUSER,
+// PGSSLMODE …). An error names the parameter that cannot be used, and never contains a
+// password.
 func Parse(raw string) (*Config, error) {
 	if !Is(raw) {
 		return nil, errors.New("is not of Postgres: it begins with postgres://")
@@ -57,8 +56,8 @@ func Parse(raw string) (*Config, error) {
 		return nil, parseError(err)
 	}
 	c := &Config{login: login, hosts: 1}
-	// pgconn prepares passwords by RFC 8265, which folds less than the SASLprep
-	// that the server stored the password with.
+	// pgconn prepares passwords by RFC 8265, which maps fewer characters than SASLprep, by
+	// which the server stored the password.
 	if p, err := stringprep.SASLprep.Prepare(login.Password); err == nil && p != login.Password {
 		c.prepared = p
 	}
@@ -69,23 +68,23 @@ func Parse(raw string) (*Config, error) {
 		}
 		last = h
 	}
-	if err := c.session(raw); err != nil {
+	if err := c.requirePrimary(raw); err != nil {
 		return nil, err
 	}
-	if err := c.sort(login.RuntimeParams); err != nil {
+	if err := c.applyParameters(login.RuntimeParams); err != nil {
 		return nil, err
 	}
 	limit := connectTimeout
 	if login.ConnectTimeout > 0 {
 		limit = min(limit, login.ConnectTimeout)
 	}
-	// A host that drops packets must leave the next one time within a call.
+	// A host that drops packets must leave enough of the time for the next one.
 	login.ConnectTimeout = limit / time.Duration(2*c.hosts-1)
 	return c, nil
 }
 
-// parseError drops the connection string, which pgconn repeats, and all of an
-// error that may quote it.
+// parseError returns pgconn's error without the connection string, which it repeats, and
+// without any text that may quote a part of it.
 func parseError(err error) error {
 	var bad *pgconn.ParseConfigError
 	if !errors.As(err, &bad) {
@@ -94,17 +93,18 @@ func parseError(err error) error {
 	text := bad.Error()
 	text = text[strings.LastIndex(text, "`: ")+len("`: "):]
 	if strings.HasPrefix(text, "failed to parse") || strings.Contains(text, "://") {
-		return errors.New("is not a URL of Postgres: write postgres://user:password@host:5432/name, special characters percent-encoded")
+		return errors.New("is not a URL of Postgres: write postgres://user:password@host:5432/name, with special characters percent-encoded")
 	}
 	return errors.New(text)
 }
 
-// session looks at what kind of server is asked for. This program writes, so a
-// standby is never right; with several hosts it asks for the primary by itself.
-func (c *Config) session(raw string) error {
+// requirePrimary checks which kind of server the connection string asks for. This program
+// writes, so it refuses to ask for a standby. If there are several hosts, it looks for the
+// primary among them even if the string does not say so.
+func (c *Config) requirePrimary(raw string) error {
 	switch kind := cmp.Or(parameter(raw, "target_session_attrs"), os.Getenv("PGTARGETSESSIONATTRS")); kind {
 	case "read-only", "standby", "prefer-standby":
-		return fmt.Errorf("target_session_attrs=%s cannot be used: falconbridge writes; use primary or read-write", kind)
+		return fmt.Errorf("target_session_attrs=%s cannot be used, because falconbridge writes; use primary or read-write", kind)
 	case "", "any":
 		if c.hosts > 1 {
 			c.login.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
@@ -113,7 +113,7 @@ func (c *Config) session(raw string) error {
 	return nil
 }
 
-// parameter is the last value of a parameter of a URL, "" for none.
+// parameter returns the last value of a parameter in a URL, or "".
 func parameter(raw, name string) (value string) {
 	_, query, _ := strings.Cut(raw, "?")
 	for pair := range strings.SplitSeq(query, "&") {
@@ -126,7 +126,7 @@ func parameter(raw, name string) (value string) {
 	return value
 }
 
-// Local reports whether every host is a socket of this machine or on loopback.
+// Local reports whether every host is a Unix socket or on loopback.
 func (c *Config) Local() bool {
 	return !slices.ContainsFunc(c.all(), func(h pgconn.FallbackConfig) bool {
 		ip := net.ParseIP(h.Host)
@@ -134,6 +134,8 @@ func (c *Config) Local() bool {
 	})
 }
 
+// all returns the hosts in the order in which they are tried. A host that is to be tried both
+// with and without TLS is there twice.
 func (c *Config) all() []pgconn.FallbackConfig {
 	all := []pgconn.FallbackConfig{{Host: c.login.Host, Port: c.login.Port, TLSConfig: c.login.TLSConfig}}
 	for _, f := range c.login.Fallbacks {
@@ -142,5 +144,5 @@ func (c *Config) all() []pgconn.FallbackConfig {
 	return all
 }
 
-// pause is a moment of 50 to 150 ms, so that nodes do not ask in step.
+// pause returns a random time of 50 to 150 ms, so that nodes do not retry in step.
 func pause() time.Duration { return 50*time.Millisecond + rand.N(100*time.Millisecond) }

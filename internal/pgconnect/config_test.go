@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The forms that psql takes, and what it does with them.
+// The forms of connection strings that psql accepts, and how it reads them.
 func TestConnectionStringsAreReadAsPsqlReadsThem(t *testing.T) {
 	for name, tt := range map[string]struct {
 		url, hosts, user, database string
@@ -20,7 +20,7 @@ func TestConnectionStringsAreReadAsPsqlReadsThem(t *testing.T) {
 		"two hosts":              {"postgres://falcon@a,b:5433/x", "a:5432 b:5433", "falcon", "x", ""},
 		"an IPv6 host":           {"postgres://falcon@[::1]:5433/x", "::1:5433", "falcon", "x", ""},
 		"keepalives":             {"postgres://falcon@db/x?keepalives=1&keepalives_idle=30&keepalives_interval=5&keepalives_count=3", "db:5432", "falcon", "x", ""},
-		"a hoster's":             {"postgres://falcon@db/x?channel_binding=prefer&pgbouncer=true&connection_limit=1&supa=base", "db:5432", "falcon", "x", ""},
+		"a hosting provider's":   {"postgres://falcon@db/x?channel_binding=prefer&pgbouncer=true&connection_limit=1&supa=base", "db:5432", "falcon", "x", ""},
 		"Prisma's schema":        {"postgres://falcon@db/x?schema=staging", "db:5432", "falcon", "x", "search_path=staging"},
 		"settings of the server": {"postgres://falcon@db/x?search_path=staging&work_mem=8MB", "db:5432", "falcon", "x", "search_path=staging work_mem=8MB"},
 		"libpq's own":            {"postgres://falcon@db/x?gssencmode=prefer&sslcompression=0&tcp_user_timeout=9&target_session_attrs=any&load_balance_hosts=disable", "db:5432", "falcon", "x", ""},
@@ -49,7 +49,7 @@ func TestConnectionStringsAreReadAsPsqlReadsThem(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSupportedIsRefusedByNameWithoutThePassword(t *testing.T) {
+func TestUnsupportedParametersAreRefusedByNameWithoutThePassword(t *testing.T) {
 	for query, want := range map[string]string{
 		"load_balance_hosts=random":      "load_balance_hosts",
 		"sslcrl=/x":                      "sslcrl",
@@ -86,7 +86,7 @@ func TestWhatCannotBeSupportedIsRefusedByNameWithoutThePassword(t *testing.T) {
 	}
 }
 
-// A plain connection is warned about where it leaves the machine.
+// The server warns about a connection without TLS if it leaves the machine.
 func TestOnlySocketsAndLoopbackAreLocal(t *testing.T) {
 	for url, want := range map[string]bool{
 		"postgres://u@127.0.0.1/d": true, "postgres://u@localhost/d": true, "postgres://u@[::1]/d": true, "postgres:///d?host=/run/pg&user=u": true,

@@ -14,15 +14,15 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-// Session is what a connection is for.
+// Session describes how a connection is set up.
 type Session struct {
-	// Part is appended to the application's name, which is the connection
-	// string's or falconbridge.
+	// Part is appended to application_name, which is that of the connection string or
+	// else falconbridge.
 	Part     string
-	Settings []Setting // of the session, over all others
+	Settings []Setting // override all other settings
 
-	// Notified is called with each notification while the connection is waited
-	// for or asked; nil drops them.
+	// Notified is called for each notification that arrives while the connection waits for
+	// one or runs a statement; nil drops them.
 	Notified func(channel, payload string)
 }
 
@@ -30,19 +30,20 @@ type Session struct {
 type Options struct {
 	Session
 
-	// ReadTimeout and WriteTimeout bound each read and write that no shorter
-	// context bounds; 0 means 3s.
+	// ReadTimeout and WriteTimeout bound each read and write whose context does not end
+	// earlier; 0 means 3 s.
 	ReadTimeout, WriteTimeout time.Duration
 
-	// Reset is asked before a pooled connection is used again.
+	// Reset is called before a pooled connection is used again. If it fails with
+	// driver.ErrBadConn the connection is replaced.
 	Reset func(context.Context, *pgdriver.Conn) error
 
-	// Short is called where the server refuses one more connection
-	// (SQLSTATE 53300), with the number of those there are.
+	// Short is called with the number of open connections when the server refuses another
+	// one (SQLSTATE 53300).
 	Short func(open int)
 }
 
-// Connector connects for database/sql, and counts its connections.
+// Connector is a driver.Connector that counts its open connections.
 type Connector struct {
 	config *Config
 	o      Options
@@ -50,7 +51,7 @@ type Connector struct {
 	open   atomic.Int64
 }
 
-// Connector returns a connector to c.
+// Connector returns a connector to the server that c describes.
 func (c *Config) Connector(o Options) *Connector {
 	limit := func(d time.Duration) time.Duration {
 		if d == 0 {
@@ -61,12 +62,12 @@ func (c *Config) Connector(o Options) *Connector {
 	n := &Connector{config: c, o: o}
 	n.driver = pgdriver.NewConnector(pgdriver.WithConfig(&pgdriver.Config{
 		Dialer:           n.dial,
-		User:             "pgconn", // has logged in already, see loggedIn
+		User:             "pgconn", // not used: pgconn logs in, see loggedIn
 		ReadTimeout:      limit(o.ReadTimeout),
 		WriteTimeout:     limit(o.WriteTimeout),
 		ResetSessionFunc: o.Reset,
 		BufferSize:       32 << 10,
-		UnsafeStrings:    true, // as [Config] pins standard_conforming_strings and client_encoding itself
+		UnsafeStrings:    true, // safe, because set fixes standard_conforming_strings and client_encoding
 	}))
 	return n
 }
@@ -74,10 +75,10 @@ func (c *Config) Connector(o Options) *Connector {
 // Driver implements driver.Connector.
 func (n *Connector) Driver() driver.Driver { return n.driver.Driver() }
 
-// Connect implements driver.Connector. Its error is an [*Error], or
-// driver.ErrBadConn where the server takes no more connections and this pool has
-// some: database/sql then asks again, and waits for one of those where Short has
-// lowered the pool's limit.
+// Connect implements driver.Connector. Its error is an [*Error], with one exception. If the
+// server accepts no more connections while this pool has some, it returns driver.ErrBadConn:
+// then database/sql tries again and, since Short has lowered the pool's limit, waits for one
+// of the open connections.
 func (n *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	for {
 		conn, err := n.driver.Connect(ctx)
@@ -94,7 +95,7 @@ func (n *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 		if open > 0 {
 			return nil, driver.ErrBadConn
 		}
-		// Others have them all: one of theirs may become free in time.
+		// Other clients have all connections; one of them may become free in time.
 		select {
 		case <-ctx.Done():
 			return nil, err
@@ -103,7 +104,7 @@ func (n *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 }
 
-// dial connects and logs in, for pgdriver.
+// dial connects and logs in. pgdriver calls it to get a network connection.
 func (n *Connector) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	pg, err := n.config.Connect(ctx, n.o.Session)
 	if err != nil {
@@ -122,8 +123,8 @@ func (n *Connector) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return &loggedIn{Conn: h.Conn, reply: welcome(h.PID), closed: func() { n.open.Add(-1) }}, nil
 }
 
-// Connect logs in to the first host that takes the login and is what
-// target_session_attrs wants, and sets the session up. Its error is an [*Error].
+// Connect logs in to the first host that accepts the login and matches target_session_attrs,
+// and applies the settings. Its error is an [*Error].
 func (c *Config) Connect(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	pg, err := c.bare(ctx, s)
 	if err != nil {
@@ -131,12 +132,12 @@ func (c *Config) Connect(ctx context.Context, s Session) (*pgconn.PgConn, error)
 	}
 	if err := c.set(ctx, pg, s.Settings); err != nil {
 		_ = pg.Close(ctx)
-		return nil, connectError(fmt.Errorf("set the session up: %w", err))
+		return nil, connectError(fmt.Errorf("set up the session: %w", err))
 	}
 	return pg, nil
 }
 
-// bare is Connect without the session's settings.
+// bare is like Connect, but applies no settings.
 func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	login := c.login.Copy()
 	name := login.RuntimeParams["application_name"]
@@ -151,7 +152,7 @@ func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	}
 	login.RuntimeParams["application_name"] = name
 	if c.prepared != "" {
-		// SCRAM wants the prepared password, older methods the one that was typed.
+		// SCRAM needs the prepared password, older methods the password as it was typed.
 		prepared := login.Copy()
 		prepared.Password = c.prepared
 		pg, err := pgconn.ConnectConfig(ctx, prepared)
@@ -169,9 +170,9 @@ func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	return pg, nil
 }
 
-// loggedIn is a connection that pgconn has logged in, for pgdriver, which begins
-// every connection with a startup message: it is swallowed, and answered with
-// welcome.
+// loggedIn hands a connection that pgconn has logged in over to pgdriver, which begins every
+// connection with a startup message. That message is dropped, and the response to it is made
+// up, see welcome.
 type loggedIn struct {
 	net.Conn
 	started bool
@@ -180,7 +181,7 @@ type loggedIn struct {
 	closed  func()
 }
 
-// welcome is what a server answers to a startup message that needs no password:
+// welcome returns a server's response to a startup message that needs no password:
 // AuthenticationOk, BackendKeyData and ReadyForQuery (PostgreSQL manual, 55.7).
 func welcome(pid uint32) []byte {
 	b := []byte{'R', 0, 0, 0, 8, 0, 0, 0, 0, 'K', 0, 0, 0, 12}
@@ -188,7 +189,7 @@ func welcome(pid uint32) []byte {
 	return append(b, 0, 0, 0, 0, 'Z', 0, 0, 0, 5, 'I')
 }
 
-// Write drops the startup message, which pgdriver writes in one piece.
+// Write drops the first write, which is pgdriver's whole startup message.
 func (l *loggedIn) Write(b []byte) (int, error) {
 	if l.started {
 		return l.Conn.Write(b)
@@ -197,7 +198,7 @@ func (l *loggedIn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Read reads the welcome, then the connection.
+// Read returns the welcome first, and then what the server sends.
 func (l *loggedIn) Read(b []byte) (int, error) {
 	if len(l.reply) == 0 {
 		return l.Conn.Read(b)
@@ -207,11 +208,11 @@ func (l *loggedIn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Close closes the connection, once.
+// Close closes the connection and, at its first call, uncounts it.
 func (l *loggedIn) Close() error {
 	l.once.Do(l.closed)
 	return l.Conn.Close()
 }
 
-// NetConn is the connection under this one.
+// NetConn returns the underlying connection.
 func (l *loggedIn) NetConn() net.Conn { return l.Conn }

@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// connect asks the server behind url for one value, over pgdriver.
+// connect queries one value from the server at url, through pgdriver.
 func connect(t *testing.T, url, query string) (value string, err error) {
 	t.Helper()
 	c, err := pgconnect.Parse(url)
@@ -31,7 +31,7 @@ func connect(t *testing.T, url, query string) (value string, err error) {
 	return value, err
 }
 
-// answers fails the test unless url answers query with want.
+// answers fails the test unless query returns want at url.
 func answers(t *testing.T, what, url, query, want string) {
 	t.Helper()
 	if got, err := connect(t, url, query); err != nil || got != want {
@@ -39,7 +39,8 @@ func answers(t *testing.T, what, url, query, want string) {
 	}
 }
 
-// refuses fails the test unless url is refused for good, with a word of why.
+// refuses fails the test unless connecting to url fails for a reason that waiting does not
+// change, and the error contains word.
 func refuses(t *testing.T, what, url, word string) {
 	t.Helper()
 	_, err := connect(t, url, "SELECT ''")
@@ -87,11 +88,11 @@ func TestEverySSLModeDoesWhatLibpqSays(t *testing.T) {
 		return fmt.Sprintf("postgres://%s@%s:%d/falcon?%s", user, host, s.Port, query)
 	}
 	own := "&sslrootcert=" + files.Cert
-	answers(t, "prefer takes TLS", at("falcon", "127.0.0.1", ""), encrypted, "true")
-	answers(t, "allow takes plain", at("falcon", "127.0.0.1", "sslmode=allow"), encrypted, "false")
+	answers(t, "prefer uses TLS", at("falcon", "127.0.0.1", ""), encrypted, "true")
+	answers(t, "allow uses plain text", at("falcon", "127.0.0.1", "sslmode=allow"), encrypted, "false")
 	answers(t, "allow falls back to TLS", at("only_tls", "127.0.0.1", "sslmode=allow"), encrypted, "true")
-	answers(t, "prefer falls back to plain", at("only_plain", "127.0.0.1", "sslmode=prefer"), encrypted, "false")
-	answers(t, "require looks at no certificate", at("falcon", "127.0.0.1", "sslmode=require"), encrypted, "true")
+	answers(t, "prefer falls back to plain text", at("only_plain", "127.0.0.1", "sslmode=prefer"), encrypted, "false")
+	answers(t, "require checks no certificate", at("falcon", "127.0.0.1", "sslmode=require"), encrypted, "true")
 	answers(t, "verify-ca", at("falcon", "127.0.0.1", "sslmode=verify-ca"+own), encrypted, "true")
 	answers(t, "verify-full", at("falcon", "localhost", "sslmode=verify-full"+own), encrypted, "true")
 	answers(t, "a client certificate", at("localhost", "localhost", "sslmode=verify-full&sslcert="+files.Cert+"&sslkey="+files.Key+own), encrypted, "true")
@@ -103,11 +104,11 @@ func TestEverySSLModeDoesWhatLibpqSays(t *testing.T) {
 	refuses(t, "require with an authority verifies", at("falcon", "localhost", "sslmode=require"+other), "x509")
 	refuses(t, "another name", at("falcon", "ip6-localhost", "sslmode=verify-full&hostaddr=127.0.0.1"+own), "x509")
 	refuses(t, "no client certificate", at("localhost", "localhost", "sslmode=require"), "certificate")
-	refuses(t, "too old TLS", at("falcon", "localhost", "sslmode=require&ssl_max_protocol_version=TLSv1"), "tls")
+	refuses(t, "a TLS version that is too old", at("falcon", "localhost", "sslmode=require&ssl_max_protocol_version=TLSv1"), "tls")
 }
 
-// A password is prepared as RFC 4013 says: the server stores what CREATE ROLE
-// made of it, and a client that sends it as it is does not get in.
+// The server stores a password as prepared by RFC 4013 (SASLprep), so a client that does not
+// prepare it in the same way is refused.
 func TestAPasswordThatSASLprepChangesWorks(t *testing.T) {
 	s := testserver.NewPostgres(t)
 	exec(t, s.URL, "CREATE ROLE scram LOGIN PASSWORD U&'I\\00ADX \\FB01'")
@@ -130,11 +131,11 @@ func TestASocketIsNamedByParameters(t *testing.T) {
 func TestHostsAreTriedInOrderUntilThePrimary(t *testing.T) {
 	primary, standby := testserver.NewPostgres(t), testserver.NewPostgres(t)
 	standby.Demote(t)
-	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { deaf.Close() })
+	t.Cleanup(func() { silent.Close() })
 	hosts := func(ports ...int) string {
 		var list []string
 		for _, p := range ports {
@@ -144,24 +145,24 @@ func TestHostsAreTriedInOrderUntilThePrimary(t *testing.T) {
 	}
 	const port = "SELECT current_setting('port')"
 	want := fmt.Sprint(primary.Port)
-	answers(t, "past a dead one", hosts(1, primary.Port), port, want)
-	answers(t, "past a deaf one", hosts(deaf.Addr().(*net.TCPAddr).Port, primary.Port), port, want)
+	answers(t, "after a closed port", hosts(1, primary.Port), port, want)
+	answers(t, "after a server that does not respond", hosts(silent.Addr().(*net.TCPAddr).Port, primary.Port), port, want)
 	for _, attrs := range []string{"", "?target_session_attrs=any", "?target_session_attrs=primary", "?target_session_attrs=read-write"} {
-		answers(t, "past a standby"+attrs, hosts(standby.Port, primary.Port)+attrs, port, want)
+		answers(t, "after a standby"+attrs, hosts(standby.Port, primary.Port)+attrs, port, want)
 	}
-	// A role that reads by default does not make its server a standby.
+	// A role that is read-only by default does not make its server a standby.
 	exec(t, primary.URL, "ALTER ROLE falcon SET default_transaction_read_only = on")
-	answers(t, "a role that reads", hosts(standby.Port, primary.Port), port, want)
+	answers(t, "a read-only role", hosts(standby.Port, primary.Port), port, want)
 }
 
-func TestServerSettingsAndOptionsAreThoseOfThePsqlURL(t *testing.T) {
+func TestServerSettingsAndOptionsOfTheURLApply(t *testing.T) {
 	url := testserver.Postgres(t)
 	answers(t, "options", url+"&options=-c%20work_mem%3D9MB", "SELECT current_setting('work_mem')", "9MB")
 	answers(t, "a setting", url+"&work_mem=9MB", "SELECT current_setting('work_mem')", "9MB")
 	answers(t, "a list", url+"&search_path=a,%20%22B%22", "SELECT array_to_string(current_schemas(true), ' ') || current_setting('search_path')", `pg_cataloga, "B"`)
-	answers(t, "another's default", url+"&synchronous_commit=off", "SELECT current_setting('synchronous_commit')", "off")
-	refuses(t, "an unknown one", url+"&often=1", "often")
-	refuses(t, "a value that is none", url+"&work_mem=much", "work_mem")
+	answers(t, "a setting that has a default", url+"&synchronous_commit=off", "SELECT current_setting('synchronous_commit')", "off")
+	refuses(t, "an unknown setting", url+"&often=1", "often")
+	refuses(t, "an invalid value", url+"&work_mem=much", "work_mem")
 	refuses(t, "SQL in a value", url+"&often=%27%29%3B%20DROP%20TABLE%20x%3B--%5C", "often")
 }
 
@@ -169,7 +170,7 @@ func TestAConnectionThatIsRefusedIsClosed(t *testing.T) {
 	s := testserver.NewPostgres(t)
 	for range 20 {
 		if _, err := connect(t, s.URL+"&often=1", "SELECT ''"); err == nil {
-			t.Fatal("an unknown setting was taken")
+			t.Fatal("an unknown setting was accepted")
 		}
 	}
 	testserver.Eventually(t, 5*time.Second, func() error {

@@ -9,22 +9,22 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-// SQLSTATEs (Postgres, appendix A): a connection over the server's, the
-// database's or the role's limit, and a wrong password.
+// SQLSTATEs (Postgres, appendix A). tooMany is a connection past the limit of the server, the
+// database or the role.
 const (
 	tooMany       = "53300"
 	wrongPassword = "28P01"
 )
 
-// Error is why no connection could be made. Its text names neither user nor
+// Error is why no connection could be made. Its text contains neither the user nor the
 // password.
 type Error struct {
-	State string // SQLSTATE, "" where the server did not answer with one
-	Said  string // what the server said, which may name the user
+	State string // SQLSTATE; "" if the server sent none
+	Said  string // the server's message, which may name the user
 	err   error
 }
 
-// Error gives the state, or what failed at each host.
+// Error returns the SQLSTATE, or else what failed at each host.
 func (e *Error) Error() string {
 	if e.State != "" {
 		return "connect: SQLSTATE " + e.State
@@ -41,6 +41,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.err }
 
+// connectError wraps an error of pgconn.
 func connectError(err error) error {
 	if of, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		err = of.Unwrap() // its own text names the user
@@ -52,8 +53,8 @@ func connectError(err error) error {
 	return e
 }
 
-// Untrusted reports whether err says that the host and this program cannot agree
-// on TLS or on how to log in, which does not change by waiting.
+// Untrusted reports whether the server and this program cannot agree on TLS or on how to log
+// in. Waiting does not change that.
 func (e *Error) Untrusted() bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](e.err); ok {
 		return true
@@ -68,7 +69,7 @@ func (e *Error) Untrusted() bool {
 	return false
 }
 
-// State is the SQLSTATE in err, "" for none.
+// State returns the SQLSTATE in err, or "" if it has none.
 func State(err error) string {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		return e.Field('C')

@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// unsupported are parameters of libpq that would promise what this program does
-// not do. They are refused, with what to do.
+// unsupported are parameters of libpq that ask for something that this program does not do.
+// They are refused with this advice.
 var unsupported = map[string]string{
 	"load_balance_hosts": "leave it out: the hosts are tried in order",
 	"oauth_client_id":    "use a password or a client certificate",
@@ -26,33 +26,32 @@ var unsupported = map[string]string{
 	"scram_client_key":   "use a password",
 	"scram_server_key":   "use a password",
 	"ssl":                "write sslmode",
-	"sslcrl":             "leave it out: revoked certificates are not looked up",
-	"sslcrldir":          "leave it out: revoked certificates are not looked up",
+	"sslcrl":             "leave it out: certificates are not checked for revocation",
+	"sslcrldir":          "leave it out: certificates are not checked for revocation",
 	"sslkeylogfile":      "leave it out",
 }
 
-// harmless are the values with which a parameter of unsupported asks for
-// nothing.
+// harmless are values of unsupported parameters that ask for nothing.
 var harmless = map[string][]string{
 	"load_balance_hosts": {"disable"},
 	"replication":        {"false", "off", "no", "0"},
 }
 
-// ignored are parameters that change nothing here: what libpq needs for Kerberos
-// and compression, TCP timeouts where every call has a shorter one, and what
-// hosters and other clients add for themselves.
+// ignored are parameters without effect here: those for Kerberos and compression, TCP timeouts
+// (every call has a shorter one), and those that hosting providers and other clients add for
+// their own use.
 var ignored = map[string]bool{
 	"gssdelegation": true, "gsslib": true, "sslcompression": true, "tcp_user_timeout": true,
 	"oauth_client_secret": true, "oauth_scope": true,
 
-	"pgbouncer": true, "supa": true, "workaround": true, "uselibpqcompat": true, // hosters
+	"pgbouncer": true, "supa": true, "workaround": true, "uselibpqcompat": true, // hosting providers
 	"connection_limit": true, "pool_timeout": true, "socket_timeout": true, "statement_cache_size": true, // Prisma
 }
 
-// sort takes the parameters that pgconn does not know: those of libpq, those of
-// hosters, and server settings, which are the rest. Only application_name and
-// options stay for the startup message: a pooler refuses others.
-func (c *Config) sort(params map[string]string) error {
+// applyParameters handles the parameters that pgconn does not know: further ones of libpq,
+// those of hosting providers, and the rest, which are server settings. Only application_name
+// and options remain in the startup message, since a pooler refuses others there.
+func (c *Config) applyParameters(params map[string]string) error {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	startup := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -80,12 +79,12 @@ func (c *Config) sort(params map[string]string) error {
 			err = c.tlsVersion(name, value)
 		case name == "client_encoding":
 			if v := strings.ToUpper(strings.ReplaceAll(value, "-", "")); v != "UTF8" && v != "AUTO" {
-				err = errors.New("cannot be used; falconbridge speaks UTF8")
+				err = errors.New("cannot be used; falconbridge needs UTF8")
 			}
 		case name == "schema":
 			c.settings = append(c.settings, Setting{"search_path", value})
 		case !isSetting(name):
-			err = errors.New("is no parameter")
+			err = errors.New("is not a known parameter")
 		default:
 			c.settings = append(c.settings, Setting{strings.ToLower(name), value})
 		}
@@ -98,14 +97,15 @@ func (c *Config) sort(params map[string]string) error {
 	return nil
 }
 
-// isSetting reports whether name could be a setting's: letters, digits, _ and
-// the dot of an extension's.
+// isSetting reports whether name could be the name of a server setting: letters, digits, _,
+// and the dot in those of extensions.
 func isSetting(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	})
 }
 
+// keepAlive applies one of libpq's keepalives parameters, whose times are in seconds.
 func keepAlive(k *net.KeepAliveConfig, name, value string) error {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 0 {
@@ -123,13 +123,13 @@ func keepAlive(k *net.KeepAliveConfig, name, value string) error {
 	case name == "keepalives_count":
 		k.Count = n
 	default:
-		return errors.New("is no parameter")
+		return errors.New("is not a known parameter")
 	}
 	return nil
 }
 
-// addresses are where the hosts are, so that no name is looked up; their names
-// still count for certificates.
+// addresses applies hostaddr, the list of the hosts' addresses, so that their names are not
+// looked up. Certificates are still checked against the names.
 func (c *Config) addresses(list string) error {
 	addrs := strings.Split(list, ",")
 	of := make(map[string]string)
@@ -143,7 +143,7 @@ func (c *Config) addresses(list string) error {
 		}
 	}
 	if len(of) != len(addrs) || len(addrs) != c.hosts {
-		return errors.New("has not one address for each host")
+		return errors.New("must have one address for each host")
 	}
 	for _, a := range addrs {
 		if net.ParseIP(a) == nil {
@@ -154,11 +154,12 @@ func (c *Config) addresses(list string) error {
 	return nil
 }
 
+// tlsVersion applies the lowest or highest TLS version to all hosts.
 func (c *Config) tlsVersion(name, value string) error {
 	version := map[string]uint16{"": 0, "TLSv1": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13}
 	v, known := version[value]
 	if !known {
-		return errors.New("is none of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3")
+		return errors.New("must be TLSv1, TLSv1.1, TLSv1.2 or TLSv1.3")
 	}
 	hosts := append([]*pgconn.FallbackConfig{{TLSConfig: c.login.TLSConfig}}, c.login.Fallbacks...)
 	for _, h := range hosts {

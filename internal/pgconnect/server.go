@@ -9,22 +9,21 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// oldest is the first version with what the schema needs (xid8).
+// oldest is the first version that has what the schema needs: the type xid8.
 const oldest = 13
 
-// ErrUnfit is a server that falconbridge cannot use, however long it waits.
+// ErrUnfit reports a server that falconbridge cannot use, however long it waits.
 var ErrUnfit = errors.New("the server cannot be used")
 
-// Server is what a look at the server found.
+// Server is what Look finds out about a server.
 type Server struct {
-	Plain bool // a connection without TLS to another machine
-	Limit int  // the most connections that role, database and server allow; 0: unknown
+	Plain bool // the connection goes to another machine without TLS
+	Limit int  // how many connections the role, the database and the server allow; 0: unknown
 }
 
-// Look connects without touching a setting, so that nothing is left behind on a
-// pooler's connections, and checks that the server can be used: its version,
-// its encoding, and that a session stays with its connection. It fails with
-// ErrUnfit where it cannot.
+// Look connects and checks that the server can be used: its version, its encoding, and that a
+// session stays with its connection, which not every pooler ensures. It fails with ErrUnfit
+// if not. It changes no setting, so that nothing is left behind on a pooler's connections.
 func (c *Config) Look(ctx context.Context) (s Server, err error) {
 	a, err := c.bare(ctx, Session{})
 	if err != nil {
@@ -52,18 +51,18 @@ func (c *Config) Look(ctx context.Context) (s Server, err error) {
 	return s, nil
 }
 
-// errPooled is what pooled fails with.
-var errPooled = fmt.Errorf("%w: a pooler stands before it that keeps no sessions (pool_mode=transaction or statement); "+
-	"set pool_mode=session for this database, or name the server itself, often on port 5432", ErrUnfit)
+// errPooled is the error of pooled.
+var errPooled = fmt.Errorf("%w: a pooler in front of it does not keep sessions (pool_mode=transaction or statement); "+
+	"set pool_mode=session for this database, or connect to the server itself, often on port 5432", ErrUnfit)
 
 // protocolViolation is PgBouncer's SQLSTATE for a transaction in statement mode.
 const protocolViolation = "08P01"
 
-// pooled fails where a pooler hands one server connection to several clients in
-// turn, as PgBouncer does in transaction mode. Settings, locks and LISTEN of a
-// session would then be another client's. It shows where two connections that
-// are open at once have the same backend, or one changes it; three rounds are
-// for a pooler that is busy with others.
+// pooled fails if a pooler gives one server connection to several clients in turn, as
+// PgBouncer does in transaction mode. The settings, locks and LISTEN of a session would then
+// end up with another client. Such a pooler shows if two connections that are open at the
+// same time have the same backend, or if the backend of one changes. It tries three times, in
+// case the pooler is busy with other clients.
 func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 	b, err := c.bare(ctx, Session{})
 	if err != nil {
@@ -77,8 +76,8 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 		if err != nil {
 			return err
 		}
-		// b keeps its server connection in a transaction, most likely the one that
-		// a has just left.
+		// In transaction mode b now gets a server connection, most likely the one that a has
+		// just left, and keeps it until the end of its transaction.
 		other, err := one(ctx, b, "BEGIN; "+backend)
 		if State(err) == protocolViolation {
 			return errPooled
@@ -106,7 +105,7 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 	return nil
 }
 
-// one is the single value of the last statement of a query.
+// one returns the single value of a query's last statement, or "" if it has none.
 func one(ctx context.Context, pg *pgconn.PgConn, query string) (string, error) {
 	results, err := pg.Exec(ctx, query).ReadAll()
 	if err != nil {

@@ -9,20 +9,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// defaults are settings that a role or a database may have otherwise and that
-// the connection string may change: a matter of speed or of the operator's.
+// defaults are settings that override those of the role or the database, and that the
+// connection string may override in turn: statements mean the same with other values, and
+// only speed or durability depends on them.
 var defaults = []Setting{
-	// 201 means on disk: a role with synchronous_commit off loses commits in a crash.
+	// The response 201 promises that a notification is on disk. With synchronous_commit off
+	// for the role, the last commits would be lost in a crash.
 	{"synchronous_commit", "on"},
 	{"jit", "off"},
-	// Ranges of an index are read in its order here, with a LIMIT; a bitmap would
-	// only be sorted again.
+	// Queries read ranges of an index in its order, with a LIMIT. The rows of a bitmap scan
+	// would have to be sorted again.
 	{"enable_bitmapscan", "off"},
 }
 
-// fixed are the settings that this program's SQL, the driver or a promise
-// depends on. A role's or database's own (ALTER ROLE … SET) would change what
-// the same statement means, how long it may take, or its plan.
+// fixed are settings that this program's SQL, the driver or a documented guarantee depends
+// on. Another value set for the role or the database (ALTER ROLE … SET) would change what a
+// statement means, how long it may take, or how it is planned.
 var fixed = []Setting{
 	// How values are written and read.
 	{"client_encoding", "UTF8"},
@@ -37,16 +39,16 @@ var fixed = []Setting{
 	{"array_nulls", "on"},
 	{"transform_null_equals", "off"},
 	{"plpgsql.extra_errors", "none"},
-	// What a transaction sees and may do.
+	// What a transaction sees and what it may do.
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"row_security", "on"},
-	// How long it may take: pools set their own, a migration or LISTEN has none.
+	// How long it may take: pools set limits of their own; migrations and LISTEN have none.
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
-	// Which plans there are.
+	// Which plans the planner may choose.
 	{"enable_hashagg", "on"},
 	{"enable_hashjoin", "on"},
 	{"enable_indexonlyscan", "on"},
@@ -63,22 +65,22 @@ var fixed = []Setting{
 	{"plan_cache_mode", "auto"},
 }
 
-// younger are fixed settings that not every supported server knows, by the
-// first version that does.
-var younger = map[int][]Setting{
+// newer are fixed settings that not every supported server knows, by the first version that
+// does.
+var newer = map[int][]Setting{
 	14: {{"idle_session_timeout", "0"}, {"enable_memoize", "on"}},
 	17: {{"transaction_timeout", "0"}},
 }
 
-// set makes the session what the program's SQL expects, in one round trip. Later
-// settings win: the defaults, the connection string's, the fixed ones, own.
+// set applies all settings in one round trip. Later ones win, in this order: the defaults,
+// those of the connection string, the fixed ones, own.
 //
-// They are not sent in the startup message, which a pooler refuses. PgBouncer in
-// session mode resets them when the connection ends.
+// They are not sent in the startup message, because a pooler would refuse them there.
+// PgBouncer in session mode resets them when the client disconnects.
 func (c *Config) set(ctx context.Context, pg *pgconn.PgConn, own []Setting) error {
 	version := major(pg)
 	all := slices.Concat(defaults, c.settings, fixed)
-	for since, more := range younger {
+	for since, more := range newer {
 		if version >= since {
 			all = append(all, more...)
 		}
@@ -91,7 +93,7 @@ func (c *Config) set(ctx context.Context, pg *pgconn.PgConn, own []Setting) erro
 	return err
 }
 
-// literal is s as SQL, whatever standard_conforming_strings is.
+// literal quotes s as a SQL literal that is valid whatever standard_conforming_strings is.
 func literal(s string) string {
 	s = strings.ReplaceAll(s, "'", "''")
 	if strings.Contains(s, `\`) {
@@ -100,7 +102,7 @@ func literal(s string) string {
 	return "'" + s + "'"
 }
 
-// major is the server's version, e.g. 17; 0 where it does not say.
+// major returns the server's major version, such as 17, or 0 if it does not send one.
 func major(pg *pgconn.PgConn) int {
 	v := pg.ParameterStatus("server_version")
 	end := strings.IndexFunc(v, func(r rune) bool { return r < '0' || r > '9' })

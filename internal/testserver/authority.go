@@ -14,15 +14,14 @@ import (
 	"time"
 )
 
-// Authority signs certificates of devices.
 // Authority signs the certificates of devices.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
-	PEM  string // of its certificate
+	PEM  string // the authority's own certificate
 }
 
-// NewAuthority makes one that is valid for an hour.
+// NewAuthority makes an authority that is valid for an hour.
 func NewAuthority(t *testing.T) Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -43,7 +42,7 @@ func NewAuthority(t *testing.T) Authority {
 	return Authority{cert, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
 }
 
-// Device signs a device's certificate that ends then.
+// Device returns a signed certificate for a device, with its key. It expires at ends.
 func (a Authority) Device(t *testing.T, ends time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -60,7 +59,8 @@ func (a Authority) Device(t *testing.T, ends time.Time) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// Trust is the TLS of a client that trusts the certificate, under the name localhost.
+// Trust returns the TLS configuration of a client that trusts the certificate and connects to
+// localhost.
 func (f CertificateFiles) Trust(t *testing.T) *tls.Config {
 	t.Helper()
 	b, err := os.ReadFile(f.Cert)

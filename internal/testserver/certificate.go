@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// CertificateFiles are a self-signed certificate for localhost and 127.0.0.1 and
-// its key, both PEM.
+// CertificateFiles are the PEM files of a self-signed certificate for localhost and 127.0.0.1,
+// and of its key.
 type CertificateFiles struct{ Cert, Key string }
 
-// Certificate makes one with a serial number of its own.
+// Certificate makes a certificate with a random serial number.
 func Certificate(t testing.TB) CertificateFiles {
 	t.Helper()
 	f := CertificateFiles{filepath.Join(t.TempDir(), "cert.pem"), ""}
@@ -28,7 +28,8 @@ func Certificate(t testing.TB) CertificateFiles {
 	return f
 }
 
-// Renew replaces both files, as a certificate tool does: by renaming.
+// Renew replaces both files with those of a new certificate, by renaming, as certificate tools
+// do.
 func (f CertificateFiles) Renew(t testing.TB) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -1,9 +1,10 @@
-// Package testserver starts the real servers the tests need: Postgres, Redis,
-// mosquitto, Chromium, and the built program. Each listens on a free port of
-// loopback, keeps its files in a temporary folder, runs as an unprivileged user
-// where it refuses root, and dies with the test process, even a killed one
-// (PR_SET_PDEATHSIG). A missing server fails the test and names the Debian
-// package; nothing is ever skipped.
+// Package testserver starts the real servers that tests need: Postgres, PgBouncer, Redis,
+// mosquitto, and the program itself.
+//
+// Each server listens on a free port of loopback and keeps its files in a temporary directory.
+// Servers that refuse to run as root run as the user nobody. A server ends with its test, and
+// dies with the test process even if that is killed (PR_SET_PDEATHSIG). If a server is not
+// installed the test fails, naming the Debian package; no test is ever skipped for that.
 package testserver
 
 import (
@@ -24,18 +25,20 @@ import (
 	"time"
 )
 
-// Ports are given out below the range that outgoing connections take theirs from,
-// and each once a process: a server that is restarted finds its port free.
+// Ports are chosen below the range of ephemeral ports, so that no outgoing connection uses one
+// while a server is being restarted.
 const firstPort, lastPort = 10000, 32000
 
-var given sync.Map
+// usedPorts are the ports that FreePort has returned.
+var usedPorts sync.Map
 
-// FreePort returns a port of loopback that nothing listens on now.
+// FreePort returns a port on which nothing listens on loopback. It never returns the same port
+// twice.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		if _, taken := given.LoadOrStore(port, true); taken {
+		if _, used := usedPorts.LoadOrStore(port, true); used {
 			continue
 		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -48,7 +51,8 @@ func FreePort(t testing.TB) int {
 	return 0
 }
 
-// Eventually waits until check returns nil, at most limit.
+// Eventually calls check until it returns nil, and fails the test if it has not after limit.
+// It is for conditions of other processes, which no channel or fake clock can report.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
@@ -64,7 +68,8 @@ func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	}
 }
 
-// find returns the first existing file of the patterns.
+// find returns the last file that matches the first matching pattern, such as the newest of
+// several installed versions. pkg is the Debian package that has the file.
 func find(t testing.TB, pkg string, patterns ...string) string {
 	t.Helper()
 	for _, p := range patterns {
@@ -76,8 +81,8 @@ func find(t testing.TB, pkg string, patterns ...string) string {
 	return ""
 }
 
-// unprivileged returns the ids servers run under: the process's own, or those of
-// the user nobody where the process is root.
+// unprivileged returns the user and group ids for servers that refuse root: the process's own
+// or, if it runs as root, those of nobody.
 func unprivileged() (uid, gid int, err error) {
 	if os.Getuid() != 0 {
 		return os.Getuid(), os.Getgid(), nil
@@ -94,13 +99,13 @@ func unprivileged() (uid, gid int, err error) {
 	return uid, gid, err
 }
 
-// process is one running server.
+// process is a running server.
 type process struct {
 	cmd  *exec.Cmd
-	done chan error
+	done chan error // receives the result of Wait, and is closed then
 }
 
-// spawn starts name, which writes to server.log in dir.
+// spawn starts the program name in dir. Its output goes to server.log there.
 func spawn(dir string, asNobody bool, name string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -112,8 +117,7 @@ func spawn(dir string, asNobody bool, name string, args ...string) (*process, er
 	return launch(cmd, asNobody)
 }
 
-// launch starts cmd; the child dies with the thread that started it, so it is
-// started from a thread that lives as long as the process.
+// launch starts cmd so that it is killed when this process ends.
 func launch(cmd *exec.Cmd, asNobody bool) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if asNobody && os.Getuid() == 0 {
@@ -126,8 +130,9 @@ func launch(cmd *exec.Cmd, asNobody bool) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan error, 1)}
 	started := make(chan error)
 	go func() {
-		// Pdeathsig watches the thread, and this one waits. It is given back: a thread
-		// that ends takes the children with it that it started before.
+		// Pdeathsig kills the child when the thread that started it ends, not the process. So
+		// this thread waits for the child. It is unlocked at the end, because a goroutine that
+		// returns while locked ends its thread, which may have started other children before.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -143,7 +148,8 @@ func launch(cmd *exec.Cmd, asNobody bool) (*process, error) {
 	return p, nil
 }
 
-// stop signals the process and waits for its end, at most ten seconds.
+// stop signals the process and waits for its end. After ten seconds it kills the process and
+// returns an error.
 func (p *process) stop(sig syscall.Signal) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -158,7 +164,7 @@ func (p *process) stop(sig syscall.Signal) error {
 	}
 }
 
-// listening waits until addr accepts connections.
+// listening waits until addr accepts connections. It fails if p ends first.
 func listening(ctx context.Context, addr string, p *process) error {
 	for {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
@@ -167,7 +173,7 @@ func listening(ctx context.Context, addr string, p *process) error {
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("the server ended at its start, see %s", filepath.Join(p.cmd.Dir, "server.log"))
+			return fmt.Errorf("the server ended while starting, see %s", filepath.Join(p.cmd.Dir, "server.log"))
 		case <-ctx.Done():
 			return fmt.Errorf("not listening on %s: %w", addr, err)
 		case <-time.After(10 * time.Millisecond):

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Documented returns the shell commands that a document of the repository has under
-// a heading of the second level, one string a block of ```sh. A drill runs them, so that
-// what an operator pastes is what was tested.
+// Documented returns the shell commands that a document of the repository has under a
+// second-level heading, one string per ```sh block. Drills run them, so that what an operator
+// copies from the document is what was tested.
 func Documented(t testing.TB, doc, heading string) (blocks []string) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(repository(), doc))
@@ -31,8 +31,8 @@ func Documented(t testing.TB, doc, heading string) (blocks []string) {
 	return blocks
 }
 
-// Shell runs commands as the server's administrator does: as the user that owns its
-// files, with its programs on the PATH, PGHOST, PGUSER, PGDATABASE and PGDATA set, and env.
+// Shell runs commands as the server's administrator would: as the user who owns its files,
+// with its programs on the PATH, and with PGHOST, PGUSER, PGDATABASE, PGDATA and env set.
 func (s *PostgresServer) Shell(t testing.TB, commands string, env ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands)
@@ -47,7 +47,7 @@ func (s *PostgresServer) Shell(t testing.TB, commands string, env ...string) {
 	}
 }
 
-// asOwner has cmd run as the user that owns the server's files.
+// asOwner makes cmd run as the user who owns the server's files.
 func (s *PostgresServer) asOwner(cmd *exec.Cmd) error {
 	if os.Getuid() != 0 {
 		return nil

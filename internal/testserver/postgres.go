@@ -16,18 +16,17 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-// PostgresServer is a cluster of its own, with fsync and synchronous_commit on
-// unless its settings say otherwise.
+// PostgresServer is a Postgres cluster. fsync and synchronous_commit are on unless its
+// settings say otherwise.
 type PostgresServer struct {
-	URL  string // of the database falcon
+	URL  string // connects to the database falcon
 	Port int
 
 	bin, dir string
 	run      *process
 }
 
-// NewPostgres starts a cluster that ends with the test. settings are lines of
-// postgresql.conf.
+// NewPostgres starts a cluster for one test. settings are lines of postgresql.conf.
 func NewPostgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "falcon-postgres-")
@@ -70,7 +69,7 @@ func startPostgres(dir, bin string, port int, settings []string) (*PostgresServe
 	return s, err
 }
 
-// initialize makes an empty cluster and starts it.
+// initialize creates an empty cluster and starts it.
 func (s *PostgresServer) initialize(settings []string) error {
 	initdb := exec.Command(filepath.Join(s.bin, "initdb"), "-D", filepath.Join(s.dir, "data"), "-U", "falcon", "-A", "trust",
 		"-E", "UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync")
@@ -104,10 +103,10 @@ func (s *PostgresServer) open(database string) *sql.DB {
 		fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", s.Port, database))))
 }
 
-// PID is the server's first process; the others are its children.
+// PID returns the id of the server's main process; its other processes are children of it.
 func (s *PostgresServer) PID() int { return s.run.cmd.Process.Pid }
 
-// Start starts the stopped cluster on its former port and waits until it answers.
+// Start starts the stopped cluster on its former port and waits until it responds.
 func (s *PostgresServer) Start() error {
 	_ = os.Remove(filepath.Join(s.dir, "data", "postmaster.pid"))
 	p, err := spawn(s.dir, true, filepath.Join(s.bin, "postgres"), "-D", filepath.Join(s.dir, "data"))
@@ -130,8 +129,8 @@ func (s *PostgresServer) Start() error {
 	}
 }
 
-// Kill stops the cluster as pg_ctl -m immediate does: no checkpoint, open
-// transactions are lost, recovery at the next start.
+// Kill stops the cluster as pg_ctl -m immediate does: without a checkpoint, so that open
+// transactions are lost and the next start begins with recovery.
 func (s *PostgresServer) Kill() error { return s.end(syscall.SIGQUIT) }
 
 // Stop stops the cluster as pg_ctl -m fast does.
@@ -150,9 +149,9 @@ var shared struct {
 	n    atomic.Int64
 }
 
-// Postgres returns the URL of a fresh, empty database in a cluster that all tests
-// of the process share and that goes with it. It does not sync to disk, which no
-// crash but the machine's could lose data by that; a benchmark gets a cluster that does.
+// Postgres returns the URL of an empty database in a cluster that all tests of the process
+// share. The cluster does not sync to disk, since only a crash of the machine would lose data
+// by that. A benchmark gets a cluster of its own, which does sync.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	if _, measured := t.(*testing.B); measured {
@@ -166,9 +165,9 @@ func Postgres(t testing.TB) string {
 			shared.err = err
 			return
 		}
-		// Removed when the next test process starts: this one has no last moment.
+		// A later test process removes dir, because no hook runs at the end of this one.
 		sweep(dir)
-		// Nobody pulls this one's plug: what is killed, or measured, starts its own.
+		// Tests that kill or measure a server start their own.
 		shared.s, shared.err = startPostgres(dir, bin, port, []string{"fsync=off", "full_page_writes=off"})
 	})
 	if shared.err != nil {
@@ -183,11 +182,12 @@ func Postgres(t testing.TB) string {
 	return fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", shared.s.Port, name)
 }
 
-// sweep removes what shared clusters of earlier processes left behind.
-func sweep(own string) {
-	dirs, _ := filepath.Glob(filepath.Join(filepath.Dir(own), "falcon-postgres-*"))
+// sweep removes the directories that shared clusters of earlier processes left behind. keep is
+// that of this process.
+func sweep(keep string) {
+	dirs, _ := filepath.Glob(filepath.Join(filepath.Dir(keep), "falcon-postgres-*"))
 	for _, d := range dirs {
-		if d == own {
+		if d == keep {
 			continue
 		}
 		pid := filepath.Join(d, "data", "postmaster.pid")

@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// Dir is the folder of the server's socket.
+// Dir returns the directory of the server's socket.
 func (s *PostgresServer) Dir() string { return s.dir }
 
-// Reconfigure restarts the server with further lines of postgresql.conf, and the
-// rules of pg_hba.conf where hba has some.
+// Reconfigure restarts the server with more lines in postgresql.conf, and with hba as its
+// pg_hba.conf unless that is "".
 func (s *PostgresServer) Reconfigure(t testing.TB, hba string, settings ...string) {
 	t.Helper()
 	if hba != "" {
@@ -30,8 +30,8 @@ func (s *PostgresServer) Reconfigure(t testing.TB, hba string, settings ...strin
 	s.restart(t)
 }
 
-// Secure restarts the server with TLS and returns its certificate, which is its
-// own authority, and the one that client certificates must come from.
+// Secure restarts the server with TLS and returns its certificate. It is self-signed, and also
+// the authority for client certificates.
 func (s *PostgresServer) Secure(t testing.TB) CertificateFiles {
 	t.Helper()
 	files := Certificate(t)
@@ -46,7 +46,7 @@ func (s *PostgresServer) Secure(t testing.TB) CertificateFiles {
 	return files
 }
 
-// Demote restarts the server as a standby, which only reads.
+// Demote restarts the server as a standby, which is read-only.
 func (s *PostgresServer) Demote(t testing.TB) {
 	t.Helper()
 	s.write(t, "standby.signal", nil)
@@ -63,7 +63,7 @@ func (s *PostgresServer) restart(t testing.TB) {
 	}
 }
 
-// write writes a file of the data directory, for the user the server runs under.
+// write writes a file in the data directory that belongs to the user of the server.
 func (s *PostgresServer) write(t testing.TB, name string, content []byte) {
 	t.Helper()
 	path := filepath.Join(s.dir, "data", name)
@@ -79,13 +79,13 @@ func (s *PostgresServer) write(t testing.TB, name string, content []byte) {
 	}
 }
 
-// NewPgBouncer starts a PgBouncer in front of server that ends with the
-// test; settings are lines of its configuration.
+// NewPgBouncer starts a PgBouncer in front of server, for one test. settings are lines of its
+// configuration.
 func NewPgBouncer(t testing.TB, server *PostgresServer, settings ...string) *Server {
 	t.Helper()
 	port := FreePort(t)
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	dir, err := os.MkdirTemp("", "falcon-pgbouncer-") // not t.TempDir: another user reads it
+	dir, err := os.MkdirTemp("", "falcon-pgbouncer-") // not t.TempDir, which other users cannot enter
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,12 +101,12 @@ func NewPgBouncer(t testing.TB, server *PostgresServer, settings ...string) *Ser
 		t.Fatal(err)
 	}
 	s.args = []string{find(t, "pgbouncer", "/usr/sbin/pgbouncer"), file}
-	s.asNobody = true // it does not run as root
+	s.asNobody = true // it refuses to run as root
 	s.begin(t)
 	return s
 }
 
-// Standby starts a server that follows s, from a base backup, and ends with the test.
+// Standby starts a server, for one test, that replicates s from a base backup.
 func (s *PostgresServer) Standby(t testing.TB) *PostgresServer {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "falcon-postgres-")
@@ -160,7 +160,7 @@ func (s *PostgresServer) Promote(t testing.TB) {
 	}
 }
 
-// Writable returns nil once s accepts writes: not while it recovers or is a standby.
+// Writable returns nil if s accepts writes, and an error while it is recovering or a standby.
 func (s *PostgresServer) Writable() error {
 	db := s.open("postgres")
 	defer func() { _ = db.Close() }()
@@ -169,12 +169,12 @@ func (s *PostgresServer) Writable() error {
 		return err
 	}
 	if recovering {
-		return errors.New("the server recovers")
+		return errors.New("the server is in recovery")
 	}
 	return nil
 }
 
-// Replace puts an empty cluster in the place of s, on the same port: a new machine.
+// Replace replaces s with an empty cluster on the same port, as if the machine were new.
 func (s *PostgresServer) Replace(t testing.TB) {
 	t.Helper()
 	if err := s.Kill(); err != nil {
@@ -188,7 +188,7 @@ func (s *PostgresServer) Replace(t testing.TB) {
 	}
 }
 
-// MoveTo restarts s on the port of another server, which has stopped.
+// MoveTo restarts s on the port of another server, which must have stopped.
 func (s *PostgresServer) MoveTo(t testing.TB, other *PostgresServer) {
 	t.Helper()
 	s.Port, s.URL = other.Port, other.URL

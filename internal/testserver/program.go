@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Program is the built falconbridge, running on free ports of loopback. Without
-// a key in its environment it runs in development mode.
+// Program is the falconbridge program, built from this repository and running on free ports of
+// loopback. Without a key in its environment it runs in development mode.
 type Program struct {
 	HTTP  string // http://127.0.0.1:port
 	WS    string // ws://127.0.0.1:port/mqtt
@@ -30,8 +30,8 @@ type Program struct {
 	out, log transcript
 }
 
-// NewProgram starts the program with env and args in addition to its addresses, and waits
-// until it is ready. It ends with the test, in order.
+// NewProgram starts the program for one test, with args after those for its addresses and with
+// env, and waits until it is ready. At the end of the test it is stopped by SIGTERM.
 func NewProgram(t testing.TB, env map[string]string, args ...string) *Program {
 	t.Helper()
 	p := Prepare(t, env, args...)
@@ -41,7 +41,7 @@ func NewProgram(t testing.TB, env map[string]string, args ...string) *Program {
 	return p
 }
 
-// Prepare is NewProgram without the start.
+// Prepare is like NewProgram, but does not start the program.
 func Prepare(t testing.TB, env map[string]string, args ...string) *Program {
 	t.Helper()
 	httpPort, mqttPort, adminPort := FreePort(t), FreePort(t), FreePort(t)
@@ -74,14 +74,14 @@ func Prepare(t testing.TB, env map[string]string, args ...string) *Program {
 	return p
 }
 
-// Downgrade has the stopped program be the previous release from its next start on.
+// Downgrade makes the stopped program run as the previous release from its next start on.
 func (p *Program) Downgrade(t testing.TB) {
 	t.Helper()
 	p.binary = PreviousBinary(t)
 }
 
-// Environ is the process's environment without what the program reads, and with
-// env.
+// Environ returns the process's environment without the variables that the program reads, and
+// with env.
 func Environ(env map[string]string) []string {
 	var out []string
 	for _, v := range os.Environ() {
@@ -95,8 +95,8 @@ func Environ(env map[string]string) []string {
 	return out
 }
 
-// Command is another command of the same program with the same settings, such as
-// token or tail, to be run by the caller.
+// Command returns another command of the program, such as token or tail, with the same
+// settings. The caller runs it.
 func (p *Program) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command(p.binary, append(args, p.args...)...)
 	cmd.Env = p.env
@@ -104,7 +104,7 @@ func (p *Program) Command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Begin starts the stopped program and does not wait.
+// Begin starts the stopped program and does not wait until it is ready.
 func (p *Program) Begin() error {
 	cmd := exec.Command(p.binary, append([]string{"serve"}, p.args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, &p.out, &p.log
@@ -121,7 +121,7 @@ func (p *Program) Start() error {
 	return p.WaitReady(30 * time.Second)
 }
 
-// WaitReady waits until the program answers that it is ready.
+// WaitReady waits at most limit until the program reports that it is ready.
 func (p *Program) WaitReady(limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for {
@@ -131,7 +131,7 @@ func (p *Program) WaitReady(limit time.Duration) error {
 			if resp.StatusCode == http.StatusOK {
 				return nil
 			}
-			err = fmt.Errorf("/readyz answers %d", resp.StatusCode)
+			err = fmt.Errorf("/readyz returns %d", resp.StatusCode)
 		}
 		select {
 		case exit := <-p.run.done:
@@ -144,10 +144,10 @@ func (p *Program) WaitReady(limit time.Duration) error {
 	}
 }
 
-// Signal sends it a signal.
+// Signal sends the program a signal.
 func (p *Program) Signal(sig syscall.Signal) error { return p.run.cmd.Process.Signal(sig) }
 
-// Wait waits for its end, at most limit, and returns its exit code.
+// Wait waits at most limit for the program's end, and returns its exit code.
 func (p *Program) Wait(limit time.Duration) (int, error) {
 	run := p.run
 	select {
@@ -155,11 +155,12 @@ func (p *Program) Wait(limit time.Duration) (int, error) {
 		p.run = nil
 		return run.cmd.ProcessState.ExitCode(), nil
 	case <-time.After(limit):
-		return 0, fmt.Errorf("the program still runs after %v", limit)
+		return 0, fmt.Errorf("the program is still running after %v", limit)
 	}
 }
 
-// Stop ends it in order: SIGTERM, and at most 30 s.
+// Stop stops the program by SIGTERM. If it has not ended after 30 s, it is killed and Stop
+// fails.
 func (p *Program) Stop() error {
 	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -174,7 +175,7 @@ func (p *Program) Stop() error {
 	return nil
 }
 
-// Kill ends it as a power cut would.
+// Kill ends the program by SIGKILL, without a drain.
 func (p *Program) Kill() error {
 	if err := p.Signal(syscall.SIGKILL); err != nil {
 		return err
@@ -183,13 +184,13 @@ func (p *Program) Kill() error {
 	return err
 }
 
-// Stdout is what it printed so far, Log what it logged.
+// Stdout returns what the program has printed so far.
 func (p *Program) Stdout() string { return p.out.String() }
 
-// Log is what it logged so far.
+// Log returns what the program has logged so far.
 func (p *Program) Log() string { return p.log.String() }
 
-// transcript keeps what is written to it.
+// transcript is a buffer that may be read while another goroutine writes to it.
 type transcript struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -207,5 +208,5 @@ func (t *transcript) String() string {
 	return t.b.String()
 }
 
-// PID is the process id of the running program.
+// PID returns the process id of the running program.
 func (p *Program) PID() int { return p.run.cmd.Process.Pid }

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// NewVAPIDKey returns a file that holds a key for --vapid-key-file.
+// NewVAPIDKey returns the name of a file with a new key for --vapid-key-file.
 func NewVAPIDKey(t testing.TB) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -34,8 +34,8 @@ func NewVAPIDKey(t testing.TB) string {
 	return name
 }
 
-// NewPushService starts a push service over TLS that hands what it gets to h, and returns
-// its URL with the environment of a program that trusts it and pushes to it.
+// NewPushService starts a push service over TLS, whose requests h handles. It returns the
+// service's URL and the environment for a program that trusts it and pushes to it.
 func NewPushService(t testing.TB, h http.HandlerFunc) (url string, env map[string]string) {
 	t.Helper()
 	files := Certificate(t)
@@ -45,7 +45,7 @@ func NewPushService(t testing.TB, h http.HandlerFunc) (url string, env map[strin
 	}
 	s := httptest.NewUnstartedServer(h)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // of connections of programs that were killed
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it would report connections of killed programs
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s.URL, map[string]string{"SSL_CERT_FILE": files.Cert, "FALCON_VAPID_KEY_FILE": NewVAPIDKey(t), "FALCON_VAPID_CONTACT": "mailto:ops@example.com",

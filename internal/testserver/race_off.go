@@ -4,5 +4,5 @@ package testserver
 
 var raceFlag []string
 
-// Weight is how many times heavier the program is than as it ships.
+// Weight is the factor by which the program needs more memory than a release build.
 const Weight = 1

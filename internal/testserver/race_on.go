@@ -2,10 +2,10 @@
 
 package testserver
 
-// raceFlag builds the program as the tests were built, so that they look for its
-// races, too.
+// raceFlag makes Binary build the program with the race detector if the tests were built with
+// it.
 var raceFlag = []string{"-race"}
 
-// Weight is how many times heavier the program is than as it ships: the race
-// detector takes five to ten times the memory.
+// Weight is the factor by which the program needs more memory than a release build. The race
+// detector needs five to ten times as much.
 const Weight = 5

@@ -24,7 +24,7 @@ type Server struct {
 	run      *process
 }
 
-// NewRedis starts a Redis that ends with the test.
+// NewRedis starts a Redis for one test.
 func NewRedis(t testing.TB, args ...string) *Server {
 	t.Helper()
 	port := FreePort(t)
@@ -35,8 +35,8 @@ func NewRedis(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// NewMosquitto starts a mosquitto with persistence on that ends with the test;
-// conf is added to its configuration.
+// NewMosquitto starts a mosquitto with persistence, for one test. conf is added to its
+// configuration.
 func NewMosquitto(t testing.TB, conf string) *Server {
 	t.Helper()
 	port := FreePort(t)
@@ -75,10 +75,10 @@ func (s *Server) Start() error {
 	return listening(ctx, s.Addr, p)
 }
 
-// Stop ends the server in order; Kill ends it at once.
+// Stop ends the server by SIGTERM.
 func (s *Server) Stop() error { return s.end(syscall.SIGTERM) }
 
-// Kill ends the server at once.
+// Kill ends the server by SIGKILL.
 func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
 
 func (s *Server) end(sig syscall.Signal) error {
@@ -87,13 +87,13 @@ func (s *Server) end(sig syscall.Signal) error {
 	return p.stop(sig)
 }
 
-// Chromium returns the path of the browser.
+// Chromium returns the path of the browser Chromium.
 func Chromium(t testing.TB) string { return find(t, "chromium", "/usr/bin/chromium") }
 
 // MosquittoSub returns the path of mosquitto_sub.
 func MosquittoSub(t testing.TB) string { return find(t, "mosquitto-clients", "/usr/bin/mosquitto_sub") }
 
-// Binary builds the program once a process and returns its path.
+// Binary returns the path of the program, which it builds once per process.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := built()
@@ -109,8 +109,8 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "falconbridge")
-	// In the folder of its own module: the tests of another one, such as bench, would build
-	// it with the versions of their dependencies.
+	// It is built in the directory of its own module. Tests of another module, such as bench,
+	// would otherwise build it with the dependencies of that module.
 	args := append([]string{"build", "-C", repository(), "-o", path}, raceFlag...)
 	if out, err := exec.Command("go", append(args, "./cmd/falconbridge")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w: %s", err, out)
@@ -118,12 +118,12 @@ var built = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// previous is what a rollback goes back to: the last release, or until there is one the
-// commit that stands for it.
+// previous is what a rollback goes back to: the last release or, until there is one, a commit
+// in its place.
 const previous = "e1e9043"
 
-// PreviousBinary builds the previous release from this repository's history, once a
-// process, and returns its path.
+// PreviousBinary returns the path of the previous release, which it builds from this
+// repository's history once per process.
 func PreviousBinary(t testing.TB) string {
 	t.Helper()
 	path, err := builtPrevious()
@@ -151,11 +151,11 @@ var builtPrevious = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// repository is the root of this repository.
+// repository returns the root directory of this repository.
 func repository() string {
 	_, here, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(here), "../..")
 }
 
-// PID is the process id of the running server.
+// PID returns the process id of the running server.
 func (s *Server) PID() int { return s.run.cmd.Process.Pid }
