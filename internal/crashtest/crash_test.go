@@ -21,8 +21,8 @@ func on(url string) func(int) []string {
 	return func(int) []string { return []string{"FALCON_DATABASE_URL=" + url} }
 }
 
-// A process killed at random moments under load loses nothing it answered, and
-// needs no repair.
+// A process that is killed at random moments under load loses nothing that it answered with 201,
+// and starts again without a repair.
 func TestKilledProcessLosesNothing(t *testing.T) {
 	f := newFleet(t, 1, on(testserver.Postgres(t)))
 	us := users(6)
@@ -43,8 +43,8 @@ func TestKilledProcessLosesNothingOnSQLite(t *testing.T) {
 	f.check(l, ds)
 }
 
-// Postgres stopped as pg_ctl -m immediate does: connections stay, what was
-// answered is there, and all resumes by itself.
+// When Postgres stops without a checkpoint, as by pg_ctl -m immediate, devices stay connected,
+// nothing that was answered with 201 is lost, and everything resumes by itself.
 func TestKilledPostgresLosesNothing(t *testing.T) {
 	pg := testserver.NewPostgres(t)
 	f := newFleet(t, 1, on(pg.URL))
@@ -56,7 +56,7 @@ func TestKilledPostgresLosesNothing(t *testing.T) {
 		if err := pg.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(500 * time.Millisecond) // away for a while
+		<-time.After(500 * time.Millisecond) // unavailable for a while
 		if err := pg.Start(); err != nil {
 			t.Fatal(err)
 		}

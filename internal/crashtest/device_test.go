@@ -19,24 +19,24 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// device is a persistent device behind a public client library, which connects
-// again by itself, through a random node.
+// device is a persistent device that uses a public client library. The library reconnects by
+// itself, to a random node.
 type device struct {
 	kind string // "3.1.1", "5"
 	user bridge.UserID
 	hop  func() // ends its connection from its own side, without a DISCONNECT
 
-	mu    sync.Mutex
-	seen  map[bridge.Seq]int
-	last  bridge.Seq           // the highest seq seen; all up to it were
-	fault string               // the first thing that was wrong
-	bare  bool                 // some repeats may come without DUP
-	heard func(payload []byte) // takes each message instead, where seqs may begin again
-	epoch string               // of the last message; 3.1.1 has none
+	mu     sync.Mutex
+	seen   map[bridge.Seq]int   // how often each seq was received
+	last   bridge.Seq           // the highest seq received
+	fault  string               // the first thing that was wrong
+	bare   bool                 // repeats may lack DUP
+	record func(payload []byte) // if set, receives each message, and seqs are not checked
+	epoch  string               // of the last message; 3.1.1 has none
 }
 
-// devices connects a device of each version for every user and waits until all
-// are subscribed. dial reaches a node; nil means a random one.
+// devices connects a device of each MQTT version for every user and waits until all of them are
+// subscribed. dial connects to a node; nil means to a random one.
 func (f *fleet) devices(users []bridge.UserID, dial func() (net.Conn, error)) []*device {
 	f.t.Helper()
 	if dial == nil {
@@ -57,8 +57,8 @@ func (f *fleet) dial() (net.Conn, error) {
 	return net.DialTimeout("tcp", x.mqtt, 2*time.Second)
 }
 
-// got notes one message. A first receipt out of order is a loss or a
-// reordering; a repeat must carry DUP.
+// got counts a message. If a seq is received for the first time and does not follow the last one,
+// a notification was lost or reordered. A repeat must have DUP set.
 func (d *device) got(payload []byte, retained, dup bool) {
 	var n struct {
 		Seq       bridge.Seq
@@ -67,20 +67,20 @@ func (d *device) got(payload []byte, retained, dup bool) {
 	err := json.Unmarshal(payload, &n)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.heard != nil {
-		d.heard(payload)
+	if d.record != nil {
+		d.record(payload)
 		return
 	}
 	fault := ""
 	switch {
 	case err != nil:
-		fault = fmt.Sprintf("got a payload that cannot be read: %v", err)
+		fault = fmt.Sprintf("got an invalid payload: %v", err)
 	case n.CreatedBy != d.user:
-		fault = fmt.Sprintf("got a message of %s", n.CreatedBy)
+		fault = fmt.Sprintf("got a message of user %s", n.CreatedBy)
 	case retained:
-		return // stands outside the order
+		return // it is not a part of the order
 	case d.seen[n.Seq] > 0 && !dup && !d.bare:
-		fault = fmt.Sprintf("got seq %d again, without DUP", n.Seq)
+		fault = fmt.Sprintf("got seq %d again without DUP", n.Seq)
 	case d.seen[n.Seq] == 0 && n.Seq != d.last+1:
 		fault = fmt.Sprintf("got seq %d after %d", n.Seq, d.last)
 	}
@@ -91,7 +91,7 @@ func (d *device) got(payload []byte, retained, dup bool) {
 	d.last = max(d.last, n.Seq)
 }
 
-// state is what the device saw so far.
+// state returns what the device has received so far.
 func (d *device) state() (last bridge.Seq, repeats int, fault string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,7 +101,7 @@ func (d *device) state() (last bridge.Seq, repeats int, fault string) {
 	return d.last, repeats, d.fault
 }
 
-// cutter hands out connections and can end the present one.
+// cutter opens connections and can cut the current one.
 type cutter struct {
 	dial func() (net.Conn, error)
 	mu   sync.Mutex
@@ -131,7 +131,7 @@ func newDevice(kind string, u bridge.UserID, c *cutter) *device {
 	return &device{kind: kind, user: u, hop: c.cut, seen: make(map[bridge.Seq]int)}
 }
 
-// connect5 is a device behind paho.golang.
+// connect5 connects a device that uses paho.golang, which speaks MQTT 5.
 func connect5(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn, error)) *device {
 	t.Helper()
 	c := &cutter{dial: dial}
@@ -145,7 +145,7 @@ func connect5(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 		ConnectUsername: "device", ConnectPassword: []byte(token),
 		AttemptConnection: func(context.Context, autopaho.ClientConfig, *url.URL) (net.Conn, error) { return c.open() },
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, ack *paho.Connack) {
-			if ack.SessionPresent && isClosed(subscribed) { // the subscription stands
+			if ack.SessionPresent && isClosed(subscribed) { // the session still has the subscription
 				return
 			}
 			sub := paho.SubscribeOptions{Topic: bridge.Topics{}.Status(u), QoS: 1}
@@ -170,7 +170,7 @@ func connect5(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 	return d
 }
 
-// connect3 is a device behind paho.mqtt.golang, which speaks 3.1.1.
+// connect3 connects a device that uses paho.mqtt.golang, which speaks 3.1.1.
 func connect3(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn, error)) *device {
 	t.Helper()
 	c := &cutter{dial: dial}
@@ -187,7 +187,7 @@ func connect3(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 		if isClosed(subscribed) {
 			return
 		}
-		if s := cl.Subscribe(bridge.Topics{}.Status(u), 1, nil); s.WaitTimeout(patience) && s.Error() == nil {
+		if s := cl.Subscribe(bridge.Topics{}.Status(u), 1, nil); s.WaitTimeout(waitLimit) && s.Error() == nil {
 			ready()
 		}
 	})
@@ -211,13 +211,13 @@ func await(t *testing.T, c chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("a device could not subscribe")
 	}
 }
 
-// check waits until every device has every notification answered with 201, and
-// holds the history and each device's order against the answers.
+// check waits until every device has received every notification whose post got a 201. It then
+// compares the history and what each device received with the ledger.
 func (f *fleet) check(l *ledger, ds []*device) {
 	f.t.Helper()
 	l.check(f.t)
@@ -228,12 +228,12 @@ func (f *fleet) check(l *ledger, ds []*device) {
 		if err != nil {
 			f.t.Error(err)
 		} else if len(got) != len(seqs) || len(got) > 0 && got[len(got)-1] != bridge.Seq(len(seqs)) {
-			f.t.Errorf("user %s: %d notifications in the history, %d answered with 201", u, len(got), len(seqs))
+			f.t.Errorf("user %s: %d notifications in the history, %d posts with 201", u, len(got), len(seqs))
 		}
 	}
 	for _, d := range ds {
 		want := bridge.Seq(len(l.seqs[d.user]))
-		testserver.Eventually(f.t, patience, func() error {
+		testserver.Eventually(f.t, waitLimit, func() error {
 			if last, _, _ := d.state(); last < want {
 				return fmt.Errorf("the %s device of user %s has %d of %d notifications", d.kind, d.user, last, want)
 			}
@@ -245,5 +245,5 @@ func (f *fleet) check(l *ledger, ds []*device) {
 			f.t.Errorf("the %s device of user %s: %s (%d of %d)", d.kind, d.user, fault, last, want)
 		}
 	}
-	f.t.Logf("%d notifications answered with 201 (%d attempts without), %d devices, %d repeats", total, l.tries, len(ds), repeats)
+	f.t.Logf("%d notifications with 201 (and %d attempts without), %d devices, %d repeats", total, l.tries, len(ds), repeats)
 }

@@ -25,9 +25,9 @@ import (
 
 const secret = "a secret of the crash test, long enough to be one"
 
-// patience is how long the last notification may take to reach the last device
-// after the last fault ended.
-const patience = 60 * time.Second
+// waitLimit is how long a test waits for anything, such as for the last notification to reach the
+// last device after the last fault has ended.
+const waitLimit = 60 * time.Second
 
 // fleet is one or more nodes over one database.
 type fleet struct {
@@ -35,7 +35,7 @@ type fleet struct {
 	nodes []*node
 }
 
-// node is one process of the real program, on ports that stay its own.
+// node is one process of the real program. It keeps its ports when it is restarted.
 type node struct {
 	name       string
 	http, mqtt string // host:port
@@ -45,16 +45,16 @@ type node struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan error
-	up   bool // clients are sent to it
+	up   bool // whether clients are sent to it
 }
 
-// newFleet starts n nodes; env is added to each node's environment.
+// newFleet starts n nodes. env returns what to add to the environment of node i.
 func newFleet(t *testing.T, n int, env func(i int) []string) *fleet {
 	t.Helper()
 	return newFleetOf(t, slices.Repeat([]string{testserver.Binary(t)}, n), env)
 }
 
-// newFleetOf starts a node of each of the programs.
+// newFleetOf starts one node with each of the programs.
 func newFleetOf(t *testing.T, programs []string, env func(i int) []string) *fleet {
 	t.Helper()
 	f := &fleet{t: t}
@@ -91,7 +91,7 @@ func (x *node) start(t *testing.T, bin string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, done := make(chan error), make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // Pdeathsig watches the thread
+		runtime.LockOSThread() // Pdeathsig kills the child when this thread ends
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -131,14 +131,14 @@ func (x *node) alive() bool {
 	return x.up
 }
 
-// join sends clients to the node, whether it listens yet or not.
+// join sends clients to the node, whether or not it listens yet.
 func (x *node) join() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.up = true
 }
 
-// ready waits until the node says that it is, and sends clients to it.
+// ready waits until the node reports that it is ready, and then sends clients to it.
 func (x *node) ready(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, 30*time.Second, func() error {
@@ -148,14 +148,14 @@ func (x *node) ready(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s answers %s", x.name, resp.Status)
+			return fmt.Errorf("/readyz of %s returns %s", x.name, resp.Status)
 		}
 		return nil
 	})
 	x.join()
 }
 
-// tail shows the end of the node's log where the test failed.
+// tail logs the end of the node's log if the test failed.
 func (x *node) tail(t *testing.T) {
 	if !t.Failed() {
 		return
@@ -170,7 +170,7 @@ func (x *node) tail(t *testing.T) {
 	t.Logf("%s:\n%s", x.name, bytes.TrimSpace(b))
 }
 
-// pick is a node that lives, at random.
+// pick returns a random node among those that clients are sent to.
 func (f *fleet) pick() (*node, error) {
 	var live []*node
 	for _, x := range f.nodes {
@@ -179,13 +179,13 @@ func (f *fleet) pick() (*node, error) {
 		}
 	}
 	if len(live) == 0 {
-		return nil, errors.New("no node lives")
+		return nil, errors.New("no node is up")
 	}
 	return live[rand.IntN(len(live))], nil
 }
 
-// crash kills nodes at random moments, n times in all, one after the other, each
-// after some more posts were answered: there is always work under way.
+// crash kills and restarts random nodes, n times in all. Before each kill some more posts get
+// their 201, so that there is always work in progress.
 func (f *fleet) crash(n int, l *ledger) {
 	bin := testserver.Binary(f.t)
 	for range n {
@@ -207,19 +207,19 @@ func (f *fleet) crash(n int, l *ledger) {
 	}
 }
 
-// kills is how often a test kills: at least want, or what `make soak` asks for.
+// kills returns how often a test kills a process: want, or more if `make soak` asks for it.
 func kills(t *testing.T, want int) int {
 	if s := os.Getenv("FALCON_SOAK"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil {
-			t.Fatalf("FALCON_SOAK is a number of kills: %v", err)
+			t.Fatalf("FALCON_SOAK must be a number of kills: %v", err)
 		}
 		return max(n, want)
 	}
 	return want
 }
 
-// sign makes a token of u that outlives every test.
+// sign returns a token of u that is valid for longer than any test runs.
 func sign(t *testing.T, u bridge.UserID, scope bridge.Scope) string {
 	t.Helper()
 	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(secret)})

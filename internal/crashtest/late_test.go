@@ -35,30 +35,32 @@ import (
 )
 
 const (
-	lateUsers  = 100 // so that most pushes are of one notification
-	commuters  = 20  // of them connect now and then
-	lateBatch  = 20  // notifications a post
+	lateUsers  = 100 // so many that most pushes are of a single notification
+	commuters  = 20  // how many of them connect now and then
+	lateBatch  = 20  // notifications per post
 	lateEvery  = 100 * time.Millisecond
-	afterwards = time.Second // no attempt begins later than that after what prevents it
+	afterwards = time.Second // an acknowledgement prevents all attempts that begin later than this after it
 )
 
-// note names a notification.
+// note identifies a notification.
 type note struct {
 	user bridge.UserID
 	seq  bridge.Seq
 }
 
-// attempts are what the push service and the receiver of webhooks were sent.
+// attempts records what the push service and the receiver of webhooks were sent.
 type attempts struct {
 	mu      sync.Mutex
-	service string           // the URL of the push service
-	private *ecdh.PrivateKey // of every device
-	pushes  map[note][]time.Time
-	summed  map[bridge.UserID]bridge.Seq // the highest seq of a summary
-	posts   map[note][]time.Time
-	ids     map[note]string // of the webhooks
+	service string                       // the URL of the push service
+	private *ecdh.PrivateKey             // shared by all devices
+	pushes  map[note][]time.Time         // when the attempts began
+	summed  map[bridge.UserID]bridge.Seq // the highest seq in a summary
+	posts   map[note][]time.Time         // when the attempts began
+	ids     map[note]string              // the webhook-id of each
 	faults  []string
 }
+
+// fault records a fault, of which the first five are reported.
 
 func (a *attempts) fault(format string, args ...any) {
 	if len(a.faults) < 5 {
@@ -66,7 +68,7 @@ func (a *attempts) fault(format string, args ...any) {
 	}
 }
 
-// webhook notes a webhook, whose timestamp says when its attempt began.
+// webhook records a webhook. Its timestamp is the time when the attempt began.
 func (a *attempts) webhook(w http.ResponseWriter, r *http.Request) {
 	var b struct {
 		Timestamp time.Time
@@ -79,7 +81,7 @@ func (a *attempts) webhook(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
-		return // the process was killed while it sent
+		return // the process was killed while it was sending
 	}
 	n, id := note{b.Data.To, b.Data.Seq}, r.Header.Get("webhook-id")
 	if old, ok := a.ids[n]; ok && old != id {
@@ -90,11 +92,12 @@ func (a *attempts) webhook(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// push notes a message. Its token ends twelve hours after the second in which it began.
+// push records a push. Its VAPID token expires twelve hours after the second in which the attempt
+// began.
 func (a *attempts) push(w http.ResponseWriter, r *http.Request) {
 	sealed, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the process was killed while it sent
+		return // the process was killed while it was sending
 	}
 	user := bridge.UserID(strings.TrimPrefix(r.URL.Path, "/"))
 	var p struct {
@@ -116,7 +119,7 @@ func (a *attempts) push(w http.ResponseWriter, r *http.Request) {
 	defer a.mu.Unlock()
 	switch d := p.Notification.Data; {
 	case err != nil || failed != nil:
-		a.fault("a push that cannot be read: %v, %v", err, failed)
+		a.fault("an invalid push: %v, %v", err, failed)
 	case d.Summary > 0:
 		a.summed[user] = max(a.summed[user], d.Last)
 	case d.To != user:
@@ -128,7 +131,7 @@ func (a *attempts) push(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// tokenBegan is when a VAPID token was made, to the second below.
+// tokenBegan returns when a VAPID token was made, rounded down to a second.
 func tokenBegan(header string) (time.Time, error) {
 	parts := strings.Split(header, ".")
 	if len(parts) != 3 {
@@ -142,11 +145,11 @@ func tokenBegan(header string) (time.Time, error) {
 	return time.Unix(claims.Exp, 0).Add(-12 * time.Hour), err
 }
 
-// unseal decrypts aes128gcm with one record (RFC 8188, RFC 8291). The authentication
-// secret of the test's devices is all zero.
+// unseal decrypts aes128gcm with one record (RFC 8188, RFC 8291). The authentication secret of the
+// test's devices is all zeros.
 func unseal(private *ecdh.PrivateKey, b []byte) ([]byte, error) {
 	if len(b) < 86 || b[20] != 65 {
-		return nil, errors.New("no header of aes128gcm")
+		return nil, errors.New("the header of aes128gcm is missing")
 	}
 	salt, sender, sealed := b[:16], b[21:86], b[86:]
 	if size := binary.BigEndian.Uint32(b[16:20]); int(size) < len(sealed) {
@@ -188,16 +191,16 @@ func unseal(private *ecdh.PrivateKey, b []byte) ([]byte, error) {
 	return bytes.TrimSuffix(bytes.TrimRight(text, "\x00"), []byte{2}), nil
 }
 
-// late is the test's view of what nodes do with late notifications.
+// late is two nodes that send late notifications, and what the test knows about these.
 type late struct {
 	*fleet
 	*attempts
 	db *sql.DB
 
-	seen     sync.Mutex
-	created  []note
-	answered map[note]time.Time // acknowledged or read: on disk by then
-	gone     map[bridge.UserID]bridge.Seq
+	seen    sync.Mutex
+	created []note
+	handled map[note]time.Time // when the acknowledgement or the read was known to be on disk
+	gone    map[bridge.UserID]bridge.Seq
 }
 
 // newAttempts starts a push service and a receiver of webhooks, and returns the settings
@@ -224,7 +227,7 @@ func newAttempts(t *testing.T) (a *attempts, settings []string) {
 	return a, append(settings, "FALCON_REQUEST_RATE_PER_USER=off", "FALCON_WEBHOOK_URL="+hooks.URL, "FALCON_WEBHOOK_SECRET_FILE="+secret)
 }
 
-// register gives u's client id phone a registration at the push service.
+// register registers u's device phone with the push service.
 func (a *attempts) register(f *fleet, u bridge.UserID) {
 	f.t.Helper()
 	encode := base64.RawURLEncoding.EncodeToString
@@ -235,21 +238,21 @@ func (a *attempts) register(f *fleet, u bridge.UserID) {
 	}
 }
 
-// newLate starts two nodes over one Postgres that push and post what is a second late,
-// and returns once one of them follows the log.
+// newLate starts two nodes over one Postgres whose pushes and webhooks are due after a second, and
+// returns once one of them follows the log.
 func newLate(t *testing.T) *late {
 	t.Helper()
 	a, settings := newAttempts(t)
 	settings = append(settings, "FALCON_PUSH_AFTER=1s", "FALCON_WEBHOOK_WHEN=unacknowledged 1s")
 	postgres := testserver.Postgres(t)
-	l := &late{attempts: a, answered: make(map[note]time.Time), gone: make(map[bridge.UserID]bridge.Seq)}
+	l := &late{attempts: a, handled: make(map[note]time.Time), gone: make(map[bridge.UserID]bridge.Seq)}
 	l.fleet = newFleet(t, 2, func(i int) []string { return append(on(postgres)(i), settings...) })
 	l.db = sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(postgres)))
 	t.Cleanup(func() { _ = l.db.Close() })
 	for _, u := range users(lateUsers) {
 		a.register(l.fleet, u)
 	}
-	testserver.Eventually(t, 30*time.Second, func() error { // it follows once a position is stored
+	testserver.Eventually(t, 30*time.Second, func() error { // a node follows once a position is stored
 		var n int
 		if err := l.db.QueryRow("SELECT count(*) FROM falcon_leases WHERE name = 'late' AND state <> ''").Scan(&n); err != nil || n == 0 {
 			return fmt.Errorf("no node follows: %w", err)
@@ -267,8 +270,8 @@ func (l *late) call(method, path, token, body string) (status int, err error) {
 	return resp.StatusCode, nil
 }
 
-// post posts batches at the rate until ctx ends; a fifth of what it posts is read at a
-// random moment around the one at which it is late.
+// post posts a batch every lateEvery until ctx ends. A fifth of the notifications are read at a
+// random moment around the one when they are due.
 func (l *late) post(ctx context.Context, readers *sync.WaitGroup) {
 	app, us := sign(l.t, "app", bridge.ScopeWrite), users(lateUsers)
 	tokens := make(map[bridge.UserID]string)
@@ -307,47 +310,49 @@ func (l *late) post(ctx context.Context, readers *sync.WaitGroup) {
 	}
 }
 
+// created is an entry in the response to a batch.
 type created struct {
 	ID  int64
 	Seq bridge.Seq
 	To  bridge.UserID `json:"created_by"`
 }
 
-// batch posts until it is answered.
+// batch posts a batch until the response is 201.
 func (l *late) batch(app, key string, text []byte) []created {
-	var answer struct{ Notifications []created }
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+	var response struct{ Notifications []created }
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		status, b, err := l.send("/notifications/batch", app, key, text)
-		if err == nil && status == http.StatusCreated && json.Unmarshal(b, &answer) == nil {
-			return answer.Notifications
+		if err == nil && status == http.StatusCreated && json.Unmarshal(b, &response) == nil {
+			return response.Notifications
 		}
 	}
-	l.t.Errorf("a batch was not answered within %v", patience)
+	l.t.Errorf("a batch got no 201 within %v", waitLimit)
 	return nil
 }
 
-// read marks a notification as read, and notes the time of the response.
+// read marks a notification as read, and records the time of the response.
 func (l *late) read(n note, id int64, token string) {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		if status, err := l.call(http.MethodPost, fmt.Sprintf("/notifications/%d/read", id), token, ""); err == nil && status < 300 {
-			l.answer(n, time.Now())
+			l.handle(n, time.Now())
 			return
 		}
 	}
-	l.t.Errorf("%v could not be read within %v", n, patience)
+	l.t.Errorf("%v could not be marked as read within %v", n, waitLimit)
 }
 
-func (l *late) answer(n note, at time.Time) {
+// handle records that a notification was acknowledged or read, at the latest at the time at.
+func (l *late) handle(n note, at time.Time) {
 	l.seen.Lock()
 	defer l.seen.Unlock()
-	if _, ok := l.answered[n]; !ok {
-		l.answered[n] = at
+	if _, ok := l.handled[n]; !ok {
+		l.handled[n] = at
 	}
 }
 
-// commute connects u's registered device now and then until ctx ends: it takes what is
-// there, and leaves without a DISCONNECT. It returns what does so once the device is
-// subscribed: a session that begins later counts as past what was there before it.
+// commute subscribes u's registered device and returns a function that, until ctx ends, connects
+// it now and then, receives what is waiting and leaves without a DISCONNECT. The subscription must
+// exist before the posts begin, because earlier notifications count as skipped by a session.
 func (l *late) commute(u bridge.UserID) func(ctx context.Context) {
 	l.t.Helper()
 	token := sign(l.t, u, 0)
@@ -356,11 +361,12 @@ func (l *late) commute(u bridge.UserID) func(ctx context.Context) {
 	}
 	return func(ctx context.Context) {
 		for pause(ctx, 1000, 3000) {
-			_ = l.visit(ctx, u, token, false) // of a node that is killed
+			_ = l.visit(ctx, u, token, false) // it fails if the node is being killed
 		}
 	}
 }
 
+// visit connects u's device for a moment. The first visit subscribes it.
 func (l *late) visit(ctx context.Context, u bridge.UserID, token string, first bool) error {
 	nc, err := l.dial()
 	if err != nil {
@@ -384,7 +390,7 @@ func (l *late) visit(ctx context.Context, u bridge.UserID, token string, first b
 	return nil
 }
 
-// pause waits from least to most milliseconds, and reports false when ctx ends.
+// pause waits for between least and most milliseconds. It returns false if ctx ends first.
 func pause(ctx context.Context, least, most int) bool {
 	select {
 	case <-ctx.Done():
@@ -394,7 +400,7 @@ func pause(ctx context.Context, least, most int) bool {
 	}
 }
 
-// watch notes acknowledgements that are on disk, until ctx ends.
+// watch records which acknowledgements are on disk, until ctx ends.
 func (l *late) watch(ctx context.Context) {
 	for pause(ctx, 20, 60) {
 		rows, err := l.db.Query(`SELECT user_id, from_seq, acked_seq FROM falcon_sessions WHERE client_id = 'phone'
@@ -403,7 +409,7 @@ func (l *late) watch(ctx context.Context) {
 			l.t.Error(err)
 			return
 		}
-		at := time.Now() // the rows were there before
+		at := time.Now() // the rows were on disk before this
 		for rows.Next() {
 			var u string
 			var from, to bridge.Seq
@@ -411,7 +417,7 @@ func (l *late) watch(ctx context.Context) {
 				l.t.Error(err)
 			}
 			for seq := from + 1; seq <= to; seq++ {
-				l.answer(note{bridge.UserID(u), seq}, at)
+				l.handle(note{bridge.UserID(u), seq}, at)
 			}
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
@@ -420,7 +426,7 @@ func (l *late) watch(ctx context.Context) {
 	}
 }
 
-// holder is the follower's lease: who has it, and until when.
+// holder returns which node holds the follower's lease, and until when.
 func (l *late) holder() (node string, until int64) {
 	if err := l.db.QueryRow("SELECT node, held_until FROM falcon_leases WHERE name = 'late'").Scan(&node, &until); err != nil {
 		l.t.Error(err)
@@ -428,8 +434,9 @@ func (l *late) holder() (node string, until int64) {
 	return node, until
 }
 
-// murder kills x at a random moment, and starts it again when the other node follows.
-func (l *late) murder(x *node) {
+// killAndRestart kills x at a random moment, and starts it again once the other node is the
+// follower.
+func (l *late) killAndRestart(x *node) {
 	pause(context.Background(), 1000, 2500)
 	x.end(syscall.SIGKILL)
 	_, until := l.holder()
@@ -443,16 +450,16 @@ func (l *late) murder(x *node) {
 	x.ready(l.t)
 }
 
-// check waits until every notification that nobody acknowledged or read was attempted
-// both ways, and compares the times of attempts with those of acknowledgements.
+// check waits until every notification that was neither acknowledged nor read has been sent by both
+// Web Push and webhook. It then compares the times of attempts with those of acknowledgements.
 func (l *late) check() {
 	l.t.Helper()
-	testserver.Eventually(l.t, patience, func() error {
+	testserver.Eventually(l.t, waitLimit, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		missing := 0
 		for _, n := range l.created {
-			if _, ok := l.answered[n]; ok {
+			if _, ok := l.handled[n]; ok {
 				continue
 			}
 			if len(l.posts[n]) == 0 || len(l.pushes[n]) == 0 && l.summed[n.user] < n.seq {
@@ -460,7 +467,7 @@ func (l *late) check() {
 			}
 		}
 		if missing > 0 {
-			return fmt.Errorf("%d of %d were attempted in one way at most", missing, len(l.created))
+			return fmt.Errorf("%d of %d lack a push or a webhook", missing, len(l.created))
 		}
 		return nil
 	})
@@ -475,7 +482,7 @@ func (l *late) check() {
 		repeats += len(began) - 1
 		l.lateAttempt("pushed", n, began)
 	}
-	for n := range l.answered {
+	for n := range l.handled {
 		if len(l.posts[n])+len(l.pushes[n]) == 0 {
 			prevented++
 		}
@@ -485,14 +492,15 @@ func (l *late) check() {
 		l.t.Error(f)
 	}
 	if prevented == 0 {
-		l.t.Error("no acknowledgement prevented anything")
+		l.t.Error("no acknowledgement prevented an attempt")
 	}
 	l.t.Logf("%d notifications, %d acknowledged or read, %d of them before any attempt; %d webhooks, %d pushes, %d repeats",
-		len(l.created), len(l.answered), prevented, len(l.posts), len(l.pushes), repeats)
+		len(l.created), len(l.handled), prevented, len(l.posts), len(l.pushes), repeats)
 }
 
+// lateAttempt records a fault if an attempt began too long after the notification was handled.
 func (l *late) lateAttempt(how string, n note, began []time.Time) {
-	at, ok := l.answered[n]
+	at, ok := l.handled[n]
 	for _, b := range began {
 		if ok && b.After(at.Add(afterwards)) {
 			l.fault("%v was %s at %v, %v after it was acknowledged or read", n, how, b, b.Sub(at))
@@ -500,7 +508,7 @@ func (l *late) lateAttempt(how string, n note, began []time.Time) {
 	}
 }
 
-// recorded compares the times of attempts with those at which one was recorded as done.
+// recorded records a fault if an attempt began after an earlier one had been recorded as done.
 func (l *late) recorded() {
 	rows, err := l.db.Query("SELECT user_id, seq, done_at FROM falcon_late WHERE state = 1 AND client_id = ''")
 	if err != nil {
@@ -515,7 +523,7 @@ func (l *late) recorded() {
 		}
 		for _, b := range l.posts[n] {
 			if b.UnixMilli() > done {
-				l.fault("%v was posted at %v, again after that was recorded at %v", n, b, time.UnixMilli(done))
+				l.fault("%v was posted again at %v, although success had been recorded at %v", n, b, time.UnixMilli(done))
 			}
 		}
 	}
@@ -524,10 +532,10 @@ func (l *late) recorded() {
 	}
 }
 
-// Two nodes are killed at random moments, one of them surely while it follows the log,
-// under 200 late notifications a second. Nothing late is left out, nothing that was
-// recorded is done again, and what was acknowledged or read is left alone a second later.
-func TestKilledNodesAttemptWhatIsLate(t *testing.T) {
+// Two nodes are killed at random moments, one of them certainly while it is the follower, under 200
+// late notifications per second. No late notification is left out, no attempt that was recorded as
+// done is repeated, and none begins more than a second after an acknowledgement or a read.
+func TestKilledNodesSendAllLateNotifications(t *testing.T) {
 	l := newLate(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -542,7 +550,7 @@ func TestKilledNodesAttemptWhatIsLate(t *testing.T) {
 	watcher.Go(func() { l.watch(watching) })
 	first := mathrand.IntN(2)
 	for i := range kills(t, 2) {
-		l.murder(l.nodes[(first+i)%2])
+		l.killAndRestart(l.nodes[(first+i)%2])
 	}
 	pause(ctx, 1000, 1001)
 	cancel()

@@ -14,7 +14,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// hops makes devices leave for another node at random moments, until stopped.
+// hops cuts the connections of random devices at random moments, so that they move to another
+// node, until stop is called.
 func hops(ds []*device) (stop func()) {
 	end := make(chan struct{})
 	var wg sync.WaitGroup
@@ -31,8 +32,8 @@ func hops(ds []*device) (stop func()) {
 	return func() { close(end); wg.Wait() }
 }
 
-// Three nodes over one Postgres; one after the other is killed while devices hop
-// between them.
+// Three nodes share one Postgres. They are killed one after the other while devices move between
+// them.
 func TestThreeNodesKilledUnderLoadLoseNothing(t *testing.T) {
 	f := newFleet(t, 3, on(testserver.Postgres(t)))
 	us := users(6)
@@ -45,8 +46,8 @@ func TestThreeNodesKilledUnderLoadLoseNothing(t *testing.T) {
 	f.check(l, ds)
 }
 
-// A node that loses the database, or the bus, delivers again by itself.
-func TestANodeIsCutFromPostgres(t *testing.T) {
+// A node that was cut off from the database resumes deliveries by itself.
+func TestANodeCutOffFromPostgresLosesNothing(t *testing.T) {
 	raw := testserver.Postgres(t)
 	w := newWire(t, host(t, raw))
 	f := newFleet(t, 3, func(i int) []string {
@@ -61,7 +62,7 @@ func TestANodeIsCutFromPostgres(t *testing.T) {
 	still := hops(ds)
 	<-time.After(500 * time.Millisecond) // under load
 	w.cut()
-	<-time.After(6 * time.Second) // longer than its view of the cluster lives
+	<-time.After(6 * time.Second) // longer than a node's view of the cluster is valid
 	w.restore()
 	<-time.After(500 * time.Millisecond)
 	still()
@@ -69,7 +70,9 @@ func TestANodeIsCutFromPostgres(t *testing.T) {
 	f.check(l, ds)
 }
 
-func TestANodeIsCutFromRedis(t *testing.T) {
+// A node that was cut off from the bus, and then all nodes when the bus restarts, resume
+// deliveries by themselves.
+func TestANodeCutOffFromRedisLosesNothing(t *testing.T) {
 	raw, redis := testserver.Postgres(t), testserver.NewRedis(t)
 	w := newWire(t, redis.Addr)
 	f := newFleet(t, 3, func(i int) []string {
@@ -87,7 +90,7 @@ func TestANodeIsCutFromRedis(t *testing.T) {
 	w.cut()
 	<-time.After(3 * time.Second)
 	w.restore()
-	if err := redis.Kill(); err != nil { // and now for everybody
+	if err := redis.Kill(); err != nil { // now for all nodes
 		t.Fatal(err)
 	}
 	<-time.After(time.Second)
@@ -99,8 +102,8 @@ func TestANodeIsCutFromRedis(t *testing.T) {
 	f.check(l, ds)
 }
 
-// Two nodes are restarted one after the other, as a change of settings does: no POST
-// fails and no device misses anything.
+// Two nodes are restarted one after the other, as for a change of settings. No POST fails and no
+// device misses anything.
 func TestRollingRestartFailsNoPost(t *testing.T) {
 	bin := testserver.Binary(t)
 	f := newFleet(t, 2, draining(testserver.Postgres(t)))
@@ -113,8 +116,8 @@ func TestRollingRestartFailsNoPost(t *testing.T) {
 	l.failedNone(t)
 }
 
-// An upgrade replaces the previous release's nodes one after the other, of which the
-// first brings the new schema under the others' load; a rollback replaces them back.
+// An upgrade replaces the nodes of the previous release one after the other. The first new node
+// migrates the schema while the old one is under load. A rollback then does the reverse.
 func TestRollingUpgradeAndRollbackFailNoPost(t *testing.T) {
 	t.Parallel()
 	before, after := testserver.PreviousBinary(t), testserver.Binary(t)
@@ -129,8 +132,8 @@ func TestRollingUpgradeAndRollbackFailNoPost(t *testing.T) {
 	l.failedNone(t)
 }
 
-// Nodes of the previous release and of this one run on one Postgres for as long as an
-// operator likes, each waking the other's devices, while devices move between them.
+// A node of the previous release and one of this release share a Postgres. Each wakes the devices
+// of the other, while some devices move between them.
 func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 	for name, extra := range map[string]func(t *testing.T) []string{
 		"over Postgres": func(*testing.T) []string { return nil },
@@ -140,23 +143,23 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 			raw, bus := testserver.Postgres(t), extra(t)
 			f := newFleetOf(t, []string{testserver.Binary(t), testserver.PreviousBinary(t)}, func(i int) []string { return append(on(raw)(i), bus...) })
 			us := users(2)
-			var stay []*device // of each node
+			var stay []*device // some at each node
 			for _, x := range f.nodes {
 				stay = append(stay, f.devices(us, func() (net.Conn, error) { return net.DialTimeout("tcp", x.mqtt, 2*time.Second) })...)
 			}
 			move := f.devices(us, nil)
 			for _, d := range move {
-				// The previous release does not mark what another node sent after it had
-				// lost the session.
+				// The previous release does not set DUP on messages that another node sent
+				// after that node had lost the session.
 				d.mu.Lock()
 				d.bare = true
 				d.mu.Unlock()
 			}
 			l, stop := f.posters(3, us)
 			still := hops(move)
-			testserver.Eventually(t, patience, func() error {
+			testserver.Eventually(t, waitLimit, func() error {
 				if n := l.count(); n < 200 {
-					return fmt.Errorf("%d posts were answered", n)
+					return fmt.Errorf("%d posts got a 201", n)
 				}
 				return nil
 			})
@@ -165,8 +168,8 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 			f.check(l, slices.Concat(stay, move))
 			l.failedNone(t)
 
-			// One by one, at either node: by the sweep alone each takes 5 s after the one
-			// before, on any machine.
+			// Now one post at a time, alternating between the nodes. Without hints each would
+			// take until the next sweep, 5 s after the one before, on any machine.
 			app, begun := sign(t, "app", bridge.ScopeWrite), time.Now()
 			for i := range 6 {
 				one := &fleet{t: t, nodes: f.nodes[i%2 : i%2+1]}
@@ -174,13 +177,13 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 				f.check(l, stay)
 			}
 			if took := time.Since(begun); took > 20*time.Second {
-				t.Errorf("six took %v from release to release: no hint came", took)
+				t.Errorf("six posts took %v to arrive from one release to the other: there were no hints", took)
 			}
 		})
 	}
 }
 
-// draining is an environment in which a balancer has the time to see that a node drains.
+// draining is an environment that gives a load balancer time to notice that a node is draining.
 func draining(url string) func(int) []string {
 	return func(i int) []string { return append(on(url)(i), "FALCON_DRAIN_DELAY=500ms") }
 }
@@ -195,8 +198,8 @@ func (f *fleet) replaceAll(bin string) {
 	}
 }
 
-// drain takes the node out of the load balancer's list, as its readiness says,
-// and ends it in order.
+// drain stops sending clients to the node, as a load balancer would because of its readiness, and
+// ends it by SIGTERM.
 func (x *node) drain() {
 	x.mu.Lock()
 	x.up = false

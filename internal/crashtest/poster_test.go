@@ -17,22 +17,22 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// ledger is what was answered with 201: by user, the seqs.
+// ledger records the responses to posts.
 type ledger struct {
 	mu    sync.Mutex
-	seqs  map[bridge.UserID][]bridge.Seq
-	other map[int]int // answers that were neither 201 nor a reason to try again
-	tries int         // attempts that got no 201
-	why   string      // of the first such attempt
+	seqs  map[bridge.UserID][]bridge.Seq // the seqs of responses 201, by user
+	other map[int]int                    // how many responses were neither 201 nor a reason to try again, by status
+	tries int                            // how many attempts got no 201
+	why   string                         // why the first of these did not
 }
 
 func newLedger() *ledger {
 	return &ledger{seqs: make(map[bridge.UserID][]bridge.Seq), other: make(map[int]int)}
 }
 
-// posters post through random nodes until stop is called. A post without an
-// answer is repeated with its Idempotency-Key, at another node if need be, until
-// it has one: so every post ends in exactly one notification.
+// posters starts k goroutines that post to random nodes until stop is called. A post without a
+// response is repeated with the same Idempotency-Key, possibly at another node, until it gets
+// one. So every post results in exactly one notification.
 func (f *fleet) posters(k int, users []bridge.UserID) (l *ledger, stop func()) {
 	l = newLedger()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -46,7 +46,7 @@ func (f *fleet) posters(k int, users []bridge.UserID) (l *ledger, stop func()) {
 					n = 1 + mathrand.IntN(20)
 				}
 				f.post(l, app, pickUsers(users, n))
-				<-time.After(time.Duration(mathrand.IntN(24)) * time.Millisecond) // no device misses more than the 1,000 that are replayed
+				<-time.After(time.Duration(mathrand.IntN(24)) * time.Millisecond) // slow enough that no device misses more than the replay cap of 1,000
 			}
 		})
 	}
@@ -67,8 +67,7 @@ type body struct {
 	To      bridge.UserID `json:"created_by"`
 }
 
-// post sends one notification or, for several users, one batch, until it is
-// answered.
+// post sends one notification or, to several users, one batch, until the response is 201.
 func (f *fleet) post(l *ledger, app string, to []bridge.UserID) {
 	path, what := "/notifications", any(body{"title", "message", to[0]})
 	if len(to) > 1 {
@@ -84,17 +83,19 @@ func (f *fleet) post(l *ledger, app string, to []bridge.UserID) {
 		return
 	}
 	key := rand.Text()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		status, answer, err := f.send(path, app, key, b)
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
+		status, response, err := f.send(path, app, key, b)
 		if err == nil && status == http.StatusCreated {
-			l.note(f.t, to, answer)
+			l.record(f.t, to, response)
 			return
 		}
 		l.miss(status, err)
 		<-time.After(20 * time.Millisecond)
 	}
-	f.t.Errorf("a post was not answered within %v", patience)
+	f.t.Errorf("a post got no 201 within %v", waitLimit)
 }
+
+// send sends one request to a random node and returns the status and the body of the response.
 
 func (f *fleet) send(path, app, key string, b []byte) (int, []byte, error) {
 	x, err := f.pick()
@@ -113,11 +114,11 @@ func (f *fleet) send(path, app, key string, b []byte) (int, []byte, error) {
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, answer, err
+	response, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, response, err
 }
 
-// count is how many notifications were answered with 201.
+// count returns how many notifications were created with a response 201.
 func (l *ledger) count() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -127,6 +128,7 @@ func (l *ledger) count() (n int) {
 	return n
 }
 
+// miss records an attempt that got no 201.
 func (l *ledger) miss(status int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +140,8 @@ func (l *ledger) miss(status int, err error) {
 	}
 }
 
-func (l *ledger) note(t *testing.T, to []bridge.UserID, answer []byte) {
+// record records a response 201 to a post for the users to.
+func (l *ledger) record(t *testing.T, to []bridge.UserID, response []byte) {
 	var one struct{ Seq bridge.Seq }
 	var many struct {
 		Notifications []struct {
@@ -148,12 +151,12 @@ func (l *ledger) note(t *testing.T, to []bridge.UserID, answer []byte) {
 	}
 	var err error
 	if len(to) == 1 {
-		err = json.Unmarshal(answer, &one)
+		err = json.Unmarshal(response, &one)
 	} else {
-		err = json.Unmarshal(answer, &many)
+		err = json.Unmarshal(response, &many)
 	}
 	if err != nil || len(to) > 1 && len(many.Notifications) != len(to) {
-		t.Errorf("an answer that cannot be read: %v", err)
+		t.Errorf("invalid response: %v", err)
 		return
 	}
 	l.mu.Lock()
@@ -170,26 +173,26 @@ func (l *ledger) note(t *testing.T, to []bridge.UserID, answer []byte) {
 	}
 }
 
-// check holds the answers themselves: no seq twice, none left out.
+// check checks the responses themselves: they must have every seq of a user exactly once.
 func (l *ledger) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for status, n := range l.other {
-		t.Errorf("%d posts were answered with %d", n, status)
+		t.Errorf("%d posts got status %d", n, status)
 	}
 	for u, seqs := range l.seqs {
 		slices.Sort(seqs)
 		for i, s := range seqs {
 			if s != bridge.Seq(i+1) {
-				t.Errorf("user %s: the %dth seq answered with 201 is %d", u, i+1, s)
+				t.Errorf("user %s: seq %d of the responses is %d", u, i+1, s)
 				break
 			}
 		}
 	}
 }
 
-// failedNone fails where a post needed more than one attempt.
+// failedNone fails the test if any post needed more than one attempt.
 func (l *ledger) failedNone(t *testing.T) {
 	t.Helper()
 	if l.tries > 0 {
@@ -197,7 +200,7 @@ func (l *ledger) failedNone(t *testing.T) {
 	}
 }
 
-// history reads all of u's seqs over REST.
+// history returns the seqs of u's history, read over REST.
 func (f *fleet) history(u bridge.UserID) ([]bridge.Seq, error) {
 	reader := sign(f.t, "reader", bridge.ScopeRead)
 	var all []bridge.Seq

@@ -15,17 +15,18 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// The primary dies under load and its standby, which follows without being waited for,
-// is promoted. It may lack what was answered last: seqs begin again, so a device is
-// judged by the texts it has. It must have all that the promoted server has, from
-// before and from after, and a new epoch says that known seqs mean nothing any more.
+// The primary crashes under load and its asynchronous standby is promoted. The standby may lack
+// the notifications that were answered last, and their seqs are used again for others, so devices
+// are compared by the texts that they received. Every device must receive everything that the
+// promoted server has, from before and after the promotion, and a new epoch tells devices that
+// the seqs they know are void.
 func TestAPromotedStandbyDeliversAllItHas(t *testing.T) {
 	primary := testserver.NewPostgres(t)
 	standby := primary.Standby(t)
 	f := newFleet(t, 2, on(fmt.Sprintf("postgres://falcon@127.0.0.1:%d,127.0.0.1:%d/falcon?sslmode=disable&target_session_attrs=read-write",
 		primary.Port, standby.Port)))
 	us := users(4)
-	heard := listen(f.devices(us, nil))
+	received := record(f.devices(us, nil))
 	before := f.epoch()
 	answered, stop := f.unique(us)
 	answered.grow(t, 300)
@@ -38,25 +39,26 @@ func TestAPromotedStandbyDeliversAllItHas(t *testing.T) {
 	if after := f.epoch(); after == before {
 		t.Errorf("the epoch is still %s", after)
 	}
-	f.heardAll(us, heard)
+	f.receivedAll(us, received)
 }
 
-// listen notes the messages of the devices' notifications, by user.
-func listen(ds []*device) map[bridge.UserID]*texts {
-	heard := make(map[bridge.UserID]*texts)
+// record makes the devices record the texts that they receive, and returns them by user.
+func record(ds []*device) map[bridge.UserID]*texts {
+	received := make(map[bridge.UserID]*texts)
 	for _, d := range ds {
-		if heard[d.user] == nil {
-			heard[d.user] = &texts{}
+		if received[d.user] == nil {
+			received[d.user] = &texts{}
 		}
 		d.mu.Lock()
-		d.heard = heard[d.user].device()
+		d.record = received[d.user].device()
 		d.mu.Unlock()
 	}
-	return heard
+	return received
 }
 
-// heardAll waits until every device has all that the server has, and returns that.
-func (f *fleet) heardAll(users []bridge.UserID, heard map[bridge.UserID]*texts) map[bridge.UserID][]string {
+// receivedAll waits until every device has received everything that the server has, and returns
+// the server's texts by user.
+func (f *fleet) receivedAll(users []bridge.UserID, received map[bridge.UserID]*texts) map[bridge.UserID][]string {
 	f.t.Helper()
 	all := make(map[bridge.UserID][]string)
 	for _, u := range users {
@@ -64,19 +66,19 @@ func (f *fleet) heardAll(users []bridge.UserID, heard map[bridge.UserID]*texts) 
 		if err != nil || len(want) == 0 {
 			f.t.Fatalf("user %s has %d notifications: %v", u, len(want), err)
 		}
-		testserver.Eventually(f.t, patience, func() error { return heard[u].missing(want) })
+		testserver.Eventually(f.t, waitLimit, func() error { return received[u].missing(want) })
 		all[u] = want
 	}
 	return all
 }
 
-// texts are the messages that each device of a user received.
+// texts are the message texts that each device of a user has received.
 type texts struct {
 	mu sync.Mutex
 	of []map[string]bool
 }
 
-// device returns what notes the messages of one more device; its calls do not overlap.
+// device adds a device and returns the function that records its payloads.
 func (x *texts) device() func(payload []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -91,6 +93,7 @@ func (x *texts) device() func(payload []byte) {
 	}
 }
 
+// missing returns an error if a device lacks any of the texts in want.
 func (x *texts) missing(want []string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -108,7 +111,7 @@ func (x *texts) missing(want []string) error {
 	return nil
 }
 
-// messages are those of the notifications answered with 201, by user.
+// messages are the texts of the notifications whose post got a 201, by user.
 type messages struct {
 	mu sync.Mutex
 	of map[bridge.UserID][]string
@@ -128,19 +131,19 @@ func (m *messages) count() int {
 	return m.n
 }
 
-// grow waits until n more were answered.
+// grow waits until n more posts have got a 201.
 func (m *messages) grow(t *testing.T, n int) {
 	t.Helper()
 	want := m.count() + n
-	testserver.Eventually(t, patience, func() error {
+	testserver.Eventually(t, waitLimit, func() error {
 		if got := m.count(); got < want {
-			return fmt.Errorf("%d of %d posts were answered", got, want)
+			return fmt.Errorf("%d of %d posts got a 201", got, want)
 		}
 		return nil
 	})
 }
 
-// all are those answered so far.
+// all returns the messages so far.
 func (m *messages) all() map[bridge.UserID][]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -151,7 +154,7 @@ func (m *messages) all() map[bridge.UserID][]string {
 	return all
 }
 
-// unique posts notifications of which no two have the same message, until stopped.
+// unique posts notifications, no two of which have the same message, until stop is called.
 func (f *fleet) unique(users []bridge.UserID) (answered *messages, stop func()) {
 	answered = &messages{of: make(map[bridge.UserID][]string)}
 	app := sign(f.t, "app", bridge.ScopeWrite)
@@ -181,10 +184,10 @@ func (f *fleet) unique(users []bridge.UserID) (answered *messages, stop func()) 
 	return answered, sync.OnceFunc(func() { close(end); wg.Wait() })
 }
 
-// epoch asks a node for the epoch, once the database answers it.
+// epoch returns the epoch that a node reports, once the database is available.
 func (f *fleet) epoch() (epoch string) {
 	f.t.Helper()
-	testserver.Eventually(f.t, patience, func() error {
+	testserver.Eventually(f.t, waitLimit, func() error {
 		resp, err := f.get("/users/1/notifications?limit=1")
 		if err != nil {
 			return err
@@ -218,7 +221,7 @@ func (f *fleet) texts(u bridge.UserID) (all []string, err error) {
 	}
 }
 
-// get reads as an operator from a node; any answer but 200 is an error.
+// get sends a GET with an operator's token to a random node. Any status but 200 is an error.
 func (f *fleet) get(path string) (*http.Response, error) {
 	x, err := f.pick()
 	if err != nil {
@@ -232,7 +235,7 @@ func (f *fleet) get(path string) (*http.Response, error) {
 	resp, err := client.Do(req)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
-		return nil, fmt.Errorf("%s answers %s", path, resp.Status)
+		return nil, fmt.Errorf("%s returns %s", path, resp.Status)
 	}
 	return resp, err
 }

@@ -15,24 +15,24 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// drill is a restore of docs/backup.md under load: two nodes, and for each user two
-// devices that are connected all the time and two that leave before the backup and come
-// back after the restore.
+// drill rehearses a restore from docs/backup.md under load, with two nodes. Each user has two
+// devices that are connected all the time, and two that disconnect before the backup and return
+// after the restore.
 type drill struct {
 	*fleet
 	t     *testing.T
 	pg    *testserver.PostgresServer
-	url   string // of the nodes, whose role is no superuser
+	url   string // used by the nodes, whose role is not a superuser
 	users []bridge.UserID
 
 	all      []*device
-	heard    map[bridge.UserID]*texts
-	absent   atomic.Bool
+	received map[bridge.UserID]*texts
+	absent   atomic.Bool // the devices that left have no network
 	answered *messages
 	stop     func()
 	epoch    string                     // before the restore
-	safe     map[bridge.UserID][]string // answered before the moment that is restored
-	lost     map[bridge.UserID]string   // answered after it
+	safe     map[bridge.UserID][]string // messages whose 201 came before the moment to which the restore goes back
+	lost     map[bridge.UserID]string   // one message of each user whose 201 came after it
 }
 
 func newDrill(t *testing.T) *drill {
@@ -43,7 +43,7 @@ func newDrill(t *testing.T) *drill {
 	return d
 }
 
-// begin starts the nodes, the devices and the posts, and has half of the devices leave.
+// begin starts the nodes, the devices and the posts, and then disconnects half of the devices.
 func (d *drill) begin() {
 	d.t.Helper()
 	d.fleet = newFleet(d.t, 2, on(d.url))
@@ -55,7 +55,7 @@ func (d *drill) begin() {
 		return d.dial()
 	})
 	d.all = slices.Concat(stay, leave)
-	d.heard = listen(d.all)
+	d.received = record(d.all)
 	d.epoch = d.fleet.epoch()
 	d.answered, d.stop = d.unique(d.users)
 	d.t.Cleanup(d.stop)
@@ -67,15 +67,15 @@ func (d *drill) begin() {
 	d.answered.grow(d.t, 60)
 }
 
-// after waits until something was answered for every user that the restore takes away.
+// after waits until for every user a post got its 201 that the restore will undo.
 func (d *drill) after() {
 	d.t.Helper()
 	d.lost = make(map[bridge.UserID]string)
 	before := d.answered.all()
-	testserver.Eventually(d.t, patience, func() error {
+	testserver.Eventually(d.t, waitLimit, func() error {
 		for u, list := range d.answered.all() {
-			if n := len(before[u]) + 8; len(list) < n { // more than are under way
-				return fmt.Errorf("user %s has %d posts answered, want %d", u, len(list), n)
+			if n := len(before[u]) + 8; len(list) < n { // more than were in flight
+				return fmt.Errorf("%d posts to user %s got a 201, want %d", len(list), u, n)
 			}
 			d.lost[u] = list[len(list)-1]
 		}
@@ -96,8 +96,8 @@ func (d *drill) startNodes() {
 	}
 }
 
-// check goes on under load, with all devices, and compares what was answered, what the
-// restored server has, and what the devices got.
+// check continues under load with all devices, and compares the posts that got a 201, what the
+// restored server has, and what the devices received.
 func (d *drill) check() {
 	d.t.Helper()
 	for _, x := range d.nodes {
@@ -111,26 +111,27 @@ func (d *drill) check() {
 	if after == d.epoch {
 		d.t.Errorf("the epoch is still %s", after)
 	}
-	for u, has := range d.heardAll(d.users, d.heard) {
+	for u, has := range d.receivedAll(d.users, d.received) {
 		for _, m := range d.safe[u] {
 			if !slices.Contains(has, m) {
-				d.t.Errorf("user %s: what was answered before the backup is not there", u)
+				d.t.Errorf("user %s: a message from before the backup is missing", u)
 				break
 			}
 		}
 		if slices.Contains(has, d.lost[u]) {
-			d.t.Errorf("user %s: the restored server has what came after the backup", u)
+			d.t.Errorf("user %s: the restored server has a message from after the backup", u)
 		}
 	}
 	for _, x := range d.all {
 		x.mu.Lock()
 		if x.kind == "5" && x.epoch != after {
-			d.t.Errorf("a device of user %s goes on in epoch %s, not %s", x.user, x.epoch, after)
+			d.t.Errorf("a device of user %s continues in epoch %s, want %s", x.user, x.epoch, after)
 		}
 		x.mu.Unlock()
 	}
 }
 
+// shell runs commands on the database server, with the variables that docs/backup.md uses.
 func (d *drill) shell(commands string, env ...string) {
 	d.t.Helper()
 	d.pg.Shell(d.t, commands, append(env, "OWNER=bridge", "BACKUPS="+d.pg.Dir()+"/backups")...)
@@ -145,7 +146,7 @@ func (d *drill) start() {
 
 func TestADumpRestoresAllItHas(t *testing.T) {
 	t.Parallel()
-	for name, again := range map[string]bool{"in the same cluster": false, "in another cluster": true} {
+	for name, replace := range map[string]bool{"in the same cluster": false, "in another cluster": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			blocks := testserver.Documented(t, "docs/backup.md", "Postgres: dump")
@@ -158,8 +159,8 @@ func TestADumpRestoresAllItHas(t *testing.T) {
 			d.shell(blocks[0])
 			d.after()
 			d.stopNodes()
-			if again {
-				d.pg.Replace(t) // its transaction ids begin again, below those in the dump
+			if replace {
+				d.pg.Replace(t) // its transaction ids start over, below those in the dump
 				d.shell(blocks[2])
 			} else {
 				d.shell(blocks[1])
@@ -192,8 +193,8 @@ func TestABaseBackupRestoresAllItHas(t *testing.T) {
 	d.check()
 }
 
-// The cluster dies as in a power cut while the nodes live on, and goes back to a moment
-// between the base backup and that.
+// The cluster crashes while the nodes keep running, and is restored to a moment between the base
+// backup and the crash.
 func TestAPointInTimeRestoresAllUpToIt(t *testing.T) {
 	t.Parallel()
 	base := testserver.Documented(t, "docs/backup.md", "Postgres: base backup")
@@ -215,7 +216,7 @@ func TestAPointInTimeRestoresAllUpToIt(t *testing.T) {
 	}
 	d.shell(blocks[1], "UNTIL="+until)
 	d.start()
-	testserver.Eventually(t, patience, d.pg.Writable)
+	testserver.Eventually(t, waitLimit, d.pg.Writable)
 	d.shell(blocks[2])
 	d.check()
 }

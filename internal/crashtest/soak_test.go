@@ -27,23 +27,24 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// soakTime is how long TestEverythingAtOnceLosesNothing runs; make soak gives an hour.
+// soakTime is how long TestEverythingAtOnceLosesNothing runs; make soak sets it to an hour.
 var soakTime = flag.Duration("soak.time", 4*time.Second, "how long the test with everything on runs")
 
+// The pauses of a soak.
 const (
 	soakPosts  = 30 * time.Millisecond  // between two posts
-	soakHops   = 200 * time.Millisecond // between two connections that a device cuts
+	soakHops   = 200 * time.Millisecond // between two connections cut by a device
 	soakVisits = 500 * time.Millisecond // between two devices without a session
-	soakKills  = time.Minute            // between two kills; a third of a short run
+	soakKills  = time.Minute            // between two kills; at most a third of the run
 )
 
-// soak is two nodes with everything on: for each of some users two persistent devices
-// that connect again and again; users without any, whose notifications are pushed and
-// posted as webhooks; and a broker that all is relayed to.
+// soak is two nodes with every feature on. Some users have two persistent devices each, which
+// reconnect again and again. The others have none, so that their notifications are sent by Web
+// Push and as webhooks. All notifications are relayed to an external broker.
 type soak struct {
 	*fleet
 	*attempts
-	admin     []string // of each node, host:port
+	admin     []string // each node's admin listener, host:port
 	connected []bridge.UserID
 	absent    []bridge.UserID
 	devices   []*device
@@ -70,7 +71,7 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// relayed counts what an external broker hands on.
+// relayed counts the notifications that a subscriber of the external broker receives.
 type relayed struct {
 	mu   sync.Mutex
 	seen map[note]int
@@ -117,14 +118,14 @@ func (r *relayed) got(payload []byte) error {
 	return nil
 }
 
-// every calls f again and again, with a pause of about that long, until ctx ends.
+// every calls f again and again until ctx ends, pausing for about wait before each call.
 func every(ctx context.Context, wait time.Duration, f func()) {
 	for pause(ctx, int(wait.Milliseconds()/2), int(wait.Milliseconds()*3/2)) {
 		f()
 	}
 }
 
-// visit is a device without a session: it comes, subscribes, and is cut off.
+// visit connects a device without a session, subscribes and cuts the connection.
 func (s *soak) visit(ctx context.Context) {
 	nc, err := s.dial()
 	if err != nil {
@@ -139,9 +140,10 @@ func (s *soak) visit(ctx context.Context) {
 	}
 }
 
-// run has all of it go on for a while and kills a node a minute: in the first half the
-// two in turn, then the second one only, so that the first one's figures at the end are
-// of a process of some age. begun is called when that one begins its last life.
+// run posts, reconnects and visits for a duration of d, and kills a node every soakKills. In the
+// first half it kills the two nodes alternately. In the second half it kills only node 1, so that
+// the figures of node 0 at the end are those of a process that has run for a while. begun is
+// called at the first kill of the second half, when node 0 will not be killed any more.
 func (s *soak) run(d time.Duration, begun func()) (kills int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -177,18 +179,18 @@ func (s *soak) run(d time.Duration, begun func()) (kills int) {
 	}
 }
 
-// way is one way in which notifications arrive.
-type way struct {
+// channel is one way in which notifications arrive, with how many did.
+type channel struct {
 	name                    string
 	expected, lost, doubled int
 }
 
-// ways compares what was answered with what arrived.
-func (s *soak) ways() []way {
+// channels compares the posts whose response was 201 with what arrived.
+func (s *soak) channels() []channel {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
-	mqtt, relay := way{name: "devices over MQTT"}, way{name: "relay"}
-	push, hook := way{name: "Web Push, or in a summary"}, way{name: "webhooks"}
+	mqtt, relay := channel{name: "devices over MQTT"}, channel{name: "relay"}
+	push, hook := channel{name: "Web Push, or in a summary"}, channel{name: "webhooks"}
 	for _, d := range s.devices {
 		want := len(s.ledger.seqs[d.user])
 		last, repeats, _ := d.state()
@@ -214,19 +216,20 @@ func (s *soak) ways() []way {
 			}
 		}
 	}
-	return []way{mqtt, relay, push, hook}
+	return []channel{mqtt, relay, push, hook}
 }
 
-func (w *way) count(times int) {
-	w.expected++
+// count counts a notification that arrived so many times.
+func (c *channel) count(times int) {
+	c.expected++
 	if times == 0 {
-		w.lost++
+		c.lost++
 	} else {
-		w.doubled += times - 1
+		c.doubled += times - 1
 	}
 }
 
-// figures are what a node's process takes, after a garbage collection.
+// figures are the resources that a node's process uses, after a garbage collection.
 type figures struct{ heap, goroutines, files, resident float64 }
 
 func (s *soak) figures(i int) (f figures) {
@@ -258,21 +261,21 @@ func (s *soak) figures(i int) (f figures) {
 	return f
 }
 
-// Everything on at once: two nodes, relay, push, webhooks, devices that come and go, and
-// one kill a minute. Nothing answered with 201 is lost in any way it is to take, and a
-// node that lives on takes no more at the end than it did.
+// With two nodes, the relay, pushes, webhooks, devices that come and go, and a kill every minute,
+// no notification whose post got a 201 is lost on any channel, and a node that is not killed uses
+// no more resources at the end than it did before.
 func TestEverythingAtOnceLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSoak(t)
 	start, middle := s.figures(0), figures{}
 	begun := time.Now()
 	kills := s.run(*soakTime, func() { middle = s.figures(0) })
-	var ways []way
-	for deadline := time.Now().Add(patience); ; pause(context.Background(), 100, 101) {
-		ways = s.ways()
+	var channels []channel
+	for deadline := time.Now().Add(waitLimit); ; pause(context.Background(), 100, 101) {
+		channels = s.channels()
 		lost := 0
-		for _, w := range ways {
-			lost += w.lost
+		for _, c := range channels {
+			lost += c.lost
 		}
 		if lost == 0 || time.Now().After(deadline) {
 			break
@@ -283,8 +286,8 @@ func TestEverythingAtOnceLosesNothing(t *testing.T) {
 
 	var table bytes.Buffer
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "way\tto arrive\tlost\tdoubled\t")
-	for _, x := range ways {
+	fmt.Fprintln(w, "channel\texpected\tlost\tdoubled\t")
+	for _, x := range channels {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t\n", x.name, x.expected, x.lost, x.doubled)
 		if x.lost > 0 {
 			t.Errorf("%s: %d of %d lost", x.name, x.lost, x.expected)
@@ -311,8 +314,8 @@ func TestEverythingAtOnceLosesNothing(t *testing.T) {
 	for _, f := range s.faults {
 		t.Error(f)
 	}
-	// Fewer than one for each connection that was open at the start. A leak has more: each
-	// device connects again every few seconds.
+	// The allowance is about one descriptor and two goroutines for each device. A leak would
+	// exceed that, since each device reconnects every few seconds.
 	if allowed := float64(len(s.devices)); end.goroutines > start.goroutines+2*allowed || end.files > start.files+allowed {
 		t.Errorf("node 0 had %.0f goroutines and %.0f descriptors at the start, %.0f and %.0f at the end", start.goroutines, start.files, end.goroutines, end.files)
 	}

@@ -29,10 +29,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// inbox is what a client shows: by id, which notifications there are and whether they
-// are read.
+// inbox is what a client shows: its notifications by id.
 type inbox map[int64]shown
 
+// shown is a notification in an inbox.
 type shown struct {
 	seq  bridge.Seq
 	read bool
@@ -49,29 +49,29 @@ func (b inbox) String() string {
 	return "[" + text + " ]"
 }
 
-// mirror is a device that follows the state of its inbox, written after the contract: it
-// keeps what came as notifications and as state messages, and asks REST only where a state
-// message has it fetch the list again.
+// mirror is a device that follows the state of its inbox as the documentation describes. It
+// applies notifications and state messages, and uses REST only if a state message tells it to
+// fetch the list again.
 type mirror struct {
 	f     *fleet
 	name  string
 	user  bridge.UserID
 	token string
 	cut   func() // ends its connection without a DISCONNECT
-	since bool   // it has no session, and names its place
+	since bool   // it has no session and subscribes with the user property since
 
 	mu      sync.Mutex // one message at a time
 	shows   inbox
 	rev     bridge.Rev
-	last    bridge.Seq // the highest seq that came
-	settled bridge.Seq // the list was fetched up to it: what comes of before is old
+	last    bridge.Seq // the highest seq received
+	settled bridge.Seq // the list was fetched up to this seq: a notification up to it is old news
 	client  *paho.Client
-	former  map[*paho.Client]bool // whose last messages may still be under way
-	fetched int
+	former  map[*paho.Client]bool // clients of earlier connections, whose last messages may still arrive
+	fetched int                   // how often the list was fetched
 	fault   string
 }
 
-// follow connects a mirror of u's inbox through dial.
+// follow connects a mirror of u's inbox through dial. With since it has no session.
 func (f *fleet) follow(name string, u bridge.UserID, since bool, dial func() (net.Conn, error)) *mirror {
 	f.t.Helper()
 	c := &cutter{dial: dial}
@@ -153,9 +153,9 @@ func (m *mirror) apply(ctx context.Context, s bridge.State, retained bool) {
 		m.fetch(ctx, s.Rev)
 		return
 	case s.Rev <= m.rev && m.rev > 0:
-		return // the list was fetched since
+		return // the list was fetched at this rev or a later one
 	case *s.From > m.rev:
-		m.fault = fmt.Sprintf("a state of revs %d to %d came at %d", *s.From, s.Rev, m.rev)
+		m.fault = fmt.Sprintf("a state message from rev %d to %d arrived at rev %d", *s.From, s.Rev, m.rev)
 	}
 	for id, n := range m.shows {
 		if n.seq <= s.ReadUpTo {
@@ -180,7 +180,7 @@ func (m *mirror) mark(id int64, read bool) {
 	}
 }
 
-// fetch takes over the list, of rev or a later one.
+// fetch replaces the inbox with the list, once that is at rev or later.
 func (m *mirror) fetch(ctx context.Context, rev bridge.Rev) {
 	m.fetched++
 	for ctx.Err() == nil {
@@ -193,13 +193,14 @@ func (m *mirror) fetch(ctx context.Context, rev bridge.Rev) {
 	}
 }
 
-// look returns what the mirror shows.
-func (m *mirror) look() (inbox, bridge.Rev, string) {
+// snapshot returns what the mirror shows.
+func (m *mirror) snapshot() (inbox, bridge.Rev, string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.shows), m.rev, m.fault
 }
 
+// item is a notification as REST and MQTT present it.
 type item struct {
 	ID     int64
 	Seq    bridge.Seq
@@ -213,7 +214,7 @@ type list struct {
 	last  bridge.Seq
 }
 
-// call calls a node that lives, at random.
+// call sends a request to a random node and returns the response with its body.
 func (f *fleet) call(method, path, token, body string) (*http.Response, []byte, error) {
 	x, err := f.pick()
 	if err != nil {
@@ -234,6 +235,7 @@ func (f *fleet) call(method, path, token, body string) (*http.Response, []byte, 
 	return resp, b, err
 }
 
+// list returns u's inbox as REST lists it. It fails if the list does not fit one page.
 func (f *fleet) list(u bridge.UserID, token string) (l list, err error) {
 	resp, b, err := f.call(http.MethodGet, "/notifications?limit=200", token, "")
 	if err != nil {
@@ -257,23 +259,22 @@ func (f *fleet) list(u bridge.UserID, token string) (l list, err error) {
 func (f *fleet) agree(u bridge.UserID, ms ...*mirror) {
 	f.t.Helper()
 	token := sign(f.t, u, 0)
-	testserver.Eventually(f.t, patience, func() error {
+	testserver.Eventually(f.t, waitLimit, func() error {
 		want, err := f.list(u, token)
 		if err != nil {
 			return err
 		}
 		for _, m := range ms {
-			got, rev, fault := m.look()
+			got, rev, fault := m.snapshot()
 			if fault != "" || !maps.Equal(got, want.shows) || rev != want.rev {
-				return fmt.Errorf("%s %s shows at rev %d %v, REST lists at rev %d %v", m.name, fault, rev, got, want.rev, want.shows)
+				return fmt.Errorf("%s shows %v at rev %d, REST lists %v at rev %d; fault: %q", m.name, got, rev, want.shows, want.rev, fault)
 			}
 		}
 		return nil
 	})
 }
 
-// changes are what may happen to an inbox: calls that may fail while a node is down, as
-// nobody waits for their success.
+// changes makes random changes of an inbox. Its calls may fail while a node is down.
 type changes struct {
 	f        *fleet
 	r        *mathrand.Rand
@@ -315,6 +316,7 @@ func (c *changes) one() {
 	}
 }
 
+// do makes a call. Any failure but a missing notification or an unavailable node fails the test.
 func (c *changes) do(method, path, token, body string) {
 	if resp, b, err := c.f.call(method, path, token, body); err == nil && resp.StatusCode >= 400 &&
 		resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusServiceUnavailable {
@@ -322,7 +324,7 @@ func (c *changes) do(method, path, token, body string) {
 	}
 }
 
-// some is a random notification of the list, and its seq.
+// some returns the id and the seq of a random notification in the list.
 func (c *changes) some() (int64, bridge.Seq) {
 	l, err := c.f.list(c.user, c.own)
 	if err != nil || len(l.shows) == 0 {
@@ -333,8 +335,8 @@ func (c *changes) some() (int64, bridge.Seq) {
 	return id, l.shows[id].seq
 }
 
-// Whatever changes on two devices and by REST, while connections drop and nodes are
-// killed: at rest all three inboxes are equal.
+// An inbox is changed at random over REST while two devices follow it, connections drop and nodes
+// are killed. Whenever the changes stop, both devices show what REST lists.
 func TestInboxesAgreeAtRest(t *testing.T) {
 	for name, env := range map[string]func(t *testing.T) (nodes int, env func(int) []string){
 		"SQLite":              func(*testing.T) (int, func(int) []string) { return 1, func(int) []string { return nil } },
@@ -376,15 +378,15 @@ func TestInboxesAgreeAtRest(t *testing.T) {
 				x.ready(t)
 				f.agree(u, a, b)
 				if fetched := a.fetched + b.fetched; fetched > 40 {
-					t.Errorf("the lists were fetched %d times: the states say too little", fetched)
+					t.Errorf("the lists were fetched %d times: too many state messages lack the changes", fetched)
 				}
 			}
 		})
 	}
 }
 
-// Every change reaches the devices of both nodes, whichever made it and however it was
-// made, without a list being fetched again.
+// Every kind of change reaches devices at both nodes, whichever node made it, and no device has to
+// fetch the list again.
 func TestDevicesOfTwoNodesAgree(t *testing.T) {
 	for name, env := range map[string]func(t *testing.T, raw string) func(int) []string{
 		"Postgres": func(_ *testing.T, raw string) func(int) []string { return on(raw) },
@@ -437,8 +439,8 @@ func TestDevicesOfTwoNodesAgree(t *testing.T) {
 				}
 				f.agree(u, a, b)
 			}
-			testserver.Eventually(t, patience, func() error { // what expires has gone
-				if shows, _, _ := a.look(); len(shows) != 2 {
+			testserver.Eventually(t, waitLimit, func() error { // until the expiring notification is gone
+				if shows, _, _ := a.snapshot(); len(shows) != 2 {
 					return fmt.Errorf("shows %v", shows)
 				}
 				return nil
@@ -451,7 +453,7 @@ func TestDevicesOfTwoNodesAgree(t *testing.T) {
 	}
 }
 
-// act makes a call that has to succeed.
+// act makes a call and returns an error unless it succeeds.
 func (f *fleet) act(method, path, token string) error {
 	resp, b, err := f.call(method, path, token, "")
 	if err == nil && resp.StatusCode >= 300 {
@@ -460,16 +462,16 @@ func (f *fleet) act(method, path, token string) error {
 	return err
 }
 
-// The retained message that a device shows leaves its screen when it is deleted or
-// superseded: no message of the topic says so but the state.
+// A device shows the retained message until that is deleted or withdrawn. Only a state message
+// tells the device, since the topic carries no other message about it.
 func TestARetainedMessageIsCorrectedByTheState(t *testing.T) {
 	f := newFleet(t, 1, func(int) []string { return nil })
 	u := bridge.UserID("ana")
 	own, app := sign(t, u, 0), sign(t, "app", bridge.ScopeWrite)
 	shows := func(m *mirror, want ...int64) {
 		t.Helper()
-		testserver.Eventually(t, patience, func() error {
-			got, _, fault := m.look()
+		testserver.Eventually(t, waitLimit, func() error {
+			got, _, fault := m.snapshot()
 			if ids := slices.Sorted(maps.Keys(got)); fault != "" || !slices.Equal(ids, want) {
 				return fmt.Errorf("%s shows %v, want %v: %s", m.name, ids, want, fault)
 			}

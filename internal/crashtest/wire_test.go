@@ -15,7 +15,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// wire is a connection that can be made bad.
+// wire is a proxy to a server whose connections can be disturbed.
 type wire struct {
 	t     *testing.T
 	proxy *toxiproxy.Proxy
@@ -34,8 +34,8 @@ func newWire(t *testing.T, upstream string) *wire {
 	return w
 }
 
-// toxic is one way of being bad, on what goes to the client ("downstream") or
-// the server ("upstream").
+// toxic is toxiproxy's description of a disturbance, in the direction of the client
+// ("downstream") or of the server ("upstream").
 type toxic struct {
 	Name       string         `json:"name"`
 	Type       string         `json:"type"`
@@ -44,7 +44,7 @@ type toxic struct {
 	Attributes map[string]any `json:"attributes"`
 }
 
-// poison makes the wire bad until the returned function is called.
+// poison disturbs the wire until heal is called.
 func (w *wire) poison(x toxic) (heal func()) {
 	w.t.Helper()
 	x.Name, x.Toxicity = "it", 1
@@ -62,7 +62,7 @@ func (w *wire) poison(x toxic) (heal func()) {
 	}
 }
 
-// cut stops the wire: connections end, new ones are refused.
+// cut stops the proxy: connections end and new ones are refused.
 func (w *wire) cut() { w.proxy.Stop() }
 
 func (w *wire) restore() {
@@ -72,7 +72,7 @@ func (w *wire) restore() {
 	}
 }
 
-// through is the URL with the host replaced by the wire's.
+// through returns the URL with its host replaced by the proxy's address.
 func (w *wire) through(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -91,12 +91,12 @@ func host(t *testing.T, raw string) string {
 	return u.Host
 }
 
-// Between bridge and Postgres: slow, reset in the middle of answers (COMMITs
-// among them, whose answer then never arrives), half-open, gone.
+// The connection between the bridge and Postgres is slow, reset in the middle of responses (among
+// them that to COMMIT, which then never arrives), or half-open.
 func TestTroubleBetweenBridgeAndPostgresLosesNothing(t *testing.T) {
 	for name, x := range map[string]toxic{
 		"latency":                    {Type: "latency", Stream: "downstream", Attributes: map[string]any{"latency": 60, "jitter": 40}},
-		"answers are cut":            {Type: "limit_data", Stream: "downstream", Attributes: map[string]any{"bytes": 6000}},
+		"responses are cut":          {Type: "limit_data", Stream: "downstream", Attributes: map[string]any{"bytes": 6000}},
 		"requests are cut":           {Type: "limit_data", Stream: "upstream", Attributes: map[string]any{"bytes": 9000}},
 		"reset":                      {Type: "reset_peer", Stream: "downstream", Attributes: map[string]any{"timeout": 20}},
 		"half-open: nothing arrives": {Type: "timeout", Stream: "downstream", Attributes: map[string]any{"timeout": 0}},
@@ -109,9 +109,9 @@ func TestTroubleBetweenBridgeAndPostgresLosesNothing(t *testing.T) {
 			ds := f.devices(us, nil)
 			l, stop := f.posters(4, us)
 			for range 2 {
-				<-time.After(300 * time.Millisecond) // under load, healthy
+				<-time.After(300 * time.Millisecond) // under load, undisturbed
 				heal := w.poison(x)
-				<-time.After(1500 * time.Millisecond) // and not
+				<-time.After(1500 * time.Millisecond) // disturbed
 				heal()
 			}
 			f.nodes[0].ready(t)
@@ -137,30 +137,31 @@ func TestPostgresGoneAndBackLosesNothing(t *testing.T) {
 	f.check(l, ds)
 }
 
-// Between device and bridge: slow, in shreds, stalled, cut in the middle of packets.
+// The connection between a device and the bridge is slow, delivers a few bytes at a time, stalls,
+// or is cut in the middle of packets.
 func TestTroubleBetweenDeviceAndBridgeLosesNothing(t *testing.T) {
 	for name, x := range map[string]toxic{
-		"slow":                       {Type: "bandwidth", Stream: "downstream", Attributes: map[string]any{"rate": 8}},
-		"in shreds":                  {Type: "slicer", Stream: "downstream", Attributes: map[string]any{"average_size": 3, "size_variation": 2, "delay": 200}},
-		"acknowledgements in shreds": {Type: "slicer", Stream: "upstream", Attributes: map[string]any{"average_size": 1, "delay": 500}},
-		"stalled":                    {Type: "timeout", Stream: "downstream", Attributes: map[string]any{"timeout": 0}},
-		"cut in mid-packet":          {Type: "limit_data", Stream: "downstream", Attributes: map[string]any{"bytes": 1501}},
+		"slow":                      {Type: "bandwidth", Stream: "downstream", Attributes: map[string]any{"rate": 8}},
+		"a few bytes at a time":     {Type: "slicer", Stream: "downstream", Attributes: map[string]any{"average_size": 3, "size_variation": 2, "delay": 200}},
+		"acknowledgements by bytes": {Type: "slicer", Stream: "upstream", Attributes: map[string]any{"average_size": 1, "delay": 500}},
+		"stalled":                   {Type: "timeout", Stream: "downstream", Attributes: map[string]any{"timeout": 0}},
+		"cut in mid-packet":         {Type: "limit_data", Stream: "downstream", Attributes: map[string]any{"bytes": 1501}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(t, 1, func(int) []string { return nil })
 			w := newWire(t, f.nodes[0].mqtt)
 			us := users(2)
 			ds := f.devices(us, func() (net.Conn, error) { return net.DialTimeout("tcp", w.addr, 2*time.Second) })
-			healthy := f.devices(us, nil) // share users and node with the troubled ones
+			healthy := f.devices(us, nil) // of the same users, at the same node as the disturbed ones
 			l, stop := f.posters(3, us)
 			heal := w.poison(x)
 			<-time.After(2 * time.Second)
 			stop()
-			f.check(l, healthy) // before the trouble ends: it is the others' alone
+			f.check(l, healthy) // while the other devices are still disturbed, which must not affect these
 			heal()
 			for _, d := range ds {
 				if name == "stalled" {
-					d.hop() // toxiproxy leaves connections it stalled as they are
+					d.hop() // toxiproxy leaves connections that it stalled as they are
 				}
 			}
 			f.check(l, ds)
