@@ -49,7 +49,7 @@ func parsePushAfter(s string) (time.Duration, error) {
 func parseWebURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, errors.New("it is no https:// URL without a user name and a fragment")
+		return nil, errors.New("it is not an https:// URL without a user name and a fragment")
 	}
 	return u, nil
 }
@@ -77,7 +77,7 @@ func (c *Config) readWebhookSecrets(name string) (err error) {
 
 func parseRules(s string) ([]late.Rule, error) { return late.ParseRules(s, ParseTime) }
 
-// checkWebhook fails where some, but not all, of the three settings of webhooks are set.
+// checkWebhook fails if some, but not all, of the three settings of webhooks are set.
 func (c *Config) checkWebhook() error {
 	switch on := c.WebhookURL != nil; {
 	case on && len(c.WebhookSecrets) == 0:

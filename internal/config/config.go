@@ -1,7 +1,7 @@
-// Package config is the one table of settings. A row of it (see table.go) is a
-// setting: its flag, environment variable, default, parser, check, mask and help.
-// The flags of the program, `falconbridge config`, the tables of
-// docs/configuration.md and the completion of the shell are made from it.
+// Package config is the table of settings. Each row (see table.go) is a setting with its flag,
+// environment variable, default, parser, check, mask and help. The flags of the program,
+// `falconbridge config`, the tables of docs/configuration.md and the shell completion are all
+// made from it.
 package config
 
 import (
@@ -22,32 +22,32 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Off is the value that closes a listener or lifts a limit.
+// Off is the value that turns off a listener or a limit.
 const Off = "off"
 
-// BusAuto is the value of --bus that lets the database decide.
+// BusAuto is the value of --bus that chooses the bus to fit the database.
 const BusAuto = "auto"
 
 // DatabaseFile is the name of the SQLite file in the data directory.
 const DatabaseFile = "falconbridge.db"
 
-// Config is what a server runs with. Check fills it from the settings as given;
-// a field whose setting was outside the checked scope has its zero value.
+// Config is the configuration of a server. [Given.Check] fills it. A field whose setting is
+// outside the checked scope has its zero value.
 type Config struct {
-	HTTP, MQTT, MQTTS, Admin string // addresses; "" is closed
+	HTTP, MQTT, MQTTS, Admin string // addresses; "" is off
 	TLSCert, TLSKey          string // files; both or neither
 	TLSClientCA              string // file; "" is none
 	Proxies                  edge.Proxies
 
 	DataDir          string
-	DatabaseURL      string // "" is SQLite in DataDir
+	DatabaseURL      string // "" means SQLite in DataDir
 	SQLite           bool
 	DBMaxConnections int
 	AutoMigrate      bool
-	Bus              string   // BusAuto, or a Redis URL
-	RelayURL         *url.URL // nil is none
+	Bus              string   // BusAuto or a Redis URL
+	RelayURL         *url.URL // nil: no relay
 
-	// When no device answers.
+	// For notifications that no device acknowledges.
 	Vapid          *push.Key // nil: no Web Push
 	VapidContact   string
 	PushAfter      time.Duration
@@ -55,7 +55,7 @@ type Config struct {
 	PushHosts      push.Hosts
 	WebhookURL     *url.URL // nil: no webhooks
 	WebhookSecrets webhook.Secrets
-	WebhookFile    string // of the secrets
+	WebhookFile    string // the file of WebhookSecrets
 	WebhookRules   []late.Rule
 
 	Keys    Keys
@@ -63,14 +63,14 @@ type Config struct {
 	Topics  bridge.Topics
 
 	MaxConnections, MaxConnectionsPerUser int
-	MaxConnectionsPerIP                   int     // 0 is no limit
-	ConnectRatePerIP, ConnectRatePerUser  float64 // a second; 0 is no limit, here and below
+	MaxConnectionsPerIP                   int     // 0 means no limit
+	ConnectRatePerIP, ConnectRatePerUser  float64 // per second; 0 means no limit, here and below
 	PacketRate                            float64
 	RequestRatePerUser, RequestRatePerIP  float64
 	SessionTTL, Retention                 time.Duration
 	AuditRetention                        time.Duration // 0: for ever
 	StartTimeout, DrainDelay, DrainTime   time.Duration
-	OTelEndpoint                          *url.URL // where spans are posted to; nil: nothing is traced
+	OTelEndpoint                          *url.URL // where spans are posted; nil: no tracing
 	Locale                                bridge.Locale
 	ReportReplaces                        bool
 	LogLevel                              slog.Level
@@ -78,7 +78,7 @@ type Config struct {
 	given                                 *Given
 }
 
-// SQLiteFile is the path of the SQLite file, read from the URL as package db does.
+// SQLiteFile returns the path of the SQLite file. It parses the URL as package db does.
 func (c *Config) SQLiteFile() string {
 	if c.DatabaseURL == "" {
 		return filepath.Join(c.DataDir, DatabaseFile)
@@ -86,8 +86,7 @@ func (c *Config) SQLiteFile() string {
 	return strings.TrimPrefix(strings.TrimPrefix(c.DatabaseURL, "sqlite:"), "//")
 }
 
-// Database names the setting that decides where the database is, for an error
-// about it.
+// Database returns the name of the setting that says where the database is, for errors.
 func (c *Config) Database() string {
 	if c.DatabaseURL == "" {
 		return c.Name("data-dir")
@@ -95,26 +94,25 @@ func (c *Config) Database() string {
 	return c.Name("database-url")
 }
 
-// Name is a setting as an error names it: its flag and the environment variable
-// its value came from, as in "--database-url (DATABASE_URL)". Where no variable
-// was set it is the usual one.
+// Name returns a setting's name for errors: its flag, and the environment variable that its
+// value came from or else could come from, as in "--database-url (DATABASE_URL)".
 func (c *Config) Name(flag string) string { return c.given.name(flag) }
 
-// Problem returns an error about a setting that turned out not to work after
-// the check had passed, such as a port in use.
+// Problem returns an error about a setting that fails after it has passed the check, such as a
+// port that is in use.
 func (c *Config) Problem(flag, what, remedy string) Problem {
 	return Problem{Setting: flag, Name: c.Name(flag), What: what, Remedy: remedy}
 }
 
-// Given are the settings as given, not yet checked.
+// Given are the settings as the user gave them, before they are checked.
 type Given struct {
-	text  map[string]string // by flag, only those given
-	typed map[string]bool   // on the command line
-	from  map[string]string // environment variable, by flag
+	text  map[string]string // the values that were given, by flag
+	typed map[string]bool   // whether a value was given on the command line, by flag
+	from  map[string]string // the environment variable of a value, by flag
 }
 
-// Read takes the flags that were typed, by name, and fills up from the environment,
-// a list of NAME=value. A typed flag beats the environment, FALCON_… beats other
+// Read collects the settings from the flags on the command line, by name, and from the
+// environment, a list of NAME=value. A flag beats the environment, FALCON_… beats other
 // variables, and an empty variable counts as unset.
 func Read(typed map[string]string, environ []string) *Given {
 	g := &Given{text: make(map[string]string), typed: make(map[string]bool), from: make(map[string]string)}
@@ -138,8 +136,8 @@ func Read(typed map[string]string, environ []string) *Given {
 	return g
 }
 
-// Exposed returns the settings that were typed and hold a secret: every user of
-// the machine can read them in the list of processes.
+// Exposed returns the settings that contain a secret and were given on the command line, where
+// every user of the machine can read them in the list of processes.
 func (c *Config) Exposed() (flags []string) {
 	for _, s := range c.table() {
 		if s.Mask != nil && c.given != nil && c.given.typed[s.Flag] && strings.Contains(s.Mask(c.given.text[s.Flag]), masked) {
@@ -149,7 +147,8 @@ func (c *Config) Exposed() (flags []string) {
 	return flags
 }
 
-// name is Config.Name. A value that stands in a file is named by the file's flag.
+// name implements Config.Name. If the value is in a file, it returns the name of the file's
+// flag.
 func (g *Given) name(flag string) string {
 	if g == nil {
 		g = new(Given)
@@ -164,12 +163,12 @@ func (g *Given) name(flag string) string {
 	return fmt.Sprintf("--%s (%s)", flag, variable)
 }
 
-// Check reads the settings of a scope, names of flags, and returns what they make
-// and every one that cannot work. In development mode all addresses come out on
-// loopback.
+// Check parses and checks the settings of a scope, a list of flags. It returns the configuration
+// and a problem for each setting that cannot work. In development mode all addresses are moved
+// to loopback.
 func (g *Given) Check(scope []string) (*Config, Problems) {
 	c := &Config{given: g}
-	// A key that is given but bad must never lead to development mode.
+	// A key that is given but invalid must never lead to development mode.
 	c.Keys.Development = g.text["jwt-secret"]+g.text["jwt-secret-file"]+g.text["jwt-public-key-file"]+g.text["jwt-jwks-url"] == ""
 	var ps Problems
 	bad := make(map[string]bool)
@@ -195,8 +194,8 @@ func (g *Given) Check(scope []string) (*Config, Problems) {
 	return c, ps
 }
 
-// value returns a setting's text and the flag that gave it, which for a secret in a
-// file is the file's.
+// value returns a setting's text and the flag that gave it. For a secret in a file that is the
+// flag of the file.
 func (g *Given) value(s Setting) (text, flag string, err error) {
 	text, given := g.text[s.Flag]
 	if s.InFile {
@@ -216,8 +215,8 @@ func (g *Given) value(s Setting) (text, flag string, err error) {
 	return text, s.Flag, nil
 }
 
-// Lines returns the effective settings for a person, as names and values in the
-// table's order, secrets masked.
+// Lines returns the names and effective values of the settings for display, in the order of the
+// table, with secrets masked.
 func (c *Config) Lines() [][2]string {
 	mode := "production"
 	if c.Keys.Development {
@@ -228,7 +227,7 @@ func (c *Config) Lines() [][2]string {
 		if s.FileOf != "" {
 			continue
 		}
-		text, _, _ := c.given.value(s) // a file that cannot be read is one of the problems
+		text, _, _ := c.given.value(s) // Check has reported a file that cannot be read
 		switch {
 		case s.Show != nil:
 			text = s.Show()
@@ -240,14 +239,12 @@ func (c *Config) Lines() [][2]string {
 	return lines
 }
 
-// Fault is what a Read or a Check says is wrong with a setting, where the remedy
-// differs from the row's.
+// Fault is an error of a Read or a Check whose remedy differs from the row's.
 type Fault struct{ What, Remedy string }
 
 func (f Fault) Error() string { return f.What }
 
-// Problem is why one setting cannot work, and what to do about it. It never
-// contains a secret.
+// Problem says why a setting cannot work and what to do about it. It never contains a secret.
 type Problem struct {
 	Setting string // flag
 	Name    string // flag and environment variable
@@ -269,7 +266,7 @@ func problemOf(g *Given, s Setting, flag string, err error) Problem {
 // Problems are all settings that cannot work.
 type Problems []Problem
 
-// Err returns one line about the first problem, nil where there is none.
+// Err returns one line about the first problem, or nil if there is none.
 func (ps Problems) Err() error {
 	switch len(ps) {
 	case 0:
@@ -280,10 +277,10 @@ func (ps Problems) Err() error {
 	return fmt.Errorf("%w (and %d more, see: falconbridge config)", ps[0], len(ps)-1)
 }
 
-// EnvPrefix is how the environment variables of the program begin.
+// EnvPrefix is the prefix of the program's environment variables.
 const EnvPrefix = "FALCON_"
 
-// Env is the environment variable of a flag.
+// Env returns the environment variable of a flag.
 func Env(flag string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }

@@ -14,8 +14,8 @@ var update = flag.Bool("update", false, "write the tables of docs/configuration.
 
 const doc = "../../docs/configuration.md"
 
-// The tables of docs/configuration.md are made from the table of settings. After a
-// change of it run: go test ./internal/config -update
+// The tables of docs/configuration.md are generated from the table of settings. After changing it,
+// run: go test ./internal/config -update
 func TestTheDocumentationHasTheTableOfSettings(t *testing.T) {
 	old, err := os.ReadFile(doc)
 	if err != nil {
@@ -42,7 +42,7 @@ func TestTheDocumentationHasTheTableOfSettings(t *testing.T) {
 	}
 }
 
-// markdown is one group of settings as a table.
+// markdown returns one group of settings as a Markdown table.
 func markdown(g Group) string {
 	out := "| flag | default | meaning |\n| --- | --- | --- |\n"
 	for _, s := range Settings() {
@@ -71,7 +71,7 @@ func markdown(g Group) string {
 	return out
 }
 
-// A row that forgets something would show nothing, or read nothing.
+// A row that lacks a field would show nothing, or read nothing.
 func TestEveryRowOfTheTableIsComplete(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, s := range Settings() {

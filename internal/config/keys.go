@@ -14,27 +14,27 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// MaxPEM bounds what is read of a PEM file, in bytes.
+// MaxPEM is the largest PEM file that is read, in bytes.
 const MaxPEM = 1 << 20
 
-// AnyAudience is the value of --jwt-audience that accepts every one.
+// AnyAudience is the value of --jwt-audience that accepts every audience.
 const AnyAudience = "any"
 
-// Keys are what tokens are verified and signed with.
+// Keys are the keys and rules by which tokens are verified and signed.
 type Keys struct {
-	Secrets     [][]byte // all verify, the first signs
-	SecretFile  string   // where the secrets come from; "" is no file
+	Secrets     [][]byte // all of them verify, the first signs
+	SecretFile  string   // the file of the secrets; "": they are not in a file
 	PublicPEM   []byte
 	PublicFile  string
 	PrivatePEM  []byte
 	JWKSURL     string
 	Issuer      string
-	Audience    string        // "" is every one
-	AnyAudience bool          // the audience was given as any
-	MaxLife     time.Duration // 0 is no limit
-	Development bool          // no key is configured: the development key is the secret
+	Audience    string        // "" means every audience
+	AnyAudience bool          // the setting is AnyAudience
+	MaxLife     time.Duration // 0 means no limit
+	Development bool          // no key is configured, so the development key is the secret
 
-	// Where a token has what; "" is the usual claim.
+	// The claims of a token; "" means the usual one.
 	AudienceClaim, UserClaim, ScopeClaim, ScopeMap, AdminWhen string
 }
 
@@ -63,7 +63,7 @@ func (c *Config) readSecretFile(name string) error {
 	return err
 }
 
-// showSecret reports whether there is a secret, and how many.
+// showSecret shows how many secrets there are, without revealing them.
 func (c *Config) showSecret() string {
 	switch n := len(c.Keys.Secrets); {
 	case c.Keys.Development:
@@ -113,19 +113,19 @@ func (k *Keys) readAudience(s string) error {
 	return nil
 }
 
-// checkAudience requires an audience with a key set: the issuer signs tokens for its other
-// applications with the same keys.
+// checkAudience requires an audience if there is a key set, because the issuer signs tokens for
+// its other applications with the same keys.
 func (k *Keys) checkAudience() error {
 	if k.JWKSURL != "" && k.Audience == "" && !k.AnyAudience {
 		return Fault{"is required together with --jwt-jwks-url",
-			"write what your tokens have in aud, or " + AnyAudience + " to let in tokens for other applications, too"}
+			"write what your tokens have in aud, or " + AnyAudience + " to accept tokens for other applications as well"}
 	}
 	return nil
 }
 
 func (k *Keys) checkAudienceClaim() error {
 	if k.AudienceClaim != "" && k.Audience == "" {
-		return Fault{"means nothing without --jwt-audience", "set both"}
+		return Fault{"has no effect without --jwt-audience", "set both"}
 	}
 	return nil
 }
@@ -140,9 +140,9 @@ func (k Keys) VerifierOptions() token.Options {
 	}
 }
 
-// Signer signs as the server would accept it. In development mode it makes the
-// development key where there is none yet, and says so on stderr: a server that runs
-// in another folder does not know it.
+// Signer returns a signer of tokens that the server accepts. In development mode it makes the
+// development key if there is none, and says so on stderr, because a running server with another
+// data directory has another key.
 func (k Keys) Signer(dataDir string, topics bridge.Topics, stderr io.Writer) (*token.Signer, error) {
 	if k.Development {
 		key, made, err := DevelopmentKey(dataDir)
@@ -164,7 +164,7 @@ func (k Keys) Signer(dataDir string, topics bridge.Topics, stderr io.Writer) (*t
 	case len(k.PrivatePEM) > 0:
 		o.PrivateKeyPEM = k.PrivatePEM
 	default:
-		return nil, errors.New("the configured keys can only verify: give --jwt-private-key-file, or a token of your issuer")
+		return nil, errors.New("the configured keys can only verify tokens: give --jwt-private-key-file, or a token of your issuer")
 	}
 	return token.NewSigner(o)
 }
@@ -172,9 +172,9 @@ func (k Keys) Signer(dataDir string, topics bridge.Topics, stderr io.Writer) (*t
 // DevelopmentKeyFile is the name of the development key in the data directory.
 const DevelopmentKeyFile = "development.key"
 
-// DevelopmentKey is the random key of development mode, kept in the data directory so
-// that tokens outlive a restart. Of two programs that make it at the same time one wins;
-// made reports whether it was this one.
+// DevelopmentKey returns the random key of development mode, which is kept in the data directory
+// so that tokens stay valid after a restart. If there is none, it makes one; made reports whether
+// it did. If two processes do so at the same time, both get the key of the first.
 func DevelopmentKey(dataDir string) (key []byte, made bool, err error) {
 	name := filepath.Join(dataDir, DevelopmentKeyFile)
 	key, err = os.ReadFile(name)
@@ -185,13 +185,14 @@ func DevelopmentKey(dataDir string) (key []byte, made bool, err error) {
 		return nil, false, fmt.Errorf("--data-dir: read the development key: %w", err)
 	}
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, false, fmt.Errorf("--data-dir: make the directory: %w; name one that this user can write", err)
+		return nil, false, fmt.Errorf("--data-dir: create the directory: %w; name one that this user can write to", err)
 	}
 	key = []byte(rand.Text() + rand.Text()) // 52 characters, over 256 bits
-	// Written to a temporary file and linked, so that no process ever reads half a key.
+	// The key is written to a temporary file, which is then linked, so that no process ever
+	// reads half a key.
 	f, err := os.CreateTemp(dataDir, DevelopmentKeyFile+".*") // mode 0600
 	if err != nil {
-		return nil, false, fmt.Errorf("--data-dir: keep the development key: %w; name a directory that this user can write", err)
+		return nil, false, fmt.Errorf("--data-dir: store the development key: %w; name a directory that this user can write to", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = f.Write(key)
@@ -205,12 +206,12 @@ func DevelopmentKey(dataDir string) (key []byte, made bool, err error) {
 		}
 		return key, false, nil
 	case err != nil:
-		return nil, false, fmt.Errorf("--data-dir: keep the development key: %w", err)
+		return nil, false, fmt.Errorf("--data-dir: store the development key: %w", err)
 	}
 	return key, true, nil
 }
 
-// checkDevelopmentKey refuses a damaged key and closes the file to other users.
+// checkDevelopmentKey refuses a damaged key, and makes the file private.
 func checkDevelopmentKey(name string, key []byte) error {
 	if err := token.CheckSecret(key); err != nil {
 		return fmt.Errorf("--data-dir: %s is damaged; remove it and a new one is made", name)

@@ -25,8 +25,8 @@ func (c *Config) checkMQTTS() error {
 
 func (c *Config) checkAdmin() error { return c.checkAddr("admin-addr", &c.Admin) }
 
-// checkAddr moves an address to loopback in development mode, and refuses one that a
-// listener earlier in the table has.
+// checkAddr moves the address to loopback in development mode. It refuses an address that an
+// earlier listener in the table uses.
 func (c *Config) checkAddr(flag string, addr *string) error {
 	if c.Keys.Development {
 		*addr = loopbackOnly(*addr)
@@ -44,7 +44,7 @@ func (c *Config) checkAddr(flag string, addr *string) error {
 	return nil
 }
 
-// shown is an address as it comes out; "" is off.
+// shown returns a Show for an address, which may be off.
 func shown(addr *string) func() string {
 	return func() string {
 		if *addr == "" {
@@ -54,6 +54,7 @@ func shown(addr *string) func() string {
 	}
 }
 
+// overlap reports whether two listeners cannot have both addresses.
 func overlap(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -63,20 +64,20 @@ func overlap(a, b string) bool {
 	return hostA == hostB || Everywhere(hostA) || Everywhere(hostB)
 }
 
-// Everywhere reports whether a listener on host takes connections to all addresses
-// of the machine.
+// Everywhere reports whether a listener on host accepts connections to all addresses of the
+// machine.
 func Everywhere(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
-// IsLoopback reports whether host is this machine.
+// IsLoopback reports whether host is a loopback address or localhost.
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// loopbackOnly is addr on loopback, with its port.
+// loopbackOnly returns addr on loopback, with the same port.
 func loopbackOnly(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || IsLoopback(host) {
@@ -132,7 +133,7 @@ func (c *Config) checkClientCA() error {
 	case err != nil:
 		return err
 	case !x509.NewCertPool().AppendCertsFromPEM(b):
-		return errors.New("holds no certificate")
+		return errors.New("contains no certificate")
 	}
 	return nil
 }

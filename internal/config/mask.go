@@ -9,7 +9,7 @@ import (
 
 const masked = "********"
 
-// maskText hides a secret, but shows whether there is one.
+// maskText hides a secret, but still shows whether there is one.
 func maskText(s string) string {
 	if s == "" {
 		return ""
@@ -17,9 +17,9 @@ func maskText(s string) string {
 	return masked
 }
 
-// MaskURL hides the secrets in a URL: the password, a user name without a password,
-// which may be a token, and parameters whose names sound like a secret. A text that
-// is not a URL is hidden completely.
+// MaskURL hides the secrets in a URL: the password, a user name without a password, since that
+// may be a token, and parameters whose names sound like a secret. If s is not a URL, all of it
+// is hidden.
 func MaskURL(s string) string {
 	if s == "" || s == BusAuto || s == Off {
 		return s
@@ -34,7 +34,7 @@ func MaskURL(s string) string {
 	if u.Opaque != "" {
 		return u.Scheme + ":" + masked
 	}
-	mark := strings.Repeat("x", len(masked)) // survives the encoding, unlike *
+	mark := strings.Repeat("x", len(masked)) // unlike *, it is not percent-encoded
 	if u.User != nil {
 		if _, has := u.User.Password(); has {
 			u.User = url.UserPassword(u.User.Username(), mark)
@@ -52,7 +52,8 @@ func MaskURL(s string) string {
 	return strings.ReplaceAll(u.String(), mark, masked)
 }
 
-// maskPostgres is MaskURL for what net/url does not read: several hosts, or none.
+// maskPostgres is MaskURL for a connection string of Postgres, which may have several hosts or
+// none and then cannot be parsed by net/url.
 func maskPostgres(s string) string {
 	if _, err := pgconnect.Parse(s); err != nil {
 		return masked

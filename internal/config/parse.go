@@ -20,8 +20,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// The parsers of the table. Their errors continue a sentence about the setting, and
-// never repeat the value, which may be a secret.
+// The parsers of the table. Their errors continue a sentence that begins with the setting's
+// name, and never repeat the value, which may be a secret.
 
 func text(s string) (string, error) { return s, nil }
 
@@ -32,7 +32,7 @@ func notEmpty(s string) (string, error) {
 	return s, nil
 }
 
-// parseAddr reads host:port, :port or off, which is "".
+// parseAddr parses host:port, :port or off, for which it returns "".
 func parseAddr(s string) (string, error) {
 	if s == Off {
 		return "", nil
@@ -47,7 +47,7 @@ func parseAddr(s string) (string, error) {
 	return s, nil
 }
 
-// parseCount reads an integer of at least 1.
+// parseCount parses an integer of at least 1.
 func parseCount(s string) (int, error) {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 {
@@ -63,7 +63,7 @@ func countOrOff(s string) (int, error) {
 	return parseCount(s)
 }
 
-// minPool is the fewest connections a process can work with.
+// minPool is the smallest number of connections with which a process works.
 const minPool = 4
 
 func parsePool(s string) (int, error) {
@@ -74,8 +74,8 @@ func parsePool(s string) (int, error) {
 	return n, err
 }
 
-// parseRate reads "50/s", "600/m", "50" (a second) or off, as events a second; 0
-// is no limit.
+// parseRate parses "50/s", "600/m", "50" (per second) or off, and returns events per second; 0
+// means no limit.
 func parseRate(s string) (float64, error) {
 	if s == Off {
 		return 0, nil
@@ -92,7 +92,7 @@ func parseRate(s string) (float64, error) {
 	return n / per, nil
 }
 
-// formatRate writes a rate as parseRate reads it.
+// formatRate formats a rate for parseRate.
 func formatRate(perSecond float64) string {
 	if perSecond == 0 {
 		return Off
@@ -100,7 +100,7 @@ func formatRate(perSecond float64) string {
 	return strconv.FormatFloat(perSecond, 'f', -1, 64) + "/s"
 }
 
-// showRate shows a rate as given, or the one it follows.
+// showRate shows a rate as it was given, or else the rate that it defaults to.
 func (c *Config) showRate(flag string, rate *float64) func() string {
 	return func() string {
 		if given := c.given.text[flag]; given != "" {
@@ -110,7 +110,7 @@ func (c *Config) showRate(flag string, rate *float64) func() string {
 	}
 }
 
-// ParseTime reads a duration that is not negative, in Go's units and in days (7d).
+// ParseTime parses a duration in Go's units or in days (7d). It must not be negative.
 func ParseTime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if days, found := strings.CutSuffix(s, "d"); found {
@@ -125,11 +125,11 @@ func ParseTime(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// tracesEndpoint is the variable of OpenTelemetry whose URL has the path of traces.
+// tracesEndpoint is the variable of OpenTelemetry whose URL includes the path for traces.
 const tracesEndpoint = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
-// readOTel reads where traces go. OpenTelemetry's general endpoint is a base, and that of
-// traces is taken as it is.
+// readOTel reads where traces are sent. OpenTelemetry's general endpoint is a base URL, while
+// that for traces is used as it is.
 func (c *Config) readOTel(s string) error {
 	if s == Off || s == "" {
 		return nil
@@ -148,7 +148,7 @@ func (c *Config) readOTel(s string) error {
 	return nil
 }
 
-// parseLife reads the life of a session.
+// parseLife parses the time for which sessions are kept.
 func parseLife(s string) (time.Duration, error) {
 	d, err := ParseTime(s)
 	if err == nil && d < time.Second {
@@ -167,7 +167,7 @@ func parseToggle(s string) (bool, error) {
 	return false, errors.New("is neither true nor false")
 }
 
-// locales returns the locales that have texts, each with before and after around it.
+// locales returns the locales that have texts, each between before and after.
 func locales(before, after string) (all []string) {
 	for _, l := range bridge.Locales() {
 		all = append(all, before+string(l)+after)
@@ -198,7 +198,7 @@ func parseLogFormat(s string) (isJSON bool, err error) {
 	return s == "json", nil
 }
 
-// maxPrefix leaves room in a topic, whose length MQTT gives in two bytes.
+// maxPrefix leaves room for the rest of a topic, whose length MQTT encodes in two bytes.
 const maxPrefix = 512
 
 func parsePrefix(s string) (string, error) {
@@ -217,9 +217,8 @@ func parseProxies(list string) (edge.Proxies, error) {
 	return edge.ParseProxies(strings.Split(list, ","))
 }
 
-// originNames turns international names into the ASCII form in which browsers send
-// them (UTS 46). Names that are ASCII already, with underscores, wildcards or ports,
-// stay as they are.
+// originNames converts international names to the ASCII form that browsers send (UTS 46). It
+// leaves ASCII names as they are, even with underscores, wildcards or ports.
 var originNames = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
 
 func parseOrigins(list string) (edge.Origins, error) {
@@ -229,7 +228,7 @@ func parseOrigins(list string) (edge.Origins, error) {
 		if !ok {
 			continue
 		}
-		// A name that has no ASCII form stays as it is, and is refused below.
+		// A name without an ASCII form stays as it is, and is refused below.
 		if ascii, err := originNames.ToASCII(strings.TrimSpace(host)); err == nil {
 			origins[i] = scheme + "://" + ascii
 		}
@@ -237,8 +236,8 @@ func parseOrigins(list string) (edge.Origins, error) {
 	return edge.ParseOrigins(origins)
 }
 
-// parseBus reads auto or the URL of a Redis. A file of --bus-file may be all blanks
-// only by mistake, which readSecretText refuses.
+// parseBus parses auto or the URL of a Redis. (A --bus-file that is empty is refused by
+// readSecretText, since it can only be a mistake.)
 func parseBus(s string) (string, error) {
 	if s == "" || s == BusAuto {
 		return BusAuto, nil
@@ -256,13 +255,13 @@ func parseRelay(s string) (*url.URL, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return nil, errors.New("it is not a URL") // url's own text repeats the password
+		return nil, errors.New("it is not a URL") // the error of package url repeats the password
 	}
 	return u, relay.CheckURL(u)
 }
 
-// claimOtherThan reads the path of a claim; the usual one is "", the zero value of
-// package token's options.
+// claimOtherThan returns a parser for the path of a claim. For the usual claim the parser
+// returns "", the zero value of package token's options.
 func claimOtherThan(usual string) func(string) (string, error) {
 	return func(s string) (string, error) {
 		if err := token.CheckClaim(s); err != nil {

@@ -15,13 +15,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// MaxSecretFile bounds what is read of a file with secrets, in bytes.
+// MaxSecretFile is the largest file with secrets that is read, in bytes.
 const MaxSecretFile = 64 << 10
 
-// ParseSecrets reads the content of --jwt-secret-file. A file that is no text is one
-// secret, every byte of it: trimmed, a random key that ends in 0x0a or 0x20 would be
-// another one. A text has one secret a line, which ends with LF or CRLF; blanks are
-// part of the secret. Errors contain none of it.
+// ParseSecrets parses the content of --jwt-secret-file. A binary file is one secret, every byte
+// of it: if it were trimmed, a random key that ends in 0x0a or 0x20 would become another key. A
+// text file has one secret per line, ended by LF or CRLF; blanks are part of the secret. Errors
+// contain nothing of the content.
 func ParseSecrets(b []byte) (secrets [][]byte, err error) {
 	if err := checkMark(b); err != nil {
 		return nil, err
@@ -52,13 +52,13 @@ func ParseSecrets(b []byte) (secrets [][]byte, err error) {
 	case len(secrets) == 0:
 		return nil, errors.New("the file is empty")
 	case len(secrets) > token.MaxSecrets:
-		return nil, fmt.Errorf("holds %d secrets, at most %d are tried", len(secrets), token.MaxSecrets)
+		return nil, fmt.Errorf("contains %d secrets, but at most %d are tried", len(secrets), token.MaxSecrets)
 	}
 	return secrets, nil
 }
 
-// decodeSecret reads base64:… in either alphabet, with or without padding, and
-// hex:…; anything else is the secret itself.
+// decodeSecret decodes base64:…, in either alphabet, with or without padding, and hex:…. Anything
+// else is the secret itself.
 func decodeSecret(line []byte) ([]byte, error) {
 	if text, ok := bytes.CutPrefix(line, []byte("hex:")); ok {
 		secret, err := hex.DecodeString(string(bytes.TrimSpace(text)))
@@ -78,22 +78,21 @@ func decodeSecret(line []byte) ([]byte, error) {
 	return line, nil
 }
 
-// IsText reports whether b is UTF-8 without control characters other than tabs and
-// line ends.
+// IsText reports whether b is UTF-8 without control characters other than tabs and line ends.
 func IsText(b []byte) bool {
 	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n'
 	})
 }
 
-// hasByteOrderMark reports whether b begins with a byte order mark, of UTF-8 or UTF-16.
-// Editors on Windows write one in front of a text, unseen.
+// hasByteOrderMark reports whether b begins with a byte order mark of UTF-8 or UTF-16, which
+// editors on Windows write invisibly at the start of a text.
 func hasByteOrderMark(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))
 }
 
-// checkMark fails for text with a byte order mark. A binary secret may begin with
-// the same bytes; of UTF-16, every other byte is zero.
+// checkMark fails for a text with a byte order mark. A binary secret may begin with the same
+// bytes, but in UTF-16 every other byte is zero.
 func checkMark(b []byte) error {
 	if hasByteOrderMark(b) && (IsText(b) || bytes.Count(b, []byte{0}) >= len(b)/2-1) {
 		return errors.New("begins with a byte order mark (BOM)")
@@ -101,8 +100,8 @@ func checkMark(b []byte) error {
 	return nil
 }
 
-// readText is ReadFile for text, and fails for one with a byte order mark. In a PEM file
-// the mark would hide the first block.
+// readText is like ReadFile, but refuses a byte order mark, which in a PEM file would hide the
+// first block.
 func readText(name string, limit int64) ([]byte, error) {
 	b, err := ReadFile(name, limit)
 	if err == nil {
@@ -111,8 +110,8 @@ func readText(name string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// ReadFile reads a file of at most limit bytes. Its error continues a line that
-// names the setting.
+// ReadFile reads a file of at most limit bytes. Its error continues a sentence that begins with
+// the setting's name.
 func ReadFile(name string, limit int64) ([]byte, error) {
 	info, err := os.Stat(name)
 	switch {

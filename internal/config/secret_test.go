@@ -9,9 +9,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// A random key may end in 0x0a or 0x20: trimmed, it is another key, and no token of
-// the application verifies.
-func TestABinarySecretIsTakenByteForByte(t *testing.T) {
+// A random key may end in 0x0a or 0x20. If it were trimmed it would be another key, and no token
+// of the application would verify.
+func TestABinarySecretIsUsedByteForByte(t *testing.T) {
 	body := append(bytes.Repeat([]byte{0x9f, 0x41}, 15), 0x00)
 	for _, end := range []string{"\n", " ", "\r\n", "\t", "\x00", "\xff", "\n\n  "} {
 		want := append(bytes.Clone(body), end...)

@@ -7,7 +7,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// readDatabase accepts a connection string of Postgres, or sqlite:<path>.
+// readDatabase accepts a connection string for Postgres, or sqlite:<path>.
 func (c *Config) readDatabase(s string) error {
 	c.DatabaseURL = s
 	c.SQLite = s == "" || strings.HasPrefix(s, "sqlite:")
@@ -30,11 +30,11 @@ func (c *Config) checkBus() error {
 	return nil
 }
 
-// Exclusive decides between a value and the file that may hold it instead: what was
-// typed beats what the environment has. It fails where both were given alike.
+// Exclusive decides between a value and a file that contains it. The one that was typed on the
+// command line beats the one from the environment. It fails if both came from the same place.
 func Exclusive(flag, value, file string, valueTyped, fileTyped bool) (fromFile bool, err error) {
 	if file != "" && value != "" && valueTyped == fileTyped {
-		return false, Fault{"is given together with --" + flag + fileSuffix, "give one of both"}
+		return false, Fault{"is given together with --" + flag + fileSuffix, "give only one of them"}
 	}
 	return file != "" && (value == "" || fileTyped), nil
 }
@@ -44,8 +44,8 @@ func (g *Given) fromFile(flag string) (bool, error) {
 	return Exclusive(flag, g.text[flag], g.text[file], g.typed[flag], g.typed[file])
 }
 
-// Secret resolves a value that may stand in a file instead, for flags that are no
-// settings of the server.
+// Secret returns a value that may be in a file instead, for flags that are not settings of the
+// server.
 func Secret(flag, value, file string, valueTyped, fileTyped bool) (string, error) {
 	fromFile, err := Exclusive(flag, value, file, valueTyped, fileTyped)
 	if err == nil && !fromFile {
@@ -65,8 +65,8 @@ func Secret(flag, value, file string, valueTyped, fileTyped bool) (string, error
 	return "", p
 }
 
-// readSecretText reads a file that holds one secret. Blanks and line ends around it are
-// not part of it.
+// readSecretText reads a file that contains one secret. White space around it is not a part of
+// it.
 func readSecretText(name string) (string, error) {
 	b, err := ReadFile(name, MaxSecretFile)
 	if err != nil {

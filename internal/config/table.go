@@ -10,29 +10,29 @@ import (
 
 // Setting is one row of the table.
 type Setting struct {
-	Flag    string   // its name, without dashes
-	Env     []string // environment variables; the first that is set counts. FALCON_<FLAG> where the row names none
-	Group   Group    // its heading in the help and in the documentation
-	Form    string   // what a value is called in the help, such as ADDR
-	Default string   // "" is unset
-	Unset   string   // what an unset one means; "" is none
-	InFile  bool     // a secret, which may stand in the file that --<flag>-file names
-	FileOf  string   // the flag whose secret is in this file; such rows are made from InFile
-	Toggle  bool     // the flag may stand without a value, which means true
-	Words   []string // values that the shell completes
+	Flag    string   // the flag, without dashes
+	Env     []string // environment variables, of which the first that is set counts; nil means FALCON_<FLAG>
+	Group   Group    // the heading in the help and in the documentation
+	Form    string   // the placeholder for a value in the help, such as ADDR
+	Default string   // "" means unset
+	Unset   string   // how the documentation describes an unset value; "" means none
+	InFile  bool     // the value is a secret, which may be in a file named by --<flag>-file
+	FileOf  string   // the flag whose secret is in this file; such rows are made from rows with InFile
+	Toggle  bool     // the flag may be given without a value, which means true
+	Words   []string // values for shell completion
 
 	Help string // one or two sentences for --help, in Markdown
 	More string // what the documentation adds, in Markdown
 
-	Read   func(text string) error  // parses the value; an error says what is wrong, without the value
-	Remedy string                   // what to do about an error of Read or Check, unless that is a Fault
-	Check  func() error             // judges the value with the others, once all are read; nil: nothing to judge
+	Read   func(text string) error  // parses the value; its error must not contain the value
+	Remedy string                   // what to do about an error of Read or Check that is not a Fault
+	Check  func() error             // checks the value against others, after all are parsed; may be nil
 	Mask   func(text string) string // hides the secret in a value; nil: there is none
 	Show   func() string            // the effective value for `config`; nil: the value as given
 }
 
-// In reports whether the setting belongs to a scope. The file of a secret belongs
-// where the secret does.
+// In reports whether the setting belongs to a scope. The file of a secret belongs to the same
+// scopes as the secret.
 func (s Setting) In(scope []string) bool {
 	return slices.Contains(scope, s.Flag) || slices.Contains(scope, s.FileOf)
 }
@@ -50,16 +50,16 @@ const (
 	Times     Group = "Times, language and logs"
 )
 
-// Groups are all of them.
+// Groups are all groups in order.
 var Groups = []Group{Listeners, Storage, KeysGroup, Limits, Absent, Times}
 
-// fileSuffix ends the flag of a file that holds a secret.
+// fileSuffix is the end of the flag for the file of a secret.
 const fileSuffix = "-file"
 
 // Settings returns the table.
 func Settings() []Setting { return new(Config).table() }
 
-// All is the scope of the server: every setting.
+// All returns the scope of the server, which is every setting.
 func All() (scope []string) {
 	for _, s := range Settings() {
 		scope = append(scope, s.Flag)
@@ -67,20 +67,21 @@ func All() (scope []string) {
 	return scope
 }
 
-// Scopes of the commands, to be joined.
+// The scopes of commands, which may be joined.
 var (
 	Log      = []string{"log-level", "log-format"}
 	SQLite   = slices.Concat([]string{"data-dir", "database-url"}, Log)
 	Database = slices.Concat([]string{"db-max-connections", "start-timeout"}, SQLite)
-	// Signing is what a token depends on that the command line signs.
+	// Signing is what a token that the command line signs depends on.
 	Signing = []string{"data-dir", "jwt-secret", "jwt-secret-file", "jwt-public-key-file", "jwt-private-key-file", "jwt-jwks-url",
 		"jwt-issuer", "jwt-audience", "jwt-user-claim", "jwt-scope-claim", "max-token-life", "topic-prefix"}
-	// LocalHTTP and LocalMQTT are how a client finds the server on this machine.
+	// LocalHTTP and LocalMQTT tell a client where the server on this machine listens.
 	LocalHTTP = []string{"http-addr", "tls-cert", "tls-key"}
 	LocalMQTT = slices.Concat(LocalHTTP, []string{"mqtt-addr", "mqtts-addr"})
 )
 
-// table is all settings, and what their values go to in c.
+// table returns all settings, whose values are stored in c. It adds a row for the file of each
+// secret.
 func (c *Config) table() []Setting {
 	var rows []Setting
 	for _, s := range c.rows() {
@@ -107,8 +108,8 @@ const (
 	claimRemedy = `write a name like scp, or a path like realm_access.roles; a dot inside a name is written \.`
 )
 
-// rows is the table. To add a setting, add a row with the field of Config that its
-// value goes to, and use that field.
+// rows is the table. To add a setting, add a field to Config and a row that stores the value in
+// it.
 func (c *Config) rows() []Setting {
 	return []Setting{
 		{Flag: "http-addr", Group: Listeners, Form: "ADDR", Default: ":8080",
@@ -165,7 +166,7 @@ func (c *Config) rows() []Setting {
 		{Flag: "relay-url", Group: Storage, Form: "URL", InFile: true,
 			Help: "MQTT 5 broker to which every notification is also published, `mqtt(s)://user:pass@host:port`.",
 			More: "See [relay.md](relay.md).",
-			Read: into(&c.RelayURL, parseRelay), Remedy: "write mqtt://user:pass@host:1883 or mqtts://…, special characters percent-encoded", Mask: MaskURL},
+			Read: into(&c.RelayURL, parseRelay), Remedy: "write mqtt://user:pass@host:1883 or mqtts://…, with special characters percent-encoded", Mask: MaskURL},
 
 		{Flag: "vapid-key-file", Group: Absent, Form: "FILE", Unset: "no Web Push",
 			Help: "PEM file with a P-256 private key, the same on all nodes; enables Web Push, together with `--vapid-contact`.",
@@ -202,7 +203,7 @@ func (c *Config) rows() []Setting {
 		{Flag: "jwt-secret-file", Group: KeysGroup, Form: "FILE",
 			Help: "File with one secret per line, or a single binary secret. The first signs, all verify; `base64:…` and `hex:…` are decoded. Read again on SIGHUP and within 30 s of a change.",
 			More: "See [below](#key-files).",
-			Read: c.readSecretFile, Remedy: "write the secret into it, one a line where there are several; " + secretRemedy},
+			Read: c.readSecretFile, Remedy: "write the secret into it, or several, one per line; " + secretRemedy},
 		{Flag: "jwt-public-key-file", Group: KeysGroup, Form: "FILE",
 			Help: "PEM public keys for RS/PS/ES/EdDSA. Read again on SIGHUP and within 30 s of a change.",
 			More: "A file may contain several keys, and certificates. RSA keys need at least 2048 bits.",
@@ -333,11 +334,11 @@ func (c *Config) rows() []Setting {
 	}
 }
 
-// requestsPerIP is how many users' worth of requests one address may make unless
-// set otherwise: a household, an office, a carrier's gateway.
+// requestsPerIP is how many times the rate of one user an address may use by default. A
+// household, an office or a carrier's gateway has several users behind one address.
 const requestsPerIP = 40
 
-// into makes a Read that parses a value into dst.
+// into returns a Read that parses the value and stores it in dst.
 func into[T any](dst *T, parse func(string) (T, error)) func(string) error {
 	return func(text string) (err error) {
 		*dst, err = parse(text)
@@ -345,7 +346,7 @@ func into[T any](dst *T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// intoGiven is into for a value that may be unset, which leaves dst as it is.
+// intoGiven is like into, but leaves dst as it is if the value is unset.
 func intoGiven[T any](dst *T, parse func(string) (T, error)) func(string) error {
 	return func(text string) error {
 		if text == "" {

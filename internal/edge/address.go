@@ -2,9 +2,9 @@ package edge
 
 import "net/netip"
 
-// ParseRemote returns the IP address of remote, which is an address with or without a
-// port, as in [net/http.Request.RemoteAddr]. It is the zero Addr where remote is no IP
-// address, such as that of a Unix socket.
+// ParseRemote parses an IP address with or without a port, as in
+// [net/http.Request.RemoteAddr]. It returns the zero Addr for anything else, such as the
+// address of a Unix socket.
 func ParseRemote(remote string) netip.Addr {
 	if p, err := netip.ParseAddrPort(remote); err == nil {
 		return plain(p.Addr())
@@ -13,9 +13,9 @@ func ParseRemote(remote string) netip.Addr {
 	return plain(a)
 }
 
-// Host returns the address that limits count addr under. An IPv6 address stands for its
-// /64: that is the smallest block one customer is given, and a client may pick any
-// address in it. An IPv4 address stands for itself.
+// Host returns the address under which limits count addr. For an IPv6 address that is its /64,
+// since a customer gets at least such a block and may use any address in it. An IPv4 address
+// counts for itself.
 func Host(addr netip.Addr) netip.Addr {
 	addr = plain(addr)
 	if addr.Is6() {
@@ -26,5 +26,6 @@ func Host(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// plain returns the one spelling of a: IPv4 in IPv6 as IPv4, and no zone.
+// plain returns the canonical form of a: IPv4 mapped into IPv6 becomes IPv4, and a zone is
+// dropped.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -15,7 +15,7 @@ func TestAHostIsAnIPv4AddressOrTheSlash64OfAnIPv6Address(t *testing.T) {
 		"a name":                   "invalid IP",
 	} {
 		if got := Host(ParseRemote(remote)); got.String() != want {
-			t.Errorf("%q is counted under %v, want %s", remote, got, want)
+			t.Errorf("%q counts as %v, want %s", remote, got, want)
 		}
 	}
 }

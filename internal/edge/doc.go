@@ -1,5 +1,5 @@
-// Package edge decides who may talk to the server, for REST and MQTT alike: which
-// browser origins, which proxies' word about a client's address counts, and how often
-// one address or user may ask. The broker, the API and the program share it, so that an
-// address is grouped, and a rate counted, the same way on every listener.
+// Package edge has the checks that every listener makes before it looks at a request: which
+// browser origins may call, which proxies are trusted to report a client's address, and how
+// often one address or user may call. The broker, the API and the program share it, so that
+// addresses are grouped and rates are counted in the same way for REST and MQTT.
 package edge

@@ -6,14 +6,15 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Languages are the languages that built-in texts can be had in, as the tags of RFC 5646.
+// Languages are the languages that built-in texts exist in, as tags of RFC 5646. Requests get
+// the best match for their Accept-Language.
 type Languages struct {
 	names   []string
 	matcher language.Matcher
 }
 
-// NewLanguages returns the languages called names. The first is for requests that ask for
-// none of them.
+// NewLanguages returns the languages with these tags. The first is the default for requests that
+// accept none of them.
 func NewLanguages(names ...string) Languages {
 	tags := make([]language.Tag, len(names))
 	for i, n := range names {
@@ -22,8 +23,8 @@ func NewLanguages(names ...string) Languages {
 	return Languages{names, language.NewMatcher(tags)}
 }
 
-// Of returns the language that r's Accept-Language asks for (RFC 9110 §12.5.4); "" of the
-// zero Languages.
+// Of returns the language that best matches r's Accept-Language (RFC 9110 §12.5.4). For the zero
+// Languages it returns "".
 func (l Languages) Of(r *http.Request) string {
 	if len(l.names) == 0 {
 		return ""

@@ -10,14 +10,14 @@ func TestTheLanguageIsTheOneAskedForOrTheFirst(t *testing.T) {
 	for name, tt := range map[string]struct{ accept, want string }{
 		"none":                  {"", "es"},
 		"English":               {"en", "en"},
-		"of a country":          {"en-GB,en;q=0.9", "en"},
-		"Spanish of a country":  {"es-AR", "es"},
+		"with a region":         {"en-GB,en;q=0.9", "en"},
+		"Spanish with a region": {"es-AR", "es"},
 		"by weight":             {"es;q=0.4, en;q=0.8", "en"},
-		"one that there is not": {"fr, de;q=0.5", "es"},
-		"the first that exists": {"fr, en;q=0.5", "en"},
+		"unknown ones only":     {"fr, de;q=0.5", "es"},
+		"the first known one":   {"fr, en;q=0.5", "en"},
 		"any":                   {"*", "es"},
-		"what is no header":     {";;;q=", "es"},
-		"what is very long":     {strings.Repeat("x-", 8000) + ", en", "es"},
+		"an invalid header":     {";;;q=", "es"},
+		"a very long header":    {strings.Repeat("x-", 8000) + ", en", "es"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Accept-Language", tt.accept)

@@ -7,25 +7,24 @@ import (
 	"strings"
 )
 
-// Origins is the list of browser origins that may call REST (CORS) and open a
-// WebSocket. The zero value allows the same origin only.
+// Origins are the browser origins that may call REST (CORS) and open a WebSocket. The zero value
+// allows only the server's own origin.
 type Origins struct {
 	any     bool
 	allowed []origin
 }
 
-// origin is a browser origin (RFC 6454) as browsers send it: in lower case, and without
-// the port where that is the scheme's default.
+// origin is a browser origin (RFC 6454) as browsers send it: in lower case, and without the port
+// if that is the scheme's default.
 type origin struct{ scheme, host, port string }
 
 // defaultPorts are the ports that browsers leave out of an Origin header.
 var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
-// ParseOrigins reads a list of origins such as "https://app.example" or, for an app in
-// a web view, "capacitor://localhost". "https://*.app.example" allows every subdomain
-// of app.example, and "*" every origin. An entry that no browser would send, and that
-// could therefore never match, is an error; so international names must be given in
-// their ASCII form.
+// ParseOrigins parses a list of origins such as "https://app.example" or, for an app in a web
+// view, "capacitor://localhost". "https://*.app.example" allows every subdomain of app.example,
+// and "*" every origin. It fails for an entry that no browser sends, since that could never
+// match; international names must therefore be in their ASCII form.
 func ParseOrigins(list []string) (Origins, error) {
 	var o Origins
 	for _, s := range list {
@@ -49,7 +48,7 @@ func ParseOrigins(list []string) (Origins, error) {
 	return o, nil
 }
 
-// parseOrigin parses s; ok is false where s is not an origin.
+// parseOrigin parses an origin. ok is false if s is not one.
 func parseOrigin(s string) (o origin, ok bool) {
 	s = strings.ToLower(s)
 	u, err := url.Parse(s)
@@ -79,8 +78,8 @@ func newOrigin(u *url.URL) origin {
 // Any reports whether every origin is allowed.
 func (o Origins) Any() bool { return o.any }
 
-// Allows reports whether a request to host with this Origin header may pass. A request
-// without the header passes: no page in a browser sent it, and its token decides.
+// Allows reports whether a request to host with this Origin header may proceed. A request without
+// the header may, because no page in a browser sent it, and its token decides.
 func (o Origins) Allows(header, host string) bool {
 	if header == "" || o.any {
 		return true
@@ -102,8 +101,8 @@ func (o Origins) Allows(header, host string) bool {
 	return false
 }
 
-// matches reports whether the allowed origin o covers from: it is the same, or o begins
-// with a wildcard and from is a subdomain.
+// matches reports whether the allowed origin o covers from, either because they are equal or
+// because o has a wildcard and from is a subdomain.
 func (o origin) matches(from origin) bool {
 	parent, wild := strings.CutPrefix(o.host, "*")
 	if !wild {

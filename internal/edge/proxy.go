@@ -11,8 +11,8 @@ import (
 // protocol on MQTT, by X-Forwarded-For on HTTP. The zero value trusts none.
 type Proxies []netip.Prefix
 
-// ParseProxies reads addresses and prefixes such as 10.0.0.0/8, 192.0.2.7 and fd00::/8.
-// Empty entries are skipped; the first entry that is neither is an error.
+// ParseProxies parses addresses and prefixes such as 10.0.0.0/8, 192.0.2.7 and fd00::/8. Empty
+// entries are skipped, and the first entry that is neither is an error.
 func ParseProxies(list []string) (Proxies, error) {
 	var p Proxies
 	for _, s := range list {
@@ -32,8 +32,8 @@ func ParseProxies(list []string) (Proxies, error) {
 	return p, nil
 }
 
-// TrustsAll reports whether every address of a family is trusted. Each client can then
-// claim any address, so limits by address mean nothing.
+// TrustsAll reports whether every IPv4 or every IPv6 address is trusted. Then each client can
+// claim any address, and limits per address have no effect.
 func (p Proxies) TrustsAll() bool {
 	for _, prefix := range p {
 		if prefix.Bits() == 0 {
@@ -82,7 +82,7 @@ func (p Proxies) Client(peer netip.Addr, forwarded []string) (netip.Addr, error)
 	return at, nil
 }
 
-// parseHop reads one address of X-Forwarded-For. Some proxies add the port.
+// parseHop parses one address of X-Forwarded-For, to which some proxies add a port.
 func parseHop(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	if err != nil {

@@ -33,7 +33,7 @@ func TestProxiesAreAddressesAndPrefixes(t *testing.T) {
 	}
 }
 
-func TestAnAddressIsBelievedFromATrustedProxyOnly(t *testing.T) {
+func TestOnlyTrustedProxiesReportAddresses(t *testing.T) {
 	p, err := ParseProxies([]string{"10.0.0.0/8", "fd00::/8"})
 	if err != nil {
 		t.Fatal(err)

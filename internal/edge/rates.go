@@ -11,18 +11,18 @@ import (
 
 const (
 	rateShards = 16
-	// rateKept bounds one generation of a shard. In all 16 × 2 × 1,024 keys are
+	// rateKept bounds one generation of a shard. In total 16 × 2 × 1,024 keys are
 	// remembered, which take about 5 MiB.
 	rateKept = 1024
 )
 
-// Rates allows each key so many calls a second, by a token bucket of one second's
-// worth. Its methods may be called from any goroutine; a nil *Rates allows everything.
+// Rates limits the calls of each key to a number per second, by a token bucket that holds one
+// second's worth. Its methods may be called from any goroutine. A nil *Rates allows everything.
 //
-// Memory is bounded, whatever the number of keys. A shard keeps two generations of
-// buckets: once the young one is full it becomes the old one, and the previous old one
-// is dropped. A key that is dropped starts again with a full bucket; it takes at least
-// a thousand other keys in the meantime to get there, and other limits bound those.
+// Memory is bounded, whatever the number of keys. A shard keeps two generations of buckets: once
+// the young one is full it becomes the old one, and the previous old one is dropped. A key that
+// is dropped starts again with a full bucket. An attacker who wants that needs at least a
+// thousand other keys in the meantime, and other limits bound those.
 type Rates[K comparable] struct {
 	perSecond rate.Limit
 	burst     int
@@ -35,8 +35,8 @@ type rateShard[K comparable] struct {
 	young, old map[K]*rate.Limiter
 }
 
-// NewRates returns Rates of perSecond calls a second and key, or nil where perSecond
-// is not positive.
+// NewRates returns Rates that allow perSecond calls per second and key. It returns nil, which
+// allows everything, if perSecond is not positive.
 func NewRates[K comparable](perSecond float64) *Rates[K] {
 	if perSecond <= 0 {
 		return nil
@@ -44,12 +44,12 @@ func NewRates[K comparable](perSecond float64) *Rates[K] {
 	return &Rates[K]{perSecond: rate.Limit(perSecond), burst: Burst(perSecond), seed: maphash.MakeSeed()}
 }
 
-// Burst is how many calls may come at once at a rate of perSecond: one second's worth,
-// and at least one.
+// Burst returns how many calls may come at once at a rate of perSecond: one second's worth, and
+// at least one.
 func Burst(perSecond float64) int { return max(1, int(math.Ceil(perSecond))) }
 
-// Take counts one call of key and returns 0 where it is allowed. Otherwise it counts
-// nothing and returns how long to wait.
+// Take counts one call of key and returns 0 if it is allowed. Otherwise it counts nothing and
+// returns how long to wait until it would be.
 func (r *Rates[K]) Take(key K) (wait time.Duration) {
 	if r == nil {
 		return 0
@@ -62,10 +62,10 @@ func (r *Rates[K]) Take(key K) (wait time.Duration) {
 	return wait
 }
 
-// Allow reports whether a call of key is allowed, and counts it where it is.
+// Allow reports whether a call of key is allowed, and counts it if so.
 func (r *Rates[K]) Allow(key K) bool { return r.Take(key) == 0 }
 
-// Wait returns what Take would return, and counts nothing.
+// Wait returns what Take would return, but counts nothing.
 func (r *Rates[K]) Wait(key K) time.Duration {
 	if r == nil {
 		return 0

@@ -26,12 +26,12 @@ func TestABucketFillsAgain(t *testing.T) {
 	})
 }
 
-// The attack: a flood from more addresses than can be remembered.
-func TestAFloodFromEverywhereTakesBoundedMemory(t *testing.T) {
+// The attack is a flood from more addresses than are remembered.
+func TestAFloodFromManyAddressesUsesBoundedMemory(t *testing.T) {
 	r := NewRates[int](1)
 	for i := range 200_000 {
 		if !r.Allow(i) || r.Allow(i) {
-			t.Fatal("the first call of a key passes, the second at once does not")
+			t.Fatal("the first call of a key is refused, or the second one right after it is allowed")
 		}
 	}
 	kept := 0

@@ -1,5 +1,5 @@
-// Package importer loads what an application kept before falconbridge: its reports,
-// settings and past notifications, from a JSON file into the database.
+// Package importer loads a JSON file with what an application kept before it used falconbridge,
+// its reports, settings and notifications, into the database.
 package importer
 
 import (
@@ -17,24 +17,23 @@ import (
 	"github.com/falconalert/falconbridge/db"
 )
 
-// File is the content of an import file: checked, and in the order in which it is
-// stored.
+// File is the checked content of an import file, in the order in which it will be stored.
 type File struct {
 	reports       []db.PastReport
 	settings      []db.PastSettings
 	notifications []db.PastNotification
-	Ignored       []string // other members of the file
+	Ignored       []string // unknown members of the file
 
-	now    time.Time // of entries without a time
+	now    time.Time // the time of entries that have none
 	asRead bool
 	bad    bridge.InvalidError
-	ids    map[string]string // by list and id: the first entry that has it
+	ids    map[string]string // the first entry with each list and id
 }
 
-// Read reads a file of the shape of testdata/falconalert.json. It fails with a
-// *bridge.InvalidError that names every faulty entry by its place, as
-// reports[3].title, and never by its content. now is the time of entries that have none;
-// with asRead, notifications without read_at count as read.
+// Read parses a file like testdata/falconalert.json. If entries are invalid it fails with a
+// *bridge.InvalidError that names all of them by their location, such as reports[3].title, and
+// never repeats their content. Entries without a time get now. With asRead, notifications
+// without read_at count as read.
 func Read(r io.Reader, now time.Time, asRead bool) (*File, error) {
 	f := &File{now: now, asRead: asRead, ids: make(map[string]string)}
 	text := bufio.NewReader(r)
@@ -49,7 +48,7 @@ func Read(r io.Reader, now time.Time, asRead bool) (*File, error) {
 			err = errors.New("the file ends too early")
 		}
 		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-			if syntax.Offset != offset { // within the value under way
+			if syntax.Offset != offset { // relative to the current value
 				offset += syntax.Offset
 			}
 			err = errors.New("is not JSON")
@@ -63,8 +62,8 @@ func Read(r io.Reader, now time.Time, asRead bool) (*File, error) {
 	return f, nil
 }
 
-// hasByteOrderMark reports whether b begins with the mark of UTF-8 or UTF-16, which
-// editors on Windows write in front of a text, unseen.
+// hasByteOrderMark reports whether b begins with a byte order mark of UTF-8 or UTF-16, which
+// editors on Windows write invisibly at the start of a text.
 func hasByteOrderMark(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) || bytes.HasPrefix(b, []byte("\xff\xfe")) || bytes.HasPrefix(b, []byte("\xfe\xff"))
 }
@@ -97,12 +96,12 @@ func (f *File) decode(dec *json.Decoder) error {
 		return err
 	}
 	if !found {
-		return errors.New("there is none of the lists reports, user_settings and notifications")
+		return errors.New("the file has none of the lists reports, user_settings and notifications")
 	}
 	return nil
 }
 
-// list reads one list, entry by entry.
+// list decodes one list, entry by entry.
 func (f *File) list(dec *json.Decoder, name string, read func(entry)) error {
 	if err := expect(dec, '[', name+" is not a list"); err != nil {
 		return err
@@ -122,6 +121,7 @@ func (f *File) list(dec *json.Decoder, name string, read func(entry)) error {
 	return expect(dec, ']', name+" is not a list")
 }
 
+// expect reads one delimiter. If another token comes, it fails with otherwise.
 func expect(dec *json.Decoder, d json.Delim, otherwise string) error {
 	t, err := dec.Token()
 	if err == nil && t != d {
@@ -132,12 +132,13 @@ func expect(dec *json.Decoder, d json.Delim, otherwise string) error {
 
 // entry is one entry of a list.
 type entry struct {
-	at     string // its place, as reports[3]
+	at     string // its location, such as reports[3]
 	fields map[string]json.RawMessage
 	bad    *bridge.InvalidError
 }
 
-// read reads one field where it is there and not null.
+// read decodes a field into a variable, unless the field is missing or null. If it has the wrong
+// type, the fault want is recorded.
 func (e entry) read(name string, into any, want string) {
 	raw, ok := e.fields[name]
 	if ok && string(raw) != "null" && json.Unmarshal(raw, into) != nil {
@@ -145,7 +146,7 @@ func (e entry) read(name string, into any, want string) {
 	}
 }
 
-// id reads the id, which no other entry of the list may have.
+// id reads the id, which must be unique in the list.
 func (f *File) id(e entry) (id int64) {
 	faults := len(f.bad.Fields)
 	e.read("id", &id, "must be a whole number")
@@ -156,17 +157,17 @@ func (f *File) id(e entry) (id int64) {
 	return id
 }
 
+// once records a fault if an earlier entry of the list has the same value.
 func (f *File) once(e entry, field, value string) {
 	list, _, _ := strings.Cut(e.at, "[")
-	if first, taken := f.ids[list+value]; taken {
+	if first, used := f.ids[list+value]; used {
 		f.bad.Add(e.at+"."+field, "is the same as that of "+first)
 		return
 	}
 	f.ids[list+value] = e.at
 }
 
-// time reads a time that has passed. It is otherwise where the entry has none, or an
-// invalid one.
+// time reads a time in the past. It returns otherwise if the entry has no time, or an invalid one.
 func (f *File) time(e entry, name string, otherwise time.Time) time.Time {
 	t := f.anyTime(e, name, otherwise)
 	if t.After(f.now.Add(24 * time.Hour)) { // a time without a zone may be a little ahead
@@ -175,7 +176,7 @@ func (f *File) time(e entry, name string, otherwise time.Time) time.Time {
 	return t
 }
 
-// anyTime is time, also for one that is to come.
+// anyTime is like time, but accepts times in the future.
 func (f *File) anyTime(e entry, name string, otherwise time.Time) time.Time {
 	var text string
 	faults := len(f.bad.Fields)
@@ -183,7 +184,7 @@ func (f *File) anyTime(e entry, name string, otherwise time.Time) time.Time {
 	if text == "" || len(f.bad.Fields) > faults {
 		return otherwise
 	}
-	t, err := parseMoment(text)
+	t, err := parseTime(text)
 	switch {
 	case err != nil:
 		f.bad.Add(e.at+"."+name, wantTime)
@@ -195,8 +196,8 @@ func (f *File) anyTime(e entry, name string, otherwise time.Time) time.Time {
 
 const wantTime = "must be a time such as 2025-10-24T02:21:32Z"
 
-// parseMoment reads RFC 3339 and what databases print; without a zone it is UTC.
-func parseMoment(text string) (t time.Time, err error) {
+// parseTime parses RFC 3339 and the formats that databases print. Without a zone it assumes UTC.
+func parseTime(text string) (t time.Time, err error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, time.DateTime + "Z07:00", time.DateTime + "Z07"} {
 		if t, err = time.Parse(layout, text); err == nil {
 			return t.UTC().Truncate(time.Millisecond), nil
@@ -205,11 +206,11 @@ func parseMoment(text string) (t time.Time, err error) {
 	return t, err
 }
 
-// lineCounter finds the line of an offset.
+// lineCounter remembers where lines end, to find the line of an offset.
 type lineCounter struct {
 	r    io.Reader
 	read int64
-	ends []int64 // offsets of line ends
+	ends []int64 // the offsets of line ends
 }
 
 func (c *lineCounter) Read(b []byte) (int, error) {
@@ -228,14 +229,18 @@ func (c *lineCounter) at(offset int64) int {
 	return n + 1
 }
 
-const wantUser = "must be a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, but neither . nor .."
+const (
+	wantUser   = "must be a user id: a whole number, or 1 to 128 characters of A-Z a-z 0-9 . _ : @ | -, but neither . nor .."
+	wantStatus = "must be 1, 2 or 3"
+	wantOnOff  = "must be 0 or 1"
+)
 
 func (f *File) report(e entry) {
 	r := db.PastReport{At: e.at}
 	r.ID = f.id(e)
 	e.read("title", &r.Title, "must be a string")
 	e.read("created_by", &r.User, wantUser)
-	e.read("status_id", &r.Status, "must be 1, 2 or 3")
+	e.read("status_id", &r.Status, wantStatus)
 	r.CreatedAt = f.time(e, "created_at", f.now)
 	r.UpdatedAt = f.time(e, "updated_at", r.CreatedAt)
 	var err error
@@ -253,7 +258,7 @@ func (f *File) setting(e entry) {
 		f.once(e, "user_id", string(s.User))
 	}
 	var on onOff
-	e.read("is_review_enabled", &on, "must be 0 or 1")
+	e.read("is_review_enabled", &on, wantOnOff)
 	if len(e.fields["is_review_enabled"]) > 0 {
 		s.Settings.ReviewEnabled = bool(on)
 	} else {
@@ -269,7 +274,7 @@ func (f *File) notification(e entry) {
 	e.read("message", &n.Message, "must be a string")
 	e.read("kind", &n.Kind, "must be a string")
 	e.read("report_id", &n.ReportID, "must be a whole number")
-	e.read("status_id", &n.StatusID, "must be 1, 2 or 3")
+	e.read("status_id", &n.StatusID, wantStatus)
 	e.read("data", &n.Data, "must be an object")
 	e.read("url", &n.URL, "must be a string")
 	e.read("replaces", &n.Replaces, "must be a string")
@@ -280,7 +285,7 @@ func (f *File) notification(e entry) {
 		n.ReadAt = f.now
 	}
 	if n.StatusID != 0 && !n.StatusID.Valid() {
-		f.fault(e.at+".status_id", "must be 1, 2 or 3")
+		f.fault(e.at+".status_id", wantStatus)
 	}
 	if n.Kind == "" {
 		n.Kind, n.StatusID = kindByTitle(n.Title, n.StatusID)
@@ -291,8 +296,8 @@ func (f *File) notification(e entry) {
 	f.notifications = append(f.notifications, n)
 }
 
-// kindByTitle recognises the built-in titles of status changes: applications without
-// kinds wrote the same titles.
+// kindByTitle recognizes status changes by their built-in titles, which applications without kinds
+// also used. For other titles it returns the kind message.
 func kindByTitle(title string, status bridge.Status) (bridge.Kind, bridge.Status) {
 	for s := bridge.Pending; s.Valid(); s++ {
 		for _, l := range []bridge.Locale{bridge.Spanish, bridge.English} {
@@ -304,7 +309,7 @@ func kindByTitle(title string, status bridge.Status) (bridge.Kind, bridge.Status
 	return bridge.KindMessage, status
 }
 
-// faults notes what a check of the domain found, at the entry's place.
+// faults records what a check of the domain found, at the location of the entry.
 func (f *File) faults(e entry, err error) {
 	var bad *bridge.InvalidError
 	if !errors.As(err, &bad) {
@@ -315,21 +320,21 @@ func (f *File) faults(e entry, err error) {
 	}
 }
 
-// maxFields is more than the fields of any entry.
+// maxFields is more than the number of fields that any entry has.
 const maxFields = 20
 
-// fault notes one, unless there is one of the field already.
+// fault records a fault of a field, unless one is recorded already.
 func (f *File) fault(at, message string) {
-	of := f.bad.Fields[max(0, len(f.bad.Fields)-maxFields):] // those of one entry stand together
+	of := f.bad.Fields[max(0, len(f.bad.Fields)-maxFields):] // the faults of one entry are next to each other
 	if !slices.ContainsFunc(of, func(e bridge.FieldError) bool { return e.Location == at }) {
 		f.bad.Add(at, message)
 	}
 }
 
-// onOff is 0, 1 or a boolean.
+// onOff is a setting that is written as 0, 1 or a boolean.
 type onOff bool
 
-// UnmarshalJSON reads both forms.
+// UnmarshalJSON implements json.Unmarshaler.
 func (o *onOff) UnmarshalJSON(b []byte) error {
 	switch string(b) {
 	case "1", "true":

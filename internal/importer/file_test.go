@@ -43,7 +43,7 @@ func TestTheSampleFileIsRead(t *testing.T) {
 	}
 }
 
-func TestAPastNotificationMayLeadSomewhereReplaceAndExpire(t *testing.T) {
+func TestAnImportedNotificationMayHaveAURLReplaceAndExpire(t *testing.T) {
 	t.Parallel()
 	p, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [{"id": 1, "created_by": 1, "title": "t", "message": "m",
 		"url": "/orders/7", "replaces": "order-7", "expires_at": "2099-01-01T00:00:00Z"}]}`), importedAt, false)
@@ -62,7 +62,7 @@ func TestAPastNotificationMayLeadSomewhereReplaceAndExpire(t *testing.T) {
 	}
 }
 
-func TestPastNotificationsComeInTheOrderOfTheirTimes(t *testing.T) {
+func TestImportedNotificationsAreSortedByTime(t *testing.T) {
 	t.Parallel()
 	p, err := Read(strings.NewReader(`{"users": [{"id": 1}], "notifications": [
 		{"id": 1, "created_by": 1, "title": "none", "message": "m"},
@@ -86,7 +86,7 @@ func TestPastNotificationsComeInTheOrderOfTheirTimes(t *testing.T) {
 	}
 }
 
-func TestFaultsNameTheirEntry(t *testing.T) {
+func TestFaultsNameTheirEntries(t *testing.T) {
 	t.Parallel()
 	list := func(name, entries string) string { return `{"` + name + `": [` + entries + `]}` }
 	const good = `{"id": 1, "created_by": 1, "title": "T", "message": "M"}`
@@ -112,7 +112,7 @@ func TestFaultsNameTheirEntry(t *testing.T) {
 		"a user twice":             {list("user_settings", `{"user_id": 1, "is_review_enabled": 1}, {"user_id": "1", "is_review_enabled": true}`), "user_settings[1].user_id is the same as that of user_settings[0]"},
 		"an entry that is none":    {list("reports", "5"), "reports[0] must be an object"},
 		"a list that is none":      {`{"reports": {}}`, "line 1: reports is not a list"},
-		"none of the lists":        {`{"users": []}`, "there is none of the lists"},
+		"none of the lists":        {`{"users": []}`, "the file has none of the lists"},
 		"another file":             {"[]", "line 1: is not a JSON object"},
 		"no JSON":                  {"{\n\"reports\": [\n{\"id\": 1},\n{x}]}", "line 4: is not JSON"},
 		"half a file":              {"{\n\"reports\": [\n" + `{"id": 1`, "line 3: the file ends too early"},

@@ -11,21 +11,21 @@ import (
 	"github.com/falconalert/falconbridge/db"
 )
 
-// Count is how many entries of a list the file has, and how many were new.
+// Count is how many entries a list of the file has and how many of them were new.
 type Count struct {
 	List       string
 	New, Total int
 }
 
-// Counts returns the lists of the file in the order in which they are stored: who is
-// muted first, the notifications last.
+// Counts returns the counts of the file's lists in the order in which they are stored. Settings
+// come first, so that notifications are muted accordingly.
 func (f *File) Counts() []Count {
 	return []Count{{"settings", 0, len(f.settings)}, {"reports", 0, len(f.reports)}, {"notifications", 0, len(f.notifications)}}
 }
 
-// Load stores the file and returns its counts. Each entry is stored once, so an import
-// that was interrupted goes on where it ended. progress is called with how many entries
-// of a list are done.
+// Load stores the file and returns its counts. Each entry is stored only once, so an import that
+// was interrupted can be run again and continues where it ended. progress is called with the
+// number of entries of a list that are done.
 func (f *File) Load(ctx context.Context, d *db.DB, progress func(list string, done, total int)) ([]Count, error) {
 	counts := f.Counts()
 	var err error
@@ -41,11 +41,12 @@ func (f *File) Load(ctx context.Context, d *db.DB, progress func(list string, do
 	return counts, nil
 }
 
-// maxTries is how often a part is tried while the database does not take it.
+// maxTries is how often a part is tried while the database is unavailable.
 const maxTries = 10
 
-// loadAll stores all in parts. A part may be repeated, because the database takes
-// every entry once; one that is too large for the time that a call has is halved.
+// loadAll stores the entries in parts. A part may be repeated safely, because the database stores
+// every entry only once. After a failure the next part is half as large, in case it took longer
+// than a call may.
 func loadAll[T any](ctx context.Context, progress func(string, int, int), what string, all []T, store func(context.Context, []T) (int, error)) (added int, err error) {
 	size, tries := db.MaxImport, 0
 	for done := 0; done < len(all); {
@@ -57,12 +58,12 @@ func loadAll[T any](ctx context.Context, progress func(string, int, int), what s
 			added, done, tries = added+n, done+len(part), 0
 			continue
 		case ctx.Err() != nil:
-			return added, errors.New("interrupted; run it again: it goes on where it ended")
+			return added, errors.New("interrupted; run it again to continue where it ended")
 		case !errors.Is(err, bridge.ErrUnavailable):
 			return added, err
 		}
 		if tries++; tries == maxTries {
-			return added, fmt.Errorf("%w; run it again later: it goes on where it ended", err)
+			return added, fmt.Errorf("%w; run it again later to continue where it ended", err)
 		}
 		size = max(1, size/2)
 		select {
@@ -74,8 +75,8 @@ func loadAll[T any](ctx context.Context, progress func(string, int, int), what s
 	return added, nil
 }
 
-// pause is the wait after failure n, counted from 1: up to 10 s, half of it random, so
-// that several imports do not try together.
+// pause returns how long to wait after the n-th failure in a row: up to 10 s, half of it random,
+// so that several imports do not retry in step.
 func pause(n int) time.Duration {
 	most := min(100*time.Millisecond<<min(n, 10), 10*time.Second)
 	return most/2 + rand.N(most/2)

@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-func TestAPartThatFailsIsTriedAgainSmaller(t *testing.T) {
+func TestAFailedPartIsRetriedInSmallerParts(t *testing.T) {
 	t.Parallel()
 	ignore := func(string, int, int) {}
 	var sizes []int

@@ -1,5 +1,5 @@
-// Package layout tests the structure of the tree: which package may import what, the
-// licences of the dependencies, and what the documents claim about packages, interfaces,
-// files and tests. docs/architecture.md describes the rules, and .golangci.yml shows those
-// about imports in an editor.
+// Package layout tests the structure of the repository: which package may import which, the
+// licences of the dependencies, and that the packages, interfaces, files and tests which the
+// documents name exist. docs/architecture.md describes the rules. Those about imports are also in
+// .golangci.yml, so that editors show them.
 package layout

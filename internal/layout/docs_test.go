@@ -41,7 +41,7 @@ func TestLinksInTheDocsExist(t *testing.T) {
 
 var testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+\b`)
 
-// A document that names a test that does not exist claims something that is not tested.
+// A document that names a missing test claims something that is not tested.
 func TestTestsNamedInTheDocsExist(t *testing.T) {
 	have := make(map[string]bool)
 	named := make(map[string]string)
@@ -95,8 +95,8 @@ func TestFilesNamedInTheDocsExist(t *testing.T) {
 	}
 }
 
-// table returns the entries in backquotes of the first column of the table of
-// docs/architecture.md under that heading.
+// table returns the entries in backquotes in the first column of the table that
+// docs/architecture.md has under a heading.
 func table(t *testing.T, heading string) map[string]bool {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(root, "docs/architecture.md"))
@@ -214,7 +214,7 @@ func TestEveryComponentOfTheLogsIsDocumented(t *testing.T) {
 	})
 	for name, used := range documented {
 		if !used {
-			t.Errorf("docs/operations.md lists component %s, of which nothing logs", name)
+			t.Errorf("docs/operations.md lists component %s, which no log line has", name)
 		}
 	}
 }

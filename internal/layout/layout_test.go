@@ -14,7 +14,7 @@ import (
 
 const root = "../.."
 
-// files calls f for every file of this project in the tree, with its path from the root.
+// files calls f for every file of this project, with its path relative to the root.
 func files(t *testing.T, f func(path string)) {
 	t.Helper()
 	skip := map[string]bool{".git": true, "node_modules": true, "vendor": true, "testdata": true, "data": true, "dist": true}
@@ -40,8 +40,8 @@ func files(t *testing.T, f func(path string)) {
 	}
 }
 
-// ofAnotherModule reports whether the file is in a module of its own, whose
-// dependencies are not the program's.
+// ofAnotherModule reports whether the file belongs to another module, whose dependencies are not
+// the program's.
 func ofAnotherModule(path string) bool {
 	for dir := filepath.Dir(path); dir != "."; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(root, dir, "go.mod")); err == nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// licences are recognized by words that only they have; the first match counts. A licence
-// that is not listed has not been reviewed.
+// licences are recognized by words that no other licence has; the first match counts. A licence
+// that is not listed here has not been reviewed.
 var licences = []struct{ name, words string }{
 	{"EPL-2.0", "eclipse public license - v 2.0"},
 	{"MPL-2.0", "mozilla public license version 2.0"},
@@ -21,9 +21,9 @@ var licences = []struct{ name, words string }{
 	{"BSD", "redistribution and use in source and binary forms, with or without modification, are permitted"},
 }
 
-// shipped are the licences of the program's dependencies. To distribute it they require
-// no more than to name the authors; EPL-2.0 also requires to offer the source of the
-// library, which is unchanged and public.
+// shipped are the licences that the program's dependencies may have. For distributing the
+// program they require only that the authors are named. EPL-2.0 also requires that the source of
+// the library is available; it is unchanged and public.
 var shipped = []string{"MIT", "BSD", "ISC", "Apache-2.0", "EPL-2.0"}
 
 func TestEveryDependencyHasALicenceThatFits(t *testing.T) {
@@ -89,7 +89,7 @@ func licenceOf(dir string) (string, error) {
 				return l.name, nil
 			}
 		}
-		return "", fmt.Errorf("%s is none that is known", f.Name())
+		return "", fmt.Errorf("%s is not a known licence", f.Name())
 	}
 	return "", fmt.Errorf("no licence file")
 }

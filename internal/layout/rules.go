@@ -2,21 +2,21 @@ package layout
 
 import "strings"
 
-// Module is the path all packages of this module begin with.
+// Module is the import path of this module.
 const Module = "github.com/falconalert/falconbridge"
 
-// Rule forbids imports to the files of some packages. It does not apply to tests, which
-// wire real databases and brokers together.
+// Rule restricts what the files of some packages may import. It does not apply to tests, which
+// wire real databases and brokers together. Each folder and path includes those below it.
 type Rule struct {
-	Folder string   // the folder the rule is for, with those below; "": all
-	Except []string // folders it does not apply to, with those below
-	Never  []string // forbidden import paths, with those below
-	Only   []string // of this module only these folders, with those below; nil: any
-	Std    bool     // outside this module, the standard library only
+	Folder string   // where the rule applies; "": everywhere
+	Except []string // folders where it does not apply
+	Never  []string // forbidden import paths
+	Only   []string // the only folders of this module that may be imported; nil: all
+	Std    bool     // outside this module, only the standard library may be imported
 	Reason string
 }
 
-// Rules are the import rules of the tree.
+// Rules are the import rules of the repository.
 var Rules = []Rule{
 	{Folder: "bridge", Except: []string{"bridge/delivery", "bridge/token", "bridge/bus", "bridge/relay", "bridge/late", "bridge/push", "bridge/webhook"}, Only: []string{}, Std: true,
 		Reason: "the domain imports no other package, so that each of them can be replaced"},
@@ -87,7 +87,7 @@ var Rules = []Rule{
 		Reason: "tokens are verified in one place"},
 }
 
-// Applies reports whether the rule is for files of folder.
+// Applies reports whether the rule applies to the files in folder.
 func (r Rule) Applies(folder string) bool {
 	if !within(folder, r.Folder) {
 		return false
@@ -122,14 +122,14 @@ func (r Rule) own(folder string) bool {
 	return false
 }
 
-// standard reports whether path is of the standard library: the first part of any
-// other has a dot.
+// standard reports whether path belongs to the standard library. The first element of any other
+// path has a dot.
 func standard(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	return !strings.Contains(first, ".")
 }
 
-// within reports whether path is folder or lies below it; all lies within "".
+// within reports whether path is folder or is below it. Every path is within "".
 func within(path, folder string) bool {
 	return folder == "" || path == folder || strings.HasPrefix(path, folder+"/")
 }

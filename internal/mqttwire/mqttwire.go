@@ -1,9 +1,9 @@
-// Package mqttwire encodes and decodes the few MQTT packets that a load generator and
-// the tests write themselves. A client library would hide what they are about: the
-// exact bytes, who acknowledges what and when, and the cost of one device.
+// Package mqttwire encodes and decodes the few MQTT packets that the load generator and the tests
+// write themselves. A client library would hide what matters to them: the exact bytes, who
+// acknowledges what and when, and the cost of one device.
 //
-// The server does not use it. Its packets are decoded by the broker's engine, and a
-// test that shares a decoder with what it tests proves nothing.
+// The server does not use this package. Its packets are decoded by the broker's engine, and a
+// test that shared a decoder with what it tests would prove nothing.
 package mqttwire
 
 import (
@@ -27,8 +27,8 @@ const (
 	Disconnect  = 0xE0
 )
 
-// ErrMalformed is the error of a packet that ends before its fields do, or whose
-// length has more than four bytes.
+// ErrMalformed reports a packet that ends in the middle of a field, or whose length has more than
+// four bytes.
 var ErrMalformed = errors.New("malformed MQTT packet")
 
 // AppendVarint appends n as a Variable Byte Integer (§1.5.5). It does not check that n
@@ -40,9 +40,8 @@ func AppendVarint(b []byte, n int) []byte {
 	return append(b, byte(n))
 }
 
-// Varint returns the Variable Byte Integer b begins with and how many bytes it takes.
-// The size is 0 where b ends too early, and -1 where the integer has more than four
-// bytes.
+// Varint decodes the Variable Byte Integer at the start of b and returns its size in bytes. The
+// size is 0 if b ends too early, and -1 if the integer has more than four bytes.
 func Varint(b []byte) (n, size int) {
 	for i, c := range b {
 		if i == 4 {
@@ -59,20 +58,19 @@ func Varint(b []byte) (n, size int) {
 	return 0, 0
 }
 
-// AppendString appends s with its length in two bytes before it, as MQTT writes text
-// and binary data (§1.5.4, §1.5.6).
+// AppendString appends s after its length in two bytes, which is how MQTT encodes text and binary
+// data (§1.5.4, §1.5.6).
 func AppendString(b []byte, s string) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)
 }
 
-// AppendPacket appends the packet with that first byte and that body.
+// AppendPacket appends a packet with the given first byte and body.
 func AppendPacket(b []byte, first byte, body []byte) []byte {
 	return append(AppendVarint(append(b, first), len(body)), body...)
 }
 
-// PacketLen returns the length of the first packet in b, or 0 where b does not hold
-// all of it yet.
+// PacketLen returns the length of the first packet in b, or 0 if b does not have all of it yet.
 func PacketLen(b []byte) int {
 	if len(b) < 2 {
 		return 0
@@ -84,14 +82,14 @@ func PacketLen(b []byte) int {
 	return 1 + size + n
 }
 
-// Body returns a whole packet without its fixed header.
+// Body returns a complete packet without its fixed header.
 func Body(p []byte) []byte {
 	_, size := Varint(p[1:])
 	return p[1+size:]
 }
 
-// ReadPacket reads one packet, and no byte more. It allocates what the length promises
-// and is not for input that is not trusted.
+// ReadPacket reads one packet and not a byte more. It allocates as much as the packet's length
+// says, so it is not for untrusted input.
 func ReadPacket(r io.Reader) ([]byte, error) {
 	p := make([]byte, 1, 64)
 	if _, err := io.ReadFull(r, p); err != nil {
@@ -114,7 +112,7 @@ func ReadPacket(r io.Reader) ([]byte, error) {
 	}
 }
 
-// unexpected makes the end of the input within a packet an error of its own.
+// unexpected converts io.EOF within a packet to io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -122,16 +120,16 @@ func unexpected(err error) error {
 	return err
 }
 
-// Login is a CONNECT of MQTT 5 with a password and no user name.
+// Login describes a CONNECT of MQTT 5 with a password and no user name.
 type Login struct {
 	ClientID  string
 	Token     string // the password
-	Resume    bool   // clean start 0
-	Expiry    uint32 // seconds the session outlives the connection
-	KeepAlive uint16 // seconds; 0: none
+	Resume    bool   // Clean Start 0
+	Expiry    uint32 // Session Expiry Interval in seconds
+	KeepAlive uint16 // in seconds; 0 means none
 }
 
-// AppendConnect appends l.
+// AppendConnect appends the CONNECT that l describes.
 func AppendConnect(b []byte, l Login) []byte {
 	flags := byte(0x40) // password
 	if !l.Resume {
@@ -144,8 +142,8 @@ func AppendConnect(b []byte, l Login) []byte {
 	return AppendPacket(b, Connect, AppendString(AppendString(body, l.ClientID), l.Token))
 }
 
-// AppendSubscribe appends a SUBSCRIBE of MQTT 5 to filter at QoS 1, without the retained
-// message, with packet identifier 1.
+// AppendSubscribe appends a SUBSCRIBE of MQTT 5 to filter, at QoS 1, with packet identifier 1. It
+// asks for no retained message.
 func AppendSubscribe(b []byte, filter string) []byte {
 	body := AppendString([]byte{0, 1, 0}, filter)
 	return AppendPacket(b, Subscribe|2, append(body, 1|2<<4))
@@ -158,22 +156,22 @@ func AppendPublish(b []byte, topic string, id uint16, payload []byte) []byte {
 	return AppendPacket(b, Publish|2, append(body, payload...))
 }
 
-// AppendPuback appends the PUBACK of id, which says success.
+// AppendPuback appends a PUBACK of id that reports success.
 func AppendPuback(b []byte, id uint16) []byte {
 	return append(b, Puback, 2, byte(id>>8), byte(id))
 }
 
-// Message is what a PUBLISH holds.
+// Message is the content of a PUBLISH.
 type Message struct {
-	ID     uint16 // packet identifier; 0 with QoS 0
+	ID     uint16 // packet identifier; 0 at QoS 0
 	Retain bool
 
-	// Parts of the packet, not copies. Properties are without their length, and empty in
-	// MQTT 3.1.1.
+	// These are parts of the packet, not copies. Properties come without their length, and
+	// are empty in MQTT 3.1.1.
 	Topic, Properties, Payload []byte
 }
 
-// ParsePublish decodes a whole PUBLISH of MQTT 5 (version 5) or 3.1.1 (version 4).
+// ParsePublish decodes a complete PUBLISH of MQTT 5 (version 5) or 3.1.1 (version 4).
 func ParsePublish(p []byte, version byte) (m Message, err error) {
 	b := Body(p)
 	if len(b) < 2 {

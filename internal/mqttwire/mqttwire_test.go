@@ -8,12 +8,12 @@ import (
 	"testing/iotest"
 )
 
-func TestAPublishIsReadBack(t *testing.T) {
+func TestAPublishDecodesToWhatWasEncoded(t *testing.T) {
 	payload := bytes.Repeat([]byte("p"), 300)
 	p := AppendPublish(nil, "users/7/reports/status", 258, payload)
 	for n := range p {
 		if PacketLen(p[:n]) != 0 {
-			t.Fatalf("%d of %d bytes are a whole packet", n, len(p))
+			t.Fatalf("%d of %d bytes count as a complete packet", n, len(p))
 		}
 	}
 	if n := PacketLen(append(p, Puback, 2, 0, 1)); n != len(p) {
@@ -28,7 +28,7 @@ func TestAPublishIsReadBack(t *testing.T) {
 	}
 }
 
-func TestAHalfPublishIsMalformed(t *testing.T) {
+func TestATruncatedPublishIsMalformed(t *testing.T) {
 	whole := Body(AppendPublish(nil, "users/7", 1, nil))
 	for n := range whole {
 		if _, err := ParsePublish(AppendPacket(nil, Publish|2, whole[:n]), 5); !errors.Is(err, ErrMalformed) {
@@ -37,28 +37,28 @@ func TestAHalfPublishIsMalformed(t *testing.T) {
 	}
 }
 
-// The examples of MQTT 5, table 1-1.
-func TestVarintsAreThoseOfTheSpecification(t *testing.T) {
+// The values are the examples of MQTT 5, table 1-1.
+func TestVarintsMatchTheSpecification(t *testing.T) {
 	for n, want := range map[int][]byte{
 		0: {0}, 127: {0x7F}, 128: {0x80, 1}, 16_383: {0xFF, 0x7F}, 16_384: {0x80, 0x80, 1},
 		2_097_151: {0xFF, 0xFF, 0x7F}, 2_097_152: {0x80, 0x80, 0x80, 1}, 268_435_455: {0xFF, 0xFF, 0xFF, 0x7F},
 	} {
 		if got := AppendVarint(nil, n); !bytes.Equal(got, want) {
-			t.Errorf("%d is written as % X, not as % X", n, got, want)
+			t.Errorf("%d is encoded as % X, want % X", n, got, want)
 		}
 		if got, size := Varint(append(want, 0xFF)); got != n || size != len(want) {
-			t.Errorf("% X is read as %d of %d bytes", want, got, size)
+			t.Errorf("% X is decoded as %d of %d bytes", want, got, size)
 		}
 		if _, size := Varint(want[:len(want)-1]); size != 0 {
-			t.Errorf("half of % X is read", want)
+			t.Errorf("% X without its last byte is decoded", want)
 		}
 	}
 	if _, size := Varint([]byte{0xFF, 0xFF, 0xFF, 0xFF, 1}); size != -1 {
-		t.Error("five bytes are read")
+		t.Error("five bytes are decoded")
 	}
 }
 
-func TestAPacketIsReadOffAStream(t *testing.T) {
+func TestPacketsAreReadFromAStream(t *testing.T) {
 	p := AppendPublish(nil, "t", 1, make([]byte, 200))
 	r := iotest.OneByteReader(bytes.NewReader(append(p, Pingresp, 0)))
 	for _, want := range [][]byte{p, {Pingresp, 0}} {

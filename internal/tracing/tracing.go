@@ -1,6 +1,6 @@
-// Package tracing records spans with OpenTelemetry and exports them over OTLP/HTTP. It is
-// the one place, with the hook of package db, that knows OpenTelemetry; without
-// --otel-endpoint nothing of it runs.
+// Package tracing records spans with OpenTelemetry and exports them over OTLP/HTTP. Apart from
+// the query hook in package db, it is the only package that knows OpenTelemetry. Without
+// --otel-endpoint none of it runs.
 package tracing
 
 import (
@@ -28,33 +28,34 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Options are where spans go, and what describes the process that sends them.
+// Options say where spans are sent and describe the process that sends them.
 type Options struct {
-	Endpoint *url.URL // where spans are posted to, path included; required
+	Endpoint *url.URL // where spans are posted, including the path; required
 	Version  string   // of the program
 	Node     string   // unique among running nodes
 	Proxies  edge.Proxies
 	Logger   *slog.Logger // required
 }
 
-// Tracing implements [bridge.Tracer]. Its methods but Close do not block: spans that the
-// endpoint does not take in time are dropped, and the log says so once.
+// Tracing implements [bridge.Tracer]. Except for Close its methods do not block: spans that the
+// endpoint does not accept in time are dropped, which is logged once.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 	proxies  edge.Proxies
 }
 
-// maxValue bounds an attribute, in characters, unless OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT
-// does: a client chooses its User-Agent and path, and spans wait in memory for their export.
+// maxValue is the longest attribute, in characters, unless
+// OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT says otherwise. A client chooses its User-Agent and
+// path, and spans wait in memory until they are exported.
 const maxValue = 256
 
-// New starts to export. It does not connect yet. Of the standard OTEL_* variables those of
-// the exporter, of the batches, the sampler, the limits and the resource count.
+// New returns a Tracing that exports in the background. It does not connect yet. The standard
+// OTEL_* variables for the exporter, batches, sampler, limits and resource apply.
 func New(ctx context.Context, o Options) (*Tracing, error) {
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(o.Endpoint.String()))
 	if err != nil {
-		return nil, fmt.Errorf("make the exporter of traces: %w", err)
+		return nil, fmt.Errorf("create the exporter of traces: %w", err)
 	}
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
 		resource.WithAttributes(semconv.ServiceName("falconbridge"), semconv.ServiceVersion(o.Version), semconv.ServiceInstanceID(o.Node)),
@@ -67,21 +68,21 @@ func New(ctx context.Context, o Options) (*Tracing, error) {
 		limits.AttributeValueLengthLimit = maxValue
 	}
 	t := &Tracing{proxies: o.Proxies, provider: sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(&reported{SpanExporter: exporter, log: o.Logger.With("component", "tracing")}),
+		sdktrace.WithBatcher(&loggedExporter{SpanExporter: exporter, log: o.Logger.With("component", "tracing")}),
 		sdktrace.WithResource(about), sdktrace.WithRawSpanLimits(limits))}
 	t.tracer = t.provider.Tracer("github.com/falconalert/falconbridge")
 	return t, nil
 }
 
-// Close exports what is left, until ctx ends.
+// Close exports the remaining spans, until ctx ends.
 func (t *Tracing) Close(ctx context.Context) error {
 	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("export the last traces: %w", err)
 	}
-	return nil // what an endpoint does not take must not make the program's end a failure
+	return nil // an endpoint that accepts no spans must not make the program exit with an error
 }
 
-// Provider is for instrumentation.
+// Provider returns the provider for other instrumentation.
 func (t *Tracing) Provider() trace.TracerProvider { return t.provider }
 
 // Start implements [bridge.Tracer].
@@ -101,18 +102,19 @@ func (t *Tracing) Start(parent, name string, at time.Time, attrs ...slog.Attr) (
 	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithSpanKind(kind), trace.WithAttributes(kvs...))
 	return traceparent(span.SpanContext()), func(err error) {
 		if err != nil {
-			span.SetStatus(codes.Error, "") // its text may repeat what was sent; the log has it where it matters
+			span.SetStatus(codes.Error, "") // without the text, which may repeat what was sent
 		}
 		span.End()
 	}
 }
 
-// Handler records a span of each request but probes and WebSockets, which last too long for
-// one, below the request's own traceparent where it has one. route returns the method and
-// the route of a request that next has served.
+// Handler returns a handler that calls next and records a span for each request. A span is a
+// child of the request's traceparent, if there is one. Probes get no span, and neither do
+// WebSockets, which last too long for one. route returns the method and the route of a request
+// that next has served.
 //
-// The span's traceparent takes the place of the request's: what next hands on is below the
-// span.
+// In the request that next gets, the span's traceparent replaces the original one, so that what
+// next passes on becomes a child of the span.
 func (t *Tracing) Handler(next http.Handler, route func(*http.Request) (method, path string)) http.Handler {
 	name := func(_ string, r *http.Request) string {
 		method, path := route(r)
@@ -122,7 +124,7 @@ func (t *Tracing) Handler(next http.Handler, route func(*http.Request) (method, 
 		span := trace.SpanFromContext(r.Context())
 		if span.IsRecording() {
 			r.Header[header] = []string{traceparent(span.SpanContext())}
-			// otelhttp believes the X-Forwarded-For of anybody.
+			// otelhttp would trust the X-Forwarded-For of any client.
 			if client, err := t.proxies.Client(edge.ParseRemote(r.RemoteAddr), r.Header["X-Forwarded-For"]); err == nil {
 				span.SetAttributes(semconv.ClientAddress(client.String()))
 			}
@@ -130,7 +132,7 @@ func (t *Tracing) Handler(next http.Handler, route func(*http.Request) (method, 
 		next.ServeHTTP(w, r)
 		if span.IsRecording() {
 			_, path := route(r)
-			span.SetName(name("", r)) // otelhttp does this only where the mux found the route
+			span.SetName(name("", r)) // otelhttp does so only if the mux found the route
 			span.SetAttributes(semconv.HTTPRoute(path))
 		}
 	}), "request", otelhttp.WithTracerProvider(t.provider), otelhttp.WithMeterProvider(noop.NewMeterProvider()), otelhttp.WithPropagators(propagator{}),
@@ -140,11 +142,11 @@ func (t *Tracing) Handler(next http.Handler, route func(*http.Request) (method, 
 		}))
 }
 
-// header names the one header that is read. A tracestate and baggage are a caller's to
-// choose, may be long, and go nowhere.
+// header is the only header of W3C Trace Context that is read. tracestate and baggage are chosen
+// by the caller and may be long, so they are not passed on.
 const header = "Traceparent"
 
-// propagator reads and writes the traceparent alone, as package bridge reads it.
+// propagator reads and writes only the traceparent, and accepts what package bridge accepts.
 type propagator struct{}
 
 func (propagator) Fields() []string { return []string{header} }
@@ -163,25 +165,25 @@ func (propagator) Extract(ctx context.Context, c propagation.TextMapCarrier) con
 	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": s})
 }
 
-// traceparent is sc as W3C Trace Context §3.2.2 writes it.
+// traceparent formats sc as in W3C Trace Context §3.2.2.
 func traceparent(sc trace.SpanContext) string {
 	return fmt.Sprintf("00-%s-%s-%s", sc.TraceID(), sc.SpanID(), sc.TraceFlags())
 }
 
-// reported exports, and logs the first failure of a series and its end: the SDK would
-// report each to a handler of the whole process.
-type reported struct {
+// loggedExporter logs when exports begin to fail and when they work again. The SDK would report
+// every failure to a handler of the whole process.
+type loggedExporter struct {
 	sdktrace.SpanExporter
 	log  *slog.Logger
 	down atomic.Bool
 }
 
 // ExportSpans implements [sdktrace.SpanExporter].
-func (r *reported) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (r *loggedExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	err := r.SpanExporter.ExportSpans(ctx, spans)
 	switch {
 	case err != nil && !r.down.Swap(true):
-		r.log.Warn("traces are lost: the OTLP endpoint does not take them", "error", err)
+		r.log.Warn("traces are lost: the OTLP endpoint does not accept them", "error", err)
 	case err == nil && r.down.Swap(false):
 		r.log.Info("traces are exported again")
 	}

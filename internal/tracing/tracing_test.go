@@ -16,7 +16,7 @@ import (
 
 const sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-// newTracing exports to an endpoint that takes nothing.
+// newTracing returns a Tracing whose endpoint accepts nothing.
 func newTracing(t *testing.T) *Tracing {
 	t.Helper()
 	down := httptest.NewServer(http.NotFoundHandler())
@@ -31,19 +31,19 @@ func newTracing(t *testing.T) *Tracing {
 	}
 	t.Cleanup(func() {
 		if err := made.Close(context.Background()); err != nil {
-			t.Errorf("an endpoint that takes nothing makes the end fail: %v", err)
+			t.Errorf("an endpoint that accepts nothing makes Close fail: %v", err)
 		}
 	})
 	return made
 }
 
-func TestASpanIsOfItsParentsTraceAndASamplersDecisionGoesOn(t *testing.T) {
+func TestASpanKeepsItsParentsTraceAndSamplingDecision(t *testing.T) {
 	made := newTracing(t)
 	for parent, want := range map[string]bool{sampled: true, sampled[:53] + "00": false} {
 		child, end := made.Start(parent, bridge.SpanSend, time.Now(), slog.String("a", "b"), slog.Int64("n", 1))
 		end(errors.New("failed"))
 		if !bridge.ValidTraceparent(child) || child[:35] != parent[:35] || child[36:52] == parent[36:52] {
-			t.Errorf("below %s is %s", parent, child)
+			t.Errorf("the child of %s is %s", parent, child)
 		}
 		if bridge.Sampled(made, parent) != want || bridge.Sampled(made, child) != want {
 			t.Errorf("sampled: %s %v, %s %v, want %v", parent, bridge.Sampled(made, parent), child, bridge.Sampled(made, child), want)
@@ -54,7 +54,7 @@ func TestASpanIsOfItsParentsTraceAndASamplersDecisionGoesOn(t *testing.T) {
 	}
 }
 
-func TestAHandlersRequestHasTheSpanOfItsOwnInPlaceOfTheCallers(t *testing.T) {
+func TestAHandlerSeesItsOwnSpanInPlaceOfTheCallers(t *testing.T) {
 	made := newTracing(t)
 	var got []string
 	h := made.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header["Traceparent"] }),
@@ -64,15 +64,15 @@ func TestAHandlersRequestHasTheSpanOfItsOwnInPlaceOfTheCallers(t *testing.T) {
 		sent []string
 		want func(got []string) bool
 	}{
-		"a caller's trace goes on": {"/a", []string{sampled}, func(got []string) bool {
+		"a caller's trace continues": {"/a", []string{sampled}, func(got []string) bool {
 			return len(got) == 1 && got[0] != sampled && strings.HasPrefix(got[0], sampled[:35])
 		}},
-		"of two neither":         {"/a", []string{sampled, sampled}, func(got []string) bool { return len(got) == 1 && got[0][:35] != sampled[:35] }},
-		"none begins one":        {"/a", nil, func(got []string) bool { return len(got) == 1 && bridge.Sampled(made, got[0]) }},
-		"one that is not valid":  {"/a", []string{"00-x"}, func(got []string) bool { return len(got) == 1 && bridge.ValidTraceparent(got[0]) }},
-		"unsampled is unchanged": {"/a", []string{sampled[:53] + "00"}, func(got []string) bool { return len(got) == 1 && got[0] == sampled[:53]+"00" }},
-		"a WebSocket is not":     {"/mqtt", []string{sampled}, func(got []string) bool { return len(got) == 1 && got[0] == sampled }},
-		"nor is a probe":         {"/readyz", nil, func(got []string) bool { return got == nil }},
+		"two are ignored":        {"/a", []string{sampled, sampled}, func(got []string) bool { return len(got) == 1 && got[0][:35] != sampled[:35] }},
+		"without one it begins":  {"/a", nil, func(got []string) bool { return len(got) == 1 && bridge.Sampled(made, got[0]) }},
+		"an invalid one":         {"/a", []string{"00-x"}, func(got []string) bool { return len(got) == 1 && bridge.ValidTraceparent(got[0]) }},
+		"an unsampled one stays": {"/a", []string{sampled[:53] + "00"}, func(got []string) bool { return len(got) == 1 && got[0] == sampled[:53]+"00" }},
+		"a WebSocket's stays":    {"/mqtt", []string{sampled}, func(got []string) bool { return len(got) == 1 && got[0] == sampled }},
+		"a probe has no span":    {"/readyz", nil, func(got []string) bool { return got == nil }},
 	} {
 		r := httptest.NewRequest("GET", tt.path, nil)
 		if tt.sent != nil {
