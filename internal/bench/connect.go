@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Connect logs in and disconnects, over and over.
+// Connect logs in and disconnects again and again.
 type Connect struct {
 	Workers   int
 	Users     int
-	Subscribe bool // subscribe, too, before disconnecting
+	Subscribe bool // also subscribe before disconnecting
 	Duration  time.Duration
-	Max       int // logins
+	Max       int // the most logins
 }
 
 // ConnectResult is the result of a Connect.
@@ -23,8 +23,8 @@ type ConnectResult struct {
 	Seconds   float64           `json:"seconds"`
 	Logins    uint64            `json:"logins"`
 	PerSecond float64           `json:"logins_per_second"`
-	Refused   uint64            `json:"refused"`              // busy, or past the rate of one address
-	RefusedBy map[string]uint64 `json:"refused_by,omitempty"` // by reason code and the server's reason
+	Refused   uint64            `json:"refused"`              // because the server was busy, or the address exceeded its rate
+	RefusedBy map[string]uint64 `json:"refused_by,omitempty"` // by reason code and reason string
 	Failed    uint64            `json:"failed"`
 	Latency   Latency           `json:"login"` // from the TCP connect to the CONNACK
 	CPU       Cost              `json:"cpu_per_login"`
@@ -59,7 +59,7 @@ func (c Connect) Run(ctx context.Context, t *Target) (ConnectResult, error) {
 				case err == nil:
 					res.Logins++
 					hs.of(n).add(took)
-				case passing(err):
+				case temporary(err):
 					res.Refused++
 					if r := (refusal{}); errors.As(err, &r) {
 						res.RefusedBy[r.limit()]++

@@ -15,20 +15,20 @@ import (
 // device is one client of the server, with its own connection.
 type device struct {
 	t          *Target
-	user, slot int    // the slot-th device of the user-th user
+	user, slot int    // it is device number slot of user number user
 	id         string // client id
 	resume     bool   // a persistent device
 	keepAlive  uint16
-	retries    int // connects that were refused for a reason that passes
+	retries    int // how often connecting was refused for a temporary reason
 
 	nc      net.Conn
-	rw      io.ReadWriter // nc, or the WebSocket on it
-	session Session       // where the target's devices do not speak MQTT
+	rw      io.ReadWriter // nc or the WebSocket on it
+	session Session       // set if the target's devices do not speak MQTT
 	buf     []byte
-	filled  int // of buf
-	taken   int // of filled, up to which packets were handled
-	acks    []byte
-	wmu     sync.Mutex // acknowledgements and pings meet
+	filled  int        // the length of the bytes in buf
+	handled int        // how many of them belong to packets that were returned
+	acks    []byte     // not yet written
+	wmu     sync.Mutex // guards writes, since acknowledgements and pings come from two goroutines
 	closing bool
 }
 
@@ -36,10 +36,10 @@ func (t *Target) device(u, slot int) *device {
 	return &device{t: t, user: u, slot: slot, id: fmt.Sprintf("bench-%s-%d-%d", t.run, u, slot), keepAlive: 300}
 }
 
-// smallBuffer is what a device reads into at first; it grows to the largest packet.
+// smallBuffer is the initial size of a device's buffer, which grows to the largest packet.
 const smallBuffer = 1024
 
-// expiry is how long a persistent device of a benchmark keeps its session, in seconds.
+// expiry is the Session Expiry Interval of a persistent device, in seconds.
 const expiry = 600
 
 // connect connects and logs in.
@@ -76,13 +76,13 @@ func (d *device) login(token string) error {
 	return d.expect(mqttwire.Connack, "CONNACK", 1)
 }
 
-// open makes the connection, up to where MQTT begins.
+// open opens the connection, including the upgrade to a WebSocket.
 func (d *device) open() error {
 	nc, err := d.t.dial(d.t.Devices, d.t.DeviceTLS)
 	if err != nil {
 		return err
 	}
-	d.nc, d.rw, d.filled, d.taken = nc, nc, 0, 0
+	d.nc, d.rw, d.filled, d.handled = nc, nc, 0, 0
 	if s := d.t.Devices.Scheme; s == "ws" || s == "wss" {
 		_ = nc.SetDeadline(time.Now().Add(dialTimeout))
 		ws, err := Upgrade(nc, d.t.Devices, "mqtt")
@@ -118,8 +118,8 @@ func (d *device) subscribeBy() error {
 	return d.expect(mqttwire.Suback, "SUBACK", -1)
 }
 
-// expect reads one packet of that type. It fails unless the reason code, at index at of
-// the body or at the end where that is -1, is a success.
+// expect reads one packet, whose first byte must be first. It fails unless the packet's reason
+// code is a success. The code is at index at of the body; -1 means the last byte.
 func (d *device) expect(first byte, name string, at int) error {
 	p, err := d.next()
 	if err != nil {
@@ -145,15 +145,15 @@ func (d *device) expect(first byte, name string, at int) error {
 // next returns the next packet, which is valid until the next call.
 func (d *device) next() ([]byte, error) {
 	for {
-		if n := mqttwire.PacketLen(d.buf[d.taken:d.filled]); n > 0 {
-			d.taken += n
-			return d.buf[d.taken-n : d.taken], nil
+		if n := mqttwire.PacketLen(d.buf[d.handled:d.filled]); n > 0 {
+			d.handled += n
+			return d.buf[d.handled-n : d.handled], nil
 		}
-		if err := d.flush(); err != nil { // before it waits
+		if err := d.flush(); err != nil { // before blocking in Read
 			return nil, err
 		}
-		copy(d.buf, d.buf[d.taken:d.filled])
-		d.filled, d.taken = d.filled-d.taken, 0
+		copy(d.buf, d.buf[d.handled:d.filled])
+		d.filled, d.handled = d.filled-d.handled, 0
 		if d.filled == len(d.buf) {
 			d.buf = append(d.buf, make([]byte, len(d.buf))...)
 		}
@@ -164,7 +164,7 @@ func (d *device) next() ([]byte, error) {
 	}
 }
 
-// flush writes the acknowledgements of the messages that were read.
+// flush writes the acknowledgements of all messages read so far.
 func (d *device) flush() error {
 	if len(d.acks) == 0 {
 		return nil
@@ -176,8 +176,8 @@ func (d *device) flush() error {
 	return err
 }
 
-// receive hands every message to got and acknowledges it, until the connection
-// ends; nil where close ended it.
+// receive passes every message to got and acknowledges it, until the connection ends. It returns
+// nil if close ended the connection.
 func (d *device) receive(got func(m mqttwire.Message)) error {
 	for {
 		m, err := d.nextMessage()
@@ -217,7 +217,8 @@ func (d *device) nextMessage() (mqttwire.Message, error) {
 	}
 }
 
-// ping keeps the connection alive. Other servers than MQTT brokers ping their devices.
+// ping keeps the connection alive. Servers with another protocol than MQTT ping their devices
+// instead.
 func (d *device) ping() {
 	if d.session != nil {
 		return
@@ -233,7 +234,7 @@ func (d *device) ended() bool {
 	return d.closing
 }
 
-// close ends the connection in order, with a DISCONNECT.
+// close sends a DISCONNECT and closes the connection.
 func (d *device) close() {
 	if d.rw == nil { // never connected
 		return
@@ -250,16 +251,16 @@ func (d *device) close() {
 
 func (d *device) drop() { _ = d.nc.Close() }
 
-// dialers is how many devices connect at once where a load does not say.
+// dialers is how many devices connect at once by default.
 const dialers = 64
 
-// connectAll connects ds, and retries those that were refused for a temporary reason.
-// then is called for each once it is connected. It gives up at the deadline.
+// connectAll connects ds and calls then for each device once it is connected. Connects that are
+// refused for a temporary reason are retried until the deadline.
 func connectAll(ds []*device, deadline time.Time, then func(d *device) error) error {
 	return connectMany(ds, dialers, deadline, then)
 }
 
-// connectMany is connectAll with that many at once.
+// connectMany is connectAll with the given number of dialers.
 func connectMany(ds []*device, dialers int, deadline time.Time, then func(d *device) error) error {
 	work := make(chan *device)
 	failed := make(chan error, dialers)
@@ -300,7 +301,7 @@ func (d *device) connectBy(deadline time.Time, then func(d *device) error) error
 			return then(d)
 		}
 		pause := wait/2 + rand.N(wait)
-		if !passing(err) || time.Now().Add(pause).After(deadline) {
+		if !temporary(err) || time.Now().Add(pause).After(deadline) {
 			return err
 		}
 		d.retries++

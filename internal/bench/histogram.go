@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A histogram counts durations in buckets whose width grows with the value, as an
-// HDR histogram does: 128 buckets to every power of two, so that a quantile is at
-// most 0.8 % too high. Any goroutine may add to it.
+// histogram counts durations in buckets whose width grows with the value, like an HDR histogram.
+// There are 128 buckets for each power of two, so a quantile is at most 0.8 % too high. Any
+// goroutine may add to it.
 type histogram struct {
 	counts [histogramSize]atomic.Uint32
 	max    atomic.Int64
@@ -49,7 +49,7 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// histograms spreads the additions of many goroutines over several histograms, to avoid
+// histograms are several histograms over which many goroutines spread their additions, to avoid
 // contention for cache lines.
 type histograms [8]histogram
 

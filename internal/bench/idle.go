@@ -10,26 +10,26 @@ import (
 	"github.com/falconalert/falconbridge/internal/mqttwire"
 )
 
-// Idle keeps connections open that only send pings.
+// Idle opens connections and keeps them open, sending only pings.
 type Idle struct {
 	Connections int
-	First       int           // number of the first user
-	PerUser     int           // connections of one user, at most maxDevices
-	AtOnce      int           // connects under way at once; 0 means 64
-	Waves       int           // how often all connect and leave again; 0 means once
-	Hold        time.Duration // how long each wave is held
-	Settle      time.Duration // before memory is read
-	Connect     time.Duration // a wave is connected within, or the run ends
+	First       int           // the number of the first user
+	PerUser     int           // connections of each user, at most maxDevices
+	AtOnce      int           // how many connect at once; 0 means 64
+	Waves       int           // how often all connect and disconnect; 0 means once
+	Hold        time.Duration // how long the connections of a wave stay open
+	Settle      time.Duration // how long to wait before memory is read
+	Connect     time.Duration // how long connecting a wave may take
 }
 
 // Wave is one round of idle connections.
 type Wave struct {
 	Seconds       float64 `json:"connect_seconds"`
-	Retries       int     `json:"retries"` // connects that were refused, and tried again
-	Broken        int     `json:"broken"`  // ended by the server or the network
+	Retries       int     `json:"retries"` // how often connecting was refused and tried again
+	Broken        int     `json:"broken"`  // connections that the server or the network ended
 	Before        int64   `json:"resident_before_bytes,omitempty"`
 	Held          int64   `json:"resident_held_bytes,omitempty"`
-	PerConnection float64 `json:"resident_kib_per_connection,omitempty"` // above the first wave's Before
+	PerConnection float64 `json:"resident_kib_per_connection,omitempty"` // relative to Before of the first wave
 	After         int64   `json:"resident_after_bytes,omitempty"`
 }
 
@@ -116,7 +116,7 @@ func (t *Target) pingEvery() time.Duration {
 	return 150 * time.Second
 }
 
-// keep keeps the connections open for i.Hold.
+// keep keeps the connections open for i.Hold, with a ping at each interval.
 func (i Idle) keep(ctx context.Context, ds []*device, every time.Duration) {
 	end := time.Now().Add(i.Hold)
 	for ctx.Err() == nil {
@@ -140,7 +140,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// resident returns the server's memory, or 0 where its process is unknown.
+// resident returns the server's memory in bytes, or 0 if its process is unknown.
 func (t *Target) resident() int64 {
 	if t.PID == 0 {
 		return 0

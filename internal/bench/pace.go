@@ -6,12 +6,10 @@ import (
 	"time"
 )
 
-// pace lets posts become due at the run's rate. It sleeps in the kernel, on a
-// thread of its own: a Go timer is up to a millisecond late, which would count as
-// the server's.
+// pace makes posts due at the run's rate. It sleeps in the kernel, on a thread of its own,
+// because a Go timer may be a millisecond late, which would count as the server's latency.
 func (r *postRun) pace(ctx context.Context) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(r.slots)
 	preciseSleep()
@@ -20,6 +18,6 @@ func (r *postRun) pace(ctx context.Context) {
 			sleep(wait)
 		}
 		r.next.Store(int64(n) + 1)
-		r.slots <- n // its buffer holds them all
+		r.slots <- n // never blocks: the buffer has room for all posts
 	}
 }

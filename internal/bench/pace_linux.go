@@ -12,8 +12,8 @@ func preciseSleep() {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, 1, 0)
 }
 
-// sleep blocks the thread for d. A signal may end it early, which makes one post
-// early by less than a period.
+// sleep blocks the thread for d. If a signal ends it early, one post is early by less than a
+// period.
 func sleep(d time.Duration) {
 	ts := syscall.NsecToTimespec(int64(d))
 	_ = syscall.Nanosleep(&ts, nil)

@@ -14,15 +14,15 @@ import (
 // Post posts notifications and counts them as they arrive at the devices.
 type Post struct {
 	Posters  int           // connections that post, each one request at a time
-	Users    int           // posted to in turn
-	Devices  int           // of each user; 0: only the answers are measured
-	Rate     int           // posts a second, timed from when each was due; 0: each after the other
-	Size     int           // bytes of a body
-	Duration time.Duration // of the posting; it ends earlier after Max posts
-	Warm     time.Duration // at its start, loaded but not measured
-	Max      int           // posts; memory is reserved for them
-	Connect  time.Duration // the devices are connected within, or the run ends
-	Grace    time.Duration // wait for what is still on its way
+	Users    int           // posted to in rotation
+	Devices  int           // of each user; with 0 only the responses are measured
+	Rate     int           // posts per second, timed from when each is due; with 0 each follows the one before
+	Size     int           // of a body, in bytes
+	Duration time.Duration // how long to post, unless Max posts come earlier
+	Warm     time.Duration // how long to post at first without measuring
+	Max      int           // the most posts; memory is reserved for them
+	Connect  time.Duration // how long connecting the devices may take
+	Grace    time.Duration // how long to wait for the next delivery at the end
 }
 
 // PostResult is the result of a Post.
@@ -37,10 +37,10 @@ type PostResult struct {
 	Posts          uint64         `json:"posts"`
 	PerSecond      float64        `json:"posts_per_second"`
 	Deliveries     float64        `json:"deliveries_per_second"`
-	Answer         Latency        `json:"answer"`    // from due to 201
-	Delivered      Latency        `json:"delivered"` // from due to the device
+	Answer         Latency        `json:"answer"`    // from when a post is due to its 201
+	Delivered      Latency        `json:"delivered"` // from when a post is due to the device
 	Delivery       Delivery       `json:"delivery"`
-	Refused        map[int]uint64 `json:"refused,omitempty"` // answers that are not 201, by status
+	Refused        map[int]uint64 `json:"refused,omitempty"` // responses other than 201, by status
 	PosterErrors   uint64         `json:"poster_errors,omitempty"`
 	DevicesBroken  uint64         `json:"devices_broken,omitempty"`
 	CPU            Cost           `json:"cpu_per_post"`
@@ -57,13 +57,13 @@ type postRun struct {
 	slots   chan int // with a rate: posts that are due
 	stop    atomic.Bool
 
-	warmAt  atomic.Uint64 // first copies received at the end of the warm-up
+	warmAt  atomic.Uint64 // how many first copies had been received at the end of the warm-up
 	good    atomic.Uint64
 	errs    atomic.Uint64
 	broken  atomic.Uint64
 	mu      sync.Mutex
 	refused map[int]uint64
-	first   error // of a poster
+	first   error // the first error of a poster
 }
 
 // Run runs p until its bounds or ctx end it.
@@ -72,7 +72,7 @@ func (p Post) Run(ctx context.Context, t *Target) (PostResult, error) {
 		return PostResult{}, err
 	}
 	if p.Devices > maxDevices {
-		return PostResult{}, fmt.Errorf("more than %d devices a user cannot be distinguished", maxDevices)
+		return PostResult{}, fmt.Errorf("a user can have at most %d devices", maxDevices)
 	}
 	r := &postRun{Post: p, t: t, y: newTally(t.run, p.Users, p.Max), refused: make(map[int]uint64)}
 	ds := make([]*device, 0, p.Users*p.Devices)
@@ -160,17 +160,17 @@ func (r *postRun) load(ctx context.Context) (PostResult, error) {
 	wg.Wait()
 	posted := time.Since(r.y.begun)
 	if posted < r.Warm {
-		return PostResult{}, errors.Join(errors.New("the run ended before it was warm: raise --max-posts"), ctx.Err())
+		return PostResult{}, errors.Join(errors.New("the run ended during the warm-up: raise --max-posts"), ctx.Err())
 	}
 	<-warm
 	if r.good.Load() == 0 && r.first != nil {
-		return PostResult{}, fmt.Errorf("no post was answered: %w", r.first)
+		return PostResult{}, fmt.Errorf("no post got a response: %w", r.first)
 	}
-	r.drain(context.WithoutCancel(ctx)) // outstanding deliveries are waited for all the same
+	r.drain(context.WithoutCancel(ctx)) // even if ctx ended the posting
 	return r.sum(begun, posted, m, r.good.Load()-goodBefore), nil
 }
 
-// work posts until the run ends. It replaces a connection that broke.
+// work posts until the run ends. If its connection breaks, it opens another.
 func (r *postRun) work(i int, p Poster) {
 	var body []byte
 	for !r.stop.Load() {
@@ -213,8 +213,8 @@ func (r *postRun) failed(err error) {
 	}
 }
 
-// draw returns the number of the next post and when it was due, in ns after the
-// beginning; false where there is none left.
+// draw returns the number of the next post and when it is due, in ns after the beginning. ok is
+// false if there are no posts left.
 func (r *postRun) draw() (n int, due int64, ok bool) {
 	if r.Rate > 0 {
 		n, ok = <-r.slots
@@ -226,7 +226,7 @@ func (r *postRun) draw() (n int, due int64, ok bool) {
 
 func (r *postRun) dueAt(n int) int64 { return int64(n) * int64(time.Second) / int64(r.Rate) }
 
-// drain waits until every accepted notification has arrived, or none arrives for Grace.
+// drain waits until every accepted notification has arrived, or none has for Grace.
 func (r *postRun) drain(ctx context.Context) {
 	deadline := time.Now().Add(r.Grace)
 	seen := r.y.received.Load()

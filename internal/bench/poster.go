@@ -12,29 +12,28 @@ import (
 
 // Poster posts one notification after the other over one connection.
 type Poster interface {
-	// Post sends a body for user and waits for the response. It returns its status,
-	// where 201 means that the notification will be delivered. After an error the
-	// connection is of no more use.
+	// Post sends a body for user, waits for the response and returns its status. 201 means
+	// that the notification will be delivered. After an error the connection is broken.
 	Post(user string, body []byte) (status int, err error)
 	Close() error
 }
 
-// title is the title of the notifications, with the words of a real application.
+// title is the title of the notifications, as a real application would send it.
 const title = "El estado de su reporte ha cambiado a: Aprobado"
 
 // PostTimeout bounds the wait for the response to one post.
 const PostTimeout = 15 * time.Second
 
-// httpPoster speaks just enough HTTP/1.1: one write for a request and one read for a
-// response, which costs half of net/http's CPU time (docs/decisions/0014).
+// httpPoster implements just enough of HTTP/1.1. With one write per request and one read per
+// response, it costs half the CPU time of net/http (docs/decisions/0014).
 type httpPoster struct {
 	nc   net.Conn
 	r    *bufio.Reader
-	head []byte // up to the length
+	head []byte // the request up to the value of Content-Length
 	out  []byte
 }
 
-// poster opens the connection of a poster.
+// poster opens a connection for posting.
 func (t *Target) poster() (Poster, error) {
 	nc, err := t.dial(t.Posts, t.PostTLS)
 	if err != nil {
@@ -53,12 +52,11 @@ func (t *Target) poster() (Poster, error) {
 	return &httpPoster{nc: nc, r: bufio.NewReaderSize(nc, 2048), head: []byte(head)}, nil
 }
 
-// plainest is the largest body in ASCII: a message has at most 4,000 characters, so larger
-// bodies are padded with characters of four bytes.
-const plainest = 3_900
+// maxASCII is the largest body that is padded with ASCII only. A message may have at most 4,000
+// characters, so larger bodies are padded with characters of four bytes.
+const maxASCII = 3_900
 
-// appendBody appends the JSON of post n, of size bytes, or of more where size is too
-// small for what it has to contain.
+// appendBody appends the JSON of post n. It has size bytes, or more if its content needs more.
 func appendBody(b []byte, y *tally, n, size int) []byte {
 	start := len(b)
 	b = append(b, `{"title":"`+title+`","created_by":"`...)
@@ -66,7 +64,7 @@ func appendBody(b []byte, y *tally, n, size int) []byte {
 	b = strconv.AppendInt(b, int64(y.userOf(n)), 10)
 	b = append(b, `","message":"`...)
 	b = y.appendMark(b, n)
-	for size > plainest && len(b)-start < size-5 {
+	for size > maxASCII && len(b)-start < size-5 {
 		b = append(b, "🦅"...)
 	}
 	for len(b)-start < size-2 {
@@ -84,24 +82,24 @@ func (p *httpPoster) Post(_ string, body []byte) (int, error) {
 	if _, err := p.nc.Write(p.out); err != nil {
 		return 0, err
 	}
-	return readAnswer(p.r)
+	return readResponse(p.r)
 }
 
 func (p *httpPoster) Close() error { return p.nc.Close() }
 
-var errAnswer = errors.New("the response is not HTTP/1.1 with a Content-Length")
+var errResponse = errors.New("the response is not HTTP/1.1 with a Content-Length")
 
-// readAnswer reads one response and discards its body.
-func readAnswer(r *bufio.Reader) (status int, err error) {
+// readResponse reads one response and discards its body.
+func readResponse(r *bufio.Reader) (status int, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
 		return 0, err
 	}
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
-		return 0, errAnswer
+		return 0, errResponse
 	}
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
-		return 0, errAnswer
+		return 0, errResponse
 	}
 	length := -1
 	for {
@@ -114,12 +112,12 @@ func readAnswer(r *bufio.Reader) (status int, err error) {
 		name, value, _ := bytes.Cut(line, []byte{':'})
 		if len(name) == len("content-length") && bytes.EqualFold(name, []byte("content-length")) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return status, errAnswer
+				return status, errResponse
 			}
 		}
 	}
 	if length < 0 {
-		return status, errAnswer
+		return status, errResponse
 	}
 	_, err = r.Discard(length)
 	return status, err

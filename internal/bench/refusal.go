@@ -18,24 +18,24 @@ func IsForeign(err error) bool {
 type refusal struct {
 	packet string
 	code   byte
-	reason string // the server's, "" where it gave none
+	reason string // the reason string that the server gave, or ""
 }
 
 func (r refusal) Error() string {
-	text := fmt.Sprintf("the server answered %s 0x%02X", r.packet, r.code)
+	text := fmt.Sprintf("the server sent %s 0x%02X", r.packet, r.code)
 	if r.reason != "" {
 		text += ", " + r.reason
 	}
 	return text
 }
 
-// limit names what refused the login, with the server's reason where it gave one.
+// limit returns the reason code, and the reason string if the server gave one.
 func (r refusal) limit() string {
 	return strings.TrimSuffix(fmt.Sprintf("0x%02X %s", r.code, r.reason), " ")
 }
 
-// reasonOf returns the reason string of a CONNACK's body where that is the first property
-// (MQTT 5 §3.2.2.3.9), as it is in this server's refusals.
+// reasonOf returns the reason string of a CONNACK (MQTT 5 §3.2.2.3.9) if it is the first
+// property, as in this server's refusals, or "".
 func reasonOf(connack []byte) string {
 	if len(connack) < 6 || connack[2] >= 0x80 || connack[3] != 0x1F {
 		return ""
@@ -44,16 +44,16 @@ func reasonOf(connack []byte) string {
 	return string(connack[6:min(6+n, len(connack))])
 }
 
-// Reason codes after which trying again may help (MQTT 5 §3.2.2.2).
+// Reason codes after which a retry may succeed (MQTT 5 §3.2.2.2).
 const (
 	codeBusy           = 0x89
 	codeUnavailable    = 0x88
 	codeConnectionRate = 0x9F
 )
 
-// passing reports whether the next attempt may succeed: the server was busy, starting,
+// temporary reports whether the next attempt may succeed, because the server was busy or starting,
 // or had accepted too many connections in the last second.
-func passing(err error) bool {
+func temporary(err error) bool {
 	var r refusal
 	return errors.As(err, &r) && (r.code == codeBusy || r.code == codeUnavailable || r.code == codeConnectionRate)
 }

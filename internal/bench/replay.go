@@ -15,11 +15,11 @@ import (
 
 // Replay lets persistent devices miss notifications, and reconnect.
 type Replay struct {
-	Devices int           // one a user, all return at once
-	Missed  int           // notifications each missed; the server replays 1,000 at most
-	Size    int           // bytes of a body
-	Connect time.Duration // the devices are connected within, or the run ends
-	Limit   time.Duration // the replay ends within
+	Devices int           // one per user; all reconnect at once
+	Missed  int           // notifications that each misses; the server replays at most 1,000
+	Size    int           // of a body, in bytes
+	Connect time.Duration // how long connecting the devices may take
+	Limit   time.Duration // how long the replay may take
 }
 
 // ReplayResult is the result of a Replay.
@@ -27,11 +27,11 @@ type ReplayResult struct {
 	Mode      string   `json:"mode"`
 	Devices   int      `json:"devices"`
 	Missed    int      `json:"missed"`
-	Seconds   float64  `json:"seconds"` // from the first return to the last message
+	Seconds   float64  `json:"seconds"` // from the first reconnect to the last message
 	PerSecond float64  `json:"replayed_per_second"`
 	Device    Latency  `json:"device"` // from a device's CONNECT to its last message
 	Delivery  Delivery `json:"delivery"`
-	Disorder  uint64   `json:"disordered"` // messages that came after a later one
+	Disorder  uint64   `json:"disordered"` // messages that arrived after a later one
 	CPU       Cost     `json:"cpu_per_message"`
 }
 
@@ -109,12 +109,12 @@ func batch(ctx context.Context, c *http.Client, u *url.URL, token, body string) 
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
 	if resp.StatusCode != http.StatusCreated {
-		return fmt.Errorf("post a batch: the server answered %d", resp.StatusCode)
+		return fmt.Errorf("post a batch: the server returned %d", resp.StatusCode)
 	}
 	return nil
 }
 
-// resume reconnects the devices, and waits until each has received what it missed.
+// resume reconnects the devices and waits until each has received what it missed.
 func (r Replay) resume(ctx context.Context, t *Target, y *tally, ds []*device, res *ReplayResult) error {
 	var hs histograms
 	var wg sync.WaitGroup
@@ -139,7 +139,7 @@ func (r Replay) resume(ctx context.Context, t *Target, y *tally, ds []*device, r
 				}
 				if seen++; seen == r.Missed {
 					hs.of(d.user).add(time.Since(at))
-					go d.close() // after the acknowledgements of this read, most likely
+					go d.close() // most likely after the acknowledgements of this read
 				}
 			})
 			mu.Lock()
@@ -159,7 +159,7 @@ func (r Replay) resume(ctx context.Context, t *Target, y *tally, ds []*device, r
 	return err
 }
 
-// forget connects once more without a session, which ends the kept one.
+// forget removes the devices' sessions, by connecting again without one.
 func (r Replay) forget(ds []*device) {
 	for _, d := range ds {
 		d.resume, d.closing = false, false

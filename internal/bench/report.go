@@ -11,11 +11,11 @@ import (
 // Report is a result that can be printed.
 type Report interface {
 	Print(w io.Writer) error
-	// Fault returns an error where the server broke a guarantee.
+	// Fault returns an error if the server broke a guarantee.
 	Fault() error
 }
 
-// lines collects the lines of a report, each a name and a value.
+// lines are the lines of a report, each with a name and a value.
 type lines []string
 
 func (l *lines) add(name, format string, args ...any) {
@@ -53,7 +53,7 @@ func (c Cost) String() string {
 	return fmt.Sprintf("%.1f µs by the server, %.1f µs by this generator", c.Server, c.Generator)
 }
 
-// Print writes the result in words.
+// Print writes the result as text.
 func (p PostResult) Print(w io.Writer) error {
 	var l lines
 	pace := "each after the other"
@@ -78,11 +78,11 @@ func (p PostResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault returns an error where notifications were lost, duplicated or misrouted, or where
-// no post succeeded at all.
+// Fault returns an error if notifications were lost, duplicated or misrouted, or if no post
+// succeeded at all.
 func (p PostResult) Fault() error {
 	if p.Posts == 0 {
-		return errors.New("no post was answered with 201")
+		return errors.New("no post got a 201")
 	}
 	if p.Devices == 0 {
 		return nil
@@ -90,7 +90,7 @@ func (p PostResult) Fault() error {
 	return p.Delivery.Fault()
 }
 
-// Print writes the result in words.
+// Print writes the result as text.
 func (i IdleResult) Print(w io.Writer) error {
 	var l lines
 	for n, v := range i.Waves {
@@ -106,7 +106,7 @@ func (i IdleResult) Print(w io.Writer) error {
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// Fault returns an error where the server closed connections.
+// Fault returns an error if the server closed connections.
 func (i IdleResult) Fault() error {
 	for _, w := range i.Waves {
 		if w.Broken > 0 {
@@ -116,7 +116,7 @@ func (i IdleResult) Fault() error {
 	return nil
 }
 
-// Print writes the result in words.
+// Print writes the result as text.
 func (c ConnectResult) Print(w io.Writer) error {
 	var l lines
 	l.add("logins", "%.0f/s by %d workers, %d refused, %d failed; %.1f s", c.PerSecond, c.Workers, c.Refused, c.Failed, c.Seconds)
@@ -128,7 +128,7 @@ func (c ConnectResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault returns an error where logins failed for another reason than a limit.
+// Fault returns an error if logins failed for another reason than a limit.
 func (c ConnectResult) Fault() error {
 	if c.Failed > 0 {
 		return fmt.Errorf("%d logins failed", c.Failed)
@@ -136,7 +136,7 @@ func (c ConnectResult) Fault() error {
 	return nil
 }
 
-// Print writes the result in words.
+// Print writes the result as text.
 func (r ReplayResult) Print(w io.Writer) error {
 	var l lines
 	l.add("replay", "%d devices, %d missed each: %.0f/s, %.2f s", r.Devices, r.Missed, r.PerSecond, r.Seconds)
@@ -146,8 +146,7 @@ func (r ReplayResult) Print(w io.Writer) error {
 	return l.print(w)
 }
 
-// Fault returns an error where notifications were lost, duplicated, misrouted or out of
-// order.
+// Fault returns an error if notifications were lost, duplicated, misrouted or out of order.
 func (r ReplayResult) Fault() error {
 	if r.Disorder > 0 {
 		return fmt.Errorf("%d out of order", r.Disorder)

@@ -14,23 +14,23 @@ const maxDevices = 31
 // answered marks a post whose response was 201.
 const answered = 1 << maxDevices
 
-// tally records for each post when it was due and which devices received it, and so finds
-// notifications that were lost, duplicated, or delivered to the wrong user. Posts are
-// numbered from 0; memory is reserved for all of them, so that counting allocates nothing.
+// tally records when each post was due and which devices received it, to find notifications that
+// were lost, duplicated, or delivered to the wrong user. Posts are numbered from 0. Memory for all
+// of them is reserved at the start, so counting allocates nothing.
 type tally struct {
 	run     string
 	users   int
 	begun   time.Time
-	due     []atomic.Int64  // ns after begun, plus one; 0: not posted
-	marks   []atomic.Uint32 // a bit per device of the user, and answered
-	from    atomic.Int64    // posts before are not measured
-	latency histograms      // from due to the device
+	due     []atomic.Int64  // in ns after begun, plus one; 0: not posted
+	marks   []atomic.Uint32 // a bit for each device of the user, and the bit answered
+	from    atomic.Int64    // the number of the first post that is measured
+	latency histograms      // from when a post is due to the device
 
 	received   atomic.Uint64 // first copies
 	duplicated atomic.Uint64
 	misrouted  atomic.Uint64
-	foreign    atomic.Uint64 // messages of other posters, or of another run
-	last       atomic.Int64  // when the last one came, ns after begun
+	foreign    atomic.Uint64 // messages of other posters or of another run
+	last       atomic.Int64  // when the last first copy arrived, in ns after begun
 }
 
 func newTally(run string, users, posts int) *tally {
@@ -40,8 +40,8 @@ func newTally(run string, users, posts int) *tally {
 	return y
 }
 
-// userOf returns the user of post n: all users in turn, in an order that keeps neighbours
-// apart.
+// userOf returns the user of post n. All users come in rotation, in an order in which neighbours
+// do not follow each other.
 func (y *tally) userOf(n int) int { return int(uint64(n) * 7919 % uint64(y.users)) }
 
 func (y *tally) measuredFrom() int { return int(y.from.Load()) }
@@ -81,10 +81,11 @@ func (y *tally) got(d *device, payload []byte) {
 		y.latency.of(d.user).add(now - time.Duration(due-1))
 	}
 	if l := y.last.Load(); int64(now) > l {
-		y.last.CompareAndSwap(l, int64(now)) // one of two at the same time may win
+		y.last.CompareAndSwap(l, int64(now)) // if two goroutines are here at once, either value will do
 	}
 }
 
+// find returns the number of the post in a message of this run.
 func (y *tally) find(payload []byte) (n int, ok bool) {
 	i := bytes.Index(payload, []byte(mark))
 	if i < 0 {
@@ -110,16 +111,16 @@ func (y *tally) find(payload []byte) (n int, ok bool) {
 
 // Delivery counts the outcomes of the posts whose response was 201.
 type Delivery struct {
-	Expected   uint64 `json:"expected"` // copies: posts times devices of their user
+	Expected   uint64 `json:"expected"` // copies: posts times the devices of their users
 	Received   uint64 `json:"received"`
 	Lost       uint64 `json:"lost"`
 	Duplicated uint64 `json:"duplicated"`
 	Misrouted  uint64 `json:"misrouted"`
-	Unpromised uint64 `json:"unpromised,omitempty"` // received although not answered
-	Foreign    uint64 `json:"foreign,omitempty"`    // of other posters
+	Unpromised uint64 `json:"unpromised,omitempty"` // received although the post got no 201
+	Foreign    uint64 `json:"foreign,omitempty"`    // from other posters
 }
 
-// count returns the outcome of the first posted posts, with that many devices a user.
+// count returns the outcome of the first posted posts. devices is how many each user has.
 func (y *tally) count(posted, devices int) Delivery {
 	r := Delivery{Received: y.received.Load(), Duplicated: y.duplicated.Load(), Misrouted: y.misrouted.Load(), Foreign: y.foreign.Load()}
 	for n := range min(posted, len(y.marks)) {
@@ -139,7 +140,7 @@ func (y *tally) count(posted, devices int) Delivery {
 	return r
 }
 
-// Fault returns an error where notifications were lost, duplicated or misrouted.
+// Fault returns an error if notifications were lost, duplicated or misrouted.
 func (r Delivery) Fault() error {
 	if r.Lost+r.Misrouted+r.Duplicated == 0 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// posted is a tally of two posts that were answered, to users 0 and 1.
+// posted returns a tally of two posts that got their 201, to two users.
 func posted(t *testing.T) *tally {
 	t.Helper()
 	y := newTally("run", 2, 4)
@@ -15,30 +15,30 @@ func posted(t *testing.T) *tally {
 		y.marks[n].Or(answered)
 	}
 	if y.userOf(0) == y.userOf(1) {
-		t.Fatal("two neighbours are one user's")
+		t.Fatal("both posts are to one user")
 	}
 	return y
 }
 
-func TestATallyFindsWhatWentWrong(t *testing.T) {
+func TestATallyFindsLostDuplicatedAndMisroutedMessages(t *testing.T) {
 	body := func(y *tally, n int) []byte { return appendBody(nil, y, n, 300) }
 	for name, tt := range map[string]struct {
 		play func(y *tally)
 		want Delivery
 	}{
-		"both copies came": {func(y *tally) {
+		"both copies arrived": {func(y *tally) {
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
 		}, Delivery{Expected: 2, Received: 2}},
-		"one never came": {func(y *tally) {
+		"one never arrived": {func(y *tally) {
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 		}, Delivery{Expected: 2, Received: 1, Lost: 1}},
-		"one came twice": {func(y *tally) {
+		"one arrived twice": {func(y *tally) {
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
 		}, Delivery{Expected: 2, Received: 2, Duplicated: 1}},
-		"one went to somebody else": {func(y *tally) {
+		"one went to another user": {func(y *tally) {
 			y.got(&device{user: y.userOf(1)}, body(y, 0))
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
 		}, Delivery{Expected: 2, Received: 1, Lost: 1, Misrouted: 1}},
@@ -47,13 +47,13 @@ func TestATallyFindsWhatWentWrong(t *testing.T) {
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
 			y.got(&device{user: y.userOf(2)}, body(y, 2))
 		}, Delivery{Expected: 2, Received: 2, Misrouted: 1}},
-		"one came without its 201": {func(y *tally) {
+		"one arrived without a 201": {func(y *tally) {
 			y.due[2].Store(1)
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
 			y.got(&device{user: y.userOf(2)}, body(y, 2))
 		}, Delivery{Expected: 2, Received: 3, Unpromised: 1}},
-		"another run's came, too": {func(y *tally) {
+		"messages of another run arrived": {func(y *tally) {
 			other := newTally("other", 2, 4)
 			y.got(&device{user: y.userOf(0)}, body(y, 0))
 			y.got(&device{user: y.userOf(1)}, body(y, 1))
@@ -66,7 +66,7 @@ func TestATallyFindsWhatWentWrong(t *testing.T) {
 			tt.play(y)
 			got := y.count(4, 1)
 			if got != tt.want {
-				t.Errorf("%+v, not %+v", got, tt.want)
+				t.Errorf("%+v, want %+v", got, tt.want)
 			}
 			if bad := tt.want.Lost+tt.want.Duplicated+tt.want.Misrouted > 0; (got.Fault() != nil) != bad {
 				t.Errorf("the fault is %v", got.Fault())
@@ -82,11 +82,11 @@ func TestEveryDeviceOfAUserIsCounted(t *testing.T) {
 	}
 	want := Delivery{Expected: 6, Received: 3, Lost: 3}
 	if got := y.count(4, 3); got != want {
-		t.Errorf("%+v, not %+v", got, want)
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
 
-func TestTimeCountsFromWhenThePostWasDue(t *testing.T) {
+func TestLatencyCountsFromWhenThePostWasDue(t *testing.T) {
 	y := newTally("run", 1, 1)
 	y.setFrom(0)
 	y.begun = time.Now().Add(-time.Minute)

@@ -12,39 +12,39 @@ import (
 	"time"
 )
 
-// Target is the server under load. A load connects to its addresses only.
+// Target is the server under load. A load connects only to its addresses.
 type Target struct {
-	Posts   *url.URL // where notifications are posted, the whole URL of the call: http or https
+	Posts   *url.URL // the URL to which notifications are posted: http or https
 	Devices *url.URL // where devices connect: mqtt, mqtts, ws or wss
 
-	PostTLS, DeviceTLS *tls.Config // nil: the system's
+	PostTLS, DeviceTLS *tls.Config // nil: trust the system's authorities
 
-	// Publish and Login replace HTTP and MQTT by the protocols of another server that
-	// falconbridge is compared with. Each gets the connection to Posts or Devices,
-	// whose URL then may have any scheme and has to name a port. nil: falconbridge's.
+	// Publish and Login replace HTTP and MQTT by the protocols of another server with which
+	// falconbridge is compared. They get a connection to Posts and Devices, whose URLs may
+	// then have any scheme and must have a port. nil means falconbridge's protocols.
 	Publish func(nc net.Conn) (Poster, error)
 	Login   func(nc net.Conn, user, token string) (Session, error)
 
 	Topic     func(user string) string
-	Token     func(user string) (string, error) // of a device
+	Token     func(user string) (string, error) // for devices
 	PostToken func() (string, error)
-	PID       int   // of the server, to read what it uses from /proc; 0: unknown
-	Helpers   []int // of other processes that serve posts; their CPU time is added
+	PID       int   // the server's process, whose usage is read from /proc; 0: unknown
+	Helpers   []int // other processes of the server, whose CPU time is added
 
-	// Addresses is how many addresses of loopback a server there is connected to from, in
-	// rotation, so that its limits per address count as they do for devices in the field.
-	// 0 means one, and another after every portsEach connections.
+	// Addresses is how many source addresses the connections to a server on loopback rotate
+	// through, so that its limits per address apply as they do to devices in the field. With
+	// 0, a new address is used after every portsEach connections, since ports would run out.
 	Addresses int
 
 	run   string // in every message that this run posts
 	dials atomic.Int64
 }
 
-// Session is a device that is logged in by another protocol than MQTT.
+// Session is a device that is logged in with another protocol than MQTT.
 type Session interface {
 	// Subscribe subscribes to the notifications of the session's user.
 	Subscribe() error
-	// Receive returns the next message, which is valid until the next call. It answers
+	// Receive returns the next message, which is valid until the next call. It responds to
 	// the server's pings.
 	Receive() ([]byte, error)
 }
@@ -66,18 +66,18 @@ func (t *Target) Check() error {
 	return nil
 }
 
-// user returns the id of the i-th user. Every run has the same users, so that many runs
-// leave no more users behind than one.
+// user returns the id of user number i. Every run uses the same users, so that many runs leave no
+// more users behind than one.
 func user(i int) string { return "bench-" + strconv.Itoa(i) }
 
 const dialTimeout = 10 * time.Second
 
-// portsEach is how many connections are made from one loopback address, which has some
-// 28,000 ports.
+// portsEach is how many connections are made from one loopback address, which has about 28,000
+// ephemeral ports.
 const portsEach = 20_000
 
-// dial connects to u over TCP, with TLS where the scheme says so. To a server on
-// loopback it comes from one of [Target.Addresses].
+// dial connects to u over TCP, with TLS if the scheme says so. If the server is on
+// loopback, the source addresses rotate, see [Target.Addresses].
 func (t *Target) dial(u *url.URL, conf *tls.Config) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
 	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() && ip.To4() != nil {

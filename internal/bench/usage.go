@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Usage is a process's use of memory and CPU.
+// Usage is the memory and CPU time that a process uses.
 type Usage struct {
 	Resident int64         // bytes in memory
 	CPU      time.Duration // spent since its start
 }
 
-// ticks is USER_HZ, the unit of CPU time in /proc: 100 a second on every architecture that
-// Go supports.
+// ticks is USER_HZ, the number of units of CPU time in /proc per second: 100 on every architecture
+// that Go supports.
 const ticks = 100
 
 // UsageOf reads a process's usage from /proc, which only Linux has.
@@ -24,7 +24,7 @@ func UsageOf(pid int) (u Usage, err error) {
 	if err != nil {
 		return u, fmt.Errorf("the process %d cannot be watched: %w", pid, err)
 	}
-	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold blanks
+	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name before it may contain blanks
 	f := bytes.Fields(after)
 	if len(f) < 22 {
 		return u, fmt.Errorf("the process %d cannot be watched: its stat is not that of Linux", pid)
@@ -38,14 +38,15 @@ func UsageOf(pid int) (u Usage, err error) {
 	return u, nil
 }
 
-// meter measures the CPU time of the server's processes and of this one during a load.
+// meter measures the CPU time that the server's processes and this one use during a load.
 type meter struct {
-	pids        []int
-	server, own time.Duration
+	pids              []int         // of the server
+	server, generator time.Duration // at the start of the load
 }
 
+// meter starts measuring.
 func (t *Target) meter() meter {
-	m := meter{own: cpuOf(os.Getpid())}
+	m := meter{generator: cpuOf(os.Getpid())}
 	if t.PID != 0 {
 		m.pids = append([]int{t.PID}, t.Helpers...)
 	}
@@ -53,7 +54,8 @@ func (t *Target) meter() meter {
 	return m
 }
 
-// cpuOf returns the CPU time of the processes since their starts; one that is gone counts 0.
+// cpuOf returns the CPU time that the processes have used since they started. A process that has
+// ended counts as 0.
 func cpuOf(pids ...int) (sum time.Duration) {
 	for _, pid := range pids {
 		if u, err := UsageOf(pid); err == nil {
@@ -69,7 +71,7 @@ type Cost struct {
 	Generator float64 `json:"generator_us"`
 }
 
-// per returns the CPU time since m, divided by n.
+// per returns the CPU time used since m was made, divided by n.
 func (m meter) per(n uint64) (c Cost) {
 	if n == 0 {
 		return c
@@ -77,7 +79,7 @@ func (m meter) per(n uint64) (c Cost) {
 	share := func(now, before time.Duration) float64 {
 		return float64((now-before)/time.Microsecond) / float64(n)
 	}
-	c.Generator = share(cpuOf(os.Getpid()), m.own)
+	c.Generator = share(cpuOf(os.Getpid()), m.generator)
 	c.Server = max(0, share(cpuOf(m.pids...), m.server))
 	return c
 }

@@ -11,24 +11,23 @@ import (
 	"net/url"
 )
 
-// WebSocket is the client's end of a WebSocket (RFC 6455): a stream of what the messages
-// contain. It ignores pings and fragments nothing, which no server that is measured
-// here requires.
+// WebSocket is the client's end of a WebSocket (RFC 6455), as a stream of the messages' content.
+// It neither answers pings nor fragments messages, which no measured server requires.
 type WebSocket struct {
 	net.Conn
-	op   byte // of what is written
+	op   byte // the opcode of written frames
 	in   []byte
-	left int // payload bytes of the frame under way that were not read yet
+	left int // how many payload bytes of the current frame are unread
 	out  []byte
 	mask uint32
 }
 
-// maskStep is added to the mask for each frame. The masks may be predictable here: they
-// protect intermediaries from scripts in a browser (§10.3).
+// maskStep is added to the mask for each frame. The masks may be predictable here, because they
+// only protect intermediaries from scripts in a browser (§10.3).
 const maskStep = 0x9E3779B9
 
-// Upgrade makes nc a WebSocket to u. With a subprotocol what is written goes out as
-// binary messages, without one as text.
+// Upgrade upgrades nc to a WebSocket to u. With a subprotocol, Write sends binary messages,
+// otherwise text messages.
 func Upgrade(nc net.Conn, u *url.URL, protocol string) (*WebSocket, error) {
 	offer, op := "", byte(1)
 	if protocol != "" {
@@ -46,7 +45,7 @@ func Upgrade(nc net.Conn, u *url.URL, protocol string) (*WebSocket, error) {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, fmt.Errorf("upgrade: the server answered %d", resp.StatusCode)
+		return nil, fmt.Errorf("upgrade: the server returned %d", resp.StatusCode)
 	}
 	early, err := r.Peek(r.Buffered())
 	return &WebSocket{Conn: nc, op: op, in: append([]byte(nil), early...), mask: maskStep}, err
@@ -63,10 +62,10 @@ func (w *WebSocket) fill() error {
 	return err
 }
 
-var errFrame = errors.New("the server sent a WebSocket frame that is malformed")
+var errFrame = errors.New("the server sent a malformed WebSocket frame")
 
-// header removes the header of the next frame from w.in, and returns the length of its
-// payload.
+// header removes the header of the next frame from w.in and returns the length of the frame's
+// payload. It returns io.EOF for a close frame.
 func (w *WebSocket) header() (int, error) {
 	for {
 		b := w.in
@@ -127,7 +126,7 @@ func (w *WebSocket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Message reads one whole message into b, which grows where it is too small.
+// Message reads one message into b, which grows if it is too small.
 func (w *WebSocket) Message(b []byte) ([]byte, error) {
 	size, err := w.header()
 	if err != nil {

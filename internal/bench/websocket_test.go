@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pipe is a WebSocket whose peer's bytes are written by the test.
+// pipe returns a WebSocket and the other end of its connection, for the test.
 func pipe(t *testing.T) (*WebSocket, net.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
@@ -15,13 +15,13 @@ func pipe(t *testing.T) (*WebSocket, net.Conn) {
 	return &WebSocket{Conn: a, op: 2}, b
 }
 
-func TestAWebSocketReadsWhatItsFramesHold(t *testing.T) {
+func TestAWebSocketReadsTheContentOfItsFrames(t *testing.T) {
 	w, peer := pipe(t)
 	long := bytes.Repeat([]byte("x"), 300)
 	frames := append([]byte{0x82, 3, 'a', 'b', 'c', 0x82, 126, 1, 44}, long...)
 	frames = append(frames, 0x82, 1, 'd', 0x88, 0)
 	go func() {
-		for _, c := range frames { // one byte each: no header comes whole
+		for _, c := range frames { // one byte at a time, so that headers arrive in parts
 			if _, err := peer.Write([]byte{c}); err != nil {
 				return
 			}
@@ -58,7 +58,7 @@ func TestAWebSocketMasksWhatItWrites(t *testing.T) {
 				payload[i] ^= key[i&3]
 			}
 			if !bytes.Equal(payload, sent) {
-				t.Error("unmasked, the payload is another one")
+				t.Error("the unmasked payload is not what was written")
 			}
 		})
 	}
