@@ -13,27 +13,27 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Stats count what a bus did since it was made.
+// Stats are counters of a bus since it was created.
 type Stats struct {
-	Sent       int64 // hints handed to the server
-	Dropped    int64 // hints lost here: the queue was full, or sending failed
-	Received   int64 // other nodes' hints handed to the handler
-	Reconnects int64 // times the connection came back after it was lost
+	Sent       int64 // hints passed to the server
+	Dropped    int64 // hints lost in this process, because the queue was full or sending failed
+	Received   int64 // hints of other nodes passed to the handler
+	Reconnects int64 // how often the connection was restored
 }
 
-// Counters are the Stats while they count. The zero value is ready to use.
+// Counters count the Stats. The zero value is ready to use.
 type Counters struct {
 	Sent, Dropped, Received, Reconnects atomic.Int64
 }
 
-// Stats returns the counters of this moment.
+// Stats returns the current values.
 func (c *Counters) Stats() Stats {
 	return Stats{c.Sent.Load(), c.Dropped.Load(), c.Received.Load(), c.Reconnects.Load()}
 }
 
-// Client is what buses over a server have in common: it keeps a session that listens
-// connected, and has a bounded queue between Publish, which never waits, and the one
-// goroutine that sends. A bus embeds it.
+// Client is what all buses over a server have in common, and is embedded in them. It keeps a
+// session that listens, reconnecting when it ends, and has a bounded queue between Publish, which
+// never blocks, and the single goroutine that sends.
 type Client struct {
 	Counters
 	Node   string // this node's name
@@ -42,13 +42,13 @@ type Client struct {
 	queue chan bridge.Hint
 
 	mu     sync.Mutex
-	err    error // why not connected; nil while connected
-	ever   bool  // connected once
-	logged bool  // the outage is in the log
+	err    error // why the client is not connected; nil while it is
+	ever   bool  // whether it has ever been connected
+	logged bool  // whether the current outage has been logged
 }
 
-// NewClient returns the client of node, of which at most queue hints may wait to be sent.
-// A nil logger means slog.Default.
+// NewClient returns a client for node with a queue of the given length. A nil logger means
+// slog.Default.
 func NewClient(node string, logger *slog.Logger, queue int) *Client {
 	return &Client{
 		Node:   node,
@@ -57,9 +57,10 @@ func NewClient(node string, logger *slog.Logger, queue int) *Client {
 	}
 }
 
-// Enqueue has h sent, or drops and counts it where the queue is full. It does not block.
+// Enqueue queues h for sending. If the queue is full, h is dropped and counted. Enqueue does not
+// block.
 func (c *Client) Enqueue(h bridge.Hint) {
-	h.Items = nil // never leave the process, and would be kept alive in the queue
+	h.Items = nil // they are not sent, and the queue would keep them alive
 	select {
 	case c.queue <- h:
 	default:
@@ -67,14 +68,14 @@ func (c *Client) Enqueue(h bridge.Hint) {
 	}
 }
 
-// Deliver hands the hints of a received message to h; see [Deliver].
+// Deliver passes the hints of a received message to h and counts them; see [Deliver].
 func (c *Client) Deliver(message []byte, h bridge.HintHandler) {
 	c.Received.Add(int64(Deliver(message, c.Node, h)))
 }
 
-// Run calls listen until ctx ends, with growing pauses between calls that fail, and send
-// once, at the same time. listen calls up once it listens, and returns an error when it no
-// longer does. send returns when ctx ends.
+// Run calls send once, and at the same time listen again and again until ctx ends, with growing
+// pauses after failures. listen must call up when it has begun to listen, and return an error
+// when it no longer does. send must return when ctx ends.
 func (c *Client) Run(ctx context.Context, listen func(ctx context.Context, up func()) error, send func(context.Context)) error {
 	var sending sync.WaitGroup
 	sending.Go(func() { send(ctx) })
@@ -93,10 +94,10 @@ func (c *Client) Run(ctx context.Context, listen func(ctx context.Context, up fu
 	return nil
 }
 
-// errNew is what Ready returns before the first session listens.
+// errNew is the error of Ready before the first session.
 var errNew = errors.New("the bus has not connected yet")
 
-// Ready is nil while a session listens.
+// Ready returns nil while a session is listening, and otherwise why none is.
 func (c *Client) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,6 +107,7 @@ func (c *Client) Ready() error {
 	return c.err
 }
 
+// up records that a session is listening.
 func (c *Client) up() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +118,8 @@ func (c *Client) up() {
 	c.err, c.ever, c.logged = nil, true, false
 }
 
-// down notes the end of a session; of an outage only the first is logged.
+// down records the end of a session. With outage it is logged, but only once until the next
+// session listens.
 func (c *Client) down(err error, outage bool) {
 	if err == nil {
 		err = errors.New("the connection ended")
@@ -130,9 +133,9 @@ func (c *Client) down(err error, outage bool) {
 	}
 }
 
-// SendBatches calls send with the hints that wait, at most limit, until ctx ends. It also
-// calls send, without hints, each time that wake fires; nil: never. Hints of a send that
-// fails are lost, which is counted, and a growing pause follows.
+// SendBatches calls send with the queued hints, at most limit at a time, until ctx ends. It also
+// calls send without hints whenever wake fires; a nil wake never does. If send fails, its hints
+// are lost and counted as dropped, and the next call waits for a growing pause.
 func (c *Client) SendBatches(ctx context.Context, limit int, wake <-chan time.Time, send func(context.Context, []bridge.Hint) error) {
 	var pause Backoff
 	for {
@@ -151,8 +154,8 @@ func (c *Client) SendBatches(ctx context.Context, limit int, wake <-chan time.Ti
 	}
 }
 
-// dequeue waits for a hint and returns it with those behind it, at most limit. It returns
-// none when ctx ends or wake fires.
+// dequeue waits for a hint, and returns it together with others that are queued, at most limit.
+// It returns none if ctx ends or wake fires.
 func (c *Client) dequeue(ctx context.Context, limit int, wake <-chan time.Time) []bridge.Hint {
 	var hints []bridge.Hint
 	select {
@@ -174,15 +177,15 @@ func (c *Client) dequeue(ctx context.Context, limit int, wake <-chan time.Time) 
 	return hints
 }
 
-// Backoff is the pause between attempts: it doubles from 100 ms to 5 s, and each pause is
-// drawn from the upper half of that, so that nodes that lost the same server do not
-// reconnect in step.
+// Backoff gives the pauses between attempts. They double from 100 ms to 5 s, and each is random
+// in the upper half of that, so that nodes that have lost the same server do not reconnect in
+// step. The zero value is ready to use.
 type Backoff struct{ tries int }
 
 // Reset starts over with the shortest pause.
 func (b *Backoff) Reset() { b.tries = 0 }
 
-// Wait pauses, or returns early when ctx ends.
+// Wait waits for the next pause, or until ctx ends.
 func (b *Backoff) Wait(ctx context.Context) {
 	t := time.NewTimer(b.next())
 	defer t.Stop()

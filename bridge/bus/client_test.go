@@ -26,7 +26,7 @@ func TestBackoffGrowsToItsLimitAndIsSpread(t *testing.T) {
 		seen[d] = true
 	}
 	if len(seen) < 25 {
-		t.Error("the pauses are not drawn")
+		t.Error("the pauses are not random")
 	}
 	b.Reset()
 	if d := b.next(); d > 100*time.Millisecond {
@@ -39,10 +39,10 @@ func TestAnOutageIsLoggedOnce(t *testing.T) {
 		var log bytes.Buffer
 		s := NewClient("a", slog.New(slog.NewTextHandler(&log, nil)), 1)
 		if s.Ready() == nil {
-			t.Error("it is ready before it ran")
+			t.Error("it is ready before Run")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		away := errors.New("away")
+		lost := errors.New("lost")
 		n := 0
 		err := s.Run(ctx, func(_ context.Context, up func()) error {
 			n++
@@ -50,16 +50,16 @@ func TestAnOutageIsLoggedOnce(t *testing.T) {
 			case 1, 5:
 				up()
 				if err := s.Ready(); err != nil {
-					t.Errorf("session %d listens, and Ready says %v", n, err)
+					t.Errorf("session %d listens, but Ready returns %v", n, err)
 				}
 			case 3:
-				if !errors.Is(s.Ready(), away) {
-					t.Errorf("during the outage Ready says %v", s.Ready())
+				if !errors.Is(s.Ready(), lost) {
+					t.Errorf("during the outage Ready returns %v", s.Ready())
 				}
 			case 6:
 				cancel()
 			}
-			return away
+			return lost
 		}, func(context.Context) {})
 		if err != nil {
 			t.Error(err)
@@ -73,7 +73,7 @@ func TestAnOutageIsLoggedOnce(t *testing.T) {
 	})
 }
 
-func TestQueueDropsWhatFindsItFull(t *testing.T) {
+func TestAFullQueueDropsHints(t *testing.T) {
 	q := NewClient("a", nil, 3)
 	for i := range 5 {
 		q.Enqueue(bridge.Hint{Seq: bridge.Seq(i), Items: make([]bridge.Notification, 1)})
@@ -82,14 +82,14 @@ func TestQueueDropsWhatFindsItFull(t *testing.T) {
 		t.Errorf("%d hints were counted as dropped", d)
 	}
 	if got := q.dequeue(t.Context(), 2, nil); len(got) != 2 || got[0].Seq != 0 || got[1].Seq != 1 || got[0].Items != nil {
-		t.Errorf("took %+v", got)
+		t.Errorf("dequeued %+v", got)
 	}
 	if got := q.dequeue(t.Context(), 2, nil); len(got) != 1 {
-		t.Errorf("took %+v", got)
+		t.Errorf("dequeued %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got := q.dequeue(ctx, 2, nil); got != nil {
-		t.Errorf("took %+v at the end", got)
+		t.Errorf("dequeued %+v after the end of ctx", got)
 	}
 }

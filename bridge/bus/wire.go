@@ -9,17 +9,17 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Message is what travels: some hints of one node.
+// Message is what a bus transmits: some hints of one node.
 type Message struct {
-	Node  string // who sent it; "": somebody who is no node, e.g. an application by SQL
-	All   bool   // too many users to name: whoever listens looks for itself
+	Node  string // the sender; "" if it is not a node, such as an application that uses SQL
+	All   bool   // there were too many users to name, so nodes must look for changes themselves
 	Hints []bridge.Hint
 }
 
-// The wire form is {"n": node, "h": [hint, …]}. SQL functions write {"n": node, "u":
-// [["user", seq], …]} for what was appended, {"n": node, "all": true}, and hints without a
-// node; Decode reads all of them. Fields that a newer node adds are ignored, and so are
-// hints of a type that is not known here.
+// The wire format is {"n": node, "h": [hint, …]}. SQL functions also write
+// {"n": node, "u": [["user", seq], …]} for appends, {"n": node, "all": true}, and hints without a
+// node. Decode reads all of them. It ignores fields that a newer node adds, and hints of an
+// unknown type.
 type wireMessage struct {
 	Node  string            `json:"n"`
 	All   bool              `json:"all,omitempty"`
@@ -29,16 +29,16 @@ type wireMessage struct {
 
 type wireHint struct {
 	Type     string        `json:"t"`
-	User     bridge.UserID `json:"u,omitempty"` // "" with appended: somebody
+	User     bridge.UserID `json:"u,omitempty"` // "" with appended: any user
 	Seq      bridge.Seq    `json:"s,omitempty"`
 	ClientID string        `json:"c,omitempty"`
 	Gen      int64         `json:"g,omitempty"`
-	Trace    string        `json:"p,omitempty"` // the traceparent of those from First on
+	Trace    string        `json:"p,omitempty"` // the traceparent of the notifications from First to Seq
 	First    bridge.Seq    `json:"f,omitempty"`
 }
 
-// trace is what h carries of a trace: a traceparent that is none could be anything, and
-// would go to devices.
+// trace returns h's traceparent and First if both are valid, and otherwise none. A traceparent
+// goes to devices as it is, so an invalid one, which could be any text, must not pass.
 func (h *wireHint) trace() (traceparent string, from bridge.Seq) {
 	if !bridge.ValidTraceparent(h.Trace) || h.First < 1 || h.First > h.Seq {
 		return "", 0
@@ -46,7 +46,7 @@ func (h *wireHint) trace() (traceparent string, from bridge.Seq) {
 	return h.Trace, h.First
 }
 
-// wireTypes are letters, so that the order of the constants may change.
+// wireTypes are letters, so that the constants of package bridge may be reordered.
 var wireTypes = map[bridge.HintType]string{
 	bridge.HintAppended: "a",
 	bridge.HintMuted:    "m",
@@ -69,7 +69,7 @@ type wireUser struct {
 	seq  bridge.Seq
 }
 
-// UnmarshalJSON reads ["user", seq]. b is valid JSON, and no user id has a comma.
+// UnmarshalJSON decodes ["user", seq]. b is valid JSON, and no user id contains a comma.
 func (u *wireUser) UnmarshalJSON(b []byte) error {
 	i := bytes.LastIndexByte(b, ',')
 	if i < 0 || b[0] != '[' {
@@ -83,9 +83,9 @@ func (u *wireUser) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Encode writes hints of node as messages of at most limit bytes each. Items
-// never leave the process and are left out. A hint of unknown type, or one that
-// fits into no message, is left out, too.
+// Encode encodes hints of node as messages of at most limit bytes each. The hints' Items are left
+// out, since they never leave the process. A hint of an unknown type, or one too large for a
+// message, is left out altogether.
 func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
 	head, err := json.Marshal(node)
 	if err != nil {
@@ -122,11 +122,11 @@ func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
 	return messages
 }
 
-// Decode reads a message. It fails for whatever is not one.
+// Decode decodes a message. Hints in it that are invalid are left out.
 func Decode(b []byte) (Message, error) {
 	var w wireMessage
 	if err := json.Unmarshal(b, &w); err != nil {
-		return Message{}, errors.New("not a message of hints") // err may quote it
+		return Message{}, errors.New("not a message of hints") // err is dropped because it may quote b
 	}
 	m := Message{Node: w.Node, All: w.All}
 	for _, u := range w.Users {
@@ -145,10 +145,11 @@ func Decode(b []byte) (Message, error) {
 	return m, nil
 }
 
-// Deliver hands the hints of b to h, unless node itself sent it, and returns how many. It
-// ignores what is no message: any client that can reach the server may publish some.
+// Deliver passes the hints of the message b to h and returns how many there were. It ignores
+// messages that node itself sent, and anything that is not a message, since any client that can
+// reach the server may publish on its channels.
 func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
-	if begunBy(b, node) {
+	if sentBy(b, node) {
 		return 0
 	}
 	m, err := Decode(b)
@@ -164,9 +165,9 @@ func Deliver(b []byte, node string, h bridge.HintHandler) (hints int) {
 	return len(m.Hints)
 }
 
-// begunBy reports whether the first field of b names node. On some buses a node receives
-// all its own messages back, and decoding them would be wasted.
-func begunBy(b []byte, node string) bool {
+// sentBy reports whether the first field of b names node as the sender. On some buses a node
+// receives all its own messages, and this avoids decoding them.
+func sentBy(b []byte, node string) bool {
 	if node == "" {
 		return false
 	}

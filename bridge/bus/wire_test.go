@@ -12,7 +12,7 @@ import (
 
 const testTrace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-func TestHintsAreReadAsTheyWereWritten(t *testing.T) {
+func TestHintsDecodeToWhatWasEncoded(t *testing.T) {
 	hints := []bridge.Hint{
 		{Type: bridge.HintAppended, User: "7", Seq: 12, Node: "a"},
 		{Type: bridge.HintAppended, User: "8", Seq: 12, Node: "a", Traceparent: testTrace, From: 11},
@@ -34,12 +34,12 @@ func TestHintsAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// The form is spoken by nodes of other versions and written by the migrations.
-func TestTheFormOnTheWire(t *testing.T) {
+// Nodes of other versions use the format, and the migrations write it.
+func TestTheWireFormat(t *testing.T) {
 	got := bus.Encode("a", []bridge.Hint{{Type: bridge.HintTakeover, User: "7", ClientID: "c", Gen: 5}, {Type: bridge.HintEnd, User: "x"}}, 8000)
 	want := `{"n":"a","h":[{"t":"t","u":7,"c":"c","g":5},{"t":"e","u":"x"}]}`
 	if len(got) != 1 || string(got[0]) != want {
-		t.Errorf("written as %q, want %q", got, want)
+		t.Errorf("encoded as %q, want %q", got, want)
 	}
 	for text, want := range map[string]bus.Message{
 		`{"n" : "a", "u" : [["7", 3], [8, 4]]}`: {Node: "a", Hints: []bridge.Hint{
@@ -51,14 +51,14 @@ func TestTheFormOnTheWire(t *testing.T) {
 		`{"n":"a","h":[{"t":"new","u":"7"}],"another":[1,2]}`: {Node: "a"},
 	} {
 		if m, err := bus.Decode([]byte(text)); err != nil || !reflect.DeepEqual(m, want) {
-			t.Errorf("%s is read as %+v, error %v", text, m, err)
+			t.Errorf("%s is decoded as %+v, error %v", text, m, err)
 		}
 	}
 }
 
-// Whoever reaches the bus's server may publish a hint, and a traceparent goes to devices as
-// it is: nothing else comes through in its place, and the hint itself wakes as ever.
-func TestAForgedTraceparentGoesToNoDevice(t *testing.T) {
+// Any client that can reach the bus's server may publish a hint, and a traceparent goes to devices
+// as it is. So anything else in its place is dropped, while the hint itself still wakes devices.
+func TestAForgedTraceparentReachesNoDevice(t *testing.T) {
 	for name, forged := range map[string]string{
 		"text":            `"f":1,"p":"<script>"`,
 		"a longer one":    `"f":1,"p":"` + testTrace + `-and more"`,
@@ -70,7 +70,7 @@ func TestAForgedTraceparentGoesToNoDevice(t *testing.T) {
 		m, err := bus.Decode([]byte(`{"n":"b","h":[{"t":"a","u":"7","s":3,` + forged + `}]}`))
 		want := bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 3, Node: "b"}
 		if err != nil || len(m.Hints) != 1 || !reflect.DeepEqual(m.Hints[0], want) {
-			t.Errorf("%s: read as %+v, error %v", name, m.Hints, err)
+			t.Errorf("%s: decoded as %+v, error %v", name, m.Hints, err)
 		}
 	}
 }
@@ -93,13 +93,13 @@ func TestMessagesStayBelowTheLimit(t *testing.T) {
 		}
 		for _, h := range got.Hints {
 			if h.Gen != int64(read) {
-				t.Fatalf("hint %d comes as %d", read, h.Gen)
+				t.Fatalf("hint %d is decoded as hint %d", read, h.Gen)
 			}
 			read++
 		}
 	}
 	if read != len(hints) {
-		t.Errorf("%d of %d hints were written", read, len(hints))
+		t.Errorf("%d of %d hints were encoded", read, len(hints))
 	}
 }
 
@@ -108,7 +108,7 @@ type handler struct{ hints, reconnected int }
 func (h *handler) Hint(bridge.Hint) { h.hints++ }
 func (h *handler) Reconnected()     { h.reconnected++ }
 
-func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
+func TestDeliverIgnoresTheNodesOwnMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		message            string
 		hints, reconnected int
@@ -118,10 +118,10 @@ func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
 		"an application's":       {`{"n":"","u":[["7",1],["8",1]]}`, 2, 0},
 		"all, another's":         {`{"n":"b","all":true}`, 0, 1},
 		"all, its own":           {`{"n":"a","all":true}`, 0, 0},
-		"as Postgres spells":     {`{"n" : "a", "u" : [["7", 1]]}`, 0, 0},
-		"one whose name goes on": {`{"n":"ab","u":[["7",1]]}`, 1, 0},
-		"one with a blank more":  {`{"n":" a","u":[["7",1]]}`, 1, 0},
-		"its own, sent late":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
+		"as Postgres formats it": {`{"n" : "a", "u" : [["7", 1]]}`, 0, 0},
+		"a longer name":          {`{"n":"ab","u":[["7",1]]}`, 1, 0},
+		"a name with a blank":    {`{"n":" a","u":[["7",1]]}`, 1, 0},
+		"its own, name last":     {`{"u":[["7",1]],"n":"a"}`, 0, 0},
 		"no pairs":               {`{"n":"b","u":[["7",1,2]]}`, 0, 0},
 		"pairs of a user only":   {`{"n":"b","u":[["7"]]}`, 0, 0},
 		"pairs with a fraction":  {`{"n":"b","u":[["7",1.5]]}`, 0, 0},
@@ -138,8 +138,8 @@ func TestDeliverLeavesOutWhatTheNodeSentItself(t *testing.T) {
 	}
 }
 
-// FuzzDeliver reads what anybody may publish: nothing panics, and whoever is
-// named is a user.
+// FuzzDeliver decodes what any client may publish. Nothing panics, and every name is a valid user
+// id.
 func FuzzDeliver(f *testing.F) {
 	for _, s := range []string{`{"n":"b","h":[{"t":"t","u":7,"c":"c","g":5}]}`, `{"n":"b","u":[["7",1]]}`, `{"n":"b","all":true}`, "null", "[[[["} {
 		f.Add([]byte(s))
@@ -154,13 +154,13 @@ func FuzzDeliver(f *testing.F) {
 				t.Errorf("%q names the user %q", b, h.User)
 			}
 			if h.Items != nil || h.Node != m.Node {
-				t.Errorf("%q is read as %+v", b, h)
+				t.Errorf("%q is decoded as %+v", b, h)
 			}
 		}
 	})
 }
 
-// BenchmarkDeliverOwn is what every transaction of a node costs it once more.
+// BenchmarkDeliverOwn measures what it costs a node to receive its own message of a transaction.
 func BenchmarkDeliverOwn(b *testing.B) {
 	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
 	b.ReportAllocs()
@@ -171,7 +171,7 @@ func BenchmarkDeliverOwn(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode is what a transaction of 64 users costs every other node.
+// BenchmarkDecode measures what a transaction of 64 users costs every other node.
 func BenchmarkDecode(b *testing.B) {
 	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
 	b.ReportAllocs()

@@ -11,11 +11,11 @@ import (
 
 func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
-		"a user is heard of from Watch to Unwatch":     watchAndUnwatch,
-		"users watched during an outage are heard of":  watchDuringOutage,
+		"hints of a user arrive from Watch to Unwatch": watchAndUnwatch,
+		"Watch and Unwatch work during an outage":      watchDuringOutage,
 		"Watch and Unwatch never block":                watchNeverBlocks,
 		"the last of many changes counts":              watchFlaps,
-		"a new watch is followed by a look at the log": watchReconnects,
+		"Watch is followed by a call of Reconnected":   watchReconnects,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, f(t)) })
 	}
@@ -23,18 +23,19 @@ func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 
 func (n *Node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
 
-// deaf waits until n receives no more hints of u. In each round one hint is for user "7",
-// whom every node watches: once it arrives, so would the other one have.
-func (n *Node) deaf(t *testing.T, from *Node, u bridge.UserID) {
+// ignores waits until n receives no more hints of u. In each round from sends a hint of u and then
+// one of user 7, whom every node watches: when the second one arrives, the first one would have
+// arrived as well.
+func (n *Node) ignores(t *testing.T, from *Node, u bridge.UserID) {
 	t.Helper()
 	gen := int64(1000)
 	testserver.Eventually(t, limit, func() error {
 		gen++
-		own := bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: "deaf", Gen: gen}
-		from.Publish(own)
+		unwanted := bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: "unwanted", Gen: gen}
+		from.Publish(unwanted)
 		n.hears(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "mark", Gen: gen})
-		if n.heard(own) {
-			return errors.New(n.name + " still hears of a user it no longer watches")
+		if n.heard(unwanted) {
+			return errors.New(n.name + " still receives hints of a user whom it no longer watches")
 		}
 		return nil
 	})
@@ -46,19 +47,19 @@ func watchAndUnwatch(t *testing.T, f Fixture) {
 		ns[1].watch("8")
 		ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "8", ClientID: "c", Gen: round + 1})
 		ns[1].unwatch("8")
-		ns[1].deaf(t, ns[0], "8")
+		ns[1].ignores(t, ns[0], "8")
 	}
 }
 
 func watchDuringOutage(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7", "9")
 	must(t, f.Server.Stop())
-	ns[1].away(t)
+	ns[1].disconnected(t)
 	ns[1].watch("8")
 	ns[1].unwatch("9")
 	must(t, f.Server.Start())
 	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "8"})
-	ns[1].deaf(t, ns[0], "9")
+	ns[1].ignores(t, ns[0], "9")
 }
 
 func watchNeverBlocks(t *testing.T, f Fixture) {
@@ -78,7 +79,7 @@ func watchNeverBlocks(t *testing.T, f Fixture) {
 	f.Proxy.Thaw()
 	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(0)})
 	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(many - 2)})
-	ns[1].deaf(t, ns[0], user(many-1))
+	ns[1].ignores(t, ns[0], user(many-1))
 }
 
 func watchFlaps(t *testing.T, f Fixture) {
@@ -90,11 +91,11 @@ func watchFlaps(t *testing.T, f Fixture) {
 		ns[1].watch("9")
 	}
 	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "9"})
-	ns[1].deaf(t, ns[0], "8")
+	ns[1].ignores(t, ns[0], "8")
 }
 
-// Hints are lost between Watch and the moment the server has subscribed, so Reconnected
-// has to be called then.
+// Hints are lost between Watch and the moment when the server has subscribed, so Reconnected has to
+// be called then.
 func watchReconnects(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 1, "7")
 	before := ns[0].reconnects()

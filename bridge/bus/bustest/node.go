@@ -13,10 +13,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// limit is how long an event on loopback may take before the test fails.
+// limit is how long a test waits for an event before it fails.
 const limit = 20 * time.Second
 
-// Node is one running bus, and the hints it received.
+// Node is one running bus, with the hints that it has received.
 type Node struct {
 	bridge.Bus
 	name string
@@ -58,7 +58,7 @@ func (n *Node) heard(h bridge.Hint) bool {
 	})
 }
 
-// start runs the bus until the test ends.
+// start runs the bus in a goroutine until the test ends.
 func (n *Node) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n.cancel, n.done = cancel, make(chan error, 1)
@@ -66,17 +66,17 @@ func (n *Node) start(t *testing.T) {
 	t.Cleanup(func() { n.stop(t) })
 }
 
-// stop ends Run, and fails unless it returns nil soon. It may be called twice.
+// stop ends Run and fails the test unless Run returns nil within limit. It may be called twice.
 func (n *Node) stop(t *testing.T) {
 	n.cancel()
 	select {
 	case err := <-n.done:
 		if err != nil {
-			t.Errorf("Run of %s returned %v, want nil at the end of ctx", n.name, err)
+			t.Errorf("Run of %s returned %v at the end of ctx, want nil", n.name, err)
 		}
 		n.done <- nil
 	case <-time.After(limit):
-		t.Errorf("Run of %s does not return at the end of ctx", n.name)
+		t.Errorf("Run of %s did not return at the end of ctx", n.name)
 	}
 }
 
@@ -88,7 +88,7 @@ func (n *Node) watch(users ...bridge.UserID) {
 	}
 }
 
-// ready waits until the node listens.
+// ready waits until the node is listening.
 func (n *Node) ready(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, limit, func() error {
@@ -96,24 +96,24 @@ func (n *Node) ready(t *testing.T) {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
 		if n.reconnects() == 0 {
-			return fmt.Errorf("%s listens, and Reconnected was not called", n.name)
+			return fmt.Errorf("%s is listening, but Reconnected was not called", n.name)
 		}
 		return nil
 	})
 }
 
-// away waits until the node has noticed that it receives nothing.
-func (n *Node) away(t *testing.T) {
+// disconnected waits until the node has noticed that it is not connected.
+func (n *Node) disconnected(t *testing.T) {
 	t.Helper()
 	testserver.Eventually(t, limit, func() error {
 		if n.Ready() == nil {
-			return fmt.Errorf("%s still says that it is connected", n.name)
+			return fmt.Errorf("%s still reports that it is connected", n.name)
 		}
 		return nil
 	})
 }
 
-// hears waits until n received h, which from sends repeatedly, since a bus may lose it.
+// hears waits until n has received h. from sends it repeatedly, since a bus may lose hints.
 func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	next := time.Now()
@@ -125,11 +125,11 @@ func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
 			from.Publish(h)
 			next = time.Now().Add(200 * time.Millisecond)
 		}
-		return errors.New(n.name + " does not hear of the hint")
+		return errors.New(n.name + " did not receive the hint")
 	})
 }
 
-// publishes fails unless many calls of Publish return at once.
+// publishes calls Publish many times and fails the test if the calls block.
 func (n *Node) publishes(t *testing.T, many int) {
 	t.Helper()
 	start := time.Now()
@@ -143,8 +143,7 @@ func (n *Node) publishes(t *testing.T, many int) {
 
 func user(i int) bridge.UserID { return bridge.UserID(fmt.Sprintf("u%d", i)) }
 
-// Listen runs b with users watched until the test ends, and returns when it
-// listens.
+// Listen runs b, which watches users, until the test ends. It returns once b is listening.
 func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
 	t.Helper()
 	n := &Node{Bus: b, name: "the node"}
@@ -154,16 +153,16 @@ func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
 	return n
 }
 
-// Hears waits until n received h, which from sends repeatedly.
+// Hears waits until n has received h, which from sends repeatedly.
 func (n *Node) Hears(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	n.hears(t, from, h)
 }
 
-// Heard reports whether n received h.
+// Heard reports whether n has received h.
 func (n *Node) Heard(h bridge.Hint) bool { return n.heard(h) }
 
-// Count returns how many hints n received.
+// Count returns how many hints n has received.
 func (n *Node) Count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

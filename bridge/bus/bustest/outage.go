@@ -17,8 +17,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// backAfter fails unless every node notices the outage that f causes, and listens again.
-func backAfter(t *testing.T, ns []*Node, f func()) {
+// recoverAfter fails the test unless every node notices the outage that f causes and then receives hints
+// again.
+func recoverAfter(t *testing.T, ns []*Node, f func()) {
 	t.Helper()
 	before := make([]int, len(ns))
 	for i, n := range ns {
@@ -43,10 +44,10 @@ func backAfter(t *testing.T, ns []*Node, f func()) {
 func outage(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	for range 2 {
-		backAfter(t, ns, func() {
+		recoverAfter(t, ns, func() {
 			must(t, f.Server.Stop())
 			for _, n := range ns {
-				n.away(t)
+				n.disconnected(t)
 				n.publishes(t, 20000)
 			}
 			must(t, f.Server.Start())
@@ -57,23 +58,23 @@ func outage(t *testing.T, f Fixture) {
 func cut(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	for range 3 {
-		backAfter(t, ns, f.Proxy.Cut)
+		recoverAfter(t, ns, f.Proxy.Cut)
 	}
 }
 
-// halfOpen freezes the network: neither end of the connection learns of it.
+// halfOpen freezes the network, so that neither end of a connection learns that the other is gone.
 func halfOpen(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
-	backAfter(t, ns, func() {
+	recoverAfter(t, ns, func() {
 		f.Proxy.Freeze()
 		start := time.Now()
 		for _, n := range ns {
 			n.publishes(t, 20000)
-			n.away(t)
+			n.disconnected(t)
 			n.publishes(t, 20000)
 		}
 		if d := time.Since(start); d > 15*time.Second {
-			t.Errorf("it took %v to notice", d)
+			t.Errorf("the nodes took %v to notice", d)
 		}
 		f.Proxy.Thaw()
 	})
@@ -97,7 +98,7 @@ func midStream(t *testing.T, f Fixture) {
 			}
 		})
 	}
-	backAfter(t, ns, func() {
+	recoverAfter(t, ns, func() {
 		must(t, f.Server.Stop())
 		must(t, f.Server.Start())
 	})
@@ -116,18 +117,18 @@ func endsWhileStopped(t *testing.T, f Fixture) {
 	}
 	f.Proxy.Freeze()
 	ns[0].publishes(t, 1000)
-	ends(ns[0]) // before it could notice
-	ns[1].away(t)
-	ends(ns[1]) // while it connects to a server that is silent
+	ends(ns[0]) // before it can notice the outage
+	ns[1].disconnected(t)
+	ends(ns[1]) // while it is connecting to a server that does not respond
 	f.Proxy.Thaw()
 	must(t, f.Server.Stop())
-	ns[2].away(t)
+	ns[2].disconnected(t)
 	ends(ns[2])
 	must(t, f.Server.Start())
 	ns[3].ready(t)
 }
 
-func serverLate(t *testing.T, f Fixture) {
+func startBeforeServer(t *testing.T, f Fixture) {
 	must(t, f.Server.Stop())
 	ns := []*Node{f.join(t, "one"), f.join(t, "two")}
 	for _, n := range ns {
@@ -138,5 +139,5 @@ func serverLate(t *testing.T, f Fixture) {
 		n.start(t)
 		n.publishes(t, 1000)
 	}
-	backAfter(t, ns, func() { must(t, f.Server.Start()) })
+	recoverAfter(t, ns, func() { must(t, f.Server.Start()) })
 }

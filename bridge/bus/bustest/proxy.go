@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Proxy is a TCP proxy on loopback that can break what runs through it.
+// Proxy is a TCP proxy on loopback that can disturb the connections through it.
 type Proxy struct {
 	Addr string
 
@@ -15,13 +15,13 @@ type Proxy struct {
 	listener net.Listener
 
 	mu     sync.Mutex
-	moving *sync.Cond // signalled when frozen or ended change
+	moving *sync.Cond // signalled when frozen or ended changes
 	frozen bool
 	ended  bool
 	conns  map[net.Conn]struct{}
 }
 
-// NewProxy listens until the test ends and passes everything to upstream.
+// NewProxy returns a proxy that forwards everything to upstream until the test ends.
 func NewProxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -63,6 +63,7 @@ func (p *Proxy) accept(ctx context.Context, running *sync.WaitGroup) {
 	}
 }
 
+// pass copies bytes in one direction until either connection ends.
 func (p *Proxy) pass(from, to net.Conn) {
 	defer func() {
 		from.Close()
@@ -83,7 +84,7 @@ func (p *Proxy) pass(from, to net.Conn) {
 	}
 }
 
-// wait returns when bytes may move, false at the end of the test.
+// wait waits until bytes may be forwarded. It returns false at the end of the test.
 func (p *Proxy) wait() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,8 +94,8 @@ func (p *Proxy) wait() bool {
 	return !p.ended
 }
 
-// Freeze lets no more bytes through and closes nothing: to each side the other
-// looks as after a cable was pulled. New connections are accepted and silent.
+// Freeze stops forwarding without closing connections, as if a cable had been pulled. New
+// connections are accepted, but stay silent.
 func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,5 +1,5 @@
-// Package bustest is the contract of [bridge.Bus] as tests: every bus passes the
-// same suite, with its real server stopped, stalled and started again.
+// Package bustest tests the contract of [bridge.Bus]. Every bus passes the same suite, in which its
+// real server is stopped, stalled and started again.
 package bustest
 
 import (
@@ -12,16 +12,17 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Fixture is one server, or what stands for it, and the ways to it.
+// Fixture is one cluster of nodes, with its server.
 type Fixture struct {
-	// Join returns the bus of one more node. It is not running yet.
+	// Join returns the bus of another node, which is not running yet.
 	Join func(node string) bridge.Bus
 
-	// Garbage publishes something no node sends on the channels the nodes listen to.
+	// Garbage publishes something that no node would send, on the channels to which the
+	// nodes listen. nil means that the bus has no channels.
 	Garbage func(junk string)
 
-	// Server is what the buses connect to, through Proxy; nil where there is none,
-	// and then nothing can be unavailable.
+	// Server is the server to which the buses connect through Proxy. It is nil if there is
+	// none, and then the tests of outages do not apply.
 	Server interface {
 		Start() error
 		Stop() error
@@ -34,7 +35,7 @@ func (f Fixture) join(t *testing.T, name string) *Node {
 	return &Node{Bus: f.Join(name), name: name}
 }
 
-// nodes returns n nodes that listen.
+// nodes returns n nodes that are listening.
 func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*Node {
 	t.Helper()
 	all := make([]*Node, n)
@@ -53,9 +54,9 @@ func (f Fixture) nodes(t *testing.T, n int, watched ...bridge.UserID) []*Node {
 func Run(t *testing.T, f func(t *testing.T) Fixture) {
 	for name, test := range map[string]func(*testing.T, Fixture){
 		"every kind of hint reaches the other nodes":                 everyKind,
-		"strange ids arrive as they were sent":                       strangeIDs,
-		"many publish at once":                                       manyPublish,
-		"hints before, during and after Run neither block nor panic": whenever,
+		"unusual ids arrive as they were sent":                       unusualIDs,
+		"many goroutines publish at once":                            manyPublish,
+		"hints before, during and after Run neither block nor panic": publishAnytime,
 		"Run returns nil when its context ends":                      runEnds,
 		"Run may be called again":                                    runAgain,
 		"garbage is ignored":                                         garbage,
@@ -65,12 +66,12 @@ func Run(t *testing.T, f func(t *testing.T) Fixture) {
 	probe := f(t)
 	if probe.Server != nil {
 		for name, test := range map[string]func(*testing.T, Fixture){
-			"an outage is noticed and survived":               outage,
-			"a cut connection comes back":                     cut,
+			"nodes recover from an outage":                    outage,
+			"nodes recover from cut connections":              cut,
 			"a half-open connection is noticed":               halfOpen,
 			"the server restarts under a stream of hints":     midStream,
 			"Run ends while the server is stopped or stalled": endsWhileStopped,
-			"the first start may come before the server's":    serverLate,
+			"nodes may start before the server":               startBeforeServer,
 		} {
 			t.Run(name, func(t *testing.T) { test(t, f(t)) })
 		}
@@ -101,20 +102,17 @@ func everyKind(t *testing.T, f Fixture) {
 		n.mu.Lock()
 		for _, h := range n.hints {
 			if h.Items != nil || !h.At.IsZero() {
-				t.Errorf("%s was handed another process's items", n.name)
-			}
-			if h.Node != "" && h.Node == n.name {
-				continue // own hints may come back
+				t.Errorf("%s received items of another process", n.name)
 			}
 			if h.Node == "" {
-				t.Errorf("%s does not learn who sent a hint", n.name)
+				t.Errorf("%s received a hint without its sender", n.name)
 			}
 		}
 		n.mu.Unlock()
 	}
 }
 
-func strangeIDs(t *testing.T, f Fixture) {
+func unusualIDs(t *testing.T, f Fixture) {
 	users := []bridge.UserID{"0", "9007199254740991", "007", "a.b_c:d@e|f-g", bridge.UserID(fmt.Sprintf("%0128d", 1))}
 	ns := f.nodes(t, 2, users...)
 	for _, u := range users {
@@ -140,16 +138,16 @@ func manyPublish(t *testing.T, f Fixture) {
 	ns[1].mu.Lock()
 	defer ns[1].mu.Unlock()
 	if n := len(ns[1].hints); n < 100 {
-		t.Errorf("of 1600 hints on a healthy server only %d arrived", n)
+		t.Errorf("only %d of 1600 hints arrived on a healthy server", n)
 	}
 	for _, h := range ns[1].hints {
 		if h.User != "7" || h.Type == bridge.HintTakeover && h.ClientID != "c" && h.ClientID != "last" {
-			t.Errorf("a hint came that no node sent: %+v", h)
+			t.Errorf("received a hint that no node sent: %+v", h)
 		}
 	}
 }
 
-func whenever(t *testing.T, f Fixture) {
+func publishAnytime(t *testing.T, f Fixture) {
 	n := f.join(t, "early")
 	n.publishes(t, 10000)
 	n.start(t)
@@ -206,7 +204,7 @@ func garbage(t *testing.T, f Fixture) {
 		n.mu.Lock()
 		for _, h := range n.hints {
 			if h.ClientID != "after" {
-				t.Errorf("%s takes garbage for %+v", n.name, h)
+				t.Errorf("%s decoded garbage as %+v", n.name, h)
 			}
 		}
 		n.mu.Unlock()

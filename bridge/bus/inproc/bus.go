@@ -1,6 +1,6 @@
-// Package inproc is the bus of a single node, and of several in one process for
-// tests. It is the readable reference of [bridge.Bus]: what the others do over a
-// network, it does with one channel a node.
+// Package inproc is the bus of a cluster with a single node and, in tests, of several nodes in one
+// process. It is also the readable reference of [bridge.Bus]: what the other buses do over a
+// network, it does with one channel per node.
 package inproc
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge/bus"
 )
 
-// queueSize is how many hints may wait for a slow node.
+// queueSize is how many hints are queued for a slow node.
 const queueSize = 1024
 
 // Exchange connects the nodes of one process. The zero value is ready to use.
 type Exchange struct {
 	mu    sync.RWMutex
-	nodes []*Bus // that run
+	nodes []*Bus // those in Run
 }
 
 // Bus is one node's end of an exchange.
@@ -25,19 +25,19 @@ type Bus struct {
 	node  string
 	x     *Exchange
 	queue chan bridge.Hint
-	lost  chan struct{} // a hint found the queue full
+	lost  chan struct{} // signals that a hint was dropped because the queue was full
 	count bus.Counters
 }
 
-// New returns the bus of the only node of a cluster.
+// New returns the bus of a cluster's only node.
 func New() *Bus { return new(Exchange).Join("") }
 
-// Join returns the bus of one more node.
+// Join returns the bus of another node.
 func (x *Exchange) Join(node string) *Bus {
 	return &Bus{node: node, x: x, queue: make(chan bridge.Hint, queueSize), lost: make(chan struct{}, 1)}
 }
 
-// Publish hands hints to every other node that runs.
+// Publish passes hints to every other node that is in Run.
 func (b *Bus) Publish(hints ...bridge.Hint) {
 	b.x.mu.RLock()
 	defer b.x.mu.RUnlock()
@@ -56,8 +56,8 @@ func (b *Bus) Publish(hints ...bridge.Hint) {
 	}
 }
 
-// offer never blocks. Where the queue is full the hint is lost, and the node's
-// Reconnected is called, which makes it read the log.
+// offer queues a hint without blocking. If the queue is full the hint is dropped, and the node's
+// handler gets a call of Reconnected, which makes it read the log.
 func (b *Bus) offer(h bridge.Hint) bool {
 	select {
 	case b.queue <- h:

@@ -15,7 +15,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-func TestLoneNodeIsReadyAndTellsNobody(t *testing.T) {
+func TestASingleNodeIsReadyAndSendsNothing(t *testing.T) {
 	b := inproc.New()
 	b.Publish(bridge.Hint{User: "7"})
 	if err := b.Ready(); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// store opens the database at url, migrated.
+// store opens the database at url and migrates it.
 func store(t *testing.T, url string) *db.DB {
 	t.Helper()
 	d, err := db.Open(t.Context(), db.Options{URL: url})
@@ -39,7 +39,7 @@ func open(t *testing.T, url string) *sql.DB {
 	return d
 }
 
-// hears waits until n received h, which was sent once.
+// hears waits until n has received h, which was sent only once.
 func hears(t *testing.T, n *bustest.Node, h bridge.Hint) {
 	t.Helper()
 	testserver.Eventually(t, 10*time.Second, func() error {
@@ -50,7 +50,7 @@ func hears(t *testing.T, n *bustest.Node, h bridge.Hint) {
 	})
 }
 
-func TestOtherNodesHearOfAppends(t *testing.T) {
+func TestAppendsAreAnnouncedToOtherNodes(t *testing.T) {
 	url := testserver.Postgres(t)
 	d := store(t, url)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -74,7 +74,7 @@ func TestOtherNodesHearOfAppends(t *testing.T) {
 	}
 }
 
-func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
+func TestAppendsBySQLAreAnnouncedToAllNodesOnCommit(t *testing.T) {
 	url := testserver.Postgres(t)
 	store(t, url)
 	nodes := []*bustest.Node{bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))}
@@ -102,8 +102,8 @@ func TestAppendsBySQLAreToldToAllNodesOnCommit(t *testing.T) {
 	}
 }
 
-// What an application supersedes by SQL is announced with it, once it commits.
-func TestWhatTheSQLDoorSupersedesIsAnnounced(t *testing.T) {
+// When an application supersedes a notification by SQL, that is announced once it commits.
+func TestSupersedingBySQLIsAnnounced(t *testing.T) {
 	url := testserver.Postgres(t)
 	store(t, url)
 	n := bustest.Listen(t, join(t, url, "a"))
@@ -133,8 +133,8 @@ func TestWhatTheSQLDoorSupersedesIsAnnounced(t *testing.T) {
 	}
 }
 
-// Two environments may share a database, each with a schema of its own. A device
-// that connects to one must not end the other's connection of the same name.
+// Two environments may share a database, each with its own schema. A device that connects to one
+// must not end the connection of a device with the same name in the other.
 func TestATakeoverStaysInItsSchema(t *testing.T) {
 	url := testserver.Postgres(t)
 	if _, err := open(t, url).ExecContext(t.Context(), `CREATE SCHEMA "My staging"`); err != nil {
@@ -147,11 +147,11 @@ func TestATakeoverStaysInItsSchema(t *testing.T) {
 	takeover := bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 9}
 	s1.Publish(takeover)
 	hears(t, s2, takeover)
-	// Postgres delivers in the order of commits: what was heard after it, came after it.
+	// Postgres delivers in the order of commits, so the takeover would have arrived before this.
 	b.Publish(bridge.Hint{Type: bridge.HintEnd, User: "8"})
 	hears(t, a, bridge.Hint{Type: bridge.HintEnd, User: "8"})
 	if a.Heard(takeover) || b.Heard(takeover) {
-		t.Error("production's device is taken over by staging's")
+		t.Error("a device of production is taken over by one of staging")
 	}
 }
 
@@ -166,8 +166,8 @@ func TestTheBusWorksThroughAPoolerInSessionMode(t *testing.T) {
 	hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
 }
 
-// The users of one commit may need more than the 8,000 bytes of a payload: then
-// there are several, and each node wakes the devices of these users, not all it has.
+// The users of one commit may not fit the 8,000 bytes of a payload. Then there are several
+// payloads, so that each node wakes only the devices of these users.
 func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
 	url := testserver.Postgres(t)
 	a, n := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
@@ -181,8 +181,9 @@ func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
 	}
 }
 
-// A node of the version before wakes everybody where a payload cannot name the users.
-func TestAppendForTooManyUsersWakesAll(t *testing.T) {
+// A node of the previous release asks all nodes to look for changes if a payload cannot name all
+// users.
+func TestAnAppendForTooManyUsersWakesAll(t *testing.T) {
 	url := testserver.Postgres(t)
 	reconnected := make(chan struct{}, 10)
 	h := handler{reconnected: func() { reconnected <- struct{}{} }}
@@ -192,7 +193,7 @@ func TestAppendForTooManyUsersWakesAll(t *testing.T) {
 	go func() { done <- b.Run(ctx, h) }()
 	t.Cleanup(func() { cancel(); <-done })
 	<-reconnected
-	notify(t, url, `{"n":"b","all":true}`) // its own: it knows
+	notify(t, url, `{"n":"b","all":true}`) // the node's own, which it ignores
 	notify(t, url, appended("x", "1", 1))
 	notify(t, url, `{"n":"a","all":true}`)
 	select {
@@ -212,8 +213,8 @@ type handler struct{ reconnected func() }
 func (handler) Hint(bridge.Hint) {}
 func (h handler) Reconnected()   { h.reconnected() }
 
-// The server ends the listening connection, as an operator or a failover does.
-func TestTerminatedBackendComesBack(t *testing.T) {
+// The server ends the connections, as an operator or a failover may do.
+func TestTheBusRecoversFromTerminatedBackends(t *testing.T) {
 	url := testserver.Postgres(t)
 	bus := join(t, url, "a")
 	a, b := bustest.Listen(t, bus), bustest.Listen(t, join(t, url, "b"))
@@ -234,8 +235,8 @@ func TestTerminatedBackendComesBack(t *testing.T) {
 	a.Hears(t, b, bridge.Hint{Type: bridge.HintEnd, User: "7"})
 }
 
-// A burst larger than many payloads arrives whole on a healthy server.
-func TestBurstIsSplitIntoPayloads(t *testing.T) {
+// A burst that needs many payloads arrives completely on a healthy server.
+func TestABurstIsSplitIntoPayloads(t *testing.T) {
 	url := testserver.Postgres(t)
 	a, b := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
 	id := strings.Repeat(`"\`, 128)
@@ -247,7 +248,7 @@ func TestBurstIsSplitIntoPayloads(t *testing.T) {
 	}
 }
 
-func TestHalfOpenIsNoticedWithin15sByDefault(t *testing.T) {
+func TestAHalfOpenConnectionIsNoticedWithin15sByDefault(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t)
 	p := bustest.NewProxy(t, host(t, url))
@@ -288,19 +289,19 @@ func TestStats(t *testing.T) {
 	}
 }
 
-func TestURLsThatCannotBeUsed(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	for name, o := range map[string]postgres.Options{
 		"no node":            {URL: "postgres://u@127.0.0.1/x"},
 		"no URL":             {Node: "a"},
 		"another scheme":     {Node: "a", URL: "mysql://u:geheim@127.0.0.1/x"},
 		"an unknown sslmode": {Node: "a", URL: "postgres://u:geheim@127.0.0.1/x?sslmode=geheim"},
-		"no URL at all":      {Node: "a", URL: "postgres://u:geheim@%zz"},
+		"an invalid URL":     {Node: "a", URL: "postgres://u:geheim@%zz"},
 	} {
 		_, err := postgres.New(o)
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the error holds the password: %v", name, err)
+			t.Errorf("%s: the error contains the password: %v", name, err)
 		}
 	}
 }

@@ -1,19 +1,19 @@
-// Package postgres is the bus over LISTEN and NOTIFY: nodes that share a
-// database need no other server.
+// Package postgres is the bus over LISTEN and NOTIFY, with which nodes that share a database need
+// no other server.
 //
-// Every node listens with one connection, on the channel falcon_hint, where the SQL
-// function falcon_notify announces what applications append in their transactions and that
-// it may supersede something, and on one of its schema, for the nodes' own hints. These go
-// through a bounded queue and a second connection, all that wait in one transaction, at
-// most one in sendGap.
+// Every node listens on two channels, with one connection. On falcon_hint the SQL function
+// falcon_notify announces what applications append in their transactions, and what that
+// supersedes. The other channel belongs to the schema and carries the nodes' own hints. These go
+// through a bounded queue and a second connection. All queued hints are sent in one transaction,
+// at most every sendGap.
 //
-// A node announces its appends after their commit, not in it. A transaction with a NOTIFY
-// takes a lock over all databases before it commits and keeps it while the write-ahead log
-// is flushed, so that all nodes' appends would wait for each other's disks. One that
-// does nothing else writes no log and flushes nothing.
+// A node announces its appends after their commit, in a separate transaction. A transaction with
+// a NOTIFY takes a lock over all databases before it commits, and keeps it while the write-ahead
+// log is flushed, so the appends of all nodes would wait for each other's disks. A transaction
+// that does nothing else writes no log and flushes nothing.
 //
-// LISTEN needs a session, which a pooler in transaction mode does not keep;
-// package db refuses to start behind one.
+// LISTEN needs a session, which a pooler in transaction mode does not keep. Package db refuses to
+// start behind one.
 package postgres
 
 import (
@@ -29,26 +29,25 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// channel is what falcon_notify notifies. Every schema of a database shares it,
-// which costs the others a look at their log.
+// channel is the channel of falcon_notify. All schemas of a database share it, so a hint makes
+// the nodes of other schemas look at their logs in vain.
 const channel = "falcon_hint"
 
-// ownChannel is SQL for the channel of the nodes' own hints, one for each schema:
-// a takeover in one environment must not end the same device's connection in
-// another that shares the database.
+// ownChannel is SQL for the channel of the nodes' own hints, of which each schema has one. If two
+// environments share a database, a takeover in one must not end the connection of a device with
+// the same name in the other.
 const ownChannel = "'" + channel + "_' || (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
 // Options sets up a Bus.
 type Options struct {
-	URL    string       // postgres://…, as the database's own
-	Node   string       // this node's name, as hints carry it; required
+	URL    string       // postgres://…, the same as for the database
+	Node   string       // this node's name in its hints; required
 	Logger *slog.Logger // nil means slog.Default
 
-	// Probe is how often the server is asked whether it is still there. A
-	// connection whose other end is gone is given up within twice of it. 0 means
-	// 5s.
+	// Probe is how often the server is probed. A connection whose other end is gone is
+	// closed within twice that time. 0 means 5 s.
 	Probe time.Duration
-	Queue int // hints that may wait to be sent; 0 means 16384
+	Queue int // how many hints may be queued; 0 means 16384
 }
 
 // Bus implements [bridge.Bus].
@@ -58,8 +57,8 @@ type Bus struct {
 	probe  time.Duration
 }
 
-// New returns a bus over o. It does not connect yet; it fails for a URL that
-// cannot be used.
+// New returns a bus over the server at o.URL. It does not connect yet, but fails if the URL is
+// invalid.
 func New(o Options) (*Bus, error) {
 	if o.Node == "" {
 		return nil, errors.New("the Postgres bus needs the node's name")

@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// through is raw with another host and port.
+// through returns the URL with another host and port.
 func through(t testing.TB, raw, addr string) string {
 	t.Helper()
 	u, err := url.Parse(raw)
@@ -51,11 +51,11 @@ func notify(t testing.TB, url, payload string) {
 	db := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
 	defer db.Close()
 	if _, err := db.ExecContext(t.Context(), "SELECT pg_notify('falcon_hint', $1)", payload); err != nil {
-		t.Log(err) // bytes that are no text are refused by the server
+		t.Log(err) // the server refuses bytes that are not text
 	}
 }
 
-// appended is what falcon_notify sends, and falcon_append did in the previous release.
+// appended returns what falcon_notify sends, and what falcon_append sent in the previous release.
 func appended(node string, u bridge.UserID, seq bridge.Seq) string {
 	b, err := json.Marshal(map[string]any{"n": node, "u": [][]any{{string(u), seq}}})
 	if err != nil {

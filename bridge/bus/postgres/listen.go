@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// loginLimit bounds connecting and logging in, all hosts together.
+// loginLimit bounds connecting and logging in, for all hosts together.
 const loginLimit = 10 * time.Second
 
 // dial connects and logs in.
@@ -25,14 +25,15 @@ func (b *Bus) dial(ctx context.Context, notified func(channel, payload string)) 
 	return pg, nil
 }
 
-// hangUp ends a connection without waiting for anything.
+// hangUp closes a connection without waiting for anything.
 func hangUp(pg *pgconn.PgConn) { _ = pg.Conn().Close() }
 
-// listen is one session: from the login until the connection ends.
+// listen runs one session, from the login until the connection ends.
 //
-// It uses pgconn's connection, not pgdriver's listener. That one reconnects by itself, so
-// that lost notifications would go unnoticed; it does not wait for the response to LISTEN;
-// and after a timeout within a message it reads on from the middle of it.
+// It uses a connection of pgconn instead of pgdriver's listener, which has three problems: it
+// reconnects by itself, so that lost notifications would go unnoticed; it does not wait for the
+// response to LISTEN; and after a timeout within a message it continues to read in the middle of
+// that message.
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
 	pg, err := b.dial(ctx, func(_, payload string) {
 		b.Deliver([]byte(payload), h)
@@ -55,9 +56,8 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	for {
 		err := b.within(ctx, pg.WaitForNotification)
 		if pgconn.Timeout(err) && ctx.Err() == nil {
-			// Silence is a quiet server, or one that is gone. TCP's own keepalive
-			// would distinguish them, but not through a proxy that keeps a dead
-			// connection open.
+			// Either the server is quiet or it is gone. TCP keepalive could tell, but not
+			// through a proxy that keeps a dead connection open.
 			err = b.within(ctx, pg.Ping)
 		}
 		if err != nil {

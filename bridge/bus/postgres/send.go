@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	maxPayload = 7900 // bytes; Postgres takes less than 8000
-	maxBatch   = 2048 // hints of one transaction
-	// sendGap is the least time from one transaction to the next. The first hint after a
-	// pause leaves at once. Under load it joins hints, each transaction waking all nodes,
-	// and adds to the delay between nodes no more than this.
+	maxPayload = 7900 // in bytes; Postgres accepts less than 8000
+	maxBatch   = 2048 // hints per transaction
+	// sendGap is the least time between two transactions. The first hint after a pause is
+	// sent at once. Under load hints are batched, because each transaction wakes all nodes,
+	// and the delay between nodes grows by at most this time.
 	sendGap   = 5 * time.Millisecond
 	sendLimit = 3 * time.Second
 )
 
-// send sends what is queued until ctx ends. All waiting hints go into one transaction:
-// NOTIFY takes a lock over all databases when it commits, and wakes every listener.
+// send sends queued hints until ctx ends. All of them go into one transaction, because NOTIFY takes
+// a lock over all databases at the commit and wakes every listener.
 func (b *Bus) send(ctx context.Context) {
 	var conn *pgconn.PgConn
 	defer func() {
@@ -36,7 +36,7 @@ func (b *Bus) send(ctx context.Context) {
 		kept := conn != nil
 		err := b.notify(ctx, &conn, hints)
 		if err != nil && kept && ctx.Err() == nil {
-			// The connection may have died while it was idle.
+			// The connection may have broken while it was idle.
 			err = b.notify(ctx, &conn, hints)
 		}
 		select {
@@ -47,8 +47,8 @@ func (b *Bus) send(ctx context.Context) {
 	})
 }
 
-// notify sends hints over *conn, connecting where there is none. After an error
-// there is none.
+// notify sends hints over *conn. If that is nil it connects first, and after an error it sets it to
+// nil.
 func (b *Bus) notify(ctx context.Context, conn **pgconn.PgConn, hints []bridge.Hint) error {
 	messages := bus.Encode(b.Node, hints, maxPayload)
 	if len(messages) == 0 {

@@ -1,18 +1,16 @@
-// Package redis is the bus over Redis publish and subscribe, for clusters whose
-// database should carry no hints.
+// Package redis is the bus over publish and subscribe of Redis, for clusters that want to keep
+// hints out of their database.
 //
-// Every user has a channel, and a node subscribes to those of the users it has
-// connected ([bridge.Interest]), so what a node receives grows with its own users
-// only. In addition there is one channel that all nodes hear: on it a node announces, a
-// few times a second at most, that it appended anything at all, which is what
-// subscribers to all users' topics wait for.
+// Every user has a channel, and a node subscribes to the channels of the users who are connected
+// to it ([bridge.Interest]). So what a node receives grows only with its own users. In addition
+// all nodes subscribe to a common channel. On it a node announces, at most every beaconGap, that
+// it has appended anything at all, which is what subscribers to all users' topics wait for.
 //
-// Where the server knows sharded publish and subscribe (Redis 7), that is used;
-// on a Redis Cluster the plain one, which any of its nodes takes and all of them
-// pass on. Publish and subscribe ignore the database number, so the channels'
-// names hold it.
+// If the server supports sharded publish and subscribe (Redis 7), that is used. On a Redis
+// Cluster plain publish and subscribe is used, which works at any of its nodes. Publish and
+// subscribe ignore the database number, so it is a part of the channels' names.
 //
-// Postgres alone announces what an application appends by SQL (falcon_notify): with this
+// What an application appends by SQL (falcon_notify) is announced by Postgres only, so with this
 // bus it waits for the sweep.
 package redis
 
@@ -37,15 +35,14 @@ import (
 // Options sets up a Bus.
 type Options struct {
 	URL    string       // redis://user:password@host:port/database, or rediss:// over TLS
-	Node   string       // this node's name, as hints carry it; required
+	Node   string       // this node's name in its hints; required
 	Logger *slog.Logger // nil means slog.Default
 
-	// Probe is how often the server is asked whether it is still there. A
-	// connection whose other end is gone is given up within twice of it. 0 means
-	// 5s.
+	// Probe is how often the server is probed. A connection whose other end is gone is
+	// closed within twice that time. 0 means 5 s.
 	Probe time.Duration
-	Queue int  // hints that may wait to be sent; 0 means 16384
-	Plain bool // no sharded publish and subscribe, even where the server knows it
+	Queue int  // how many hints may be queued; 0 means 16384
+	Plain bool // do not use sharded publish and subscribe even if the server supports it
 }
 
 // Bus implements [bridge.Bus] and [bridge.Interest].
@@ -54,19 +51,19 @@ type Bus struct {
 	plain  bool
 	probe  time.Duration
 	opt    *redis.Options
-	prefix string // of every channel
+	prefix string // of all channels
 
 	interest interest
-	sharded  atomic.Bool   // as the last session found
-	known    chan struct{} // closed when sharded was found once
+	sharded  atomic.Bool   // as the last session detected
+	known    chan struct{} // closed once sharded has been detected
 	once     sync.Once
 }
 
 // callLimit bounds connecting and one command.
 const callLimit = 2 * time.Second
 
-// New returns a bus over o. It does not connect yet; it fails for a URL that
-// cannot be used.
+// New returns a bus over the server at o.URL. It does not connect yet, but fails if the URL is
+// invalid.
 func New(o Options) (*Bus, error) {
 	if o.Node == "" {
 		return nil, errors.New("the Redis bus needs the node's name")
@@ -87,19 +84,19 @@ func New(o Options) (*Bus, error) {
 	return b, nil
 }
 
-// parse reads the URL. Its errors do not repeat it: it may hold a password.
+// parse parses the URL. Its errors do not repeat the URL, which may contain a password.
 func parse(url string) (*redis.Options, error) {
 	if !strings.HasPrefix(url, "redis://") && !strings.HasPrefix(url, "rediss://") {
-		return nil, errors.New("the bus URL is written redis://user:password@host:port/database, or rediss:// for TLS")
+		return nil, errors.New("the bus URL must be redis://user:password@host:port/database, or rediss:// for TLS")
 	}
 	opt, err := redis.ParseURL(url)
 	if err != nil {
-		return nil, errors.New("the bus URL cannot be read, or has an option that is not known")
+		return nil, errors.New("the bus URL is invalid or has an unknown option")
 	}
-	opt.Protocol = 2 // all that is needed, and understood by every server
+	opt.Protocol = 2 // sufficient, and understood by every server
 	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = callLimit, callLimit, callLimit
 	opt.ContextTimeoutEnabled = true
-	opt.MaxRetries = -1 // a hint is not worth a second try, nor is a rate
+	opt.MaxRetries = -1 // neither a hint nor a rate is worth a retry
 	opt.DialerRetries = 1
 	opt.PoolSize = 2
 	opt.MinIdleConns = 0
@@ -108,25 +105,25 @@ func parse(url string) (*redis.Options, error) {
 	return opt, nil
 }
 
-// everybody is the channel that every node hears. It is no user's channel: those have
-// another prefix.
-func (b *Bus) everybody() string { return b.prefix + "all" }
+// common returns the channel that every node subscribes to. Its name differs from those of users'
+// channels, which have another prefix.
+func (b *Bus) common() string { return b.prefix + "all" }
 
-// channel is what nodes that have u connected hear.
+// channel returns the channel of u, to which nodes with connections of u subscribe.
 func (b *Bus) channel(u bridge.UserID) string { return b.prefix + "user:" + string(u) }
 
-// Publish sends hints to the nodes that have their users connected.
+// Publish sends hints to the nodes that have connections of their users.
 func (b *Bus) Publish(hints ...bridge.Hint) {
 	for _, h := range hints {
 		b.Enqueue(h)
 	}
 }
 
-// Watch begins to listen for u. It does not block: hints are lost until the server has
-// subscribed, and the handler's Reconnected is called then.
+// Watch begins to listen for hints of u. It does not block. Hints are lost until the server has
+// confirmed the subscription; then the handler's Reconnected is called.
 func (b *Bus) Watch(u bridge.UserID) { b.interest.set(u, true) }
 
-// Unwatch ends listening for u. It does not block.
+// Unwatch stops listening for hints of u. It does not block.
 func (b *Bus) Unwatch(u bridge.UserID) { b.interest.set(u, false) }
 
 // Run listens and sends until ctx ends.

@@ -59,7 +59,7 @@ func TestContractSharded(t *testing.T) { contract(t, testserver.NewRedis(t), fal
 
 func TestContractPlain(t *testing.T) { contract(t, testserver.NewRedis(t), true) }
 
-// An older server: the commands are not there.
+// An older server lacks the commands for sharding.
 func TestContractOnAServerWithoutSharding(t *testing.T) {
 	contract(t, testserver.NewRedis(t, "--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", ""), false)
 }
@@ -78,8 +78,8 @@ func kinds(t *testing.T, c *goredis.Client) (plain, sharded int) {
 	return len(p), len(s)
 }
 
-func TestShardedIsUsedWhereTheServerHasIt(t *testing.T) {
-	// Its second port is by default the first one plus 10,000, which may be taken.
+func TestShardedIsUsedIfTheServerSupportsIt(t *testing.T) {
+	// By default its second port is the first one plus 10,000, which may be in use.
 	cluster := testserver.NewRedis(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(testserver.FreePort(t)))
 	if err := client(t, cluster.Addr).ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestShardedIsUsedWhereTheServerHasIt(t *testing.T) {
 	}
 }
 
-func TestDatabasesDoNotHearEachOther(t *testing.T) {
+func TestDatabasesAreSeparate(t *testing.T) {
 	server := testserver.NewRedis(t, "--requirepass", "geheim")
 	url := func(db int) string { return fmt.Sprintf("redis://:geheim@%s/%d", server.Addr, db) }
 	a := bustest.Listen(t, join(t, redis.Options{URL: url(0), Node: "a"}), "7")
@@ -114,13 +114,13 @@ func TestDatabasesDoNotHearEachOther(t *testing.T) {
 	h := bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "x", Gen: 1}
 	b.Hears(t, a, h)
 	if c.Heard(h) {
-		t.Error("database 3 hears what was published in 0")
+		t.Error("a node of database 3 receives a hint published in database 0")
 	}
 }
 
-// Who subscribes to everybody's topics hears that something was appended, though
-// this node does not watch the user.
-func TestAppendsOfUnwatchedUsersAreToldToEverybody(t *testing.T) {
+// A subscriber to all users' topics learns that something was appended even if the node does not
+// watch the user.
+func TestAppendsOfUnwatchedUsersAreAnnouncedToAllNodes(t *testing.T) {
 	server := testserver.NewRedis(t)
 	a := bustest.Listen(t, join(t, redis.Options{URL: server.URL, Node: "a"}))
 	b := bustest.Listen(t, join(t, redis.Options{URL: server.URL, Node: "b"}))
@@ -129,7 +129,7 @@ func TestAppendsOfUnwatchedUsersAreToldToEverybody(t *testing.T) {
 	}
 	b.Hears(t, a, bridge.Hint{Type: bridge.HintAppended})
 	if n := b.Count(); n > 100 {
-		t.Errorf("1000 appends for other nodes' users were %d hints", n)
+		t.Errorf("1000 appends for users of other nodes caused %d hints", n)
 	}
 }
 
@@ -164,20 +164,20 @@ func TestStats(t *testing.T) {
 	})
 }
 
-func TestURLsThatCannotBeUsed(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	for name, o := range map[string]redis.Options{
 		"no node":           {URL: "redis://127.0.0.1:6379/0"},
 		"no URL":            {Node: "a"},
 		"another scheme":    {Node: "a", URL: "http://:geheim@127.0.0.1/"},
 		"a database's name": {Node: "a", URL: "redis://:geheim@127.0.0.1/cache"},
 		"an unknown option": {Node: "a", URL: "redis://:geheim@127.0.0.1/0?x=geheim"},
-		"no URL at all":     {Node: "a", URL: "redis://:geheim@%zz"},
+		"an invalid URL":    {Node: "a", URL: "redis://:geheim@%zz"},
 	} {
 		_, err := redis.New(o)
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		} else if strings.Contains(err.Error(), "geheim") {
-			t.Errorf("%s: the error holds the password: %v", name, err)
+			t.Errorf("%s: the error contains the password: %v", name, err)
 		}
 	}
 }

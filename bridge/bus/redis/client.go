@@ -15,20 +15,20 @@ import (
 
 func init() { redis.SetLogger(clientLog{}) }
 
-// clientLog keeps go-redis's log off stderr. Each message comes with an error that a
-// caller handles.
+// clientLog sends go-redis's messages to the debug log instead of stderr. Each of them accompanies
+// an error that a caller handles.
 type clientLog struct{}
 
 func (clientLog) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "redis")
 }
 
-// errOver is what a session's client gets when it wants to connect once more.
+// errOver is what a session's client gets when it tries to reconnect.
 var errOver = errors.New("the connection was lost")
 
-// client returns a client whose connections are closed when life ends, whatever
-// they are doing then: go-redis follows a context's deadline, but does not wake
-// a read at its end. With once it connects only once.
+// client returns a client whose connections are closed when life ends, whatever they are doing
+// then. go-redis respects a context's deadline, but does not interrupt a read when the context is
+// cancelled. With once the client connects only once.
 func (b *Bus) client(life context.Context, once bool) *redis.Client {
 	opt := *b.opt
 	var used atomic.Bool
@@ -36,7 +36,7 @@ func (b *Bus) client(life context.Context, once bool) *redis.Client {
 		if used.Swap(true) && once {
 			return nil, errOver
 		}
-		// Dials of the pool's own are bounded by callLimit only.
+		// Connections that the pool opens by itself have no other limit than callLimit.
 		ctx, cancel := context.WithTimeout(ctx, callLimit)
 		defer cancel()
 		defer context.AfterFunc(life, cancel)()
@@ -57,13 +57,13 @@ func (b *Bus) dial(ctx context.Context, network, addr string) (net.Conn, error) 
 	return (&tls.Dialer{NetDialer: d, Config: b.opt.TLSConfig}).DialContext(ctx, network, addr)
 }
 
-// boundConn is a connection that ends with something else.
+// boundConn is a connection that is closed when a context ends.
 type boundConn struct {
 	net.Conn
-	stop func() bool
+	stop func() bool // releases the context
 }
 
-// Close closes the connection and forgets what it was bound to.
+// Close closes the connection.
 func (c *boundConn) Close() error {
 	c.stop()
 	return c.Conn.Close()

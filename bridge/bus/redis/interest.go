@@ -8,9 +8,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// interest is which users this node wants to hear of. Changes only mark a user;
-// one goroutine reads what is marked and subscribes, so that a thousand changes of one
-// user cost one command.
+// interest is the set of users whose hints this node wants. A change only marks the user; one
+// goroutine drains the marked users and subscribes, so that a thousand changes of one user cost
+// one command.
 type interest struct {
 	mu      sync.Mutex
 	watched map[bridge.UserID]struct{}
@@ -39,7 +39,7 @@ func (i *interest) set(u bridge.UserID, wanted bool) {
 	}
 }
 
-// all returns every watched user and forgets what changed.
+// all returns every watched user and clears the marks.
 func (i *interest) all() []bridge.UserID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -47,8 +47,7 @@ func (i *interest) all() []bridge.UserID {
 	return slices.Collect(maps.Keys(i.watched))
 }
 
-// drain returns what changed since the last time: for each user, whether it is
-// watched now.
+// drain returns the users that changed since the last call, with whether they are watched now.
 func (i *interest) drain() map[bridge.UserID]bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -11,12 +11,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// listen is one session: one connection, from its start until it ends.
+// listen runs one session, which is one connection from its start to its end.
 //
-// go-redis would reconnect a subscription by itself, but not report it, and with one
-// command that names every channel. So a session's client may connect only once,
-// and whatever goes wrong ends the session: after a timeout, too, the reader may
-// stand in the middle of a message.
+// go-redis would reconnect a subscription by itself, but without reporting it, and with a single
+// command that names every channel. So a session's client may connect only once, and any error
+// ends the session. That includes timeouts, after which the reader may be in the middle of a
+// message.
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
 	sharded, err := b.detect(ctx)
 	if err != nil {
@@ -29,9 +29,9 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	return s.run(ctx)
 }
 
-// detect finds out whether the server knows sharded publish and subscribe, and
-// is no cluster: there a channel lives on one node, while the plain kind goes
-// anywhere. All nodes ask the same server, so all come to the same answer.
+// detect finds out whether to use sharded publish and subscribe: the server must support it and
+// must not be a cluster. In a cluster a sharded channel belongs to one node, while a plain message
+// reaches subscribers at every node. All nodes ask the same server, so they all decide alike.
 func (b *Bus) detect(ctx context.Context) (sharded bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -48,7 +48,8 @@ func (b *Bus) detect(ctx context.Context) (sharded bool, err error) {
 	return sharded, nil
 }
 
-// knowsSharded is false where the server refuses to say.
+// knowsSharded reports whether the server supports sharded publish and subscribe and is not a
+// cluster. It returns false if the server refuses to tell.
 func knowsSharded(ctx context.Context, client *redis.Client) bool {
 	server, err := client.InfoMap(ctx, "server").Result()
 	if err != nil || server["Server"]["redis_mode"] == "cluster" {
@@ -70,11 +71,11 @@ type session struct {
 	sharded bool
 }
 
-// The payloads of our PINGs. Redis responds in order, so the response to one confirms every
+// The payloads of our PINGs. Redis responds in order, so the response to a PING confirms every
 // subscription before it.
 const (
-	pingStart = "start" // everything that was watched at the start
-	pingMore  = "more"  // users who came later
+	pingStart = "start" // sent after the subscriptions for all users watched at the start
+	pingMore  = "more"  // sent after subscriptions for more users
 	pingProbe = "probe"
 )
 
@@ -83,7 +84,7 @@ func (s *session) run(ctx context.Context) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { s.sub.Close() })
 	defer stop()
-	if err := s.subscribe(ctx, true, s.b.everybody()); err != nil {
+	if err := s.subscribe(ctx, true, s.b.common()); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	var applying sync.WaitGroup
@@ -97,7 +98,8 @@ func (s *session) run(ctx context.Context) error {
 	return err
 }
 
-// read takes what the server sends until the connection ends.
+// read handles what the server sends until the connection ends. It fails if nothing arrives for
+// two probes.
 func (s *session) read(ctx context.Context) error {
 	for {
 		m, err := s.sub.ReceiveTimeout(ctx, 2*s.b.probe)
@@ -120,13 +122,12 @@ func (s *session) read(ctx context.Context) error {
 }
 
 const (
-	subscribeBatch   = 512         // channels of one command
-	reconnectedEvery = time.Second // between two calls of Reconnected for new users
+	subscribeBatch   = 512         // channels per command
+	reconnectedEvery = time.Second // the least time between two calls of Reconnected for new users
 )
 
-// apply subscribes to the users that are watched, first all of them, then what
-// changes, and probes. It is the only writer; it returns when ctx or the
-// connection ends.
+// apply subscribes to the channels of all watched users, then follows the changes, and sends
+// probes. It is the only writer, and returns when ctx or the connection ends.
 func (s *session) apply(ctx context.Context) {
 	subscribed := make(map[bridge.UserID]struct{})
 	all := make(map[bridge.UserID]bool)
@@ -140,8 +141,8 @@ func (s *session) apply(ctx context.Context) {
 	defer probe.Stop()
 	due := time.NewTimer(0)
 	defer due.Stop()
-	var last time.Time // when new users were last followed by a PING
-	news := false
+	var last time.Time // when the last PING after new users was sent
+	pending := false   // whether such a PING has yet to be sent
 	for {
 		var err error
 		select {
@@ -152,13 +153,13 @@ func (s *session) apply(ctx context.Context) {
 		case <-s.b.interest.wake:
 			var more bool
 			more, err = s.change(ctx, subscribed, s.b.interest.drain())
-			if more && !news {
-				news = true
+			if more && !pending {
+				pending = true
 				due.Reset(time.Until(last.Add(reconnectedEvery)))
 			}
 		case <-due.C:
-			if news {
-				news, last = false, time.Now()
+			if pending {
+				pending, last = false, time.Now()
 				err = s.sub.Ping(ctx, pingMore)
 			}
 		}
@@ -168,8 +169,8 @@ func (s *session) apply(ctx context.Context) {
 	}
 }
 
-// change subscribes and unsubscribes as to says and notes it in subscribed. more
-// reports that a user is new.
+// change subscribes to and unsubscribes from the channels of users according to to, and updates
+// subscribed. more reports whether it subscribed to any.
 func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struct{}, to map[bridge.UserID]bool) (more bool, err error) {
 	var add, drop []string
 	for u, wanted := range to {
@@ -188,8 +189,8 @@ func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struc
 	return len(add) > 0, s.subscribe(ctx, true, add...)
 }
 
-// subscribe writes commands of at most subscribeBatch channels each, without
-// waiting for answers.
+// subscribe sends commands of at most subscribeBatch channels each, without waiting for the
+// responses.
 func (s *session) subscribe(ctx context.Context, on bool, channels ...string) error {
 	command := s.sub.Unsubscribe
 	switch {

@@ -13,33 +13,33 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Rate holds callers to a rate that all nodes together allow. It fails open: while
-// Redis is unavailable every call fails at once, and whoever asks decides alone.
+// Rate limits the calls of each key to a rate that all nodes share. While Redis is unavailable
+// every call fails at once, and the caller falls back to a limit of its own node.
 type Rate struct {
 	client *redis.Client
 	prefix string
 	log    *slog.Logger
 	begun  time.Time
 
-	askAgain atomic.Int64 // ns after begun; until then Redis counts as away
-	away     atomic.Bool
-	failures atomic.Int64
+	retryAt     atomic.Int64 // in ns after begun; Redis is not called before
+	unavailable atomic.Bool  // whether the last call failed
+	failures    atomic.Int64
 }
 
 const (
-	rateLimit = 100 * time.Millisecond // the longest a request waits for an answer
-	ratePause = time.Second            // after a failure Redis is not called for so long
-	rateConns = 16
+	rateTimeout = 100 * time.Millisecond // how long a request waits for a response at most
+	ratePause   = time.Second            // how long Redis is not called after a failure
+	rateConns   = 16
 )
 
-// NewRate returns a rate over o, of which Node, Probe, Queue and Plain are not
-// used. It does not connect yet.
+// NewRate returns a Rate over the server at o.URL. The options Node, Probe, Queue and Plain are
+// not used. It does not connect yet.
 func NewRate(o Options) (*Rate, error) {
 	opt, err := parse(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = rateLimit, rateLimit, rateLimit, rateLimit
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout, opt.PoolTimeout = rateTimeout, rateTimeout, rateTimeout, rateTimeout
 	opt.PoolSize = rateConns
 	return &Rate{
 		client: redis.NewClient(opt),
@@ -49,10 +49,11 @@ func NewRate(o Options) (*Rate, error) {
 	}, nil
 }
 
-// take is the generic cell rate algorithm by the server's clock: the key holds when
-// all calls so far would have come at the rate, in µs. ARGV are the µs between two
-// calls and how many may come at once. It answers the µs to wait, 0: none.
-var take = redis.NewScript(`
+// takeScript implements the generic cell rate algorithm by the server's clock. The key stores the
+// time, in µs, at which the calls so far would be complete if they had come at exactly the rate.
+// ARGV are the µs between two calls and how many calls may come at once. It returns the µs to
+// wait; 0 means that the call is allowed.
+var takeScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local gap, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -64,37 +65,37 @@ redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - no
 return 0
 `)
 
-var errPaused = errors.New("ask the rate: Redis was unavailable a moment ago")
+var errPaused = errors.New("check the rate: Redis was unavailable a moment ago")
 
-// Take counts one call of key, which may make perSecond calls and burst at once. Where the
-// rate is used up it counts none and returns how long to wait. It fails within 100 ms when
+// Take counts one call of key, whose rate is perSecond calls, of which burst may come at once. If
+// the rate is used up it counts nothing and returns how long to wait. It fails within 100 ms while
 // Redis is unavailable.
 func (r *Rate) Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error) {
-	if time.Since(r.begun) < time.Duration(r.askAgain.Load()) {
+	if time.Since(r.begun) < time.Duration(r.retryAt.Load()) {
 		return 0, errPaused
 	}
-	ctx, cancel := context.WithTimeout(ctx, rateLimit)
+	ctx, cancel := context.WithTimeout(ctx, rateTimeout)
 	defer cancel()
 	gap := math.Max(1, 1e6/perSecond)
-	us, err := take.Run(ctx, r.client, []string{r.prefix + key}, gap, burst).Int64()
+	us, err := takeScript.Run(ctx, r.client, []string{r.prefix + key}, gap, burst).Int64()
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
-			return 0, fmt.Errorf("ask the rate: %w", err) // the caller has gone, Redis has not
+			return 0, fmt.Errorf("check the rate: %w", err) // the caller gave up; Redis may be fine
 		}
 		r.failures.Add(1)
-		r.askAgain.Store(int64(time.Since(r.begun) + ratePause))
-		if !r.away.Swap(true) {
-			r.log.Warn("Redis does not answer: until it does, each node limits requests alone", "error", err)
+		r.retryAt.Store(int64(time.Since(r.begun) + ratePause))
+		if !r.unavailable.Swap(true) {
+			r.log.Warn("Redis does not respond: until it does, each node limits requests on its own", "error", err)
 		}
-		return 0, fmt.Errorf("ask the rate: %w", err)
+		return 0, fmt.Errorf("check the rate: %w", err)
 	}
-	if r.away.CompareAndSwap(true, false) {
-		r.log.Info("Redis answers again: requests are limited by all nodes together")
+	if r.unavailable.CompareAndSwap(true, false) {
+		r.log.Info("Redis responds again: all nodes limit requests together")
 	}
 	return time.Duration(us) * time.Microsecond, nil
 }
 
-// Failures counts the calls that Redis did not answer.
+// Failures returns how many calls failed because Redis did not respond.
 func (r *Rate) Failures() int64 { return r.failures.Load() }
 
 // Close closes the connections.

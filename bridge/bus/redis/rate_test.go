@@ -27,27 +27,27 @@ func newRate(t *testing.T, url string) *redis.Rate {
 	return r
 }
 
-func TestNodesLimitTogether(t *testing.T) {
+func TestNodesShareARate(t *testing.T) {
 	server := testserver.NewRedis(t)
 	a, b := newRate(t, server.URL), newRate(t, server.URL)
-	ask := func(r *redis.Rate, key string) (wait time.Duration) {
+	take := func(r *redis.Rate, key string) (wait time.Duration) {
 		t.Helper()
-		testserver.Eventually(t, 10*time.Second, func() (err error) { // a busy machine may be slower than the limit
+		testserver.Eventually(t, 10*time.Second, func() (err error) { // a busy machine may exceed the timeout of Take
 			wait, err = r.Take(t.Context(), key, 0.1, 4)
 			return err
 		})
 		return wait
 	}
 	for i, r := range []*redis.Rate{a, b, a, b} {
-		if wait := ask(r, "user:7"); wait != 0 {
+		if wait := take(r, "user:7"); wait != 0 {
 			t.Fatalf("call %d has to wait %v", i, wait)
 		}
 	}
 	for _, r := range []*redis.Rate{a, b} {
-		if wait := ask(r, "user:7"); wait <= 0 || wait > 10*time.Second {
+		if wait := take(r, "user:7"); wait <= 0 || wait > 10*time.Second {
 			t.Errorf("the fifth call has to wait %v", wait)
 		}
-		if wait := ask(r, "user:8"); wait != 0 {
+		if wait := take(r, "user:8"); wait != 0 {
 			t.Errorf("another user has to wait %v", wait)
 		}
 	}
@@ -58,12 +58,12 @@ func TestNodesLimitTogether(t *testing.T) {
 	}
 	for _, k := range keys {
 		if ttl := c.PTTL(t.Context(), k).Val(); ttl <= 0 || ttl > 41*time.Second {
-			t.Errorf("%s is forgotten after %v", k, ttl)
+			t.Errorf("%s expires after %v", k, ttl)
 		}
 	}
 }
 
-func TestManyAtOnceGetNoMoreThanTheRate(t *testing.T) {
+func TestConcurrentCallsDoNotExceedTheRate(t *testing.T) {
 	server := testserver.NewRedis(t)
 	nodes := []*redis.Rate{newRate(t, server.URL), newRate(t, server.URL)}
 	var granted, failed atomic.Int64
@@ -82,11 +82,11 @@ func TestManyAtOnceGetNoMoreThanTheRate(t *testing.T) {
 	}
 	wg.Wait()
 	if n := granted.Load(); n > 20 || n < 20 && failed.Load() == 0 {
-		t.Errorf("%d calls were granted, want 20; %d failed", n, failed.Load())
+		t.Errorf("%d calls were allowed, want 20; %d failed", n, failed.Load())
 	}
 }
 
-func TestARateFailsFastWhileRedisIsAwayAndComesBack(t *testing.T) {
+func TestARateFailsFastWhileRedisIsUnavailableAndRecovers(t *testing.T) {
 	server := testserver.NewRedis(t)
 	proxy := bustest.NewProxy(t, server.Addr)
 	r := newRate(t, "redis://"+proxy.Addr+"/0")
@@ -105,32 +105,32 @@ func TestARateFailsFastWhileRedisIsAwayAndComesBack(t *testing.T) {
 			}
 		}
 	}
-	for name, change := range map[string]struct{ leave, back func() }{
+	for name, outage := range map[string]struct{ begin, end func() }{
 		"frozen": {proxy.Freeze, proxy.Thaw}, "gone": {must(server.Stop), must(server.Start)},
 	} {
-		change.leave()
+		outage.begin()
 		begun := time.Now()
 		for range 1000 {
 			if granted() == nil {
-				t.Fatalf("%s: it answers", name)
+				t.Fatalf("%s: a call succeeded", name)
 			}
 		}
-		if took := time.Since(begun); took > 30*time.Second { // 100 s where each waits for an answer
+		if took := time.Since(begun); took > 30*time.Second { // it would be 100 s if each call waited for a response
 			t.Errorf("%s: a thousand calls took %v", name, took)
 		}
-		change.back()
+		outage.end()
 		testserver.Eventually(t, 10*time.Second, granted)
 	}
 	before := r.Failures()
 	if before == 0 {
-		t.Error("no failure is counted")
+		t.Error("no failure was counted")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Take(ctx, "user:7", 1000, 1000); err == nil || r.Failures() != before {
-		t.Errorf("a caller that has gone: %v, counted as Redis's failure", err)
+		t.Errorf("a caller that gave up: %v, and it was counted as a failure of Redis", err)
 	}
 	if err := granted(); err != nil {
-		t.Errorf("and keeps the next one from asking: %v", err)
+		t.Errorf("the call after a caller that gave up: %v", err)
 	}
 }

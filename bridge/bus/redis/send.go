@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	maxBatch   = 256      // hints of one pipeline
-	maxMessage = 64 << 10 // bytes; far above any hint
+	maxBatch   = 256      // hints per pipeline
+	maxMessage = 64 << 10 // in bytes; far larger than any hint
 	beaconGap  = 50 * time.Millisecond
 )
 
-// send sends what is queued until ctx ends, once a session has found out whether the server
-// knows sharded publish and subscribe.
+// send sends queued hints until ctx ends. It begins once a session has detected whether to use
+// sharded publish and subscribe.
 func (b *Bus) send(ctx context.Context) {
 	select {
 	case <-b.known:
@@ -34,8 +34,8 @@ func (b *Bus) send(ctx context.Context) {
 	})
 }
 
-// publish sends each hint to its user's channel in one round trip, and the
-// beacon to all nodes.
+// publish sends each hint to its user's channel, and with beacon a hint to all nodes that something
+// was appended, in one round trip.
 func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.Hint, beacon bool) error {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -47,7 +47,7 @@ func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.
 	for _, h := range hints {
 		channel := b.channel(h.User)
 		if h.User == "" {
-			channel = b.everybody()
+			channel = b.common()
 		}
 		for _, m := range bus.Encode(b.Node, []bridge.Hint{h}, maxMessage) {
 			publish(limited, channel, m)
@@ -55,7 +55,7 @@ func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.
 	}
 	if beacon {
 		for _, m := range bus.Encode(b.Node, []bridge.Hint{{Type: bridge.HintAppended}}, maxMessage) {
-			publish(limited, b.everybody(), m)
+			publish(limited, b.common(), m)
 		}
 	}
 	if pipe.Len() == 0 {
@@ -67,16 +67,16 @@ func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.
 	return nil
 }
 
-// beacon is the hint to everybody that something was appended, at most one in
-// beaconGap however much that is: what it costs a node does not grow with other
-// nodes' users.
+// beacon decides when to send the hint to all nodes that something was appended. There is at most
+// one every beaconGap, however much was appended, so that its cost to a node does not grow with
+// the users of other nodes.
 type beacon struct {
-	wake *time.Timer // a beacon was put off
-	last time.Time
-	owed bool
+	wake *time.Timer // fires when a postponed beacon is due
+	last time.Time   // when the last beacon was sent
+	owed bool        // whether something was appended since
 }
 
-// due reports whether a beacon goes out with hints.
+// due reports whether to send a beacon together with hints.
 func (c *beacon) due(hints []bridge.Hint, now time.Time) bool {
 	for _, h := range hints {
 		c.owed = c.owed || h.Type == bridge.HintAppended

@@ -57,10 +57,10 @@ func TestOverTLS(t *testing.T) {
 	b := bustest.Listen(t, join(t, redis.Options{URL: url + "?skip_verify=true", Node: "b"}), "7")
 	b.Hears(t, a, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 
-	// A self-signed certificate is not trusted unless the configuration says so.
+	// A self-signed certificate is not trusted unless the URL says so.
 	c := join(t, redis.Options{URL: url, Node: "c"})
 	done := make(chan error, 1)
-	go func() { done <- c.Run(t.Context(), deaf{}) }()
+	go func() { done <- c.Run(t.Context(), ignore{}) }()
 	testserver.Eventually(t, 10*time.Second, func() error {
 		if err := c.Ready(); err == nil || err.Error() == "the bus has not connected yet" {
 			return fmt.Errorf("ready: %v", err)
@@ -70,7 +70,8 @@ func TestOverTLS(t *testing.T) {
 	t.Cleanup(func() { <-done })
 }
 
-type deaf struct{}
+// ignore is a handler that ignores all hints.
+type ignore struct{}
 
-func (deaf) Hint(bridge.Hint) {}
-func (deaf) Reconnected()     {}
+func (ignore) Hint(bridge.Hint) {}
+func (ignore) Reconnected()     {}
