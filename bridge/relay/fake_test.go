@@ -11,12 +11,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// book is the log and the relay's store in memory.
-type book struct {
-	mu      sync.Mutex
-	rows    []bridge.Notification
-	touched []bridge.UserID
-	away    bool
+// fakeStore is the feed and the store of a relay in memory. A position is an index.
+type fakeStore struct {
+	mu          sync.Mutex
+	rows        []bridge.Notification
+	touched     []bridge.UserID
+	unavailable bool
 
 	holder string
 	until  time.Time
@@ -24,26 +24,26 @@ type book struct {
 	saves  int
 }
 
-func (b *book) add(u bridge.UserID, n int) {
+func (b *fakeStore) add(u bridge.UserID, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.append(u, n)
 }
 
-// addAndDelete appends n and deletes the one with that seq, in one transaction.
-func (b *book) addAndDelete(u bridge.UserID, n int, seq bridge.Seq) {
+// addAndDelete appends n notifications and deletes the one with the given seq, in one transaction.
+func (b *fakeStore) addAndDelete(u bridge.UserID, n int, seq bridge.Seq) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.append(u, n)
 	for i := range b.rows {
 		if b.rows[i].User == u && b.rows[i].Seq == seq {
-			b.rows[i].Muted = true // leaves the positions of the others
+			b.rows[i].Muted = true // so that the positions of the others stay
 		}
 	}
 	b.touched = append(b.touched, u)
 }
 
-func (b *book) append(u bridge.UserID, n int) {
+func (b *fakeStore) append(u bridge.UserID, n int) {
 	for range n {
 		seq := bridge.Seq(1)
 		for _, r := range b.rows {
@@ -56,8 +56,8 @@ func (b *book) append(u bridge.UserID, n int) {
 	}
 }
 
-// hide deletes everything of u from the feed, as a mute does.
-func (b *book) hide(u bridge.UserID) {
+// hide removes everything of u from the feed, as a mute does.
+func (b *fakeStore) hide(u bridge.UserID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.rows {
@@ -68,22 +68,23 @@ func (b *book) hide(u bridge.UserID) {
 	b.touched = append(b.touched, u)
 }
 
-func (b *book) setAway(away bool) {
+func (b *fakeStore) setUnavailable(yes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.away = away
+	b.unavailable = yes
 }
 
-func (b *book) enter() (func(), error) {
+// lock locks b, or fails if it is unavailable.
+func (b *fakeStore) lock() (unlock func(), err error) {
 	b.mu.Lock()
-	if b.away {
+	if b.unavailable {
 		b.mu.Unlock()
 		return nil, bridge.ErrUnavailable
 	}
 	return b.mu.Unlock, nil
 }
 
-func (b *book) latest(u bridge.UserID) *bridge.Notification {
+func (b *fakeStore) latest(u bridge.UserID) *bridge.Notification {
 	for _, r := range slices.Backward(b.rows) {
 		if r.User == u && !r.Muted {
 			return &r
@@ -92,12 +93,12 @@ func (b *book) latest(u bridge.UserID) *bridge.Notification {
 	return nil
 }
 
-func (b *book) LatestAt(_ context.Context, users []bridge.UserID, p bridge.Position) (out []bridge.Notification, err error) {
-	leave, err := b.enter()
+func (b *fakeStore) LatestAt(_ context.Context, users []bridge.UserID, p bridge.Position) (out []bridge.Notification, err error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer unlock()
 	for _, u := range users {
 		for _, r := range slices.Backward(b.rows[:from(p)]) {
 			if r.User == u && !r.Muted {
@@ -109,12 +110,12 @@ func (b *book) LatestAt(_ context.Context, users []bridge.UserID, p bridge.Posit
 	return out, nil
 }
 
-func (b *book) Now(context.Context) (bridge.Position, error) {
-	leave, err := b.enter()
+func (b *fakeStore) Now(context.Context) (bridge.Position, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return "", err
 	}
-	defer leave()
+	defer unlock()
 	return at(len(b.rows)), nil
 }
 
@@ -125,12 +126,12 @@ func from(p bridge.Position) int {
 	return n
 }
 
-func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, bool, error) {
-	leave, err := b.enter()
+func (b *fakeStore) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.Notification, bridge.Position, bool, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return nil, p, false, err
 	}
-	defer leave()
+	defer unlock()
 	to := min(from(p)+limit, len(b.rows))
 	var out []bridge.Notification
 	for _, r := range b.rows[from(p):to] {
@@ -141,12 +142,12 @@ func (b *book) Since(_ context.Context, p bridge.Position, limit int) ([]bridge.
 	return out, at(to), to-from(p) == limit, nil
 }
 
-func (b *book) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
-	leave, err := b.enter()
+func (b *fakeStore) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer unlock()
 	var users []bridge.UserID
 	for _, r := range b.rows {
 		if r.User > after && !slices.Contains(users, r.User) && b.latest(r.User) != nil {
@@ -161,23 +162,23 @@ func (b *book) Retained(_ context.Context, after bridge.UserID, limit int) ([]br
 	return out, nil
 }
 
-func (b *book) Touched(_ context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
-	leave, err := b.enter()
+func (b *fakeStore) Touched(_ context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return nil, p, err
 	}
-	defer leave()
+	defer unlock()
 	start := min(from(p), len(b.touched))
 	to := min(start+limit, len(b.touched))
 	return slices.Clone(b.touched[start:to]), at(to), nil
 }
 
-func (b *book) LeaseRelay(_ context.Context, node string, ttl time.Duration) (string, bool, error) {
-	leave, err := b.enter()
+func (b *fakeStore) LeaseRelay(_ context.Context, node string, ttl time.Duration) (string, bool, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return "", false, err
 	}
-	defer leave()
+	defer unlock()
 	if b.holder != node && time.Now().Before(b.until) {
 		return "", false, nil
 	}
@@ -185,12 +186,12 @@ func (b *book) LeaseRelay(_ context.Context, node string, ttl time.Duration) (st
 	return b.state, true, nil
 }
 
-func (b *book) SaveRelay(_ context.Context, node, state string, ttl time.Duration) (bool, error) {
-	leave, err := b.enter()
+func (b *fakeStore) SaveRelay(_ context.Context, node, state string, ttl time.Duration) (bool, error) {
+	unlock, err := b.lock()
 	if err != nil {
 		return false, err
 	}
-	defer leave()
+	defer unlock()
 	if b.holder != node {
 		return false, nil
 	}
@@ -199,19 +200,19 @@ func (b *book) SaveRelay(_ context.Context, node, state string, ttl time.Duratio
 	return true, nil
 }
 
-func (b *book) ReleaseRelay(_ context.Context, node string) error {
-	leave, err := b.enter()
+func (b *fakeStore) ReleaseRelay(_ context.Context, node string) error {
+	unlock, err := b.lock()
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer unlock()
 	if b.holder == node {
 		b.until = time.Time{}
 	}
 	return nil
 }
 
-func (b *book) heldBy() string {
+func (b *fakeStore) heldBy() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.holder

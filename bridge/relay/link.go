@@ -17,19 +17,20 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// message is a user's retained message on its way; item nil clears it.
+// message is a message to publish on a user's topic. If item is nil, it clears the retained
+// message.
 type message struct {
 	user bridge.UserID
 	item *bridge.Notification
 }
 
-// link is one connection to the external broker. It is never reconnected: a new
-// one is made after the lease was acquired again, so that a node which lost the lease
-// cannot take the client id back.
+// link is one connection to the external broker. It never reconnects. A new link is made once the
+// lease has been acquired again, so that a node that has lost the lease cannot take over the client
+// id from the node that holds it.
 type link struct {
 	cm        *autopaho.ConnectionManager
-	maxPacket atomic.Uint32 // the broker's Maximum Packet Size; 0: no limit
-	down      chan struct{}
+	maxPacket atomic.Uint32 // the broker's Maximum Packet Size; 0 means no limit
+	down      chan struct{} // closed when the connection ends
 	stop      context.CancelFunc
 }
 
@@ -48,7 +49,7 @@ func (r *Relay) connect(ctx context.Context) (*link, error) {
 		ServerUrls:                    []*url.URL{&server},
 		TlsCfg:                        &tls.Config{MinVersion: tls.VersionTLS12},
 		KeepAlive:                     10,
-		CleanStartOnInitialConnection: true, // the place is in the database
+		CleanStartOnInitialConnection: true, // no session is needed: the state is in the database
 		ConnectTimeout:                connectWait,
 		ReconnectBackoff:              autopaho.NewConstantBackoff(time.Second),
 		ConnectUsername:               r.o.URL.User.Username(),
@@ -89,7 +90,7 @@ func (r *Relay) connect(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// close disconnects and waits until nothing of the connection is left.
+// close disconnects and waits until the connection's goroutines have ended.
 func (l *link) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -98,9 +99,9 @@ func (l *link) close() {
 	<-l.cm.Done()
 }
 
-// publish sends ms and waits for every PUBACK. Messages of one user go one after
-// the other, so that neither the network nor a retry reorders them; users do not
-// wait for one another.
+// publish publishes ms and waits for all PUBACKs. The messages of one user are published one after
+// the other, so that neither the network nor a retry reorders them. Different users are published
+// to in parallel, at most Options.Window at once.
 func (t *term) publish(ctx context.Context, ms []message) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +155,7 @@ func (t *term) send(ctx context.Context, m message) error {
 		return errLost
 	}
 	if m.item != nil && m.item.Expired(t.r.o.Now()) {
-		return nil // since it was read; once it is removed, the retained message is corrected
+		return nil // it expired after it was read, and its removal will correct the retained message
 	}
 	p := &paho.Publish{Topic: t.r.o.Topics.Status(m.user), QoS: 1, Retain: true}
 	if m.item != nil {
@@ -185,7 +186,7 @@ func (t *term) send(ctx context.Context, m message) error {
 	return fmt.Errorf("publish to the external broker: %w", err)
 }
 
-// packetSize is at least the size of p on the wire.
+// packetSize returns an upper bound of p's size on the wire.
 func packetSize(p *paho.Publish) int {
 	n := 16 + len(p.Topic) + len(p.Payload)
 	if p.Properties != nil {

@@ -1,12 +1,11 @@
-// Package relay publishes every notification to an external MQTT 5 broker or
-// cluster as well, retained and with QoS 1, on the topic it has here.
+// Package relay also publishes every notification to an external MQTT 5 broker or cluster, retained
+// and with QoS 1, on the same topic as here.
 //
-// The log stays the truth: the relay is one more cursor over it. One node relays
-// at a time. It holds a lease in the database and connects under one fixed client
-// id, so that the broker itself ends the connection of a node that lost the lease
-// and does not know it yet (MQTT 5 §3.1.4-3). Its place is stored after a batch
-// was acknowledged whole; a crash of either side repeats at most one batch, in
-// order.
+// The log remains the source of truth, and the relay is one more cursor over it. One node at a time
+// is the relay. It holds a lease in the database and connects with a fixed client id, so that the
+// broker itself ends the connection of a node that has lost the lease without noticing (MQTT 5
+// §3.1.4-3). The relay stores its progress once a whole batch has been acknowledged, so a crash on
+// either side repeats at most one batch, in order.
 package relay
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// ClientID is the one client id all nodes use at the external broker.
+// ClientID is the client id that all nodes use at the external broker.
 const ClientID = "falconbridge-relay"
 
 // Options sets up a Relay. URL, Node, Feed and Store are required.
@@ -32,18 +31,19 @@ type Options struct {
 	Feed     Feed
 	Store    Store
 	Topics   bridge.Topics
-	Epoch    func() string // nil writes no epoch property
-	ClientID string        // "" means ClientID; namespaces that share a broker need their own
+	Epoch    func() string // nil: messages have no epoch property
+	ClientID string        // "" means ClientID; namespaces that share a broker need different ones
 	Logger   *slog.Logger  // nil means slog.Default
 
-	// Now is the database's clock, by which notifications expire. nil means this node's.
+	// Now returns the time by the database's clock, by which notifications expire. nil means
+	// this node's clock.
 	Now func() time.Time
 
-	Lease  time.Duration // 0 means 10s
-	Poll   time.Duration // between looks at an unchanged log; 0 means 250ms
-	Batch  int           // notifications read at once; 0 means 500
-	Window int           // users published to at once; 0 means 64
-	Query  time.Duration // longest wait for the database; 0 means 2s
+	Lease  time.Duration // how long the lease lasts without a renewal; 0 means 10 s
+	Poll   time.Duration // how often to look for notifications without a wake-up; 0 means 250 ms
+	Batch  int           // how many notifications to read at once; 0 means 500
+	Window int           // how many users to publish to at once; 0 means 64
+	Query  time.Duration // how long to wait for the database; 0 means 2 s
 }
 
 func (o Options) withDefaults() Options {
@@ -60,20 +60,20 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// CheckURL reports whether u names an external broker.
+// CheckURL returns an error unless u is the URL of a broker.
 func CheckURL(u *url.URL) error {
 	switch {
 	case u.Scheme != "mqtt" && u.Scheme != "mqtts":
 		return errors.New("its scheme is neither mqtt nor mqtts")
 	case u.Host == "":
-		return errors.New("it names no host")
+		return errors.New("it has no host")
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
 		return errors.New("it has more than mqtt(s)://user:pass@host:port")
 	}
 	return nil
 }
 
-// Relay is one node's side of the relay.
+// Relay runs the relay on one node, while this node holds the lease.
 type Relay struct {
 	o     Options
 	wake  chan struct{}
@@ -82,15 +82,15 @@ type Relay struct {
 
 // Stats are the relay's counters since the start.
 type Stats struct {
-	Active    bool  // this node relays
-	Connected bool  // to the external broker
-	Published int64 // acknowledged by the external broker
+	Active    bool  // whether this node holds the lease
+	Connected bool  // whether it is connected to the external broker
+	Published int64 // messages acknowledged by the external broker
 	Cleared   int64 // retained messages cleared or replaced after a mute or delete
-	Oversize  int64 // left out: over the external broker's Maximum Packet Size
-	Failed    int64 // attempts that ended in an error
+	Oversize  int64 // messages skipped because they exceed the broker's Maximum Packet Size
+	Failed    int64 // terms that ended with an error
 }
 
-// New returns a relay over o; it fails for a URL that cannot be one.
+// New returns a relay. It fails if o.URL is not the URL of a broker.
 func New(o Options) (*Relay, error) {
 	if err := CheckURL(o.URL); err != nil {
 		return nil, fmt.Errorf("the relay's URL: %w", err)
@@ -98,7 +98,7 @@ func New(o Options) (*Relay, error) {
 	return &Relay{o: o.withDefaults(), wake: make(chan struct{}, 1)}, nil
 }
 
-// Wake says that the log grew. It does not block.
+// Wake tells the relay that the log has grown. It does not block.
 func (r *Relay) Wake() {
 	select {
 	case r.wake <- struct{}{}:
@@ -113,7 +113,7 @@ func (r *Relay) Stats() Stats {
 		s.oversize.Load(), s.failed.Load()}
 }
 
-// Run relays while it holds the lease, and waits for it otherwise, until ctx ends.
+// Run relays while this node holds the lease, and otherwise tries to acquire it, until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
 	pause := newBackoff(r.o.Poll, r.o.Lease)
 	for ctx.Err() == nil {
@@ -156,7 +156,7 @@ func (r *Relay) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// backoff doubles a pause from least to most.
+// backoff gives pauses that double from least to most.
 type backoff struct{ least, most, now time.Duration }
 
 func newBackoff(least, most time.Duration) *backoff {

@@ -19,14 +19,14 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-const patience = 20 * time.Second
+const waitLimit = 20 * time.Second
 
 const open = "allow_anonymous true"
 
-// device is a client of the external broker that keeps what it got, by topic.
+// device is a client of the external broker that records what it receives.
 type device struct {
 	mu  sync.Mutex
-	got map[string][]string // "title" or "" for a clear; "r:" before retained ones
+	got map[string][]string // by topic: the seq or, for a clear, ""; with "r:" in front of retained messages
 }
 
 // subscribe connects a device and waits for its SUBACK.
@@ -58,7 +58,7 @@ func subscribe(t *testing.T, server string) *device {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("no SUBACK")
 	}
 	return d
@@ -83,20 +83,19 @@ func (d *device) of(u bridge.UserID) []string {
 	return append([]string(nil), d.got[bridge.Topics{}.Status(u)]...)
 }
 
-// run starts a relay that ends with the test, or when the returned function is
-// called.
-func run(t *testing.T, server, node string, b *book) (stop func()) {
+// run starts a relay that runs until the test ends or stop is called.
+func run(t *testing.T, server, node string, b *fakeStore) (stop func()) {
 	t.Helper()
 	return runWith(t, server, b, relay.Options{Node: node})
 }
 
-func runWith(t *testing.T, server string, b *book, o relay.Options) (stop func()) {
+func runWith(t *testing.T, server string, b *fakeStore, o relay.Options) (stop func()) {
 	t.Helper()
 	_, stop = start(t, server, b, o)
 	return stop
 }
 
-func start(t *testing.T, server string, b *book, o relay.Options) (r *relay.Relay, stop func()) {
+func start(t *testing.T, server string, b *fakeStore, o relay.Options) (r *relay.Relay, stop func()) {
 	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
@@ -120,14 +119,14 @@ func start(t *testing.T, server string, b *book, o relay.Options) (r *relay.Rela
 	return r, stop
 }
 
-// begun waits until the relay has fixed where it starts.
-func begun(t *testing.T, b *book) {
+// begun waits until the relay has stored where it starts.
+func begun(t *testing.T, b *fakeStore) {
 	t.Helper()
-	testserver.Eventually(t, patience, func() error {
+	testserver.Eventually(t, waitLimit, func() error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.saves == 0 {
-			return errors.New("nothing saved")
+			return errors.New("nothing is saved yet")
 		}
 		return nil
 	})
@@ -136,7 +135,7 @@ func begun(t *testing.T, b *book) {
 // eventually waits until the device's messages of u satisfy ok.
 func (d *device) eventually(t *testing.T, u bridge.UserID, want string, ok func([]string) bool) {
 	t.Helper()
-	testserver.Eventually(t, patience, func() error {
+	testserver.Eventually(t, waitLimit, func() error {
 		if got := d.of(u); !ok(got) {
 			return fmt.Errorf("user %s got %q, want %s", u, got, want)
 		}
@@ -144,8 +143,7 @@ func (d *device) eventually(t *testing.T, u bridge.UserID, want string, ok func(
 	})
 }
 
-// complete reports whether a device that drops repeats by seq has 1 to n, none
-// skipped.
+// complete reports whether a device that drops repeats by seq has received all of 1 to n in order.
 func complete(n int) func([]string) bool {
 	return func(got []string) bool {
 		next := 1
@@ -161,6 +159,7 @@ func complete(n int) func([]string) bool {
 	}
 }
 
+// last reports whether the last message is word.
 func last(word string) func([]string) bool {
 	return func(got []string) bool { return len(got) > 0 && got[len(got)-1] == word }
 }
@@ -168,7 +167,7 @@ func last(word string) func([]string) bool {
 func TestEveryNotificationIsPublishedInOrder(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	run(t, server.URL, "a", b)
 	begun(t, b)
 	b.add("7", 20)
@@ -177,9 +176,9 @@ func TestEveryNotificationIsPublishedInOrder(t *testing.T) {
 	d.eventually(t, "8", "1 to 20", complete(20))
 }
 
-func TestWhatWasRetainedBeforeTheRelayCameIsPublished(t *testing.T) {
+func TestRetainedMessagesFromBeforeTheRelayArePublished(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
-	b := &book{}
+	b := &fakeStore{}
 	for i := range 1200 { // more than a page
 		b.add(bridge.UserID(fmt.Sprint("u", i)), 1)
 	}
@@ -191,7 +190,7 @@ func TestWhatWasRetainedBeforeTheRelayCameIsPublished(t *testing.T) {
 		u := bridge.UserID(fmt.Sprint("u", i))
 		d.eventually(t, u, "something", func(got []string) bool { return len(got) > 0 })
 	}
-	testserver.Eventually(t, 10*time.Second, func() error { // an acknowledgement is counted after the message is seen here
+	testserver.Eventually(t, 10*time.Second, func() error { // the device may receive a message before its PUBACK is counted
 		if n := r.Stats().Published; n < 1200 {
 			return fmt.Errorf("%d messages are counted as published", n)
 		}
@@ -202,7 +201,7 @@ func TestWhatWasRetainedBeforeTheRelayCameIsPublished(t *testing.T) {
 func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	run(t, server.URL, "a", b)
 	b.add("7", 2)
 	d.eventually(t, "7", "2 last", last("2"))
@@ -212,13 +211,12 @@ func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {
 	late.eventually(t, "7", "nothing", func(got []string) bool { return len(got) == 0 })
 }
 
-// A backlog waits when one of the user's older notifications is deleted, by hand or
-// because it is past its retention. Published out of order, the newest would have
-// the device drop those before it as repeats.
+// One of a user's older notifications is deleted while the relay has a backlog. If the newest were
+// published right away, the device would drop the ones before it as repeats.
 func TestADeleteDoesNotOvertakeTheBacklog(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	runWith(t, server.URL, b, relay.Options{Node: "a", Batch: 1})
 	begun(t, b)
 	b.add("7", 2)
@@ -232,7 +230,7 @@ func TestADeleteDoesNotOvertakeTheBacklog(t *testing.T) {
 func TestADeleteRetainsTheLatestThatIsLeft(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	run(t, server.URL, "a", b)
 	begun(t, b)
 	b.add("7", 3)
@@ -245,10 +243,10 @@ func TestADeleteRetainsTheLatestThatIsLeft(t *testing.T) {
 	d.eventually(t, "7", "a clear last", last(""))
 }
 
-func TestTheExternalBrokerIsKilledAndComesBack(t *testing.T) {
+func TestTheRelayContinuesAfterTheExternalBrokerWasKilled(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	run(t, server.URL, "a", b)
 	for i := range 3 {
 		b.add("7", 50)
@@ -262,37 +260,37 @@ func TestTheExternalBrokerIsKilledAndComesBack(t *testing.T) {
 			}
 		}
 	}
-	// mosquitto forgets the device's subscription when it is killed; what counts is
-	// that the relay went on: the last one is retained there.
+	// A killed mosquitto forgets the device's subscription. The last message is retained there,
+	// which shows that the relay continued.
 	d.eventually(t, "7", "200 last", func(got []string) bool { return last("200")(got) || last("r:200")(got) })
 }
 
-func TestTheDatabaseIsAwayAndComesBack(t *testing.T) {
+func TestTheRelayContinuesAfterTheDatabaseWasUnavailable(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	run(t, server.URL, "a", b)
 	begun(t, b)
 	b.add("7", 1)
 	d.eventually(t, "7", "1", complete(1))
-	b.setAway(true)
+	b.setUnavailable(true)
 	b.add("7", 5)
-	testserver.Eventually(t, patience, func() error { // its lease is over by now
+	testserver.Eventually(t, waitLimit, func() error { // until the lease is over
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if time.Now().Before(b.until) {
-			return fmt.Errorf("the lease holds until %v", b.until)
+			return fmt.Errorf("the lease lasts until %v", b.until)
 		}
 		return nil
 	})
-	b.setAway(false)
+	b.setUnavailable(false)
 	d.eventually(t, "7", "1 to 6", complete(6))
 }
 
 func TestOneNodeRelaysAtATimeAndTheOtherTakesOver(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
-	b := &book{}
+	b := &fakeStore{}
 	stop := run(t, server.URL, "a", b)
 	begun(t, b)
 	b.add("7", 10)
@@ -301,17 +299,17 @@ func TestOneNodeRelaysAtATimeAndTheOtherTakesOver(t *testing.T) {
 	b.add("7", 10)
 	d.eventually(t, "7", "1 to 20", complete(20))
 	if b.heldBy() != "a" {
-		t.Fatalf("%q relays while a lives", b.heldBy())
+		t.Fatalf("%q holds the lease while a is running", b.heldBy())
 	}
 	stop()
 	b.add("7", 10)
 	d.eventually(t, "7", "1 to 30", complete(30))
 	if got := d.of("7"); len(got) != 30 || b.heldBy() != "b" {
-		t.Errorf("%d messages, held by %q: an orderly handover repeats nothing", len(got), b.heldBy())
+		t.Errorf("%d messages, want 30: an orderly handover repeats nothing; %q holds the lease", len(got), b.heldBy())
 	}
 }
 
-func TestAURLThatCannotBeARelayIsRefused(t *testing.T) {
+func TestAURLThatIsNotABrokersIsRefused(t *testing.T) {
 	for _, raw := range []string{"http://x:1", "mqtt://", "mqtt://x:1/path", "mqtt://x:1?q=1", "ws://x:1"} {
 		u, err := url.Parse(raw)
 		if err != nil {

@@ -13,28 +13,29 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// place is how far the relay came; it is stored as JSON.
-type place struct {
-	Log     bridge.Position `json:"log"`     // everything before it is published
-	Touched bridge.Position `json:"touched"` // every mute and delete before it is followed
-	Walk    string          `json:"walk"`    // a user id; retained messages of users up to here are published
-	Walked  bool            `json:"walked"`  // those of all users are
-	Epoch   string          `json:"epoch"`   // the positions are of; "" in a place from before it was stored
+// progress is how far the relay has got. It is stored as JSON.
+type progress struct {
+	Log     bridge.Position `json:"log"`     // the feed has been published up to here
+	Touched bridge.Position `json:"touched"` // mutes and deletes have been followed up to here
+	Walk    string          `json:"walk"`    // the retained messages of users up to this id have been published
+	Walked  bool            `json:"walked"`  // those of all users have been published
+	Epoch   string          `json:"epoch"`   // the epoch of the positions; "" if an older release stored them
 }
 
 var (
-	errLost  = errors.New("another node has the lease")
+	errLost  = errors.New("another node holds the lease")
 	errEpoch = errors.New("the log was restored to an earlier point")
 )
 
-// term is the time from taking the lease to losing it or the connection.
+// term is the time from acquiring the lease to losing it or the connection.
 type term struct {
 	r     *Relay
-	at    place
-	until atomic.Pointer[time.Time] // the lease is held until then, by this process's clock
+	at    progress
+	until atomic.Pointer[time.Time] // the end of the lease, by this process's clock
 	link  *link
 }
 
+// term runs a term that begins with the stored state. It returns why the term ended.
 func (r *Relay) term(ctx context.Context, state string, until time.Time) error {
 	r.stats.active.Store(1)
 	defer r.stats.active.Store(0)
@@ -42,7 +43,7 @@ func (r *Relay) term(ctx context.Context, state string, until time.Time) error {
 	t.until.Store(&until)
 	if state != "" {
 		if err := json.Unmarshal([]byte(state), &t.at); err != nil {
-			return fmt.Errorf("read the relay's place: %w", err)
+			return fmt.Errorf("read the relay's state: %w", err)
 		}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -72,7 +73,7 @@ func (r *Relay) term(ctx context.Context, state string, until time.Time) error {
 	return context.Cause(ctx)
 }
 
-// renew keeps the lease, until ctx ends or the lease is lost.
+// renew renews the lease until ctx ends or the lease is lost.
 func (t *term) renew(ctx context.Context) error {
 	tick := time.NewTicker(t.r.o.Lease / 4)
 	defer tick.Stop()
@@ -93,18 +94,22 @@ func (t *term) renew(ctx context.Context) error {
 	}
 }
 
-// held reports whether the lease holds, as far as this process can know.
+// held reports whether this node certainly still holds the lease. By this process's clock the
+// lease ends earlier than by the database's, because it counts from before the call.
 func (t *term) held() bool { return time.Now().Before(*t.until.Load()) }
 
+// extend records that the lease was renewed by a call that began at begun.
 func (t *term) extend(begun time.Time) {
 	until := begun.Add(t.r.o.Lease)
 	t.until.Store(&until)
 }
 
-// begin fixes where a relay starts that never ran: at this moment, with the
-// retained messages that exist already. After a restore it goes on where the restored
-// log says that it was; what it published past that point is replaced by walking all
-// users once more, the newest notification of each.
+// begin decides where the relay starts.
+//
+// A relay that has never run starts at the current end of the feed, and publishes the existing
+// retained messages by a walk over all users. After a restore the relay continues where the
+// restored state says; what it had published past that point is replaced by another walk, which
+// publishes the newest notification of each user.
 func (t *term) begin(ctx context.Context) error {
 	epoch := t.epoch()
 	if t.at.Log != "" {
@@ -120,7 +125,7 @@ func (t *term) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find where the relay starts: %w", err)
 	}
-	t.at = place{Log: now, Epoch: epoch} // nothing was touched before the first lease
+	t.at = progress{Log: now, Epoch: epoch} // nothing is recorded as touched before the first lease
 	return t.save(ctx)
 }
 
@@ -131,12 +136,15 @@ func (t *term) epoch() string {
 	return t.r.o.Epoch()
 }
 
-// round publishes one batch of everything there is; busy reports that more may
-// follow. What a batch published of a notification that was deleted meanwhile is
-// cleared after it. Mutes and deletes are read before the feed, so that where the
-// relay has no backlog, what is retained after them is not ahead of the feed.
+// round publishes one batch of each kind: of the walk, of the feed, and of mutes and deletes. busy
+// reports whether there may be more.
+//
+// If a notification was deleted while the batch was being published, the retained message is
+// corrected afterwards, by following the delete. Mutes and deletes are read before the feed but
+// followed after it, so that the corrected messages are not ahead of what the feed has published,
+// unless the relay has a backlog.
 func (t *term) round(ctx context.Context) (busy bool, err error) {
-	if t.epoch() != t.at.Epoch { // what this term knows is of a log that is gone
+	if t.epoch() != t.at.Epoch { // this term's positions belong to the log before the restore
 		return false, errEpoch
 	}
 	walking, err := t.walk(ctx)
@@ -157,7 +165,7 @@ func (t *term) round(ctx context.Context) (busy bool, err error) {
 	return walking || following || clearing, err
 }
 
-// walk publishes the retained messages that were there before the relay.
+// walk publishes a batch of the retained messages that existed before the relay.
 func (t *term) walk(ctx context.Context) (more bool, err error) {
 	if t.at.Walked {
 		return false, nil
@@ -176,7 +184,8 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 	for i := range items {
 		users[i] = items[i].User
 	}
-	// A user's newer notification may be published already, or be yet to come.
+	// The feed decides what is published of a user's newer notifications, so this must not be
+	// ahead of it.
 	if items, err = t.latest(ctx, users); err != nil {
 		return false, err
 	}
@@ -188,7 +197,7 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 	return true, t.save(ctx)
 }
 
-// follow publishes what was appended since.
+// follow publishes a batch of the feed.
 func (t *term) follow(ctx context.Context) (more bool, err error) {
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
@@ -206,13 +215,13 @@ func (t *term) follow(ctx context.Context) (more bool, err error) {
 		t.r.stats.published.Add(int64(len(items)))
 	}
 	t.at.Log = pos
-	if len(items) == 0 { // only the position moved: it is saved with the next batch
+	if len(items) == 0 { // the position is saved with the next batch
 		return more, nil
 	}
 	return true, t.save(ctx)
 }
 
-// clear follows mutes and deletes: users were touched, up to the position touched.
+// clear follows a batch of mutes and deletes. They concern users, up to the position touched.
 func (t *term) clear(ctx context.Context, users []bridge.UserID, touched bridge.Position) (more bool, err error) {
 	t.at.Touched = touched
 	if len(users) == 0 {
@@ -225,6 +234,7 @@ func (t *term) clear(ctx context.Context, users []bridge.UserID, touched bridge.
 	return true, t.save(ctx)
 }
 
+// messages returns the messages that publish items.
 func messages(items []bridge.Notification) []message {
 	ms := make([]message, len(items))
 	for i := range items {
@@ -233,21 +243,21 @@ func messages(items []bridge.Notification) []message {
 	return ms
 }
 
-// latest reads what is retained for users. It goes no further than the feed was
-// followed: a device that drops repeats by seq would take what comes after a newer
-// notification for one, and lose it.
+// latest reads the retained messages of users, as of the position up to which the feed was
+// published. If it read further, a newer notification would be published before older ones, and a
+// device that drops repeats by seq would take the older ones for repeats and lose them.
 func (t *term) latest(ctx context.Context, users []bridge.UserID) ([]bridge.Notification, error) {
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
 	items, err := t.r.o.Store.LatestAt(q, users, t.at.Log)
 	if err != nil {
-		return nil, fmt.Errorf("read what is retained for %d users: %w", len(users), err)
+		return nil, fmt.Errorf("read the retained messages of %d users: %w", len(users), err)
 	}
 	return items, nil
 }
 
-// refresh publishes what is retained for users, and clears where nothing is (MQTT 5
-// §3.3.1.3: an empty payload).
+// refresh publishes the retained messages of users again. For users who have none it clears the
+// one on the external broker by an empty payload (MQTT 5 §3.3.1.3).
 func (t *term) refresh(ctx context.Context, users []bridge.UserID) error {
 	items, err := t.latest(ctx, users)
 	if err != nil {
@@ -268,18 +278,18 @@ func (t *term) refresh(ctx context.Context, users []bridge.UserID) error {
 	return t.publish(ctx, ms)
 }
 
-// save stores the place; the lease is renewed with it.
+// save stores the progress, which also renews the lease.
 func (t *term) save(ctx context.Context) error {
 	state, err := json.Marshal(t.at)
 	if err != nil {
-		return fmt.Errorf("write the relay's place: %w", err)
+		return fmt.Errorf("encode the relay's state: %w", err)
 	}
 	begun := time.Now()
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
 	held, err := t.r.o.Store.SaveRelay(q, t.r.o.Node, string(state), t.r.o.Lease)
 	if err != nil {
-		return fmt.Errorf("save the relay's place: %w", err)
+		return fmt.Errorf("save the relay's state: %w", err)
 	}
 	if !held {
 		return errLost
@@ -288,7 +298,7 @@ func (t *term) save(ctx context.Context) error {
 	return nil
 }
 
-// idle waits for news.
+// idle waits until the log may have grown.
 func (t *term) idle(ctx context.Context) error {
 	timer := time.NewTimer(t.r.o.Poll)
 	defer timer.Stop()
