@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// absentLife is short because an issuer may publish a key a moment after it
-	// signs with it.
+	// absentLife is short because an issuer may publish a key shortly after it has begun to
+	// sign with it.
 	absentLife = 30 * time.Second
 	maxAbsent  = 1024
 )
 
-// absentKids remembers kids that a successful refresh did not find, so that the
-// tokens that bear them are refused without another look, also while the issuer is
-// unavailable. It keeps 16 bytes of each, and forgets all at the bound: then the
-// limit on refreshes is what protects the issuer. The zero value is ready to use.
+// absentKids remembers kids that were not in the set after a successful refresh, so that tokens
+// with these kids are refused without another refresh, even while the issuer is unavailable. It
+// keeps 16 bytes per kid. When it is full it forgets all of them, and the limit on refreshes
+// protects the issuer instead. The zero value is ready to use.
 type absentKids struct {
 	until map[uint64]time.Time
 }

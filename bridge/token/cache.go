@@ -8,12 +8,12 @@ import (
 
 const cacheShards = 16
 
-// cache keeps the claims of verified tokens by their hash. A shard has two
-// generations: when the young one is full it becomes the old one, and what was old
-// is dropped. Tokens in use move back to the young one, so a flood of new tokens
-// costs a verification now and then, never memory.
+// cache stores the claims of verified tokens by the hash of the token. A shard has two
+// generations. When the young one is full it becomes the old one, and the previous old one is
+// dropped. Tokens that are used move to the young one, so a flood of new tokens makes a token in
+// use be verified again now and then, and memory stays bounded.
 type cache struct {
-	limit  int // entries of one generation of one shard
+	limit  int // the most entries in one generation of a shard
 	shards [cacheShards]cacheShard
 }
 

@@ -15,12 +15,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// rules are what this program asks of a payload beyond golang-jwt's options.
+// rules are the requirements on a token's claims for which golang-jwt has no option.
 type rules struct {
 	audience, user, scope claimPath
 	scopes                scopeMap
 	admin                 adminWhen
-	maxLife, leeway       time.Duration // maxLife 0: no limit
+	maxLife, leeway       time.Duration // a maxLife of 0 means no limit
 	now                   func() time.Time
 }
 
@@ -35,31 +35,32 @@ func newRules(o Options, now func() time.Time) (rules, error) {
 	return r, errors.Join(errs[:]...)
 }
 
-// claims is the payload of a token: first the bytes, then, when golang-jwt has
-// checked the signature and asks for the first claim, what they say. So nothing is
-// decoded of what only an unauthenticated client wrote. Names are matched byte for
-// byte; of a name given twice the last counts (RFC 7519 §4).
+// claims is the payload of a token. At first it only keeps the bytes. They are decoded when
+// golang-jwt asks for the first claim, after it has checked the signature, so that nothing from an
+// unauthenticated client is decoded. Names are compared byte for byte. If a name occurs twice the
+// last one counts (RFC 7519 §4).
 type claims struct {
 	rules *rules
 	raw   []byte
-	all   jwt.MapClaims // nil: not decoded yet
+	all   jwt.MapClaims // nil until decoded
 	out   bridge.Claims // set by Validate
 }
 
-// UnmarshalJSON keeps the bytes, which encoding/json has found to be one JSON value.
+// UnmarshalJSON keeps the bytes, which encoding/json has checked to be one JSON value.
 func (c *claims) UnmarshalJSON(b []byte) error {
 	c.raw = bytes.Clone(b)
 	return nil
 }
 
+// decoded returns the claims, which it decodes at its first call.
 func (c *claims) decoded() jwt.MapClaims {
 	if c.all == nil {
 		d := json.NewDecoder(bytes.NewReader(c.raw))
 		d.UseNumber()
-		if d.Decode(&c.all) != nil || c.all == nil { // not an object; Validate refuses it
+		if d.Decode(&c.all) != nil || c.all == nil { // it is not an object, which Validate refuses
 			c.all = jwt.MapClaims{}
 		}
-		for _, name := range []string{"exp", "nbf", "iat"} { // null is none
+		for _, name := range []string{"exp", "nbf", "iat"} { // null counts as absent
 			if c.all[name] == nil {
 				delete(c.all, name)
 			}
@@ -68,7 +69,7 @@ func (c *claims) decoded() jwt.MapClaims {
 	return c.all
 }
 
-// The getters of jwt.Claims.
+// The methods of jwt.Claims.
 
 func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) {
 	return c.decoded().GetExpirationTime()
@@ -78,8 +79,8 @@ func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.decoded().G
 func (c *claims) GetIssuer() (string, error)              { return c.decoded().GetIssuer() }
 func (c *claims) GetSubject() (string, error)             { return c.decoded().GetSubject() }
 
-// GetAudience is aud, or the configured claim where there is no aud at all: a token
-// for another audience stays one.
+// GetAudience returns aud or, if there is no aud at all, the configured claim. So a token with
+// another audience in aud is never accepted because of that claim.
 func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 	if _, there := c.decoded()["aud"]; there {
 		return c.all.GetAudience()
@@ -87,13 +88,13 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 	return jwt.MapClaims{"aud": c.rules.audience.in(c.all)}.GetAudience()
 }
 
-// kinds are claims that issuers write into tokens to keep their kinds apart
-// (RFC 8725 §3.12), and the values, in lower case, of an access token. A refresh,
-// ID or logout token is signed by the same key.
+// kinds are claims by which issuers distinguish kinds of tokens (RFC 8725 §3.12), with the values
+// that an access token has. Refresh, ID and logout tokens are signed by the same keys, and must
+// not be accepted in place of an access token.
 var kinds = []struct {
 	claim  string
 	values []string
-	exact  bool // in lower case only
+	exact  bool // the case of letters matters
 }{
 	{"type", []string{"access"}, true},
 	{"token_type", []string{"access"}, true},
@@ -101,7 +102,7 @@ var kinds = []struct {
 	{"typ", []string{"bearer", "access", "at+jwt", "jwt"}, false}, // Keycloak
 }
 
-// Validate checks what golang-jwt has no option for. golang-jwt calls it last.
+// Validate checks the claims for which golang-jwt has no option. golang-jwt calls it last.
 func (c *claims) Validate() error {
 	all := c.decoded()
 	if !bytes.HasPrefix(bytes.TrimLeft(c.raw, " \t\r\n"), []byte("{")) {
@@ -144,9 +145,8 @@ func (c *claims) Validate() error {
 	return nil
 }
 
-// isEvent reports whether the claim events is that of a security event token, such as
-// a logout token, which need not bear a typ: an object whose names are URIs
-// (RFC 8417 §2.2).
+// isEvent reports whether the claim events belongs to a security event token, such as a logout
+// token, which may lack a typ. There it is an object whose names are URIs (RFC 8417 §2.2).
 func isEvent(v any) bool {
 	events, _ := v.(map[string]any)
 	for name := range events {
@@ -157,7 +157,7 @@ func isEvent(v any) bool {
 	return false
 }
 
-// userID reads a JSON string or number.
+// userID parses a user id from a JSON string or number.
 func userID(v any) (u bridge.UserID, err error) {
 	switch v := v.(type) {
 	case string:
@@ -169,8 +169,8 @@ func userID(v any) (u bridge.UserID, err error) {
 	return "", errors.New("neither a string nor a number")
 }
 
-// times reads exp and iat, and checks what golang-jwt leaves open: that each time is
-// one in seconds, and how far away exp is.
+// times reads exp and iat. It checks what golang-jwt does not: that all times are in seconds, and
+// how far away exp is.
 func (c *claims) times() error {
 	exp, hasExp, err := seconds(c.all["exp"])
 	_, _, err1 := seconds(c.all["nbf"])
@@ -181,7 +181,8 @@ func (c *claims) times() error {
 	case c.rules.maxLife > 0 && exp.After(c.rules.now().Add(c.rules.maxLife).Add(c.rules.leeway)):
 		return invalid("its exp is further in the future than the longest token life allowed")
 	case c.rules.maxLife > 0 && hasIat && exp.After(iat.Add(c.rules.maxLife).Add(c.rules.leeway)):
-		// One that is refused now would be accepted near its end, when its revocation is forgotten.
+		// Otherwise a token whose exp is too far away now would be accepted later, near its
+		// end, when its revocation may have been forgotten.
 		return invalid("it was issued for longer than the longest token life allowed")
 	}
 	c.out.ExpiresAt = exp
@@ -191,12 +192,11 @@ func (c *claims) times() error {
 	return nil
 }
 
-// maxDate is the last second of the year 9999; a larger exp is one written in
-// milliseconds.
+// maxDate is the last second of the year 9999. A larger value is in milliseconds by mistake.
 const maxDate = 253402300799
 
-// seconds reads seconds since 1970, with or without a fraction (RFC 7519 §2).
-// golang-jwt has whole seconds only, but a revocation has milliseconds.
+// seconds parses seconds since 1970, with or without a fraction (RFC 7519 §2). golang-jwt only
+// has whole seconds, but the time of a revocation is in milliseconds.
 func seconds(v any) (t time.Time, there bool, err error) {
 	if v == nil {
 		return t, false, nil
@@ -210,9 +210,8 @@ func seconds(v any) (t time.Time, there bool, err error) {
 	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true, nil
 }
 
-// scopeOf reads the scope claim (RFC 8693 §4.2): names separated by blanks, or an
-// array of names. Unknown names mean nothing here. A mapped name may hold blanks
-// where it stands in an array.
+// scopeOf parses the scope claim (RFC 8693 §4.2), which is a string of names separated by blanks
+// or an array of names. Unknown names are ignored. In an array, a mapped name may contain blanks.
 func (r *rules) scopeOf(v any) (s bridge.Scope, err error) {
 	var names []string
 	switch v := v.(type) {
@@ -239,8 +238,8 @@ func (r *rules) scopeOf(v any) (s bridge.Scope, err error) {
 	return s, nil
 }
 
-// checkHeader returns the kid, "" where there is none. jku, x5u, jwk and x5c are not
-// read: they name keys, and keys come from the configuration only (RFC 8725 §3.10).
+// checkHeader checks a token's header and returns the kid, or "" if there is none. It ignores jku,
+// x5u, jwk and x5c, because keys come only from the configuration (RFC 8725 §3.10).
 func checkHeader(h map[string]any) (kid string, err error) {
 	if _, there := h["crit"]; there {
 		return "", invalid("its header requires extensions (crit) that are not supported")
@@ -253,8 +252,8 @@ func checkHeader(h map[string]any) (kid string, err error) {
 	if !text && h["typ"] != nil {
 		return "", invalid("its typ is not a string")
 	}
-	// Logout tokens, DPoP proofs and their like are signed by the same issuers
-	// and are no access tokens (RFC 8725 §3.11, RFC 9068 §2.1).
+	// Logout tokens, DPoP proofs and the like are signed by the same issuers, but are not
+	// access tokens (RFC 8725 §3.11, RFC 9068 §2.1).
 	switch strings.TrimPrefix(strings.ToLower(typ), "application/") {
 	case "", "jwt", "at+jwt":
 		return kid, nil

@@ -16,16 +16,16 @@ import (
 )
 
 const (
-	keySetMaxSize = 1 << 20 // bytes of the answer that are read
+	keySetMaxSize = 1 << 20 // the largest response that is read, in bytes
 	keySetTimeout = 10 * time.Second
 )
 
-// CheckJWKSURL fails unless keys may be fetched from raw: over https, or over http
-// from a loopback address, where no one else can change the response.
+// CheckJWKSURL fails unless keys may be fetched from raw: over https, or over http from a loopback
+// address, where no attacker on the network can change the response.
 func CheckJWKSURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return errors.New("it is not a URL") // err holds raw
+		return errors.New("it is not a URL") // err contains raw
 	}
 	return checkKeySetURL(u)
 }
@@ -49,8 +49,8 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// keySetClient is c with redirects only to where a key set may be, and never
-// from https to http.
+// keySetClient returns a copy of c that follows redirects only to URLs from which a key set may be
+// fetched, and never from https to http.
 func keySetClient(c *http.Client) *http.Client {
 	if c == nil {
 		c = &http.Client{Timeout: keySetTimeout}
@@ -68,9 +68,8 @@ func keySetClient(c *http.Client) *http.Client {
 	return &bounded
 }
 
-// fetchKeys asks for the set and returns the keys in it that may verify a
-// signature. A key it cannot read is left out, as RFC 7517 §5 asks; no usable
-// key at all is an error.
+// fetchKeys fetches the set and returns the keys in it that may verify signatures. Keys that it does
+// not understand are ignored, as RFC 7517 §5 requires. It fails if there is no usable key at all.
 func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]key, error) {
 	ctx, cancel := context.WithTimeout(ctx, keySetTimeout)
 	defer cancel()
@@ -83,20 +82,20 @@ func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]key, 
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
-			err = u.Err // u names the URL, which may hold a key
+			err = u.Err // u contains the URL, which may contain a credential
 		}
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the server answered %d", resp.StatusCode)
+		return nil, fmt.Errorf("the server returned %d", resp.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, keySetMaxSize+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the response: %w", err)
 	}
 	if len(body) > keySetMaxSize {
-		return nil, errors.New("the answer is longer than 1 MiB")
+		return nil, errors.New("the response is longer than 1 MiB")
 	}
 	return parseKeySet(body)
 }
@@ -106,7 +105,7 @@ func parseKeySet(body []byte) ([]key, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if json.Unmarshal(body, &set) != nil {
-		return nil, errors.New("the answer is not a key set")
+		return nil, errors.New("the response is not a key set")
 	}
 	var keys []key
 	for _, raw := range set.Keys {
@@ -115,13 +114,13 @@ func parseKeySet(body []byte) ([]key, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("the set holds no usable signature key")
+		return nil, errors.New("the set contains no usable signature key")
 	}
 	return keys, nil
 }
 
-// parseSetKey reads one key. Secret and private keys are not ok: once published,
-// they no longer prove who signed.
+// parseSetKey parses one key of a set. ok is false if it cannot be used to verify signatures. That
+// includes secrets and private keys, which no longer prove who signed once they are published.
 func parseSetKey(raw json.RawMessage) (key, bool) {
 	var m jwkset.JWKMarshal
 	if json.Unmarshal(raw, &m) != nil {
@@ -133,7 +132,7 @@ func parseSetKey(raw json.RawMessage) (key, bool) {
 	if len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
 		return key{}, false
 	}
-	// The certificate (x5c) is not looked at: the set's URL is what is trusted.
+	// Certificates (x5c) are ignored, because trust comes from the URL of the set.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{SkipAll: true})
 	if err != nil {

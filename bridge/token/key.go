@@ -17,10 +17,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// minRSA is the shortest RSA key in bits (RFC 7518 §3.3).
+// minRSA is the length of the shortest accepted RSA key, in bits (RFC 7518 §3.3).
 const minRSA = 2048
 
-// MaxSecrets is how many secrets a Verifier takes, as each is tried in turn.
+// MaxSecrets is how many secrets a Verifier accepts at most. Each of them may have to be tried.
 const MaxSecrets = 64
 
 var (
@@ -29,15 +29,15 @@ var (
 	publicAlgorithms = append([]string{"ES256", "ES384", "ES512", "EdDSA"}, rsaAlgorithms...)
 )
 
-// key is one key that verifies signatures.
+// key is a key that verifies signatures.
 type key struct {
 	hash       uint64   // of the key and its kid
-	kid        string   // "" where it has none: then no token is refused for its kid
-	algorithms []string // it may be used with
-	material   any      // as golang-jwt takes it
+	kid        string   // "" if it has none; then it may verify tokens with any kid
+	algorithms []string // those it may be used with
+	material   any      // the key itself, in the type that golang-jwt expects
 }
 
-// idSeed makes ids that say nothing of the key and are worth nothing elsewhere.
+// idSeed makes ids that reveal nothing about the key and mean nothing in another process.
 var idSeed = maphash.MakeSeed()
 
 func newKey(kid string, algorithms []string, material any) (key, error) {
@@ -55,9 +55,9 @@ func newKey(kid string, algorithms []string, material any) (key, error) {
 	return key{h.Sum64(), kid, algorithms, material}, nil
 }
 
-// id names the key as used with alg. A key that is published under another kid, or
-// not for alg any more, has gone for the tokens it signed; one whose set begins to
-// name its algorithm has not.
+// id identifies the key as it is used with alg. If the issuer publishes the key under another kid,
+// or no longer for alg, the id is gone, and with it the tokens that the key signed. If the issuer
+// merely begins to state the key's algorithm, the id stays.
 func (k key) id(alg string) bridge.KeyID {
 	var h maphash.Hash
 	h.SetSeed(idSeed)
@@ -66,7 +66,7 @@ func (k key) id(alg string) bridge.KeyID {
 	return bridge.KeyID(max(h.Sum64(), 1))
 }
 
-// keyring is a set of keys that does not change.
+// keyring is an immutable set of keys.
 type keyring struct {
 	keys []key
 	ids  map[bridge.KeyID]struct{}
@@ -87,9 +87,9 @@ func (r *keyring) knows(id bridge.KeyID) bool {
 	return ok
 }
 
-// algorithms are those that at least one key is for.
+// algorithms returns the algorithms that at least one of the keys may be used with.
 func (r *keyring) algorithms() []string {
-	algs := []string{} // nil would mean all of them to golang-jwt
+	algs := []string{} // not nil, by which golang-jwt would accept all algorithms
 	for _, k := range r.keys {
 		algs = append(algs, k.algorithms...)
 	}
@@ -97,7 +97,7 @@ func (r *keyring) algorithms() []string {
 	return slices.Compact(algs)
 }
 
-// fitting returns the keys that alg may be verified with.
+// fitting returns the keys that may be used with alg.
 func fitting(keys []key, alg string) []key {
 	var fit []key
 	for _, k := range keys {
@@ -108,8 +108,8 @@ func fitting(keys []key, alg string) []key {
 	return fit
 }
 
-// algorithms are those a public key may verify: what the key is decides, so that
-// a token cannot choose (RFC 8725 §3.1, §3.2). It fails for keys too weak to use.
+// algorithms returns the algorithms that a public key may be used with. The type of the key decides,
+// so that a token cannot choose (RFC 8725 §3.1, §3.2). It fails for keys that are too weak.
 func algorithms(material any) ([]string, error) {
 	switch k := material.(type) {
 	case *rsa.PublicKey:
@@ -133,13 +133,13 @@ func algorithms(material any) ([]string, error) {
 	return nil, fmt.Errorf("a key of type %T, which no accepted algorithm uses", material)
 }
 
-// CheckSecret fails where secret is not fit for HS256, HS384 and HS512.
+// CheckSecret fails if secret is not acceptable for HS256, HS384 and HS512.
 func CheckSecret(secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("%d bytes, needs at least %d", len(secret), MinSecret)
 	}
 	if bytes.Contains(secret, []byte("-----BEGIN ")) {
-		// As a secret, a public key would let everyone who knows it sign.
+		// If a public key were used as a secret, everyone who knows it could sign tokens.
 		return errors.New("it holds a PEM key, not a secret")
 	}
 	return nil
@@ -163,8 +163,7 @@ func parseSecrets(secrets [][]byte) ([]key, error) {
 	return keys, nil
 }
 
-// CheckPublicKeys fails unless data holds one or more PEM blocks with usable
-// public keys, and nothing else.
+// CheckPublicKeys fails unless data consists of one or more PEM blocks with acceptable public keys.
 func CheckPublicKeys(data []byte) error {
 	_, err := parsePublicKeys(data)
 	return err

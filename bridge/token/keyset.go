@@ -18,41 +18,42 @@ const (
 	keySetRefresh = 5 * time.Minute
 	keySetRetry   = 30 * time.Second // after a failed refresh
 
-	// A token with an unknown kid makes the set be fetched early, at most this often
-	// for all of them together, so that forged kids cannot be turned into load on
-	// the issuer (RFC 8725 §3.10). The verification waits no longer than that.
+	// A token with an unknown kid causes an early refresh, at most this often for all such
+	// tokens together, so that forged kids cannot be used to put load on the issuer (RFC
+	// 8725 §3.10).
 	unknownKidEvery = 10 * time.Second
-	unknownKidWait  = 1500 * time.Millisecond
 
-	// Each key that a token may be signed with is tried, forged ones included, and a
-	// set of 1 MiB has room for thousands.
+	// unknownKidWait is how long a verification waits for an early refresh.
+	unknownKidWait = 1500 * time.Millisecond
+
+	// maxTried is how many keys are tried for one token. Even a forged token may have to be
+	// tried with each key of the set that fits, and a set of 1 MiB has room for thousands.
 	maxTried = 16
 )
 
-// keySet is a JSON Web Key Set (RFC 7517) behind a URL: cached, refreshed, and
-// fetched early for a kid it does not know. While a refresh fails, or returns no
-// usable key, the former keys stay.
+// keySet is a JSON Web Key Set (RFC 7517) at a URL. It is cached, refreshed regularly, and refreshed
+// early for a kid that it does not have. If a refresh fails, or finds no usable key, the former keys
+// stay.
 //
-// One goroutine fetches. A caller with an unknown kid only wakes it: one that hangs
-// up early, with a forged kid, does not cancel the refresh that others wait for.
+// A single goroutine fetches. A caller with an unknown kid only wakes it, so a client that hangs up
+// early cannot cancel a refresh for which others wait.
 type keySet struct {
 	url    string
 	client *http.Client
 	every  time.Duration
 	report func(error)
 
-	ring    atomic.Pointer[keyring]
-	unknown *rate.Limiter
-	ask     chan struct{}
+	ring      atomic.Pointer[keyring]
+	unknown   *rate.Limiter // for early refreshes
+	requested chan struct{} // wakes run
 
-	mu     sync.Mutex
-	asking chan struct{} // closed at the end of the refresh that was asked for; nil: none
-	failed error         // of the last refresh
-	absent absentKids
+	mu      sync.Mutex
+	pending chan struct{} // closed at the end of a requested refresh; nil: none is pending
+	failed  error         // the error of the last refresh
+	absent  absentKids
 }
 
-// newKeySet fetches once and keeps fetching until ctx ends. It fails where the first
-// response cannot be used.
+// newKeySet fetches the set, and refreshes it until ctx ends. It fails if the first fetch does.
 func newKeySet(ctx context.Context, o Options) (*keySet, error) {
 	u, err := url.Parse(o.JWKSURL)
 	if err != nil {
@@ -62,12 +63,12 @@ func newKeySet(ctx context.Context, o Options) (*keySet, error) {
 		return nil, fmt.Errorf("key set %s: %w", u.Redacted(), err)
 	}
 	s := &keySet{
-		url:     o.JWKSURL,
-		client:  keySetClient(o.HTTPClient),
-		every:   o.Refresh,
-		report:  o.OnRefresh,
-		unknown: rate.NewLimiter(rate.Every(unknownKidEvery), 1),
-		ask:     make(chan struct{}, 1),
+		url:       o.JWKSURL,
+		client:    keySetClient(o.HTTPClient),
+		every:     o.Refresh,
+		report:    o.OnRefresh,
+		unknown:   rate.NewLimiter(rate.Every(unknownKidEvery), 1),
+		requested: make(chan struct{}, 1),
 	}
 	if s.every <= 0 {
 		s.every = keySetRefresh
@@ -91,7 +92,7 @@ func (s *keySet) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-s.ask:
+		case <-s.requested:
 		}
 		next := s.every
 		if err := s.refresh(ctx); err != nil {
@@ -101,15 +102,15 @@ func (s *keySet) run(ctx context.Context) {
 	}
 }
 
-// wake makes run fetch now, unless it is about to.
+// wake makes run refresh now, unless it is about to.
 func (s *keySet) wake() {
 	select {
-	case s.ask <- struct{}{}:
+	case s.requested <- struct{}{}:
 	default:
 	}
 }
 
-// refresh fetches once, reports how it went and wakes the callers that wait for it.
+// refresh fetches the set, reports the result and wakes the callers that wait for it.
 func (s *keySet) refresh(ctx context.Context) error {
 	keys, err := fetchKeys(ctx, s.client, s.url)
 	if err == nil {
@@ -117,9 +118,9 @@ func (s *keySet) refresh(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.failed = err
-	if s.asking != nil {
-		close(s.asking)
-		s.asking = nil
+	if s.pending != nil {
+		close(s.pending)
+		s.pending = nil
 	}
 	s.mu.Unlock()
 	if ctx.Err() == nil {
@@ -130,9 +131,9 @@ func (s *keySet) refresh(ctx context.Context) error {
 
 func (s *keySet) knows(id bridge.KeyID) bool { return s.ring.Load().knows(id) }
 
-// fitting returns the keys of the set that alg may be verified with: those named by
-// kid, or all where kid is "", but none where they are more than maxTried. It fails with ErrUnavailable where kid is unknown and
-// the set could not be asked about it.
+// fitting returns the keys of the set that may be used with alg: those with the given kid, or all of
+// them if kid is "". If there are more than maxTried it returns none. It fails with ErrUnavailable if
+// the set does not have the kid and could not be refreshed.
 func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
 	keys := s.named(kid)
 	if len(keys) == 0 && kid != "" {
@@ -148,6 +149,7 @@ func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
 	return keys, nil
 }
 
+// named returns the keys with the given kid, or all if kid is "".
 func (s *keySet) named(kid string) []key {
 	all := s.ring.Load().keys
 	if kid == "" {
@@ -162,27 +164,29 @@ func (s *keySet) named(kid string) []key {
 	return keys
 }
 
-// lookUp asks the issuer about a kid that is not in the set, and returns after the
-// next refresh. The issuer is not asked again about a kid
-// that it did not know a moment ago, nor within unknownKidEvery of the last such
-// question: then the set is as of that one, and the kid is unknown as well. A client
-// replaces its token for "unknown" only, never for ErrUnavailable, which is the
-// error where the last refresh failed.
+// lookUp refreshes the set early because of a kid that it does not have, and waits for the refresh.
+//
+// There is no refresh if the kid was absent after a recent one, or within unknownKidEvery of the last
+// early refresh. In the latter case the set is recent enough, so lookUp returns nil and the kid
+// counts as unknown.
+//
+// The error is ErrUnavailable if the last refresh failed. The difference matters: a client replaces a
+// token whose key is unknown, but should retry with the same token while the key set is unavailable.
 func (s *keySet) lookUp(ctx context.Context, kid string) error {
 	s.mu.Lock()
 	if s.absent.has(kid, time.Now()) {
 		s.mu.Unlock()
 		return nil
 	}
-	if s.asking == nil {
+	if s.pending == nil {
 		if !s.unknown.Allow() {
 			defer s.mu.Unlock()
-			return s.judge()
+			return s.lastRefresh()
 		}
-		s.asking = make(chan struct{})
+		s.pending = make(chan struct{})
 		s.wake()
 	}
-	done := s.asking
+	done := s.pending
 	s.mu.Unlock()
 
 	limit := time.NewTimer(unknownKidWait)
@@ -199,11 +203,11 @@ func (s *keySet) lookUp(ctx context.Context, kid string) error {
 	if s.failed == nil && len(s.named(kid)) == 0 {
 		s.absent.add(kid, time.Now())
 	}
-	return s.judge()
+	return s.lastRefresh()
 }
 
-// judge reports whether the set is as of the last refresh. s.mu is locked.
-func (s *keySet) judge() error {
+// lastRefresh returns ErrUnavailable if the last refresh failed. s.mu is locked.
+func (s *keySet) lastRefresh() error {
 	if s.failed != nil {
 		return ErrUnavailable
 	}

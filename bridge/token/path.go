@@ -9,12 +9,12 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// claimPath names a claim, or a member of an object in a claim. The zero value
-// names nothing.
+// claimPath is the name of a claim, or the path to a member of an object in a claim. The zero value
+// refers to nothing.
 type claimPath []string
 
-// CheckClaim fails unless s is a claim path: names joined by dots, such as
-// "realm_access.roles". A dot or backslash inside a name has a backslash in front.
+// CheckClaim fails unless s is a claim path: names joined by dots, such as "realm_access.roles". A
+// dot or a backslash inside a name is escaped by a backslash.
 func CheckClaim(s string) error {
 	_, err := parsePath(s)
 	return err
@@ -44,7 +44,7 @@ func parsePath(s string) (claimPath, error) {
 	return p, nil
 }
 
-// in returns the value at p, nil where there is none or it is null.
+// in returns the value at p in claims, or nil if there is none or it is null.
 func (p claimPath) in(claims map[string]any) any {
 	if len(p) == 0 {
 		return nil
@@ -57,7 +57,7 @@ func (p claimPath) in(claims map[string]any) any {
 	return at
 }
 
-// put writes v at p, and makes the objects on the way.
+// put stores v at p in claims, and creates the objects on the way.
 func (p claimPath) put(claims map[string]any, v any) {
 	last := len(p) - 1
 	for _, name := range p[:last] {
@@ -71,15 +71,14 @@ func (p claimPath) put(claims map[string]any, v any) {
 	claims[p[last]] = v
 }
 
-// adminWhen is a claim path and the value that means scope admin. The zero value
-// matches nothing.
+// adminWhen is a claim path and the value that grants scope admin. The zero value matches nothing.
 type adminWhen struct {
 	path  claimPath
 	value string
 }
 
-// CheckAdminWhen fails unless s is a claim path and a value, such as
-// "profile.role_id=1". A claim that is an array counts where it holds the value.
+// CheckAdminWhen fails unless s is a claim path and a value, such as "profile.role_id=1". A claim
+// that is an array matches if it contains the value.
 func CheckAdminWhen(s string) error {
 	_, err := parseAdminWhen(s)
 	return err
@@ -111,8 +110,8 @@ func (a adminWhen) matches(claims map[string]any) bool {
 	return false
 }
 
-// equals compares one value: a string by its characters, a number or a boolean
-// by how it is written, so that 1 is neither 1.0 nor true.
+// equals compares one value. A number or a boolean is compared by its JSON text, so that 1 equals
+// neither 1.0 nor true.
 func (a adminWhen) equals(v any) bool {
 	switch v := v.(type) {
 	case string:
@@ -125,12 +124,12 @@ func (a adminWhen) equals(v any) bool {
 	return false
 }
 
-// scopeMap gives scopes to names that are not this program's.
+// scopeMap maps values of the scope claim that are not scopes of this program to scopes.
 type scopeMap map[string]bridge.Scope
 
 // CheckScopeMap fails unless s is a list like
-// "editor=notifications:write,editor=reports:write,boss=admin". What stands before
-// the last equals sign of an entry is a name as issuers write it, blanks included.
+// "editor=notifications:write,editor=reports:write,boss=admin". In each entry, the text before
+// the last equals sign is a name as the issuer writes it, which may contain blanks.
 func CheckScopeMap(s string) error {
 	_, err := parseScopeMap(s)
 	return err
@@ -156,5 +155,5 @@ func parseScopeMap(s string) (scopeMap, error) {
 	return m, nil
 }
 
-// scope returns what a name of the scope claim gives.
+// scope returns the scopes that a name in the scope claim grants.
 func (m scopeMap) scope(name string) bridge.Scope { return bridge.ParseScope(name) | m[name] }

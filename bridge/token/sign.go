@@ -20,22 +20,21 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// SignerOptions sets up a Signer. Exactly one of Secret and PrivateKeyPEM is
-// required.
+// SignerOptions sets up a Signer. Exactly one of Secret and PrivateKeyPEM is required.
 type SignerOptions struct {
-	Secret        []byte        // signs HS256; at least MinSecret bytes
-	PrivateKeyPEM []byte        // signs RS256, ES256/384/512 or EdDSA, as the key is
-	KeyID         string        // kid of the private key; "" writes none
-	Issuer        string        // iss; "" writes none
-	Audience      string        // aud; "" writes none
-	UserClaim     string        // claim path that gets the user as well as sub; "" is none
-	ScopeClaim    string        // claim path that gets the scopes, as an array; "" is scope, as a string
-	MaxLife       time.Duration // an expiry further away is brought to it; 0 is no limit
+	Secret        []byte        // signs with HS256; at least MinSecret bytes
+	PrivateKeyPEM []byte        // signs with RS256, ES256, ES384, ES512 or EdDSA, depending on the key
+	KeyID         string        // kid of the private key; "" means none
+	Issuer        string        // iss; "" means none
+	Audience      string        // aud; "" means none
+	UserClaim     string        // path of a claim that gets the user, in addition to sub; "" means none
+	ScopeClaim    string        // path of a claim that gets the scopes as an array; "" means scope, as a string
+	MaxLife       time.Duration // a later expiry is moved to this; 0 means no limit
 	Topics        bridge.Topics
 	Now           func() time.Time // nil means time.Now
 }
 
-// Signer makes tokens.
+// Signer signs tokens.
 type Signer struct {
 	o           SignerOptions
 	user, scope claimPath
@@ -43,7 +42,7 @@ type Signer struct {
 	key         any
 }
 
-// NewSigner returns a Signer over o; it fails for keys a Verifier would refuse.
+// NewSigner returns a Signer. It fails for a key that a Verifier would refuse.
 func NewSigner(o SignerOptions) (*Signer, error) {
 	s := &Signer{o: o}
 	if s.o.Now == nil {
@@ -108,10 +107,9 @@ func parsePrivateKey(data []byte) (crypto.Signer, error) {
 	return nil, fmt.Errorf("no accepted algorithm uses a key of type %T", key)
 }
 
-// Sign writes a token of c: sub, exp, iat (now, where c has none), jti (drawn,
-// where c has none), type "access", scope, the configured iss and aud, and acl.
-// ExpiresAt is required. The user stands in UserClaim as well. Each extra's claims are added; they cannot replace one
-// of these.
+// Sign returns a token with the claims of c, whose ExpiresAt is required. It has sub, exp, iat (now
+// if c has none), jti (random if c has none), type "access", scope, acl, the configured iss and aud,
+// and the user in UserClaim. The claims in extra are added, but cannot replace any of these.
 func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) {
 	if _, err := bridge.ParseUserID(string(c.User)); err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
@@ -175,18 +173,18 @@ func scopeNames(s bridge.Scope) []string {
 	return names
 }
 
-// aclRule is one rule of the acl claim as EMQX 5.5 and later read it: a list,
-// the first match decides.
+// aclRule is a rule in the acl claim, which EMQX 5.5 and later read as a list in which the first
+// match decides.
 type aclRule struct {
 	Permission string `json:"permission"` // allow, deny
 	Action     string `json:"action"`     // publish, subscribe, all
 	Topic      string `json:"topic"`
 }
 
-// acl says on an EMQX cluster what MayReceive says here. EMQX asks its other
-// authorizers about what no rule matches, and allows where those are silent;
-// hence the closing denials. "#" does not match topics that begin with "$"
-// (MQTT 5 §4.7.2), so those have a denial of their own.
+// acl returns rules that allow on an EMQX cluster what MayReceive allows here. If no rule matches,
+// EMQX asks its other authorizers, and allows if those have no rule either, so the list ends with
+// denials. "#" does not match topics that begin with "$" (MQTT 5 §4.7.2), so these have a denial of
+// their own.
 func (s *Signer) acl(c bridge.Claims) []aclRule {
 	topic := s.o.Topics.Status(c.User)
 	if c.Has(bridge.ScopeRead) {

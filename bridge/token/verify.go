@@ -15,16 +15,16 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Verifier verifies tokens. Its methods may be called by many goroutines.
+// Verifier verifies tokens. Its methods may be called from any goroutine.
 //
-// golang-jwt takes a token apart, checks its signature, and then its times, issuer
-// and audience. What it has no option for is here: the size and the one spelling
-// of a token (Verify), its header (checkHeader), its kind, user and scopes
-// (claims.Validate), and the order in which keys are tried (verifyWith).
+// golang-jwt parses a token, checks its signature, and then its times, issuer and audience. This
+// package adds what golang-jwt has no option for: the size and the unique spelling of a token
+// (Verify), its header (checkHeader), its kind, user and scopes (claims.Validate), and the order
+// in which keys are tried (verifyWith).
 type Verifier struct {
 	fixed   atomic.Pointer[fixedKeys]
-	set     *keySet // nil: none
-	ofSet   *jwt.Parser
+	set     *keySet     // nil: no key set is configured
+	ofSet   *jwt.Parser // for tokens signed with a key of the set
 	rules   rules
 	revoked func(context.Context, bridge.Claims) (bool, error)
 	now     func() time.Time
@@ -32,14 +32,14 @@ type Verifier struct {
 	cache   *cache
 }
 
-// fixedKeys are the configured keys, and a parser for their algorithms.
+// fixedKeys are the configured secrets and public keys, with a parser for their algorithms.
 type fixedKeys struct {
 	*keyring
 	parser *jwt.Parser
 }
 
-// NewVerifier returns a Verifier over o. It fails for keys that may not be used,
-// and where JWKSURL does not respond. ctx ends the refreshing of the key set.
+// NewVerifier returns a Verifier. It fails if a key is not acceptable, or if the key set cannot be
+// fetched from JWKSURL. The key set is refreshed until ctx ends.
 func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	v := &Verifier{revoked: o.Revoked, now: o.Now}
 	if len(o.Secrets) == 0 && len(o.PublicKeyPEM) == 0 && o.JWKSURL == "" {
@@ -79,9 +79,9 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// SetKeys replaces the secrets and the public keys, not the key set. Tokens that only
-// a former key verifies are refused from now on. It fails, and changes nothing, where
-// one of the keys may not be used.
+// SetKeys replaces the secrets and the public keys, but not the key set. Tokens that only a former
+// key verifies are refused from now on. If one of the keys is not acceptable, SetKeys fails and
+// changes nothing.
 func (v *Verifier) SetKeys(secrets [][]byte, publicPEM []byte) error {
 	keys, err := parseSecrets(secrets)
 	if err != nil {
@@ -103,29 +103,27 @@ func (v *Verifier) newParser(algorithms []string) *jwt.Parser {
 	return jwt.NewParser(append(v.options[:len(v.options):len(v.options)], jwt.WithValidMethods(algorithms))...)
 }
 
-// Refresh makes the key set be fetched soon; without one it does nothing.
+// Refresh requests a refresh of the key set, if there is one, and does not wait for it.
 func (v *Verifier) Refresh() {
 	if v.set != nil {
 		v.set.wake()
 	}
 }
 
-// Knows reports whether the key is still among the configured ones, or in the key
-// set as of its last refresh.
+// Knows reports whether a key is still configured, or in the key set as of its last refresh.
 func (v *Verifier) Knows(id bridge.KeyID) bool {
 	return v.fixed.Load().knows(id) || v.set != nil && v.set.knows(id)
 }
 
-// Verify returns the claims of raw. It fails with ErrInvalid,
-// ErrExpired or ErrRevoked, wrapped with a reason that may be shown to the
-// bearer, or as Options.Revoked does. Where the signature verified, the error is a
-// *SignedError.
+// Verify returns the claims of a token. It fails with ErrInvalid, ErrExpired or ErrRevoked, wrapped
+// with a reason that may be shown to the bearer, or with an error of Options.Revoked. If the
+// signature verified, the error is a *SignedError.
 func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error) {
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
 	}
-	// The hash, not the token, is the key of the cache: neither a memory dump nor the
-	// time of a comparison discloses a token.
+	// The key of the cache is the hash of the token, so that neither a memory dump nor the
+	// duration of a comparison reveals a token.
 	sum := sha256.Sum256([]byte(raw))
 	c, known := v.cache.get(sum)
 	if !known || !v.Knows(c.Key) {
@@ -135,7 +133,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 		}
 		v.cache.put(sum, c)
 	}
-	// The leeway of golang-jwt is for exp as well. Ours is only for what begins.
+	// golang-jwt applies its leeway to exp as well. Here there is none for exp.
 	if c.Expired(v.now()) {
 		return bridge.Claims{}, &SignedError{c, ErrExpired}
 	}
@@ -144,7 +142,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	}
 	switch revoked, err := v.revoked(ctx, c); {
 	case err != nil:
-		return bridge.Claims{}, fmt.Errorf("look the token's revocation up: %w", err)
+		return bridge.Claims{}, fmt.Errorf("look up the token's revocation: %w", err)
 	case revoked:
 		return bridge.Claims{}, &SignedError{c, ErrRevoked}
 	}
@@ -153,9 +151,10 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 
 var errNoKey = invalid("its signature does not match any configured key")
 
-// verifyWith tries the configured keys before the key set, which may have to be fetched.
+// verifyWith verifies a token that is not cached. It tries the configured keys before the key set,
+// which may have to be fetched.
 func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, error) {
-	if strings.ContainsAny(raw, "\r\n") { // which encoding/base64 skips, strict or not
+	if strings.ContainsAny(raw, "\r\n") { // encoding/base64 ignores these even in strict mode
 		return bridge.Claims{}, invalid("it contains a line break")
 	}
 	fixed := v.fixed.Load()
@@ -169,8 +168,8 @@ func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, e
 	return c, err
 }
 
-// parse checks the signature first and only then looks at the claims. find returns
-// the keys for a kid ("" where the token has none) and an algorithm.
+// parse checks the signature, and only then the claims. find returns the keys to try for an
+// algorithm and a kid, which is "" if the token has none.
 func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg string) ([]key, error)) (bridge.Claims, error) {
 	var keys []key
 	c := &claims{rules: &v.rules}
@@ -191,7 +190,7 @@ func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg stri
 		}
 		return set, nil
 	})
-	if errors.Is(err, jwt.ErrTokenInvalidClaims) && c.out.User != "" { // claims are looked at last
+	if errors.Is(err, jwt.ErrTokenInvalidClaims) && c.out.User != "" { // claims are checked last, so the signature verified
 		return bridge.Claims{}, &SignedError{c.out, reason(err)}
 	}
 	if err != nil {
@@ -201,8 +200,7 @@ func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg stri
 	return c.out, nil
 }
 
-// signedBy returns which of keys made the signature, as golang-jwt reports only that
-// one of them did.
+// signedBy returns which of keys made the signature. golang-jwt reports only that one of them did.
 func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 	last := len(keys) - 1
 	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
@@ -214,8 +212,8 @@ func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 	return keys[last].id(t.Method.Alg())
 }
 
-// reasons are the errors of golang-jwt in words that contain nothing of the token. The
-// first match is returned, so a token is "expired" only where nothing else is wrong.
+// reasons translate the errors of golang-jwt to errors that contain nothing of the token. The
+// first match counts, so a token is "expired" only if nothing else is wrong with it.
 var reasons = []struct{ is, say error }{
 	{jwt.ErrTokenMalformed, invalid("it is not three base64url parts joined by dots")},
 	{jwt.ErrTokenSignatureInvalid, errNoKey},
@@ -229,6 +227,7 @@ var reasons = []struct{ is, say error }{
 	{jwt.ErrTokenExpired, ErrExpired},
 }
 
+// reason returns the reason to show for an error of golang-jwt.
 func reason(err error) error {
 	var own *refusal
 	if errors.As(err, &own) {
