@@ -18,7 +18,8 @@ import (
 
 var goodClaims = fmt.Sprintf(`{"sub":"7","exp":%d}`, noon.Add(time.Hour).Unix())
 
-// refused fails the test unless v refuses raw as invalid, without an echo of it.
+// refused fails the test unless v rejects raw with ErrInvalid and an error that repeats
+// no part of the token.
 func refused(t *testing.T, v *token.Verifier, raw string) {
 	t.Helper()
 	_, err := v.Verify(t.Context(), raw)
@@ -28,7 +29,7 @@ func refused(t *testing.T, v *token.Verifier, raw string) {
 	}
 	for _, part := range strings.Split(raw, ".") {
 		if len(part) > 8 && strings.Contains(err.Error(), part) {
-			t.Errorf("the error holds a part of the token: %v", err)
+			t.Errorf("the error contains a part of the token: %v", err)
 		}
 	}
 }
@@ -43,14 +44,14 @@ func TestAlgNoneIsRefusedHoweverSpelled(t *testing.T) {
 	}
 }
 
-func TestPublicKeyIsNoSecret(t *testing.T) {
+func TestAPublicKeyIsNotAcceptedAsASecret(t *testing.T) {
 	pub := publicPEM(t, keys().rsa)
 	for name, o := range map[string]token.Options{
 		"with only the public key": {PublicKeyPEM: pub},
-		"with a secret besides":    {PublicKeyPEM: pub, Secrets: [][]byte{secret}},
+		"with a secret as well":    {PublicKeyPEM: pub, Secrets: [][]byte{secret}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := verifier(t, func(have *token.Options) { have.Secrets, have.PublicKeyPEM = o.Secrets, o.PublicKeyPEM })
+			v := verifier(t, func(opts *token.Options) { opts.Secrets, opts.PublicKeyPEM = o.Secrets, o.PublicKeyPEM })
 			for _, key := range [][]byte{pub, []byte(strings.TrimSpace(string(pub)))} {
 				refused(t, v, hs256(plainHeader, goodClaims, key))
 			}
@@ -71,13 +72,14 @@ func TestTokenCannotChooseAnotherAlgorithmForTheKey(t *testing.T) {
 	}
 }
 
-// The header may name keys in four ways; none of them may be followed.
+// A token's header can name its own key with jku, x5u, jwk or kid. The verifier follows
+// none of them: whoever writes the token would choose the key that checks it.
 func TestKeysNamedByTheTokenAreIgnored(t *testing.T) {
-	var asked atomic.Int32
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	defer srv.Close()
-	own := []byte("the attacker's own secret, 32 bytes")
-	jwk := `{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(own) + `"}`
+	attackers := []byte("the attacker's own secret, 32 bytes")
+	jwk := `{"kty":"oct","k":"` + base64.RawURLEncoding.EncodeToString(attackers) + `"}`
 	for name, head := range map[string]string{
 		"jku":           fmt.Sprintf(`{"alg":"HS256","jku":%q}`, srv.URL),
 		"x5u":           fmt.Sprintf(`{"alg":"HS256","x5u":%q}`, srv.URL),
@@ -86,16 +88,16 @@ func TestKeysNamedByTheTokenAreIgnored(t *testing.T) {
 		"a path as kid": `{"alg":"HS256","kid":"../../dev/null"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, verifier(t, nil), hs256(head, goodClaims, own))
+			refused(t, verifier(t, nil), hs256(head, goodClaims, attackers))
 			refused(t, verifier(t, nil), hs256(head, goodClaims, nil))
-			// Signed with the right key, they change nothing.
+			// A token signed with the right key is accepted in spite of them.
 			if _, err := verifier(t, nil).Verify(t.Context(), hs256(head, goodClaims, secret)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("the token's address was asked %d times", n)
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the address in the token was requested %d times", n)
 	}
 }
 
@@ -110,7 +112,7 @@ func TestHeadersAreRefused(t *testing.T) {
 		"alg a number":               `{"alg":256}`,
 		"alg null":                   `{"alg":null}`,
 		"alg in an array":            `{"alg":["HS256"]}`,
-		"of two algs the last is no": `{"alg":"HS256","alg":"none"}`,
+		"two algs, the last is none": `{"alg":"HS256","alg":"none"}`,
 		"kid a number":               `{"alg":"HS256","kid":1}`,
 		"a logout token":             `{"alg":"HS256","typ":"logout+jwt"}`,
 		"a DPoP proof":               `{"alg":"HS256","typ":"dpop+jwt"}`,
@@ -118,7 +120,7 @@ func TestHeadersAreRefused(t *testing.T) {
 		"a header that is an array":  `["HS256"]`,
 		"a header that is null":      `null`,
 		"an empty header":            ``,
-		"a header and more":          `{"alg":"HS256"}{}`,
+		"two headers":                `{"alg":"HS256"}{}`,
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, verifier(t, nil), hs256(head, goodClaims, secret)) })
 	}
@@ -129,38 +131,39 @@ func TestHeadersAreRefused(t *testing.T) {
 	}
 }
 
-func TestTokenHasOneSpellingOnly(t *testing.T) {
+func TestATokenHasOneSpellingOnly(t *testing.T) {
 	good := access("")
 	parts := strings.Split(good, ".")
 	last := len(good) - 1
 	for name, raw := range map[string]string{
-		"nothing":                    "",
-		"dots":                       "..",
-		"two parts":                  parts[0] + "." + parts[1],
-		"four parts":                 good + ".x",
-		"five parts, as encrypted":   good + ".x.y",
-		"no signature":               parts[0] + "." + parts[1] + ".",
-		"a blank before":             " " + good,
-		"a line break after":         good + "\n",
-		"a line break inside":        parts[0] + "." + parts[1][:4] + "\r\n" + parts[1][4:] + "." + parts[2],
-		"a line break in the sig":    parts[0] + "." + parts[1] + "." + parts[2][:4] + "\n" + parts[2][4:],
-		"padding":                    good + "=",
-		"the other alphabet":         strings.ReplaceAll(strings.ReplaceAll(good, "-", "+"), "_", "/") + "+/",
-		"other bits behind the last": good[:last] + flipTail(good[last]),
-		"a changed signature":        parts[0] + "." + parts[1] + "." + b64(strings.Repeat("x", 32)),
-		"a shortened signature":      parts[0] + "." + parts[1] + "." + parts[2][:20],
-		"Bearer in front":            "Bearer " + good,
-		"claims that were exchanged": parts[0] + "." + b64(strings.Replace(goodClaims, "7", "8", 1)) + "." + parts[2],
-		"a NUL byte":                 good + "\x00",
-		"bytes that are not UTF-8":   "\xff\xfe." + parts[1] + "." + parts[2],
-		"JSON serialization":         `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+		"nothing":                  "",
+		"dots":                     "..",
+		"two parts":                parts[0] + "." + parts[1],
+		"four parts":               good + ".x",
+		"five parts, as in a JWE":  good + ".x.y",
+		"no signature":             parts[0] + "." + parts[1] + ".",
+		"a leading space":          " " + good,
+		"a trailing line break":    good + "\n",
+		"a line break inside":      parts[0] + "." + parts[1][:4] + "\r\n" + parts[1][4:] + "." + parts[2],
+		"a line break in the sig":  parts[0] + "." + parts[1] + "." + parts[2][:4] + "\n" + parts[2][4:],
+		"padding":                  good + "=",
+		"the standard alphabet":    strings.ReplaceAll(strings.ReplaceAll(good, "-", "+"), "_", "/") + "+/",
+		"unused bits that are set": good[:last] + flipTail(good[last]),
+		"a changed signature":      parts[0] + "." + parts[1] + "." + b64(strings.Repeat("x", 32)),
+		"a shortened signature":    parts[0] + "." + parts[1] + "." + parts[2][:20],
+		"Bearer in front":          "Bearer " + good,
+		"replaced claims":          parts[0] + "." + b64(strings.Replace(goodClaims, "7", "8", 1)) + "." + parts[2],
+		"a NUL byte":               good + "\x00",
+		"bytes that are not UTF-8": "\xff\xfe." + parts[1] + "." + parts[2],
+		"JSON serialization":       `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, verifier(t, nil), raw) })
 	}
 }
 
-// flipTail changes the two lowest bits of a base64url character: of the last one
-// of 43 that stand for 32 bytes, they carry nothing.
+// flipTail flips the lowest bit of a base64url character. In the last of the 43
+// characters that encode 32 bytes, the two lowest bits are unused, so a lenient decoder
+// would accept two spellings of one signature.
 func flipTail(c byte) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return string(alphabet[strings.IndexByte(alphabet, c)^1])
@@ -182,6 +185,6 @@ func TestSizeIsCappedBeforeParsing(t *testing.T) {
 	refused(t, verifier(t, nil), over)
 	_, err := verifier(t, nil).Verify(t.Context(), strings.Repeat("x", 10<<20))
 	if !errors.Is(err, token.ErrInvalid) || !strings.Contains(err.Error(), "8 KiB") {
-		t.Errorf("10 MiB give %v", err)
+		t.Errorf("a token of 10 MiB: error %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func BenchmarkVerify(b *testing.B) {
 						o.Secrets, o.PublicKeyPEM = nil, publicPEM(b, bb.key)
 					}
 					if !cached {
-						o.CacheSize = 1 // two a shard: of 256 in turn none is found again
+						o.CacheSize = 1 // two entries per shard: none of the 256 is still cached on the next round
 					}
 				})
 				b.ReportAllocs()

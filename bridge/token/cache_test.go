@@ -48,7 +48,7 @@ func TestVerifiedTokenCanStillBeRevoked(t *testing.T) {
 				t.Errorf("error %v, want ErrRevoked", err)
 			}
 			if _, err := v.Verify(t.Context(), other); err != nil {
-				t.Errorf("a token that was not meant: %v", err)
+				t.Errorf("a token that the revocation does not cover: %v", err)
 			}
 		})
 	}
@@ -70,9 +70,9 @@ func TestCacheIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A cached token takes some 200 bytes: unbounded, they would hold 4 MB.
+	// A cached token takes about 200 bytes, so an unbounded cache would grow to 4 MB.
 	if grown := heap() - before; grown > 1<<20 {
-		t.Errorf("%d tokens left %d bytes behind", many, grown)
+		t.Errorf("the heap grew by %[2]d bytes over %[1]d tokens", many, grown)
 	}
 	if _, err := v.Verify(t.Context(), access("")); err != nil {
 		t.Error(err)
@@ -80,11 +80,11 @@ func TestCacheIsBounded(t *testing.T) {
 	runtime.KeepAlive(v)
 }
 
-func TestManyVerifyAtOnce(t *testing.T) {
-	var asked atomic.Int64
+func TestVerifyIsSafeForConcurrentUse(t *testing.T) {
+	var checks atomic.Int64
 	v := verifier(t, func(o *token.Options) {
 		o.CacheSize = 64
-		o.Revoked = func(context.Context, bridge.Claims) (bool, error) { asked.Add(1); return false, nil }
+		o.Revoked = func(context.Context, bridge.Claims) (bool, error) { checks.Add(1); return false, nil }
 	})
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -93,13 +93,13 @@ func TestManyVerifyAtOnce(t *testing.T) {
 				user := fmt.Sprint((g*200 + i) % 100)
 				c, err := v.Verify(t.Context(), hs256(plainHeader, fmt.Sprintf(`{"sub":%q,"exp":%d}`, user, at(time.Hour)), secret))
 				if err != nil || string(c.User) != user {
-					t.Errorf("user %q is taken for %q, error %v", user, c.User, err)
+					t.Errorf("a token of user %q gives user %q, error %v", user, c.User, err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if asked.Load() != 8*200 {
-		t.Errorf("revocation was asked %d times", asked.Load())
+	if checks.Load() != 8*200 {
+		t.Errorf("revocation was checked %d times, want %d", checks.Load(), 8*200)
 	}
 }

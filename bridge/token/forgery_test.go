@@ -18,9 +18,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// Whoever fetches the key set knows the public key in all its forms; none of them may
-// be taken for a secret, with a secret configured or without.
-func TestAPublishedKeyInAnyFormIsNoSecret(t *testing.T) {
+// Anybody can fetch the key set and sign an HS256 token with the bytes of the public key.
+// No form of the key may verify such a token, whether or not a secret is configured.
+func TestAPublishedKeyInAnyFormIsNotAcceptedAsASecret(t *testing.T) {
 	k := keys()
 	published := jwk(t, "a", k.rsa.Public())
 	i := newIssuer(t, published)
@@ -45,7 +45,8 @@ func TestAPublishedKeyInAnyFormIsNoSecret(t *testing.T) {
 	}
 }
 
-// A kid only chooses among the keys of the set, byte for byte.
+// A kid selects a key of the set and is compared byte for byte; it is never used as a
+// path, an address or a query.
 func TestAKidChoosesAKeyAndNothingElse(t *testing.T) {
 	k := keys()
 	i := newIssuer(t, jwk(t, "a", k.ed.Public()), jwk(t, "b", k.p256.Public()))
@@ -56,26 +57,27 @@ func TestAKidChoosesAKeyAndNothingElse(t *testing.T) {
 	} {
 		refused(t, v, by(t, k.ed, kid))
 	}
-	if n := i.asked.Load(); n > 2 {
-		t.Errorf("the issuer was asked %d times", n)
+	if n := i.fetches.Load(); n > 2 {
+		t.Errorf("the key set was fetched %d times", n)
 	}
 	for _, head := range []string{`{"alg":"EdDSA","kid":["a"]}`, `{"alg":"EdDSA","kid":{"a":1}}`, `{"alg":"EdDSA","kid":0}`, `{"alg":"EdDSA","kid":true}`} {
 		refused(t, v, signedAs(t, head, goodClaims, func(text string) []byte { return sign(t, jwt.SigningMethodEdDSA, text, k.ed) }))
 	}
 }
 
-// jku and x5u would make the server fetch the attacker's key, x5c and jwk bring it.
+// With jku and x5u a token asks the server to fetch the attacker's key; with x5c and jwk
+// it brings the key along.
 func TestAnAttackersKeySetIsNeverFetched(t *testing.T) {
 	k := keys()
-	var asked atomic.Int32
+	var requests atomic.Int32
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
+		requests.Add(1)
 		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{jwk(t, "a", k.p256.Public())}})
 	}))
 	defer evil.Close()
 	i := newIssuer(t, jwk(t, "a", k.ed.Public()))
 	v := fromSet(t, i, nil)
-	own, err := json.Marshal(jwk(t, "a", k.p256.Public()))
+	embedded, err := json.Marshal(jwk(t, "a", k.p256.Public()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,7 @@ func TestAnAttackersKeySetIsNeverFetched(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, field := range map[string]string{
-		"jku": fmt.Sprintf(`"jku":%q`, evil.URL), "x5u": fmt.Sprintf(`"x5u":%q`, evil.URL), "jwk": `"jwk":` + string(own),
+		"jku": fmt.Sprintf(`"jku":%q`, evil.URL), "x5u": fmt.Sprintf(`"x5u":%q`, evil.URL), "jwk": `"jwk":` + string(embedded),
 		"x5c": fmt.Sprintf(`"x5c":[%q]`, base64.StdEncoding.EncodeToString(der)), "iss": fmt.Sprintf(`"iss":%q`, evil.URL), "kid": fmt.Sprintf(`"kid":%q`, evil.URL),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,8 +95,8 @@ func TestAnAttackersKeySetIsNeverFetched(t *testing.T) {
 			}
 		})
 	}
-	if n := asked.Load(); n != 0 {
-		t.Errorf("the attacker's server was asked %d times", n)
+	if n := requests.Load(); n != 0 {
+		t.Errorf("the attacker's server had %d requests", n)
 	}
 }
 
@@ -124,12 +126,12 @@ func TestSignaturesThatProveNothingAreRefused(t *testing.T) {
 		"ES384 with a P-256 key": {"ES384", func(text string) []byte {
 			return append(sign(t, jwt.SigningMethodES256, text, k.p256), make([]byte, 32)...)
 		}},
-		"EdDSA: nothing but zeros":         {"EdDSA", constant(make([]byte, 64))},
+		"EdDSA: only zeros":                {"EdDSA", constant(make([]byte, 64))},
 		"RS256: 0":                         {"RS256", constant(make([]byte, 256))},
 		"RS256: 1":                         {"RS256", constant(append(make([]byte, 255), 1))},
-		"RS256: over the modulus":          {"RS256", constant(k.rsa.N.Bytes())},
+		"RS256: the modulus":               {"RS256", constant(k.rsa.N.Bytes())},
 		"PS256: an RS256 signature":        {"PS256", func(text string) []byte { return sign(t, jwt.SigningMethodRS256, text, k.rsa) }},
-		"HS256: nothing":                   {"HS256", constant(nil)},
+		"HS256: empty":                     {"HS256", constant(nil)},
 		"HS256: half":                      {"HS256", func(text string) []byte { return sign(t, jwt.SigningMethodHS256, text, secret)[:16] }},
 		"HS256: an HS512 signature":        {"HS256", func(text string) []byte { return sign(t, jwt.SigningMethodHS512, text, secret) }},
 		"HS256: the hash without a secret": {"HS256", func(text string) []byte { sum := sha256.Sum256([]byte(text)); return sum[:] }},
@@ -138,7 +140,8 @@ func TestSignaturesThatProveNothingAreRefused(t *testing.T) {
 	}
 }
 
-// Each is signed with the right key: what is wrong is around the claims.
+// Each of these tokens is signed with the right key, but what is signed is more or other
+// than one plain JSON object of claims.
 func TestWrappedTokensAreRefused(t *testing.T) {
 	inner := access("")
 	for name, tt := range map[string]struct{ head, claims string }{
@@ -146,8 +149,8 @@ func TestWrappedTokensAreRefused(t *testing.T) {
 		"a nested token, as a string": {`{"alg":"HS256","cty":"JWT"}`, `"` + inner + `"`},
 		"compressed":                  {`{"alg":"HS256","zip":"DEF"}`, "\x4b\x2d\x2a\xc9\x4c\xce\x06\x00"},
 		"more than one object":        {plainHeader, goodClaims + goodClaims},
-		"a BOM in front":              {plainHeader, "\xef\xbb\xbf" + goodClaims},
-		"a NUL behind":                {plainHeader, goodClaims + "\x00"},
+		"a leading BOM":               {plainHeader, "\xef\xbb\xbf" + goodClaims},
+		"a trailing NUL":              {plainHeader, goodClaims + "\x00"},
 		"a comment":                   {plainHeader, goodClaims + "//"},
 		"an array of claims":          {plainHeader, "[" + goodClaims + "]"},
 		"nothing":                     {plainHeader, ""},
@@ -157,7 +160,7 @@ func TestWrappedTokensAreRefused(t *testing.T) {
 	}
 }
 
-// signedAs is a token of exactly this header and these claims.
+// signedAs returns a token of exactly this header and these claims, signed by sign.
 func signedAs(t *testing.T, header, claims string, sign func(text string) []byte) string {
 	t.Helper()
 	text := b64(header) + "." + b64(claims)

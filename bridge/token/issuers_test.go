@@ -12,8 +12,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// Tokens as other issuers write them, with the settings that docs/configuration.md
-// names, next to the other tokens that they sign with the same key.
+// The access tokens of common identity providers are accepted with the settings that
+// docs/configuration.md names for them. The other tokens that a provider signs with the
+// same key, such as ID and refresh tokens, are not.
 func TestTokensOfOtherIssuers(t *testing.T) {
 	const (
 		cognito  = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc"
@@ -50,7 +51,7 @@ func TestTokensOfOtherIssuers(t *testing.T) {
 			"access of a machine": {`"typ":"JWT"`, `"sub":"abc@clients","gty":"client-credentials","iss":"` + auth0 + `","aud":"https://api.falcon.example","permissions":[]`, "abc@clients", 0},
 			"ID":                  {`"typ":"JWT"`, `"sub":"auth0|1","iss":"` + auth0 + `","aud":"clientid","nonce":"n","at_hash":"h"`, "", 0},
 			"logout":              {`"typ":"logout+jwt"`, `"sub":"auth0|1","iss":"` + auth0 + `","aud":"https://api.falcon.example","events":{}`, "", 0},
-			"of the management":   {`"typ":"JWT"`, `"sub":"auth0|1","iss":"` + auth0 + `","aud":"https://falcon.eu.auth0.com/api/v2/","permissions":["admin"]`, "", 0},
+			"for management":      {`"typ":"JWT"`, `"sub":"auth0|1","iss":"` + auth0 + `","aud":"https://falcon.eu.auth0.com/api/v2/","permissions":["admin"]`, "", 0},
 		}},
 		"Entra ID": {token.Options{Issuer: entra, Audience: "6e74172b", UserClaim: "oid", ScopeClaim: "roles", ScopeMap: "Falcon.Admin=admin"}, tokens{
 			"access":               {`"typ":"JWT","x5t":"abc"`, `"sub":"pairwise","oid":"690222be","iss":"` + entra + `","aud":"6e74172b","scp":"admin access_as_user","roles":["Falcon.Admin"],"ver":"2.0"`, "690222be", bridge.ScopeAdmin},
@@ -70,7 +71,7 @@ func TestTokensOfOtherIssuers(t *testing.T) {
 		"any, without an audience": {token.Options{}, tokens{
 			"a back-channel logout":   {`"typ":"JWT"`, `"sub":"1","events":{"http://schemas.openid.net/event/backchannel-logout":{}}`, "", 0},
 			"a security event":        {`"typ":"secevent+jwt"`, `"sub":"1","events":{"https://schemas.openid.net/secevent/risc/event-type/account-disabled":{}}`, "", 0},
-			"events of its own":       {`"typ":"JWT"`, `"sub":"1","events":{"click":3}`, "1", 0},
+			"other events":            {`"typ":"JWT"`, `"sub":"1","events":{"click":3}`, "1", 0},
 			"a DPoP proof":            {`"typ":"dpop+jwt","jwk":{}`, `"sub":"1","htm":"POST","htu":"https://x","jti":"a"`, "", 0},
 			"a client assertion":      {`"typ":"client-authentication+jwt"`, `"sub":"client","jti":"a"`, "", 0},
 			"an authorization JAR":    {`"typ":"oauth-authz-req+jwt"`, `"sub":"1"`, "", 0},
@@ -100,14 +101,15 @@ func TestTokensOfOtherIssuers(t *testing.T) {
 	}
 }
 
-// tokens are tokens by name, with what is read of them; no user: they are refused.
+// tokens maps a name to a token and what Verify must read from it. A token without a
+// user must be refused.
 type tokens map[string]struct {
-	header, claims string // members beyond alg, kid, exp and iat
+	header, claims string // JSON members besides alg, kid, exp and iat
 	user           bridge.UserID
 	scope          bridge.Scope
 }
 
-// rs256 signs claims that end in an hour under the kid k1.
+// rs256 returns a token with the kid k1 that expires an hour after noon.
 func rs256(t *testing.T, header, claims string) string {
 	t.Helper()
 	var m jwt.MapClaims

@@ -24,12 +24,12 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// issuer is an identity provider: a key set that can change and go away.
+// issuer serves a key set over HTTP. A test can replace its keys or its whole handler.
 type issuer struct {
-	url   string
-	asked atomic.Int32
-	mu    sync.Mutex
-	serve http.HandlerFunc
+	url     string
+	fetches atomic.Int32
+	mu      sync.Mutex
+	serve   http.HandlerFunc
 }
 
 func newIssuer(t *testing.T, keys ...map[string]any) *issuer {
@@ -37,7 +37,7 @@ func newIssuer(t *testing.T, keys ...map[string]any) *issuer {
 	i := &issuer{}
 	i.publish(keys...)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		i.asked.Add(1)
+		i.fetches.Add(1)
 		i.mu.Lock()
 		serve := i.serve
 		i.mu.Unlock()
@@ -48,19 +48,20 @@ func newIssuer(t *testing.T, keys ...map[string]any) *issuer {
 	return i
 }
 
-func (i *issuer) answer(h http.HandlerFunc) {
+func (i *issuer) handle(h http.HandlerFunc) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.serve = h
 }
 
 func (i *issuer) publish(keys ...map[string]any) {
-	i.answer(func(w http.ResponseWriter, _ *http.Request) {
+	i.handle(func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"keys": keys})
 	})
 }
 
-// jwk is a key as a set holds it; more changes its fields.
+// jwk returns key as a member of a JSON Web Key Set, with the fields of more added or
+// replaced.
 func jwk(t *testing.T, kid string, key any, more ...map[string]any) map[string]any {
 	t.Helper()
 	k, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid},
@@ -84,8 +85,8 @@ func jwk(t *testing.T, kid string, key any, more ...map[string]any) map[string]a
 	return m
 }
 
-// by is a token signed with key under kid; every one is another, so that none is
-// cached.
+// by returns a token signed with key whose header names kid. Each call returns a
+// different token, so none is in the verifier's cache.
 func by(t *testing.T, key crypto.Signer, kid string) string {
 	t.Helper()
 	raw, err := signer(t, token.SignerOptions{PrivateKeyPEM: privatePEM(t, key), KeyID: kid}).
@@ -117,8 +118,8 @@ func TestKeySetVerifiesByKid(t *testing.T) {
 	}
 	refused(t, v, by(t, k.ed, "a"))
 	refused(t, v, hs256(`{"alg":"HS256","kid":"a"}`, goodClaims, publicPEM(t, k.rsa)))
-	if n := i.asked.Load(); n != 1 {
-		t.Errorf("the set was asked %d times", n)
+	if n := i.fetches.Load(); n != 1 {
+		t.Errorf("the key set was fetched %d times, want 1", n)
 	}
 }
 
@@ -126,28 +127,29 @@ func TestKeysThatAreNotForSignaturesAreLeftOut(t *testing.T) {
 	k := keys()
 	oct := map[string]any{"kty": "oct", "kid": "x", "k": base64.RawURLEncoding.EncodeToString(secret)}
 	for name, key := range map[string]map[string]any{
-		"a secret":              oct,
-		"a private key":         jwk(t, "x", k.ed),
-		"a key to encrypt with": jwk(t, "x", k.ed.Public(), map[string]any{"use": "enc"}),
-		"a key for other work":  jwk(t, "x", k.ed.Public(), map[string]any{"key_ops": []string{"deriveKey"}}),
-		"another algorithm's":   jwk(t, "x", k.ed.Public(), map[string]any{"alg": "ES256"}),
-		"a damaged key":         {"kty": "EC", "kid": "x", "crv": "P-256", "x": "AAAA", "y": "!"},
-		"an unknown type":       {"kty": "XYZ", "kid": "x"},
-		"something else":        {"kid": 5},
+		"a secret":            oct,
+		"a private key":       jwk(t, "x", k.ed),
+		"an encryption key":   jwk(t, "x", k.ed.Public(), map[string]any{"use": "enc"}),
+		"a key-agreement key": jwk(t, "x", k.ed.Public(), map[string]any{"key_ops": []string{"deriveKey"}}),
+		"another algorithm's": jwk(t, "x", k.ed.Public(), map[string]any{"alg": "ES256"}),
+		"a damaged key":       {"kty": "EC", "kid": "x", "crv": "P-256", "x": "AAAA", "y": "!"},
+		"an unknown type":     {"kty": "XYZ", "kid": "x"},
+		"something else":      {"kid": 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := fromSet(t, newIssuer(t, key, jwk(t, "good", k.p256.Public())), nil)
 			refused(t, v, by(t, k.ed, "x"))
 			refused(t, v, hs256(`{"alg":"HS256","kid":"x"}`, goodClaims, secret))
 			if _, err := v.Verify(t.Context(), by(t, k.p256, "good")); err != nil {
-				t.Errorf("the good key next to it: %v", err)
+				t.Errorf("the good key of the same set: %v", err)
 			}
 		})
 	}
 }
 
-// Each key is tried for a token without a kid.
-func TestATokenWithoutKidIsNotTriedWithThousandsOfKeys(t *testing.T) {
+// A token without a kid is tried with every key of the set, so such tokens are refused
+// when the set has more than 16 keys: a forged one would cost a check per key.
+func TestATokenWithoutAKidIsRefusedIfTheSetHasManyKeys(t *testing.T) {
 	k := keys()
 	for n, ok := range map[int]bool{16: true, 17: false, 2000: false} {
 		set := make([]map[string]any, n)
@@ -175,7 +177,7 @@ func TestRotationByKid(t *testing.T) {
 	v := fromSet(t, i, nil)
 	i.publish(jwk(t, "old", k.p256.Public()), jwk(t, "new", k.ed.Public()))
 	var wg sync.WaitGroup
-	for range 20 { // all of them wait for one asking
+	for range 20 { // all of them wait for the same fetch
 		raw := by(t, k.ed, "new")
 		wg.Go(func() {
 			if _, err := v.Verify(t.Context(), raw); err != nil {
@@ -187,8 +189,8 @@ func TestRotationByKid(t *testing.T) {
 	if _, err := v.Verify(t.Context(), by(t, k.p256, "old")); err != nil {
 		t.Errorf("the old key: %v", err)
 	}
-	if n := i.asked.Load(); n != 2 {
-		t.Errorf("the set was asked %d times", n)
+	if n := i.fetches.Load(); n != 2 {
+		t.Errorf("the key set was fetched %d times, want 2", n)
 	}
 }
 
@@ -200,11 +202,11 @@ func TestForgedKidsDoNotLoadTheIssuer(t *testing.T) {
 	for n := range 200 {
 		refused(t, v, by(t, k.ed, fmt.Sprint("forged-", n)))
 	}
-	if n := i.asked.Load(); n > 2 {
-		t.Errorf("the set was asked %d times", n)
+	if n := i.fetches.Load(); n > 2 {
+		t.Errorf("the key set was fetched %d times, want at most 2", n)
 	}
 	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("200 forged kids held their callers for %v", d)
+		t.Errorf("verifying 200 tokens with forged kids took %v", d)
 	}
 	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
 		t.Errorf("a good token meanwhile: %v", err)
@@ -227,7 +229,7 @@ func TestRefreshDropsWithdrawnKeys(t *testing.T) {
 	})
 }
 
-func TestServerAwayAtTheStartIsAnErrorThatNamesIt(t *testing.T) {
+func TestAnUnreachableKeySetAtStartupIsAnErrorThatNamesIt(t *testing.T) {
 	url := fmt.Sprintf("http://127.0.0.1:%d/keys", testserver.FreePort(t))
 	withPassword := strings.Replace(url, "127", "u:geheim@127", 1)
 	for _, u := range []string{url, withPassword} {
@@ -236,31 +238,31 @@ func TestServerAwayAtTheStartIsAnErrorThatNamesIt(t *testing.T) {
 			t.Errorf("error %v, want one that names %s", err, url)
 		}
 		if err != nil && strings.Contains(err.Error(), "geheim") {
-			t.Errorf("the error holds the password: %v", err)
+			t.Errorf("the error contains the password: %v", err)
 		}
 	}
 }
 
-func TestServerAwayLaterKeepsTheKeysAndIsTold(t *testing.T) {
+func TestAnUnreachableKeySetLaterKeepsTheKeysAndIsReported(t *testing.T) {
 	k := keys()
-	for name, away := range map[string]http.HandlerFunc{
+	for name, failing := range map[string]http.HandlerFunc{
 		"an error":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"no JSON":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"an empty set": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) },
-		"a huge answer": func(w http.ResponseWriter, _ *http.Request) {
+		"a huge response": func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"keys":[],"x":"` + strings.Repeat("x", 2<<20) + `"}`))
 		},
-		"a cut answer": func(w http.ResponseWriter, _ *http.Request) {
+		"a truncated response": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9999")
 			_, _ = w.Write([]byte(`{"keys":[`))
 		},
-		"a far redirect": func(w http.ResponseWriter, r *http.Request) {
+		"a redirect to another host over http": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://issuer.example/keys", http.StatusFound)
 		},
-		"an odd redirect": func(w http.ResponseWriter, r *http.Request) {
+		"a redirect to a file": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		},
-		"a round trip": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
+		"a redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			refreshed := make(chan error, 100)
@@ -269,7 +271,7 @@ func TestServerAwayLaterKeepsTheKeysAndIsTold(t *testing.T) {
 			if err := <-refreshed; err != nil {
 				t.Fatalf("the first refresh is reported as %v", err)
 			}
-			i.answer(away)
+			i.handle(failing)
 			_, err := v.Verify(t.Context(), by(t, k.p256, "new"))
 			if !errors.Is(err, token.ErrInvalid) || !errors.Is(err, token.ErrUnavailable) {
 				t.Errorf("an unknown kid: %v, want ErrInvalid and ErrUnavailable", err)
@@ -278,7 +280,7 @@ func TestServerAwayLaterKeepsTheKeysAndIsTold(t *testing.T) {
 				t.Errorf("the failure is reported as %v", err)
 			}
 			if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
-				t.Errorf("the former key: %v", err)
+				t.Errorf("the key fetched before: %v", err)
 			}
 		})
 	}
@@ -305,15 +307,16 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 	}
 }
 
-// A caller who hangs up does not cancel the asking that others wait for.
-func TestHangingUpDoesNotCancelTheRefresh(t *testing.T) {
+// Callers that need a refresh share one fetch. A caller whose request is cancelled while
+// it waits gets an error; the fetch goes on for the others.
+func TestACancelledCallerDoesNotCancelTheRefresh(t *testing.T) {
 	k := keys()
 	i := newIssuer(t, jwk(t, "old", k.p256.Public()))
 	refreshed := make(chan error, 10)
 	v := fromSet(t, i, func(o *token.Options) { o.OnRefresh = func(err error) { refreshed <- err } })
 	<-refreshed
 	arrived, release := make(chan struct{}), make(chan struct{})
-	i.answer(func(w http.ResponseWriter, _ *http.Request) {
+	i.handle(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-release
 		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{jwk(t, "new", k.ed.Public())}})
@@ -324,7 +327,7 @@ func TestHangingUpDoesNotCancelTheRefresh(t *testing.T) {
 	<-arrived
 	hangUp()
 	if err := <-done; !errors.Is(err, token.ErrUnavailable) {
-		t.Errorf("who hung up gets %v", err)
+		t.Errorf("the cancelled caller gets %v, want ErrUnavailable", err)
 	}
 	close(release)
 	if err := <-refreshed; err != nil {

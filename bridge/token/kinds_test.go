@@ -11,7 +11,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// Refresh, ID and logout tokens are signed with the key of the access tokens.
+// Issuers sign refresh, ID and logout tokens with the same key as access tokens, so only
+// the claims tell them apart.
 func TestTokensThatAreNotAccessTokensAreRefused(t *testing.T) {
 	for more, ok := range map[string]bool{
 		`,"type":"access"`:             true,
@@ -36,7 +37,7 @@ func TestTokensThatAreNotAccessTokensAreRefused(t *testing.T) {
 		`,"typ":""`:                    false,
 		`,"typ":1`:                     false,
 		`,"type":"access","typ":"ID"`:  false,
-		`,"typ":"ID","typ":"Bearer"`:   true, // of a name given twice the last counts
+		`,"typ":"ID","typ":"Bearer"`:   true, // of a repeated name, the last one counts
 		`,"typ":"Bearer","typ":"ID"`:   false,
 		`,"Type":"refresh","TYP":"ID"`: true, // other claims: names are matched byte for byte
 	} {
@@ -82,7 +83,7 @@ func TestATokenThatLivesTooLongIsRefused(t *testing.T) {
 			t.Errorf("exp in %v: error %v, want accepted %v", exp, err, ok)
 		}
 	}
-	// Further away than a time.Duration reaches.
+	// The time until this exp does not fit in a time.Duration.
 	if _, err := v.Verify(t.Context(), hs256(plainHeader, `{"sub":"7","exp":253402300799}`, secret)); !errors.Is(err, token.ErrInvalid) {
 		t.Errorf("exp at the end of the year 9999: %v", err)
 	}
@@ -106,13 +107,13 @@ func TestUserAndScopesFromOtherClaims(t *testing.T) {
 		"a user in an array":                {token.Options{UserClaim: "users"}, `,"users":["7"]`, "", 0},
 		"scp as an array":                   {token.Options{ScopeClaim: "scp"}, `,"scp":["notifications:read"]`, "7", bridge.ScopeRead},
 		"scp as a string":                   {token.Options{ScopeClaim: "scp"}, `,"scp":"notifications:read reports:write"`, "7", bridge.ScopeRead | bridge.ScopeReports},
-		"scope counts no more":              {token.Options{ScopeClaim: "scp"}, `,"scope":"admin"`, "7", 0},
+		"scope no longer counts":            {token.Options{ScopeClaim: "scp"}, `,"scope":"admin"`, "7", 0},
 		"roles in an object":                {token.Options{ScopeClaim: "realm_access.roles"}, `,"realm_access":{"roles":["offline_access","reports:write"]}`, "7", bridge.ScopeReports},
 		"roles that are not ours":           {token.Options{ScopeClaim: "permissions"}, `,"permissions":["read:all","Admin","ADMIN","admin:all"]`, "7", 0},
 		"a mapped role":                     {token.Options{ScopeClaim: "roles", ScopeMap: "editor=notifications:write,boss=admin"}, `,"roles":["editor"]`, "7", bridge.ScopeWrite},
 		"a role mapped twice":               {token.Options{ScopeMap: "editor=notifications:write, editor = reports:write"}, `,"scope":"editor"`, "7", bridge.ScopeWrite | bridge.ScopeReports},
-		"a role with blanks":                {token.Options{ScopeClaim: "groups", ScopeMap: "Falcon Staff=notifications:read"}, `,"groups":["Falcon Staff"]`, "7", bridge.ScopeRead},
-		"half a role with blanks":           {token.Options{ScopeClaim: "groups", ScopeMap: "Falcon Staff=notifications:read"}, `,"groups":["Falcon","Staff"]`, "7", 0},
+		"a role with a space":               {token.Options{ScopeClaim: "groups", ScopeMap: "Falcon Staff=notifications:read"}, `,"groups":["Falcon Staff"]`, "7", bridge.ScopeRead},
+		"a role split at its space":         {token.Options{ScopeClaim: "groups", ScopeMap: "Falcon Staff=notifications:read"}, `,"groups":["Falcon","Staff"]`, "7", 0},
 		"a role with an equals sign":        {token.Options{ScopeClaim: "groups", ScopeMap: "cn=boss=admin"}, `,"groups":["cn=boss"]`, "7", bridge.ScopeAdmin},
 		"a mapped role in another case":     {token.Options{ScopeMap: "boss=admin"}, `,"scope":"Boss"`, "7", 0},
 		"scopes in an object":               {token.Options{ScopeClaim: "roles"}, `,"roles":{"admin":true}`, "", 0},
@@ -185,15 +186,15 @@ func TestSignedTokensVerifyWithOtherClaims(t *testing.T) {
 	}
 }
 
-func TestClaimSettingsThatMeanNothingAreRefused(t *testing.T) {
+func TestMeaninglessClaimSettingsAreRefused(t *testing.T) {
 	for name, o := range map[string]token.Options{
-		"a hole in the user claim":     {UserClaim: "a..b"},
-		"a hole in the scope claim":    {ScopeClaim: "roles."},
-		"a hole in the audience claim": {AudienceClaim: ".a"},
-		"a role without a scope":       {ScopeMap: "editor"},
-		"a scope without a role":       {ScopeMap: "=admin"},
-		"an unknown scope":             {ScopeMap: "editor=write"},
-		"an empty entry":               {ScopeMap: "editor=admin,"},
+		"a user claim with an empty part":      {UserClaim: "a..b"},
+		"a scope claim with an empty part":     {ScopeClaim: "roles."},
+		"an audience claim with an empty part": {AudienceClaim: ".a"},
+		"a role without a scope":               {ScopeMap: "editor"},
+		"a scope without a role":               {ScopeMap: "=admin"},
+		"an unknown scope":                     {ScopeMap: "editor=write"},
+		"an empty entry":                       {ScopeMap: "editor=admin,"},
 	} {
 		o.Secrets = [][]byte{secret}
 		if _, err := token.NewVerifier(t.Context(), o); err == nil {
@@ -202,9 +203,10 @@ func TestClaimSettingsThatMeanNothingAreRefused(t *testing.T) {
 	}
 }
 
-// A revocation is forgotten when no token from before it can be valid: one whose exp
-// is too far away now may not come into its own near its end.
-func TestATokenDoesNotWaitUntilItsRevocationIsForgotten(t *testing.T) {
+// A revocation is dropped once no token issued before it can still be valid, which
+// assumes that none lives longer than MaxLife. A token with a longer life is therefore
+// refused throughout, even in its last hour, when its exp is near enough.
+func TestATokenThatLivesTooLongIsRefusedEvenInItsLastMinute(t *testing.T) {
 	now := noon
 	v := verifier(t, func(o *token.Options) { o.MaxLife, o.Now = time.Hour, func() time.Time { return now } })
 	for life, ok := range map[time.Duration]bool{

@@ -20,7 +20,7 @@ import (
 
 var otherSecret = []byte("fedcba9876543210fedcba9876543210")
 
-func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
+func TestARemovedKeyVerifiesNothing(t *testing.T) {
 	k := keys()
 	pub := publicPEM(t, k.p256)
 	var revocations delivery.Revocations
@@ -44,11 +44,11 @@ func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
 	refused(t, v, bySecret)
 	verify(byKey)
 	if !isRevoked(&revocations, old) || isRevoked(&revocations, public) {
-		t.Error("a live connection of the gone key stays, or one of a kept key ends")
+		t.Error("a connection of the removed key stays, or one of a remaining key ends")
 	}
 	for name, bad := range map[string][][]byte{"a short one": {secret[:31]}, "a PEM": {pub}} {
 		if v.SetKeys(bad, pub) == nil {
-			t.Errorf("%s is a secret", name)
+			t.Errorf("%s is accepted as a secret", name)
 		}
 	}
 	verify(byKey)
@@ -58,10 +58,10 @@ func TestAKeyThatIsGoneVerifiesNothing(t *testing.T) {
 	verify(bySecret)
 	refused(t, v, byKey)
 	if isRevoked(&revocations, old) || !isRevoked(&revocations, public) {
-		t.Error("a key that came back is another one, or one that went stays")
+		t.Error("a key that was added again is not recognised, or a removed one still counts")
 	}
 	if isRevoked(&revocations, bridge.Claims{User: "7"}) {
-		t.Error("claims of no token have lost their key")
+		t.Error("claims that came from no token are revoked for a missing key")
 	}
 }
 
@@ -70,15 +70,16 @@ func isRevoked(r *delivery.Revocations, c bridge.Claims) bool {
 	return revoked || err != nil
 }
 
-// set is an issuer in memory, for a clock that does not run.
+// set is a transport that serves a key set without a network, so that a test can run in
+// a synctest bubble.
 type set struct {
-	mu    sync.Mutex
-	keys  []map[string]any
-	down  bool
-	asked int
+	mu      sync.Mutex
+	keys    []map[string]any
+	down    bool
+	fetches int
 }
 
-// change runs f between two requests.
+// change runs f while no request is served.
 func (s *set) change(f func(s *set)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +89,7 @@ func (s *set) change(f func(s *set)) {
 func (s *set) RoundTrip(*http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.fetches++
 	if s.down {
 		return nil, errors.New("connection refused")
 	}
@@ -96,7 +97,7 @@ func (s *set) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(b))}, err
 }
 
-// inBubble runs f with a verifier over s, whose clock is that of the bubble.
+// inBubble runs f in a synctest bubble with a verifier that fetches its keys from s.
 func inBubble(t *testing.T, s *set, f func(t *testing.T, v *token.Verifier)) {
 	synctest.Test(t, func(t *testing.T) {
 		v, err := token.NewVerifier(t.Context(), token.Options{JWKSURL: "https://issuer.example/keys", HTTPClient: &http.Client{Transport: s},
@@ -112,14 +113,14 @@ func TestAnUnknownKidShortlyAfterARefreshIsInvalidNotUnavailable(t *testing.T) {
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
-		for n := range 3000 { // more than are remembered
+		for n := range 3000 { // more kids than the verifier remembers
 			_, err := v.Verify(t.Context(), by(t, k.ed, fmt.Sprint("forged-", n)))
 			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) {
 				t.Fatalf("forged kid %d: %v", n, err)
 			}
 		}
-		if s.asked != 2 {
-			t.Errorf("the issuer was asked %d times, want 2", s.asked)
+		if s.fetches != 2 {
+			t.Errorf("the key set was fetched %d times, want 2", s.fetches)
 		}
 	})
 }
@@ -128,28 +129,28 @@ func TestAKidThatARefreshDidNotFindStaysInvalidWhileTheIssuerIsDown(t *testing.T
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
-		judge := func(kid string, unavailable bool) {
+		check := func(kid string, unavailable bool) {
 			t.Helper()
 			_, err := v.Verify(t.Context(), by(t, k.p256, kid))
 			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) != unavailable {
 				t.Errorf("kid %s: %v, want unavailable %v", kid, err, unavailable)
 			}
 		}
-		judge("forged", false)
+		check("forged", false)
 		s.change(func(s *set) { s.down = true })
 		time.Sleep(11 * time.Second)
-		judge("new", true)     // the issuer was asked in vain
-		judge("forged", false) // the issuer need not be asked
-		judge("newer", true)   // within 10 s of a refresh that failed
+		check("new", true)     // the fetch failed
+		check("forged", false) // remembered as unknown: no fetch
+		check("newer", true)   // within 10 s of a failed fetch
 		time.Sleep(20 * time.Second)
-		judge("forged", true) // forgotten: the issuer may know it by now
-		if s.asked != 4 {
-			t.Errorf("the issuer was asked %d times, want 4", s.asked)
+		check("forged", true) // no longer remembered: the issuer may have published it
+		if s.fetches != 4 {
+			t.Errorf("the key set was fetched %d times, want 4", s.fetches)
 		}
 	})
 }
 
-// An issuer may sign with a key a moment before it publishes it.
+// An issuer may sign with a key shortly before it publishes that key.
 func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
@@ -164,7 +165,7 @@ func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
 	})
 }
 
-func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
+func TestAKeyRemovedFromTheSetEndsTheConnectionsOfItsTokens(t *testing.T) {
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public()), jwk(t, "b", k.p256.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
@@ -178,18 +179,18 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 		s.change(func(s *set) { s.down = true })
 		time.Sleep(time.Hour)
 		if isRevoked(&revocations, c) {
-			t.Error("an issuer that is down ends connections")
+			t.Error("an unreachable issuer ends connections")
 		}
 		s.change(func(s *set) { s.down, s.keys = false, s.keys[1:] })
 		v.Refresh()
 		synctest.Wait()
 		if !isRevoked(&revocations, c) {
-			t.Error("the connection stays")
+			t.Error("a connection outlives its key")
 		}
 		refused(t, v, raw)
 		old := c.Key
 
-		// One whose set begins to name its algorithm has not gone.
+		// A key stays the same when the set starts to name its algorithm.
 		raw = by(t, k.p256, "b")
 		if c, err = v.Verify(t.Context(), raw); err != nil {
 			t.Fatal(err)
@@ -198,22 +199,22 @@ func TestAKeyThatLeftTheSetEndsWhatItSigned(t *testing.T) {
 		v.Refresh()
 		synctest.Wait()
 		if isRevoked(&revocations, c) {
-			t.Error("a key that names its algorithm counts for another one")
+			t.Error("a key whose algorithm is named now counts as another one")
 		}
 		s.change(func(s *set) { s.keys[0]["alg"] = "ECDH-ES"; s.keys = append(s.keys, jwk(t, "d", k.p384.Public())) })
 		v.Refresh()
 		synctest.Wait()
 		if !isRevoked(&revocations, c) {
-			t.Error("a key that is for encryption now still counts")
+			t.Error("a key that is now for encryption still counts")
 		}
 		c.Key = old
 
-		// The same key under another kid is another one: tokens name the old kid.
+		// The same key with another kid is a different one, since tokens name the old kid.
 		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "c", k.ed.Public())) })
 		v.Refresh()
 		synctest.Wait()
 		if !isRevoked(&revocations, c) {
-			t.Error("a key under another kid counts for the old one")
+			t.Error("the key with another kid counts as the old one")
 		}
 	})
 }

@@ -25,7 +25,7 @@ func signer(t testing.TB, o token.SignerOptions) *token.Signer {
 	return s
 }
 
-// payload reads the claims of a token, unverified.
+// payload returns the claims of a token without verifying it.
 func payload(t *testing.T, raw string) map[string]any {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[1])
@@ -60,7 +60,7 @@ func TestSignedTokensVerify(t *testing.T) {
 				}
 			})
 			c, err := v.Verify(t.Context(), raw)
-			want.Key = c.Key // which the verifier chooses
+			want.Key = c.Key // set by the verifier
 			if err != nil || c != want {
 				t.Errorf("claims %+v, error %v, want %+v", c, err, want)
 			}
@@ -81,12 +81,12 @@ func TestSignFillsInWhatIsMissing(t *testing.T) {
 			t.Errorf("claims are %v", m)
 		}
 		if _, there := m["scope"]; there {
-			t.Error("it has a scope")
+			t.Error("a token without scopes has a scope claim")
 		}
 		ids[m["jti"]] = true
 	}
 	if len(ids) != 2 {
-		t.Error("two tokens have one jti")
+		t.Error("two tokens have the same jti")
 	}
 }
 
@@ -105,8 +105,9 @@ func TestExtraClaimsCannotReplaceOurs(t *testing.T) {
 	}
 }
 
-// EMQX reads acl as a list in which the first match decides.
-func TestACLSaysOnEMQXWhatHoldsHere(t *testing.T) {
+// A token for EMQX carries an acl claim, a list in which the first match decides. It must
+// allow what this server allows.
+func TestTheACLClaimAllowsOnEMQXWhatIsAllowedHere(t *testing.T) {
 	rule := func(permission, action, topic string) any {
 		return map[string]any{"permission": permission, "action": action, "topic": topic}
 	}
@@ -135,7 +136,7 @@ func TestACLSaysOnEMQXWhatHoldsHere(t *testing.T) {
 	}
 }
 
-func TestSignerRefuses(t *testing.T) {
+func TestTheSignerRefusesInvalidKeysAndClaims(t *testing.T) {
 	for name, o := range map[string]token.SignerOptions{
 		"no key":         {},
 		"two keys":       {Secret: secret, PrivateKeyPEM: privatePEM(t, keys().ed)},

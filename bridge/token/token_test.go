@@ -31,7 +31,7 @@ var (
 	noon   = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 )
 
-// keys are made once: an RSA key takes a moment.
+// keys returns the test keys. They are generated once, since an RSA key takes a while.
 var keys = sync.OnceValue(func() (k struct {
 	rsa              *rsa.PrivateKey
 	p256, p384, p521 *ecdsa.PrivateKey
@@ -74,7 +74,8 @@ func privatePEM(t testing.TB, key crypto.Signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})
 }
 
-// verifier has the test secret and stands at noon, unless change says otherwise.
+// verifier returns a verifier with the test secret whose clock stands at noon. change
+// can replace any option.
 func verifier(t testing.TB, change func(o *token.Options)) *token.Verifier {
 	t.Helper()
 	o := token.Options{Secrets: [][]byte{secret}, Now: func() time.Time { return noon }}
@@ -90,7 +91,7 @@ func verifier(t testing.TB, change func(o *token.Options)) *token.Verifier {
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// hs256 writes a token of exactly this header and these claims.
+// hs256 returns a token of exactly this header and these claims, signed with key.
 func hs256(header, claims string, key []byte) string {
 	signed := b64(header) + "." + b64(claims)
 	mac := hmac.New(sha256.New, key)
@@ -100,7 +101,8 @@ func hs256(header, claims string, key []byte) string {
 
 const plainHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// access is a token of user 7 with further claims, each preceded by a comma.
+// access returns a token of user 7 that expires an hour after noon. more is further
+// claims, each with a leading comma.
 func access(more string) string {
 	return hs256(plainHeader, fmt.Sprintf(`{"sub":"7","exp":%d%s}`, noon.Add(time.Hour).Unix(), more), secret)
 }
@@ -126,7 +128,7 @@ func TestFalconAlertTokensWorkUnchanged(t *testing.T) {
 
 	_, err = v.Verify(t.Context(), hs256(plainHeader, `{"sub": 1, "type": "refresh", `+fmt.Sprintf(claims, 1), secret))
 	if !errors.Is(err, token.ErrInvalid) {
-		t.Errorf("a refresh token gives %v, want ErrInvalid", err)
+		t.Errorf("a refresh token: error %v, want ErrInvalid", err)
 	}
 }
 
@@ -165,7 +167,7 @@ func TestEveryAlgorithmFromItsKey(t *testing.T) {
 				}
 				v := verifier(t, func(o *token.Options) { o.Secrets, o.PublicKeyPEM = nil, pub })
 				if _, err := v.Verify(t.Context(), raw); !errors.Is(err, token.ErrInvalid) {
-					t.Errorf("a %T takes it: %v", other, err)
+					t.Errorf("with a %T: error %v, want ErrInvalid", other, err)
 				}
 			}
 		})
@@ -191,7 +193,7 @@ func TestSeveralPublicKeysServeDuringARotation(t *testing.T) {
 	}
 }
 
-func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
+func TestUnacceptableKeysStopTheStart(t *testing.T) {
 	weak, err := x509.MarshalPKIXPublicKey(&rsa.PublicKey{N: keys().rsa.Primes[0], E: 65537})
 	if err != nil {
 		t.Fatal(err)
@@ -211,14 +213,14 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 		"a weak RSA key":               {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: weak})}, "1024 bits"},
 		"a curve that is not accepted": {token.Options{PublicKeyPEM: publicPEM(t, p224)}, "curve"},
 		"no PEM":                       {token.Options{PublicKeyPEM: []byte("hello")}, "not a PEM"},
-		"blanks":                       {token.Options{PublicKeyPEM: []byte(" \n")}, "no PEM block"},
+		"only whitespace":              {token.Options{PublicKeyPEM: []byte(" \n")}, "no PEM block"},
 		"a damaged key":                {token.Options{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}})}, "block 1"},
 		"text after the key":           {token.Options{PublicKeyPEM: append(publicPEM(t, keys().ed), "hello"...)}, "not a PEM"},
 		"a path without value":         {token.Options{Secrets: [][]byte{secret}, AdminWhen: "role"}, "profile.role_id=1"},
-		"a path with a hole":           {token.Options{Secrets: [][]byte{secret}, AdminWhen: "a..b=1"}, "empty part"},
+		"a path with an empty part":    {token.Options{Secrets: [][]byte{secret}, AdminWhen: "a..b=1"}, "empty part"},
 		"a key set over http":          {token.Options{JWKSURL: "http://issuer.example/keys"}, "use https"},
 		"a key set in a file":          {token.Options{JWKSURL: "file:///etc/passwd"}, "host"},
-		"a key set of no scheme":       {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},
+		"a key set without a scheme":   {token.Options{JWKSURL: "//issuer.example/keys"}, "neither https"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := token.NewVerifier(t.Context(), tt.o)
@@ -226,7 +228,7 @@ func TestKeysThatMayNotBeUsedStopTheStart(t *testing.T) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}
 			if err != nil && strings.Contains(err.Error(), string(secret[:31])) {
-				t.Error("the error holds the secret")
+				t.Error("the error contains the secret")
 			}
 		})
 	}
