@@ -53,7 +53,7 @@ func TestAnEmptyInboxIsAnEmptyArray(t *testing.T) {
 	})
 }
 
-func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
+func TestABatchIsStoredEntirelyOrNotAtAll(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "service", "notifications:write")
 		e.call("POST /notifications/batch", service,

@@ -12,7 +12,7 @@ func TestHowACursorPassedASeq(t *testing.T) {
 	gap := func(above, upTo bridge.Seq, why bridge.SkipReason, at int64) skip {
 		return skip{bridge.Skip{Above: above, UpTo: upTo, Why: why}, at}
 	}
-	var long []advance // its first ones are lost
+	var long []advance // as many as are kept, so earlier ones may have been dropped
 	for i := range maxAdvances {
 		long = append(long, advance{bridge.Seq(101 + i), int64(1001 + i)})
 	}
@@ -23,29 +23,29 @@ func TestHowACursorPassedASeq(t *testing.T) {
 		skips            []skip
 		want             passage
 	}{
-		"above the cursor":                        {9, 0, 5, []advance{{0, 0}, {5, 10}}, nil, passage{}},
-		"by the advance that passed it":           {5, 0, 9, []advance{{0, 0}, {4, 10}, {6, 20}, {9, 30}}, nil, acked(20)},
-		"before the subscription":                 {3, 3, 5, []advance{{3, 0}, {5, 10}}, nil, passage{How: passedBefore}},
-		"before a subscription nothing followed":  {3, 4, 4, nil, nil, passage{How: passedBefore}},
-		"between two subscriptions":               {7, 8, 9, []advance{{0, 0}, {5, 10}, {8, 0}, {9, 20}}, nil, passage{How: passedBefore}},
-		"before a since that leapt, unrecorded":   {7, 8, 8, []advance{{0, 0}, {5, 10}}, nil, passage{How: passedBefore}},
-		"acknowledged before the same leap":       {4, 8, 8, []advance{{0, 0}, {5, 10}}, nil, acked(10)},
-		"in a range that no read returned":        {4, 0, 6, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, passage{passedSkipped, bridge.SkipUnread, 10}},
-		"next to that range":                      {5, 0, 6, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, acked(10)},
-		"past the replay cap":                     {9, 20, 21, []advance{{0, 0}, {4, 5}, {21, 10}}, []skip{gap(4, 20, skipReplayCap, 10)}, passage{passedSkipped, skipReplayCap, 10}},
-		"before the cap moved from_seq":           {3, 20, 21, []advance{{0, 0}, {4, 5}, {21, 10}}, []skip{gap(4, 20, skipReplayCap, 10)}, acked(5)},
-		"skipped, sent again and acknowledged":    {4, 0, 6, []advance{{0, 0}, {6, 10}, {3, 0}, {6, 20}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, acked(20)},
-		"skipped, and again":                      {4, 0, 6, []advance{{0, 0}, {6, 10}, {3, 0}, {6, 20}}, []skip{gap(3, 4, bridge.SkipUnread, 10), gap(3, 4, bridge.SkipTooLarge, 20)}, passage{passedSkipped, bridge.SkipTooLarge, 20}},
-		"acknowledged, and due again":             {4, 0, 3, []advance{{0, 0}, {6, 10}}, nil, acked(10)},
-		"skipped, and due again":                  {4, 0, 3, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, passage{}},
-		"by a release that kept nothing":          {4, 0, 5, nil, nil, passage{How: passedPerhaps}},
-		"moved by it, and then acknowledged":      {4, 2, 6, []advance{{5, -10}, {6, 10}}, nil, passage{How: passedPerhaps, At: 10}},
-		"before the subscription, of such a one":  {2, 2, 6, []advance{{5, -10}, {6, 10}}, nil, passage{How: passedBefore}},
-		"by a release that says no skips":         {4, 0, 6, []advance{{0, 0}, {3, 5}, {6, -10}}, nil, passage{How: passedPerhaps, At: 10}},
-		"before the advances that are kept":       {50, 0, 164, long, nil, passage{How: passedAcknowledged}},
-		"skipped before the advances that are":    {50, 0, 164, long, []skip{gap(49, 50, bridge.SkipTooLarge, 9)}, passage{passedSkipped, bridge.SkipTooLarge, 9}},
-		"before them, and the subscription moved": {50, 60, 164, long, nil, passage{How: passedUnknown}},
-		"by the second that is kept":              {102, 0, 164, long, nil, acked(1002)},
+		"above the cursor":                      {9, 0, 5, []advance{{0, 0}, {5, 10}}, nil, passage{}},
+		"by the advance that passed it":         {5, 0, 9, []advance{{0, 0}, {4, 10}, {6, 20}, {9, 30}}, nil, acked(20)},
+		"before the subscription":               {3, 3, 5, []advance{{3, 0}, {5, 10}}, nil, passage{How: passedBefore}},
+		"before a subscription, none since":     {3, 4, 4, nil, nil, passage{How: passedBefore}},
+		"between two subscriptions":             {7, 8, 9, []advance{{0, 0}, {5, 10}, {8, 0}, {9, 20}}, nil, passage{How: passedBefore}},
+		"before an unrecorded move by since":    {7, 8, 8, []advance{{0, 0}, {5, 10}}, nil, passage{How: passedBefore}},
+		"acknowledged before the same move":     {4, 8, 8, []advance{{0, 0}, {5, 10}}, nil, acked(10)},
+		"in a range that no read returned":      {4, 0, 6, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, passage{passedSkipped, bridge.SkipUnread, 10}},
+		"next to that range":                    {5, 0, 6, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, acked(10)},
+		"beyond the replay cap":                 {9, 20, 21, []advance{{0, 0}, {4, 5}, {21, 10}}, []skip{gap(4, 20, skipReplayCap, 10)}, passage{passedSkipped, skipReplayCap, 10}},
+		"before the cap moved from_seq":         {3, 20, 21, []advance{{0, 0}, {4, 5}, {21, 10}}, []skip{gap(4, 20, skipReplayCap, 10)}, acked(5)},
+		"skipped, then sent and acknowledged":   {4, 0, 6, []advance{{0, 0}, {6, 10}, {3, 0}, {6, 20}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, acked(20)},
+		"skipped twice":                         {4, 0, 6, []advance{{0, 0}, {6, 10}, {3, 0}, {6, 20}}, []skip{gap(3, 4, bridge.SkipUnread, 10), gap(3, 4, bridge.SkipTooLarge, 20)}, passage{passedSkipped, bridge.SkipTooLarge, 20}},
+		"acknowledged, then due again":          {4, 0, 3, []advance{{0, 0}, {6, 10}}, nil, acked(10)},
+		"skipped, then due again":               {4, 0, 3, []advance{{0, 0}, {6, 10}}, []skip{gap(3, 4, bridge.SkipUnread, 10)}, passage{}},
+		"by a release without a history":        {4, 0, 5, nil, nil, passage{How: passedPerhaps}},
+		"moved by it, then acknowledged":        {4, 2, 6, []advance{{5, -10}, {6, 10}}, nil, passage{How: passedPerhaps, At: 10}},
+		"moved by it, before the subscription":  {2, 2, 6, []advance{{5, -10}, {6, 10}}, nil, passage{How: passedBefore}},
+		"by a release without skips":            {4, 0, 6, []advance{{0, 0}, {3, 5}, {6, -10}}, nil, passage{How: passedPerhaps, At: 10}},
+		"before the kept advances":              {50, 0, 164, long, nil, passage{How: passedAcknowledged}},
+		"skipped before the kept advances":      {50, 0, 164, long, []skip{gap(49, 50, bridge.SkipTooLarge, 9)}, passage{passedSkipped, bridge.SkipTooLarge, 9}},
+		"before them, where from_seq has moved": {50, 60, 164, long, nil, passage{How: passedUnknown}},
+		"by the second kept advance":            {102, 0, 164, long, nil, acked(1002)},
 	} {
 		if got := pass(tt.seq, tt.from, tt.acked, tt.advances, tt.skips); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
@@ -56,14 +56,14 @@ func TestHowACursorPassedASeq(t *testing.T) {
 		many = append(many, gap(90, 91, bridge.SkipUnread, 50))
 	}
 	if got := pass(4, 0, 95, []advance{{0, 0}, {10, 20}, {95, 60}}, many); got.How != passedUnknown {
-		t.Errorf("passed before the skips that are kept: %+v", got)
+		t.Errorf("passed before the kept skips: %+v", got)
 	}
 	if got := pass(4, 0, 164, long, many); got.How != passedUnknown {
-		t.Errorf("passed before all that is kept: %+v", got)
+		t.Errorf("passed before the kept advances and skips: %+v", got)
 	}
 }
 
-// historyOf is what is kept of a session's cursor.
+// historyOf returns the advances and skips that are stored for the session of a client.
 func historyOf(t *testing.T, d *DB, u bridge.UserID, client string) ([]advance, []skip) {
 	t.Helper()
 	rs, err := d.records(testContext(t), u)
@@ -73,18 +73,18 @@ func historyOf(t *testing.T, d *DB, u bridge.UserID, client string) ([]advance, 
 			return decodeAdvances(append(r.Advances, r.Recent...)), decodeSkips(r.Skips)
 		}
 	}
-	t.Fatalf("no session of %s", client)
+	t.Fatalf("%s has no session", client)
 	return nil, nil
 }
 
-func TestTheLast64AdvancesAndSkipsOfASessionStay(t *testing.T) {
+func TestTheLast64AdvancesAndSkipsOfASessionAreKept(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u := fresh()
 		ns := seed(t, d, u, 300)
 		s := open(t, d, dev(u, "phone"))
 		since := bridge.Seq(0)
 		must(t, third(d.Subscribe(testContext(t), dev(u, "phone"), s.Generation, bridge.Subscription{QoS: 1}, &since)))
-		for seq := bridge.Seq(2); seq <= 300; seq += 2 { // each passes one that it does not acknowledge
+		for seq := bridge.Seq(2); seq <= 300; seq += 2 { // each advance skips one and acknowledges one
 			advanceTo(t, d, bridge.Advance{Device: dev(u, "phone"), Generation: s.Generation, Acked: seq, Sent: seq,
 				Skipped: []bridge.Skip{{Above: seq - 2, UpTo: seq - 1, Why: bridge.SkipTooLarge}}})
 		}
@@ -102,20 +102,21 @@ func TestTheLast64AdvancesAndSkipsOfASessionStay(t *testing.T) {
 			299: "[phone: skipped too large true]",
 			176: "[phone: acknowledged  true]",
 			175: "[phone: skipped too large true]",
-			2:   "", // or skipped: what it passed so long ago is not kept
+			2:   "", // acknowledged or skipped: an advance so long ago is no longer kept
 		} {
 			if got := fates(accountOf(t, d, ns[seq-1].ID)); got != want {
 				t.Errorf("seq %d: %s, want %s", seq, got, want)
 			}
 		}
 		if rows := number(t, d, "SELECT length(recent) FROM falcon_sessions WHERE user_id = ?", u); d.dialect == Postgres && rows > 160 {
-			t.Errorf("the row that each flush writes has %d bytes of advances", rows)
+			t.Errorf("the session row, which each flush writes, has %d bytes of advances", rows)
 		}
 	})
 }
 
-// Nodes of the release before move cursors without saying what they skipped.
-func TestAnAdvanceOfTheFormerReleaseClaimsNoAcknowledgement(t *testing.T) {
+// In a rolling upgrade, nodes of the previous release move cursors without recording what
+// they skipped. A notification that such a node passed may not count as acknowledged.
+func TestAnAdvanceByThePreviousReleaseCountsAsNoAcknowledgement(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 4)
@@ -138,7 +139,7 @@ func TestAnAdvanceOfTheFormerReleaseClaimsNoAcknowledgement(t *testing.T) {
 	})
 }
 
-// third is the error of a call with three results.
+// third returns the error of a call with three results.
 func third[T, U any](_ T, _ U, err error) error { return err }
 
 func TestPastSessionsAreKeptFor30Days(t *testing.T) {
@@ -176,7 +177,7 @@ func TestPastSessionsAreKeptFor30Days(t *testing.T) {
 				t.Errorf("%s:\n%s\nwant\n%s", when, got, want)
 			}
 		}
-		check("ended", want)
+		check("after they ended", want)
 		for {
 			n, err := d.ExpireSessions(ctx, 10)
 			must(t, err)
@@ -184,22 +185,23 @@ func TestPastSessionsAreKeptFor30Days(t *testing.T) {
 				break
 			}
 		}
-		check("swept", want)
+		check("after their rows were removed", want)
 		late := seed(t, d, u, 1)[0]
 		if got := fates(accountOf(t, d, late.ID)); got != "[a ended: expired session  true][b expired: expired session  true][c clean: behind  false][d removed: expired session  true]" {
-			t.Errorf("committed after they ended: %s", got)
+			t.Errorf("a notification committed after they ended: %s", got)
 		}
 		exec(t, d, "UPDATE falcon_past_sessions SET ended_at = ended_at - ? WHERE user_id = ? AND client_id <> 'a ended'", tombstoneLife.Milliseconds()+1000, u)
 		n, err := d.ExpirePastSessions(ctx, 2)
 		must(t, err)
 		if again, err := d.ExpirePastSessions(ctx, 2); err != nil || n != 2 || again != 1 {
-			t.Errorf("30 days later %d and %d are removed, %v", n, again, err)
+			t.Errorf("30 days later: %d and %d removed, want 2 and 1, %v", n, again, err)
 		}
 		check("30 days later", "[a ended: expired session acknowledged true][c clean: skipped subscribed later false]")
 	})
 }
 
-// Attack: connect under ever new client ids, or again and again with a clean start.
+// Attack: fill the table by connecting under ever new client IDs, or with one client ID
+// and a clean start each time.
 func TestPastSessionsOfAUserAreBounded(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u := fresh()
@@ -219,18 +221,18 @@ func TestPastSessionsOfAUserAreBounded(t *testing.T) {
 			t.Errorf("%d past sessions are kept, want 64", n)
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_histories h WHERE NOT EXISTS (SELECT 1 FROM falcon_sessions s WHERE s.user_id = h.user_id AND s.client_id = h.client_id)"); n != 0 {
-			t.Errorf("%d histories are left of no session", n)
+			t.Errorf("%d histories are left without a session", n)
 		}
 	})
 }
 
-// Attack: after an erasure, learn from its past sessions which devices the user had.
+// Attack: after a user's erasure, learn from past sessions which devices the user had.
 func TestAnErasureErasesPastSessions(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, other, ctx := fresh(), fresh(), testContext(t)
 		for _, v := range []bridge.UserID{u, other} {
 			seed(t, d, v, 3)
-			for _, client := range []string{"ended", "there"} {
+			for _, client := range []string{"ended", "current"} {
 				s := open(t, d, dev(v, client))
 				since := bridge.Seq(0)
 				must(t, third(d.Subscribe(ctx, dev(v, client), s.Generation, bridge.Subscription{QoS: 1}, &since)))
@@ -249,16 +251,16 @@ func TestAnErasureErasesPastSessions(t *testing.T) {
 			t.Fatalf("erase: %v, %v", done, err)
 		}
 		if left(u) != 0 || left(other) != 2 {
-			t.Errorf("%d rows are left, and %d of another user", left(u), left(other))
+			t.Errorf("%d rows of the user are left, and %d of another user", left(u), left(other))
 		}
-		// Seqs begin again at 1: nothing of the former ones may be said of the new.
+		// Seqs start at 1 again, and the former history must not apply to the new seq 1.
 		if got := fates(accountOf(t, d, seed(t, d, u, 1)[0].ID)); got != "" {
-			t.Errorf("of a new notification: %s", got)
+			t.Errorf("a new notification: %s", got)
 		}
 	})
 }
 
-func TestARestoreForgetsWhatCursorsDidInTheFormerLog(t *testing.T) {
+func TestARestoreDropsTheCursorHistoryOfTheFormerLog(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 3)
@@ -270,14 +272,14 @@ func TestARestoreForgetsWhatCursorsDidInTheFormerLog(t *testing.T) {
 		exec(t, d, "UPDATE falcon_meta SET value = 'elsewhere' WHERE key = 'mark'")
 		must(t, d.loadEpoch(ctx))
 		if got := fates(accountOf(t, d, ns[2].ID)); got != "" {
-			t.Errorf("before it connected: %s", got)
+			t.Errorf("before the device connected again: %s", got)
 		}
 		open(t, d, dev(u, "phone"))
 		if as, ss := historyOf(t, d, u, "phone"); len(as) != 0 || len(ss) != 0 {
-			t.Errorf("kept %v, %v", as, ss)
+			t.Errorf("advances %v and skips %v are still stored", as, ss)
 		}
 		if got := fates(accountOf(t, d, ns[2].ID)); got != "[phone: acknowledged  false]" {
-			t.Errorf("after it connected: %s", got)
+			t.Errorf("after the device connected again: %s", got)
 		}
 	})
 }

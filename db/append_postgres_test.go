@@ -7,7 +7,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// batch runs one transaction of commands, as a committer does.
+// batch runs commands in one transaction, as a committer does.
 func batch(d *DB, cmds ...bridge.Command) []outcome {
 	var calls []*call
 	for _, c := range cmds {
@@ -16,14 +16,14 @@ func batch(d *DB, cmds ...bridge.Command) []outcome {
 	return newAppender(d).run(calls, nil, dontWait)
 }
 
-// The short way for many commands of one draft each stores what it can at once;
-// the rest of the batch goes the general way in the same call.
-func TestABatchStoresItsNewUsersAndLeavesTheLockedOne(t *testing.T) {
+// Many commands of one draft each are stored by a single statement where possible. Those
+// that it cannot store take the general path in the same call.
+func TestABatchStoresAllUsersButTheLockedOne(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	for _, u := range []bridge.UserID{"known", "locked"} {
 		mustAppend(t, d, one(u, "t"))
 	}
-	release := hold(t, d, "locked")
+	release := lockInbox(t, d, "locked")
 	outs := batch(d, one("known", "a"), one("locked", "a"), one("new", "a"), one("known", "b"), one("new", "b"))
 	release()
 	for i, want := range []struct {
@@ -38,13 +38,13 @@ func TestABatchStoresItsNewUsersAndLeavesTheLockedOne(t *testing.T) {
 		}
 	}
 	for _, u := range []bridge.UserID{"known", "locked", "new"} {
-		exact(t, d, u)
+		checkCounts(t, d, u)
 	}
 }
 
-// Quotes, backslashes, braces and the word NULL mean something in an array literal
-// or a string literal of Postgres. In a title they are characters.
-func TestTextThatLooksLikeAnArrayLiteralIsStoredAsItIs(t *testing.T) {
+// Quotes, backslashes, braces and the word NULL have a meaning in Postgres' array and
+// string literals. In a title they are ordinary text.
+func TestTextThatLooksLikeAnArrayLiteralIsStoredUnchanged(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		for _, text := range []string{`'`, `"`, `\`, `\'); DROP TABLE falcon_keys; --`, `{"a","b"}`, `NULL`, `,`, `?`, `?0`, `E'\x00'`, "\n\t", "ñ漢😀", ` `, `$1`} {
 			for _, cmds := range [][]bridge.Command{
@@ -67,17 +67,17 @@ func TestTextThatLooksLikeAnArrayLiteralIsStoredAsItIs(t *testing.T) {
 	})
 }
 
-// While a cluster is restarted node by node, nodes of the version before call
-// falcon_append_plain in a database that the first new node has migrated.
-func TestARollingRestartKeepsTheFormerAppend(t *testing.T) {
+// While a cluster is restarted node by node, nodes of the previous release call
+// falcon_append_plain in a database that the first new node has already migrated.
+func TestNodesOfThePreviousReleaseCanStillAppend(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("u", "new node"))
 	const former = `SELECT seq FROM falcon_append_plain('{u}', '{message}', '{t}', '{m}', '{0}', '{0}', '{""}', 1, NULL)`
 	if seq := number(t, d, former); seq != 2 {
-		t.Errorf("the former node's append has seq %d, want 2", seq)
+		t.Errorf("the append of a node of the previous release has seq %d, want 2", seq)
 	}
 	if res := mustAppend(t, d, one("u", "new node")); res.Appended[0].Seq != 3 {
 		t.Errorf("the next append has seq %d, want 3", res.Appended[0].Seq)
 	}
-	exact(t, d, "u")
+	checkCounts(t, d, "u")
 }

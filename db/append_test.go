@@ -28,7 +28,7 @@ func keyed(c bridge.Command, key, body string) bridge.Command {
 	return c
 }
 
-// mustAppend appends and returns what was stored.
+// mustAppend runs c, which must not fail.
 func mustAppend(t testing.TB, d *DB, c bridge.Command) bridge.Result {
 	t.Helper()
 	res, err := d.Append(testContext(t), c)
@@ -38,7 +38,7 @@ func mustAppend(t testing.TB, d *DB, c bridge.Command) bridge.Result {
 	return res
 }
 
-// seqs reads a user's log as it is delivered.
+// seqs returns the seqs of u's log that are delivered to devices.
 func seqs(t testing.TB, d *DB, u bridge.UserID) []bridge.Seq {
 	t.Helper()
 	ns, err := d.After(testContext(t), u, 0, 100_000)
@@ -60,7 +60,7 @@ func upTo(n int) []bridge.Seq {
 	return out
 }
 
-func TestAppendedIsReadBackAsItWas(t *testing.T) {
+func TestAnAppendedNotificationIsReadBackUnchanged(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		in := bridge.Draft{User: "u:1|a@b", Kind: bridge.KindMessage, ReportID: 7, StatusID: bridge.Approved,
 			Title:   `it's "quoted", {braced}, back\slashed, $1 and ?0`,
@@ -85,7 +85,7 @@ func TestConcurrentAppendsAreContiguousAndInCommitOrder(t *testing.T) {
 		const callers, each, users = 32, 20, 3
 		stop := make(chan struct{})
 		var watch, wg sync.WaitGroup
-		watch.Go(func() { // a seq that can be read has every lower one committed
+		watch.Go(func() { // once a seq can be read, all lower ones can
 			for seen := bridge.Seq(0); ; {
 				ns, err := d.After(context.Background(), "u0", seen, 1000)
 				if err != nil {
@@ -107,7 +107,7 @@ func TestConcurrentAppendsAreContiguousAndInCommitOrder(t *testing.T) {
 			}
 		})
 		var mu sync.Mutex
-		given := map[string]bool{}
+		assigned := map[string]bool{}
 		for c := range callers {
 			wg.Go(func() {
 				last := bridge.Seq(0)
@@ -120,15 +120,15 @@ func TestConcurrentAppendsAreContiguousAndInCommitOrder(t *testing.T) {
 					}
 					n := res.Appended[0]
 					if n.Seq <= last {
-						t.Errorf("seq %d came after %d to the same caller", n.Seq, last)
+						t.Errorf("a caller got seq %d after %d", n.Seq, last)
 					}
 					last = n.Seq
 					mu.Lock()
 					id := fmt.Sprint(u, n.Seq)
-					if given[id] {
-						t.Errorf("seq %d of %s was given twice", n.Seq, u)
+					if assigned[id] {
+						t.Errorf("seq %d of %s was assigned twice", n.Seq, u)
 					}
-					given[id] = true
+					assigned[id] = true
 					mu.Unlock()
 				}
 			})
@@ -153,7 +153,7 @@ func TestConcurrentAppendsAreContiguousAndInCommitOrder(t *testing.T) {
 	})
 }
 
-func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
+func TestABatchIsStoredEntirelyOrNotAtAll(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		var drafts []bridge.Draft
 		for i := range bridge.MaxBatch {
@@ -171,28 +171,28 @@ func TestABatchIsStoredWholeOrNotAtAll(t *testing.T) {
 		poison(t, d)
 		bad := append(slices.Clone(drafts[:10]), draft("u1", "poison"))
 		if _, err := d.Append(testContext(t), bridge.Command{Drafts: bad}); err == nil {
-			t.Fatal("a batch with a refused draft was stored")
+			t.Fatal("a batch with an invalid draft was stored")
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != bridge.MaxBatch {
-			t.Errorf("%d rows after a refused batch, want %d", n, bridge.MaxBatch)
+			t.Errorf("%d rows after a failed batch, want %d", n, bridge.MaxBatch)
 		}
 		if n := number(t, d, "SELECT sum(last_seq) FROM falcon_inboxes"); n != bridge.MaxBatch {
-			t.Errorf("the refused batch took seqs: %d in all", n)
+			t.Errorf("the failed batch used up seqs: the inboxes' last_seq add up to %d, want %d", n, bridge.MaxBatch)
 		}
 	})
 }
 
-// poison makes the database refuse the title "poison".
+// poison makes the database reject the title "poison".
 func poison(t *testing.T, d *DB) {
 	t.Helper()
 	if d.dialect == Postgres {
-		exec(t, d, "ALTER TABLE falcon_notifications ADD CONSTRAINT antidote CHECK (title <> 'poison')")
+		exec(t, d, "ALTER TABLE falcon_notifications ADD CONSTRAINT no_poison CHECK (title <> 'poison')")
 		return
 	}
-	exec(t, d, "CREATE TRIGGER antidote BEFORE INSERT ON falcon_notifications WHEN new.title = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END")
+	exec(t, d, "CREATE TRIGGER no_poison BEFORE INSERT ON falcon_notifications WHEN new.title = 'poison' BEGIN SELECT RAISE(ABORT, 'no'); END")
 }
 
-func TestAPoisonedCommandFailsItsOwnCallerOnly(t *testing.T) {
+func TestAnInvalidCommandFailsOnlyItsOwnCaller(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		poison(t, d)
 		const callers = 40
@@ -219,14 +219,14 @@ func TestAPoisonedCommandFailsItsOwnCallerOnly(t *testing.T) {
 			switch i % 8 {
 			case 3, 5, 6:
 				if !errors.As(err, &invalid) {
-					t.Errorf("the poisoned caller %d got %v, want an InvalidError", i, err)
+					t.Errorf("caller %d with invalid text got %v, want an InvalidError", i, err)
 				} else if strings.Contains(err.Error(), "poison") {
 					t.Errorf("the error repeats what was sent: %v", err)
 				}
 			default:
 				fine++
 				if err != nil {
-					t.Errorf("the innocent caller %d got %v", i, err)
+					t.Errorf("caller %d with valid text got %v", i, err)
 				}
 			}
 		}
@@ -236,26 +236,26 @@ func TestAPoisonedCommandFailsItsOwnCallerOnly(t *testing.T) {
 	})
 }
 
-func TestMuteIsWrittenOnTheRow(t *testing.T) {
+func TestANotificationRecordsWhetherItsUserWasMuted(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		mustAppend(t, d, one("u", "before"))
 		exec(t, d, "UPDATE falcon_inboxes SET review_enabled = ? WHERE user_id = 'u'", false)
 		res := mustAppend(t, d, one("u", "muted"))
 		if !res.Appended[0].Muted || res.Appended[0].Seq != 2 {
-			t.Errorf("appended while muted: %+v", res.Appended[0])
+			t.Errorf("an append while muted: %+v", res.Appended[0])
 		}
 		if got := seqs(t, d, "u"); len(got) != 0 {
-			t.Errorf("a muted user is delivered %v", got)
+			t.Errorf("%v is delivered to a muted user", got)
 		}
 		head, err := d.Head(ctx, "u")
 		if err != nil || head.Last != 2 || head.Latest != nil {
-			t.Errorf("head of a muted user: %+v, %v", head, err)
+			t.Errorf("the head of a muted user: %+v, %v", head, err)
 		}
 		exec(t, d, "UPDATE falcon_inboxes SET review_enabled = ? WHERE user_id = 'u'", true)
 		mustAppend(t, d, one("u", "after"))
 		if got := seqs(t, d, "u"); !slices.Equal(got, []bridge.Seq{1, 3}) {
-			t.Errorf("after the mute %v is delivered, want 1 and 3", got)
+			t.Errorf("%v is delivered after the mute, want 1 and 3", got)
 		}
 	})
 }
@@ -277,8 +277,8 @@ func TestCallersContextsAreHonoured(t *testing.T) {
 	})
 }
 
-// One transaction runs at a time while they are quick; one that takes long has the
-// next in parallel.
+// Transactions run one at a time as long as they are short. When one takes long, the next
+// starts in parallel.
 func TestALongTransactionDelaysNobodyElse(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("slow", "first"))
@@ -291,7 +291,7 @@ func TestALongTransactionDelaysNobodyElse(t *testing.T) {
 	}()
 	testserver.Eventually(t, 5*time.Second, func() error {
 		if number(t, d, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 0 {
-			return errors.New("the slow one has not begun")
+			return errors.New("the slow transaction has not begun")
 		}
 		return nil
 	})
@@ -300,19 +300,19 @@ func TestALongTransactionDelaysNobodyElse(t *testing.T) {
 	}
 	select {
 	case err := <-slow:
-		t.Errorf("the long transaction ended (%v) before the others did", err)
+		t.Errorf("the slow transaction ended (%v) before the others", err)
 	default:
 	}
 	must(t, <-slow)
 }
 
-// Many callers at once are joined into plain transactions; users without an inbox,
-// muted ones and held ones among them.
-func TestPlainBatchesHoldEveryRule(t *testing.T) {
+// Many concurrent callers on two nodes are batched into shared transactions. Among their
+// users are new ones, a muted one and one whose inbox row is locked.
+func TestConcurrentBatchesKeepEveryInvariant(t *testing.T) {
 	url := testserver.Postgres(t)
 	nodes := []*DB{openTest(t, Options{URL: url}), openTest(t, Options{URL: url})}
 	must(t, set(testContext(t), nodes[0], "muted", bridge.Settings{}))
-	release := hold(t, nodes[0], mustAppend(t, nodes[0], one("held", "t")).Appended[0].User)
+	release := lockInbox(t, nodes[0], mustAppend(t, nodes[0], one("locked", "t")).Appended[0].User)
 	var wg sync.WaitGroup
 	const callers, rounds = 40, 8
 	for i := range callers {
@@ -323,22 +323,22 @@ func TestPlainBatchesHoldEveryRule(t *testing.T) {
 				case 1:
 					u = "muted"
 				case 2:
-					u = "held"
+					u = "locked"
 				case 3:
 					u = bridge.UserID(fmt.Sprintf("new-%d-%d", i, j))
 				}
 				title := fmt.Sprintf("%d/%d", i, j)
 				res, err := nodes[i%2].Append(context.Background(), one(u, title))
 				switch {
-				case u == "held" && errors.Is(err, bridge.ErrUnavailable):
-					return // it waited for as long as a caller waits
+				case u == "locked" && errors.Is(err, bridge.ErrUnavailable):
+					return // it waited as long as a caller waits
 				case err != nil:
 					t.Errorf("append to %s: %v", u, err)
 				case len(res.Appended) != 1 || res.Appended[0].User != u || res.Appended[0].Title != title || res.Appended[0].Muted != (u == "muted"):
-					t.Errorf("append to %s answered %+v", u, res.Appended)
+					t.Errorf("append to %s returned %+v", u, res.Appended)
 				case number(t, nodes[0], "SELECT count(*) FROM falcon_notifications WHERE id = ? AND user_id = ? AND seq = ? AND title = ?",
 					res.Appended[0].ID, u, res.Appended[0].Seq, title) != 1:
-					t.Errorf("what is stored is not what was answered: %+v", res.Appended[0])
+					t.Errorf("the stored row differs from the returned %+v", res.Appended[0])
 				}
 			}
 		})
@@ -351,7 +351,7 @@ func TestPlainBatchesHoldEveryRule(t *testing.T) {
 		"SELECT count(*) FROM falcon_notifications a JOIN falcon_notifications b ON a.user_id = b.user_id AND a.seq = b.seq + 1 WHERE (a.xid, a.id) <= (b.xid, b.id)",
 	} {
 		if n := number(t, nodes[0], q); n != 0 {
-			t.Errorf("%d rows break a rule: %s", n, q)
+			t.Errorf("%d rows violate an invariant: %s", n, q)
 		}
 	}
 }

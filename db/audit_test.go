@@ -8,7 +8,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// entriesOf returns what sub did, newest first.
+// entriesOf returns the audit entries of sub, newest first, read in pages of two.
 func entriesOf(t testing.TB, d *DB, sub bridge.UserID) (out []bridge.AuditEntry) {
 	t.Helper()
 	for before := int64(0); ; {
@@ -46,7 +46,7 @@ func testAuditPages(t *testing.T, d *DB) {
 	}
 	for i, g := range got {
 		if i > 0 && g.ID >= got[i-1].ID {
-			t.Errorf("id %d comes after %d", g.ID, got[i-1].ID)
+			t.Errorf("entry %d is listed after entry %d", g.ID, got[i-1].ID)
 		}
 		if g.At.IsZero() {
 			t.Error("an entry without a time")
@@ -70,11 +70,11 @@ func testAuditReads(t *testing.T, d *DB) {
 	}
 	for u, minutes := range seen { // the calls may span two minutes
 		if len(minutes) < 1 || len(minutes) > 2 {
-			t.Errorf("%s: entries of %d minutes", u, len(minutes))
+			t.Errorf("%s: entries in %d minutes, want 1 or 2", u, len(minutes))
 		}
 		for minute, n := range minutes {
 			if n != 1 {
-				t.Errorf("%s: %d entries in minute %d", u, n, minute)
+				t.Errorf("%s: %d entries in minute %d, want 1", u, n, minute)
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func testAuditAppendOnly(t *testing.T, d *DB) {
 	}
 }
 
-func TestOldEntriesOfTheAuditLogGoInSteps(t *testing.T) {
+func TestOldAuditEntriesAreRemovedInSteps(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		const insert = "INSERT INTO falcon_audit (at, sub, action) VALUES (?, ?, 'refused')"
@@ -118,7 +118,7 @@ func TestOldEntriesOfTheAuditLogGoInSteps(t *testing.T) {
 			n, err = d.ExpireAudit(ctx, time.Hour, 10)
 			must(t, err)
 			if n > 10 {
-				t.Errorf("%d in one step", n)
+				t.Errorf("one step removed %d entries, want at most 10", n)
 			}
 		}
 		if left := number(t, d, "SELECT count(*) FROM falcon_audit"); total != 25 || left != 5 {

@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// openPlain opens a SQLite file that another Open made, without migrating it.
+// openPlain opens an existing SQLite file without migrating it.
 func openPlain(t *testing.T, path string) *DB {
 	t.Helper()
 	d, err := Open(testContext(t), Options{URL: path, Logger: quiet})
@@ -20,7 +20,7 @@ func openPlain(t *testing.T, path string) *DB {
 	return d
 }
 
-// names are the files in dir.
+// names returns the names of the files in dir, separated by spaces.
 func names(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := os.ReadDir(dir)
@@ -32,11 +32,11 @@ func names(t *testing.T, dir string) string {
 	return strings.Join(all, " ")
 }
 
-func TestABackupUnderLoadIsOneMomentOfTheLog(t *testing.T) {
+func TestABackupUnderLoadIsAConsistentSnapshot(t *testing.T) {
 	d := openAt(t, filepath.Join(t.TempDir(), "falcon.db"))
 	users := []bridge.UserID{"a", "b", "c"}
 	for _, u := range users {
-		seed(t, d, u, 2000) // the copy takes longer than a write
+		seed(t, d, u, 2000) // enough for the copy to take longer than a write
 	}
 	ctx, stop := context.WithCancel(testContext(t))
 	done, wrote := make(chan int), make(chan struct{}, 1)
@@ -77,40 +77,40 @@ func TestABackupUnderLoadIsOneMomentOfTheLog(t *testing.T) {
 		t.Errorf("integrity: %s, %v", verdict, err)
 	}
 	for _, u := range users {
-		exact(t, c, u)
+		checkCounts(t, c, u)
 		if last, rows := number(t, c, "SELECT last_seq FROM falcon_inboxes WHERE user_id = ?", u), number(t, c, "SELECT max(seq) FROM falcon_notifications WHERE user_id = ?", u); last != rows {
-			t.Errorf("user %s: the inbox ends at %d, the rows at %d", u, last, rows)
+			t.Errorf("user %s: last_seq is %d, the highest seq %d", u, last, rows)
 		}
 	}
-	t.Logf("%d notifications were written meanwhile", n)
+	t.Logf("%d notifications were written during the backup", n)
 }
 
-func TestABackupThatCannotBeMadeLeavesNothing(t *testing.T) {
+func TestAFailedBackupLeavesNoFile(t *testing.T) {
 	d := openAt(t, filepath.Join(t.TempDir(), "falcon.db"))
 	dir := t.TempDir()
 	for name, tt := range map[string]struct{ from, to, want string }{
-		"over a file":        {d.path, file(t, dir, "taken.db", "mine"), "exists; name a new file"},
-		"into no folder":     {d.path, filepath.Join(dir, "missing", "copy.db"), "no such file"},
-		"of no database":     {filepath.Join(dir, "missing.db"), filepath.Join(dir, "copy.db"), "there is no database at"},
-		"of something else":  {file(t, t.TempDir(), "x.db", "hello"), filepath.Join(dir, "copy.db"), "not a database of falconbridge"},
+		"over a file":        {d.path, file(t, dir, "existing.db", "mine"), "exists; name a new file"},
+		"to a missing dir":   {d.path, filepath.Join(dir, "missing", "copy.db"), "no such file"},
+		"of a missing file":  {filepath.Join(dir, "missing.db"), filepath.Join(dir, "copy.db"), "there is no database at"},
+		"of a text file":     {file(t, t.TempDir(), "x.db", "hello"), filepath.Join(dir, "copy.db"), "not a database of falconbridge"},
 		"of an empty file":   {file(t, t.TempDir(), "x.db", ""), filepath.Join(dir, "copy.db"), "not a database of falconbridge"},
-		"of nothing applied": {foreign(t, "CREATE TABLE falcon_migrations (name text)"), filepath.Join(dir, "copy.db"), "not a database of falconbridge"},
+		"of an empty schema": {foreign(t, "CREATE TABLE falcon_migrations (name text)"), filepath.Join(dir, "copy.db"), "not a database of falconbridge"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := Backup(testContext(t), tt.from, tt.to); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
-			if got := names(t, dir); got != "taken.db" {
-				t.Errorf("left: %s", got)
+			if got := names(t, dir); got != "existing.db" {
+				t.Errorf("the directory has %s", got)
 			}
 		})
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, "taken.db")); err != nil || string(b) != "mine" {
-		t.Errorf("the file that was there: %q, %v", b, err)
+	if b, err := os.ReadFile(filepath.Join(dir, "existing.db")); err != nil || string(b) != "mine" {
+		t.Errorf("the existing file: %q, %v", b, err)
 	}
 }
 
-// file writes a file into dir and returns its path.
+// file creates a file in dir and returns its path.
 func file(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -118,7 +118,8 @@ func file(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// foreign makes a SQLite file of another program.
+// foreign creates a SQLite file with statements, as another program might, and returns
+// its path.
 func foreign(t *testing.T, statements ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "foreign.db")

@@ -15,8 +15,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// BenchmarkAppend is one notification of 300 bytes a call, by 1, 32 and 128
-// callers at once, to 1,000 users.
+// BenchmarkAppend appends notifications of about 300 bytes to 1,000 users, one per call,
+// from 1, 32 and 128 concurrent callers.
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 32, 128} {
 		for _, name := range []string{"SQLite", "Postgres"} {
@@ -41,7 +41,7 @@ func BenchmarkAppend(b *testing.B) {
 					all = append(all, draft(bridge.UserID(fmt.Sprint(u)), "t"))
 				}
 				mustAppend(b, d, bridge.Command{Drafts: all}) // everybody has an inbox
-				for range 100 {                               // warm the plans
+				for range 100 {                               // let the plans be cached
 					if err := append1(); err != nil {
 						b.Fatal(err)
 					}
@@ -78,9 +78,9 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// cpu is the processor time that a process and its children have used, those
-// that ended included, in steps of 10 ms. Load from elsewhere on the machine
-// distorts it less than the elapsed time.
+// cpu returns the processor time that a process and its children have used, including
+// children that have ended, to 10 ms. Other load on the machine distorts it less than it
+// distorts the elapsed time.
 func cpu(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -96,7 +96,8 @@ func cpu(b *testing.B, pid int) time.Duration {
 		if len(fields) < 15 {
 			continue
 		}
-		// Without waited-for children here: the tests' own are initdb and the like.
+		// Only user and system time here. Of the test process, the time of children that
+		// have ended (cutime, cstime) does not count: they are initdb and the like.
 		count := fields[11:13]
 		switch self, _, _ := strings.Cut(head, " "); strconv.Itoa(pid) {
 		case self:
@@ -119,8 +120,8 @@ func cpu(b *testing.B, pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// BenchmarkAdvance moves the cursors of 1,000 devices a call, as a flush of a busy node
-// does, each of a session with a history as long as it gets.
+// BenchmarkAdvance moves the cursors of 1,000 devices per call, as a busy node's flush
+// does. Each session has a history of the greatest length.
 func BenchmarkAdvance(b *testing.B) {
 	for _, name := range []string{"SQLite", "Postgres"} {
 		b.Run(name, func(b *testing.B) {

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// storeReport stores a pending report of u.
+// storeReport inserts a pending report of u.
 func storeReport(t testing.TB, d *DB, id int64, u bridge.UserID) {
 	t.Helper()
 	exec(t, d, "INSERT INTO falcon_reports (id, user_id, title, status_id, created_at, updated_at) VALUES (?, ?, 'r', 1, 5, 5)", id, u)
@@ -40,12 +40,12 @@ func TestAStatusChangesTogetherWithItsNotification(t *testing.T) {
 			t.Errorf("the same status again: %+v", res)
 		}
 
-		// The change goes back with its notification.
+		// The status change is rolled back with its notification.
 		poison(t, d)
 		bad := change(7, "u", bridge.Rejected)
 		bad.Drafts[0].Title = "poison"
 		if _, err := d.Append(testContext(t), bad); err == nil {
-			t.Fatal("the poisoned change was stored")
+			t.Fatal("a change with a rejected notification was stored")
 		}
 		if n := number(t, d, "SELECT status_id FROM falcon_reports WHERE id = 7"); n != 2 {
 			t.Errorf("the status changed without its notification, to %d", n)
@@ -56,7 +56,7 @@ func TestAStatusChangesTogetherWithItsNotification(t *testing.T) {
 	})
 }
 
-func TestAReportThatIsNotThereFailsItsOwnCallerOnly(t *testing.T) {
+func TestAMissingReportFailsOnlyItsOwnCaller(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		storeReport(t, d, 7, "u")
 		other := change(7, "u", bridge.Approved)
@@ -85,7 +85,7 @@ func TestAReportThatIsNotThereFailsItsOwnCallerOnly(t *testing.T) {
 	})
 }
 
-func TestConcurrentChangesOfOneReportComeOneAfterTheOther(t *testing.T) {
+func TestConcurrentStatusChangesOfAReportAreSerialized(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		storeReport(t, d, 7, "u")
 		var wg sync.WaitGroup
@@ -105,17 +105,17 @@ func TestConcurrentChangesOfOneReportComeOneAfterTheOther(t *testing.T) {
 		wg.Wait()
 		ns, err := d.After(testContext(t), "u", 0, 100)
 		if err != nil || len(ns) != appended {
-			t.Fatalf("%d rows for %d answers, %v", len(ns), appended, err)
+			t.Fatalf("%d rows, but the calls returned %d, %v", len(ns), appended, err)
 		}
 		last := bridge.Pending
 		for _, n := range ns {
 			if n.StatusID == last {
-				t.Errorf("seq %d says %d again", n.Seq, n.StatusID)
+				t.Errorf("seq %d repeats status %d", n.Seq, n.StatusID)
 			}
 			last = n.StatusID
 		}
 		if n := number(t, d, "SELECT status_id FROM falcon_reports WHERE id = 7"); n != int64(last) {
-			t.Errorf("the report has %d, its last notification %d", n, last)
+			t.Errorf("the report has status %d, its last notification %d", n, last)
 		}
 	})
 }

@@ -14,20 +14,20 @@ import (
 
 func TestCluster(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a node lives while it beats":                      testBeat,
-		"a node that leaves takes its connections along":   testLeave,
-		"an order reaches every node, once it is there":    testEnd,
-		"an order without a generation ends all there are": testEndAll,
-		"directed orders are consumed by their node":       testDirectedOrders,
-		"old orders are removed":                           testOldOrders,
-		"of two connections of a device the newer stays":   testTakeover,
-		"a takeover is found whoever registers first":      testTakeoverRace,
-		"what was opened and closed since":                 testOpenedClosed,
-		"many connections at once":                         testManyConnections,
-		"pages of connections":                             testConnections,
-		"connections sorted and filtered":                  testSortedConnections,
-		"absent devices and their lag":                     testAbsentDevices,
-		"connections of a dead node are not listed":        testDeadNode,
+		"a node is listed while it beats":                             testBeat,
+		"a node that leaves removes its connections":                  testLeave,
+		"an order reaches every node":                                 testEnd,
+		"an order without a generation ends all connections":          testEndAll,
+		"an order for one node is removed once that node has it":      testDirectedOrders,
+		"old orders are removed":                                      testOldOrders,
+		"of two connections of a device the newer stays":              testTakeover,
+		"a takeover is found whichever node registers first":          testTakeoverRace,
+		"Register applies what was opened and closed":                 testOpenedClosed,
+		"a node registers more connections than fit in one statement": testManyConnections,
+		"connections are listed in pages":                             testConnections,
+		"connections are sorted and filtered":                         testSortedConnections,
+		"sessions are listed with absent devices and their lag":       testAbsentDevices,
+		"connections of a dead node are not listed":                   testDeadNode,
 	})
 }
 
@@ -38,7 +38,7 @@ func conn(u bridge.UserID, client string, gen int64, node string) bridge.Connect
 
 func conns(cs ...bridge.Connection) []bridge.Connection { return cs }
 
-// ordersFor polls and keeps what concerns u.
+// ordersFor polls as node and returns the orders about u.
 func ordersFor(t testing.TB, d *DB, node string, since time.Time, u bridge.UserID) []bridge.Order {
 	t.Helper()
 	orders, now, err := d.Poll(testContext(t), node, since)
@@ -76,7 +76,7 @@ func testBeat(t *testing.T, d *DB) {
 	first, _ := find()
 	must(t, d.Beat(ctx, name, figures))
 	n, ok := find()
-	figures.Connections = 0 // counted, not as of the beat
+	figures.Connections = 0 // counted from the registered connections, not taken from the beat
 	if !ok || n.Figures != figures || !n.StartedAt.Equal(first.StartedAt) || n.BeatAt.Before(first.BeatAt) {
 		t.Errorf("after two beats: %+v, %v; after one: %+v", n, ok, first)
 	}
@@ -96,7 +96,7 @@ func testLeave(t *testing.T, d *DB) {
 	must(t, d.Beat(ctx, node, bridge.Figures{}))
 	must(t, d.Register(ctx, node, conns(conn(u, "a", 1, node)), nil))
 	openAs(t, d, bridge.OpenSession{Device: dev(u, "a"), Node: node, Expiry: time.Hour})
-	exec(t, d, "UPDATE falcon_sessions SET used_at = 1 WHERE user_id = ?", u) // connected for long
+	exec(t, d, "UPDATE falcon_sessions SET used_at = 1 WHERE user_id = ?", u) // connected for a long time
 	must(t, d.Leave(ctx, node))
 	if got := connected(t, d, u); got != "[]" {
 		t.Errorf("listed %s", got)
@@ -105,7 +105,7 @@ func testLeave(t *testing.T, d *DB) {
 		t.Errorf("%d rows left", n)
 	}
 	if s := open(t, d, dev(u, "a")); !s.Present {
-		t.Error("a session that was still open is gone")
+		t.Error("a session that was open when its node left is gone")
 	}
 }
 
@@ -121,7 +121,7 @@ func testEnd(t *testing.T, d *DB) {
 		}
 	}
 	if got := ordersFor(t, d, "n1", time.Now().Add(2*orderOverlap), u); len(got) != 0 {
-		t.Errorf("much later %+v", got)
+		t.Errorf("orders older than the overlap are returned: %+v", got)
 	}
 }
 
@@ -132,7 +132,7 @@ func testEndAll(t *testing.T, d *DB) {
 	after := open(t, d, dev(u, "phone"))
 	got := ordersFor(t, d, "n1", time.Time{}, u)
 	if len(got) != 1 || got[0].ClientID != "" || got[0].Reason != bridge.EndErased || got[0].Before <= before.Generation || got[0].Before > after.Generation {
-		t.Errorf("%+v, between generations %d and %d", got, before.Generation, after.Generation)
+		t.Errorf("orders %+v, want one with a bound between generations %d and %d", got, before.Generation, after.Generation)
 	}
 }
 
@@ -149,14 +149,14 @@ func testDirectedOrders(t *testing.T, d *DB) {
 	want := bridge.Order{User: u, ClientID: "phone", Before: 2, Reason: bridge.EndTakenOver}
 	_, now, err := d.Poll(ctx, "d1", time.Time{})
 	must(t, err)
-	for range 2 { // a lost answer costs nothing
+	for range 2 { // an order whose response was lost is returned again
 		if got := ordersFor(t, d, "d1", now, u); len(got) != 1 || got[0] != want {
 			t.Errorf("the older node gets %+v", got)
 		}
 	}
 	ordersFor(t, d, "d1", now.Add(orderSeen+time.Second), u)
 	if got := ordersFor(t, d, "d1", now, u); len(got) != 0 {
-		t.Errorf("after it was seen: %+v", got)
+		t.Errorf("orders after the node has seen them: %+v", got)
 	}
 }
 
@@ -179,7 +179,7 @@ func testTakeover(t *testing.T, d *DB) {
 	for name, tt := range map[string]struct {
 		first, then bridge.Connection
 		stays       string
-		orders      string // node: generation bound
+		orders      string // the node, and the generation below which it ends the connection
 	}{
 		"the newer comes later":    {conn("", "c", 5, "t1"), conn("", "c", 7, "t2"), "[c 7 t2]", "t1 <7"},
 		"the newer came first":     {conn("", "c", 7, "t1"), conn("", "c", 5, "t2"), "[c 7 t1]", "t2 <7"},
@@ -205,8 +205,8 @@ func testTakeover(t *testing.T, d *DB) {
 	}
 }
 
-// testTakeoverRace registers the same devices on several nodes at once: of each
-// only the highest generation stays, and every other has an order.
+// testTakeoverRace registers the same devices on several nodes at once. Only the highest
+// generation of each device stays listed; every other connection has an order to end.
 func testTakeoverRace(t *testing.T, d *DB) {
 	ctx := testContext(t)
 	us := []bridge.UserID{fresh(), fresh(), fresh(), fresh(), fresh()}
@@ -234,10 +234,10 @@ func testTakeoverRace(t *testing.T, d *DB) {
 			t.Errorf("listed %s, want %s", got, want)
 		}
 		for w := range nodes {
-			own := int64(10 + (w+i)%nodes)
-			ended := slices.ContainsFunc(ordersFor(t, d, fmt.Sprint("race", w), time.Time{}, u), func(o bridge.Order) bool { return own < o.Before })
-			if ended != (own < 10+nodes-1) {
-				t.Errorf("the connection of generation %d has an order: %v", own, ended)
+			gen := int64(10 + (w+i)%nodes)
+			ended := slices.ContainsFunc(ordersFor(t, d, fmt.Sprint("race", w), time.Time{}, u), func(o bridge.Order) bool { return gen < o.Before })
+			if ended != (gen < 10+nodes-1) {
+				t.Errorf("the connection of generation %d has an order to end: %v", gen, ended)
 			}
 		}
 	}
@@ -254,14 +254,14 @@ func testOpenedClosed(t *testing.T, d *DB) {
 		}
 	}
 	step(conns(conn(u, "a", 1, "o1"), conn(u, "b", 2, "o1")), nil, "[a 1 o1 b 2 o1]")
-	step(conns(conn(u, "a", 3, "o1")), conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]") // it came back
+	step(conns(conn(u, "a", 3, "o1")), conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]") // a reconnected
 	if got := ordersFor(t, d, "o1", time.Time{}, u); len(got) != 0 {
-		t.Errorf("an order to end what is closed: %+v", got)
+		t.Errorf("a connection that is closed has an order to end: %+v", got)
 	}
-	step(nil, conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]")                          // sent twice
+	step(nil, conns(conn(u, "a", 1, "o1")), "[a 3 o1 b 2 o1]")                          // the same close again
 	step(conns(conn(u, "c", 4, "o1")), conns(conn(u, "b", 2, "o1")), "[a 3 o1 c 4 o1]") // another one closed
 	step(nil, conns(conn(u, "c", 4, "o1")), "[a 3 o1]")
-	step(conns(conn(u, "d", 6, "o1"), conn(u, "d", 5, "o1")), nil, "[a 3 o1 d 6 o1]") // one device twice
+	step(conns(conn(u, "d", 6, "o1"), conn(u, "d", 5, "o1")), nil, "[a 3 o1 d 6 o1]") // the same device twice in one call
 	step(nil, nil, "[a 3 o1 d 6 o1]")
 }
 
@@ -308,7 +308,7 @@ func testConnections(t *testing.T, d *DB) {
 		must(t, err)
 		for _, c := range page {
 			if string(c.Device.User)+" "+c.Device.ClientID <= string(last.User)+" "+last.ClientID {
-				t.Errorf("%v came after %v", c.Device, last)
+				t.Errorf("%v is listed after %v", c.Device, last)
 			}
 			last = c.Device
 			seen[c.Device.User]++
@@ -318,11 +318,11 @@ func testConnections(t *testing.T, d *DB) {
 		}
 	}
 	if seen[u] != 4 || seen[other] != 4 {
-		t.Errorf("everybody's: %v", seen)
+		t.Errorf("the connections of all users: %v per user, want 4", seen)
 	}
 }
 
-// pages reads every page of q and returns what the clients are called, in order.
+// pages reads every page of q and returns the client IDs in order.
 func pages(t *testing.T, d *DB, q bridge.ConnectionQuery) string {
 	t.Helper()
 	out := []string{}
@@ -357,18 +357,18 @@ func testSortedConnections(t *testing.T, d *DB) {
 		q    bridge.ConnectionQuery
 		want string
 	}{
-		"by client":          {bridge.ConnectionQuery{}, "[B_ a b% d! e]"},
-		"reversed":           {bridge.ConnectionQuery{Reverse: true}, "[e d! b% a B_]"},
-		"oldest first":       {bridge.ConnectionQuery{BySince: true}, "[B_ d! a b% e]"},
-		"newest first":       {bridge.ConnectionQuery{BySince: true, Reverse: true}, "[e b% a d! B_]"},
-		"of a node":          {bridge.ConnectionQuery{Node: "q2"}, "[e]"},
-		"of a transport":     {bridge.ConnectionQuery{Transport: "tcp"}, "[B_ a]"},
-		"of a protocol":      {bridge.ConnectionQuery{Protocol: 5}, "[b% d! e]"},
-		"containing":         {bridge.ConnectionQuery{Match: "b"}, "[B_ b%]"},
-		"a wildcard of SQL":  {bridge.ConnectionQuery{Match: "%"}, "[b%]"},
-		"an escape":          {bridge.ConnectionQuery{Match: "!"}, "[d!]"},
-		"both, newest first": {bridge.ConnectionQuery{Protocol: 5, Node: "q1", BySince: true, Reverse: true}, "[b% d!]"},
-		"nothing":            {bridge.ConnectionQuery{Match: "nothing"}, "[]"},
+		"by client":         {bridge.ConnectionQuery{}, "[B_ a b% d! e]"},
+		"reversed":          {bridge.ConnectionQuery{Reverse: true}, "[e d! b% a B_]"},
+		"oldest first":      {bridge.ConnectionQuery{BySince: true}, "[B_ d! a b% e]"},
+		"newest first":      {bridge.ConnectionQuery{BySince: true, Reverse: true}, "[e b% a d! B_]"},
+		"on a node":         {bridge.ConnectionQuery{Node: "q2"}, "[e]"},
+		"with a transport":  {bridge.ConnectionQuery{Transport: "tcp"}, "[B_ a]"},
+		"with a protocol":   {bridge.ConnectionQuery{Protocol: 5}, "[b% d! e]"},
+		"containing":        {bridge.ConnectionQuery{Match: "b"}, "[B_ b%]"},
+		"a wildcard of SQL": {bridge.ConnectionQuery{Match: "%"}, "[b%]"},
+		"an escape":         {bridge.ConnectionQuery{Match: "!"}, "[d!]"},
+		"two, newest first": {bridge.ConnectionQuery{Protocol: 5, Node: "q1", BySince: true, Reverse: true}, "[b% d!]"},
+		"nothing":           {bridge.ConnectionQuery{Match: "nothing"}, "[]"},
 	} {
 		tt.q.User = u
 		for _, page := range []struct{ limit, scanned int }{{1, scanRows}, {2, scanRows}, {50, scanRows}, {50, 2}, {2, 2}} {
@@ -429,7 +429,7 @@ func testAbsentDevices(t *testing.T, d *DB) {
 				tt.q.After = *next
 			}
 			if got := fmt.Sprint(out); got != tt.want {
-				t.Errorf("%s, %d a page: %s, want %s", name, tt.q.Limit, got, tt.want)
+				t.Errorf("%s, %d per page: %s, want %s", name, tt.q.Limit, got, tt.want)
 			}
 		}
 	}
@@ -443,7 +443,7 @@ func testDeadNode(t *testing.T, d *DB) {
 	if got := connected(t, d, u); got != "[]" {
 		t.Errorf("listed %s", got)
 	}
-	must(t, d.Beat(ctx, "dead", bridge.Figures{})) // it was cut off, and is back
+	must(t, d.Beat(ctx, "dead", bridge.Figures{})) // it was cut off from the database and is back
 	if got := connected(t, d, u); got != "[a 1 dead]" {
 		t.Errorf("listed %s", got)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// psql runs queries on the server at url as another program would.
+// psql runs queries on the server at url over a separate connection.
 func psql(t testing.TB, url string, queries ...string) {
 	t.Helper()
 	db := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
@@ -30,7 +30,7 @@ func psql(t testing.TB, url string, queries ...string) {
 	}
 }
 
-// logged is a logger and what it wrote.
+// logged collects what its logger writes.
 type logged struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -50,9 +50,9 @@ func (l *logged) count(part string) int {
 
 func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// Production in public, staging in a schema of its own: every connection of each,
-// and each migration, uses its own tables.
-func TestASchemaInTheURLCountsForEveryConnection(t *testing.T) {
+// Production uses the schema public, and staging another schema of the same database that
+// its URL names. Every connection and every migration must use the tables of its schema.
+func TestASchemaInTheURLAppliesToEveryConnection(t *testing.T) {
 	url := testserver.Postgres(t)
 	psql(t, url, "CREATE SCHEMA staging")
 	staging := openTest(t, Options{URL: url + "&search_path=staging"})
@@ -68,17 +68,17 @@ func TestASchemaInTheURLCountsForEveryConnection(t *testing.T) {
 		mustAppend(t, staging, one("7", "staging's"))
 	}
 	if got := seqs(t, production, "7"); len(got) != 1 {
-		t.Errorf("staging filled production's inbox: %v", got)
+		t.Errorf("staging's notifications are in production's inbox: %v", got)
 	}
 	if n := number(t, production, "SELECT count(*) FROM falcon_inboxes WHERE user_id = '8'"); n != 0 {
-		t.Error("an import to staging reached production")
+		t.Error("an import into staging wrote to production")
 	}
 	if production.Epoch() == staging.Epoch() {
-		t.Error("both have one epoch")
+		t.Error("production and staging have the same epoch")
 	}
 }
 
-func TestAStagingWithoutTablesDoesNotTakeProductions(t *testing.T) {
+func TestStagingWithoutTablesDoesNotUseProductions(t *testing.T) {
 	url := testserver.Postgres(t)
 	openTest(t, Options{URL: url})
 	psql(t, url, "CREATE SCHEMA staging")
@@ -93,8 +93,8 @@ func TestAStagingWithoutTablesDoesNotTakeProductions(t *testing.T) {
 	}
 }
 
-// hostile are settings of a role or database that change what statements mean, how
-// long they may take, or their plans.
+// hostile has settings that an administrator may give a role or database and that change
+// what statements mean, how long they may take, or their plans.
 var hostile = map[string]string{
 	"datestyle": "'sql, dmy'", "intervalstyle": "sql_standard", "timezone": "'Asia/Kolkata'", "standard_conforming_strings": "off",
 	"backslash_quote": "on", "bytea_output": "escape", "extra_float_digits": "-15", "xmloption": "document", "array_nulls": "off",
@@ -107,10 +107,11 @@ var hostile = map[string]string{
 	"quote_all_identifiers": "on", "check_function_bodies": "off", "client_min_messages": "error", "lc_messages": "'C'",
 }
 
-// untouched are those of hostile that the program's SQL does not depend on.
+// untouched names those of hostile that connections do not override, since no statement
+// depends on them.
 var untouched = []string{"backslash_quote", "quote_all_identifiers", "check_function_bodies", "client_min_messages", "lc_messages"}
 
-func TestSettingsOfARoleOrDatabaseChangeNothing(t *testing.T) {
+func TestSettingsOfARoleOrDatabaseAreOverridden(t *testing.T) {
 	for owner, alter := range map[string]string{"role": "ALTER ROLE falcon SET ", "database": "ALTER DATABASE falcon SET "} {
 		t.Run(owner, func(t *testing.T) {
 			s := testserver.NewPostgres(t, "fsync=off")
@@ -153,20 +154,20 @@ func TestSettingsOfARoleOrDatabaseChangeNothing(t *testing.T) {
 					t.Errorf("%s is %s, want %s", name, value, want[name])
 				}
 			}
-			odd := one("7", `O'Hara \' \\ "ñ" {1,NULL}`)
-			mustAppend(t, d, odd)
+			tricky := one("7", `O'Hara \' \\ "ñ" {1,NULL}`)
+			mustAppend(t, d, tricky)
 			mustAppend(t, d, keyed(bridge.Command{Drafts: []bridge.Draft{draft("7", "NULL"), draft("8", `\x41`)}}, "k", "body"))
 			list, err := d.After(testContext(t), "7", 0, 10)
 			must(t, err)
-			if len(list) != 2 || list[0].Title != odd.Drafts[0].Title || list[1].Title != "NULL" {
+			if len(list) != 2 || list[0].Title != tricky.Drafts[0].Title || list[1].Title != "NULL" {
 				t.Errorf("the log has %+v", list)
 			}
 			if lag := time.Since(list[0].CreatedAt); lag < -time.Minute || lag > time.Minute {
 				t.Errorf("created %v ago", lag)
 			}
 			exec(t, d, "SELECT falcon_notify('7', 't', 'm')")
-			exact(t, d, "7")
-			// The URL may still say otherwise where only speed depends on it.
+			checkCounts(t, d, "7")
+			// The URL can still change a setting that only affects speed.
 			faster := openTest(t, Options{URL: s.URL + "&synchronous_commit=off"})
 			if got := sessions(faster)["append synchronous_commit"]; got != "off" {
 				t.Errorf("synchronous_commit is %s", got)
@@ -175,7 +176,7 @@ func TestSettingsOfARoleOrDatabaseChangeNothing(t *testing.T) {
 	}
 }
 
-func TestAPoolerInTransactionModeIsRefusedAndKeepsNothing(t *testing.T) {
+func TestAPoolerInTransactionModeIsRefusedWithoutSideEffects(t *testing.T) {
 	s := testserver.NewPostgres(t, "fsync=off")
 	for name, settings := range map[string][]string{
 		"transaction":                 {"pool_mode=transaction"},
@@ -189,10 +190,10 @@ func TestAPoolerInTransactionModeIsRefusedAndKeepsNothing(t *testing.T) {
 			d, err := Open(testContext(t), Options{URL: p.URL, Logger: quiet})
 			if err == nil {
 				_ = d.Close()
-				t.Fatal("it was opened")
+				t.Fatal("Open succeeded")
 			}
 			if errors.Is(err, bridge.ErrUnavailable) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "pool_mode=session") {
-				t.Errorf("it says after %v: %v", time.Since(begun), err)
+				t.Errorf("after %v: error %v", time.Since(begun), err)
 			}
 			other := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(p.URL)))
 			defer func() { _ = other.Close() }()
@@ -208,10 +209,10 @@ func TestAPoolerInTransactionModeIsRefusedAndKeepsNothing(t *testing.T) {
 	}
 }
 
-func TestAPoolerInSessionModeWorksAndGivesConnectionsBackClean(t *testing.T) {
+func TestAPoolerInSessionModeWorksAndItsConnectionsAreReturnedClean(t *testing.T) {
 	s := testserver.NewPostgres(t, "fsync=off")
 	p := testserver.NewPgBouncer(t, s, "pool_mode=session", "default_pool_size=30")
-	for range 2 { // the second start finds no lock of the first
+	for range 2 { // the second start must not find a lock that the first left
 		d, err := Open(testContext(t), Options{URL: p.URL, Logger: quiet})
 		must(t, err)
 		_, err = d.Up(testContext(t))
@@ -228,13 +229,14 @@ func TestAPoolerInSessionModeWorksAndGivesConnectionsBackClean(t *testing.T) {
 	}
 }
 
-// A role that may have five connections, and more callers than those.
-func TestFewConnectionsAreWaitedForAndLogged(t *testing.T) {
+// The role may have five connections, and there are more callers than that: they wait for
+// a connection instead of failing, and the log says why.
+func TestCallersWaitForScarceConnectionsAndTheLogSaysSo(t *testing.T) {
 	s := testserver.NewPostgres(t, "fsync=off")
 	psql(t, s.URL, "CREATE ROLE few LOGIN CONNECTION LIMIT 5", "GRANT ALL ON SCHEMA public TO few", "CREATE ROLE many LOGIN", "GRANT ALL ON SCHEMA public TO many")
 	for name, tt := range map[string]struct{ user, alter, line string }{
-		"a limit known at the start": {"few", "", "Postgres allows fewer connections than configured"},
-		"a limit that comes later":   {"many", "ALTER ROLE many CONNECTION LIMIT 5", "Postgres accepts no more connections"},
+		"a limit that exists at the start": {"few", "", "Postgres allows fewer connections than configured"},
+		"a limit that is set later":        {"many", "ALTER ROLE many CONNECTION LIMIT 5", "Postgres accepts no more connections"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log logged
@@ -277,7 +279,7 @@ func TestFewConnectionsAreWaitedForAndLogged(t *testing.T) {
 	}
 }
 
-func TestCallsThatWaitLongForAConnectionAreLoggedOnceAnInterval(t *testing.T) {
+func TestLongWaitsForAConnectionAreLoggedOncePerInterval(t *testing.T) {
 	var log logged
 	d, err := Open(testContext(t), Options{URL: testserver.Postgres(t), Logger: log.logger(), MaxConns: 4, PoolNews: 500 * time.Millisecond})
 	must(t, err)
@@ -306,13 +308,13 @@ func TestCallsThatWaitLongForAConnectionAreLoggedOnceAnInterval(t *testing.T) {
 	cancel()
 	must(t, <-running)
 	if n := log.count("calls wait for database connections"); n > 10 {
-		t.Errorf("%d lines", n)
+		t.Errorf("%d lines, want at most one per interval", n)
 	}
 }
 
-// While another process migrates, a start with nothing to apply goes on, and one
-// with something waits no longer than it may.
-func TestTheMigrationLockIsTakenOnlyWhereSomethingIsPending(t *testing.T) {
+// While another process migrates, a start with pending migrations waits, but no longer
+// than MigrateWait. A start with none does not wait.
+func TestTheMigrationLockIsOnlyTakenForPendingMigrations(t *testing.T) {
 	url := testserver.Postgres(t)
 	holder := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
 	defer func() { _ = holder.Close() }()
@@ -329,10 +331,10 @@ func TestTheMigrationLockIsTakenOnlyWhereSomethingIsPending(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, d.Close()) }()
 	if _, err := d.Up(testContext(t)); err == nil || !strings.Contains(err.Error(), "backend "+pid) || !strings.Contains(err.Error(), "--start-timeout") {
-		t.Errorf("behind another's migration: %v", err)
+		t.Errorf("while another process migrates: error %v", err)
 	}
 	if log.count("waiting for another process that is migrating") == 0 {
-		t.Error("nothing is logged of the wait")
+		t.Error("the wait is not logged")
 	}
 	lock("pg_advisory_unlock")
 	_, err = d.Up(testContext(t))

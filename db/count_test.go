@@ -12,7 +12,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Counts stay exact after any interleaving of whatever changes them.
+// The counts of an inbox stay exact while every operation that changes them runs
+// concurrently in random order.
 func TestCountsAreExactAfterAnyInterleaving(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
@@ -48,7 +49,7 @@ func TestCountsAreExactAfterAnyInterleaving(t *testing.T) {
 				_, err = d.Retain(ctx, time.Now().Add(-100*time.Millisecond), 5)
 			}
 			if errors.Is(err, bridge.ErrNotFound) {
-				err = nil // another goroutine deleted it
+				err = nil // another goroutine has deleted it
 			}
 			return err
 		}
@@ -65,12 +66,12 @@ func TestCountsAreExactAfterAnyInterleaving(t *testing.T) {
 		wg.Wait()
 		must(t, errors.Join(errs...))
 		for _, u := range us {
-			exact(t, d, u)
+			checkCounts(t, d, u)
 		}
 	})
 }
 
-// Everything that takes several locks takes them in one order: reports, then
+// Transactions that take several locks take them in the same order: reports first, then
 // inbox rows sorted by user. A deadlock would show as ErrUnavailable.
 func TestLocksAreTakenInOneOrder(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
@@ -82,7 +83,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			reports = append(reports, newReport(t, d, bridge.NewReport{Title: "T", User: u}))
 		}
 		jobs := []func(i int) error{
-			func(i int) error { // a batch over all users, in either order
+			func(i int) error { // a batch for all users, forwards and backwards
 				drafts := make([]bridge.Draft, len(us))
 				for k, u := range us {
 					drafts[k] = bridge.Draft{User: u, Kind: bridge.KindMessage, Title: "T", Message: "M"}
@@ -101,7 +102,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 			},
 			func(i int) error { return second(readUpTo(ctx, d, us[i%len(us)], 0)) },
 			func(i int) error { return second(d.Retain(ctx, time.Now(), 7)) },
-			func(i int) error { // the last user is erased and comes back
+			func(i int) error { // the last user is erased and files a report again
 				u := us[len(us)-1]
 				if _, err := d.Erase(ctx, u); err != nil {
 					return err
@@ -123,7 +124,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 		wg.Wait()
 		must(t, errors.Join(errs...))
 		for _, u := range us {
-			exact(t, d, u)
+			checkCounts(t, d, u)
 		}
 	})
 }

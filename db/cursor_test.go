@@ -14,22 +14,22 @@ import (
 
 func TestCursors(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a first subscription starts at the head":           testSubscribeFirst,
-		"a second subscription keeps the cursor":            testSubscribeAgain,
-		"since moves the cursor either way, within the log": testSubscribeSince,
-		"an unsubscribed device starts over":                testUnsubscribe,
-		"an older generation changes nothing":               testFence,
-		"the head is what the log says":                     testSubscribeHead,
-		"a cursor never moves back nor past the log":        testAdvanceBounds,
-		"a leap says what was never sent":                   testAdvanceLeap,
-		"many cursors move in one statement":                testAdvanceMany,
-		"a close dates the session":                         testAdvanceClosed,
-		"batches in any order do not wait in a circle":      testAdvanceOrder,
-		"a subscription while the log grows misses nothing": testSubscribeRace,
+		"a first subscription starts at the head":                      testSubscribeFirst,
+		"a second subscription keeps the cursor":                       testSubscribeAgain,
+		"since moves the cursor in either direction, within the log":   testSubscribeSince,
+		"a device that unsubscribes and subscribes starts at the head": testUnsubscribe,
+		"an older generation changes nothing":                          testFence,
+		"Subscribe returns the head of the log":                        testSubscribeHead,
+		"a cursor never moves back or beyond the log":                  testAdvanceBounds,
+		"From raises the first seq that was sent":                      testAdvanceLeap,
+		"many cursors move in one statement":                           testAdvanceMany,
+		"a close sets the session's expiry":                            testAdvanceClosed,
+		"concurrent batches in opposite orders do not deadlock":        testAdvanceOrder,
+		"a subscription while the log grows misses nothing":            testSubscribeRace,
 	})
 }
 
-// cursor reads one stored session.
+// cursor reads the stored cursor of a session.
 func cursor(t testing.TB, d *DB, dv bridge.Device) (from, acked, sent int64) {
 	t.Helper()
 	err := d.write.QueryRowContext(testContext(t), "SELECT from_seq, acked_seq, sent_seq FROM falcon_sessions WHERE user_id = ? AND client_id = ?",
@@ -51,7 +51,7 @@ func testSubscribeFirst(t *testing.T, d *DB) {
 	u := fresh()
 	s := open(t, d, dev(u, "early"))
 	if h := subscribe(t, d, dev(u, "early"), s.Generation); h.Last != 0 || h.Latest != nil {
-		t.Errorf("head of an empty log %+v", h)
+		t.Errorf("the head of an empty log is %+v", h)
 	}
 	wantCursor(t, d, dev(u, "early"), 0, 0)
 	seed(t, d, u, 3)
@@ -78,18 +78,18 @@ func testSubscribeSince(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	seed(t, d, u, 10)
 	for name, tt := range map[string]struct {
-		subscribed  bool // at 4, and acknowledged up to 6
+		subscribed  bool // with since 4, and acknowledged up to 6
 		since       bridge.Seq
 		from, acked int64
 	}{
-		"the first, back":            {false, 3, 3, 3},
-		"the first, from the start":  {false, 0, 0, 0},
-		"the first, past the log":    {false, 99, 10, 10},
-		"the first, before all":      {false, -1, 0, 0},
-		"again, back":                {true, 5, 4, 5},
-		"again, behind its own from": {true, 2, 2, 2},
-		"again, ahead":               {true, 8, 8, 8},
-		"again, past the log":        {true, 99, 10, 10},
+		"the first, back":           {false, 3, 3, 3},
+		"the first, from the start": {false, 0, 0, 0},
+		"the first, beyond the log": {false, 99, 10, 10},
+		"the first, negative":       {false, -1, 0, 0},
+		"again, back":               {true, 5, 4, 5},
+		"again, below its from_seq": {true, 2, 2, 2},
+		"again, ahead":              {true, 8, 8, 8},
+		"again, beyond the log":     {true, 99, 10, 10},
 	} {
 		s := open(t, d, dev(u, name))
 		if tt.subscribed {
@@ -161,37 +161,37 @@ func testFence(t *testing.T, d *DB) {
 
 func testSubscribeHead(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
-	same := func(step string) {
+	compare := func(step string) {
 		t.Helper()
 		s := open(t, d, dev(u, "phone"))
 		got := subscribe(t, d, dev(u, "phone"), s.Generation)
 		want, err := d.Head(ctx, u)
 		must(t, err)
 		if got.Last != want.Last || (got.Latest == nil) != (want.Latest == nil) {
-			t.Fatalf("%s: %+v, the log says %+v", step, got, want)
+			t.Fatalf("%s: Subscribe returns %+v, Head %+v", step, got, want)
 		}
 		if got.Latest != nil && string(got.Latest.Item()) != string(want.Latest.Item()) {
-			t.Errorf("%s: %s\nthe log says %s", step, got.Latest.Item(), want.Latest.Item())
+			t.Errorf("%s: Subscribe returns %s\nHead %s", step, got.Latest.Item(), want.Latest.Item())
 		}
 	}
-	same("no inbox")
+	compare("no inbox")
 	ns := seed(t, d, u, 3)
-	same("three rows")
+	compare("three rows")
 	must(t, set(ctx, d, u, muted))
 	seed(t, d, u, 1)
-	same("muted")
+	compare("muted")
 	must(t, set(ctx, d, u, unmuted))
-	same("unmuted")
+	compare("unmuted")
 	_, _, err := d.ReadUpTo(ctx, u, 2)
 	must(t, err)
 	for _, n := range ns {
 		must(t, d.Delete(ctx, u, n.ID))
 	}
-	same("one row left")
+	compare("one row left")
 	page, err := d.List(ctx, bridge.Query{User: u})
 	must(t, err)
 	must(t, d.Delete(ctx, u, page.Items[0].ID))
-	same("nothing left")
+	compare("no row left")
 }
 
 func testAdvanceBounds(t *testing.T, d *DB) {
@@ -207,7 +207,7 @@ func testAdvanceBounds(t *testing.T, d *DB) {
 	if _, _, sent := cursor(t, d, phone); sent != -1 {
 		t.Errorf("sent is %d while the connection is open", sent)
 	}
-	advanceTo(t, d) // nothing
+	advanceTo(t, d) // no advances
 	advanceTo(t, d, bridge.Advance{Device: dev(fresh(), "unknown"), Generation: 1, Acked: 1})
 }
 
@@ -223,10 +223,10 @@ func testAdvanceLeap(t *testing.T, d *DB) {
 		from, acked int64
 	}{
 		{"acknowledged", bridge.Advance{Acked: 2}, 0, 2},
-		{"a leap and more", bridge.Advance{Acked: 6, From: 5}, 5, 6},
+		{"From below Acked", bridge.Advance{Acked: 6, From: 5}, 5, 6},
 		{"the same, stored twice", bridge.Advance{Acked: 6, From: 5}, 5, 6},
-		{"a leap behind the cursor", bridge.Advance{Acked: 6, From: 6}, 5, 6},
-		{"a leap past the log", bridge.Advance{Acked: 99, From: 99}, 10, 10},
+		{"From not above the cursor", bridge.Advance{Acked: 6, From: 6}, 5, 6},
+		{"From beyond the log", bridge.Advance{Acked: 99, From: 99}, 10, 10},
 	}
 	for _, step := range steps {
 		step.a.Device, step.a.Generation = phone, s.Generation
@@ -247,9 +247,9 @@ func testAdvanceMany(t *testing.T, d *DB) {
 		must(t, err)
 		as = append(as, bridge.Advance{Device: dev(u, "phone"), Generation: s.Generation, Acked: bridge.Seq(1 + len(as)%3), Sent: 3})
 	}
-	as[7].Generation--             // fenced
-	as[8].Closed = true            // ends
-	as = append(as, as[9], as[10]) // stored twice: the higher one counts
+	as[7].Generation--             // outdated, so it changes nothing
+	as[8].Closed = true            // ends the session
+	as = append(as, as[9], as[10]) // the same session twice: the higher seq counts
 	as[9].Acked, as[50].Acked = 1, 2
 	slices.Reverse(as)
 	advanceTo(t, d, as...)
@@ -289,8 +289,8 @@ func testAdvanceClosed(t *testing.T, d *DB) {
 	}
 }
 
-// testAdvanceOrder has two nodes write the same sessions in opposite orders,
-// in parallel with takeovers, for as long as the deadlock detector needs.
+// testAdvanceOrder writes the same sessions concurrently in opposite orders, with
+// takeovers in between. A deadlock would show as an error.
 func testAdvanceOrder(t *testing.T, d *DB) {
 	ctx := testContext(t)
 	u := fresh()
@@ -326,8 +326,8 @@ func testAdvanceOrder(t *testing.T, d *DB) {
 	wantCursor(t, d, devices[19], 0, 14)
 }
 
-// testSubscribeRace subscribes while rows are appended: the cursor stands exactly
-// where the head that was returned says.
+// testSubscribeRace subscribes while rows are appended. The cursor must be at exactly the
+// head that Subscribe returned; anything in between would be lost or sent twice.
 func testSubscribeRace(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	stop, cancel := context.WithCancel(ctx)

@@ -8,13 +8,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// A claim that a device has a notification must hold: what a device skipped is
-// not listed at all.
-func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
+// When Deliveries lists a device as having acknowledged a notification, it must be true.
+// A device that skipped the notification is not listed at all.
+func TestDeliveriesListOnlyTrueAcknowledgements(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 10)
-		place := func(client string, since, acked, leap bridge.Seq) bridge.Session {
+		subscribed := func(client string, since, acked, leap bridge.Seq) bridge.Session {
 			t.Helper()
 			s := open(t, d, dev(u, client))
 			if _, stale, err := d.Subscribe(ctx, dev(u, client), s.Generation, bridge.Subscription{QoS: 1}, &since); err != nil || stale {
@@ -23,15 +23,15 @@ func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
 			advanceTo(t, d, bridge.Advance{Device: dev(u, client), Generation: s.Generation, Acked: acked, Sent: acked, From: leap})
 			return s
 		}
-		place("all", 0, 10, 0)
-		place("half", 0, 5, 0)
-		place("none", 0, 0, 0)
-		place("joined at 7", 7, 9, 0)
-		place("leapt to 8", 0, 8, 8)
-		s := place("left at 4", 0, 4, 0)
+		subscribed("all", 0, 10, 0)
+		subscribed("half", 0, 5, 0)
+		subscribed("none", 0, 0, 0)
+		subscribed("joined at 7", 7, 9, 0)
+		subscribed("leapt to 8", 0, 8, 8)
+		s := subscribed("left at 4", 0, 4, 0)
 		must(t, d.Unsubscribe(ctx, dev(u, "left at 4"), s.Generation))
 		open(t, d, dev(u, "never subscribed"))
-		s = place("expired", 0, 10, 0)
+		s = subscribed("expired", 0, 10, 0)
 		advanceTo(t, d, bridge.Advance{Device: dev(u, "expired"), Generation: s.Generation, Acked: 10, Closed: true, Expiry: time.Hour})
 		exec(t, d, "UPDATE falcon_sessions SET expires_at = 1 WHERE user_id = ? AND client_id = 'expired'", u)
 		for seq, want := range map[int]string{
@@ -61,7 +61,7 @@ func TestDeliveriesClaimOnlyWhatWasAcknowledged(t *testing.T) {
 		skipped := seed(t, d, u, 1)
 		must(t, set(ctx, d, u, unmuted))
 		seed(t, d, u, 1)
-		place("all", 0, 12, 0)
+		subscribed("all", 0, 12, 0)
 		if got, err := d.Deliveries(ctx, skipped[0]); err != nil || got == nil || len(got) != 0 {
 			t.Errorf("appended while muted: %v, %v", got, err)
 		}

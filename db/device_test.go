@@ -30,19 +30,20 @@ func TestAnEndpointBelongsToOneRegistration(t *testing.T) {
 		}
 		moved := registrationOf("2", "browser", "other")
 		must(t, d.RegisterDevice(ctx, moved))
-		must(t, d.Unregister(ctx, second)) // late: its endpoint is not the registration's any more
+		must(t, d.Unregister(ctx, second)) // too late: the registration has another endpoint by now
 		if got, err := d.Registration(ctx, second.Device); err != nil || got != moved {
 			t.Errorf("%+v, %v", got, err)
 		}
 		must(t, d.Unregister(ctx, moved))
 		if _, err := d.Registration(ctx, second.Device); !errors.Is(err, bridge.ErrNotFound) {
-			t.Errorf("unregistered: %v", err)
+			t.Errorf("after it was unregistered: %v", err)
 		}
 	})
 }
 
-// The last registration of an endpoint wins, and concurrent ones never deadlock.
-func TestManyRegisterOneEndpointAtOnce(t *testing.T) {
+// Several users register the same endpoint at once, as when a browser is shared. The last
+// one wins, and none fails by a deadlock.
+func TestConcurrentRegistrationsOfOneEndpointLeaveOne(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		var wg sync.WaitGroup
@@ -60,7 +61,7 @@ func TestManyRegisterOneEndpointAtOnce(t *testing.T) {
 	})
 }
 
-func TestAUserHas32Registrations(t *testing.T) {
+func TestAUserHasAtMost32Registrations(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		for i := range bridge.MaxRegistrations {
@@ -74,7 +75,7 @@ func TestAUserHas32Registrations(t *testing.T) {
 	})
 }
 
-func TestRevokingATokenRemovesWhatItRegistered(t *testing.T) {
+func TestRevokingATokenRemovesItsRegistrations(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		a, b, none, other := registrationOf("1", "a", "a"), registrationOf("1", "b", "b"), registrationOf("1", "none", "none"), registrationOf("2", "a", "other")
@@ -101,7 +102,7 @@ func TestRevokingATokenRemovesWhatItRegistered(t *testing.T) {
 		left("by user and time", b, other)
 		for what, r := range map[string]bridge.Registration{"a revoked jti": a, "no iat": none} {
 			if err := d.RegisterDevice(ctx, r); !errors.Is(err, bridge.ErrForbidden) {
-				t.Errorf("%s registers: %v", what, err)
+				t.Errorf("%s: error %v, want ErrForbidden", what, err)
 			}
 		}
 		if _, err := d.Erase(ctx, "1"); err != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// together runs fs on one database of each kind: making one takes longer than most
-// tests. Each f uses users of its own, see fresh.
+// together runs all of fs as subtests on one SQLite and one Postgres database, since
+// creating a database takes longer than most tests. Each test must use users of its own,
+// which it gets from fresh.
 func together(t *testing.T, fs map[string]func(t *testing.T, d *DB)) {
 	t.Helper()
 	each(t, func(t *testing.T, d *DB) {
@@ -23,7 +24,7 @@ func together(t *testing.T, fs map[string]func(t *testing.T, d *DB)) {
 
 var users atomic.Int64
 
-// fresh is a user no other test has.
+// fresh returns a user that no other test uses.
 func fresh() bridge.UserID { return bridge.UserID(fmt.Sprint("u", users.Add(1))) }
 
 // seed appends n notifications to u and returns them.
@@ -44,7 +45,7 @@ func seed(t testing.TB, d *DB, u bridge.UserID, n int) []bridge.Notification {
 	return out
 }
 
-// must fails the test where err is one.
+// must ends the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -60,35 +61,35 @@ func seqsOf(ns []bridge.Notification) []bridge.Seq {
 	return out
 }
 
-// exact compares u's counts with a recount of the rows.
-func exact(t testing.TB, d *DB, u bridge.UserID) {
+// checkCounts checks that the counts kept in u's inbox row equal a recount of u's notifications.
+func checkCounts(t testing.TB, d *DB, u bridge.UserID) {
 	t.Helper()
 	const listed = "SELECT count(*) FROM falcon_notifications n LEFT JOIN falcon_inboxes i USING (user_id) WHERE user_id = ? AND seq > coalesce(erased_seq, 0)"
 	total := number(t, d, listed, u)
 	unread := number(t, d, listed+" AND read_at = 0", u)
 	if got := number(t, d, "SELECT coalesce(max(total), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != total {
-		t.Errorf("user %s: the inbox says total %d, its rows are %d", u, got, total)
+		t.Errorf("user %s: the inbox has total %d, counting gives %d", u, got, total)
 	}
 	if got := number(t, d, "SELECT coalesce(max(unread), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != unread {
-		t.Errorf("user %s: the inbox says unread %d, its rows are %d", u, got, unread)
+		t.Errorf("user %s: the inbox has unread %d, counting gives %d", u, got, unread)
 	}
 	hidden := number(t, d, listed+" AND hidden", u)
 	if got := number(t, d, "SELECT coalesce(max(hidden_total), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != hidden {
-		t.Errorf("user %s: the inbox says hidden %d, its rows are %d", u, got, hidden)
+		t.Errorf("user %s: the inbox has hidden_total %d, counting gives %d", u, got, hidden)
 	}
 	hidden = number(t, d, listed+" AND hidden AND read_at = 0", u)
 	if got := number(t, d, "SELECT coalesce(max(hidden_unread), 0) FROM falcon_inboxes WHERE user_id = ?", u); got != hidden {
-		t.Errorf("user %s: the inbox says hidden unread %d, its rows are %d", u, got, hidden)
+		t.Errorf("user %s: the inbox has hidden_unread %d, counting gives %d", u, got, hidden)
 	}
 }
 
-// hold takes the lock of u's inbox row in a transaction of its own, as an
-// application may. On SQLite it holds the one write lock.
-func hold(t testing.TB, d *DB, u bridge.UserID) (release func()) {
+// lockInbox locks u's inbox row in a separate transaction, as an application might, until
+// release is called. On SQLite it takes the lock for all writes.
+func lockInbox(t testing.TB, d *DB, u bridge.UserID) (release func()) {
 	t.Helper()
 	tx, err := d.log.BeginTx(testContext(t), nil)
 	must(t, err)
-	if d.dialect == Postgres { // however long a busy machine takes
+	if d.dialect == Postgres { // a busy machine may leave the transaction idle for long
 		_, err := tx.ExecContext(testContext(t), "SET LOCAL idle_in_transaction_session_timeout = 0")
 		must(t, err)
 	}
@@ -102,19 +103,20 @@ func hold(t testing.TB, d *DB, u bridge.UserID) (release func()) {
 	}
 }
 
-// readUpTo marks notifications of u that fit one step as read.
+// readUpTo marks u's notifications up to upTo as read, which must take only one step.
 func readUpTo(ctx context.Context, d *DB, u bridge.UserID, upTo bridge.Seq) (unread int64, err error) {
 	unread, done, err := d.ReadUpTo(ctx, u, upTo)
 	if err == nil && !done {
-		err = errors.New("some are left")
+		err = errors.New("not all were marked in one step")
 	}
 	return unread, err
 }
 
-// second is the error of a call with two results.
+// second returns the error of a call with two results.
 func second[T any](_ T, err error) error { return err }
 
-// set changes what s says of all kinds, or of some, and waits until it is done.
+// set changes u's settings to s: the setting for all kinds and those of the kinds that s
+// names. The change must take effect in one step.
 func set(ctx context.Context, d *DB, u bridge.UserID, s bridge.Settings) error {
 	c := bridge.SettingsChange{ReviewEnabled: &s.ReviewEnabled, Kinds: make(map[bridge.Kind]*bool)}
 	for k, on := range s.Kinds {
@@ -122,7 +124,7 @@ func set(ctx context.Context, d *DB, u bridge.UserID, s bridge.Settings) error {
 	}
 	_, done, err := d.ChangeSettings(ctx, u, c)
 	if err == nil && !done {
-		err = errors.New("the settings are not in effect")
+		err = errors.New("the settings did not take effect in one step")
 	}
 	return err
 }

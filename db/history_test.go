@@ -128,7 +128,7 @@ func testReadAndDeleteKeepTheCounts(t *testing.T, d *DB) {
 		if err != nil || n != s.unread {
 			t.Fatalf("%s: %d unread, %v; want %d", s.name, n, err, s.unread)
 		}
-		exact(t, d, u)
+		checkCounts(t, d, u)
 	}
 	if err := d.Delete(ctx, u, ns[5].ID); !errors.Is(err, bridge.ErrNotFound) {
 		t.Errorf("delete twice: %v", err)
@@ -186,7 +186,7 @@ func testAHeldInboxIsUnavailableInTime(t *testing.T, d *DB) {
 	u, other := fresh(), fresh()
 	ns := seed(t, d, u, 1)
 	seed(t, d, other, 1)
-	release := hold(t, d, u)
+	release := lockInbox(t, d, u)
 	defer release()
 	if _, err := d.Read(context.Background(), u, ns[0].ID); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("read while another transaction holds the inbox: %v", err)

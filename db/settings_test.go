@@ -57,7 +57,7 @@ func testMutedUser(t *testing.T, d *DB) {
 	if c, err := d.Count(ctx, u); err != nil || c != (bridge.Count{Total: 3, Unread: 2, Last: 3}) {
 		t.Errorf("count after unmute %+v, %v", c, err)
 	}
-	exact(t, d, u)
+	checkCounts(t, d, u)
 }
 
 func testMutedMeanwhile(t *testing.T, d *DB) {
@@ -82,7 +82,7 @@ func testMutedMeanwhile(t *testing.T, d *DB) {
 	if err != nil || fmt.Sprint(seqsOf(after)) != "[1 4]" {
 		t.Errorf("deliverable %v, %v", seqsOf(after), err)
 	}
-	exact(t, d, u)
+	checkCounts(t, d, u)
 }
 
 // testMuteRace appends while another goroutine mutes and unmutes: along the seqs
@@ -121,7 +121,7 @@ func testMuteRace(t *testing.T, d *DB) {
 	if len(page.Items) != 40 || changes > flips {
 		t.Errorf("%d rows, %d changes of the mark by %d settings", len(page.Items), changes, flips)
 	}
-	exact(t, d, u)
+	checkCounts(t, d, u)
 }
 
 func testMuteFirst(t *testing.T, d *DB) {

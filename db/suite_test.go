@@ -12,27 +12,27 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// These tests check that calls end by themselves, not how soon: the machine may be
-// busy with other packages.
+// The tests check that a call ends by itself, not how soon, since the machine may be busy
+// with the tests of other packages. They get a longer limit than callers do.
 func init() { callLimit = 6 * time.Second }
 
-func TestACallLeavesTimeToAnswerWithin2s(t *testing.T) {
+func TestTheCallLimitLeavesTimeToAnswerWithin2s(t *testing.T) {
 	if CallLimit > 1900*time.Millisecond {
 		t.Errorf("a call may take %v", CallLimit)
 	}
 }
 
-// each runs f on every database: both must behave alike.
+// each runs f as a subtest on SQLite and on Postgres, which must behave alike.
 func each(t *testing.T, f func(t *testing.T, d *DB)) {
 	t.Helper()
 	t.Run("SQLite", func(t *testing.T) { f(t, openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})) })
 	t.Run("Postgres", func(t *testing.T) { f(t, openTest(t, Options{URL: testserver.Postgres(t)})) })
 }
 
-// quiet drops what the tests provoke on purpose.
+// quiet discards the log lines that tests provoke on purpose.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-// openTest opens and migrates a database that is closed when the test ends.
+// openTest opens and migrates a database and closes it when the test ends.
 func openTest(t testing.TB, o Options) *DB {
 	t.Helper()
 	o.Logger = quiet
@@ -52,7 +52,8 @@ func openTest(t testing.TB, o Options) *DB {
 	return d
 }
 
-// testContext ends long after every test should have.
+// testContext returns a context that ends after a minute, by when every test should be
+// done.
 func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -60,7 +61,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// number reads one integer.
+// number runs a query that returns one integer.
 func number(t testing.TB, d *DB, query string, args ...any) int64 {
 	t.Helper()
 	var n int64
@@ -70,7 +71,7 @@ func number(t testing.TB, d *DB, query string, args ...any) int64 {
 	return n
 }
 
-// exec runs one statement, however long it takes.
+// exec runs one statement without a statement timeout.
 func exec(t testing.TB, d *DB, query string, args ...any) {
 	t.Helper()
 	err := d.write.RunInTx(testContext(t), nil, func(ctx context.Context, tx bun.Tx) error {

@@ -78,10 +78,10 @@ func TestReadingAllIsFinishedAfterAnInterruption(t *testing.T) {
 		if err != nil || done || unread != 70 {
 			t.Fatalf("interrupted in the fourth step: %d unread, done %v, %v", unread, done, err)
 		}
-		exact(t, d, u)
+		checkCounts(t, d, u)
 		d = other()
 		mustAppend(t, d, one(u, "while it goes on")) // is not to be marked
-		if steps := finish(t, d, func() { exact(t, d, u) }); steps != 7 {
+		if steps := finish(t, d, func() { checkCounts(t, d, u) }); steps != 7 {
 			t.Errorf("finished in %d steps", steps)
 		}
 		c, err := d.Count(testContext(t), u)
@@ -98,11 +98,11 @@ func TestReadingAllOfManyIsDoneWhenTheCallReturns(t *testing.T) {
 		if unread, done, err := d.ReadUpTo(ctx, u, 55); err != nil || !done || unread != 45 {
 			t.Errorf("up to 55: %d unread, done %v, %v", unread, done, err)
 		}
-		exact(t, d, u)
+		checkCounts(t, d, u)
 		if unread, done, err := d.ReadUpTo(ctx, u, 0); err != nil || !done || unread != 0 {
 			t.Errorf("all: %d unread, done %v, %v", unread, done, err)
 		}
-		exact(t, d, u)
+		checkCounts(t, d, u)
 		finish(t, d, func() {})
 	})
 }
@@ -173,7 +173,7 @@ func invisible(t *testing.T, d *DB, u bridge.UserID, ns []bridge.Notification, r
 	if len(listed) != 0 || !errors.Is(err1, bridge.ErrNotFound) || !errors.Is(err2, bridge.ErrNotFound) {
 		t.Errorf("reports: %d listed, find %v, change %v", len(listed), err1, err2)
 	}
-	exact(t, d, u)
+	checkCounts(t, d, u)
 }
 
 // now is where the feed is.
@@ -218,8 +218,8 @@ func TestAnErasureIsInvisibleAtOnceAndFinishedAfterAnInterruption(t *testing.T) 
 				if got := mustAppend(t, d, one(u, "after")).Appended[0].Seq; got != want {
 					t.Errorf("the next seq is %d, want %d", got, want)
 				}
-				exact(t, d, u)
-				exact(t, d, bystander)
+				checkCounts(t, d, u)
+				checkCounts(t, d, bystander)
 			})
 		})
 	}
@@ -278,9 +278,9 @@ func TestRetentionDuringAnErasureKeepsCountsExact(t *testing.T) {
 		for range 20 {
 			_, err := d.Retain(testContext(t), time.Now().Add(time.Hour), 10)
 			must(t, err)
-			exact(t, d, u)
+			checkCounts(t, d, u)
 		}
-		finish(t, d, func() { exact(t, d, u) })
+		finish(t, d, func() { checkCounts(t, d, u) })
 	})
 }
 
@@ -292,7 +292,7 @@ func TestAnErasureUnderWayNeedsNoLockOfTheInbox(t *testing.T) {
 	seed(t, d, u, 30)
 	d.stepRows = 10
 	must(t, d.beginErase(ctx, u))
-	release := hold(t, d, u)
+	release := lockInbox(t, d, u)
 	defer release()
 	for want := int64(20); want >= 0; want -= 10 {
 		_, err := d.stepTask(ctx, eraseTask, u, 10, false)
