@@ -13,7 +13,7 @@ import (
 // 20261129000121_kinds. It is a function so that all queued commands take one round
 // trip and one transaction, and so that the connection keeps the plans of its
 // statements (docs/decisions/0001-one-function-appends.md).
-// TestAnAppendsPlanSurvivesGrowth and TestFunctionsReadIndexRanges check those plans.
+// TestThePlansOfAppendSurviveGrowth and TestFunctionsReadIndexRanges check those plans.
 //
 // spent is how long the statement ran on the server before its commit, in seconds.
 const appendAll = "SELECT a.*, extract(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS spent FROM falcon_append(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) AS a"

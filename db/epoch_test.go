@@ -17,7 +17,7 @@ func openAt(t *testing.T, path string) *DB {
 	return openTest(t, Options{URL: path})
 }
 
-func TestTheEpochStaysOverRestarts(t *testing.T) {
+func TestTheEpochSurvivesRestarts(t *testing.T) {
 	for name, url := range map[string]string{
 		"SQLite":   filepath.Join(t.TempDir(), "falcon.db"),
 		"Postgres": testserver.Postgres(t),
@@ -53,7 +53,7 @@ func TestTheEpochStaysOverRestarts(t *testing.T) {
 	}
 }
 
-// copyFile copies a SQLite file that no process has open.
+// copyFile copies a SQLite file that no process has open, over one that may exist.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	b, err := os.ReadFile(from)
@@ -74,14 +74,14 @@ func closeNow(t *testing.T, d *DB) {
 
 func TestARestoredSQLiteFileBeginsANewEpoch(t *testing.T) {
 	for name, restore := range map[string]func(t *testing.T, backup, path string){
-		"put back next to its epoch file": func(t *testing.T, backup, path string) { copyFile(t, backup, path) },
-		"put back without one": func(t *testing.T, backup, path string) {
+		"next to its epoch file": func(t *testing.T, backup, path string) { copyFile(t, backup, path) },
+		"without its epoch file": func(t *testing.T, backup, path string) {
 			copyFile(t, backup, path)
 			if err := os.Remove(sidecarPath(path)); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"put back after a kill, at the same tick": func(t *testing.T, backup, path string) {
+		"at the tick of the epoch file, after a kill": func(t *testing.T, backup, path string) {
 			copyFile(t, backup, path)
 			s, err := readSidecar(path)
 			if err != nil || s == nil {
@@ -114,16 +114,16 @@ func TestARestoredSQLiteFileBeginsANewEpoch(t *testing.T) {
 	}
 }
 
-// storeSession stores a device of u, open on node n under generation 9, whose cursor
-// stands at seq.
+// storeSession inserts a session of user u that is open on node n with generation 9 and
+// has its cursor at seq.
 func storeSession(t *testing.T, d *DB, seq int) {
 	t.Helper()
-	exec(t, d, "INSERT INTO falcon_nodes (id, started_at, beat_at) VALUES ('n', 5, 5)") // as the backup has it
+	exec(t, d, "INSERT INTO falcon_nodes (id, started_at, beat_at) VALUES ('n', 5, 5)") // as a backup would contain it
 	exec(t, d, "INSERT INTO falcon_sessions (user_id, client_id, generation, node, expiry_ms, used_at, subscribed, from_seq, acked_seq, sent_seq) "+
 		"VALUES ('u', 'c', 9, 'n', 3600000, 5, ?, 0, ?, ?)", true, seq, seq)
 }
 
-func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
+func TestNoCursorIsBeyondTheLogAfterARestore(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		for range 3 {
 			mustAppend(t, d, one("u", "t"))
@@ -134,11 +134,11 @@ func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.loadEpoch(testContext(t)); err != nil { // a second look: the tick is 2
+		if err := d.loadEpoch(testContext(t)); err != nil { // the second check, after which the tick is 2
 			t.Fatal(err)
 		}
-		// What a restore looks like to a process that lives through it: the tick
-		// is no later than one it saw.
+		// To a process that is running during a restore, the tick goes back to one that
+		// it has seen before.
 		exec(t, d, "UPDATE falcon_meta SET value = '0' WHERE key = 'tick'")
 		ctx, cancel := context.WithCancel(testContext(t))
 		done := make(chan error, 1)
@@ -155,11 +155,11 @@ func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
 		}
 		mustAppend(t, d, one("u", "new"))
 		if n := number(t, d, "SELECT acked_seq FROM falcon_sessions"); n != 9 {
-			t.Errorf("a session was rewritten, it stands at %d", n)
+			t.Errorf("a stored cursor was changed to %d before its device connected", n)
 		}
 		must(t, d.Advance(testContext(t), []bridge.Advance{{Device: dev("u", "c"), Generation: 9, Acked: 4, Sent: 4, From: 4}}))
 		if n := number(t, d, "SELECT from_seq FROM falcon_sessions"); n != 0 {
-			t.Error("a connection of the former epoch moves the cursor")
+			t.Error("a connection of the former epoch moved the cursor")
 		}
 		s := openAs(t, d, bridge.OpenSession{Device: dev("u", "c"), Node: "n", Expiry: time.Hour})
 		if !s.Present || s.Acked != 3 {
@@ -177,9 +177,10 @@ func TestNoCursorStandsInTheFutureAfterARestore(t *testing.T) {
 	})
 }
 
-// An import into a dump goes on with the xids of this cluster: under those of the other
-// one the relay would not find what it retains.
-func TestAnImportIntoADumpIsBeforeTheFeedsEnd(t *testing.T) {
+// After a dump of another cluster is loaded, its rows have xids far above this cluster's.
+// An import must store rows under this cluster's xids, or the relay would not find the
+// notifications that it has to retain.
+func TestAnImportAfterLoadingADumpIsBelowTheFeedsEnd(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("u", "t"))
 	exec(t, d, "UPDATE falcon_notifications SET xid = '4611686018427387904'")
@@ -198,7 +199,7 @@ func TestAnImportIntoADumpIsBeforeTheFeedsEnd(t *testing.T) {
 	}
 }
 
-func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
+func TestADumpLoadedIntoAnotherClusterPrecedesTheFeed(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("u", "t"))
 	exec(t, d, "UPDATE falcon_notifications SET xid = '4611686018427387904'")
@@ -210,10 +211,10 @@ func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
 	}
 	mustAppend(t, d, one("u", "t"))
 	if got, _ := drain(t, d, "", 1); !slices.Equal(got, []string{"u2"}) {
-		t.Errorf("the feed shows %v, want only what is new", got)
+		t.Errorf("the feed shows %v, want only the new notification", got)
 	}
 	if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE xid = '4611686018427387904'"); n != 1 {
-		t.Error("a notification was rewritten, or the next one took its xid")
+		t.Error("a loaded row's xid was changed, or the next row has the same xid")
 	}
 	ns, err := d.LatestAt(testContext(t), []bridge.UserID{"u"}, "")
 	if err != nil || len(ns) != 1 || ns[0].Seq != 1 {
@@ -221,9 +222,9 @@ func TestADumpReadIntoAnotherClusterIsInTheFeed(t *testing.T) {
 	}
 }
 
-// A notification that is being appended while an epoch begins has an xid that is no
-// lower than the end of that transaction's snapshot. Taken for a row of another cluster,
-// it would reach neither an operator's subscription nor the relay.
+// A notification that is appended while an epoch begins has an xid at or above the end of
+// the snapshot of the transaction that begins the epoch. If it counted as a row of another
+// cluster, it would reach neither an operator's subscription nor the relay.
 func TestANotificationAppendedWhileAnEpochBeginsIsInTheFeed(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	mustAppend(t, d, one("u", "t"))
@@ -231,7 +232,7 @@ func TestANotificationAppendedWhileAnEpochBeginsIsInTheFeed(t *testing.T) {
 	exec(t, d, "UPDATE falcon_meta SET value = 'another cluster' WHERE key = 'mark'")
 	epoch := d.Epoch()
 
-	pause, err := d.write.BeginTx(testContext(t), nil) // the begin of the epoch waits for this row
+	pause, err := d.write.BeginTx(testContext(t), nil) // the start of the epoch waits for a row that this locks
 	must(t, err)
 	_, err = pause.ExecContext(testContext(t), "SELECT FROM falcon_nodes WHERE id = 'n' FOR UPDATE")
 	must(t, err)
@@ -253,6 +254,6 @@ func TestANotificationAppendedWhileAnEpochBeginsIsInTheFeed(t *testing.T) {
 	}
 	must(t, app.Commit())
 	if got, _ := drain(t, d, "", 10); !slices.Equal(got, []string{"u1", "u2"}) {
-		t.Errorf("the feed shows %v, want what was appended meanwhile, too", got)
+		t.Errorf("the feed shows %v, want also what was appended meanwhile", got)
 	}
 }

@@ -13,15 +13,15 @@ import (
 
 func TestErase(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"nothing of the user is left":                     testEraseAll,
-		"a user without anything may be erased":           testEraseNobody,
-		"a revocation outlives its user":                  testEraseRevocation,
-		"a session never outlives its user in the future": testEraseRace,
+		"no row of the user is left":                               testEraseAll,
+		"a user without any rows can be erased":                    testEraseNobody,
+		"a revocation outlives its user":                           testEraseRevocation,
+		"concurrent erasures leave exact counts and valid cursors": testEraseRace,
 	})
 }
 
-// holding is where a user's id may stand.
-var holding = map[string]string{
+// userColumns maps each table with a user's rows to the column with the user ID.
+var userColumns = map[string]string{
 	"falcon_inboxes": "user_id", "falcon_notifications": "user_id", "falcon_reports": "user_id",
 	"falcon_sessions": "user_id", "falcon_keys": "caller",
 }
@@ -39,7 +39,7 @@ func testEraseAll(t *testing.T, d *DB) {
 	}
 	highest := number(t, d, "SELECT max(id) FROM falcon_notifications")
 	must(t, second(d.Erase(ctx, u)))
-	for table, column := range holding {
+	for table, column := range userColumns {
 		count := "SELECT count(*) FROM " + table + " WHERE " + column + " = ?"
 		if n := number(t, d, count, u); n != 0 {
 			t.Errorf("%s has %d rows of the erased user", table, n)
@@ -52,7 +52,7 @@ func testEraseAll(t *testing.T, d *DB) {
 		t.Errorf("settings %+v, %v", s, err)
 	}
 	if ns := seed(t, d, u, 1); ns[0].Seq != 1 || ns[0].ID <= highest || ns[0].Muted {
-		t.Errorf("the first after: %+v, ids went up to %d", ns[0], highest)
+		t.Errorf("the first notification after the erasure: %+v; the highest id before was %d", ns[0], highest)
 	}
 	if s := open(t, d, dev(u, "phone")); s.Present {
 		t.Errorf("session %+v", s)
@@ -73,8 +73,8 @@ func testEraseRevocation(t *testing.T, d *DB) {
 	}
 }
 
-// testEraseRace erases a user again and again while devices connect and rows are
-// appended. At the end counts are exact and no cursor is past the log.
+// testEraseRace erases a user repeatedly while devices connect and rows are appended. At
+// the end the counts must be exact and no cursor beyond the end of the log.
 func testEraseRace(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	must(t, d.Beat(ctx, "n1", bridge.Figures{}))
@@ -108,9 +108,9 @@ func testEraseRace(t *testing.T, d *DB) {
 	checkCounts(t, d, u)
 	last := number(t, d, "SELECT coalesce(max(last_seq), 0) FROM falcon_inboxes WHERE user_id = ?", u)
 	if n := number(t, d, "SELECT coalesce(max(acked_seq), 0) FROM falcon_sessions WHERE user_id = ?", u); n > last {
-		t.Errorf("a cursor stands at %d in a log of %d", n, last)
+		t.Errorf("a cursor is at %d in a log that ends at %d", n, last)
 	}
 	if n := number(t, d, "SELECT coalesce(max(seq), 0) FROM falcon_notifications WHERE user_id = ?", u); n != last {
-		t.Errorf("the last seq is %d, the inbox says %d", n, last)
+		t.Errorf("the highest seq is %d, the inbox has %d", n, last)
 	}
 }

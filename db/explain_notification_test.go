@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// fates are what e says of its devices, in a line.
+// fates formats what e says about each device, in one line.
 func fates(e bridge.Explanation) (out string) {
 	for _, d := range e.Devices {
 		out += fmt.Sprintf("[%s: %s %s %t]", d.ClientID, d.State, d.Why, !d.At.IsZero())
@@ -17,6 +17,7 @@ func fates(e bridge.Explanation) (out string) {
 	return out
 }
 
+// accountOf returns what Explain says about a notification.
 func accountOf(t *testing.T, d *DB, id int64) bridge.Explanation {
 	t.Helper()
 	e, err := d.Explain(testContext(t), id)
@@ -24,7 +25,7 @@ func accountOf(t *testing.T, d *DB, id int64) bridge.Explanation {
 	return e
 }
 
-func TestExplainNamesTheStateOfTheLivingAndTheGone(t *testing.T) {
+func TestExplainReturnsTheStateOfLiveAndRemovedNotifications(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		put := func(dr bridge.Draft) bridge.Notification {
@@ -64,18 +65,18 @@ func TestExplainNamesTheStateOfTheLivingAndTheGone(t *testing.T) {
 			t.Errorf("while muted: %s", e.State)
 		}
 		if _, err := d.Explain(ctx, 1<<50); !errors.Is(err, bridge.ErrNotFound) {
-			t.Errorf("unknown: %v", err)
+			t.Errorf("an unknown id: %v", err)
 		}
 	})
 }
 
-// What a device is said to have must be so: where the log does not show whether a
-// device got what is gone, it is not listed.
-func TestExplainClaimsOnlyWhatTheLogShows(t *testing.T) {
+// When Explain says that a device has a notification, it must be true. A device is not
+// listed if the log does not show whether it got a notification that is gone by now.
+func TestExplainListsOnlyWhatTheLogProves(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 10)
-		place := func(client string, since, acked bridge.Seq) bridge.Session {
+		subscribed := func(client string, since, acked bridge.Seq) bridge.Session {
 			t.Helper()
 			s := open(t, d, dev(u, client))
 			_, _, err := d.Subscribe(ctx, dev(u, client), s.Generation, bridge.Subscription{QoS: 1}, &since)
@@ -87,14 +88,14 @@ func TestExplainClaimsOnlyWhatTheLogShows(t *testing.T) {
 			t.Helper()
 			advanceTo(t, d, bridge.Advance{Device: dev(u, client), Generation: s.Generation, Acked: acked, Sent: sent, Closed: true, Expiry: time.Hour})
 		}
-		place("a open", 0, 10)
-		end("b left", place("b left", 0, 10), 10, 10)
-		end("c sent", place("c sent", 0, 2), 2, 6)
-		end("d behind", place("d behind", 0, 2), 2, 2)
-		place("e later", 7, 8)
-		end("f expired", place("f expired", 0, 2), 2, 2)
+		subscribed("a open", 0, 10)
+		end("b left", subscribed("b left", 0, 10), 10, 10)
+		end("c sent", subscribed("c sent", 0, 2), 2, 6)
+		end("d behind", subscribed("d behind", 0, 2), 2, 2)
+		subscribed("e later", 7, 8)
+		end("f expired", subscribed("f expired", 0, 2), 2, 2)
 		exec(t, d, "UPDATE falcon_sessions SET expires_at = used_at WHERE user_id = ? AND client_id = 'f expired'", u)
-		s := place("g known", 0, 10)
+		s := subscribed("g known", 0, 10)
 		must(t, d.Acknowledged(ctx, []bridge.Ack{{Device: dev(u, "g known"), Generation: s.Generation, From: 0, To: 10}}))
 		open(t, d, dev(u, "h never subscribed"))
 
@@ -112,7 +113,7 @@ func TestExplainClaimsOnlyWhatTheLogShows(t *testing.T) {
 		}
 
 		must(t, d.Delete(ctx, u, ns[4].ID))
-		exec(t, d, "UPDATE falcon_tombstones SET at = at + 1000 WHERE id = ?", ns[4].ID) // the clock's step is 1 ms
+		exec(t, d, "UPDATE falcon_tombstones SET at = at + 1000 WHERE id = ?", ns[4].ID) // times have a resolution of 1 ms
 		s = open(t, d, dev(u, "d behind"))
 		advanceTo(t, d, bridge.Advance{Device: dev(u, "d behind"), Generation: s.Generation, Acked: 10, Sent: 10,
 			Skipped: []bridge.Skip{{Above: 4, UpTo: 5, Why: bridge.SkipUnread}}})
@@ -121,30 +122,30 @@ func TestExplainClaimsOnlyWhatTheLogShows(t *testing.T) {
 		if got := fates(accountOf(t, d, ns[4].ID)); got != want {
 			t.Errorf("gone:\n%s\nwant\n%s", got, want)
 		}
-		end("i absent", place("i absent", 2, 2), 2, 2)
+		end("i absent", subscribed("i absent", 2, 2), 2, 2)
 		if got := fates(accountOf(t, d, ns[4].ID)); got != want+"[i absent: skipped deleted true]" {
 			t.Errorf("gone while absent:\n%s", got)
 		}
 	})
 }
 
-// Attack: after an erasure, ask for what became of the user's notifications by their ids.
+// Attack: after an erasure, ask by ID what became of the user's notifications.
 func TestExplainKnowsNothingOfAnErasedUser(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 3)
 		must(t, d.Delete(ctx, u, ns[0].ID))
-		exec(t, d, "UPDATE falcon_inboxes SET erased_seq = 3 WHERE user_id = ?", u) // an erasure under way
+		exec(t, d, "UPDATE falcon_inboxes SET erased_seq = 3 WHERE user_id = ?", u) // an erasure that has begun
 		for _, n := range ns {
 			if e, err := d.Explain(ctx, n.ID); !errors.Is(err, bridge.ErrNotFound) {
-				t.Errorf("while erasing: %+v, %v", e, err)
+				t.Errorf("during the erasure: %+v, %v", e, err)
 			}
 		}
 		exec(t, d, "UPDATE falcon_inboxes SET erased_seq = 0 WHERE user_id = ?", u)
 		must(t, second(d.Erase(ctx, u)))
 		for _, n := range ns {
 			if e, err := d.Explain(ctx, n.ID); !errors.Is(err, bridge.ErrNotFound) {
-				t.Errorf("erased: %+v, %v", e, err)
+				t.Errorf("after the erasure: %+v, %v", e, err)
 			}
 		}
 	})

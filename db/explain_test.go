@@ -11,8 +11,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// The plans of the hot queries are held: each one index range, without a
-// sequential scan and without a sort.
+// Each of the frequent queries must read one range of an index, without a sequential scan
+// and without a sort.
 func TestHotQueriesReadOneIndexRange(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		fill(t, d)
@@ -27,7 +27,7 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 			"skip":     {d.undelivered("u5", 10).Column("seq").Order("n.seq DESC").Limit(1).Offset(1000), false},
 			"starts":   {d.startQuery(&[]startRow{}, []bridge.UserID{"u5", "u6", "u7"}, 10, 1000), false},
 			"since":    {d.feed(&rows, from, end, 10), false},
-			"changed":  {d.changedQuery(position{xid: 9999999, id: 990}, feedEnd, 10), true}, // groups what is new by user
+			"changed":  {d.changedQuery(position{xid: 9999999, id: 990}, feedEnd, 10), true}, // groups the new rows by user
 			"retained": {d.retainedQuery("u5", 100), false},
 			"latestAt": {d.latestAtQuery([]bridge.UserID{"u5", "u6"}, position{xid: 9999999, id: 990}), false},
 		} {
@@ -42,11 +42,11 @@ func TestHotQueriesReadOneIndexRange(t *testing.T) {
 	})
 }
 
-// fill makes 1,000 users with 20 notifications each, and figures for the planner.
+// fill appends 20 notifications to each of 1,000 users and gathers statistics.
 func fill(t *testing.T, d *DB) {
 	t.Helper()
 	for seq := range 20 {
-		for part := range 5 { // each well within the limit of a call, however busy the machine
+		for part := range 5 { // small enough for the time limit of a call on a busy machine
 			var drafts []bridge.Draft
 			for u := range 200 {
 				drafts = append(drafts, draft(bridge.UserID(fmt.Sprintf("u%d", 200*part+u)), fmt.Sprint(seq)))
@@ -57,8 +57,8 @@ func fill(t *testing.T, d *DB) {
 	analyze(t, d)
 }
 
-// analyze gathers figures for the planner, which on a busy machine takes longer
-// than a statement may.
+// analyze gathers statistics for the planner. It runs without a statement timeout, which
+// it would exceed on a busy machine.
 func analyze(t *testing.T, d *DB) {
 	t.Helper()
 	must(t, d.inTx(testContext(t), func(ctx context.Context, tx bun.Tx) error {
@@ -102,14 +102,13 @@ func explain(t *testing.T, d *DB, query string, args ...any) string {
 	return b.String()
 }
 
-// A plan made while the tables were empty is kept by the connection: it must not
-// be one that reads the tables whole once they are full. Counted in blocks read,
-// not in time.
-func TestAnAppendsPlanSurvivesGrowth(t *testing.T) {
+// A connection keeps the plans it made while the tables were empty. They must not turn
+// into full scans once the tables have grown. The test counts rows, not time.
+func TestThePlansOfAppendSurviveGrowth(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		if d.dialect != Postgres {
 			if plan := explain(t, d, "SELECT body FROM falcon_keys WHERE caller = ? AND key = ? AND created_at > ?", "a", "b", 1); !strings.Contains(plan, "SEARCH") {
-				t.Errorf("a key is found by\n%s", plan)
+				t.Errorf("the plan to find a key:\n%s", plan)
 			}
 			return
 		}
@@ -119,7 +118,7 @@ func TestAnAppendsPlanSurvivesGrowth(t *testing.T) {
 				_, err := tx.ExecContext(ctx, "SELECT falcon_notify(?, 't', 'm')", u)
 				return err
 			}
-			for range 2 { // plans of both paths, a new inbox and an old one, on empty tables
+			for range 2 { // plan both paths, with a new and an existing inbox, on empty tables
 				if err := call("old"); err != nil {
 					return err
 				}
@@ -140,7 +139,7 @@ func TestAnAppendsPlanSurvivesGrowth(t *testing.T) {
 					return err
 				}
 				if after-before > 100 {
-					t.Errorf("an append to the %s inbox read %d rows of falcon_inboxes one after the other", u, after-before)
+					t.Errorf("an append to the %s inbox read %d rows of falcon_inboxes by sequential scans", u, after-before)
 				}
 			}
 			return nil

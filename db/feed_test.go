@@ -9,7 +9,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// drain reads the feed from p to its end, limit rows at a time.
+// drain reads the feed from p to its end, at most limit rows at a time, and returns each
+// row as its user and seq, and the new position.
 func drain(t *testing.T, d *DB, p bridge.Position, limit int) ([]string, bridge.Position) {
 	t.Helper()
 	var out []string
@@ -19,7 +20,7 @@ func drain(t *testing.T, d *DB, p bridge.Position, limit int) ([]string, bridge.
 			t.Fatalf("since: %v", err)
 		}
 		if len(ns) > limit {
-			t.Fatalf("%d rows at once, of at most %d", len(ns), limit)
+			t.Fatalf("a call returned %d rows, want at most %d", len(ns), limit)
 		}
 		for _, n := range ns {
 			out = append(out, fmt.Sprintf("%s%d", n.User, n.Seq))
@@ -30,7 +31,7 @@ func drain(t *testing.T, d *DB, p bridge.Position, limit int) ([]string, bridge.
 	}
 }
 
-func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
+func TestTheFeedReturnsEveryRowOnceInSeqOrder(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		var want []string
 		for i := range 12 {
@@ -40,7 +41,7 @@ func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
 		}
 		for _, limit := range []int{1, 5, 12, 100} {
 			if got, _ := drain(t, d, "", limit); !slices.Equal(got, want) {
-				t.Errorf("by %d: %v, want %v", limit, got, want)
+				t.Errorf("in steps of %d: %v, want %v", limit, got, want)
 			}
 		}
 		now, err := d.Now(testContext(t))
@@ -48,7 +49,7 @@ func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, _ := drain(t, d, now, 5); len(got) != 0 {
-			t.Errorf("behind now: %v", got)
+			t.Errorf("after now: %v", got)
 		}
 		exec(t, d, "UPDATE falcon_inboxes SET review_enabled = ? WHERE user_id = 'b'", false)
 		mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{draft("b", "muted"), draft("a", "t")}})
@@ -61,12 +62,12 @@ func TestTheFeedShowsEveryRowOnceInSeqOrder(t *testing.T) {
 			t.Errorf("changed: %v, %v", changes, err)
 		}
 		if changes, _, _, err = d.Changed(testContext(t), end, 10); err != nil || len(changes) != 0 {
-			t.Errorf("changed behind the end: %v, %v", changes, err)
+			t.Errorf("changed after the end: %v, %v", changes, err)
 		}
 	})
 }
 
-func TestRetainedIsEveryUsersLatestRow(t *testing.T) {
+func TestRetainedReturnsEveryUsersLatestRow(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		for _, u := range []bridge.UserID{"d", "b", "a", "c", "b"} {
 			mustAppend(t, d, one(u, "t"))
@@ -91,10 +92,10 @@ func TestRetainedIsEveryUsersLatestRow(t *testing.T) {
 	})
 }
 
-// An application's transaction gets its id long before it notifies: its row then
-// has a later seq than rows of younger transactions. Nothing may be passed over,
-// and a user's seqs may not turn round.
-func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
+// An application's transaction may get its ID long before it notifies a user, so that its
+// row has a lower xid but a higher seq than rows of later transactions. The feed must not
+// lose such a row, and must not return a user's seqs out of order.
+func TestTheFeedNeitherLosesNorReordersALongTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
 	mustAppend(t, d, one("a", "t"))
@@ -107,7 +108,7 @@ func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
 	}
 	changes, _, _, err := d.Changed(ctx, p, 10)
 	if err != nil || len(changes) != 2 {
-		t.Errorf("the sweep must not wait for it: %v, %v", changes, err)
+		t.Errorf("the sweep waits for it: %v, %v", changes, err)
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT falcon_notify('a', 'late', 'm')"); err != nil {
 		t.Fatal(err)
@@ -118,13 +119,13 @@ func TestALongTransactionIsNeitherPassedOverNorTurnsSeqsRound(t *testing.T) {
 	mustAppend(t, d, one("a", "t"))
 	for _, limit := range []int{1, 2, 10} {
 		if got, _ := drain(t, d, p, limit); !slices.Equal(got, []string{"a2", "b1", "a3", "a4"}) && !slices.Equal(got, []string{"a2", "a3", "b1", "a4"}) {
-			t.Errorf("by %d the feed shows %v", limit, got)
+			t.Errorf("in steps of %d the feed shows %v", limit, got)
 		}
 	}
 }
 
-// Starts is Head and Skip for many users.
-func TestStartsAreHeadsAndSkips(t *testing.T) {
+// Starts returns for many users at once what Head and Skip return for one.
+func TestStartsAgreesWithHeadAndSkip(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		users := []bridge.UserID{fresh(), fresh(), fresh(), fresh()}
@@ -185,7 +186,7 @@ func TestHeadAndSkip(t *testing.T) {
 		}
 		exec(t, d, "DELETE FROM falcon_notifications WHERE seq IN (8, 10)")
 		if got, err := d.Skip(ctx, "u", 0, 3); err != nil || got != 5 {
-			t.Errorf("over deleted rows: %d, %v, want 5", got, err)
+			t.Errorf("with deleted rows: %d, %v, want 5", got, err)
 		}
 		if h, err := d.Head(ctx, "u"); err != nil || h.Last != 10 || h.Latest == nil || h.Latest.Seq != 9 {
 			t.Errorf("the head after the last row was deleted: %+v, %v", h, err)
@@ -193,8 +194,8 @@ func TestHeadAndSkip(t *testing.T) {
 	})
 }
 
-// changedUsers follows the sweep from p, and fails where a call reads more than about
-// two steps of limit rows.
+// changedUsers reads the sweep from p to its end and returns the users it found, each
+// once. It fails if a call returns more than two steps of limit rows.
 func changedUsers(t *testing.T, d *DB, p bridge.Position, limit int) (users []bridge.UserID, next bridge.Position) {
 	t.Helper()
 	for more := true; more; {
@@ -203,7 +204,7 @@ func changedUsers(t *testing.T, d *DB, p bridge.Position, limit int) (users []br
 		cs, p, more, err = d.Changed(testContext(t), p, limit)
 		must(t, err)
 		if len(cs) > 2*limit {
-			t.Fatalf("%d users from one call, steps have %d rows", len(cs), limit)
+			t.Fatalf("a call returned %d users, but a step has %d rows", len(cs), limit)
 		}
 		for _, c := range cs {
 			if !slices.Contains(users, c.User) {
@@ -214,9 +215,10 @@ func changedUsers(t *testing.T, d *DB, p bridge.Position, limit int) (users []br
 	return users, p
 }
 
-// An idle transaction holds the horizon back. The sweep finds what others append all
-// the same, rereads a bounded number of rows a call, and finds what the transaction
-// itself appended once it has committed, however much was appended meanwhile.
+// While a transaction stays idle, the horizon below which all rows are final does not
+// advance. The sweep still finds what others append and rereads a bounded number of rows
+// per call. Once the transaction commits, the sweep finds its rows too, however many other
+// rows there are by then.
 func TestTheSweepIsBoundedUnderALongTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
@@ -234,21 +236,21 @@ func TestTheSweepIsBoundedUnderALongTransaction(t *testing.T) {
 	}
 	mustAppend(t, d, one("first", "t"))
 	if got, p = changedUsers(t, d, p, 10); !slices.Contains(got, "first") {
-		t.Errorf("behind 25 rows above the horizon the sweep found %v", got)
+		t.Errorf("with 25 rows above the horizon the sweep found %v", got)
 	}
 	must(t, tx.Commit())
-	for lap := 0; ; lap++ { // the laps behind the edge have 27 rows, in steps of 10
+	for lap := 0; ; lap++ { // a lap over the rows above the horizon reads 27 rows in steps of 10
 		if got, p = changedUsers(t, d, p, 10); slices.Contains(got, "late") {
 			break
 		}
 		if lap > 6 {
-			t.Fatal("what a long transaction appended was never found")
+			t.Fatal("the sweep does not find what the long transaction appended")
 		}
 	}
 	for range 4 {
 		_, p = changedUsers(t, d, p, 10)
 	}
 	if got, _ = changedUsers(t, d, p, 10); len(got) != 0 {
-		t.Errorf("with nothing new the sweep still reads %v", got)
+		t.Errorf("with nothing new the sweep still finds %v", got)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// On Unix a file that was deleted stays as long as a process has it open: without a
-// check every append succeeds, and all of them are lost when the process ends.
-func TestAppendsAreRefusedOnceTheSQLiteFileLeftItsPath(t *testing.T) {
-	for name, leave := range map[string]func(path string) error{
+// On Unix, a deleted file stays usable for a process that has it open. Without a check,
+// every append would succeed and be lost when the process ends.
+func TestAppendsFailOnceTheSQLiteFileIsGoneFromItsPath(t *testing.T) {
+	for name, remove := range map[string]func(path string) error{
 		"deleted": func(path string) error { return os.Rename(path, path+".aside") },
 		"replaced by another file": func(path string) error {
 			return errors.Join(os.Rename(path, path+".aside"), os.WriteFile(path, nil, 0o600))
@@ -27,7 +27,7 @@ func TestAppendsAreRefusedOnceTheSQLiteFileLeftItsPath(t *testing.T) {
 			mustAppend(t, d, one("u", "before"))
 			var log bytes.Buffer
 			d.outages.log = slog.New(slog.NewTextHandler(&log, nil))
-			if err := leave(path); err != nil {
+			if err := remove(path); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := d.Append(testContext(t), one("u", "lost")); !errors.Is(err, bridge.ErrUnavailable) {
@@ -37,7 +37,7 @@ func TestAppendsAreRefusedOnceTheSQLiteFileLeftItsPath(t *testing.T) {
 				t.Errorf("ping: %v, want ErrUnavailable", err)
 			}
 			if err := d.checkEpoch(testContext(t), false); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("look at the epoch: %v, want ErrUnavailable", err)
+				t.Errorf("check of the epoch: %v, want ErrUnavailable", err)
 			}
 			if got := log.String(); !strings.Contains(got, "level=ERROR") || !strings.Contains(got, "deleted or replaced") {
 				t.Errorf("the log does not name the cause: %q", got)
@@ -46,14 +46,15 @@ func TestAppendsAreRefusedOnceTheSQLiteFileLeftItsPath(t *testing.T) {
 				t.Fatal(err)
 			}
 			if res := mustAppend(t, d, one("u", "after")); res.Appended[0].Seq != 2 {
-				t.Errorf("after the file came back: seq %d, want 2", res.Appended[0].Seq)
+				t.Errorf("after the file was put back: seq %d, want 2", res.Appended[0].Seq)
 			}
 		})
 	}
 }
 
-// Waiting cures neither, so the start must end at once: ErrUnavailable is retried.
-func TestASQLiteFileThatCannotBeUsedEndsTheStart(t *testing.T) {
+// Waiting helps with neither file, so the start must fail at once. An ErrUnavailable would
+// be retried.
+func TestAnUnusableSQLiteFileFailsTheStart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		make func(path string) error
 		want string

@@ -12,13 +12,13 @@ import (
 
 func TestHistory(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"pages of history":                                        testPagesOfHistory,
+		"history is listed in pages":                              testPagesOfHistory,
 		"an unknown user has an empty inbox":                      testAnUnknownUserHasAnEmptyInbox,
-		"a row is read as it was written":                         testARowIsReadAsItWasWritten,
+		"a notification is read as it was written":                testANotificationIsReadAsItWasWritten,
 		"read and delete keep the counts":                         testReadAndDeleteKeepTheCounts,
 		"a deleted notification is neither replayed nor retained": testADeletedNotificationIsNeitherReplayedNorRetained,
-		"read marks the time":                                     testReadMarksTheTime,
-		"a held inbox is unavailable in time":                     testAHeldInboxIsUnavailableInTime,
+		"the first read sets the time":                            testTheFirstReadSetsTheTime,
+		"writing to a locked inbox fails in time":                 testWritingToALockedInboxFailsInTime,
 	})
 }
 
@@ -38,19 +38,19 @@ func testPagesOfHistory(t *testing.T, d *DB) {
 		want []bridge.Seq
 		more bool
 	}{
-		"newest first":                       {bridge.Query{Limit: 3}, []bridge.Seq{9, 8, 7}, true},
-		"before a seq":                       {bridge.Query{Before: 7, Limit: 3}, []bridge.Seq{5, 4, 3}, true},
-		"before a seq, to the end":           {bridge.Query{Before: 3, Limit: 2}, []bridge.Seq{2, 1}, false},
-		"after a seq, oldest first":          {bridge.Query{Forward: true, After: 4, Limit: 3}, []bridge.Seq{5, 7, 8}, true},
-		"from the start":                     {bridge.Query{Forward: true, Limit: 2}, []bridge.Seq{1, 2}, true},
-		"after the last":                     {bridge.Query{Forward: true, After: 9, Limit: 2}, []bridge.Seq{}, false},
-		"unread only":                        {bridge.Query{Unread: true, Limit: 50}, []bridge.Seq{9, 8, 7, 5, 3, 1}, false},
-		"unread only, before":                {bridge.Query{Unread: true, Before: 8, Limit: 2}, []bridge.Seq{7, 5}, true},
-		"unread only, after":                 {bridge.Query{Unread: true, Forward: true, After: 1, Limit: 2}, []bridge.Seq{3, 5}, true},
-		"between two seqs":                   {bridge.Query{Forward: true, After: 1, Before: 4, Limit: 9}, []bridge.Seq{2, 3}, false},
-		"a page as long as what is left":     {bridge.Query{Limit: 8}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
-		"no limit means the default":         {bridge.Query{}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
-		"a limit over the bound is cut down": {bridge.Query{Limit: 10000}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
+		"newest first":               {bridge.Query{Limit: 3}, []bridge.Seq{9, 8, 7}, true},
+		"before a seq":               {bridge.Query{Before: 7, Limit: 3}, []bridge.Seq{5, 4, 3}, true},
+		"before a seq, to the end":   {bridge.Query{Before: 3, Limit: 2}, []bridge.Seq{2, 1}, false},
+		"after a seq, oldest first":  {bridge.Query{Forward: true, After: 4, Limit: 3}, []bridge.Seq{5, 7, 8}, true},
+		"from the start":             {bridge.Query{Forward: true, Limit: 2}, []bridge.Seq{1, 2}, true},
+		"after the last":             {bridge.Query{Forward: true, After: 9, Limit: 2}, []bridge.Seq{}, false},
+		"unread only":                {bridge.Query{Unread: true, Limit: 50}, []bridge.Seq{9, 8, 7, 5, 3, 1}, false},
+		"unread only, before":        {bridge.Query{Unread: true, Before: 8, Limit: 2}, []bridge.Seq{7, 5}, true},
+		"unread only, after":         {bridge.Query{Unread: true, Forward: true, After: 1, Limit: 2}, []bridge.Seq{3, 5}, true},
+		"between two seqs":           {bridge.Query{Forward: true, After: 1, Before: 4, Limit: 9}, []bridge.Seq{2, 3}, false},
+		"a page that fits exactly":   {bridge.Query{Limit: 8}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
+		"no limit means the default": {bridge.Query{}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
+		"a limit above the maximum":  {bridge.Query{Limit: 10000}, []bridge.Seq{9, 8, 7, 5, 4, 3, 2, 1}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.q.User = u
@@ -89,7 +89,7 @@ func testAnUnknownUserHasAnEmptyInbox(t *testing.T, d *DB) {
 	}
 }
 
-func testARowIsReadAsItWasWritten(t *testing.T, d *DB) {
+func testANotificationIsReadAsItWasWritten(t *testing.T, d *DB) {
 	ctx := testContext(t)
 	res, err := d.Append(ctx, bridge.Command{Drafts: []bridge.Draft{{User: "ana|x@y:z", Kind: bridge.KindReportStatus,
 		Title: `It's "quoted" \ ? $1 {a,b}`, Message: "línea\nñ 🦅", ReportID: 3, StatusID: bridge.Approved, Data: []byte(`{"a":[1,"?"]}`)}}})
@@ -163,7 +163,7 @@ func testADeletedNotificationIsNeitherReplayedNorRetained(t *testing.T, d *DB) {
 	}
 }
 
-func testReadMarksTheTime(t *testing.T, d *DB) {
+func testTheFirstReadSetsTheTime(t *testing.T, d *DB) {
 	u := fresh()
 	ctx := testContext(t)
 	ns := seed(t, d, u, 1)
@@ -182,16 +182,16 @@ func testReadMarksTheTime(t *testing.T, d *DB) {
 	}
 }
 
-func testAHeldInboxIsUnavailableInTime(t *testing.T, d *DB) {
+func testWritingToALockedInboxFailsInTime(t *testing.T, d *DB) {
 	u, other := fresh(), fresh()
 	ns := seed(t, d, u, 1)
 	seed(t, d, other, 1)
 	release := lockInbox(t, d, u)
 	defer release()
 	if _, err := d.Read(context.Background(), u, ns[0].ID); !errors.Is(err, bridge.ErrUnavailable) {
-		t.Errorf("read while another transaction holds the inbox: %v", err)
+		t.Errorf("read while another transaction locks the inbox: %v, want ErrUnavailable", err)
 	}
 	if c, err := d.Count(testContext(t), u); err != nil || c.Unread != 1 {
-		t.Errorf("reading does not wait: %+v, %v", c, err)
+		t.Errorf("a count, which needs no lock: %+v, %v", c, err)
 	}
 }

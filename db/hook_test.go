@@ -14,9 +14,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// A query hook, as bundebug and bunotel are, sees what every call asks the
-// database, with the arguments.
-func TestAHookSeesEveryCall(t *testing.T) {
+// A query hook, such as bundebug or bunotel, sees every statement of every call with its
+// arguments.
+func TestAHookSeesTheStatementsOfEveryCall(t *testing.T) {
 	for name, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "falcon.db"), "Postgres": testserver.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			s := &spy{}
@@ -94,24 +94,24 @@ func TestAHookSeesEveryCall(t *testing.T) {
 				"Erase":               {func(ctx context.Context) error { return second(d.Erase(ctx, "nobody")) }, "'nobody'"},
 				"Leave":               {func(ctx context.Context) error { return d.Leave(ctx, "node2") }, "node2"},
 			} {
-				if asked := s.asked(t, tt.do); !strings.Contains(strings.Join(asked, "\n"), tt.sees) {
-					t.Errorf("%s: no statement with %q in %q", call, tt.sees, asked)
+				if queries := s.statements(t, tt.do); !strings.Contains(strings.Join(queries, "\n"), tt.sees) {
+					t.Errorf("%s: no statement with %q in %q", call, tt.sees, queries)
 				}
 			}
 		})
 	}
 }
 
-// A statement that goes to database/sql directly, or that is prepared, is one that
-// no hook sees.
-func TestNoStatementPassesTheHooksBy(t *testing.T) {
+// Hooks do not see a statement that goes directly to database/sql or that is prepared, so
+// the package has none.
+func TestNoStatementBypassesTheHooks(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	must(t, err)
-	passes := regexp.MustCompile(`\.DB\.(Query|Exec|Prepare|Begin|Conn)|\.Prepare(Context)?\(|\*sql\.(Stmt|Tx|Conn)\b`)
+	bypass := regexp.MustCompile(`\.DB\.(Query|Exec|Prepare|Begin|Conn)|\.Prepare(Context)?\(|\*sql\.(Stmt|Tx|Conn)\b`)
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		must(t, err)
-		if at := passes.Find(text); at != nil && !strings.HasSuffix(f, "_test.go") {
+		if at := bypass.Find(text); at != nil && !strings.HasSuffix(f, "_test.go") {
 			t.Errorf("%s has %q", f, at)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// past makes n notifications of u that another application numbered from first.
+// past returns n notifications of u to import, with IDs of another application from first.
 func past(u bridge.UserID, first int64, n int) []PastNotification {
 	out := make([]PastNotification, n)
 	for i := range out {
@@ -23,15 +23,16 @@ func past(u bridge.UserID, first int64, n int) []PastNotification {
 	return out
 }
 
-var pastID = func() func() int64 { // ids of the other application that no test shares
+// pastID returns the first of 10,000 IDs of the other application that no other test uses.
+var pastID = func() func() int64 {
 	var mu sync.Mutex
 	next := int64(1)
 	return func() int64 { mu.Lock(); defer mu.Unlock(); next += 10_000; return next }
 }()
 
-func TestImportedNotificationsAreThePast(t *testing.T) {
+func TestImportedNotificationsAreHistory(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
-		"they keep what they were, and are counted": func(t *testing.T, d *DB) {
+		"they keep their fields and are counted": func(t *testing.T, d *DB) {
 			ctx, u, id := testContext(t), fresh(), pastID()
 			ns := past(u, id, 3)
 			ns[1].Kind, ns[1].ReportID, ns[1].StatusID, ns[1].Data = bridge.KindReportStatus, 5, bridge.Approved, []byte(`{"a":"b"}`)
@@ -53,7 +54,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"no device gets them, and the latest is retained": func(t *testing.T, d *DB) {
+		"they are not delivered, but the latest is retained": func(t *testing.T, d *DB) {
 			ctx, u := testContext(t), fresh()
 			seed(t, d, u, 2)
 			changed, err := d.Now(ctx)
@@ -62,7 +63,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			must(t, err)
 			live := seed(t, d, u, 1)
 			if live[0].Seq != 7 || live[0].Muted {
-				t.Errorf("what follows has seq %d, muted %v", live[0].Seq, live[0].Muted)
+				t.Errorf("the next notification has seq %d, muted %v", live[0].Seq, live[0].Muted)
 			}
 			after, err := d.After(ctx, u, 2, 10)
 			must(t, err)
@@ -84,10 +85,10 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"again they change nothing, whatever became of them": func(t *testing.T, d *DB) {
+		"a second import changes nothing, even after a deletion or an erasure": func(t *testing.T, d *DB) {
 			ctx, u, id := testContext(t), fresh(), pastID()
 			ns := past(u, id, 3)
-			_, err := d.ImportNotifications(ctx, append(ns[:2:2], ns[0])) // one id twice
+			_, err := d.ImportNotifications(ctx, append(ns[:2:2], ns[0])) // with an ID twice
 			must(t, err)
 			page, err := d.List(ctx, bridge.Query{User: u, Limit: 10})
 			must(t, err)
@@ -103,16 +104,16 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 				t.Errorf("after the user was erased: added %d, %v", added, err)
 			}
 		},
-		"too many at once are refused": func(t *testing.T, d *DB) {
+		"more than MaxImport at once are refused": func(t *testing.T, d *DB) {
 			if _, err := d.ImportNotifications(testContext(t), past(fresh(), pastID(), MaxImport+1)); err == nil {
 				t.Error("no error")
 			}
 		},
-		"imports and appends together leave no hole": func(t *testing.T, d *DB) {
+		"concurrent imports and appends leave no gap": func(t *testing.T, d *DB) {
 			ctx, us := testContext(t), []bridge.UserID{fresh(), fresh(), fresh()}
 			same := pastID()
 			jobs := []func(i int) error{
-				func(i int) error { // two imports of one file
+				func(i int) error { // two imports of the same file
 					return second(d.ImportNotifications(ctx, mixed(us, same+int64(i)*10, false)))
 				},
 				func(i int) error { return second(d.ImportNotifications(ctx, mixed(us, same+int64(i)*10, true))) },
@@ -139,7 +140,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 				must(t, err)
 				for i, n := range page.Items {
 					if n.Seq != bridge.Seq(i+1) {
-						t.Fatalf("user %s: seq %d in place %d", u, n.Seq, i+1)
+						t.Fatalf("user %s: item %d has seq %d", u, i+1, n.Seq)
 					}
 				}
 				total += page.Count.Total
@@ -151,7 +152,7 @@ func TestImportedNotificationsAreThePast(t *testing.T) {
 	})
 }
 
-// mixed are two notifications for each of us.
+// mixed returns two notifications for each of us, alternating or in the reverse order.
 func mixed(us []bridge.UserID, id int64, reverse bool) []PastNotification {
 	var out []PastNotification
 	for i := range 2 * len(us) {
@@ -165,19 +166,19 @@ func mixed(us []bridge.UserID, id int64, reverse bool) []PastNotification {
 
 func TestImportedReportsKeepTheirIDs(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
-		"and new ones come after them": func(t *testing.T, d *DB) {
+		"new reports get higher IDs": func(t *testing.T, d *DB) {
 			ctx, u, id := testContext(t), fresh(), pastID()
-			made := time.UnixMilli(1_700_000_000_000).UTC()
+			created := time.UnixMilli(1_700_000_000_000).UTC()
 			rs := []PastReport{
-				{NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Approved}, CreatedAt: made, UpdatedAt: made.Add(time.Hour)},
-				{NewReport: bridge.NewReport{ID: id + 3, Title: "Dos", User: u, Status: bridge.Pending}, CreatedAt: made, UpdatedAt: made},
+				{NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Approved}, CreatedAt: created, UpdatedAt: created.Add(time.Hour)},
+				{NewReport: bridge.NewReport{ID: id + 3, Title: "Dos", User: u, Status: bridge.Pending}, CreatedAt: created, UpdatedAt: created},
 			}
 			if added, err := d.ImportReports(ctx, rs); err != nil || added != 2 {
 				t.Fatalf("added %d, %v", added, err)
 			}
 			got, err := d.Report(ctx, id)
 			must(t, err)
-			want := bridge.Report{ID: id, Title: "Uno", User: u, Status: bridge.Approved, CreatedAt: made, UpdatedAt: made.Add(time.Hour)}
+			want := bridge.Report{ID: id, Title: "Uno", User: u, Status: bridge.Approved, CreatedAt: created, UpdatedAt: created.Add(time.Hour)}
 			if got != want {
 				t.Errorf("report %+v, want %+v", got, want)
 			}
@@ -194,7 +195,7 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 				t.Errorf("after a status change and a second import: %+v, %v", got, err)
 			}
 		},
-		"and one that is there already stays, unless it is another": func(t *testing.T, d *DB) {
+		"an existing report is kept; one that differs fails the import": func(t *testing.T, d *DB) {
 			ctx, u, id := testContext(t), fresh(), pastID()
 			newReport(t, d, bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Rejected})
 			now := time.Now()
@@ -207,7 +208,7 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 			other.ID++
 			var bad *bridge.InvalidError
 			if _, err := d.ImportReports(ctx, []PastReport{uno, dos, other}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "reports[2].id") {
-				t.Fatalf("an id of another report: %v", err)
+				t.Fatalf("an ID of another report: %v", err)
 			}
 			if _, err := d.Report(ctx, dos.ID); !errors.Is(err, bridge.ErrNotFound) {
 				t.Errorf("the failed import stored a report: %v", err)
@@ -216,15 +217,15 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 				t.Errorf("without it: added %d, %v", added, err)
 			}
 			if got, err := d.Report(ctx, id); err != nil || got.Status != bridge.Rejected {
-				t.Errorf("the one that was there: %+v, %v", got, err)
+				t.Errorf("the existing report: %+v, %v", got, err)
 			}
 		},
 	})
 }
 
-func TestImportedSettingsHoldOnce(t *testing.T) {
+func TestSettingsAreImportedOnce(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
-		"with an inbox, without one, and against a later choice": func(t *testing.T, d *DB) {
+		"with an inbox, without one, and after a later change": func(t *testing.T, d *DB) {
 			ctx, with, without, on := testContext(t), fresh(), fresh(), fresh()
 			seed(t, d, with, 1)
 			ss := []PastSettings{{User: with}, {User: without}, {User: on, Settings: bridge.DefaultSettings()}}
@@ -237,29 +238,30 @@ func TestImportedSettingsHoldOnce(t *testing.T) {
 				}
 			}
 			if n := number(t, d, "SELECT count(*) FROM falcon_inboxes WHERE user_id = ?", on); n != 0 {
-				t.Error("the default made an inbox")
+				t.Error("importing the default settings created an inbox")
 			}
 			must(t, set(ctx, d, with, bridge.DefaultSettings()))
 			if added, err := d.ImportSettings(ctx, ss); err != nil || added != 0 {
 				t.Errorf("again: added %d, %v", added, err)
 			}
 			if s, err := d.Settings(ctx, with); err != nil || !s.ReviewEnabled {
-				t.Errorf("the later choice was undone: %+v, %v", s, err)
+				t.Errorf("a second import undid the user's change: %+v, %v", s, err)
 			}
 		},
 	})
 }
 
-// The relay publishes retained messages, so it has to learn of the users an import changed.
-func TestTheRelayHearsOfAnImport(t *testing.T) {
+// The relay publishes each user's latest notification as a retained message, so it must
+// learn which users an import has changed.
+func TestTheRelayIsToldOfAnImport(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx, u := testContext(t), fresh()
-		if _, held, err := d.LeaseRelay(ctx, "n", time.Minute); err != nil || !held {
-			t.Fatalf("lease: %v, %v", held, err)
+		if _, leased, err := d.LeaseRelay(ctx, "n", time.Minute); err != nil || !leased {
+			t.Fatalf("lease: %v, %v", leased, err)
 		}
 		_, err := d.ImportNotifications(ctx, past(u, pastID(), 2))
 		must(t, err)
-		testserver.Eventually(t, 10*time.Second, func() error { // on Postgres below the horizon of the whole cluster
+		testserver.Eventually(t, 10*time.Second, func() error { // on Postgres, once no older transaction runs in the whole cluster
 			users, _, err := d.Touched(ctx, "", 10)
 			if err == nil && !slices.Equal(users, []bridge.UserID{u}) {
 				err = fmt.Errorf("touched %v, want %s once", users, u)

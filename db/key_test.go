@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestARepeatedKeyAnswersAsTheFirstTime(t *testing.T) {
+func TestARepeatedKeyReturnsTheFirstResult(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		batch := bridge.Command{Drafts: []bridge.Draft{draft("u", "a"), draft("v", "b"), draft("u", "c")}}
 		first := mustAppend(t, d, keyed(batch, "k", "body"))
@@ -61,7 +61,7 @@ func TestConcurrentDuplicatesAppendOnce(t *testing.T) {
 			wg.Wait()
 			for _, id := range ids {
 				if id != ids[0] {
-					t.Errorf("two answers to one key: ids %d and %d", id, ids[0])
+					t.Errorf("two calls with one key returned ids %d and %d", id, ids[0])
 				}
 			}
 			if n := number(t, nodes[0], "SELECT count(*) FROM falcon_notifications"); n != 1 {
@@ -71,10 +71,10 @@ func TestConcurrentDuplicatesAppendOnce(t *testing.T) {
 	}
 }
 
-func TestAKeyInFlightElsewhereIsWaitedForBriefly(t *testing.T) {
+func TestAKeyInFlightOnAnotherNodeIsWaitedForBriefly(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
-	// Another node's transaction that has the key and does not end.
+	// Another node's transaction has locked the key and does not end.
 	tx := idle(t, d, "SELECT pg_advisory_xact_lock(hashtextextended('app k', 1701))")
 	if _, err := d.Append(ctx, keyed(one("u", "t"), "k", "body")); !errors.Is(err, bridge.ErrKeyInFlight) {
 		t.Errorf("%v, want ErrKeyInFlight", err)
@@ -89,6 +89,6 @@ func TestAKeyInFlightElsewhereIsWaitedForBriefly(t *testing.T) {
 	}()
 	must(t, tx.Rollback())
 	if err := <-done; err != nil {
-		t.Errorf("once the other ended: %v", err)
+		t.Errorf("after the other transaction ended: %v", err)
 	}
 }

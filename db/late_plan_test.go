@@ -15,18 +15,18 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// lateBig are the tables that big leaves out.
+// lateBig finds sequential scans of the tables that big does not cover.
 var lateBig = regexp.MustCompile(`(?m)Seq Scan on falcon_(late|registrations|acks)|^SCAN (falcon_(late|registrations|acks)|[aflnrs])$`)
 
-// The follower asks four times a second: what it reads is ranges of indexes, however many
-// notifications, registrations, attempts and acknowledgements there are.
+// The follower runs its queries four times a second. They must read ranges of indexes,
+// however many notifications, registrations, attempts and acknowledgements there are.
 func TestTheFollowerReadsIndexRanges(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
-		crowd(t, d)
+		populate(t, d)
 		f := newFollower(t, d)
 		last := 29_999
 		if d.dialect == SQLite {
-			last = 2_999 // as crowd
+			last = 2_999 // as populate
 		}
 		numbers := fmt.Sprintf("WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT ", last)
 		rows := numbers + "'u' || (n % 1000), 'c' || (n / 1000), "
@@ -34,7 +34,7 @@ func TestTheFollowerReadsIndexRanges(t *testing.T) {
 			"INSERT INTO falcon_registrations (user_id, client_id, endpoint, endpoint_hash, p256dh, auth, used_at) " +
 				rows + "'https://push.example/' || n, 'hash' || n, 'p', 'a', " + string(d.clock()) + " FROM c",
 			"INSERT INTO falcon_acks (user_id, client_id, generation, from_seq, acked_seq, at) " + rows + "n, 0, 1, " + string(d.clock()) + " FROM c",
-			// Half was sent, half waits for its time.
+			// Half of them were sent, the others are not due yet.
 			"INSERT INTO falcon_late (user_id, client_id, ref, rule, notification_id, seq, since, due_at, state, done_at) " +
 				rows + "'push' || n, 'push', n, 1, " + string(d.clock()) + ", " + string(d.clock()) + " + 3600000, n % 2, " + string(d.clock()) + " FROM c",
 			"INSERT INTO falcon_late (user_id, client_id, ref, rule, notification_id, seq, since, due_at, state, done_at) " +
@@ -91,25 +91,25 @@ func TestTheFollowerReadsIndexRanges(t *testing.T) {
 				return d.Acknowledged(ctx, []bridge.Ack{{Device: dev("u1", "c0"), Generation: 1, To: 2}, {Device: dev("u2", "c0"), Generation: 2, To: 2}})
 			}},
 		} {
-			asked := s.asked(t, step.do)
-			if len(asked) == 0 {
-				t.Errorf("%s asks nothing", step.name)
+			queries := s.statements(t, step.do)
+			if len(queries) == 0 {
+				t.Errorf("%s runs no statement", step.name)
 			}
-			for _, q := range asked {
+			for _, q := range queries {
 				plan := explain(t, d, q)
 				if big.MatchString(plan) || lateBig.MatchString(plan) {
 					t.Errorf("%s scans a table:\n%s\n%s", step.name, q, plan)
 				}
 				if step.name == "due pushes" && !strings.Contains(plan, "falcon_late_due") {
-					t.Errorf("%s reads what was sent before:\n%s\n%s", step.name, q, plan)
+					t.Errorf("%s also reads rows that were sent before:\n%s\n%s", step.name, q, plan)
 				}
 			}
 		}
 	})
 }
 
-// readBy is how many rows and index entries of the program's tables Postgres reads for
-// the statements.
+// readBy returns how many rows and index entries of the program's tables Postgres reads
+// for the statements, each of which it rolls back.
 func readBy(t *testing.T, d *DB, statements []string) (n int64) {
 	t.Helper()
 	const reads = "SELECT coalesce(sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid)), 0)::bigint FROM pg_class " +
@@ -137,9 +137,9 @@ func readBy(t *testing.T, d *DB, statements []string) (n int64) {
 	return n
 }
 
-// What the follower writes and looks at follows the notifications of users with a
-// registration: those of others are passed over once, and cost nothing afterwards.
-func TestTheFollowersCostFollowsTheRegisteredUsers(t *testing.T) {
+// The follower's work depends on the notifications of users with a registration. Those of
+// other users are read once and cost nothing afterwards.
+func TestTheFollowersCostDependsOnRegisteredUsersOnly(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	f := newFollower(t, d)
 	s := &spy{}
@@ -159,25 +159,26 @@ func TestTheFollowersCostFollowsTheRegisteredUsers(t *testing.T) {
 		}
 		analyze(t, d)
 		seed(t, d, "registered", 5)
-		asked := s.asked(t, follow)
+		queries := s.statements(t, follow)
 		exec(t, d, "UPDATE falcon_late SET due_at = 1 WHERE state = 0")
-		asked = append(asked, s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })...)
-		n := readBy(t, d, asked)
+		queries = append(queries, s.statements(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })...)
+		n := readBy(t, d, queries)
 		exec(t, d, "UPDATE falcon_late SET state = 1")
 		return n
 	}
 	few := cost(1)
-	if many := cost(40); many-few > 1000 { // users' own rows are read one after the other where they are few
-		t.Errorf("behind 400 notifications of others the follower read %d rows, behind 16,000 it read %d", few, many)
+	if many := cost(40); many-few > 1000 { // the rows of a user with few rows may be read by a scan
+		t.Errorf("the follower read %d rows after 400 notifications of other users, and %d after 16,000", few, many)
 	}
 	if n := number(t, d, "SELECT count(*) FROM falcon_late"); n != 10 {
 		t.Errorf("%d rows were written for 10 notifications of a registered device", n)
 	}
 }
 
-// An hour of pushes to absent devices leaves thousands of rows for each that were sent. What
-// is due is found without them: it once took so long that the follower could not go on.
-func TestWhatWasSentBeforeCostsTheFollowerNothing(t *testing.T) {
+// An hour of pushes to absent devices leaves thousands of sent rows per device. The due
+// ones must be found without reading those: that once took so long that the follower was
+// stuck.
+func TestSentAttemptsCostTheFollowerNothing(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	s := &spy{}
 	d.read = d.read.WithQueryHook(s)
@@ -190,16 +191,17 @@ func TestWhatWasSentBeforeCostsTheFollowerNothing(t *testing.T) {
 		exec(t, d, "INSERT INTO falcon_late (ref, rule, user_id, client_id, notification_id, seq, since, due_at) "+
 			"SELECT 'due' || n, 'push', 'u', 'phone', -n, n, 1, 1 FROM generate_series(1, 5) n ON CONFLICT DO NOTHING")
 		analyze(t, d)
-		asked := s.asked(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })
-		return readBy(t, d, asked)
+		queries := s.statements(t, func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) })
+		return readBy(t, d, queries)
 	}
 	few := cost(10)
 	if many := cost(10_000); many > few+20 {
-		t.Errorf("what is due takes %d reads where 10,000 were sent before, and %d where 10 were", many, few)
+		t.Errorf("finding the due rows takes %d reads after 10,000 sent ones, and %d after 10", many, few)
 	}
 }
 
-// What waits after an outage is read in steps of the same size, however much it is.
+// After an outage the due rows are read in steps. A step must cost the same however many
+// rows are due.
 func TestABacklogOfLateNotificationsIsReadInSteps(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	s := &spy{}
@@ -214,7 +216,7 @@ func TestABacklogOfLateNotificationsIsReadInSteps(t *testing.T) {
 			"SELECT 'push' || n, 'push', 'u' || n %% 20, 'phone', n, n, 1, n FROM generate_series(1, %[1]d) n UNION ALL "+
 			"SELECT 'post' || n, 'unread 1h0m0s', 'u' || n %% 20, '', n, n, 1, n FROM generate_series(1, %[1]d) n ON CONFLICT DO NOTHING", due))
 		analyze(t, d)
-		return readBy(t, d, s.asked(t, ask))
+		return readBy(t, d, s.statements(t, ask))
 	}
 	for name, ask := range map[string]func(context.Context) error{
 		"pushes":   func(ctx context.Context) error { return second(d.DuePush(ctx, 10, nil)) },
@@ -223,7 +225,7 @@ func TestABacklogOfLateNotificationsIsReadInSteps(t *testing.T) {
 		exec(t, d, "DELETE FROM falcon_late")
 		few := cost(5_000, ask)
 		if many := cost(30_000, ask); many > few+few/10 {
-			t.Errorf("%s: of 30,000 that wait a step reads %d, of 5,000 it reads %d", name, many, few)
+			t.Errorf("%s: a step reads %d rows when 30,000 are due, and %d when 5,000 are", name, many, few)
 		}
 	}
 }

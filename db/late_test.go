@@ -14,7 +14,7 @@ import (
 
 var lateRules = []late.Rule{{When: late.Unacknowledged, After: time.Minute}, {When: late.Unread, After: time.Hour}}
 
-// follower drives the store as package late does.
+// follower calls the store as package late does.
 type follower struct {
 	t    *testing.T
 	d    *DB
@@ -25,32 +25,33 @@ type follower struct {
 func newFollower(t *testing.T, d *DB) *follower {
 	t.Helper()
 	f := &follower{t: t, d: d, node: "n"}
-	if _, held, err := d.LeaseLate(testContext(t), f.node, time.Hour); err != nil || !held {
-		t.Fatalf("lease: %v, %v", held, err)
+	if _, leased, err := d.LeaseLate(testContext(t), f.node, time.Hour); err != nil || !leased {
+		t.Fatalf("lease: %v, %v", leased, err)
 	}
 	f.enter(100)
 	return f
 }
 
-// enter follows the log to its end.
+// enter follows the log to its end, in steps of limit notifications.
 func (f *follower) enter(limit int) {
 	f.t.Helper()
 	for more := true; more; {
-		next, again, held, err := f.d.Enter(testContext(f.t), f.node, f.at, 15*time.Second, lateRules, limit)
-		if err != nil || !held {
-			f.t.Fatalf("enter: held %v, %v", held, err)
+		next, again, leased, err := f.d.Enter(testContext(f.t), f.node, f.at, 15*time.Second, lateRules, limit)
+		if err != nil || !leased {
+			f.t.Fatalf("enter: leased %v, %v", leased, err)
 		}
 		f.at, more = next, again
 	}
 }
 
-// ripen makes everything due.
-func (f *follower) ripen() {
+// makeDue moves every attempt two hours into the past, so that it is due.
+func (f *follower) makeDue() {
 	f.t.Helper()
 	exec(f.t, f.d, "UPDATE falcon_late SET due_at = due_at - 7200000, since = since - 7200000")
 }
 
-// due returns what is due as "rule seq" of u, those cancelled with a minus.
+// due returns u's due attempts, each as its rule and client ID, with a minus if it is
+// cancelled.
 func (f *follower) due(u bridge.UserID) (out []string) {
 	f.t.Helper()
 	push, err := f.d.DuePush(testContext(f.t), 100, nil)
@@ -65,7 +66,7 @@ func (f *follower) due(u bridge.UserID) (out []string) {
 		if a.Cancelled {
 			word = "-" + word
 		} else if a.Notification.Title == "" || a.Notification.Seq == 0 {
-			f.t.Errorf("without its notification: %+v", a)
+			f.t.Errorf("an attempt without its notification: %+v", a)
 		}
 		out = append(out, fmt.Sprint(word, " ", a.Device.ClientID))
 	}
@@ -146,7 +147,7 @@ func TestWhatCancelsAnAttempt(t *testing.T) {
 					a.Acked = 1
 					must(t, d.Advance(ctx, []bridge.Advance{a}))
 				}, want: []string{"-unacknowledged ", "push phone", "unread "}},
-			// A new session begins at the end of the log. That acknowledges nothing.
+			// A new session starts at the end of the log, which acknowledges nothing.
 			"another device subscribed later": {after: func(u bridge.UserID, _ bridge.Notification) { session(u, "tablet", time.Hour) }, want: all},
 			"acknowledged without a session": {after: func(u bridge.UserID, _ bridge.Notification) {
 				a := session(u, "phone", 0)
@@ -158,7 +159,7 @@ func TestWhatCancelsAnAttempt(t *testing.T) {
 				a.Closed = true
 				must(t, d.Advance(ctx, []bridge.Advance{a}))
 			}, want: []string{"-unacknowledged ", "push phone", "unread "}},
-			"acknowledged later ones only": {after: func(u bridge.UserID, _ bridge.Notification) {
+			"only later ones acknowledged": {after: func(u bridge.UserID, _ bridge.Notification) {
 				a := session(u, "phone", 0)
 				must(t, d.Acknowledged(ctx, []bridge.Ack{{Device: a.Device, Generation: a.Generation, From: 1, To: 9}}))
 			}, want: all},
@@ -175,12 +176,12 @@ func TestWhatCancelsAnAttempt(t *testing.T) {
 				n := seed(t, d, u, 1)[0]
 				f.enter(100)
 				if got := f.due(u); len(got) > 0 {
-					t.Errorf("before its time: %q", got)
+					t.Errorf("due too early: %q", got)
 				}
 				if tt.after != nil {
 					tt.after(u, n)
 				}
-				f.ripen()
+				f.makeDue()
 				if got := f.due(u); !slices.Equal(got, tt.want) {
 					t.Errorf("due %q, want %q", got, tt.want)
 				}
@@ -193,14 +194,14 @@ func TestTheFollowerEntersEachNotificationOnce(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		u, other := fresh(), fresh()
-		seed(t, d, u, 3) // before it ran for the first time
+		seed(t, d, u, 3) // before the follower runs for the first time
 		must(t, d.RegisterDevice(ctx, registrationOf(u, "phone", "e")))
 		f := newFollower(t, d)
 		begin := f.at
 		seed(t, d, u, 5)
 		seed(t, d, other, 6)
 		f.enter(2)
-		f.at = begin // a crash before the position was known
+		f.at = begin // as after a crash before the new position was stored
 		f.enter(3)
 		count := func(want int64, of string) {
 			t.Helper()
@@ -211,23 +212,24 @@ func TestTheFollowerEntersEachNotificationOnce(t *testing.T) {
 		count(5, "rule = 'push'")
 		count(11, "rule = 'unread 1h0m0s'")
 		count(27, "TRUE")
-		// Another node takes the lease: this one stores nothing more.
+		// Once another node has the lease, this one stores nothing more.
 		must(t, d.ReleaseLate(ctx, "n"))
-		state, held, err := d.LeaseLate(ctx, "m", time.Hour)
-		if err != nil || !held || !strings.Contains(state, string(f.at.Log)) {
-			t.Errorf("the other node: %q, %v, %v", state, held, err)
+		state, leased, err := d.LeaseLate(ctx, "m", time.Hour)
+		if err != nil || !leased || !strings.Contains(state, string(f.at.Log)) {
+			t.Errorf("the other node: %q, %v, %v", state, leased, err)
 		}
 		seed(t, d, u, 1)
-		if _, _, held, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 10); held || err != nil {
-			t.Errorf("without the lease: %v, %v", held, err)
+		if _, _, leased, err := d.Enter(ctx, "n", f.at, time.Second, lateRules, 10); leased || err != nil {
+			t.Errorf("without the lease: %v, %v", leased, err)
 		}
 		count(27, "TRUE")
 	})
 }
 
-// Web Push and webhooks that are turned on after some months do not send what came in
-// these months. A restart of all nodes, however idle they were, leaves nothing out.
-func TestWhatCameWhileItWasOffIsNotLate(t *testing.T) {
+// When Web Push and webhooks are turned on again after some months, they do not send the
+// notifications of these months. A restart of all nodes must not lose any, even if nothing
+// was appended for hours before it.
+func TestNotificationsFromAPauseOfTheFollowerAreNotEntered(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		u := fresh()
@@ -239,21 +241,21 @@ func TestWhatCameWhileItWasOffIsNotLate(t *testing.T) {
 			f.at.ReadAt -= ago.Milliseconds()
 			f.enter(100)
 			if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE rule = 'push'"); n != want {
-				t.Errorf("%v after it was read last, %d notifications are entered, want %d", ago, n, want)
+				t.Errorf("%v after the last read, %d notifications are entered, want %d", ago, n, want)
 			}
 		}
 		exec(t, d, "DELETE FROM falcon_late")
 		seed(t, d, u, 1)
 		f.enter(100)
 		if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE rule = 'push'"); n != 1 {
-			t.Error("it does not go on from there")
+			t.Error("a notification appended after the pause is not entered")
 		}
 	})
 }
 
-// A notification of an application's transaction that took a while is late some time
-// after the commit, not after the INSERT.
-func TestLateCountsFromTheCommit(t *testing.T) {
+// The delay of a push counts from the commit of the transaction that notified the user,
+// not from the INSERT, since the transaction may take a while.
+func TestThePushDelayCountsFromTheCommit(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
 	must(t, d.RegisterDevice(ctx, registrationOf("1", "phone", "e")))
@@ -265,11 +267,11 @@ func TestLateCountsFromTheCommit(t *testing.T) {
 	must(t, tx.Commit())
 	f.enter(10)
 	if since := number(t, d, "SELECT since FROM falcon_late WHERE rule = 'push'"); since < before+15_000 {
-		t.Errorf("late at %d, which is %d ms before 15 s after the commit", since, before+15_000-since)
+		t.Errorf("since is %d, which is %d ms less than 15 s after the commit", since, before+15_000-since)
 	}
 }
 
-func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
+func TestAFinishedAttemptIsNotDueAgain(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		u := fresh()
@@ -277,7 +279,7 @@ func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
 		f := newFollower(t, d)
 		seed(t, d, u, 1)
 		f.enter(10)
-		f.ripen()
+		f.makeDue()
 		push, err := d.DuePush(ctx, 1, nil)
 		must(t, err)
 		hooks, err := d.DueWebhooks(ctx, 10)
@@ -296,16 +298,16 @@ func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
 		refs := []string{push[0].Ref, hooks[0].Ref, hooks[1].Ref}
 		must(t, d.Begin(ctx, refs, nil, time.Minute))
 		if got := f.due(u); len(got) > 0 {
-			t.Errorf("due while they are made: %q", got)
+			t.Errorf("due while the attempts are in progress: %q", got)
 		}
 		must(t, d.RecordLate(ctx, []late.Done{{Ref: refs[0], Result: late.Sent, Status: 201}, {Ref: refs[1], Result: late.Failed, Status: 500},
 			{Ref: refs[2], Result: late.Limited, After: time.Hour}}))
 		if got := f.due(u); len(got) != 1 {
-			t.Errorf("due after a failure: %q", got)
+			t.Errorf("due after one attempt failed: %q", got)
 		}
 		waits(2)
 		if n := number(t, d, "SELECT tries FROM falcon_late WHERE ref = ?", refs[2]); n != 0 {
-			t.Errorf("an attempt that was put off counts as %d", n)
+			t.Errorf("a rate-limited attempt counts as %d tries", n)
 		}
 		must(t, d.RecordLate(ctx, []late.Done{{Ref: refs[1], Result: late.Rejected}}))
 		waits(1)
@@ -313,21 +315,21 @@ func TestWhatIsRecordedAsDoneIsNotDueAgain(t *testing.T) {
 		must(t, d.Redeliver(ctx, refs[1]))
 		must(t, second(d.Read(ctx, u, hooks[0].Notification.ID)))
 		if got := f.due(u); len(got) != 1 || got[0][0] == '-' {
-			t.Errorf("asked for again: %q", got)
+			t.Errorf("due after a redelivery was requested: %q", got)
 		}
 		for _, ref := range []string{"unknown", refs[0]} {
 			if err := d.Redeliver(ctx, ref); err == nil {
-				t.Errorf("%s is delivered again", ref)
+				t.Errorf("Redeliver accepts %s", ref)
 			}
 		}
 		must(t, d.Delete(ctx, u, hooks[0].Notification.ID))
 		if err := d.Redeliver(ctx, refs[1]); err == nil {
-			t.Error("a deleted notification is delivered again")
+			t.Error("Redeliver accepts a deleted notification")
 		}
 		exec(t, d, "UPDATE falcon_late SET done_at = 1 WHERE done_at > 0")
 		must(t, second(d.PruneLate(ctx, time.Hour, time.Hour, 10)))
 		if n := number(t, d, "SELECT count(*) FROM falcon_late WHERE done_at > 0"); n != 0 {
-			t.Errorf("%d rows stay for ever", n)
+			t.Errorf("%d finished rows are left", n)
 		}
 	})
 }

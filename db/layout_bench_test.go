@@ -20,21 +20,22 @@ import (
 )
 
 var (
-	layoutRows    = flag.Int("layout.rows", 1_000_000, "notifications in the table of BenchmarkLayouts, ten a user")
-	layoutAppends = flag.Int64("layout.appends", 200_000, "how many more BenchmarkLayouts appends")
+	layoutRows    = flag.Int("layout.rows", 1_000_000, "notifications in the table of BenchmarkLayouts, ten per user")
+	layoutAppends = flag.Int64("layout.appends", 200_000, "notifications that BenchmarkLayouts appends to them")
 )
 
-// partitions is how many there are in both partitioned layouts: half a month of days in one,
-// enough to keep the indexes of one in memory in the other.
+// partitions is the number of partitions in both partitioned layouts: half a month of days
+// by time, and by user enough that the indexes of one partition fit in memory.
 const partitions = 16
 
-// BenchmarkLayouts compares the table of notifications as it is with two partitioned ones,
-// by time (ranges of the id, which ascends with it) and by a hash of the user: what an
-// append, a page, a lookup by id and the retention of the oldest sixteenth cost. Retention
-// counts every row off its inbox and leaves a tombstone in any layout; by time the rows
-// themselves then go with their partition. What is written is compared by the bytes of
-// write-ahead log and Postgres' processor time, which other load on the machine distorts
-// less than the elapsed time. docs/decisions has the figures and the decision.
+// BenchmarkLayouts compares the table of notifications with two partitioned layouts: by
+// time, which is by ranges of the ascending ID, and by a hash of the user. It measures the
+// cost of an append, of a page, of a lookup by ID and of the retention of the oldest
+// sixteenth. In every layout retention subtracts each row from its inbox's counts and
+// leaves a tombstone; by time, the rows themselves are then dropped with their partition.
+// Costs are bytes of write-ahead log and Postgres' processor time, which other load on the
+// machine distorts less than the elapsed time. docs/decisions has the figures and the
+// decision.
 //
 //	go test -run '^$' -bench Layouts -benchtime 1x -timeout 60m ./db -args -layout.rows=10000000
 func BenchmarkLayouts(b *testing.B) {
@@ -59,12 +60,12 @@ type layouts struct {
 	s     *testserver.PostgresServer
 	d     *DB
 	users int
-	first int64 // id behind the oldest partition
+	first int64 // highest ID of the oldest partition
 }
 
 func (l *layouts) sql(b *testing.B, statements ...string) {
 	b.Helper()
-	args := []string{"-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", l.s.URL} // takes longer than the product's calls may
+	args := []string{"-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", l.s.URL} // psql, since the statements take longer than the product's calls may
 	for _, s := range statements {
 		args = append(args, "-c", s)
 	}
@@ -81,8 +82,8 @@ func (l *layouts) number(b *testing.B, query string) (n int64) {
 	return n
 }
 
-// build replaces the empty table by one of the layout, fills it, and then makes the indexes.
-// Users' notifications are spread over time, as in life.
+// build replaces the empty table with one of the layout, fills it, and then creates the
+// indexes. Each user's notifications are spread over time, as in production.
 func (l *layouts) build(b *testing.B) {
 	b.Helper()
 	ctx := context.Background()
@@ -116,7 +117,7 @@ func (l *layouts) build(b *testing.B) {
 	for _, x := range indexes {
 		def := strings.Replace(x.Indexdef, " ON public.falcon_notifications", " ON falcon_notifications", 1)
 		if strings.HasPrefix(def, "CREATE UNIQUE") && l.name != "one table" {
-			// A unique index must contain what the table is partitioned by.
+			// A unique index must contain the partition key.
 			missing := map[string]string{"by time": "id", "by user": "user_id"}[l.name]
 			if head, list, _ := strings.Cut(def, "("); !slices.Contains(strings.Split(strings.TrimSuffix(list, ")"), ", "), missing) {
 				def = head + "(" + strings.TrimSuffix(list, ")") + ", " + missing + ")"
@@ -130,10 +131,11 @@ func (l *layouts) build(b *testing.B) {
 	b.ReportMetric(float64(l.number(b, "SELECT sum(pg_indexes_size(c.oid)) FROM pg_class c WHERE c.oid = 'falcon_notifications'::regclass OR c.relname LIKE 'part\\_%' AND c.relkind = 'r'"))/float64(*layoutRows), "index-B/row")
 }
 
-// cost runs f and returns the processor time and the write-ahead log it took Postgres.
+// cost runs f and returns the processor time that Postgres used, the bytes of write-ahead
+// log that it wrote, and the elapsed time.
 func (l *layouts) cost(b *testing.B, f func()) (used time.Duration, wal int64, took time.Duration) {
 	b.Helper()
-	l.sql(b, "CHECKPOINT") // its full-page images count, too: a checkpoint is never far in life
+	l.sql(b, "CHECKPOINT") // so the full-page images after it count, as they do in production
 	const position = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 	usedBefore, walBefore, begun := cpu(b, l.s.PID()), l.number(b, position), time.Now()
 	f()
@@ -147,7 +149,7 @@ func (l *layouts) report(b *testing.B, what string, n int, used time.Duration, w
 		float64(used.Microseconds())/float64(max(n, 1)), float64(wal)/float64(max(n, 1)), took.Seconds())
 }
 
-// append lets 64 callers append to users at random.
+// append measures appends to random users by 64 concurrent callers.
 func (l *layouts) append(b *testing.B) {
 	b.Helper()
 	var n atomic.Int64
@@ -175,7 +177,7 @@ func (l *layouts) append(b *testing.B) {
 	l.report(b, "append", int(*layoutAppends), used, wal, took)
 }
 
-// read reads the newest page of users at random, and notifications by their id.
+// read measures reading the newest page of random users and random notifications by ID.
 func (l *layouts) read(b *testing.B) {
 	b.Helper()
 	ctx := context.Background()
@@ -205,11 +207,11 @@ func (l *layouts) read(b *testing.B) {
 	}
 }
 
-// retain removes the oldest sixteenth, and vacuums.
+// retain measures removing the oldest sixteenth and the vacuum after it.
 func (l *layouts) retain(b *testing.B) {
 	b.Helper()
 	ctx := context.Background()
-	n, late := 0, 0
+	n, timeouts := 0, 0
 	used, wal, took := l.cost(b, func() {
 		for {
 			var m int
@@ -219,8 +221,8 @@ func (l *layouts) retain(b *testing.B) {
 			} else {
 				m, err = l.d.Retain(ctx, time.UnixMilli(1750000000000+l.first), 500)
 			}
-			if errors.Is(err, bridge.ErrUnavailable) && late < 10 {
-				late++ // a step that took too long on a busy machine is taken again later, as the upkeep does
+			if errors.Is(err, bridge.ErrUnavailable) && timeouts < 10 {
+				timeouts++ // like the maintenance, repeat a step that timed out on a busy machine
 				continue
 			}
 			if err != nil {
@@ -235,7 +237,7 @@ func (l *layouts) retain(b *testing.B) {
 		}
 	})
 	if int64(n) != l.first {
-		b.Fatalf("%d rows are gone, of %d", n, l.first)
+		b.Fatalf("%d of %d rows are gone", n, l.first)
 	}
 	l.report(b, "retention", n, used, wal, took)
 	used, wal, took = l.cost(b, func() { l.sql(b, "VACUUM falcon_notifications") })
@@ -244,8 +246,8 @@ func (l *layouts) retain(b *testing.B) {
 	l.report(b, "vacuum of the inboxes after it", n, used, wal, took)
 }
 
-// countOff is what retention by time does for 500 rows before their partition goes:
-// removeNotifications without the deletion.
+// countOff does what retention by time must do for each row before its partition is
+// dropped, for up to 500 rows: what removeNotifications does, without the deletion.
 func (l *layouts) countOff(ctx context.Context, after int64) (int, error) {
 	var gone []notification
 	if err := l.d.read.NewSelect().Model(&gone).ColumnExpr("id, user_id, seq, kind, created_at, by, read_at, hidden").

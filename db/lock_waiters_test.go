@@ -14,8 +14,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// idle begins a transaction of an application that shares the database, runs
-// query in it and leaves it open.
+// idle begins a transaction, runs query in it and leaves it open, as an application that
+// shares the database might.
 func idle(t *testing.T, d *DB, query string) bun.Tx {
 	t.Helper()
 	tx, err := d.write.BeginTx(testContext(t), nil)
@@ -32,32 +32,32 @@ func idle(t *testing.T, d *DB, query string) bun.Tx {
 	return tx
 }
 
-func TestAnIdleTransactionDelaysItsOwnUserOnly(t *testing.T) {
+func TestAnIdleTransactionDelaysOnlyItsUser(t *testing.T) {
 	for name, query := range map[string]string{
-		"it holds the inbox row":          "SELECT * FROM falcon_inboxes WHERE user_id = 'held' FOR UPDATE",
-		"it notified the user":            "SELECT falcon_notify('held', 'from SQL', 'm')",
-		"it made the user's inbox":        "SELECT falcon_notify('new', 'from SQL', 'm')",
-		"it holds the report of a change": "SELECT * FROM falcon_reports WHERE id = 7 FOR UPDATE",
+		"it locks the inbox row":          "SELECT * FROM falcon_inboxes WHERE user_id = 'locked' FOR UPDATE",
+		"it notified the user":            "SELECT falcon_notify('locked', 'from SQL', 'm')",
+		"it created the user's inbox":     "SELECT falcon_notify('new', 'from SQL', 'm')",
+		"it locks the report of a change": "SELECT * FROM falcon_reports WHERE id = 7 FOR UPDATE",
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openTest(t, Options{URL: testserver.Postgres(t)})
-			mustAppend(t, d, one("held", "t"))
+			mustAppend(t, d, one("locked", "t"))
 			storeReport(t, d, 7, "other")
-			held := one("held", "waits")
+			blocked := one("locked", "waits")
 			switch name {
-			case "it made the user's inbox":
-				held = one("new", "waits")
-			case "it holds the report of a change":
-				held = change(7, "other", bridge.Approved)
+			case "it created the user's inbox":
+				blocked = one("new", "waits")
+			case "it locks the report of a change":
+				blocked = change(7, "other", bridge.Approved)
 			}
 			tx := idle(t, d, query)
 
 			const waiting = 12
 			begun := time.Now()
 			done := make(chan error, waiting)
-			for range waiting { // more than there are waiters
+			for range waiting { // more callers than there are waiters
 				go func() {
-					_, err := d.Append(context.Background(), held)
+					_, err := d.Append(context.Background(), blocked)
 					done <- err
 				}()
 			}
@@ -68,7 +68,7 @@ func TestAnIdleTransactionDelaysItsOwnUserOnly(t *testing.T) {
 			}
 			select {
 			case err := <-done:
-				t.Errorf("the held user's append returned: %v", err)
+				t.Errorf("the append to the locked user returned: %v", err)
 			default:
 			}
 			if err := tx.Commit(); err != nil {
@@ -76,17 +76,17 @@ func TestAnIdleTransactionDelaysItsOwnUserOnly(t *testing.T) {
 			}
 			for range waiting {
 				if err := <-done; err != nil {
-					t.Errorf("once the row was free: %v", err)
+					t.Errorf("after the row was unlocked: %v", err)
 				}
 			}
-			if got := seqs(t, d, held.Drafts[0].User); !slices.Equal(got, upTo(len(got))) || len(got) == 0 {
-				t.Errorf("the held user has %v", got)
+			if got := seqs(t, d, blocked.Drafts[0].User); !slices.Equal(got, upTo(len(got))) || len(got) == 0 {
+				t.Errorf("the locked user has %v", got)
 			}
 		})
 	}
 }
 
-func TestManyHeldUsersShareTheWaitersAndAreBounded(t *testing.T) {
+func TestManyLockedUsersShareTheWaitersAndAreBounded(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	const users = 3 * waiters
 	for i := range users {
@@ -97,12 +97,12 @@ func TestManyHeldUsersShareTheWaitersAndAreBounded(t *testing.T) {
 	for i := 1; i < users; i++ {
 		wg.Go(func() {
 			if _, err := d.Append(context.Background(), one(bridge.UserID(fmt.Sprintf("u%d", i)), "t")); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("a held append: %v, want ErrUnavailable", err)
+				t.Errorf("an append to a locked user: %v, want ErrUnavailable", err)
 			}
 		})
 	}
 	if _, err := d.Append(testContext(t), one("u0", "t")); err != nil {
-		t.Errorf("the free user's append: %v", err)
+		t.Errorf("the append to the user that is not locked: %v", err)
 	}
 	wg.Wait()
 	if err := tx.Rollback(); err != nil {
@@ -110,7 +110,7 @@ func TestManyHeldUsersShareTheWaitersAndAreBounded(t *testing.T) {
 	}
 	for i := range users {
 		if _, err := d.Append(testContext(t), one(bridge.UserID(fmt.Sprintf("u%d", i)), "t")); err != nil {
-			t.Errorf("once free: %v", err)
+			t.Errorf("after the rows were unlocked: %v", err)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestTwoNodesAppendToTheSameUsers(t *testing.T) {
 	wg.Wait()
 	if n := number(t, nodes[0], "SELECT count(*) FROM (SELECT n.user_id FROM falcon_notifications n JOIN falcon_inboxes i USING (user_id) "+
 		"GROUP BY n.user_id, i.last_seq, i.total HAVING count(*) <> i.last_seq OR max(n.seq) <> i.last_seq OR i.total <> count(*)) x"); n != 0 {
-		t.Errorf("%d users have holes or wrong counts", n)
+		t.Errorf("%d users have gaps or wrong counts", n)
 	}
 	if n := number(t, nodes[0], "SELECT count(*) FROM falcon_notifications"); n != callers*each+3*callers*4 {
 		t.Errorf("%d rows", n)

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// What goes without being listed would be dropped without being agreed to.
-func TestDownDropsTheTablesItListed(t *testing.T) {
+// An operator confirms the list of tables before they are dropped, so every table that is
+// dropped must have been on it.
+func TestDownDropsExactlyTheTablesItListed(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		mustAppend(t, d, one("u", "t"))
 		names, plan, err := d.DownPlan(testContext(t))
@@ -37,15 +38,15 @@ func TestDownDropsTheTablesItListed(t *testing.T) {
 				t.Errorf("%v, want %d rows", p, want[p.Table])
 			}
 		}
-		taken, err := d.Down(testContext(t))
+		reverted, err := d.Down(testContext(t))
 		must(t, err)
-		if !slices.Equal(taken, names) {
-			t.Errorf("taken back %v, listed %v", taken, names)
+		if !slices.Equal(reverted, names) {
+			t.Errorf("reverted %v, listed %v", reverted, names)
 		}
 		slices.Sort(before)
 		slices.Sort(listed)
 		if after := all(); len(after) > 0 || !slices.Equal(before, listed) {
-			t.Errorf("there were %v, listed %v, left %v", before, listed, after)
+			t.Errorf("before %v, listed %v, after %v", before, listed, after)
 		}
 	})
 }

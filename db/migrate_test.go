@@ -28,14 +28,14 @@ func TestMigrationsGoUpDownAndUpAgain(t *testing.T) {
 			t.Fatalf("a second up applied %v, %v", again, err)
 		}
 		if down, err := d.Down(ctx); err != nil || len(down) != len(status) {
-			t.Fatalf("down took back %v, %v", down, err)
+			t.Fatalf("down reverted %v, %v", down, err)
 		}
 		left := "SELECT count(*) FROM sqlite_master WHERE name LIKE 'falcon_%' AND name NOT LIKE 'falcon_migration%'"
 		if d.dialect == Postgres {
 			left = "SELECT (SELECT count(*) FROM pg_class WHERE relname LIKE 'falcon_%' AND relname NOT LIKE 'falcon_migration%') + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'falcon_%')"
 		}
 		if n := number(t, d, left); n != 0 {
-			t.Errorf("down left %d objects behind", n)
+			t.Errorf("down left %d objects", n)
 		}
 		if status, err = d.Status(ctx); err != nil || !status[0].AppliedAt.IsZero() {
 			t.Errorf("status after down: %v, %v", status, err)
@@ -46,7 +46,7 @@ func TestMigrationsGoUpDownAndUpAgain(t *testing.T) {
 	})
 }
 
-func TestManyNodesMigrateAtOnce(t *testing.T) {
+func TestNodesThatMigrateConcurrentlyApplyTheMigrationsOnce(t *testing.T) {
 	for name, url := range map[string]string{
 		"SQLite":   filepath.Join(t.TempDir(), "falcon.db"),
 		"Postgres": testserver.Postgres(t),
@@ -71,21 +71,21 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 			if err := errors.Join(errs...); err != nil {
 				t.Fatal(err)
 			}
-			did := 0
+			migrated := 0
 			for _, n := range counts {
 				if n > 0 {
-					did++
+					migrated++
 				}
 			}
-			if did != 1 {
-				t.Errorf("%d nodes say they migrated, want 1", did)
+			if migrated != 1 {
+				t.Errorf("%d nodes applied migrations, want 1", migrated)
 			}
 		})
 	}
 }
 
-// An upgrade starts on the schema that a former version left, which Open reads before
-// the migrations run.
+// An upgrade starts with the schema of any former version, which Open must be able to read
+// before the migrations run.
 func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
 	for dialect, url := range map[Dialect]func() string{
 		SQLite:   func() string { return filepath.Join(t.TempDir(), "falcon.db") },
@@ -99,21 +99,21 @@ func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
 				makeFormerSchema(t, url, all.Sorted()[:n+1])
 				d := openTest(t, Options{URL: url})
 				if d.Epoch() == "" {
-					t.Error("there is no epoch")
+					t.Error("the database has no epoch")
 				}
 				mustAppend(t, d, one("u", "t"))
 				if n+1 == len(all.Sorted()) {
 					return
 				}
 				if down, err := d.Down(ctx); err != nil || len(down) != len(all.Sorted())-n-1 {
-					t.Fatalf("down took back %v, %v, want what the upgrade brought", down, err)
+					t.Fatalf("down reverted %v, %v, want the migrations of the upgrade", down, err)
 				}
 				if _, err := d.Up(ctx); err != nil {
 					t.Fatalf("the upgrade after down: %v", err)
 				}
 				mustAppend(t, d, one("u", "t"))
 				if got := seqs(t, d, "u"); len(got) != 2 && n > 0 {
-					t.Errorf("%v are there, want both", got)
+					t.Errorf("the log has %v, want both notifications", got)
 				}
 			})
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-func TestTheSQLDoorAppendsWithItsTransaction(t *testing.T) {
+func TestFalconNotifyAppendsInItsTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
 	mustAppend(t, d, one("42", "by the API"))
@@ -26,17 +26,17 @@ func TestTheSQLDoorAppendsWithItsTransaction(t *testing.T) {
 		t.Fatalf("seq %d, %v", seq, err)
 	}
 	if got := seqs(t, d, "42"); len(got) != 1 {
-		t.Errorf("before the commit %v can be read", got)
+		t.Errorf("%v can be read before the commit", got)
 	}
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
 	if res := mustAppend(t, d, one("42", "after the rollback")); res.Appended[0].Seq != 2 {
-		t.Errorf("the rolled back seq was not given again: %d", res.Appended[0].Seq)
+		t.Errorf("seq %d after a rollback, want the rolled-back seq 2", res.Appended[0].Seq)
 	}
 	exec(t, d, `SELECT falcon_notify('42', 'título', 'm')`)
 	if got := seqs(t, d, "42"); len(got) != 3 {
-		t.Errorf("after the commit %v can be read", got)
+		t.Errorf("%v can be read after the commit", got)
 	}
 	exec(t, d, `SELECT falcon_notify('42', 't', 'm', replaces => 'order-7'), falcon_notify('42', 't', 'm', 'order', NULL, '/orders/7', 'order-7', 3600)`)
 	page, err := d.List(ctx, bridge.Query{User: "42", Limit: 1})
@@ -46,33 +46,34 @@ func TestTheSQLDoorAppendsWithItsTransaction(t *testing.T) {
 		t.Errorf("falcon_notify appended %s by %q", n.Item(), n.By)
 	}
 	if got := seqs(t, d, "42"); len(got) != 4 {
-		t.Errorf("after a supersession %v can be read", got)
+		t.Errorf("%v can be read after a supersession", got)
 	}
 }
 
-// One table for every way in, see api's test of the same cases.
-func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
+// falcon_notify, the domain's check and the HTTP API must agree on what is valid. package
+// api tests the same cases.
+func TestFalconNotifyAcceptsWhatTheAPIAccepts(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
-	good := int64(0)
+	valid := int64(0)
 	for name, c := range drafttest.Cases() {
 		var data any
 		if c.Data != "" {
 			data = c.Data
 		}
-		some := func(s string) any {
+		nullable := func(s string) any {
 			if s == "" {
 				return nil
 			}
 			return s
 		}
 		_, err := d.write.ExecContext(testContext(t), "SELECT falcon_notify(?, ?, ?, ?, ?::jsonb, ?, ?, ?)",
-			c.User, c.Title, c.Message, c.Kind, data, some(c.URL), some(c.Replaces), c.ExpiresIn)
-		refused := err != nil && (strings.Contains(err.Error(), "22023") || strings.Contains(err.Error(), "22P05")) // jsonb has no NUL
+			c.User, c.Title, c.Message, c.Kind, data, nullable(c.URL), nullable(c.Replaces), c.ExpiresIn)
+		refused := err != nil && (strings.Contains(err.Error(), "22023") || strings.Contains(err.Error(), "22P05")) // 22P05: jsonb cannot represent NUL
 		if c.Good && err != nil || !c.Good && !refused {
-			t.Errorf("%s: %v, want it taken: %v", name, err, c.Good)
+			t.Errorf("%s: error %v, want accepted %v", name, err, c.Good)
 		}
 		if c.Good {
-			good++
+			valid++
 		}
 		draft := bridge.Draft{User: bridge.UserID(c.User), Title: c.Title, Message: c.Message, Kind: bridge.Kind(c.Kind), Data: json.RawMessage(c.Data),
 			URL: c.URL, Replaces: c.Replaces}
@@ -80,10 +81,10 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 			draft.ExpiresIn = time.Duration(*c.ExpiresIn) * time.Second
 		}
 		if c.ExpiresIn != nil && *c.ExpiresIn == 0 {
-			continue // in a Draft, 0 is none
+			continue // in a Draft, 0 means no expiry
 		}
 		if _, err := draft.Check("body"); (err == nil) != c.Good {
-			t.Errorf("%s: the domain says %v, want it taken: %v", name, err, c.Good)
+			t.Errorf("%s: Draft.Check returns %v, want accepted %v", name, err, c.Good)
 		}
 	}
 	for name, call := range map[string]string{
@@ -95,14 +96,15 @@ func TestTheSQLDoorTakesWhatTheAPITakes(t *testing.T) {
 			t.Errorf("%s: %v, want SQLSTATE 22023", name, err)
 		}
 	}
-	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != good {
-		t.Errorf("%d rows, want %d", n, good)
+	if n := number(t, d, "SELECT count(*) FROM falcon_notifications"); n != valid {
+		t.Errorf("%d rows, want %d", n, valid)
 	}
 }
 
-// An append does not notify by itself: the lock of NOTIFY would make the commits of all nodes
-// wait for each other.
-func TestOnlyTheSQLDoorsHintRidesInItsTransaction(t *testing.T) {
+// Append does not send NOTIFY in its transaction, since the lock that NOTIFY takes would
+// make the commits of all nodes wait for each other. falcon_notify does, having no other
+// way to send a hint.
+func TestOnlyFalconNotifySendsItsHintInTheTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx, cancel := context.WithCancel(testContext(t))
 	defer cancel()
@@ -112,17 +114,17 @@ func TestOnlyTheSQLDoorsHintRidesInItsTransaction(t *testing.T) {
 	}
 	defer func() { _ = ln.Close() }()
 	ch := ln.Channel()
-	// The listener does not wait until it listens, so that the first ones may be missed.
-	door := regexp.MustCompile(`^\{"n":"","u":\[\["42",\d*[02468]\]\]\}$`) // every other seq
+	// Listen returns before the listener listens, so the first hints may be missed.
+	sqlHint := regexp.MustCompile(`^\{"n":"","u":\[\["42",\d*[02468]\]\]\}$`) // falcon_notify has the even seqs
 	for {
 		mustAppend(t, d, one("42", "t"))
 		exec(t, d, "SELECT falcon_notify('42', 't', 'm')")
 		select {
 		case n := <-ch:
-			var b bytes.Buffer // blanks between the values mean nothing
+			var b bytes.Buffer // without the spaces between the values
 			must(t, json.Compact(&b, []byte(n.Payload)))
-			if !door.Match(b.Bytes()) {
-				t.Errorf("the first hint is %s, want that of falcon_notify", b.String())
+			if !sqlHint.Match(b.Bytes()) {
+				t.Errorf("the first hint is %s, want one of falcon_notify", b.String())
 			}
 			return
 		case <-ctx.Done():
@@ -132,10 +134,11 @@ func TestOnlyTheSQLDoorsHintRidesInItsTransaction(t *testing.T) {
 	}
 }
 
-// An application's role may notify after one GRANT, and nothing else; nor can it
-// make the function, which has its owner's rights, look at things of its own.
-func TestARoleWithoutGrantsMayOnlyNotifyAndOnlyAfterItsGrant(t *testing.T) {
-	server := testserver.NewPostgres(t) // a role is a whole server's
+// After one GRANT an application's role can call falcon_notify and nothing else. It also
+// cannot trick the function, which runs with its owner's rights, into using tables or
+// functions that the role has created.
+func TestARoleCanOnlyCallFalconNotifyAndOnlyAfterAGrant(t *testing.T) {
+	server := testserver.NewPostgres(t) // its own server, since all databases of one share their roles
 	d := openTest(t, Options{URL: server.URL})
 	exec(t, d, "CREATE ROLE app LOGIN")
 	app := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(strings.Replace(server.URL, "falcon@", "app@", 1))))
@@ -189,38 +192,38 @@ func TestARoleWithoutGrantsMayOnlyNotifyAndOnlyAfterItsGrant(t *testing.T) {
 	}
 }
 
-// A release that gives falcon_notify new arguments replaces the function: the roles that
-// could call it still can, and no other.
-func TestAReplacedSQLDoorKeepsItsGrants(t *testing.T) {
-	server := testserver.NewPostgres(t) // a role is a whole server's
+// A release that adds arguments to falcon_notify has to replace the function. The roles
+// that could call it before must still be able to, and no others.
+func TestAReplacedFalconNotifyKeepsItsGrants(t *testing.T) {
+	server := testserver.NewPostgres(t) // its own server, since all databases of one share their roles
 	d := openTest(t, Options{URL: server.URL})
 	run := func(file string) {
 		t.Helper()
 		text, err := migrationFiles.ReadFile("migrations/postgres/" + file)
 		must(t, err)
-		_, err = d.write.DB.ExecContext(testContext(t), string(text)) // not through Bun, for which a ? is an argument
+		_, err = d.write.DB.ExecContext(testContext(t), string(text)) // not through Bun, which takes a ? for a placeholder
 		must(t, err)
 	}
-	may := func(role string) bool {
+	allowed := func(role string) bool {
 		return number(t, d, "SELECT has_function_privilege('"+role+"', (SELECT oid FROM pg_proc WHERE proname = 'falcon_notify'), 'EXECUTE')::int") == 1
 	}
-	for _, role := range []string{"app", "boss", "guest"} {
+	for _, role := range []string{"app", "granter", "guest"} {
 		exec(t, d, "CREATE ROLE "+role+" LOGIN")
 	}
 	run("20261129000121_kinds.tx.down.sql")
 	run("20261129000110_append.tx.down.sql")
 	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO app")
-	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO boss WITH GRANT OPTION")
+	exec(t, d, "GRANT EXECUTE ON FUNCTION falcon_notify TO granter WITH GRANT OPTION")
 	run("20261129000110_append.tx.up.sql")
 	run("20261129000121_kinds.tx.up.sql")
-	if !may("app") || !may("boss") || may("guest") {
-		t.Errorf("app may call it: %v, boss: %v, guest: %v", may("app"), may("boss"), may("guest"))
+	if !allowed("app") || !allowed("granter") || allowed("guest") {
+		t.Errorf("app can call it: %v, granter: %v, guest: %v; want true, true, false", allowed("app"), allowed("granter"), allowed("guest"))
 	}
-	if n := number(t, d, "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE proname = 'falcon_notify' AND a.grantee = 'boss'::regrole AND a.is_grantable"); n != 1 {
-		t.Error("boss may not grant it any more")
+	if n := number(t, d, "SELECT count(*) FROM pg_proc, aclexplode(proacl) a WHERE proname = 'falcon_notify' AND a.grantee = 'granter'::regrole AND a.is_grantable"); n != 1 {
+		t.Error("granter has lost its grant option")
 	}
 	if n := number(t, d, "SELECT count(*) FROM pg_proc WHERE proname = 'falcon_notify'"); n != 1 {
-		t.Errorf("there are %d functions falcon_notify", n)
+		t.Errorf("there are %d functions named falcon_notify, want 1", n)
 	}
 	exec(t, d, "SELECT falcon_notify('42', 't', 'm'), falcon_notify('42', 't', 'm', 'x', NULL), falcon_notify('42', 't', 'm', url => '/')")
 	if got := seqs(t, d, "42"); len(got) != 3 {

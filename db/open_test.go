@@ -13,17 +13,17 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestOpenRefusesWhatCannotWorkAndTellsNoSecret(t *testing.T) {
+func TestOpenRejectsInvalidURLsWithoutRevealingSecrets(t *testing.T) {
 	dir := t.TempDir()
 	for name, url := range map[string]string{
-		"nothing":                    "",
-		"another scheme":             "mysql://u:hunter2@h/d",
-		"a URL that cannot be read":  "postgres://u:hunter2@h:port\x7f/d",
-		"an unknown sslmode":         "postgres://u:hunter2@127.0.0.1:1/d?sslmode=often",
-		"a server that is not there": "postgres://u:hunter2@127.0.0.1:1/d",
-		"a SQLite file in no folder": "sqlite:" + filepath.Join(dir, "missing", "hunter2.db"),
-		"SQLite in memory":           "sqlite::memory:",
-		"SQLite without a path":      "sqlite:",
+		"an empty URL":              "",
+		"another scheme":            "mysql://u:hunter2@h/d",
+		"a URL that does not parse": "postgres://u:hunter2@h:port\x7f/d",
+		"an unknown sslmode":        "postgres://u:hunter2@127.0.0.1:1/d?sslmode=often",
+		"no server at the address":  "postgres://u:hunter2@127.0.0.1:1/d",
+		"a missing directory":       "sqlite:" + filepath.Join(dir, "missing", "hunter2.db"),
+		"SQLite in memory":          "sqlite::memory:",
+		"SQLite without a path":     "sqlite:",
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		d, err := Open(ctx, Options{URL: url, Logger: quiet})
@@ -39,7 +39,7 @@ func TestOpenRefusesWhatCannotWorkAndTellsNoSecret(t *testing.T) {
 	}
 }
 
-func TestSQLiteIsOpenedByEveryFormOfItsPath(t *testing.T) {
+func TestSQLiteIsOpenedByEveryFormOfItsURL(t *testing.T) {
 	for _, form := range []string{"%s", "sqlite:%s", "sqlite://%s"} {
 		path := filepath.Join(t.TempDir(), "with blank?#%41.db")
 		d := openTest(t, Options{URL: strings.Replace(form, "%s", path, 1)})
@@ -63,7 +63,7 @@ func TestSQLiteCommitsReachTheDisk(t *testing.T) {
 		t.Errorf("journal mode %s, %v", mode, err)
 	}
 	if _, err := d.read.ExecContext(testContext(t), "DELETE FROM falcon_meta"); err == nil {
-		t.Error("a reading connection wrote")
+		t.Error("a connection for reading could write")
 	}
 }
 

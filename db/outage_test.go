@@ -17,7 +17,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// journal keeps what is logged.
+// journal collects log lines.
 type journal struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -41,8 +41,8 @@ func (j *journal) with(text string) (found []string) {
 	return found
 }
 
-// listen records what d logs of failed calls, by a clock that stands still until
-// pass moves it.
+// listen collects what d logs about failed calls. The clock that limits these lines stands
+// still until pass moves it.
 func listen(d *DB) (j *journal, pass func(time.Duration)) {
 	j, now := &journal{}, time.Unix(1e9, 0)
 	var mu sync.Mutex
@@ -76,7 +76,7 @@ func TestAMissingTableIsNamedOncePerInterval(t *testing.T) {
 		}
 		pass(outageEvery)
 		if _, err := d.Append(testContext(t), one("u", "a title")); err == nil {
-			t.Error("appended without inboxes")
+			t.Error("Append succeeded without the table of inboxes")
 		}
 		if lines = log.with("falcon_inboxes is missing"); len(lines) != 2 || !strings.Contains(lines[1], "calls=5") {
 			t.Errorf("after the interval: %q", lines)
@@ -131,13 +131,13 @@ func TestAnUnreachableDatabaseIsLoggedOncePerInterval(t *testing.T) {
 	}
 }
 
-func TestACallerWhoGaveUpIsNoOutage(t *testing.T) {
+func TestACancelledCallIsNotLoggedAsAnOutage(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		log, _ := listen(d)
 		ctx, cancel := context.WithCancel(testContext(t))
 		cancel()
 		if _, err := d.After(ctx, "u", 0, 1); err == nil {
-			t.Error("it was read without a caller")
+			t.Error("After succeeded for a caller that had given up")
 		}
 		if lines := log.with("msg="); len(lines) > 0 {
 			t.Errorf("logged: %q", lines)
@@ -145,18 +145,18 @@ func TestACallerWhoGaveUpIsNoOutage(t *testing.T) {
 	})
 }
 
-func TestCausesAreOfABoundedNumber(t *testing.T) {
-	// The local port differs with every connection.
+func TestTheNumberOfRememberedCausesIsBounded(t *testing.T) {
+	// The local port differs from connection to connection and must not count.
 	a := &net.OpError{Op: "read", Source: &net.TCPAddr{Port: 1}, Addr: &net.TCPAddr{Port: 9}, Err: io.ErrUnexpectedEOF}
 	b := &net.OpError{Op: "read", Source: &net.TCPAddr{Port: 2}, Addr: &net.TCPAddr{Port: 9}, Err: io.ErrUnexpectedEOF}
 	if cause(a) != cause(b) {
-		t.Errorf("%q and %q", cause(a), cause(b))
+		t.Errorf("the causes %q and %q differ", cause(a), cause(b))
 	}
 	o := newOutages(quiet)
 	for i := range 10 * maxOutages {
 		o.due(fmt.Sprint(i))
 	}
 	if len(o.seen) > maxOutages {
-		t.Errorf("%d causes are remembered", len(o.seen))
+		t.Errorf("%d causes are remembered, want at most %d", len(o.seen), maxOutages)
 	}
 }

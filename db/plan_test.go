@@ -15,7 +15,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// spy keeps the statements a database was asked.
+// spy is a query hook that keeps the statements it sees.
 type spy struct {
 	mu      sync.Mutex
 	queries []string
@@ -29,8 +29,8 @@ func (s *spy) AfterQuery(_ context.Context, e *bun.QueryEvent) {
 	s.queries = append(s.queries, e.Query)
 }
 
-// asked runs f and returns the statements it sent, with their arguments.
-func (s *spy) asked(t *testing.T, f func(ctx context.Context) error) []string {
+// statements runs f and returns the statements it sent, with their arguments.
+func (s *spy) statements(t *testing.T, f func(ctx context.Context) error) []string {
 	t.Helper()
 	s.mu.Lock()
 	s.queries = nil
@@ -47,12 +47,14 @@ func (s *spy) asked(t *testing.T, f func(ctx context.Context) error) []string {
 	return out
 }
 
-// crowd adds 30,000 sessions, connections, reports and keys to what fill made.
-func crowd(t *testing.T, d *DB) {
+// populate adds 30,000 rows to each of the tables of inboxes, sessions, connections,
+// reports, revocations, audit entries and keys, in addition to what fill creates.
+func populate(t *testing.T, d *DB) {
 	t.Helper()
 	fill(t, d)
-	// So many that reading them all is never the cheaper plan. SQLite plans by the shape of
-	// its indexes, and fills them slowly under the race detector.
+	// So many rows that a full scan is never the cheapest plan. SQLite gets fewer: its plans
+	// depend on the indexes rather than on the size, and it inserts slowly under the race
+	// detector.
 	last := 29_999
 	if d.dialect == SQLite {
 		last = 2_999
@@ -79,18 +81,18 @@ func crowd(t *testing.T, d *DB) {
 	analyze(t, d)
 }
 
-// big are the tables that grow with users, by the aliases they have; nodes and orders
-// are few.
+// big finds full scans of the tables that grow with the number of users, by their names
+// and aliases. The tables of nodes and orders are small and may be scanned.
 var big = regexp.MustCompile(`(?m)Seq Scan on falcon_(inboxes|notifications|sessions|connections|reports|keys|revocations)|` +
 	`^SCAN (falcon_(inboxes|notifications|sessions|connections|reports|keys|revocations)|[cfiklnrsv]|latest|l)$`)
 
 var sorted = regexp.MustCompile(`(?m)^\s*(->  )?(Incremental )?Sort|USE TEMP B-TREE`)
 
-// Every statement of history, sessions, reports, connections and pruning is a
-// range of an index, whatever the size of the tables.
+// Every statement about history, sessions, reports, connections and pruning must read a
+// range of an index, however large the tables are.
 func TestStatementsReadIndexRanges(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
-		crowd(t, d)
+		populate(t, d)
 		s := &spy{}
 		separate := d.write != d.read
 		d.read = d.read.WithQueryHook(s)
@@ -104,7 +106,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 		gen := number(t, d, "SELECT generation FROM falcon_sessions WHERE user_id = 'u5' AND client_id = 'c0'")
 		now, err := d.Now(ctx)
 		must(t, err)
-		for range 3 { // as many news as make reading all inboxes look cheap
+		for range 3 { // enough new rows that a scan of all inboxes would look cheap
 			drafts := make([]bridge.Draft, bridge.MaxBatch)
 			for i := range drafts {
 				drafts[i] = draft(bridge.UserID(fmt.Sprint("u", i)), "news")
@@ -116,10 +118,10 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 		for i := range as {
 			as[i] = bridge.Advance{Device: dev(bridge.UserID(fmt.Sprint("u", i)), "c0"), Generation: int64(i), Acked: 3, Sent: 3, Closed: i%2 == 0, Expiry: time.Hour}
 		}
-		sqlite := d.dialect == SQLite // sorts what a bounded scan found, though it is in order
+		sqlite := d.dialect == SQLite // it sorts the rows of a bounded scan, though they are in order
 		for name, tt := range map[string]struct {
 			do    func(ctx context.Context) error
-			sorts bool // what it found, not what it reads
+			sorts bool // it may sort the rows it found, though not all rows it could read
 		}{
 			"a page":        {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5"})) }, false},
 			"a page before": {func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5", Before: 15})) }, false},
@@ -202,7 +204,7 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 			"expire keys": {func(ctx context.Context) error { return second(d.ExpireKeys(ctx, 10)) }, false},
 			"retain":      {func(ctx context.Context) error { return second(d.Retain(ctx, time.Now().Add(-time.Hour), 10)) }, true},
 		} {
-			for _, q := range s.asked(t, tt.do) {
+			for _, q := range s.statements(t, tt.do) {
 				plan := explain(t, d, q)
 				if big.MatchString(plan) {
 					t.Errorf("%s scans a table:\n%s\n%s", name, q, plan)
@@ -215,23 +217,23 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 	})
 }
 
-// appendMany appends one notification each to two users, as a batch of two commands.
+// appendMany appends a notification to each of two users, as a batch of two commands.
 const appendMany = `SELECT * FROM falcon_append('{0,1}', '{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', '{s,s}', NULL, NULL, NULL, ` +
 	`'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 'n1', NULL)`
 
-// The functions of Postgres keep their plans: one made on empty tables must serve
-// full ones. Counted in scans and rows of the tables.
+// A connection keeps the plans of Postgres functions. A plan made on empty tables must not
+// lead to full scans once they have rows. The test counts the rows that are read.
 func TestFunctionsReadIndexRanges(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		if d.dialect != Postgres {
-			t.Log("SQLite has no functions; its statements are held by TestStatementsReadIndexRanges")
+			t.Log("SQLite has no functions; TestStatementsReadIndexRanges checks its statements")
 			if _, err := d.Open(testContext(t), bridge.OpenSession{Device: dev("u1", "c"), Expiry: time.Hour}); err != nil {
 				t.Error(err)
 			}
 			return
 		}
 		undo := errors.New("undo")
-		d.read.SetMaxOpenConns(1) // one connection, which keeps the plans
+		d.read.SetMaxOpenConns(1) // so that all calls use the same connection and its plans
 		ctx := testContext(t)
 		calls := map[string]string{
 			"append many":      appendMany,
@@ -249,7 +251,7 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 			"('falcon_sessions', 'falcon_notifications', 'falcon_inboxes', 'falcon_connections', 'falcon_histories', 'falcon_past_sessions')"
 		for _, full := range []bool{false, true} {
 			if full {
-				crowd(t, d)
+				populate(t, d)
 				exec(t, d, "UPDATE falcon_sessions SET generation = generation + (SELECT max(generation) FROM falcon_epochs) WHERE user_id IN ('u5', 'u6')") // else former ones
 			}
 			for name, call := range calls {
@@ -265,7 +267,7 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 						return err
 					}
 					if after-before > 100 {
-						t.Errorf("%s read %d rows one after the other", name, after-before)
+						t.Errorf("%s read %d rows by sequential scans", name, after-before)
 					}
 					return undo
 				})
@@ -277,10 +279,10 @@ func TestFunctionsReadIndexRanges(t *testing.T) {
 	})
 }
 
-// One user has ten thousand notifications where all others have twenty: a planner that
-// multiplies the share of that user by the share of low seqs expects nearly all of the
-// user's rows within any of them, and reads the whole table.
-func TestOneUserOfManyRowsIsReadAndErasedAlongAnIndex(t *testing.T) {
+// One user has ten thousand notifications and all others have twenty. The planner assumes
+// that the user and the seq are independent, so it expects nearly all of the user's rows in
+// any range of low seqs and may choose to scan the whole table.
+func TestAUserWithManyRowsIsReadAndErasedByAnIndex(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		fill(t, d)
 		for range 10 {
@@ -308,7 +310,7 @@ func TestOneUserOfManyRowsIsReadAndErasedAlongAnIndex(t *testing.T) {
 			},
 			"erase": func(ctx context.Context) error { return second(d.Erase(ctx, "many")) },
 		} {
-			for _, q := range s.asked(t, do) {
+			for _, q := range s.statements(t, do) {
 				if strings.Contains(q, `UPDATE "falcon_notifications"`) || strings.Contains(q, `DELETE FROM "falcon_notifications"`) {
 					changed++
 				}
@@ -322,14 +324,14 @@ func TestOneUserOfManyRowsIsReadAndErasedAlongAnIndex(t *testing.T) {
 			analyze(t, d)
 		}
 		if changed < 2 {
-			t.Errorf("%d statements changed notifications: the others were not looked at", changed)
+			t.Errorf("%d statements changed notifications, want at least 2 whose plans were checked", changed)
 		}
 	})
 }
 
-// A dump read back, or an application's own INSERT, leaves millions of rows of one
-// transaction: a page of the sweep reads its own rows of these.
-func TestAPageOfTheSweepReadsItsOwnRowsOfOneTransaction(t *testing.T) {
+// Loading a dump, or a large INSERT by an application, leaves millions of rows with one
+// transaction ID. A page of the sweep must read only its own part of them.
+func TestAPageOfTheSweepReadsOnlyItsRowsOfALargeTransaction(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	exec(t, d, "INSERT INTO falcon_notifications (user_id, seq, kind, title, message, created_at, xid) "+
 		"SELECT 'u' || n, 1, 'message', 't', 'm', 1, pg_current_xact_id() FROM generate_series(1, 50000) n")
@@ -347,7 +349,7 @@ func TestAPageOfTheSweepReadsItsOwnRowsOfOneTransaction(t *testing.T) {
 		return tx.NewRaw(fetched).Scan(ctx, &after)
 	}))
 	if rows != 101 {
-		t.Fatalf("the page has %d rows, not 100 users and its end", rows)
+		t.Fatalf("the page has %d rows, want 100 users and the row for its end", rows)
 	}
 	if after == before || after-before > 20 {
 		t.Errorf("a page of 100 rows read %d blocks of the index", after-before)

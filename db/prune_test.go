@@ -11,19 +11,19 @@ import (
 
 func TestPruning(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"sessions past their expiry go":                      testExpireSessions,
-		"sessions of a dead node go when their time is over": testExpireDeadNode,
-		"what is left of a node that is long gone goes":      testForgetNodes,
-		"keys go after their time":                           testExpireKeys,
-		"an expired session in use is left alone":            testExpireLocked,
+		"expired sessions are removed":                           testExpireSessions,
+		"sessions of a dead node are removed after their expiry": testExpireDeadNode,
+		"the rows of a node that is long dead are removed":       testForgetNodes,
+		"keys are removed after KeyTTL":                          testExpireKeys,
+		"an expired session that is locked is left alone":        testExpireLocked,
 	})
 }
 
-// Retention concerns all users, so each case has a database of its own.
+// Retention applies to all users, so these tests have a database each.
 func TestRetentionDeletesTheOldest(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, other, ctx := fresh(), fresh(), testContext(t)
-		for _, n := range []int{10, 10, 20} { // the last 20 are young
+		for _, n := range []int{10, 10, 20} { // the last 20 stay recent
 			seed(t, d, u, n)
 			seed(t, d, other, n)
 		}
@@ -32,7 +32,7 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 		_, _, err := d.ReadUpTo(ctx, u, 5)
 		must(t, err)
 		if n, err := d.Retain(ctx, now.Add(-2*time.Hour), 10); err != nil || n != 0 {
-			t.Errorf("before all of them: %d, %v", n, err)
+			t.Errorf("with a limit older than all rows: %d, %v", n, err)
 		}
 		total := 0
 		for i := 0; ; i++ {
@@ -47,7 +47,7 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 			}
 		}
 		if total != 40 {
-			t.Errorf("deleted %d", total)
+			t.Errorf("deleted %d, want 40", total)
 		}
 		for _, v := range []bridge.UserID{u, other} {
 			page, err := d.List(ctx, bridge.Query{User: v, Forward: true, Limit: 1})
@@ -55,7 +55,7 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 				t.Errorf("the oldest of %s: %v, %v", v, seqsOf(page.Items), err)
 			}
 		}
-		s, err := d.Skip(ctx, u, 3, 100) // a cursor behind it jumps by itself
+		s, err := d.Skip(ctx, u, 3, 100) // a cursor before the deleted rows needs no change
 		if err != nil || s != 3 {
 			t.Errorf("skip: %d, %v", s, err)
 		}
@@ -66,42 +66,42 @@ func TestRetentionDeletesTheOldest(t *testing.T) {
 	})
 }
 
-func TestRetentionLeavesOutWhatAnotherTransactionHolds(t *testing.T) {
+func TestRetentionSkipsUsersThatAreLocked(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx := testContext(t)
-	held, free := fresh(), fresh()
-	seed(t, d, held, 12)
+	locked, free := fresh(), fresh()
+	seed(t, d, locked, 12)
 	seed(t, d, free, 12)
-	release := lockInbox(t, d, held)
+	release := lockInbox(t, d, locked)
 	drain := func() int {
 		t.Helper()
 		total := 0
 		for range 50 {
 			n, err := d.Retain(ctx, time.Now().Add(time.Minute), 5)
-			must(t, err) // one that waits fails
+			must(t, err) // a call that waited for the lock would fail
 			if total += n; n == 0 {
 				return total
 			}
 		}
-		t.Fatal("it never ends")
+		t.Fatal("Retain still deletes rows after 50 calls")
 		return 0
 	}
 	if n := drain(); n != 12 {
-		t.Errorf("deleted %d in addition to the locked ones", n)
+		t.Errorf("deleted %d while one of two users is locked, want 12", n)
 	}
-	checkCounts(t, d, held)
+	checkCounts(t, d, locked)
 	checkCounts(t, d, free)
-	if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", held); n != 12 {
-		t.Errorf("%d of the held user's are left", n)
+	if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", locked); n != 12 {
+		t.Errorf("the locked user has %d left, want 12", n)
 	}
 	release()
 	if n := drain(); n != 12 {
 		t.Errorf("deleted %d after the release", n)
 	}
-	checkCounts(t, d, held)
+	checkCounts(t, d, locked)
 }
 
-func TestRetentionSurvivesAClockThatJumped(t *testing.T) {
+func TestRetentionCopesWithRowsFromTheFuture(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		u, ctx := fresh(), testContext(t)
 		ns := seed(t, d, u, 20)
@@ -115,26 +115,27 @@ func TestRetentionSurvivesAClockThatJumped(t *testing.T) {
 			total += n
 		}
 		if total != 9 {
-			t.Errorf("deleted %d, one row of the future stands before them", total)
+			t.Errorf("deleted %d, want the 9 old rows after one with a time in the future", total)
 		}
 		checkCounts(t, d, u)
 	})
 }
 
-// drainSessions expires until nothing is left to expire.
+// drainSessions calls ExpireSessions until it removes nothing more, and returns how many
+// sessions it removed.
 func drainSessions(t testing.TB, d *DB) (total int) {
 	t.Helper()
 	for range 20 {
 		n, err := d.ExpireSessions(testContext(t), 3)
 		must(t, err)
 		if n > 3 {
-			t.Errorf("%d in one call", n)
+			t.Errorf("one call removed %d sessions, want at most 3", n)
 		}
 		if total += n; n == 0 {
 			return total
 		}
 	}
-	t.Fatal("it never ends")
+	t.Fatal("ExpireSessions still removes sessions after 20 calls")
 	return 0
 }
 
@@ -167,7 +168,7 @@ func testExpireDeadNode(t *testing.T, d *DB) {
 		openAs(t, d, bridge.OpenSession{Device: dev(u, fmt.Sprint(i)), Node: node, Expiry: expiry})
 	}
 	if n := drainSessions(t, d); n != 0 {
-		t.Errorf("expired %d while the node lives", n)
+		t.Errorf("expired %d while the node beats", n)
 	}
 	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - 30000 WHERE id = ?", node)
 	if n := drainSessions(t, d); n != 1 {
@@ -177,15 +178,15 @@ func testExpireDeadNode(t *testing.T, d *DB) {
 	if n := drainSessions(t, d); n != 2 {
 		t.Errorf("expired %d after 90 s", n)
 	}
-	// A node that beats again has its sessions back.
+	// A node that beats again still has its other sessions.
 	must(t, d.Beat(ctx, node, bridge.Figures{}))
 	if s := openAs(t, d, bridge.OpenSession{Device: dev(u, "3"), Node: node, Expiry: time.Hour}); !s.Present {
-		t.Error("the last session is gone")
+		t.Error("the session with an expiry of an hour is gone")
 	}
-	// One that never beat is dead some time after it was first seen.
+	// A node that has never beaten counts as dead some time after it was first seen.
 	openAs(t, d, bridge.OpenSession{Device: dev(u, "silent"), Node: node + "-silent", Expiry: time.Second})
 	if n := drainSessions(t, d); n != 0 {
-		t.Errorf("expired %d of a node that starts", n)
+		t.Errorf("expired %d of a node that is starting", n)
 	}
 	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - 30000 WHERE id = ?", node+"-silent")
 	if n := drainSessions(t, d); n != 1 {
@@ -202,21 +203,21 @@ func testExpireDeadNode(t *testing.T, d *DB) {
 
 func testForgetNodes(t *testing.T, d *DB) {
 	ctx, u := testContext(t), fresh()
-	for _, node := range []string{"gone", "holds"} {
+	for _, node := range []string{"gone", "has session"} {
 		must(t, d.Beat(ctx, node, bridge.Figures{}))
 		must(t, d.Register(ctx, node, conns(conn(u, node, 1, node)), nil))
 	}
-	openAs(t, d, bridge.OpenSession{Device: dev(u, "phone"), Node: "holds", Expiry: time.Hour})
-	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - ? WHERE id IN ('gone', 'holds')", nodeGone.Milliseconds()+1)
+	openAs(t, d, bridge.OpenSession{Device: dev(u, "phone"), Node: "has session", Expiry: time.Hour})
+	exec(t, d, "UPDATE falcon_nodes SET beat_at = beat_at - ? WHERE id IN ('gone', 'has session')", nodeGone.Milliseconds()+1)
 	drainSessions(t, d)
 	if n := number(t, d, "SELECT count(*) FROM falcon_connections WHERE user_id = ?", u); n != 0 {
 		t.Errorf("%d connections left", n)
 	}
 	if n := number(t, d, "SELECT count(*) FROM falcon_nodes WHERE id = 'gone'"); n != 0 {
-		t.Error("the node is still there")
+		t.Error("the row of the node without sessions is still there")
 	}
-	if n := number(t, d, "SELECT count(*) FROM falcon_nodes WHERE id = 'holds'"); n != 1 {
-		t.Error("a node whose session waits is gone: the session would count from another time")
+	if n := number(t, d, "SELECT count(*) FROM falcon_nodes WHERE id = 'has session'"); n != 1 {
+		t.Error("the row of a node with a session is gone; the session's expiry counts from its last beat")
 	}
 }
 
@@ -240,7 +241,7 @@ func testExpireKeys(t *testing.T, d *DB) {
 
 func testExpireLocked(t *testing.T, d *DB) {
 	if d.dialect == SQLite {
-		return // one writer: there is no other lock
+		return // SQLite has one writer, so no session can be locked
 	}
 	drainSessions(t, d)
 	u := fresh()
@@ -252,8 +253,8 @@ func testExpireLocked(t *testing.T, d *DB) {
 	if _, err := tx.ExecContext(testContext(t), "SELECT 1 FROM falcon_sessions WHERE user_id = ? FOR UPDATE", u); err != nil {
 		t.Fatal(err)
 	}
-	if n := drainSessions(t, d); n != 0 { // one that waits fails
-		t.Errorf("expired %d while another transaction has it", n)
+	if n := drainSessions(t, d); n != 0 { // a call that waited for the lock would fail
+		t.Errorf("expired %d while another transaction locks the session", n)
 	}
 	must(t, tx.Rollback())
 	if n := drainSessions(t, d); n != 1 {

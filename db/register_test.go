@@ -14,10 +14,11 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Four nodes register the same hundred devices at once, ten a call and each in an
-// order of its own, while each takes off the list what it registered a round before. No call fails,
-// of each device the highest generation stays, and every other one has an order.
-func TestNodesThatRegisterTheSameDevicesAtOnceEndAllButTheNewest(t *testing.T) {
+// Four nodes register the same hundred devices at once, ten per call and each in a random
+// order, and at the same time remove what they registered one round before. No call may
+// fail. Of each device the highest generation stays listed, and every other connection has
+// an order to end.
+func TestConcurrentRegistrationsOfADeviceEndAllButTheNewest(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		const nodes, devices, rounds, step = 4, 100, 5, 10
 		ctx := testContext(t)
@@ -59,21 +60,22 @@ func TestNodesThatRegisterTheSameDevicesAtOnceEndAllButTheNewest(t *testing.T) {
 		last := generation(rounds-1, 0, 0)/nodes*nodes + 1 + nodes - 1
 		for i, u := range us {
 			for w := range nodes {
-				node, own := fmt.Sprint("race", w), generation(rounds-1, w, i)
-				if listed := connected(t, d, u) == fmt.Sprintf("[phone %d %s]", own, node); listed != (own == last) {
-					t.Errorf("%s, generation %d of %d: listed %s", node, own, last, connected(t, d, u))
+				node, gen := fmt.Sprint("race", w), generation(rounds-1, w, i)
+				if listed := connected(t, d, u) == fmt.Sprintf("[phone %d %s]", gen, node); listed != (gen == last) {
+					t.Errorf("%s, generation %d of %d: listed %s", node, gen, last, connected(t, d, u))
 				}
-				ended := slices.ContainsFunc(orders[node], func(o bridge.Order) bool { return o.User == u && own < o.Before })
-				if ended != (own < last) {
-					t.Errorf("%s, generation %d of %d has an order: %v", node, own, last, ended)
+				ended := slices.ContainsFunc(orders[node], func(o bridge.Order) bool { return o.User == u && gen < o.Before })
+				if ended != (gen < last) {
+					t.Errorf("%s, generation %d of %d has an order: %v", node, gen, last, ended)
 				}
 			}
 		}
 	})
 }
 
-// What one node registers waits for a transaction that has the same devices only.
-func TestARegistrationWaitsForNoOtherNodes(t *testing.T) {
+// A registration waits for a transaction of another node only if both have a device in
+// common.
+func TestARegistrationWaitsOnlyForItsDevices(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	ctx, busy, free := testContext(t), fresh(), fresh()
 	tx, err := d.log.BeginTx(ctx, nil)
@@ -84,7 +86,7 @@ func TestARegistrationWaitsForNoOtherNodes(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
 	if err := d.Register(short, "n1", conns(conn(busy, "phone", 3, "n1")), nil); err == nil {
-		t.Error("it did not wait for the transaction that has the device")
+		t.Error("a registration did not wait for the transaction that has its device")
 	}
 	must(t, tx.Commit())
 	must(t, d.Register(ctx, "n1", conns(conn(busy, "phone", 3, "n1")), nil))

@@ -10,23 +10,23 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestOneNodeHoldsTheRelaysLease(t *testing.T) {
+func TestOnlyOneNodeHasTheRelaysLease(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		lease := func(node string, want bool, state string) {
 			t.Helper()
-			got, held, err := d.LeaseRelay(ctx, node, time.Hour)
-			if err != nil || held != want || got != state {
-				t.Fatalf("%s: state %q, held %v, %v; want %q, %v", node, got, held, err, state, want)
+			got, leased, err := d.LeaseRelay(ctx, node, time.Hour)
+			if err != nil || leased != want || got != state {
+				t.Fatalf("%s: state %q, leased %v, %v; want %q, %v", node, got, leased, err, state, want)
 			}
 		}
 		lease("a", true, "")
 		lease("b", false, "")
-		if held, err := d.SaveRelay(ctx, "a", "one", time.Hour); err != nil || !held {
-			t.Fatalf("save: %v, %v", held, err)
+		if saved, err := d.SaveRelay(ctx, "a", "one", time.Hour); err != nil || !saved {
+			t.Fatalf("save: %v, %v", saved, err)
 		}
-		if held, err := d.SaveRelay(ctx, "b", "stolen", time.Hour); err != nil || held {
-			t.Fatalf("another node saved: %v, %v", held, err)
+		if saved, err := d.SaveRelay(ctx, "b", "stolen", time.Hour); err != nil || saved {
+			t.Fatalf("a node without the lease saved: %v, %v", saved, err)
 		}
 		lease("a", true, "one")
 		if err := d.ReleaseRelay(ctx, "a"); err != nil {
@@ -34,13 +34,13 @@ func TestOneNodeHoldsTheRelaysLease(t *testing.T) {
 		}
 		lease("b", true, "one")
 		exec(t, d, "UPDATE falcon_relay SET held_until = held_until - 3600001")
-		lease("a", true, "one") // b's ran out
+		lease("a", true, "one") // b's lease has run out
 		exec(t, d, "UPDATE falcon_relay SET held_until = held_until - 8 * 24 * 3600000")
-		lease("c", true, "") // away too long: the place is void
+		lease("c", true, "") // no relay ran for too long, so the position is void
 	})
 }
 
-func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
+func TestMutesDeletesAndErasuresTouchTheirUser(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		add := func(u bridge.UserID) int64 {
@@ -55,7 +55,7 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_touched"); n != 0 {
-			t.Fatalf("%d noted although no relay ever ran", n)
+			t.Fatalf("%d users are recorded although no relay has ever run", n)
 		}
 		if _, _, err := d.LeaseRelay(ctx, "a", time.Hour); err != nil {
 			t.Fatal(err)
@@ -71,7 +71,7 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 		}
 		next()
 		id = add("1")
-		next() // a new notification is the feed's
+		next() // a new notification is in the feed instead
 		if err := d.Delete(ctx, "1", id); err != nil {
 			t.Fatal(err)
 		}
@@ -99,19 +99,19 @@ func TestMutesAndDeletesTouchTheirUser(t *testing.T) {
 			t.Fatalf("an erased user is not touched: %v, %v", users, err)
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_touched WHERE user_id = '1'"); n != 0 {
-			t.Errorf("%d rows stay that were followed", n)
+			t.Errorf("%d rows are left that the relay has read", n)
 		}
 	})
 }
 
-func TestWhatIsRetainedStaysBehindThePosition(t *testing.T) {
+func TestLatestAtIgnoresRowsAfterThePosition(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		u, v := fresh(), fresh()
 		seed(t, d, v, 1)
-		// behind is a position at which u's latest is last. A transaction of another test
-		// may hold the horizon back for a moment.
-		behind := func(last bridge.Seq) (pos bridge.Position) {
+		// after returns a position at which u's latest notification has the seq last. It may
+		// have to wait until a transaction of another test, which holds back the horizon, ends.
+		after := func(last bridge.Seq) (pos bridge.Position) {
 			t.Helper()
 			testserver.Eventually(t, 30*time.Second, func() (err error) {
 				if pos, err = d.Now(ctx); err != nil {
@@ -126,9 +126,9 @@ func TestWhatIsRetainedStaysBehindThePosition(t *testing.T) {
 			return pos
 		}
 		ns := seed(t, d, u, 2)
-		pos := behind(2)
+		pos := after(2)
 		seed(t, d, u, 2)
-		end := behind(4)
+		end := after(4)
 		want := func(p bridge.Position, of bridge.UserID, want ...bridge.Seq) {
 			t.Helper()
 			got, err := d.LatestAt(ctx, []bridge.UserID{of, "nobody"}, p)

@@ -12,15 +12,15 @@ import (
 
 func TestReports(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a report is found as it was stored":              testReportRoundTrip,
-		"an id that is taken is a conflict":               testReportConflict,
-		"automatic ids step over ids that callers gave":   testReportIdentity,
-		"ids given and automatic may come at once":        testReportIdentityRace,
-		"pages of reports":                                testReportPages,
-		"a report that does not exist is not found":       testReportMissing,
-		"the title keeps every character":                 testReportTitle,
-		"erasing a user leaves other users' reports be":   testReportErase,
-		"a report may have any status from the beginning": testReportStatus,
+		"a report is found as it was stored":                testReportRoundTrip,
+		"an id that is in use is a conflict":                testReportConflict,
+		"generated ids skip the ids that callers gave":      testReportIdentity,
+		"given and generated ids can be added concurrently": testReportIdentityRace,
+		"reports are listed in pages":                       testReportPages,
+		"a report that does not exist is not found":         testReportMissing,
+		"the title keeps every character":                   testReportTitle,
+		"erasing a user removes only that user's reports":   testReportErase,
+		"a report can be added with any status":             testReportStatus,
 	})
 }
 
@@ -33,7 +33,7 @@ func newReport(t testing.TB, d *DB, r bridge.NewReport) bridge.Report {
 	return out
 }
 
-// freeReport is an id far above all there are.
+// freeReport returns a report ID far above all existing ones.
 func freeReport(t testing.TB, d *DB) int64 {
 	t.Helper()
 	return number(t, d, "SELECT coalesce(max(id), 0) FROM falcon_reports") + 1000
@@ -42,14 +42,14 @@ func freeReport(t testing.TB, d *DB) int64 {
 func testReportRoundTrip(t *testing.T, d *DB) {
 	u := fresh()
 	begun := time.Now().Add(-time.Millisecond)
-	made := newReport(t, d, bridge.NewReport{Title: "Página de phishing", User: u})
-	found, err := d.Report(testContext(t), made.ID)
-	if err != nil || found != made {
-		t.Errorf("found %+v, %v; made %+v", found, err, made)
+	added := newReport(t, d, bridge.NewReport{Title: "Página de phishing", User: u})
+	found, err := d.Report(testContext(t), added.ID)
+	if err != nil || found != added {
+		t.Errorf("found %+v, %v; added %+v", found, err, added)
 	}
-	if made.ID == 0 || made.Status != bridge.Pending || made.User != u || made.Title != "Página de phishing" ||
-		!made.CreatedAt.Equal(made.UpdatedAt) || made.CreatedAt.Before(begun) {
-		t.Errorf("made %+v", made)
+	if added.ID == 0 || added.Status != bridge.Pending || added.User != u || added.Title != "Página de phishing" ||
+		!added.CreatedAt.Equal(added.UpdatedAt) || added.CreatedAt.Before(begun) {
+		t.Errorf("added %+v", added)
 	}
 }
 
@@ -61,7 +61,7 @@ func testReportConflict(t *testing.T, d *DB) {
 	}
 	_, err := d.AddReport(testContext(t), bridge.NewReport{ID: id, Title: "Two", User: fresh(), Status: bridge.Pending})
 	if !errors.Is(err, bridge.ErrConflict) {
-		t.Errorf("the second: %v", err)
+		t.Errorf("a second report with the ID: %v, want ErrConflict", err)
 	}
 	if found, err := d.Report(testContext(t), id); err != nil || found != first {
 		t.Errorf("the first is now %+v, %v", found, err)
@@ -73,12 +73,12 @@ func testReportIdentity(t *testing.T, d *DB) {
 	id := freeReport(t, d)
 	newReport(t, d, bridge.NewReport{ID: id, Title: "Given", User: u})
 	if next := newReport(t, d, bridge.NewReport{Title: "Automatic", User: u}); next.ID != id+1 {
-		t.Errorf("after %d came %d", id, next.ID)
+		t.Errorf("after id %d the next is %d", id, next.ID)
 	}
-	newReport(t, d, bridge.NewReport{ID: id + 2, Title: "Given", User: u}) // the one that comes next
-	newReport(t, d, bridge.NewReport{ID: id - 5, Title: "Given", User: u}) // behind
+	newReport(t, d, bridge.NewReport{ID: id + 2, Title: "Given", User: u}) // the ID that would be generated next
+	newReport(t, d, bridge.NewReport{ID: id - 5, Title: "Given", User: u}) // a lower ID
 	if next := newReport(t, d, bridge.NewReport{Title: "Automatic", User: u}); next.ID != id+3 {
-		t.Errorf("after %d came %d", id+2, next.ID)
+		t.Errorf("after id %d the next is %d", id+2, next.ID)
 	}
 }
 
@@ -96,7 +96,7 @@ func testReportIdentityRace(t *testing.T, d *DB) {
 				}
 				_, err := d.AddReport(ctx, r)
 				if r.ID != 0 && errors.Is(err, bridge.ErrConflict) {
-					err = nil // an automatic id was first
+					err = nil // the ID was generated before
 				}
 				errs[w] = errors.Join(errs[w], err)
 			}
@@ -121,14 +121,14 @@ func testReportPages(t *testing.T, d *DB) {
 		want []int64
 		more bool
 	}{
-		"a user's newest":        {bridge.ReportQuery{User: u, Limit: 2}, []int64{8, 6}, true},
-		"a user's next":          {bridge.ReportQuery{User: u, Before: from + 6, Limit: 3}, []int64{4, 2, 0}, false},
-		"everybody's newest":     {bridge.ReportQuery{Limit: 3}, []int64{9, 8, 7}, true},
-		"everybody's next":       {bridge.ReportQuery{Before: from + 2, Limit: 2}, []int64{1, 0}, true},
-		"of a user without any":  {bridge.ReportQuery{User: fresh(), Limit: 2}, []int64{}, false},
-		"no limit: the default":  {bridge.ReportQuery{User: other}, []int64{9, 7, 5, 3, 1}, false},
-		"as many as there are":   {bridge.ReportQuery{User: u, Limit: 5}, []int64{8, 6, 4, 2, 0}, false},
-		"before the first there": {bridge.ReportQuery{User: u, Before: from, Limit: 5}, []int64{}, false},
+		"a user's newest":       {bridge.ReportQuery{User: u, Limit: 2}, []int64{8, 6}, true},
+		"a user's next":         {bridge.ReportQuery{User: u, Before: from + 6, Limit: 3}, []int64{4, 2, 0}, false},
+		"all users', newest":    {bridge.ReportQuery{Limit: 3}, []int64{9, 8, 7}, true},
+		"all users', next":      {bridge.ReportQuery{Before: from + 2, Limit: 2}, []int64{1, 0}, true},
+		"of a user without any": {bridge.ReportQuery{User: fresh(), Limit: 2}, []int64{}, false},
+		"no limit: the default": {bridge.ReportQuery{User: other}, []int64{9, 7, 5, 3, 1}, false},
+		"a page that fits all":  {bridge.ReportQuery{User: u, Limit: 5}, []int64{8, 6, 4, 2, 0}, false},
+		"before the first":      {bridge.ReportQuery{User: u, Before: from, Limit: 5}, []int64{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			page, more, err := d.ListReports(ctx, tt.q)
@@ -152,16 +152,16 @@ func testReportMissing(t *testing.T, d *DB) {
 
 func testReportTitle(t *testing.T, d *DB) {
 	title := `It's "a" \ ? $1 %s {x} -- ; 🦅`
-	made := newReport(t, d, bridge.NewReport{Title: title, User: fresh()})
-	if found, err := d.Report(testContext(t), made.ID); err != nil || found.Title != title {
+	added := newReport(t, d, bridge.NewReport{Title: title, User: fresh()})
+	if found, err := d.Report(testContext(t), added.ID); err != nil || found.Title != title {
 		t.Errorf("found %q, %v", found.Title, err)
 	}
 }
 
 func testReportStatus(t *testing.T, d *DB) {
-	made := newReport(t, d, bridge.NewReport{Title: "T", User: fresh(), Status: bridge.Rejected})
-	if made.Status != bridge.Rejected {
-		t.Errorf("made %+v", made)
+	added := newReport(t, d, bridge.NewReport{Title: "T", User: fresh(), Status: bridge.Rejected})
+	if added.Status != bridge.Rejected {
+		t.Errorf("added %+v", added)
 	}
 }
 
@@ -171,9 +171,9 @@ func testReportErase(t *testing.T, d *DB) {
 	kept := newReport(t, d, bridge.NewReport{Title: "T", User: fresh()})
 	must(t, second(d.Erase(testContext(t), u)))
 	if _, err := d.Report(testContext(t), gone.ID); !errors.Is(err, bridge.ErrNotFound) {
-		t.Errorf("the erased user's: %v", err)
+		t.Errorf("the erased user's report: %v, want ErrNotFound", err)
 	}
 	if found, err := d.Report(testContext(t), kept.ID); err != nil || found != kept {
-		t.Errorf("the other's: %+v, %v", found, err)
+		t.Errorf("the other user's report: %+v, %v", found, err)
 	}
 }

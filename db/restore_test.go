@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// killed copies a database that is open into another folder as kill -9 would leave it,
-// WAL and index included, and returns its path there.
+// killed copies the files of an open database, including its WAL and index, to another
+// directory, as a kill -9 would leave them. It returns the path of the copy.
 func killed(t *testing.T, d *DB) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(d.path))
@@ -18,7 +18,8 @@ func killed(t *testing.T, d *DB) string {
 	return to
 }
 
-// backedUp is a database with three notifications in its backup and five more after.
+// backedUp returns an open database with eight notifications and the path of a backup that
+// has the first three of them.
 func backedUp(t *testing.T) (d *DB, backup string) {
 	t.Helper()
 	d = openAt(t, filepath.Join(t.TempDir(), "falcon.db"))
@@ -29,7 +30,7 @@ func backedUp(t *testing.T) (d *DB, backup string) {
 	return d, backup
 }
 
-func TestALeftoverWALIsNotPlayedIntoTheRestoredDatabase(t *testing.T) {
+func TestALeftoverWALIsNotAppliedToTheRestoredDatabase(t *testing.T) {
 	d, backup := backedUp(t)
 	path := killed(t, d)
 	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() == 0 {
@@ -42,14 +43,14 @@ func TestALeftoverWALIsNotPlayedIntoTheRestoredDatabase(t *testing.T) {
 		t.Errorf("the restored log has %v", got)
 	}
 	if restored.Epoch() == d.Epoch() {
-		t.Error("the epoch is the former one")
+		t.Error("the restored database has the former epoch")
 	}
 	if got := seqs(t, openPlain(t, aside), "u"); len(got) != 8 {
 		t.Errorf("the former database has %v", got)
 	}
 }
 
-// The content of the backup is that of the log.
+// Here the backup equals the database, so the seqs do not show that it was restored.
 func TestARestoreOfTheLatestStateBeginsANewEpoch(t *testing.T) {
 	d := openAt(t, filepath.Join(t.TempDir(), "falcon.db"))
 	seed(t, d, "u", 3)
@@ -62,16 +63,16 @@ func TestARestoreOfTheLatestStateBeginsANewEpoch(t *testing.T) {
 	}
 	restored := openPlain(t, d.path)
 	if restored.Epoch() == epoch {
-		t.Error("the epoch is the former one")
+		t.Error("the restored database has the former epoch")
 	}
 	after := restored.Epoch()
 	closeNow(t, restored)
 	if again := openPlain(t, d.path); again.Epoch() != after {
-		t.Error("each start begins another epoch")
+		t.Error("the second start after the restore began another epoch")
 	}
 }
 
-func TestARestoreIntoAnEmptyFolder(t *testing.T) {
+func TestARestoreIntoAnEmptyDirectory(t *testing.T) {
 	_, backup := backedUp(t)
 	path := filepath.Join(t.TempDir(), "falcon.db")
 	if aside, err := Restore(testContext(t), path, backup); err != nil || aside != "" {
@@ -82,7 +83,7 @@ func TestARestoreIntoAnEmptyFolder(t *testing.T) {
 	}
 }
 
-func TestARefusedRestoreChangesNothing(t *testing.T) {
+func TestAFailedRestoreChangesNothing(t *testing.T) {
 	d, backup := backedUp(t)
 	path := killed(t, d)
 	before := names(t, filepath.Dir(path))
@@ -109,13 +110,13 @@ func TestARefusedRestoreChangesNothing(t *testing.T) {
 	copyFile(t, backup, live)
 	copyFile(t, path+"-wal", live+"-wal")
 	for name, tt := range map[string]struct{ from, want string }{
-		"no file":                    {filepath.Join(t.TempDir(), "x"), "there is no file"},
-		"a folder":                   {t.TempDir(), "is not a file"},
-		"text":                       {file(t, t.TempDir(), "x", "hello"), "not a database of falconbridge"},
+		"a missing file":             {filepath.Join(t.TempDir(), "x"), "there is no file"},
+		"a directory":                {t.TempDir(), "is not a file"},
+		"a text file":                {file(t, t.TempDir(), "x", "hello"), "not a database of falconbridge"},
 		"an empty file":              {file(t, t.TempDir(), "x", ""), "not a database of falconbridge"},
 		"another program's database": {foreign(t, "CREATE TABLE t (x)"), "not a database of falconbridge"},
-		"a page overwritten":         {flipped, "the file is corrupt"},
-		"cut short":                  {short, "the file is corrupt"},
+		"an overwritten page":        {flipped, "the file is corrupt"},
+		"a truncated file":           {short, "the file is corrupt"},
 		"a later version":            {later, "20991231000000 of a later version"},
 		"a copy with a WAL":          {live, "write-ahead log"},
 		"the database itself":        {path, "is the database itself"},
@@ -125,7 +126,7 @@ func TestARefusedRestoreChangesNothing(t *testing.T) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 			if got := names(t, filepath.Dir(path)); got != before {
-				t.Errorf("files were %s, are %s", before, got)
+				t.Errorf("the directory had %s, and has %s", before, got)
 			}
 		})
 	}
@@ -134,11 +135,11 @@ func TestARefusedRestoreChangesNothing(t *testing.T) {
 	}
 }
 
-// A power cut may come after each of the moves.
+// The power may fail after any of the moves that a restore consists of.
 func TestAnInterruptedRestoreIsCompletedByTheNext(t *testing.T) {
 	d, backup := backedUp(t)
 	const stamp = "20260102T030405.000Z"
-	for moved, name := range []string{"none moved", "index moved", "WAL moved", "database moved"} {
+	for moved, name := range []string{"before the first move", "after the index", "after the WAL", "after the database"} {
 		t.Run(name, func(t *testing.T) {
 			path := killed(t, d)
 			copyFile(t, backup, path+restoring+stamp)
@@ -149,7 +150,7 @@ func TestAnInterruptedRestoreIsCompletedByTheNext(t *testing.T) {
 				t.Errorf("open: %v", err)
 			}
 			if err := Backup(testContext(t), path, filepath.Join(t.TempDir(), "x")); err == nil {
-				t.Error("a backup was made of it")
+				t.Error("a backup of a half-restored database succeeded")
 			}
 			if _, err := Restore(testContext(t), path, backup); err != nil {
 				t.Fatal(err)
@@ -180,8 +181,8 @@ func TestARestoreFollowsASymbolicLink(t *testing.T) {
 	}
 }
 
-// Root restores into a directory that the server's user can write: a link in place of
-// the copy would have root overwrite any file.
+// Root may restore into a directory in which the server's user can create files. A
+// symbolic link in place of the copy must not make root overwrite another file.
 func TestARestoreDoesNotWriteThroughALink(t *testing.T) {
 	_, backup := backedUp(t)
 	dir := t.TempDir()
@@ -189,7 +190,7 @@ func TestARestoreDoesNotWriteThroughALink(t *testing.T) {
 	part := filepath.Join(dir, "falcon.db.restore.partial")
 	must(t, os.Symlink(victim, part))
 	if err := copyFrom(backup, filepath.Join(dir, "falcon.db"), part); err == nil {
-		t.Error("it was written")
+		t.Error("the copy was written through the link")
 	}
 	if b, err := os.ReadFile(victim); err != nil || string(b) != "of root" {
 		t.Errorf("the file is %d bytes long now, %v", len(b), err)

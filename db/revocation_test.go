@@ -12,13 +12,14 @@ import (
 
 func TestRevocations(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"revocations come in pages, in the order they were stored": testRevocationPages,
-		"of two revocations of a user the later counts":            testRevokeTwice,
-		"a revocation is looked up by jti, user and iat":           testRevoked,
+		"revocations are listed in pages, in the order they were stored": testRevocationPages,
+		"of several revocations of a user or token the latest counts":    testRevokeTwice,
+		"a revocation is looked up by jti, user and iat":                 testRevoked,
 	})
 }
 
-// revocationsOf reads all pages of three, and keeps what names one of names.
+// revocationsOf reads all revocations after one in pages of three, and returns those whose
+// token or user is in names.
 func revocationsOf(t testing.TB, d *DB, after bridge.Revocation, names ...string) (out []bridge.Revocation) {
 	t.Helper()
 	for {
@@ -43,7 +44,7 @@ func testRevocationPages(t *testing.T, d *DB) {
 		names = append(names, fmt.Sprint(u, i))
 		must(t, d.Revoke(testContext(t), bridge.Revocation{ID: names[i]}))
 	}
-	exec(t, d, "UPDATE falcon_revocations SET at = 7 WHERE jti LIKE ?", u+"%") // in one millisecond
+	exec(t, d, "UPDATE falcon_revocations SET at = 7 WHERE jti LIKE ?", u+"%") // all in the same millisecond
 	must(t, d.Revoke(testContext(t), bridge.Revocation{User: bridge.UserID(u), Before: time.UnixMilli(5)}))
 	all := revocationsOf(t, d, bridge.Revocation{}, append(names, u)...)
 	if len(all) != 11 || all[10].User != bridge.UserID(u) || !all[10].Before.Equal(time.UnixMilli(5)) || all[10].At.IsZero() {
@@ -51,7 +52,7 @@ func testRevocationPages(t *testing.T, d *DB) {
 	}
 	for i, name := range names {
 		if all[i].ID != name || all[i].User != "" || !all[i].Before.IsZero() || !all[i].Expires.IsZero() {
-			t.Errorf("at %d: %+v", i, all[i])
+			t.Errorf("revocation %d is %+v", i, all[i])
 		}
 	}
 	if rest := revocationsOf(t, d, all[6], names...); len(rest) != 3 || rest[0].ID != names[7] {
@@ -100,9 +101,9 @@ func testRevoked(t *testing.T, d *DB) {
 	}
 }
 
-// A hundred rows, ten a step. One of every kind stays: within the grace, without an
-// exp and young, and without an exp where tokens have no longest life.
-func TestRevocationsOfTokensThatAreOverGoInSteps(t *testing.T) {
+// A hundred revocations can be removed, ten per step. Those that must stay are within the
+// grace period, or of a valid token, or recent and without an exp.
+func TestRevocationsOfExpiredTokensAreRemovedInSteps(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		ctx := testContext(t)
 		now := time.Now()
@@ -128,15 +129,15 @@ func TestRevocationsOfTokensThatAreOverGoInSteps(t *testing.T) {
 					return total
 				}
 				if n > 10 {
-					t.Errorf("%d in one step", n)
+					t.Errorf("one step removed %d, want at most 10", n)
 				}
 			}
 		}
 		if n := drain(0); n != 50 {
-			t.Errorf("%d are over by their exp, want 50", n)
+			t.Errorf("%d are removed by their exp, want 50", n)
 		}
 		if n := drain(time.Hour); n != 50 {
-			t.Errorf("%d are over by their age, want 50", n)
+			t.Errorf("%d are removed by their age, want 50", n)
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_revocations"); n != 4 {
 			t.Errorf("%d are left, want 4", n)

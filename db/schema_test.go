@@ -17,7 +17,7 @@ func TestAMissingTableIsNamedAtTheStart(t *testing.T) {
 	})
 }
 
-func TestTheListOfTablesIsWhatTheMigrationsMake(t *testing.T) {
+func TestTheListOfTablesIsWhatTheMigrationsCreate(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		query := "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'falcon%' AND name NOT LIKE 'falcon_migrations%' ORDER BY 1"
 		if d.dialect == Postgres {
@@ -34,7 +34,7 @@ func TestTheListOfTablesIsWhatTheMigrationsMake(t *testing.T) {
 		}
 		must(t, rows.Err())
 		if !slices.Equal(got, tables) {
-			t.Errorf("the migrations make %v, the list has %v", got, tables)
+			t.Errorf("the migrations create %v, the list has %v", got, tables)
 		}
 	})
 }

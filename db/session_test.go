@@ -15,18 +15,18 @@ import (
 
 func TestSessions(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a session is found again with its place":                  testSessionReturns,
-		"a clean start forgets":                                    testSessionClean,
-		"without expiry nothing is stored":                         testSessionNotStored,
-		"without expiry a stored session ends with its connection": testSessionEnds,
-		"an expired session is not present":                        testSessionExpired,
-		"what was sent is known only after an orderly close":       testSessionSent,
-		"the session of a dead node counts from its last beat":     testSessionOfDeadNode,
-		"a user has at most 32 sessions":                           testSessionLimit,
-		"many new devices at once stay within the limit":           testSessionLimitRace,
-		"one device from many nodes at once":                       testSessionRace,
-		"a cursor in the future is taken back":                     testSessionFuture,
-		"client ids may hold anything":                             testSessionClientIDs,
+		"a session is resumed with its cursor and subscription": testSessionReturns,
+		"a clean start discards the session":                    testSessionClean,
+		"without an expiry nothing is stored":                   testSessionNotStored,
+		"a session without an expiry ends with its connection":  testSessionEnds,
+		"an expired session is not present":                     testSessionExpired,
+		"what was sent is only known after an orderly close":    testSessionSent,
+		"the expiry on a dead node counts from its last beat":   testSessionOfDeadNode,
+		"a user has at most 32 sessions":                        testSessionLimit,
+		"many new devices at once stay within the limit":        testSessionLimitRace,
+		"one device opened many times at once":                  testSessionRace,
+		"a cursor beyond the log is set back to its end":        testSessionFuture,
+		"a client id can have any characters":                   testSessionClientIDs,
 	})
 }
 
@@ -34,7 +34,7 @@ func dev(u bridge.UserID, client string) bridge.Device {
 	return bridge.Device{User: u, ClientID: client}
 }
 
-// open opens a persistent session of an hour on a node that lives.
+// open opens a session with an expiry of an hour on a live node.
 func open(t testing.TB, d *DB, dv bridge.Device) bridge.Session {
 	t.Helper()
 	return openAs(t, d, bridge.OpenSession{Device: dv, Node: "n1", Expiry: time.Hour})
@@ -100,7 +100,7 @@ func testSessionClean(t *testing.T, d *DB) {
 	for name, tt := range map[string]struct {
 		expiry time.Duration
 		rows   int64
-	}{"and keeps the new one": {time.Hour, 1}, "and keeps nothing": {0, 0}} {
+	}{"with an expiry": {time.Hour, 1}, "without an expiry": {0, 0}} {
 		s := open(t, d, dev(u, name))
 		subscribe(t, d, dev(u, name), s.Generation)
 		clean := openAs(t, d, bridge.OpenSession{Device: dev(u, name), Node: "n1", Clean: true, Expiry: tt.expiry})
@@ -111,7 +111,7 @@ func testSessionClean(t *testing.T, d *DB) {
 			t.Errorf("%s: %d rows", name, n)
 		}
 		if _, stale, err := d.Subscribe(testContext(t), dev(u, name), s.Generation, bridge.Subscription{}, nil); err != nil || !stale {
-			t.Errorf("%s: the former connection subscribes: stale %v, %v", name, stale, err)
+			t.Errorf("%s: Subscribe by the former connection: stale %v, %v", name, stale, err)
 		}
 		if tt.expiry > 0 {
 			if again := open(t, d, dev(u, name)); !again.Present || again.Subscribed != nil || again.Acked != 0 {
@@ -160,7 +160,7 @@ func testSessionExpired(t *testing.T, d *DB) {
 		t.Errorf("after the expiry: %+v", again)
 	}
 	if n := number(t, d, "SELECT count(*) FROM falcon_sessions WHERE user_id = ? AND expires_at = 0 AND node = 'n1'", u); n != 1 {
-		t.Errorf("the new one is not stored as open")
+		t.Errorf("the new session is not stored as open")
 	}
 }
 
@@ -192,12 +192,12 @@ func testSessionOfDeadNode(t *testing.T, d *DB) {
 		silence time.Duration
 		present bool
 	}{
-		"a node that lives":                   {time.Minute, 0, true},
-		"dead, its expiry not over":           {time.Hour, 30 * time.Minute, true},
-		"dead, its expiry over":               {time.Minute, 2 * time.Minute, false},
-		"no expiry, on a node that lives":     {0, 5 * time.Second, true},
-		"no expiry, on a node that died":      {0, time.Minute, false},
-		"an expiry shorter than the deadline": {time.Second, 5 * time.Second, true},
+		"on a live node":                            {time.Minute, 0, true},
+		"on a dead node, before the expiry":         {time.Hour, 30 * time.Minute, true},
+		"on a dead node, after the expiry":          {time.Minute, 2 * time.Minute, false},
+		"without expiry, on a live node":            {0, 5 * time.Second, true},
+		"without expiry, on a dead node":            {0, time.Minute, false},
+		"an expiry shorter than the node's timeout": {time.Second, 5 * time.Second, true},
 	} {
 		u := fresh()
 		node := string(u)
@@ -209,10 +209,10 @@ func testSessionOfDeadNode(t *testing.T, d *DB) {
 			t.Errorf("%s: present %v", name, s.Present)
 		}
 	}
-	u := fresh() // a node that never beat counts from the open
+	u := fresh() // on a node that never beat, the expiry counts from the open
 	openAs(t, d, bridge.OpenSession{Device: dev(u, "phone"), Node: "unheard", Expiry: time.Minute})
 	if s := openAs(t, d, bridge.OpenSession{Device: dev(u, "phone"), Node: "unheard", Expiry: time.Minute}); !s.Present {
-		t.Errorf("on a node that did not beat yet: %+v", s)
+		t.Errorf("on a node that has not beaten yet: %+v", s)
 	}
 	exec(t, d, "UPDATE falcon_sessions SET used_at = used_at - 120000 WHERE user_id = ?", u)
 	if s := open(t, d, dev(u, "phone")); s.Present {
@@ -229,15 +229,15 @@ func testSessionLimit(t *testing.T, d *DB) {
 		}
 		exec(t, d, "UPDATE falcon_sessions SET used_at = ? WHERE user_id = ? AND client_id = ?", 1000+i, u, fmt.Sprint("c", i))
 	}
-	open(t, d, dev(u, "c1")) // used again
+	open(t, d, dev(u, "c1")) // no longer the longest unused
 	for _, client := range []string{"new1", "new2"} {
 		open(t, d, dev(u, client))
 	}
 	if n := stored(t, d, u); n != bridge.MaxSessions {
-		t.Errorf("%d sessions", n)
+		t.Errorf("%d sessions, want %d", n, bridge.MaxSessions)
 	}
 	if n := number(t, d, "SELECT count(*) FROM falcon_sessions WHERE user_id = ? AND client_id IN ('c2', 'c3')", u); n != 0 {
-		t.Error("the two that were unused for longest are still there")
+		t.Error("the two sessions that were unused for the longest time are still there")
 	}
 }
 
@@ -261,8 +261,8 @@ func testSessionLimitRace(t *testing.T, d *DB) {
 	}
 }
 
-// testSessionRace opens one device many times at once, as after a network split:
-// all generations differ, and the row bears the highest of those that store it.
+// testSessionRace opens one device many times at once, as after a network partition. Every
+// open gets another generation, and the row ends up with the highest one.
 func testSessionRace(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	must(t, d.Beat(ctx, "n1", bridge.Figures{}))
@@ -307,7 +307,7 @@ func testSessionFuture(t *testing.T, d *DB) {
 		t.Errorf("in a log of 2: %+v", s)
 	}
 	if n := number(t, d, "SELECT acked_seq FROM falcon_sessions WHERE user_id = ?", u); n != 2 {
-		t.Errorf("stored %d", n)
+		t.Errorf("the stored cursor is %d, want 2", n)
 	}
 }
 
@@ -345,11 +345,12 @@ func TestGenerationsGrowAcrossRestarts(t *testing.T) {
 	}
 }
 
-// A storm of connects that store nothing must not wait for the disk.
-func TestSQLiteWritesNothingForAConnectionThatIsNotStored(t *testing.T) {
+// When many devices that store no session connect at once, none of them must wait for the
+// disk.
+func TestSQLiteWritesNothingToOpenASessionThatIsNotStored(t *testing.T) {
 	d := openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})
-	openAs(t, d, bridge.OpenSession{Device: dev("7", "first"), Node: "n1", Clean: true}) // takes a block of generations
-	c, err := d.read.Conn(testContext(t))                                                // the version is a connection's own
+	openAs(t, d, bridge.OpenSession{Device: dev("7", "first"), Node: "n1", Clean: true}) // reserves a block of generations
+	c, err := d.read.Conn(testContext(t))                                                // data_version is relative to a connection
 	must(t, err)
 	defer func() { must(t, c.Close()) }()
 	version := func() int64 {
@@ -368,12 +369,13 @@ func TestSQLiteWritesNothingForAConnectionThatIsNotStored(t *testing.T) {
 	}
 	openAs(t, d, bridge.OpenSession{Device: dev("7", "stored"), Node: "n1", Expiry: time.Hour})
 	if version() == before {
-		t.Error("the version does not show a write")
+		t.Error("data_version does not change with a write, so the test shows nothing")
 	}
 }
 
-// Only an open session may have another connection that sends.
-func TestASessionThatIsOpenElsewhereIsShared(t *testing.T) {
+// When a session is opened while another connection has it open, that connection may still
+// be sending. Open says so with Shared.
+func TestASessionThatIsAlreadyOpenIsShared(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	u := fresh()
 	for i, want := range []bool{false, true, false} {
@@ -387,7 +389,7 @@ func TestASessionThatIsOpenElsewhereIsShared(t *testing.T) {
 			seed(t, d, u, 3)
 		}
 		if i == 2 && s.Sent != 3 {
-			t.Errorf("may have been sent up to %d, want 3", s.Sent)
+			t.Errorf("sent up to %d, want 3, which the former connection may have sent", s.Sent)
 		}
 	}
 }

@@ -12,11 +12,11 @@ import (
 
 func TestSettings(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a user who never chose has the defaults":           testDefaultSettings,
-		"a muted user lists nothing and counts nothing":     testMutedUser,
-		"what came while muted is listed but not delivered": testMutedMeanwhile,
-		"an append is wholly before or after a mute":        testMuteRace,
-		"a mute before the first notification holds":        testMuteFirst,
+		"a user without settings has the defaults":                          testDefaultSettings,
+		"nothing is listed or counted for a muted user":                     testMutedUser,
+		"a notification appended during a mute is listed but not delivered": testMutedMeanwhile,
+		"an append is entirely before or after a mute":                      testMuteRace,
+		"a mute before the first notification applies to it":                testMuteFirst,
 	})
 }
 
@@ -29,7 +29,7 @@ func testDefaultSettings(t *testing.T, d *DB) {
 	}
 	must(t, set(ctx, d, u, unmuted))
 	if n := number(t, d, "SELECT count(*) FROM falcon_inboxes WHERE user_id = ?", u); n != 0 {
-		t.Error("choosing the default made an inbox")
+		t.Error("setting the defaults created an inbox")
 	}
 }
 
@@ -65,7 +65,7 @@ func testMutedMeanwhile(t *testing.T, d *DB) {
 	seed(t, d, u, 1)
 	must(t, set(ctx, d, u, muted))
 	if ns := seed(t, d, u, 2); !ns[0].Muted || !ns[1].Muted {
-		t.Error("an append to a muted user does not say so")
+		t.Error("the notifications appended to a muted user are not marked as muted")
 	}
 	must(t, set(ctx, d, u, unmuted))
 	seed(t, d, u, 1)
@@ -85,8 +85,8 @@ func testMutedMeanwhile(t *testing.T, d *DB) {
 	checkCounts(t, d, u)
 }
 
-// testMuteRace appends while another goroutine mutes and unmutes: along the seqs
-// the mark changes only where a setting was stored.
+// testMuteRace appends while another goroutine mutes and unmutes the user. In the order of
+// the seqs, Muted may change at most as often as the setting did.
 func testMuteRace(t *testing.T, d *DB) {
 	u, ctx := fresh(), testContext(t)
 	const flips = 10
@@ -112,14 +112,14 @@ func testMuteRace(t *testing.T, d *DB) {
 	changes := 0
 	for i, n := range page.Items {
 		if n.Seq != bridge.Seq(i+1) {
-			t.Fatalf("seq %d stands at place %d", n.Seq, i+1)
+			t.Fatalf("item %d has seq %d", i+1, n.Seq)
 		}
 		if i > 0 && n.Muted != page.Items[i-1].Muted {
 			changes++
 		}
 	}
 	if len(page.Items) != 40 || changes > flips {
-		t.Errorf("%d rows, %d changes of the mark by %d settings", len(page.Items), changes, flips)
+		t.Errorf("%d rows, want 40; Muted changes %d times, want at most %d", len(page.Items), changes, flips)
 	}
 	checkCounts(t, d, u)
 }

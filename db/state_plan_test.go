@@ -9,18 +9,20 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// stateBig are the tables that grow with users of what an inbox and its devices keep.
+// stateBig finds full scans of the tables that hold the state of inboxes and devices and
+// grow with the number of users.
 var stateBig = regexp.MustCompile(`(?m)Seq Scan on falcon_(acks|changes|histories|inboxes|late|notifications|past_sessions|sessions|tombstones)|` +
 	`^SCAN (falcon_(acks|changes|histories|inboxes|late|notifications|past_sessions|sessions|tombstones)|[acghilnps])$`)
 
-// What replaces, expires, mutes, counts and explains reads ranges of indexes, however many
-// notifications have expired, changes are recorded and sessions have ended.
-func TestTheStateOfAnInboxReadsIndexRanges(t *testing.T) {
+// The statements that supersede, expire, mute, count and explain must read ranges of
+// indexes, however many notifications have expired, changes are recorded and sessions have
+// ended.
+func TestStatementsAboutInboxStateReadIndexRanges(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
-		crowd(t, d)
+		populate(t, d)
 		last, empty := 29_999, "''"
 		if d.dialect == SQLite {
-			last, empty = 2_999, "x''" // as crowd
+			last, empty = 2_999, "x''" // as populate
 		}
 		numbers := fmt.Sprintf("WITH RECURSIVE c(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) ", last)
 		at := string(d.clock())
@@ -60,10 +62,10 @@ func TestTheStateOfAnInboxReadsIndexRanges(t *testing.T) {
 		for _, step := range []struct {
 			name  string
 			do    func(ctx context.Context) error
-			sorts bool // what it found, not what it reads
+			sorts bool // it may sort the rows it found, though not all rows it could read
 		}{
 			{"counts", func(ctx context.Context) error { return second(d.Count(ctx, "u5")) }, false},
-			{"a page without what is muted", func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5"})) }, false},
+			{"a page without muted kinds", func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5"})) }, false},
 			{"unread", func(ctx context.Context) error { return second(d.List(ctx, bridge.Query{User: "u5", Unread: true})) }, false},
 			{"kinds", func(ctx context.Context) error {
 				return second(d.List(ctx, bridge.Query{User: "u5", Kinds: []bridge.Kind{"ads", "message"}, Hidden: true}))
@@ -74,9 +76,9 @@ func TestTheStateOfAnInboxReadsIndexRanges(t *testing.T) {
 			{"what a device is due", func(ctx context.Context) error { return second(d.After(ctx, "u5", 3, 32)) }, false},
 			{"changes since a rev", func(ctx context.Context) error { return second(d.Changes(ctx, "u5", 25)) }, false},
 			{"changes from the start", func(ctx context.Context) error { return second(d.Changes(ctx, "u5", 0)) }, false},
-			{"unread one", func(ctx context.Context) error { return second(d.Unread(ctx, "u5", ids(11))) }, false},
+			{"mark one as unread", func(ctx context.Context) error { return second(d.Unread(ctx, "u5", ids(11))) }, false},
 			{"explain", func(ctx context.Context) error { return second(d.Explain(ctx, ids(11))) }, true},
-			{"explain what expired", func(ctx context.Context) error { return second(d.Explain(ctx, ids(2))) }, true},
+			{"explain an expired one", func(ctx context.Context) error { return second(d.Explain(ctx, ids(2))) }, true},
 			{"explain a tombstone", func(ctx context.Context) error { return second(d.Explain(ctx, gone)) }, true},
 			{"deliveries", func(ctx context.Context) error {
 				return second(d.Deliveries(ctx, bridge.Notification{ID: 1, User: "u5", Seq: 11}))
@@ -88,18 +90,18 @@ func TestTheStateOfAnInboxReadsIndexRanges(t *testing.T) {
 			{"mute a kind", func(ctx context.Context) error {
 				return set(ctx, d, "u6", bridge.Settings{ReviewEnabled: true, Kinds: map[bridge.Kind]bool{"message": false}})
 			}, true},
-			{"delete what is read", func(ctx context.Context) error { return second(d.DeleteRead(ctx, "u8")) }, true},
-			{"sweep of what expired", func(ctx context.Context) error { return third(d.ExpireNotifications(ctx, 100)) }, true},
+			{"delete the read ones", func(ctx context.Context) error { return second(d.DeleteRead(ctx, "u8")) }, true},
+			{"remove expired notifications", func(ctx context.Context) error { return third(d.ExpireNotifications(ctx, 100)) }, true},
 			{"expire past sessions", func(ctx context.Context) error { return second(d.ExpirePastSessions(ctx, 10)) }, false},
 			{"expire tombstones", func(ctx context.Context) error { return second(d.ExpireTombstones(ctx, 10)) }, false},
 			{"end a device", func(ctx context.Context) error { return d.RemoveDevice(ctx, dev("u5", "c1")) }, false},
 			{"erase", func(ctx context.Context) error { return second(d.Erase(ctx, "u7")) }, true},
 		} {
-			asked := s.asked(t, step.do)
-			if len(asked) == 0 && !(step.name == "supersede" && d.dialect == Postgres) { // a function: see TestFunctionsReadIndexRanges
-				t.Errorf("%s asks nothing", step.name)
+			queries := s.statements(t, step.do)
+			if len(queries) == 0 && !(step.name == "supersede" && d.dialect == Postgres) { // a function: see TestFunctionsReadIndexRanges
+				t.Errorf("%s runs no statement", step.name)
 			}
-			for _, q := range asked {
+			for _, q := range queries {
 				plan := explain(t, d, q)
 				if stateBig.MatchString(plan) {
 					t.Errorf("%s scans a table:\n%s\n%s", step.name, q, plan)

@@ -13,30 +13,31 @@ import (
 
 func TestState(t *testing.T) {
 	together(t, map[string]func(*testing.T, *DB){
-		"a change names what was read, marked unread and deleted": testChanges,
-		"doing nothing takes no rev":                              testNoRev,
-		"an append takes no rev":                                  testAppendTakesNoRev,
-		"a mute means fetch again":                                testMuteRefetches,
-		"an unknown or future rev means fetch again":              testUnknownRev,
-		"more than 200 ids mean fetch again":                      testManyChanges,
-		"few changes of a user are kept":                          testChangesAreBounded,
-		"what is gone of many users is recorded":                  testManyUsersGone,
-		"an erased user's changes are gone":                       testErasedChanges,
-		"a muted kind is neither listed nor counted":              testMutedKind,
-		"at most 64 kinds have settings":                          testManyKinds,
-		"a page of few kinds looks at a bounded number of rows":   testKindPages,
-		"delete what is read":                                     testDeleteRead,
+		"a change names what was read, marked unread and deleted":    testChanges,
+		"a call that changes nothing does not raise the rev":         testNoRev,
+		"an append does not raise the rev":                           testAppendTakesNoRev,
+		"after a mute the list must be fetched again":                testMuteRefetches,
+		"after an unknown rev the list must be fetched again":        testUnknownRev,
+		"after more than 200 changes the list must be fetched again": testManyChanges,
+		"a bounded number of changes is kept per user":               testChangesAreBounded,
+		"a removal across several users is recorded for each":        testManyUsersGone,
+		"an erasure removes the user's changes":                      testErasedChanges,
+		"a muted kind is neither listed nor counted":                 testMutedKind,
+		"at most 64 kinds have settings":                             testManyKinds,
+		"a page of few kinds reads a bounded number of rows":         testKindPages,
+		"DeleteRead deletes what is read and not muted":              testDeleteRead,
 	})
 }
 
-func number64(t *testing.T, d *DB, u bridge.UserID) bridge.Rev {
+// revOf returns the current rev of u's inbox.
+func revOf(t *testing.T, d *DB, u bridge.UserID) bridge.Rev {
 	t.Helper()
 	s, err := d.Changes(testContext(t), u, 0)
 	must(t, err)
 	return s.Rev
 }
 
-// changed returns what changed since a rev, in words.
+// changedSince describes what changed in u's inbox since a rev.
 func changedSince(t *testing.T, d *DB, u bridge.UserID, since bridge.Rev) string {
 	t.Helper()
 	s, err := d.Changes(testContext(t), u, since)
@@ -84,10 +85,10 @@ func testNoRev(t *testing.T, d *DB) {
 	must(t, err)
 	must(t, set(ctx, d, u, unmuted))
 	if _, err := d.Unread(ctx, u, 1<<40); err == nil {
-		t.Error("an unknown one is marked as unread")
+		t.Error("marking an unknown notification as unread succeeded")
 	}
-	if rev := number64(t, d, u); rev != 1 {
-		t.Errorf("rev %d", rev)
+	if rev := revOf(t, d, u); rev != 1 {
+		t.Errorf("the rev is %d, want 1", rev)
 	}
 }
 
@@ -150,13 +151,13 @@ func testChangesAreBounded(t *testing.T, d *DB) {
 		must(t, second(d.Unread(ctx, u, n.ID)))
 	}
 	if kept := number(t, d, "SELECT count(*) FROM falcon_changes WHERE user_id = ?", u); kept != keptChanges {
-		t.Errorf("%d are kept", kept)
+		t.Errorf("%d changes are kept, want %d", kept, keptChanges)
 	}
 	if s, err := d.Changes(ctx, u, 300-keptChanges); err != nil || s.From == nil {
-		t.Errorf("the oldest that is kept: %+v, %v", s, err)
+		t.Errorf("since the oldest kept change: %+v, %v", s, err)
 	}
 	if s, err := d.Changes(ctx, u, 299-keptChanges); err != nil || s.From != nil {
-		t.Errorf("one before: %+v, %v", s, err)
+		t.Errorf("since the change before that: %+v, %v", s, err)
 	}
 }
 
@@ -171,7 +172,7 @@ func testManyUsersGone(t *testing.T, d *DB) {
 		}
 		gone, err := d.removeNotifications(ctx, tx, expired, func(q bun.QueryBuilder) bun.QueryBuilder { return q.Where("id IN (?)", bun.List(ids)) })
 		if len(gone) != 3 {
-			t.Errorf("%d are gone", len(gone))
+			t.Errorf("%d notifications were removed, want 3", len(gone))
 		}
 		return err
 	}))
@@ -229,7 +230,7 @@ func testMutedKind(t *testing.T, d *DB) {
 	listed(bridge.Query{Hidden: true}, "[3 2 1]", bridge.Count{Total: 1, Unread: 1, Last: 3})
 	listed(bridge.Query{Hidden: true, Kinds: []bridge.Kind{"a.b"}}, "[3]", bridge.Count{Total: 1, Unread: 1, Last: 3})
 	if h, err := d.Head(ctx, u); err != nil || h.Latest == nil || h.Latest.Seq != 2 {
-		t.Errorf("retained %+v, %v", h.Latest, err)
+		t.Errorf("the latest notification is %+v, %v", h.Latest, err)
 	}
 	more := appendKinds(t, d, u, "news", "alarm")
 	if !more[0].Muted || more[1].Muted {
@@ -239,9 +240,9 @@ func testMutedKind(t *testing.T, d *DB) {
 	if after, err := d.After(ctx, u, 0, 9); err != nil || fmt.Sprint(seqsOf(after)) != "[2 5]" {
 		t.Errorf("deliverable %v, %v", seqsOf(after), err)
 	}
-	must(t, second(d.Read(ctx, u, more[0].ID))) // hidden ones can be read
+	must(t, second(d.Read(ctx, u, more[0].ID))) // a hidden one can be marked as read
 	listed(bridge.Query{}, "[5 2]", bridge.Count{Total: 2, Unread: 2, Last: 5})
-	_, _, err := d.ReadUpTo(ctx, u, 0) // all that the user sees
+	_, _, err := d.ReadUpTo(ctx, u, 0) // all that are not hidden
 	must(t, err)
 	listed(bridge.Query{Hidden: true, Unread: true}, "[3]", bridge.Count{Total: 2, Last: 5})
 	s, done, err := d.ChangeSettings(ctx, u, bridge.SettingsChange{Kinds: map[bridge.Kind]*bool{"news": nil, "a.b": new(bool)}})
@@ -250,7 +251,7 @@ func testMutedKind(t *testing.T, d *DB) {
 	}
 	listed(bridge.Query{}, "[5 4 2 1]", bridge.Count{Total: 4, Last: 5})
 	if after, err := d.After(ctx, u, 0, 9); err != nil || fmt.Sprint(seqsOf(after)) != "[1 2 5]" {
-		t.Errorf("deliverable %v, %v", seqsOf(after), err) // 4 came while it was muted
+		t.Errorf("deliverable %v, %v", seqsOf(after), err) // 4 was appended while its kind was muted
 	}
 }
 
@@ -265,7 +266,7 @@ func testManyKinds(t *testing.T, d *DB) {
 		t.Fatalf("%d kinds, %v, %v", len(s.Kinds), done, err)
 	}
 	if _, _, err := d.ChangeSettings(ctx, u, bridge.SettingsChange{Kinds: map[bridge.Kind]*bool{"more": new(bool)}}); err == nil {
-		t.Error("one more is accepted")
+		t.Error("a setting for one more kind is accepted")
 	}
 	_, _, err = d.ChangeSettings(ctx, u, bridge.SettingsChange{Kinds: map[bridge.Kind]*bool{"more": new(bool), "k0": nil}})
 	must(t, err)
@@ -307,14 +308,14 @@ func testDeleteRead(t *testing.T, d *DB) {
 	}
 	page, err := d.List(ctx, bridge.Query{User: u, Hidden: true})
 	if err != nil || fmt.Sprint(seqsOf(page.Items)) != "[3 1]" {
-		t.Errorf("left %v, %v", seqsOf(page.Items), err)
+		t.Errorf("%v are left, %v", seqsOf(page.Items), err)
 	}
 	checkCounts(t, d, u)
 }
 
-// What is done in steps is finished after an interruption, and the counts and the record
-// of changes are right in between.
-func TestStepsOfTheInboxAreFinishedAfterAnInterruption(t *testing.T) {
+// A change of many rows is made in steps. If it is interrupted, another process finishes
+// it, and the counts are exact after every step.
+func TestSteppedChangesAreFinishedAfterAnInterruption(t *testing.T) {
 	inSteps(t, `UPDATE "falcon_notifications"`, 6, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
 		u := fresh()
 		var kinds []bridge.Kind
@@ -354,10 +355,10 @@ func TestStepsOfTheInboxAreFinishedAfterAnInterruption(t *testing.T) {
 	})
 }
 
-// device is an inbox that follows by Changes, as a client does.
+// device keeps a copy of an inbox up to date with Changes, as a client does.
 type device struct {
 	rev  bridge.Rev
-	read map[int64]bool // by id
+	read map[int64]bool // whether it is read, by ID
 	seq  map[int64]bridge.Seq
 }
 
@@ -372,7 +373,7 @@ func (c *device) fetch(r *rapid.T, d *DB, u bridge.UserID) {
 	}
 }
 
-// follow applies what changed since from, which is at most the device's own rev.
+// follow applies what changed since from, which must not be above the device's rev.
 func (c *device) follow(r *rapid.T, d *DB, u bridge.UserID, from bridge.Rev) {
 	s, err := d.Changes(context.Background(), u, from)
 	switch {
@@ -403,8 +404,8 @@ func (c *device) follow(r *rapid.T, d *DB, u bridge.UserID, from bridge.Rev) {
 	c.rev = s.Rev
 }
 
-// Whatever changes, and however rarely a device looks, also from an earlier rev than its
-// own, it ends with what the list says.
+// After any sequence of changes, a device that follows Changes has the same inbox as the
+// list, however rarely it asks and even if it asks for an earlier rev than its own.
 func TestDevicesConvergeThroughChanges(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
 		d.stepRows = 5
@@ -429,7 +430,7 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 					res, err := d.Append(ctx, bridge.Command{Drafts: []bridge.Draft{n}})
 					check(err)
 					ids = append(ids, res.Appended[0].ID)
-					for _, c := range devices { // it is delivered
+					for _, c := range devices { // the devices get it by MQTT
 						if !res.Appended[0].Muted {
 							c.read[res.Appended[0].ID], c.seq[res.Appended[0].ID] = false, res.Appended[0].Seq
 						}
@@ -448,7 +449,7 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 					_, _, err := d.ReadUpTo(ctx, u, bridge.Seq(rapid.IntRange(0, 20).Draw(r, "seq")))
 					check(err)
 				},
-				"begin to read all": func(r *rapid.T) { // and an upkeep finishes it
+				"begin to read all": func(r *rapid.T) { // a later step finishes it
 					check(d.beginTask(ctx, d.write, readTask, u, 20))
 				},
 				"a step": func(r *rapid.T) {
@@ -468,7 +469,7 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 					_, _, err := d.ChangeSettings(ctx, u, bridge.SettingsChange{Kinds: map[bridge.Kind]*bool{k: &on}})
 					check(err)
 				},
-				"look": func(r *rapid.T) {
+				"follow": func(r *rapid.T) {
 					c := rapid.SampledFrom(devices).Draw(r, "device")
 					c.follow(r, d, u, max(0, c.rev-bridge.Rev(rapid.IntRange(0, 3).Draw(r, "back"))))
 				},
@@ -483,7 +484,7 @@ func TestDevicesConvergeThroughChanges(t *testing.T) {
 			for i, c := range devices {
 				c.follow(r, d, u, c.rev)
 				if fmt.Sprint(c.read) != fmt.Sprint(want.read) {
-					r.Fatalf("device %d has %v, the list %v", i, c.read, want.read)
+					r.Fatalf("device %d has %v, the list has %v", i, c.read, want.read)
 				}
 			}
 		})

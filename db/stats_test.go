@@ -7,17 +7,17 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestTheTimeOfCommitsIsAPartOfThatOfTransactions(t *testing.T) {
+func TestCommitTimeIsPartOfTransactionTime(t *testing.T) {
 	for name, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "falcon.db"), "Postgres": testserver.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			d := openTest(t, Options{URL: url})
 			if s := d.Stats(testContext(t)); s.CommitTime != 0 {
-				t.Errorf("before the first append commits took %v", s.CommitTime)
+				t.Errorf("before the first append the commit time is %v", s.CommitTime)
 			}
 			for range 10 {
 				mustAppend(t, d, one(fresh(), "t"))
 			}
-			if err := d.Close(); err != nil { // the committer counts after it has answered
+			if err := d.Close(); err != nil { // the committer counts after it has returned a result
 				t.Fatal(err)
 			}
 			c := &d.counters

@@ -13,10 +13,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// BenchmarkSteps marks 500,000 notifications of one user as read and then erases the
-// user, while 100 notifications a second are appended to other users and 10 to this
-// one. It reports how long each took, and the 99th percentile and the maximum of the
-// appends, in ms, before and meanwhile. Run it with -benchtime 1x.
+// BenchmarkSteps marks 500,000 notifications of one user as read and then erases the user,
+// while 100 notifications per second are appended to other users and 10 per second to this
+// one. It reports how long each phase took, and the 99th percentile and the maximum of the
+// appends' latency in ms, before and during each. Run it with -benchtime 1x.
 func BenchmarkSteps(b *testing.B) {
 	const rows = 500_000
 	const u = bridge.UserID("big")
@@ -31,7 +31,7 @@ func BenchmarkSteps(b *testing.B) {
 			if xid != "" {
 				columns += ", xid"
 			}
-			const part = 50_000 // longer statements run into the driver's own limit
+			const part = 50_000 // more rows would exceed the driver's time limit for a statement
 			for from := 0; from < rows; from += part {
 				exec(b, d, fmt.Sprintf("INSERT INTO falcon_notifications (%s) "+series+"SELECT 'big', %d + i, 'message', 'A title', '%0250d', 1%s FROM g", columns, part, from, 0, xid))
 			}
@@ -52,10 +52,10 @@ func BenchmarkSteps(b *testing.B) {
 					}
 				},
 			} {
-				others, own, took := appendsWhile(b, d, u, do)
+				others, same, took := appendsWhile(b, d, u, do)
 				phase := []string{"before", "read", "erase"}[what]
 				b.ReportMetric(took.Seconds(), phase+"-s")
-				for who, waits := range map[string][]time.Duration{"others": others, "own": own} {
+				for who, waits := range map[string][]time.Duration{"others": others, "own": same} {
 					slices.Sort(waits)
 					b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, phase+"-"+who+"-p99-ms")
 					b.ReportMetric(float64(waits[len(waits)-1].Microseconds())/1000, phase+"-"+who+"-max-ms")
@@ -66,9 +66,9 @@ func BenchmarkSteps(b *testing.B) {
 	}
 }
 
-// appendsWhile appends at a constant rate until do returns, and gives what each
-// append took from when it was due.
-func appendsWhile(b *testing.B, d *DB, u bridge.UserID, do func()) (others, own []time.Duration, took time.Duration) {
+// appendsWhile appends at a constant rate until do returns. It returns the latency of each
+// append to other users and to u, counted from when it was due, and how long do took.
+func appendsWhile(b *testing.B, d *DB, u bridge.UserID, do func()) (others, same []time.Duration, took time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var mu sync.Mutex
 	var running sync.WaitGroup
@@ -89,7 +89,7 @@ func appendsWhile(b *testing.B, d *DB, u bridge.UserID, do func()) (others, own 
 					mu.Lock()
 					defer mu.Unlock()
 					if to == u {
-						own = append(own, time.Since(at))
+						same = append(same, time.Since(at))
 					} else {
 						others = append(others, time.Since(at))
 					}
@@ -102,5 +102,5 @@ func appendsWhile(b *testing.B, d *DB, u bridge.UserID, do func()) (others, own 
 	took = time.Since(begun)
 	cancel()
 	running.Wait()
-	return others, own, took
+	return others, same, took
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// breaker is a hook that ends a context before the nth statement of a kind.
+// breaker is a query hook that cancels a context before the nth statement of a kind.
 type breaker struct {
 	of     string
 	left   atomic.Int64
@@ -34,8 +34,9 @@ func (b *breaker) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Co
 
 func (b *breaker) AfterQuery(context.Context, *bun.QueryEvent) {}
 
-// inSteps runs f on databases with steps of 10 rows. ctx ends before the nth statement
-// that begins with of; other opens the database again, as another node does.
+// inSteps runs f on each kind of database with steps of 10 rows. The context that f gets is
+// cancelled before the nth statement that begins with of. other closes the database and
+// opens it again, as another node would.
 func inSteps(t *testing.T, of string, nth int64, f func(t *testing.T, ctx context.Context, d *DB, other func() *DB)) {
 	for name, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "falcon.db"), "Postgres": testserver.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +54,8 @@ func inSteps(t *testing.T, of string, nth int64, f func(t *testing.T, ctx contex
 	}
 }
 
-// finish takes steps until none is left, and calls between after each.
+// finish runs the remaining steps, calling between after each Continue, and returns how
+// many steps there were.
 func finish(t *testing.T, d *DB, between func()) (steps int) {
 	t.Helper()
 	for {
@@ -70,19 +72,19 @@ func finish(t *testing.T, d *DB, between func()) (steps int) {
 	return steps
 }
 
-func TestReadingAllIsFinishedAfterAnInterruption(t *testing.T) {
+func TestReadUpToIsFinishedAfterAnInterruption(t *testing.T) {
 	inSteps(t, `UPDATE "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
 		u := fresh()
 		seed(t, d, u, 100)
 		unread, done, err := d.ReadUpTo(ctx, u, 0)
 		if err != nil || done || unread != 70 {
-			t.Fatalf("interrupted in the fourth step: %d unread, done %v, %v", unread, done, err)
+			t.Fatalf("ReadUpTo interrupted in the fourth step: %d unread, done %v, %v", unread, done, err)
 		}
 		checkCounts(t, d, u)
 		d = other()
-		mustAppend(t, d, one(u, "while it goes on")) // is not to be marked
+		mustAppend(t, d, one(u, "appended meanwhile")) // must stay unread
 		if steps := finish(t, d, func() { checkCounts(t, d, u) }); steps != 7 {
-			t.Errorf("finished in %d steps", steps)
+			t.Errorf("finished in %d steps, want 7", steps)
 		}
 		c, err := d.Count(testContext(t), u)
 		if want := (bridge.Count{Total: 101, Unread: 1, Last: 101}); err != nil || c != want {
@@ -91,7 +93,7 @@ func TestReadingAllIsFinishedAfterAnInterruption(t *testing.T) {
 	})
 }
 
-func TestReadingAllOfManyIsDoneWhenTheCallReturns(t *testing.T) {
+func TestReadUpToOfManyRowsIsDoneWhenItReturns(t *testing.T) {
 	inSteps(t, "none", -1, func(t *testing.T, ctx context.Context, d *DB, _ func() *DB) {
 		u := fresh()
 		seed(t, d, u, 100)
@@ -107,7 +109,7 @@ func TestReadingAllOfManyIsDoneWhenTheCallReturns(t *testing.T) {
 	})
 }
 
-// manyOf gives u more of everything than fits a step.
+// manyOf gives u more rows in every table than fit in one step.
 func manyOf(t *testing.T, d *DB, u bridge.UserID) (ns []bridge.Notification, reports []bridge.Report) {
 	t.Helper()
 	ctx := testContext(t)
@@ -121,7 +123,8 @@ func manyOf(t *testing.T, d *DB, u bridge.UserID) (ns []bridge.Notification, rep
 	return ns, reports
 }
 
-// invisible fails where anything of what manyOf made is shown.
+// invisible checks that no call returns anything that manyOf created, but that all return
+// the notifications that were appended since.
 func invisible(t *testing.T, d *DB, u bridge.UserID, ns []bridge.Notification, reports []bridge.Report, start bridge.Position, appended ...bridge.Seq) {
 	t.Helper()
 	ctx := testContext(t)
@@ -144,7 +147,7 @@ func invisible(t *testing.T, d *DB, u bridge.UserID, ns []bridge.Notification, r
 	must(t, err)
 	for name, latest := range map[string]*bridge.Notification{"Head": head.Latest, "Starts": starts[u].Latest, "Subscribe": again.Latest} {
 		if (latest != nil) != (len(appended) > 0) {
-			t.Errorf("%s has the retained message %v", name, latest)
+			t.Errorf("%s returns the latest notification %v", name, latest)
 		}
 	}
 	if len(at) != len(appended) {
@@ -176,7 +179,7 @@ func invisible(t *testing.T, d *DB, u bridge.UserID, ns []bridge.Notification, r
 	checkCounts(t, d, u)
 }
 
-// now is where the feed is.
+// now returns the current position of the feed.
 func now(t *testing.T, d *DB) bridge.Position {
 	t.Helper()
 	p, err := d.Now(testContext(t))
@@ -184,16 +187,16 @@ func now(t *testing.T, d *DB) bridge.Position {
 	return p
 }
 
-func TestAnErasureIsInvisibleAtOnceAndFinishedAfterAnInterruption(t *testing.T) {
-	for name, grows := range map[string]bool{"and the seqs begin again": false, "and what was appended meanwhile stays": true} {
+func TestErasedRowsAreInvisibleAtOnceAndRemovedAfterAnInterruption(t *testing.T) {
+	for name, grows := range map[string]bool{"without an append meanwhile": false, "with an append meanwhile": true} {
 		t.Run(name, func(t *testing.T) {
-			inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
-				u, bystander := fresh(), fresh()
+			inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, reopen func() *DB) {
+				u, other := fresh(), fresh()
 				start := now(t, d)
 				ns, reports := manyOf(t, d, u)
-				seed(t, d, bystander, 3)
+				seed(t, d, other, 3)
 				if done, err := d.Erase(ctx, u); err != nil || done {
-					t.Fatalf("interrupted in the fourth step: done %v, %v", done, err)
+					t.Fatalf("Erase interrupted in the fourth step: done %v, %v", done, err)
 				}
 				if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n <= 50 || n >= 100 {
 					t.Errorf("%d rows are left", n)
@@ -203,9 +206,9 @@ func TestAnErasureIsInvisibleAtOnceAndFinishedAfterAnInterruption(t *testing.T) 
 				if grows {
 					appended = append(appended, mustAppend(t, d, one(u, "meanwhile")).Appended[0].Seq)
 				}
-				d = other()
+				d = reopen()
 				finish(t, d, func() { invisible(t, d, u, ns, reports, start, appended...) })
-				for table, column := range holding {
+				for table, column := range userColumns {
 					n := number(t, d, "SELECT count(*) FROM "+table+" WHERE "+column+" = ?", u)
 					if n > 0 && table != "falcon_sessions" && !(grows && (table == "falcon_inboxes" || table == "falcon_notifications") && n == 1) {
 						t.Errorf("%s has %d rows of the erased user", table, n)
@@ -219,14 +222,15 @@ func TestAnErasureIsInvisibleAtOnceAndFinishedAfterAnInterruption(t *testing.T) 
 					t.Errorf("the next seq is %d, want %d", got, want)
 				}
 				checkCounts(t, d, u)
-				checkCounts(t, d, bystander)
+				checkCounts(t, d, other)
 			})
 		})
 	}
 }
 
-// A device that connects while an erasure is under way gets a cursor of the former log.
-func TestTheEndOfAnErasureEndsWhatConnectedMeanwhile(t *testing.T) {
+// A device that connects during an erasure gets a cursor in the log that is being erased.
+// The end of the erasure must therefore end its connection and session.
+func TestAnErasureEndsSessionsThatWereOpenedMeanwhile(t *testing.T) {
 	inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, other func() *DB) {
 		u := fresh()
 		seed(t, d, u, 100)
@@ -244,12 +248,12 @@ func TestTheEndOfAnErasureEndsWhatConnectedMeanwhile(t *testing.T) {
 			t.Errorf("the orders are %+v, the connection's generation is %d", orders, s.Generation)
 		}
 		if s := open(t, d, dev(u, "phone")); s.Present {
-			t.Errorf("the session outlived its log: %+v", s)
+			t.Errorf("a session in the erased log is still there: %+v", s)
 		}
 	})
 }
 
-func TestErasingAgainWhileAnErasureIsUnderWayErasesWhatCameBetween(t *testing.T) {
+func TestASecondErasureErasesWhatWasAppendedDuringTheFirst(t *testing.T) {
 	inSteps(t, `DELETE FROM "falcon_notifications"`, 4, func(t *testing.T, ctx context.Context, d *DB, _ func() *DB) {
 		u := fresh()
 		seed(t, d, u, 100)
@@ -257,13 +261,13 @@ func TestErasingAgainWhileAnErasureIsUnderWayErasesWhatCameBetween(t *testing.T)
 		must(t, err)
 		seed(t, d, u, 30)
 		if done, err := d.Erase(testContext(t), u); err != nil || !done {
-			t.Errorf("again: done %v, %v", done, err)
+			t.Errorf("the second erasure: done %v, %v", done, err)
 		}
 		if n := number(t, d, "SELECT count(*) FROM falcon_notifications WHERE user_id = ?", u); n != 0 {
 			t.Errorf("%d rows are left", n)
 		}
 		if got := mustAppend(t, d, one(u, "after")).Appended[0].Seq; got != 1 {
-			t.Errorf("the next seq is %d", got)
+			t.Errorf("the next seq is %d, want 1", got)
 		}
 	})
 }
@@ -284,9 +288,9 @@ func TestRetentionDuringAnErasureKeepsCountsExact(t *testing.T) {
 	})
 }
 
-// An erasure deletes rows that no one else sees, so appends need not wait for it, nor
-// it for them.
-func TestAnErasureUnderWayNeedsNoLockOfTheInbox(t *testing.T) {
+// The rows that an erasure deletes have been invisible since it began, so it needs no lock
+// of the inbox: it does not wait for appends, nor they for it.
+func TestTheStepsOfAnErasureNeedNoLockOfTheInbox(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	u, ctx := fresh(), testContext(t)
 	seed(t, d, u, 30)

@@ -10,9 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Under load calls run out of time because there is much to do. Were the idle
-// connections closed then, the next calls would have to connect as well.
-func TestACallThatRanOutOfTimeClosesNoIdleConnection(t *testing.T) {
+// Under load, calls run out of time because there is much to do. If that closed the idle
+// connections, the next calls would also have to connect, which would make things worse.
+func TestATimeoutClosesNoIdleConnection(t *testing.T) {
 	d := openTest(t, Options{URL: testserver.Postgres(t)})
 	brief := func() context.Context {
 		ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
@@ -47,21 +47,21 @@ func TestACallThatRanOutOfTimeClosesNoIdleConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d.purged.Store(0)
 			if err := d.fail("try", call()); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("error %v, want ErrUnavailable", err)
 			}
 			if d.purged.Load() != 0 {
 				t.Error("the idle connections were closed")
 			}
 		})
 	}
-	t.Run("a connection that broke does", func(t *testing.T) {
+	t.Run("a broken connection closes them", func(t *testing.T) {
 		d.purged.Store(0)
 		_, err := d.read.ExecContext(testContext(t), "SELECT pg_terminate_backend(pg_backend_pid())")
 		if err = d.fail("try", err); !errors.Is(err, bridge.ErrUnavailable) {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("error %v, want ErrUnavailable", err)
 		}
 		if d.purged.Load() == 0 {
-			t.Error("the idle connections stay")
+			t.Error("the idle connections were not closed")
 		}
 	})
 }

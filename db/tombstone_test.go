@@ -9,20 +9,20 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// under makes a draft that supersedes the user's earlier ones of the key.
+// under returns a draft that supersedes u's earlier notifications with the key.
 func under(u bridge.UserID, key, title string) bridge.Draft {
 	n := draft(u, title)
 	n.Replaces = key
 	return n
 }
 
-// expire moves the expiry of the user's notification with that seq into the past.
+// expire moves the expiry of a notification of u into the past.
 func expire(t *testing.T, d *DB, u bridge.UserID, seq bridge.Seq) {
 	t.Helper()
 	exec(t, d, "UPDATE falcon_notifications SET expires_at = 1 WHERE user_id = ? AND seq = ?", u, seq)
 }
 
-// stones lists the tombstones of u: seq and why.
+// stones returns why each of u's removed notifications was removed, by seq.
 func stones(t *testing.T, d *DB, u bridge.UserID) map[bridge.Seq]why {
 	t.Helper()
 	var rows []tombstone
@@ -30,17 +30,19 @@ func stones(t *testing.T, d *DB, u bridge.UserID) map[bridge.Seq]why {
 	out := make(map[bridge.Seq]why)
 	for _, r := range rows {
 		if r.At == 0 || r.CommittedAt == 0 || r.Kind == "" || r.ID == 0 {
-			t.Errorf("the tombstone %+v lacks something", r)
+			t.Errorf("a tombstone lacks a field: %+v", r)
 		}
 		out[r.Seq] = r.Why
 	}
 	return out
 }
 
+// hasSeqs checks that the replay and the history have exactly the notifications want, and
+// that every call that returns counts or the latest notification agrees with them.
 func hasSeqs(t *testing.T, d *DB, u bridge.UserID, want ...bridge.Seq) {
 	t.Helper()
 	if got := seqs(t, d, u); !slices.Equal(got, want) {
-		t.Errorf("replay has %v, want %v", got, want)
+		t.Errorf("the replay has %v, want %v", got, want)
 	}
 	ctx := testContext(t)
 	page, err := d.List(ctx, bridge.Query{User: u, Limit: 100, Forward: true})
@@ -51,29 +53,29 @@ func hasSeqs(t *testing.T, d *DB, u bridge.UserID, want ...bridge.Seq) {
 	count, err := d.Count(ctx, u)
 	must(t, err)
 	if count != page.Count {
-		t.Errorf("count is %+v, that of the list %+v", count, page.Count)
+		t.Errorf("Count returns %+v, List %+v", count, page.Count)
 	}
 	state, err := d.Changes(ctx, u, 0)
 	must(t, err)
 	if got := (bridge.Count{Total: state.Total, Unread: state.Unread, Last: state.Last}); got != page.Count || state.Rev != page.Rev {
-		t.Errorf("the state counts %+v at rev %d, the list %+v at rev %d", got, state.Rev, page.Count, page.Rev)
+		t.Errorf("Changes returns %+v at rev %d, List %+v at rev %d", got, state.Rev, page.Count, page.Rev)
 	}
 	revs, err := d.Revs(ctx, []bridge.UserID{u, "nobody"})
 	must(t, err)
 	if revs[u] != page.Rev || revs["nobody"] != 0 {
-		t.Errorf("revs %v, that of the list is %d", revs, page.Rev)
+		t.Errorf("Revs returns %v, List rev %d", revs, page.Rev)
 	}
 	head, err := d.Head(ctx, u)
 	must(t, err)
 	switch {
 	case len(want) == 0 && head.Latest != nil, len(want) > 0 && (head.Latest == nil || head.Latest.Seq != want[len(want)-1]):
-		t.Errorf("retained is %+v, want that of the last of %v", head.Latest, want)
+		t.Errorf("the latest is %+v, want the last of %v", head.Latest, want)
 	}
 }
 
 func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
-		"an earlier one leaves history, counts, replay and the retained message": func(t *testing.T, d *DB) {
+		"a superseded notification is in no history, count, replay or retained message": func(t *testing.T, d *DB) {
 			u := fresh()
 			first := mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1"), draft(u, "2"), under(u, "other", "3")}})
 			mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "4")}})
@@ -82,20 +84,20 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 				t.Errorf("tombstones %v", got)
 			}
 			if _, err := d.Read(testContext(t), u, first.Appended[0].ID); !errors.Is(err, bridge.ErrNotFound) {
-				t.Errorf("marking a superseded one: %v", err)
+				t.Errorf("marking a superseded notification as read: %v, want ErrNotFound", err)
 			}
 			checkCounts(t, d, u)
 		},
-		"the last one of a batch wins, and each has its seq": func(t *testing.T, d *DB) {
+		"the last of a batch supersedes the others, and each has a seq": func(t *testing.T, d *DB) {
 			u, v := fresh(), fresh()
 			res := mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1"), under(v, "k", "1"), under(u, "k", "2"), draft(u, "3"), under(u, "k", "4")}})
 			for i, want := range []bridge.Seq{1, 1, 2, 3, 4} {
 				if got := res.Appended[i]; got.Seq != want || got.ID == 0 {
-					t.Errorf("draft %d got the seq %d, want %d", i, got.Seq, want)
+					t.Errorf("draft %d has seq %d, want %d", i, got.Seq, want)
 				}
 			}
 			hasSeqs(t, d, u, 3, 4)
-			hasSeqs(t, d, v, 1) // another user's
+			hasSeqs(t, d, v, 1) // another user's notification with the key stays
 			if got := stones(t, d, u); len(got) != 2 || got[1] != superseded || got[2] != superseded {
 				t.Errorf("tombstones %v", got)
 			}
@@ -103,7 +105,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 			hasSeqs(t, d, u, 3, 4, 5)
 			checkCounts(t, d, u)
 		},
-		"commands that wait together supersede each other": func(t *testing.T, d *DB) {
+		"commands of one transaction supersede each other": func(t *testing.T, d *DB) {
 			u := fresh()
 			done := make(chan error)
 			for range 20 {
@@ -121,7 +123,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"a read one that is superseded does not count as unread": func(t *testing.T, d *DB) {
+		"superseding a read notification keeps the unread count": func(t *testing.T, d *DB) {
 			u := fresh()
 			res := mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1")}})
 			if _, err := d.Read(testContext(t), u, res.Appended[0].ID); err != nil {
@@ -131,7 +133,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 			hasSeqs(t, d, u, 2)
 			checkCounts(t, d, u)
 		},
-		"withdrawal deletes what the key stands for": func(t *testing.T, d *DB) {
+		"Withdraw deletes the notification of a key": func(t *testing.T, d *DB) {
 			u := fresh()
 			mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1"), draft(u, "2")}})
 			for want, key := range []string{"none", "k"} {
@@ -148,7 +150,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"an erasure takes the tombstones": func(t *testing.T, d *DB) {
+		"an erasure removes the tombstones": func(t *testing.T, d *DB) {
 			u := fresh()
 			mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1"), under(u, "k", "2")}})
 			if done, err := d.Erase(testContext(t), u); err != nil || !done {
@@ -160,7 +162,7 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 			mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1")}})
 			hasSeqs(t, d, u, 1)
 		},
-		"imported ones supersede each other": func(t *testing.T, d *DB) {
+		"imported notifications supersede each other": func(t *testing.T, d *DB) {
 			u := fresh()
 			ns := past(u, pastID(), 3)
 			ns[0].Replaces, ns[2].Replaces = "k", "k"
@@ -179,9 +181,9 @@ func TestSupersessionLeavesOnlyTheLastOfAKey(t *testing.T) {
 	})
 }
 
-func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
+func TestAnExpiredNotificationIsInvisibleToEveryCall(t *testing.T) {
 	together(t, map[string]func(t *testing.T, d *DB){
-		"before the sweep and after it": func(t *testing.T, d *DB) {
+		"before and after it is removed": func(t *testing.T, d *DB) {
 			ctx, u := testContext(t), fresh()
 			drafts := []bridge.Draft{draft(u, "1"), draft(u, "2"), draft(u, "3"), draft(u, "4")}
 			for i := range drafts {
@@ -203,18 +205,18 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 				hasSeqs(t, d, u, 1, 3)
 				id := res.Appended[3].ID
 				if _, err := d.Find(ctx, id); !errors.Is(err, bridge.ErrNotFound) {
-					t.Errorf("finding it: %v", err)
+					t.Errorf("Find of an expired one: %v, want ErrNotFound", err)
 				}
 				if _, err := d.Read(ctx, u, id); !errors.Is(err, bridge.ErrNotFound) {
-					t.Errorf("marking it: %v", err)
+					t.Errorf("Read of an expired one: %v, want ErrNotFound", err)
 				}
 				if err := d.Delete(ctx, u, id); !errors.Is(err, bridge.ErrNotFound) {
-					t.Errorf("deleting it: %v", err)
+					t.Errorf("Delete of an expired one: %v, want ErrNotFound", err)
 				}
 				items, err := d.Retained(ctx, before1(u), 1)
 				must(t, err)
 				if len(items) == 1 && items[0].User == u && items[0].Seq != 3 {
-					t.Errorf("an operator's retained message is %d", items[0].Seq)
+					t.Errorf("the retained message has seq %d, want 3", items[0].Seq)
 				}
 				starts, err := d.Starts(ctx, []bridge.UserID{u}, new(bridge.Seq(0)), 1)
 				must(t, err)
@@ -225,7 +227,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 					t.Errorf("a replay of one starts after %d, %v", s, err)
 				}
 				if unread, err := d.Read(ctx, u, res.Appended[0].ID); err != nil || unread != 1 {
-					t.Errorf("%d stay unread, %v", unread, err)
+					t.Errorf("%d are unread, %v; want 1", unread, err)
 				}
 			}
 			check()
@@ -239,7 +241,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 				}
 			}
 			if !slices.Contains(changed, u) {
-				t.Errorf("the sweep changed the inboxes of %v", changed)
+				t.Errorf("ExpireNotifications reports changes of %v, want also %s", changed, u)
 			}
 			check()
 			if got := stones(t, d, u); len(got) != 2 || got[2] != expired || got[4] != expired {
@@ -247,7 +249,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"a superseding one leaves the expired one to the sweep": func(t *testing.T, d *DB) {
+		"an expired notification is not superseded": func(t *testing.T, d *DB) {
 			ctx, u := testContext(t), fresh()
 			n := under(u, "k", "1")
 			n.ExpiresIn = time.Hour
@@ -265,7 +267,7 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 			}
 			checkCounts(t, d, u)
 		},
-		"tombstones go after 30 days": func(t *testing.T, d *DB) {
+		"tombstones are removed after 30 days": func(t *testing.T, d *DB) {
 			ctx, u := testContext(t), fresh()
 			mustAppend(t, d, bridge.Command{Drafts: []bridge.Draft{under(u, "k", "1"), under(u, "k", "2"), under(u, "k", "3")}})
 			exec(t, d, "UPDATE falcon_tombstones SET at = ? WHERE user_id = ? AND seq = 1", time.Now().Add(-30*24*time.Hour-time.Minute).UnixMilli(), u)
@@ -282,5 +284,5 @@ func TestWhatExpiredIsGoneForEveryRead(t *testing.T) {
 	})
 }
 
-// before1 is a user id that sorts just before u: of the same characters but the last.
+// before1 returns a user ID that sorts before u: u with its last character replaced.
 func before1(u bridge.UserID) bridge.UserID { return u[:len(u)-1] + "!" }

@@ -14,15 +14,15 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// A trace goes to whoever runs the collector, who is to see no notification.
-func TestASpanHasNeitherAStatementsArgumentsNorTheDatabasesWords(t *testing.T) {
+// Whoever runs the trace collector must not see the content of notifications.
+func TestSpansContainNeitherArgumentsNorDatabaseErrors(t *testing.T) {
 	for name, url := range map[string]string{"SQLite": filepath.Join(t.TempDir(), "falcon.db"), "Postgres": testserver.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			recorder := tracetest.NewSpanRecorder()
 			p := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
 			d := openTest(t, Options{URL: url, Hooks: []bun.QueryHook{Traced(p)}})
 			if n := len(recorder.Ended()); n > 0 {
-				t.Errorf("%d statements of the program itself were recorded, the first is %v", n, recorder.Ended()[0].Attributes())
+				t.Errorf("%d statements outside of any call were recorded, the first is %v", n, recorder.Ended()[0].Attributes())
 			}
 			command := one("secret-user", "secret title")
 			command.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -33,17 +33,17 @@ func TestASpanHasNeitherAStatementsArgumentsNorTheDatabasesWords(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := d.read.ExecContext(ctx, "SELECT falcon(?)", "secret"); err == nil {
-				t.Fatal("there is a function falcon")
+				t.Fatal("a call of an unknown function succeeded")
 			}
 			if _, err := d.read.ExecContext(ctx, "SELECT json_extract('{', ?)", "secret"); err == nil {
-				t.Fatal("a statement that cannot succeed did")
+				t.Fatal("a statement with invalid JSON succeeded")
 			}
 			call.End()
 			byTrace, failed := map[string]int{}, 0
 			for _, s := range recorder.Ended() {
 				text := fmt.Sprintf("%s %v %v %v", s.Name(), s.Attributes(), s.Events(), s.Status())
 				if strings.Contains(text, "secret") {
-					t.Errorf("a span has what was sent: %s", text)
+					t.Errorf("a span contains what was sent: %s", text)
 				}
 				byTrace[s.SpanContext().TraceID().String()]++
 				failed += len(s.Events())
@@ -56,7 +56,7 @@ func TestASpanHasNeitherAStatementsArgumentsNorTheDatabasesWords(t *testing.T) {
 			mustAppend(t, d, command)
 			mustAppend(t, d, one("secret-user", "untraced"))
 			if more := len(recorder.Ended()) - before; more > 0 {
-				t.Errorf("%d statements of calls that are not recorded were", more)
+				t.Errorf("%d statements of calls that are not sampled were recorded", more)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestATraceparentIsStoredNowhere(t *testing.T) {
 	}
 	for _, table := range tables {
 		if n := number(t, d, "SELECT count(*) FROM "+table+" AS r WHERE r::text LIKE '%4bf92f3577b34da6%'"); n != 0 {
-			t.Errorf("%s has the trace in %d rows", table, n)
+			t.Errorf("%s contains the trace ID in %d rows", table, n)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestADatabaseThatIsAwayIsUnavailableInTimeAndComesBack(t *testing.T) {
+func TestCallsFailInTimeWhileTheDatabaseIsDownAndRecover(t *testing.T) {
 	s := testserver.NewPostgres(t)
 	d := openTest(t, Options{URL: s.URL})
 	for range 3 {
@@ -63,8 +63,9 @@ func TestADatabaseThatIsAwayIsUnavailableInTimeAndComesBack(t *testing.T) {
 	}
 }
 
-// A restart closes idle pooled connections: none of them may cost a call.
-func TestARestartCostsNoCallOnceItIsOver(t *testing.T) {
+// A restart of the server breaks the idle connections in the pool. No call may fail
+// because it was given one of them.
+func TestNoCallFailsAfterARestartOfTheDatabase(t *testing.T) {
 	s := testserver.NewPostgres(t)
 	d := openTest(t, Options{URL: s.URL})
 	var wg sync.WaitGroup
@@ -88,8 +89,8 @@ func TestARestartCostsNoCallOnceItIsOver(t *testing.T) {
 	}
 }
 
-// deafProxy forwards to a Postgres until a client has sent what it listens for;
-// from then on that connection's answers are swallowed.
+// deafProxy starts a proxy to a Postgres and returns its address. Once a client has sent
+// listenFor over a connection, the proxy drops what the server sends back over it.
 func deafProxy(t *testing.T, to string, listenFor []byte) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,7 +145,7 @@ func deafProxy(t *testing.T, to string, listenFor []byte) string {
 	return l.Addr().String()
 }
 
-func TestAnUnansweredCommitIsNotRepeated(t *testing.T) {
+func TestACommitWithoutAResponseIsNotRepeated(t *testing.T) {
 	url := testserver.Postgres(t)
 	direct := openTest(t, Options{URL: url})
 	host := strings.Split(strings.SplitN(url, "@", 2)[1], "/")[0]
@@ -155,7 +156,7 @@ func TestAnUnansweredCommitIsNotRepeated(t *testing.T) {
 	if !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("an unanswered commit: %v, want ErrUnavailable", err)
 	}
-	// It did happen, once, and the caller's key finds it.
+	// The commit did happen, once, and a repeat with the caller's key finds it.
 	testserver.Eventually(t, 5*time.Second, func() error {
 		res, err := direct.Append(context.Background(), keyed(one("u", "swallow the answer"), "k", "body"))
 		if err == nil && !res.Replayed {
@@ -171,7 +172,7 @@ func TestAnUnansweredCommitIsNotRepeated(t *testing.T) {
 	}
 }
 
-func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
+func TestAFullDiskIsUnavailableAndLeavesConsistentRows(t *testing.T) {
 	d := openTest(t, Options{URL: filepath.Join(t.TempDir(), "falcon.db")})
 	mustAppend(t, d, one("u", "t"))
 	pages := number(t, d, "PRAGMA page_count")
@@ -191,7 +192,7 @@ func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
 		t.Fatal("the disk was never full")
 	}
 	if got := seqs(t, d, "u"); len(got) == 0 || got[len(got)-1] != bridge.Seq(len(got)) {
-		t.Errorf("holes in the log: %v", got)
+		t.Errorf("gaps in the log: %v", got)
 	}
 	half := number(t, d, "SELECT (SELECT count(*) FROM falcon_notifications) - (SELECT sum(last_seq) FROM falcon_inboxes) + "+
 		"(SELECT count(*) * 2 + 1 FROM falcon_keys) - (SELECT count(*) FROM falcon_notifications)")
@@ -199,14 +200,15 @@ func TestAFullDiskIsUnavailableAndLeavesNothingHalfWritten(t *testing.T) {
 		t.Errorf("rows, inboxes and keys disagree by %d", half)
 	}
 	number(t, d, "PRAGMA max_page_count = 1000000")
-	if _, err := d.Append(testContext(t), one("u", "room again")); err != nil {
-		t.Errorf("with room again: %v", err)
+	if _, err := d.Append(testContext(t), one("u", "free space again")); err != nil {
+		t.Errorf("an append with free space again: %v", err)
 	}
 }
 
-// The failover of the database under a running node: what devices acknowledged of the
-// former log says nothing of what the promoted server gets before the node has looked.
-func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
+// When the database fails over to a standby that lacks the last commits, the log gets other
+// notifications under seqs that were used before. Until a node has noticed, what devices
+// acknowledged and where the relay stood must not be applied to the new log.
+func TestNoPositionIsCarriedIntoARestoredLog(t *testing.T) {
 	primary := testserver.NewPostgres(t)
 	d := openTest(t, Options{URL: primary.URL})
 	phone := dev("u", "phone")
@@ -215,10 +217,10 @@ func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
 	subscribe(t, d, phone, s.Generation)
 	state := func() string {
 		t.Helper()
-		relay, held, err := d.LeaseRelay(testContext(t), "n1", time.Hour)
-		late, also, err2 := d.acquireLease(testContext(t), lateLease, "n1", time.Hour)
-		if err := errors.Join(err, err2); err != nil || !held || !also || relay != late {
-			t.Fatalf("the leases: %q %v, %q %v, %v", relay, held, late, also, err)
+		relay, leased, err := d.LeaseRelay(testContext(t), "n1", time.Hour)
+		late, leasedLate, err2 := d.acquireLease(testContext(t), lateLease, "n1", time.Hour)
+		if err := errors.Join(err, err2); err != nil || !leased || !leasedLate || relay != late {
+			t.Fatalf("the leases: %q %v, %q %v, %v", relay, leased, late, leasedLate, err)
 		}
 		return relay
 	}
@@ -233,7 +235,7 @@ func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
 	}
 	state()
 	save("kept")
-	standby := primary.Standby(t) // and no further
+	standby := primary.Standby(t) // a copy as of now
 	standby.Promote(t)
 	for range 3 {
 		mustAppend(t, d, one("u", "lost"))
@@ -243,22 +245,22 @@ func TestNoPlaceIsCarriedIntoARestoredLog(t *testing.T) {
 	}
 	standby.MoveTo(t, primary)
 
-	for range 2 { // by an application, say
+	for range 2 { // as an application might
 		exec(t, d, "SELECT falcon_notify('u', 'new', 'm')")
 	}
 	acked := bridge.Advance{Device: phone, Generation: s.Generation, Acked: 4, Sent: 4}
 	if err := d.Advance(testContext(t), []bridge.Advance{acked}); !errors.Is(err, bridge.ErrUnavailable) {
-		t.Errorf("a cursor of the former log was taken: %v", err)
+		t.Errorf("a cursor in the former log was stored: %v", err)
 	}
 	if save("lost") || state() != "kept" {
-		t.Error("a position in the former log was taken")
+		t.Error("a position in the former log was stored")
 	}
 	must(t, d.loadEpoch(testContext(t)))
-	advanceTo(t, d, acked) // of a former epoch by now
+	advanceTo(t, d, acked) // no error now, but without effect: it is of a former epoch
 	if !save("new") {
-		t.Error("no position of the new epoch is taken")
+		t.Error("a position of the new epoch was not stored")
 	}
 	if s = open(t, d, phone); s.Acked != 1 {
-		t.Errorf("the device goes on after %d, and has not seen all before it", s.Acked)
+		t.Errorf("the device continues after %d, want 1, the last it has received of this log", s.Acked)
 	}
 }
