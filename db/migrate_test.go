@@ -3,11 +3,8 @@ package db
 import (
 	"database/sql"
 	"errors"
-	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,7 +117,7 @@ func TestEveryFormerSchemaCanBeUpgraded(t *testing.T) {
 	}
 }
 
-// makeFormerSchema applies the first migrations only, as a former version did.
+// makeFormerSchema applies only the first migrations, as a former release would have.
 func makeFormerSchema(t *testing.T, url string, first migrate.MigrationSlice) {
 	t.Helper()
 	ctx := testContext(t)
@@ -137,18 +134,18 @@ func makeFormerSchema(t *testing.T, url string, first migrate.MigrationSlice) {
 	closeNow(t, d)
 }
 
-// An application sits in a transaction that has read notifications while the first node
-// of an upgrade alters their table. Whoever needs the table then would queue behind the
-// migration, which waits for the application.
-func TestAMigrationThatWaitsForAnOpenTransactionStopsNobodyElse(t *testing.T) {
+// An application keeps a transaction open that has read notifications, while the first node
+// of an upgrade alters their table. The migration has to wait for the application, but must
+// not make everybody else who needs the table wait for the migration.
+func TestAMigrationThatWaitsForATransactionBlocksNobodyElse(t *testing.T) {
 	ctx, url := testContext(t), testserver.Postgres(t)
 	all, err := discover(Postgres)
 	must(t, err)
 	alters := slices.IndexFunc(all.Sorted(), func(m migrate.Migration) bool { return m.Comment == "tombstones" })
 	makeFormerSchema(t, url, all.Sorted()[:alters])
 
-	var log spoken
-	d, err := Open(ctx, Options{URL: url, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logged
+	d, err := Open(ctx, Options{URL: url, Logger: log.logger()})
 	must(t, err)
 	defer closeNow(t, d)
 	other := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(url)))
@@ -163,15 +160,15 @@ func TestAMigrationThatWaitsForAnOpenTransactionStopsNobodyElse(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { _, err := d.Up(ctx); done <- err }()
 	testserver.Eventually(t, 30*time.Second, func() error {
-		if !strings.Contains(log.String(), "a migration waits") {
-			return fmt.Errorf("the log says %q", log.String())
+		if log.count("a migration waits") == 0 {
+			return errors.New("the wait is not logged")
 		}
 		return nil
 	})
 	must(t, d.read.QueryRowContext(ctx, read).Scan(&n))
 	select {
 	case err := <-done:
-		t.Fatalf("the migration went past the transaction: %v", err)
+		t.Fatalf("the migration did not wait for the transaction: %v", err)
 	default:
 	}
 	must(t, app.Commit())

@@ -151,7 +151,7 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, err := never.Wait(waitLimit)
-	if err != nil || code != 1 || !strings.Contains(never.Log(), "asking again") || !strings.Contains(never.Log(), "falconbridge: --database-url") {
+	if err != nil || code != 1 || !strings.Contains(never.Log(), "trying again") || !strings.Contains(never.Log(), "falconbridge: --database-url") {
 		t.Errorf("never: exit %d, %v, %s", code, err, never.Log())
 	}
 	late := testserver.Prepare(t, with("DATABASE_URL", pg.URL))
@@ -159,7 +159,7 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	testserver.Eventually(t, 10*time.Second, func() error {
-		if !strings.Contains(late.Log(), "asking again") {
+		if !strings.Contains(late.Log(), "trying again") {
 			return fmt.Errorf("it does not wait: %s", late.Log())
 		}
 		return nil
@@ -182,7 +182,7 @@ func TestToldToStopWhileItStartsItStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	testserver.Eventually(t, 10*time.Second, func() error {
-		if !strings.Contains(p.Log(), "asking again") {
+		if !strings.Contains(p.Log(), "trying again") {
 			return fmt.Errorf("it does not wait: %s", p.Log())
 		}
 		return nil

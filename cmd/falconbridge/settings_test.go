@@ -83,7 +83,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"a public key with a BOM":           {[]string{"--jwt-public-key-file", file(t, "\xef\xbb\xbf-----BEGIN PUBLIC KEY-----")}, "--jwt-public-key-file (FALCON_JWT_PUBLIC_KEY_FILE): begins with a byte order mark", "PEM"},
 		"a private key with a BOM":          {[]string{"--jwt-private-key-file", file(t, "\xef\xbb\xbf-----BEGIN PRIVATE KEY-----")}, "--jwt-private-key-file (FALCON_JWT_PRIVATE_KEY_FILE): begins with a byte order mark", "PEM"},
 		"devices' certificates with a BOM":  {[]string{"--mqtts-addr=:8883", "--tls-cert", pem.Cert, "--tls-key", pem.Key, "--tls-client-ca", file(t, "\xef\xbb\xbf-----BEGIN CERTIFICATE-----")}, "--tls-client-ca (FALCON_TLS_CLIENT_CA): begins with a byte order mark", "PEM"},
-		"a short secret among several":      {[]string{"--jwt-secret-file", file(t, testSecret+"\n\nshort\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): line 3: 5 bytes", "one a line"},
+		"a short secret among several":      {[]string{"--jwt-secret-file", file(t, testSecret+"\n\nshort\n")}, "--jwt-secret-file (FALCON_JWT_SECRET_FILE): line 3: 5 bytes", "one per line"},
 		"an unknown bus":                    {[]string{"--bus=kafka://k"}, "--bus (FALCON_BUS): is not a known bus", "redis://"},
 		"a relay that speaks HTTP":          {[]string{"--relay-url=http://b:1883"}, "--relay-url", "mqtt://"},
 		"an origin with a path":             {[]string{"--cors-origins=https://a.example/x"}, "--cors-origins", "scheme://host"},
@@ -103,7 +103,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 		"an unknown log level":              {[]string{"--log-level=loud"}, "--log-level", "debug, info, warn or error"},
 		"an unknown log format":             {[]string{"--log-format=xml"}, "--log-format", "text or json"},
 		"neither yes nor no":                {[]string{"--auto-migrate=perhaps"}, "--auto-migrate", "true or false"},
-		"a secret and its file, both typed": {[]string{"--jwt-secret", testSecret, "--jwt-secret-file", file(t, testSecret)}, "--jwt-secret (FALCON_JWT_SECRET): is given together with --jwt-secret-file", "one of both"},
+		"a secret and its file, both typed": {[]string{"--jwt-secret", testSecret, "--jwt-secret-file", file(t, testSecret)}, "--jwt-secret (FALCON_JWT_SECRET): is given together with --jwt-secret-file", "give only one of them"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range []string{"serve", "config"} {
