@@ -1,7 +1,7 @@
 // Package broker serves MQTT 3.1.1 and 5 over TCP, TLS and WebSocket.
 //
 // The MQTT engine is mochi-mqtt. It handles every packet except PUBLISH to a device and
-// the PUBACK for it, and asks one hook, [hook], who may log in and subscribe. Sessions and
+// the PUBACK for it, and asks one hook (hook.go) who may log in and subscribe. Sessions and
 // delivery belong to [delivery.Hub]. What mochi lacks is done in front of it: listeners,
 // limits, deadlines, and a strict check of every packet (inspect.go, strict.go).
 //
@@ -33,7 +33,7 @@
 //	             fail                   ended by the device's fault: likewise
 //	             finish                 closes the session, removes mochi's client
 //
-// Messages bypass mochi: a pump of the hub calls [conn.Send], and the device's PUBACK
+// Messages bypass mochi: a pump of the hub calls conn.Send, and the device's PUBACK
 // calls [delivery.Conn.Ack].
 //
 // # Goroutines
@@ -41,5 +41,5 @@
 // A connection has one goroutine. While it waits for a packet its calls are shallow, so
 // an idle device keeps the smallest stack that Go has, 2 KiB. Work that needs a deep
 // stack (TLS, mochi, the database) runs on a goroutine that ends with the packet; see
-// [conn.isolate]. mochi's own read and write loops, two goroutines a client, do not run.
+// conn.isolate. mochi's own read and write loops, two goroutines a client, do not run.
 package broker

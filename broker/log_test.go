@@ -27,10 +27,10 @@ func newMemLog() *memLog {
 	return &memLog{rows: map[bridge.UserID][]bridge.Notification{}, sessions: map[bridge.Device]*memSession{}}
 }
 
-func (l *memLog) setUnavailable(away bool) {
+func (l *memLog) setUnavailable(unavailable bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unavailable = away
+	l.unavailable = unavailable
 }
 
 // lock locks the log. It fails while the database is unavailable.

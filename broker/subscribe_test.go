@@ -143,8 +143,8 @@ func TestConnectionsSurviveADatabaseOutage(t *testing.T) {
 		d := w.login(at, "a", "7")
 		w.log.setUnavailable(true)
 		d.alive() // the connection stays
-		away := map[byte]byte{4: codeUnspecified, 5: codeImplementation}[at.version]
-		d.subscribe(1, []byte{away, map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]}, topic7, "#")
+		refused := map[byte]byte{4: codeUnspecified, 5: codeImplementation}[at.version]
+		d.subscribe(1, []byte{refused, map[byte]byte{4: codeUnspecified, 5: codeNotAuthorized}[at.version]}, topic7, "#")
 		late := w.dial(at)
 		late.send(connect{id: "b", token: "7"}.packet(at.version))
 		late.expectConnack(map[byte]byte{4: 3, 5: codeUnavailable}[at.version])

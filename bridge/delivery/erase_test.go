@@ -33,7 +33,7 @@ func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 					t.Fatal(err)
 				}
 				var got []bridge.Seq
-				testserver.Eventually(t, patience, func() error {
+				testserver.Eventually(t, testTimeout, func() error {
 					for _, m := range in.drain() {
 						got = append(got, m.Seq)
 						c.Ack(m.PacketID)
@@ -77,7 +77,7 @@ func TestUpkeepFinishesWhatADeadNodeBegan(t *testing.T) {
 			ctx, cancel := context.WithCancel(e.ctx)
 			ended := make(chan error, 1)
 			go func() { ended <- hub.Run(ctx) }()
-			testserver.Eventually(t, patience, func() error {
+			testserver.Eventually(t, testTimeout, func() error {
 				if c, err := e.db.Count(e.ctx, "8"); err != nil || c.Unread != 1 {
 					return fmt.Errorf("%d unread, %v", c.Unread, err)
 				}

@@ -50,10 +50,10 @@ func (l *memLog) lock() (func(), error) {
 	return l.mu.Unlock, nil
 }
 
-func (l *memLog) setUnavailable(away bool) {
+func (l *memLog) setUnavailable(unavailable bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.unavailable = away
+	l.unavailable = unavailable
 }
 
 func (l *memLog) setPace(d time.Duration) {

@@ -205,7 +205,7 @@ func (p *phone) settle(t *rapid.T) {
 	if p.conn == nil {
 		return
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
 		for _, m := range p.inbox.drain() {
 			p.got(t, m)

@@ -312,6 +312,6 @@ func databases(t *testing.T) map[string]string {
 	return map[string]string{"SQLite": sqliteURL(t), "Postgres": postgresURL(t)}
 }
 
-const patience = 10 * time.Second
+const testTimeout = 10 * time.Second
 
 var background = context.Background()

@@ -14,20 +14,20 @@ import (
 // peers is a cluster that returns what a test puts into it.
 type peers struct {
 	singleNode
-	mu     sync.Mutex
-	orders []bridge.Order
-	away   bool
-	pace   time.Duration // how long a call takes
-	taken  []bridge.Revocation
-	opened []bridge.Connection
-	closed []bridge.Connection
+	mu          sync.Mutex
+	orders      []bridge.Order
+	unavailable bool
+	pace        time.Duration // how long a call takes
+	taken       []bridge.Revocation
+	opened      []bridge.Connection
+	closed      []bridge.Connection
 }
 
 func (p *peers) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
 	p.wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away {
+	if p.unavailable {
 		return nil, time.Time{}, bridge.ErrUnavailable
 	}
 	return p.orders, time.Time{}, nil
@@ -36,7 +36,7 @@ func (p *peers) Poll(context.Context, string, time.Time) ([]bridge.Order, time.T
 func (p *peers) Revocations(context.Context, bridge.Revocation, int) ([]bridge.Revocation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away {
+	if p.unavailable {
 		return nil, bridge.ErrUnavailable
 	}
 	return p.taken, nil
@@ -51,7 +51,7 @@ func (p *peers) revoke(rs ...bridge.Revocation) {
 func (p *peers) Register(_ context.Context, _ string, opened, closed []bridge.Connection) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away {
+	if p.unavailable {
 		return bridge.ErrUnavailable
 	}
 	p.opened, p.closed = append(p.opened, opened...), append(p.closed, closed...)
@@ -62,7 +62,7 @@ func (p *peers) Beat(context.Context, string, bridge.Figures) error {
 	p.wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.away {
+	if p.unavailable {
 		return bridge.ErrUnavailable
 	}
 	return nil
@@ -81,10 +81,10 @@ func (p *peers) wait() {
 	time.Sleep(pace)
 }
 
-func (p *peers) set(away bool, orders ...bridge.Order) {
+func (p *peers) set(unavailable bool, orders ...bridge.Order) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.away, p.orders = away, orders
+	p.unavailable, p.orders = unavailable, orders
 }
 
 func (p *peers) registrations() (opened, closed int) {

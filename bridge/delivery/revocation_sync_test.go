@@ -17,18 +17,18 @@ import (
 // book is a cluster with a table of revocations, which counts calls.
 type book struct {
 	singleNode
-	mu    sync.Mutex
-	rows  []bridge.Revocation // in the order of pages
-	fail  int                 // fails after that many more calls; 0: never
-	away  bool
-	pages []int // the number of rows that each call returned
-	asked int
+	mu          sync.Mutex
+	rows        []bridge.Revocation // in the order of pages
+	fail        int                 // fails after that many more calls; 0: never
+	unavailable bool
+	pages       []int // the number of rows that each call returned
+	asked       int
 }
 
 func (b *book) Poll(context.Context, string, time.Time) ([]bridge.Order, time.Time, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.away {
+	if b.unavailable {
 		return nil, time.Time{}, bridge.ErrUnavailable
 	}
 	return nil, time.Now(), nil
@@ -58,7 +58,7 @@ func inOrder(a, b bridge.Revocation) int {
 func (b *book) Revoked(_ context.Context, c bridge.Claims) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.asked++; b.away {
+	if b.asked++; b.unavailable {
 		return false, bridge.ErrUnavailable
 	}
 	return slices.ContainsFunc(b.rows, func(r bridge.Revocation) bool {
@@ -234,7 +234,7 @@ func TestLoginsFailWhileRevocationsCannotBeLookedUp(t *testing.T) {
 	inBook(t, 100, 15, func(w *world, b *book) {
 		l, _ := w.login("7", "good")
 		conns := w.hub.entry("7").conns
-		b.set(func() { b.away = true })
+		b.set(func() { b.unavailable = true })
 		if _, err := w.hub.Revocations.Revoked(context.Background(), token("7", "id99")); !errors.Is(err, bridge.ErrUnavailable) {
 			t.Errorf("verifies: %v", err)
 		}

@@ -33,10 +33,10 @@ func (m *memStates) change(u bridge.UserID, n int) {
 	m.revs[u] += bridge.Rev(n)
 }
 
-func (m *memStates) setUnavailable(away bool) {
+func (m *memStates) setUnavailable(unavailable bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unavailable = away
+	m.unavailable = unavailable
 }
 
 func (m *memStates) keepFrom(rev bridge.Rev) {
