@@ -29,6 +29,7 @@ type exchange struct {
 	r      *http.Request
 	w      http.ResponseWriter
 	ctx    context.Context
+	begun  time.Time
 	claims bridge.Claims
 	query  url.Values // nil: the operation reads none
 	body   body
@@ -56,7 +57,7 @@ var outs = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (a *api) newExchange(hc huma.Context) *exchange {
 	r, w := humago.Unwrap(hc)
-	return &exchange{humaContext: hc, api: a, r: r, w: w, ctx: r.Context(), out: outs.Get().(*bytes.Buffer)}
+	return &exchange{humaContext: hc, api: a, r: r, w: w, ctx: r.Context(), begun: time.Now(), out: outs.Get().(*bytes.Buffer)}
 }
 
 func (x *exchange) Context() context.Context { return x.ctx }
@@ -135,6 +136,7 @@ func (x *exchange) finish() {
 	}
 	x.w.WriteHeader(x.status)
 	_, _ = x.w.Write(x.out.Bytes()) // the caller may have gone
+	x.logCall()
 	if x.out.Cap() <= maxKept {
 		x.out.Reset()
 		outs.Put(x.out)

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
+	"log/slog"
 	"net/http"
+	"time"
 )
 
 // requestID is the header that names a request in the log, here and at the caller's.
@@ -31,6 +34,17 @@ func validRequestID(s string) bool {
 		}
 	}
 	return len(s) >= 1 && len(s) <= 128
+}
+
+// logCall logs every request but those of load balancers, at level debug.
+func (x *exchange) logCall() {
+	op := x.Operation()
+	log := x.api.o.Logger
+	if !log.Enabled(context.Background(), slog.LevelDebug) || op.Metadata[ruleKey].(*rule).probe {
+		return
+	}
+	log.Debug("a request", "request_id", x.r.Header.Get(requestID), "operation", op.OperationID, "status", x.status,
+		"user", x.claims.User, "remote", x.r.RemoteAddr, "took", time.Since(x.begun).Round(time.Microsecond))
 }
 
 // logFault logs why a request failed with 5xx: an error where this program is at fault, a

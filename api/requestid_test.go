@@ -25,6 +25,33 @@ func TestEveryResponseHasARequestID(t *testing.T) {
 	}
 }
 
+// A caller who complains is looked for by user or request id while it happens.
+func TestAtLevelDebugEveryRequestButProbesIsALine(t *testing.T) {
+	var level slog.LevelVar
+	var log bytes.Buffer
+	e := newHarness(t, sqlite(t), func(o *Options) { o.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: &level})) })
+	raw := tokenFor(t, "42")
+	e.call("GET /notifications/count", raw, "", requestID, "r-1").want(http.StatusOK)
+	if log.Len() > 0 {
+		t.Errorf("at level info the log has %s", log.String())
+	}
+	level.Set(slog.LevelDebug)
+	e.call("GET /notifications/count", raw, "", requestID, "r-2").want(http.StatusOK)
+	e.call("GET /admin/stats", raw, "", requestID, "r-3").want(http.StatusForbidden)
+	e.call("GET /readyz", "", "", requestID, "r-4").want(http.StatusOK)
+	for _, line := range []string{
+		`"component":"api","request_id":"r-2","operation":"countNotifications","status":200,"user":42,"remote":"192.0.2.1:1234","took":`,
+		`"component":"api","request_id":"r-3","operation":"stats","status":403,"user":42,`,
+	} {
+		if !strings.Contains(log.String(), line) {
+			t.Errorf("no %s in %s", line, log.String())
+		}
+	}
+	if strings.Contains(log.String(), "r-4") || strings.Contains(log.String(), raw) {
+		t.Errorf("the log has a probe or a token: %s", log.String())
+	}
+}
+
 // gone is a history whose database is unavailable.
 type gone struct{ bridge.History }
 

@@ -1,7 +1,11 @@
 package broker
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -196,6 +200,36 @@ func (c *conn) fail(err error) {
 	default:
 		c.client.Stop(err)
 	}
+}
+
+// debug logs what became of the connection: with a reason code, and err for more. A user
+// and client id are named once a token proved them.
+func (c *conn) debug(what string, code byte, err error) {
+	if !c.b.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	args := []any{"remote", c.remote, "transport", c.kind, "protocol", c.version, "code", fmt.Sprintf("0x%02X", code)}
+	if c.device.User != "" {
+		args = append(args, "user", c.device.User, "client_id", c.device.ClientID)
+	}
+	if err != nil {
+		args = append(args, "error", err)
+	}
+	c.b.log.Debug(what, args...)
+}
+
+// logEnd logs how the connection ended. Code 0x00: the device or the network ended it.
+func (c *conn) logEnd() error {
+	c.wmu.Lock()
+	code := c.endCode
+	c.wmu.Unlock()
+	switch {
+	case c.session != nil:
+		c.debug("a device's connection ended", code, c.cause)
+	case !errors.Is(c.cause, errRefused) && !errors.Is(c.cause, io.EOF): // not a balancer that only connects
+		c.debug("a connection ended before its login", code, c.cause)
+	}
+	return nil
 }
 
 // recordCode records the reason code that the connection ends with. The first one counts.

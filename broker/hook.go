@@ -105,6 +105,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := connOf(cl)
 	c.login = nil
 	h.b.count.logins.Add(1)
+	c.debug("a device logged in", codeSuccess, nil)
 	c.session.Resume()
 }
 

@@ -88,6 +88,8 @@ func (c *conn) logIn(pk *packets.Packet) {
 	if refused == (refusal{}) {
 		return
 	}
+	why := refused
+	c.debug("a login was refused", why.code, &why)
 	c.b.count.refused[refused.code].Add(1)
 	if l, ok := limitOfRefusal[refused]; ok {
 		c.b.count.limited[l].Add(1)

@@ -2,10 +2,14 @@ package broker
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 // The text of a panic may quote the packet. Neither the log nor the device gets more than
@@ -38,6 +42,36 @@ func TestAPanicEndsOneConnectionAndLeaksNothing(t *testing.T) {
 			t.Errorf("the log: %s", text)
 		}
 	})
+}
+
+// A device that gets nothing is examined while it tries, so debug has each login, each
+// refusal with its reason, and each end.
+func TestAtLevelDebugEveryLoginRefusalAndEndIsALine(t *testing.T) {
+	log := &lockedBuffer{}
+	w := newWorld(t, Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	at := endpoint{"tcp", 5}
+	refused := w.dial(at)
+	refused.send(connect{id: "a", token: "no token", clean: true}.packet(5))
+	refused.expectConnack(codeBadToken)
+	w.login(at, "phone", "7").raw([]byte{0xE0, 0})
+	noMQTT := w.dial(at)
+	noMQTT.raw([]byte("GET / HTTP/1.1\r\n\r\n"))
+	for _, line := range []string{
+		`msg="a login was refused" component=broker remote=`, `protocol=5 code=0x86 error=`,
+		`msg="a device logged in" component=broker remote=`, `protocol=5 code=0x00 user=7 client_id=phone`,
+		`msg="a device's connection ended" component=broker remote=`,
+		`msg="a connection ended before its login" component=broker remote=`,
+	} {
+		testserver.Eventually(t, 10*time.Second, func() error {
+			if !strings.Contains(log.String(), line) {
+				return fmt.Errorf("no %s in\n%s", line, log.String())
+			}
+			return nil
+		})
+	}
+	if strings.Contains(log.String(), "no token") {
+		t.Errorf("the log has the token: %s", log.String())
+	}
 }
 
 // lockedBuffer is a buffer that many goroutines may use.

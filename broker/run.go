@@ -51,7 +51,7 @@ func (c *conn) finish(err error) {
 	defer c.b.admission.remove(c)
 	defer c.close()
 	fail := func() error { c.fail(err); return nil }
-	for _, step := range []func() error{fail, c.closeSession, c.deregister, c.linger} {
+	for _, step := range []func() error{fail, c.logEnd, c.closeSession, c.deregister, c.linger} {
 		_ = c.guard(step)
 	}
 }

@@ -27,4 +27,10 @@ func TestSIGUSR1SwitchesTheLogLevelWithoutARestart(t *testing.T) {
 		})
 	}
 	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
+	testserver.Eventually(t, 10*time.Second, func() error {
+		if !strings.Contains(p.Log(), "operation=listNotifications status=200") {
+			return errors.New("at level debug the request is not logged")
+		}
+		return nil
+	})
 }
