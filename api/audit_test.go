@@ -120,7 +120,7 @@ func TestReadingAHistoryAgainAndAgainIsOneEntryAMinute(t *testing.T) {
 // failingAudit takes no entry.
 type failingAudit struct{ bridge.Audit }
 
-func (failingAudit) Record(context.Context, bridge.AuditEntry) error { return bridge.ErrUnavailable }
+func (failingAudit) Record(context.Context, ...bridge.AuditEntry) error { return bridge.ErrUnavailable }
 
 func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 	e := newHarness(t, sqlite(t))

@@ -16,7 +16,7 @@ const (
 	AuditEnd      AuditAction = "connection.end" // all connections of a user
 	AuditStatus   AuditAction = "report.status"
 	AuditWithdraw AuditAction = "notification.withdraw"
-	AuditHistory  AuditAction = "history.read" // of another user, one entry per reader, user and minute
+	AuditHistory  AuditAction = "history.read" // of another user, one entry per reader, user and minute; no User: of all users
 	AuditRefused  AuditAction = "refused"      // a request that was not allowed, with a genuine token
 )
 
@@ -36,9 +36,9 @@ type AuditEntry struct {
 // --audit-retention. Nothing else changes them, not even the erasure of a user. Every call may
 // fail with ErrUnavailable.
 type Audit interface {
-	// Record stores e. With [AuditHistory] it stores one entry per Sub, User and minute, and
-	// drops further ones.
-	Record(ctx context.Context, e AuditEntry) error
+	// Record stores entries, all or none. With [AuditHistory] it stores one entry per Sub,
+	// User and minute, and drops further ones.
+	Record(ctx context.Context, entries ...AuditEntry) error
 
 	// Entries returns at most limit entries with an ID below before, or with before 0 from the
 	// newest on, newest first. more reports that there are older ones.

@@ -9,12 +9,15 @@ import (
 
 // Record implements [bridge.Audit]. Of entries that record reads, the unique index
 // falcon_audit_reads admits one per reader, user and minute; the others are dropped.
-func (d *DB) Record(ctx context.Context, e bridge.AuditEntry) error {
+func (d *DB) Record(ctx context.Context, entries ...bridge.AuditEntry) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	row := auditEntry{Sub: e.Sub, Jti: e.JTI, Action: e.Action, UserID: e.User, Remote: e.Remote, Detail: e.Detail}
-	_, err := d.write.NewInsert().Model(&row).Value("at", "?", d.clock()).On("CONFLICT DO NOTHING").Exec(ctx)
-	return d.fail("record an entry of the audit log", err)
+	rows := make([]auditEntry, len(entries))
+	for i, e := range entries {
+		rows[i] = auditEntry{Sub: e.Sub, Jti: e.JTI, Action: e.Action, UserID: e.User, Remote: e.Remote, Detail: e.Detail}
+	}
+	_, err := d.write.NewInsert().Model(&rows).Value("at", "?", d.clock()).On("CONFLICT DO NOTHING").Returning("NULL").Exec(ctx)
+	return d.fail("record entries of the audit log", err)
 }
 
 // Entries implements [bridge.Audit]. It reads a range of the primary key.

@@ -31,6 +31,7 @@ func TestAudit(t *testing.T) {
 		"reads are joined per reader, user and minute":             testAuditReads,
 		"an entry outlives the erasure of both its users":          testAuditErase,
 		"an entry cannot be changed":                               testAuditAppendOnly,
+		"several entries are stored at once":                       testAuditSeveral,
 	})
 }
 
@@ -77,6 +78,16 @@ func testAuditReads(t *testing.T, d *DB) {
 				t.Errorf("%s: %d entries in minute %d, want 1", u, n, minute)
 			}
 		}
+	}
+}
+
+func testAuditSeveral(t *testing.T, d *DB) {
+	sub, ctx := fresh(), testContext(t)
+	first := bridge.AuditEntry{Sub: sub, Action: bridge.AuditHistory, User: fresh()}
+	second := bridge.AuditEntry{Sub: sub, Action: bridge.AuditHistory} // everybody's
+	must(t, d.Record(ctx, first, second, first))
+	if got := entriesOf(t, d, sub); len(got) < 2 || len(got) > 3 || got[0].ID == got[1].ID { // the minute may end in between
+		t.Errorf("entries %+v", got)
 	}
 }
 

@@ -25,6 +25,7 @@ type Options struct {
 	Epoch    func() string // names the life of the log, see bridge.History
 	Node     string        // unique among running nodes; "" means a random name
 	Logger   *slog.Logger  // nil means slog.Default
+	Audit    bridge.Audit  // records subscriptions to other users' topics; nil: they are not recorded
 	Tracer   bridge.Tracer // nil: no spans are recorded; traceparents are passed on nevertheless
 
 	Window     int           // most unacknowledged messages per device; 0 means 32

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -49,16 +50,20 @@ func (c *Conn) May(filter string) bool {
 // database is unavailable.
 //
 // The database does a bounded amount of work for a packet, however many filters it has: one
-// transaction for the own topic and one statement for all others.
+// transaction for the own topic and one statement for all others, before which another one
+// records them in the audit log. What cannot be recorded is not subscribed.
 func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *bridge.Seq) []error {
 	distinct, index := distinctFilters(rs)
 	errs := make([]error, len(distinct))
+	unrecorded := c.recordReads(ctx, distinct)
 	var reads []*pendingSubscription // those that are not stored
 	for i, r := range distinct {
 		u, everyone, _ := c.hub.o.Topics.Parse(r.Filter)
 		switch {
 		case !c.May(r.Filter):
 			errs[i] = fmt.Errorf("subscribe: %w", bridge.ErrForbidden)
+		case unrecorded != nil && u != c.device.User:
+			errs[i] = unrecorded
 		case everyone:
 			errs[i] = c.subscribeFeed(ctx, r, since)
 		case u == c.device.User && c.persistent:
@@ -77,6 +82,31 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 		out[i] = errs[index[i]]
 	}
 	return out
+}
+
+// recordReads records which other users' topics rs subscribes to: a subscription shows
+// their latest notifications, and with since the history.
+func (c *Conn) recordReads(ctx context.Context, rs []SubscribeRequest) error {
+	if c.hub.o.Audit == nil {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.request.Remote)
+	if err != nil {
+		host = c.request.Remote
+	}
+	c.mu.Lock()
+	jti := c.claims.ID
+	c.mu.Unlock()
+	var entries []bridge.AuditEntry
+	for _, r := range rs {
+		if u, _, _ := c.hub.o.Topics.Parse(r.Filter); u != c.device.User && c.May(r.Filter) {
+			entries = append(entries, bridge.AuditEntry{Sub: c.device.User, JTI: jti, Action: bridge.AuditHistory, User: u, Remote: host, Detail: "SUBSCRIBE " + r.Filter})
+		}
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return c.hub.o.Audit.Record(ctx, entries...)
 }
 
 // distinctFilters merges equal filters into one with the effect of all of them in order

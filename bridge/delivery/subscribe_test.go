@@ -50,6 +50,63 @@ func TestRenewWithLessScopeEndsTheConnection(t *testing.T) {
 	})
 }
 
+// auditLog keeps what is recorded, or fails with err.
+type auditLog struct {
+	bridge.Audit
+	calls   int
+	entries []bridge.AuditEntry
+	err     error
+}
+
+func (a *auditLog) Record(_ context.Context, entries ...bridge.AuditEntry) error {
+	a.calls++
+	if a.err == nil {
+		a.entries = append(a.entries, entries...)
+	}
+	return a.err
+}
+
+// An operator who is recorded when reading a history over REST must not read it unseen over
+// MQTT, where a subscription with since shows the same.
+func TestASubscriptionToAnotherUsersTopicIsRecordedOrRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &auditLog{}
+		w := newWorld(t, Options{Audit: log})
+		r := ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"}, Remote: "[2001:db8::7]:51000",
+			Claims: bridge.Claims{User: "op", ID: "t-1", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}
+		operator, _, _ := w.connect(r)
+		filters := []SubscribeRequest{{Filter: "users/op/reports/status"}, {Filter: "users/8/reports/status"},
+			{Filter: "users/8/reports/status"}, {Filter: "users/+/reports/status"}, {Filter: "#"}}
+		granted := func() (out []bool) {
+			for _, err := range operator.Subscribe(t.Context(), filters, nil) {
+				out = append(out, err == nil)
+			}
+			return out
+		}
+		if got := granted(); !slices.Equal(got, []bool{true, true, true, true, false}) {
+			t.Errorf("granted %v", got)
+		}
+		want := bridge.AuditEntry{Sub: "op", JTI: "t-1", Action: bridge.AuditHistory, User: "8", Remote: "2001:db8::7", Detail: "SUBSCRIBE users/8/reports/status"}
+		everybody := want
+		everybody.User, everybody.Detail = "", "SUBSCRIBE users/+/reports/status"
+		if log.calls != 1 || !slices.Equal(log.entries, []bridge.AuditEntry{want, everybody}) {
+			t.Errorf("%d calls recorded %+v", log.calls, log.entries)
+		}
+
+		log.err = bridge.ErrUnavailable
+		if got := granted(); !slices.Equal(got, []bool{true, false, false, false, false}) {
+			t.Errorf("with an audit log that fails it granted %v", got)
+		}
+
+		log.err, log.entries = nil, nil
+		user, _, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "8", ClientID: "x"}, Claims: bridge.Claims{User: "8", ExpiresAt: time.Now().Add(time.Hour)}})
+		_ = user.Subscribe(t.Context(), filters, nil)
+		if len(log.entries) > 0 {
+			t.Errorf("a user's own subscription, and refused ones, are recorded as %+v", log.entries)
+		}
+	})
+}
+
 func TestASubscribeOfManyFiltersAsksTheDatabaseOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})

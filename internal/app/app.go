@@ -193,7 +193,7 @@ func (a *App) startBus(context.Context) (err error) {
 func (a *App) startHub(ctx context.Context) error {
 	a.hub = delivery.NewHub(delivery.Options{
 		Log: a.db, States: a.db, Sessions: a.db, Feed: a.db, Cluster: a.db, Pruner: a.db, Bus: a.bus,
-		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log, Tracer: a.tracer(),
+		Topics: a.c.Topics, Epoch: a.db.Epoch, Node: a.node, Logger: a.log, Audit: a.db, Tracer: a.tracer(),
 		SessionTTL: a.c.SessionTTL, TokenLife: a.c.Keys.MaxLife, Retention: a.c.Retention, AuditAge: a.c.AuditRetention, EndOver: a.c.DrainTime, Observe: a.metrics.observe, Changed: a.wakeRelay(), Refused: a.refused,
 		Acks: a.acks(), AllAcks: a.c.WebhookURL != nil,
 	})
