@@ -121,8 +121,15 @@ func TestAKeyThatLeftTheSetEndsItsConnections(t *testing.T) {
 		return map[string]any{"keys": []any{k.Marshal()}}
 	}
 	var keys atomic.Value
+	var down atomic.Bool
 	keys.Store(set("a", public))
-	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(keys.Load()) }))
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if down.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(keys.Load())
+	}))
 	defer issuer.Close()
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
@@ -138,6 +145,26 @@ func TestAKeyThatLeftTheSetEndsItsConnections(t *testing.T) {
 	}
 	p := testserver.NewProgram(t, map[string]string{"FALCON_JWT_JWKS_URL": issuer.URL, "FALCON_JWT_AUDIENCE": "falcon"})
 	device := connected(t, p, raw)
+	refresh := func(line string) {
+		t.Helper()
+		if err := p.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		testserver.Eventually(t, 20*time.Second, func() error {
+			if strings.Count(p.Log(), line) != 1 {
+				return errors.New("the log does not say once: " + line)
+			}
+			return nil
+		})
+	}
+
+	// An issuer that fails takes no key away, and the log says why it fails.
+	down.Store(true)
+	refresh(`msg="the key set cannot be fetched, the known keys stay" component=keys setting=jwt-jwks-url error="the server answered 500"`)
+	caller{base: p.HTTP, token: raw}.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
+	down.Store(false)
+	refresh("the key set is fetched again")
+
 	keys.Store(set("b", other))
 	if err := p.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)

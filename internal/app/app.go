@@ -63,7 +63,8 @@ type App struct {
 
 	started  atomic.Bool // false until all parts run; the node is not ready before
 	draining atomic.Bool
-	failed   chan error // receives the error of a part that ended by itself
+	noKeySet atomic.Bool // the last refresh of the key set failed
+	failed   chan error  // receives the error of a part that ended by itself
 	undo     teardown
 	addrs    map[string]net.Addr // the bound addresses, by setting
 }
@@ -231,7 +232,7 @@ func (a *App) startVerifier(ctx context.Context) (err error) {
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	o := a.c.Keys.VerifierOptions()
-	o.Revoked, o.OnRefresh = a.hub.Revocations.Revoked, a.metrics.refreshed
+	o.Revoked, o.OnRefresh = a.hub.Revocations.Revoked, a.refreshedKeySet
 	a.verifier, err = token.NewVerifier(life, o)
 	if err != nil {
 		cancel()

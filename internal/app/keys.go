@@ -45,6 +45,21 @@ func watchKeys(k config.Keys, v *token.Verifier, unusable func(setting string), 
 	})
 }
 
+// refreshedKeySet counts a refresh of the key set. It logs the first failure of a series,
+// which is tried again every 30 s, and its end.
+func (a *App) refreshedKeySet(err error) {
+	a.metrics.refreshed(err)
+	if a.noKeySet.Swap(err != nil) == (err != nil) {
+		return
+	}
+	log := a.log.With("component", "keys", "setting", "jwt-jwks-url")
+	if err != nil {
+		log.Warn("the key set cannot be fetched, the known keys stay", "error", err)
+		return
+	}
+	log.Info("the key set is fetched again")
+}
+
 // watch returns a function that calls reload every keysEvery until its context ends. On
 // SIGHUP, which it handles from now on, it calls hup, and reload with atOnce set.
 func watch(reload func(atOnce bool), hup func()) func(context.Context) error {
