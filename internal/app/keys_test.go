@@ -199,7 +199,7 @@ func TestWebhookSecretsRotateAndABrokenFileKeepsThem(t *testing.T) {
 			t.Errorf("after %q: %d signatures and %d failures, want %d and %d", step.content, got, failures, step.signatures, step.fail)
 		}
 	}
-	if got := strings.Count(log.String(), "the former ones stay"); got != 1 {
+	if got := strings.Count(log.String(), "the former secrets stay"); got != 1 {
 		t.Errorf("the broken file is logged %d times: %s", got, log.String())
 	}
 }
