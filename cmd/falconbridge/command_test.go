@@ -126,7 +126,7 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 		"tail with a token without a user":         {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
 		"tail of an address that is none":          {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
 		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server answered 403"},
-		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title tiene como mucho 255 caracteres"},
+		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
 		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
 		"send where no server listens":             {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
 		"healthcheck where no server listens":      {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
