@@ -61,15 +61,7 @@ func fill(t *testing.T, d *DB) {
 // it would exceed on a busy machine.
 func analyze(t *testing.T, d *DB) {
 	t.Helper()
-	must(t, d.inTx(testContext(t), func(ctx context.Context, tx bun.Tx) error {
-		if d.dialect == Postgres {
-			if _, err := tx.ExecContext(ctx, "SET LOCAL statement_timeout = 0"); err != nil {
-				return err
-			}
-		}
-		_, err := tx.ExecContext(ctx, "ANALYZE")
-		return err
-	}))
+	exec(t, d, "ANALYZE")
 }
 
 func explain(t *testing.T, d *DB, query string, args ...any) string {
