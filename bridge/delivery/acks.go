@@ -92,7 +92,7 @@ func (h *Hub) flushAcks(ctx context.Context) {
 				h.acks.put(a)
 			}
 			if ctx.Err() == nil {
-				h.o.Logger.Warn("storing acknowledgements failed, will be retried", "error", err)
+				h.failures.warn("storing acknowledgements failed, will be retried", err)
 			}
 			return
 		}

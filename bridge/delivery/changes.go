@@ -129,7 +129,7 @@ func (n *node) registerRegularly(ctx context.Context) {
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = n.register(ctx); err != nil && ctx.Err() == nil {
-				n.hub.o.Logger.Warn("registering connections failed, will be retried", "error", err)
+				n.hub.failures.warn("registering connections failed, will be retried", err)
 			}
 		}
 	})

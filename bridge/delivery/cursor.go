@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func (c *Conn) save(a bridge.Advance) {
 type cursors struct {
 	sessions Sessions
 	query    time.Duration // deadline of a call to the database
-	logger   *slog.Logger
+	failures *failures
 
 	shards   [64]cursorShard
 	closed   chan struct{} // cursors of closed connections are pending
@@ -110,8 +109,8 @@ type cursorShard struct {
 	writing map[bridge.Device]bool
 }
 
-func newCursors(o Options) *cursors {
-	c := &cursors{sessions: o.Sessions, query: o.Query, logger: o.Logger, closed: make(chan struct{}, 1)}
+func newCursors(o Options, f *failures) *cursors {
+	c := &cursors{sessions: o.Sessions, query: o.Query, failures: f, closed: make(chan struct{}, 1)}
 	for i := range c.shards {
 		c.shards[i].pending = make(map[bridge.Device]bridge.Advance)
 		c.shards[i].writing = make(map[bridge.Device]bool)
@@ -268,7 +267,7 @@ func (c *cursors) run(ctx context.Context, interval time.Duration) {
 			closedOnly = true
 		}
 		if err := c.flush(ctx, closedOnly); err != nil && ctx.Err() == nil {
-			c.logger.Warn("writing cursors failed, will be retried", "error", err)
+			c.failures.warn("writing cursors failed, will be retried", err)
 		}
 	}
 }

@@ -111,6 +111,7 @@ type Hub struct {
 	readFailed atomic.Bool   // a read failed: sweep soon
 	sweep      chan struct{} // hints may have been lost: sweep now
 	figures    figures
+	failures   *failures
 
 	followers atomic.Int64 // connections with state messages
 }
@@ -119,11 +120,14 @@ type Hub struct {
 // does the regular work.
 func NewHub(o Options) *Hub {
 	o = o.withDefaults()
+	failed := newFailures(o.Logger)
 	h := &Hub{
 		o:       o,
-		cursors: newCursors(o),
+		cursors: newCursors(o, failed),
 		reads:   make(chan struct{}, o.Reads),
 		sweep:   make(chan struct{}, 1),
+
+		failures: failed,
 	}
 	h.acks.pending = make(map[ackKey]bridge.Ack)
 	h.node = newNode(h)

@@ -142,7 +142,7 @@ func (n *node) pollRegularly(ctx context.Context) {
 	defer t.Stop()
 	for {
 		if err := n.poll(ctx); err != nil && ctx.Err() == nil && n.current(time.Now()) {
-			n.hub.o.Logger.Warn("polling the cluster failed, will be retried", "error", err)
+			n.hub.failures.warn("polling the cluster failed, will be retried", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -172,7 +172,7 @@ func (n *node) beat(ctx context.Context) {
 		case err == nil:
 			last = begun
 		case ctx.Err() == nil:
-			o.Logger.Warn("storing the heartbeat failed, will be retried", "error", err)
+			n.hub.failures.warn("storing the heartbeat failed, will be retried", err)
 		}
 	})
 }

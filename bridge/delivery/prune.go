@@ -92,7 +92,7 @@ func (h *Hub) runInSteps(ctx context.Context, what string, why removal, step fun
 		n, err := step(q, pruneRows)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			h.o.Logger.Warn("could not "+what, "error", err)
+			h.failures.warn("could not "+what, err)
 		}
 		if err != nil || n == 0 {
 			return did

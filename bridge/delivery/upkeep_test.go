@@ -37,15 +37,19 @@ func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
 	})
 }
 
-// pruner removes a thousand rows of each kind, in two steps.
+// pruner removes a thousand rows of each kind, in two steps, or fails with err.
 type pruner struct {
 	mu    sync.Mutex
 	steps map[string]int
+	err   error
 }
 
 func (p *pruner) step(what string, limit int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.err != nil {
+		return 0, p.err
+	}
 	if p.steps[what]++; p.steps[what] > 2 {
 		return 0, nil
 	}
