@@ -9,8 +9,8 @@ import (
 	"strconv"
 )
 
-// The page renders both documents in the browser; it loads nothing from another
-// host and runs no inline script.
+// The page renders both documents in the browser. It loads nothing from another host and
+// runs no inline script. Its script imports assets/token.js, which Options.Pages serves.
 var (
 	//go:embed docs/index.html
 	docsPage []byte

@@ -69,6 +69,11 @@ func browse(t *testing.T, address string) context.Context {
 	return tab
 }
 
+// withAssets serves the pages' assets, from which the docs page loads its token module.
+func withAssets(o *Options) {
+	o.Pages = http.StripPrefix("/assets/", http.FileServerFS(os.DirFS("web/static")))
+}
+
 // until waits for an expression to be true on the page.
 func until(tab context.Context, t *testing.T, expression string) {
 	t.Helper()
@@ -82,11 +87,11 @@ func until(tab context.Context, t *testing.T, expression string) {
 }
 
 func TestTheDocsPageShowsBothDocumentsOffline(t *testing.T) {
-	showsBothDocuments(t, bare(t).handler, "")
+	showsBothDocuments(t, bare(t, withAssets).handler, "")
 }
 
 func TestTheDocsPageWorksBelowAProxysPath(t *testing.T) {
-	showsBothDocuments(t, http.StripPrefix("/falcon", bare(t).handler), "/falcon")
+	showsBothDocuments(t, http.StripPrefix("/falcon", bare(t, withAssets).handler), "/falcon")
 }
 
 func showsBothDocuments(t *testing.T, h http.Handler, below string) {
@@ -127,7 +132,7 @@ func showsBothDocuments(t *testing.T, h http.Handler, below string) {
 
 // A plain message has no report, in the example as anywhere else.
 func TestTheExampleOfAPlainMessageHasNoReport(t *testing.T) {
-	s := httptest.NewServer(bare(t).handler)
+	s := httptest.NewServer(bare(t, withAssets).handler)
 	t.Cleanup(s.Close)
 	tab := browse(t, s.URL+"/docs#createNotification")
 	until(tab, t, `Object.keys(JSON.parse(document.getElementById("createNotification-body").value)).join() === "title,message,created_by"`)
@@ -137,7 +142,7 @@ func TestTheExampleOfAPlainMessageHasNoReport(t *testing.T) {
 // The header stays in view, links back to the pages, and does not cover what a link
 // leads to.
 func TestTheDocsPageIsOneOfTheProductsPages(t *testing.T) {
-	s := httptest.NewServer(bare(t).handler)
+	s := httptest.NewServer(bare(t, withAssets).handler)
 	t.Cleanup(s.Close)
 	tab := browse(t, s.URL+"/docs#stats")
 	until(tab, t, `document.querySelector("#stats details")?.open === true && scrollY > 0`)
@@ -164,7 +169,7 @@ func TestTheDocsPageIsOneOfTheProductsPages(t *testing.T) {
 }
 
 func TestTryItCallsWithTheTokenAtHand(t *testing.T) {
-	e := newHarness(t, sqlite(t))
+	e := newHarness(t, sqlite(t), withAssets)
 	s := httptest.NewServer(http.StripPrefix("/falcon", e.handler))
 	t.Cleanup(s.Close)
 	tab := browse(t, s.URL+"/falcon/docs#createNotification")
@@ -206,7 +211,7 @@ func TestTryItCallsWithTheTokenAtHand(t *testing.T) {
 }
 
 func TestTheDocsPageIsAccessibleInLightAndDark(t *testing.T) {
-	s := httptest.NewServer(bare(t).handler)
+	s := httptest.NewServer(bare(t, withAssets).handler)
 	t.Cleanup(s.Close)
 	axe, err := os.ReadFile("web/testdata/axe-core-4.14.1/axe.min.js")
 	if err != nil {

@@ -1,6 +1,8 @@
 // Renders openapi.json and asyncapi.json. Everything from the documents goes in
 // as text, never as HTML. Addresses are relative: the page may lie below a proxy's path.
 
+import { read, store, stored } from '../assets/token.js' // the inbox and the console share the tab's token
+
 const methods = ['get', 'post', 'put', 'patch', 'delete']
 
 /** element makes a DOM node; children are nodes or strings. */
@@ -121,36 +123,6 @@ function copyable(text, name) {
 /** quote makes text one word of a shell. */
 const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'")
 
-/** The tab's token, which the inbox and the console keep under the same name. */
-const token = {
-  key: 'falconbridge.token',
-  held: null, // where storage is switched off
-  get() {
-    try {
-      return sessionStorage.getItem(this.key) ?? this.held
-    } catch {
-      return this.held
-    }
-  },
-  set(value) {
-    this.held = value
-    try {
-      if (value === null) sessionStorage.removeItem(this.key)
-      else sessionStorage.setItem(this.key, value)
-    } catch { /* see held */ }
-  },
-  /** user is whom the token names, null where it is none; whether it is genuine is for the server to say. */
-  user() {
-    try {
-      const claims = JSON.parse(atob(this.get().split('.')[1].replaceAll('-', '+').replaceAll('_', '/')))
-      // As token.js of the pages: anything else could pass for words of the page.
-      return /^[A-Za-z0-9._:@|-]{1,128}$/.test(claims.sub ?? '') ? String(claims.sub) : null
-    } catch {
-      return null
-    }
-  },
-}
-
 /** call is one call of an operation: what its form says, as a request and as a curl line. */
 class Call {
   constructor(root, method, path, operation) {
@@ -206,7 +178,7 @@ class Call {
 
   async send() {
     const headers = new Headers(this.headers())
-    if (!this.open && token.get()) headers.set('Authorization', 'Bearer ' + token.get())
+    if (!this.open && stored()) headers.set('Authorization', 'Bearer ' + stored())
     return fetch(this.address(), { method: this.method, headers, body: this.body?.value, credentials: 'omit', cache: 'no-store' })
   }
 }
@@ -242,7 +214,7 @@ function tryIt(root, method, path, operation) {
     event.preventDefault()
     send.disabled = true
     try {
-      answer.replaceChildren(...(!call.open && !token.get() ? [element('p', {}, 'No token: ', element('a', { href: '#token-form' }, 'give one above'), '.')] : []),
+      answer.replaceChildren(...(!call.open && !stored() ? [element('p', {}, 'No token: ', element('a', { href: '#token-form' }, 'give one above'), '.')] : []),
         ...await answered(await call.send()))
     } catch (error) {
       answer.replaceChildren(element('b', { class: 'bad' }, 'No answer: ' + error.message))
@@ -336,10 +308,10 @@ function filter(text) {
 
 /** drawToken says whose token “Try it” sends. */
 function drawToken() {
-  const user = token.user()
-  document.getElementById('token-state').textContent = !token.get() ? 'Without a token, only the calls that need none can be tried.'
-    : user === null ? 'What this tab has is not a token: three parts joined by dots.' : `“Try it” calls as user ${user}.`
-  document.getElementById('token-forget').hidden = !token.get()
+  const user = stored() && read(stored())?.user
+  document.getElementById('token-state').textContent = !stored() ? 'Without a token, only the calls that need none can be tried.'
+    : !user ? 'What this tab has is not a token: three parts joined by dots.' : `“Try it” calls as user ${user}.`
+  document.getElementById('token-forget').hidden = !stored()
 }
 
 function startToken() {
@@ -347,12 +319,12 @@ function startToken() {
   document.getElementById('token-form').addEventListener('submit', (event) => {
     event.preventDefault()
     const given = field.value.trim().replace(/^Bearer\s+/i, '')
-    if (given) token.set(given)
+    if (given) store(given)
     field.value = ''
     drawToken()
   })
   document.getElementById('token-forget').addEventListener('click', () => {
-    token.set(null)
+    store(null)
     drawToken()
     field.focus()
   })

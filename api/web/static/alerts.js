@@ -4,33 +4,20 @@
 
 import { $, setText, show } from "./dom.js";
 import { t } from "./i18n.js";
+import { load, save } from "./storage.js";
 import { toast } from "./toast.js";
 
 const keys = { browser: "falconbridge.alerts.browser", sound: "falconbridge.alerts.sound" };
-const chosen = {}; // where storage is switched off, a choice lives as long as the page
-
-function choice(key) {
-  try {
-    return sessionStorage.getItem(key) ?? chosen[key];
-  } catch {
-    return chosen[key];
-  }
-}
 
 function choose(key, on) {
-  chosen[key] = on ? "on" : "off";
-  try {
-    sessionStorage.setItem(key, chosen[key]);
-  } catch {
-    // See chosen.
-  }
+  save(key, on ? "on" : "off");
   drawAlerts();
 }
 
 /** "unsupported" where the browser has no notifications for this page, else the permission. */
 const permission = () => globalThis.Notification?.permission ?? "unsupported";
-const browserOn = () => permission() === "granted" && choice(keys.browser) !== "off";
-const soundOn = () => choice(keys.sound) === "on";
+const browserOn = () => permission() === "granted" && load(keys.browser) !== "off";
+const soundOn = () => load(keys.sound) === "on";
 
 export function drawAlerts() {
   const given = permission();

@@ -1,5 +1,6 @@
 // The words of the page, in Spanish and English.
 
+import { load, save } from "./storage.js";
 import { en } from "./text-en.js";
 import { es } from "./text-es.js";
 
@@ -7,12 +8,8 @@ const key = "falconbridge.language";
 const texts = { en, es };
 
 function chosen() {
-  try {
-    const stored = sessionStorage.getItem(key);
-    if (stored in texts) return stored;
-  } catch {
-    // Storage is switched off: the browser's language decides.
-  }
+  const stored = load(key);
+  if (stored in texts) return stored;
   for (const wanted of navigator.languages ?? [navigator.language]) {
     const short = wanted.slice(0, 2).toLowerCase();
     if (short in texts) return short;
@@ -39,11 +36,7 @@ export function startLanguages() {
 /** Switches the language and tells whoever listens to the document. */
 function speak(wanted) {
   now = wanted;
-  try {
-    sessionStorage.setItem(key, wanted);
-  } catch {
-    // See chosen.
-  }
+  save(key, wanted);
   translate();
   document.dispatchEvent(new Event("language"));
 }

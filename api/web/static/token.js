@@ -4,6 +4,8 @@
 // sessionStorage, so that a reload keeps it and closing the tab forgets it. It is
 // never put in a query, in a cookie or in storage that outlives the tab.
 
+import { load, save } from "./storage.js";
+
 const key = "falconbridge.token";
 
 /** Takes the token out of the address bar, if there is one, and out of the tab's history. */
@@ -17,25 +19,11 @@ export function takeFromAddress() {
   return token.trim() || null;
 }
 
-let held = null; // where storage is switched off, the token lives as long as the page
+/** The tab's token, or null. */
+export const stored = () => load(key);
 
-export function stored() {
-  try {
-    return sessionStorage.getItem(key) ?? held;
-  } catch {
-    return held;
-  }
-}
-
-export function store(token) {
-  held = token;
-  try {
-    if (token === null) sessionStorage.removeItem(key);
-    else sessionStorage.setItem(key, token);
-  } catch {
-    // See held.
-  }
-}
+/** Stores the tab's token; null removes it. */
+export const store = (token) => save(key, token);
 
 const userID = /^[A-Za-z0-9._:@|-]{1,128}$/; // the contract's; anything else could pass for words of the page
 
