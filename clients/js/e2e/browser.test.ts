@@ -1,8 +1,9 @@
 import { createReadStream, existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { fileURLToPath } from "node:url";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
@@ -44,7 +45,7 @@ beforeAll(async () => {
   site = await serve();
   origin = `http://127.0.0.1:${(site.address() as { port: number }).port}`;
   await program.build("--cors-origins", origin);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterEach(() => context?.close());

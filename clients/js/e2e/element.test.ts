@@ -1,7 +1,8 @@
 import { createServer, type Server } from "node:http";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { violations } from "./axe.js";
+import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
 const program = new Program();
@@ -36,7 +37,7 @@ async function serve(): Promise<string> {
 beforeAll(async () => {
   [listed, unlisted] = [await serve(), await serve()];
   await program.build("--cors-origins", listed);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterEach(async () => {

@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Checkout, commands } from "./checkout.js";
+import { launch } from "./chromium.js";
 import { freePort, Program } from "./program.js";
 
 const program = new Program();
@@ -13,7 +14,7 @@ let browser: Browser;
 beforeAll(async () => {
   port = await freePort();
   await program.build("--cors-origins", `http://localhost:${port}`);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterAll(async () => {

@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Checkout, commands, sample } from "./checkout.js";
+import { launch } from "./chromium.js";
 import { Postgres } from "./postgres.js";
 import { freePort, Program } from "./program.js";
 
@@ -55,7 +56,7 @@ beforeAll(async () => {
   await postgres.create();
   sitePort = await freePort();
   await program.build("--database-url", postgres.url, "--cors-origins", `http://localhost:${sitePort}`);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterAll(async () => {

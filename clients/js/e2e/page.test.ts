@@ -1,5 +1,6 @@
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
 // The inbox page of the server, as its users see it.
@@ -11,7 +12,7 @@ let faults: string[] = [];
 
 beforeAll(async () => {
   await program.build();
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterEach(async () => {

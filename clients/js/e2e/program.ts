@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +40,13 @@ export class Program {
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Makes a key for --vapid-key-file and returns its path. */
+  vapidKey(): string {
+    const file = join(this.#dir, "vapid.pem");
+    writeFileSync(file, generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+    return file;
   }
 
   async build(...args: string[]): Promise<void> {

@@ -1,6 +1,7 @@
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { Checkout, commands } from "./checkout.js";
+import { launch } from "./chromium.js";
 import { freePort, Program } from "./program.js";
 
 const program = new Program();
@@ -11,7 +12,7 @@ let port: number;
 beforeAll(async () => {
   port = await freePort();
   await program.build("--cors-origins", `http://localhost:${port}`);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterAll(async () => {

@@ -1,10 +1,9 @@
-import { generateKeyPairSync } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { violations } from "./axe.js";
+import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
 // Every state of the inbox page, wide and narrow, light and dark: axe-core finds nothing
@@ -13,21 +12,17 @@ import { Program } from "./program.js";
 
 const program = new Program();
 const folder = process.env["SCREENSHOTS"];
-const dir = mkdtempSync(join(tmpdir(), "falcon-states-"));
 let browser: Browser;
 
 beforeAll(async () => {
   if (folder) mkdirSync(folder, { recursive: true });
-  const key = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" });
-  writeFileSync(join(dir, "vapid.pem"), key, { mode: 0o600 });
-  await program.build("--vapid-key-file", join(dir, "vapid.pem"), "--vapid-contact", "mailto:ops@portal.example");
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--hide-scrollbars"] });
+  await program.build("--vapid-key-file", program.vapidKey(), "--vapid-contact", "mailto:ops@portal.example");
+  browser = await launch("--hide-scrollbars");
 });
 
 afterAll(async () => {
   await browser?.close();
   await program.close();
-  rmSync(dir, { recursive: true, force: true });
 });
 
 /** What a user has: how many hours old each is shown, by title. */

@@ -1,11 +1,11 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, type CDPSession, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, CDPSession, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { launch, launchProfile } from "./chromium.js";
 import { Program } from "./program.js";
 import { PushService, type Subscription } from "./pushservice.js";
 
@@ -37,12 +37,10 @@ beforeAll(async () => {
   await new Promise((done) => site.once("listening", done));
   origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
   service = await PushService.start(dir);
-  const vapid = join(dir, "vapid.pem");
-  execFileSync("openssl", ["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", vapid], { stdio: "pipe" });
   program.env = { SSL_CERT_FILE: service.certificate };
-  await program.build("--vapid-key-file", vapid, "--vapid-contact", "mailto:ops@example.com", "--push-hosts", service.host, "--push-after", "1s",
+  await program.build("--vapid-key-file", program.vapidKey(), "--vapid-contact", "mailto:ops@example.com", "--push-hosts", service.host, "--push-after", "1s",
     "--cors-origins", origin);
-  browser = await chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await launch();
 });
 
 afterEach(() => context?.close());
@@ -339,9 +337,7 @@ test("an application's own worker shows what is pushed", async () => {
 
 test("the page can be installed", async () => {
   // Not one of the browser's profiles: those are incognito ones, in which nothing can be installed.
-  context = await chromium.launchPersistentContext(join(dir, "profile"), {
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"],
-  });
+  context = await launchProfile(join(dir, "profile"));
   const page = await open("6");
   const devtools = await context.newCDPSession(page);
   const { errors, url, data } = (await devtools.send("Page.getAppManifest")) as { errors: unknown[]; url: string; data?: string };
