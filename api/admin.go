@@ -30,8 +30,8 @@ func (a *api) eraseUser(ctx context.Context, in *byUser) (*statusOutput, error) 
 	return &statusOutput{statusOf(done, http.StatusNoContent)}, err
 }
 
-// statusOf returns status for a change that is done, and 202 for one that the server
-// still works on.
+// statusOf returns status for a change that is done, and 202 for one that the server is
+// still making.
 func statusOf(done bool, status int) int {
 	if done {
 		return status
@@ -54,18 +54,18 @@ type connectionBody struct {
 	Protocol   byte          `json:"protocol" enum:"4,5" example:"5" doc:"MQTT protocol level: 4 is 3.1.1."`
 	Transport  string        `json:"transport" enum:"tcp,tls,ws,wss" example:"wss"`
 	Remote     string        `json:"remote" example:"192.0.2.7:51000"`
-	Persistent bool          `json:"persistent" doc:"Whether it keeps its place while absent."`
+	Persistent bool          `json:"persistent" doc:"Whether it has a session that keeps its cursor while it is absent."`
 	Since      stamp         `json:"since"`
 }
 
 type connectionsQuery struct {
-	Limit     int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
-	User      bridge.UserID `query:"user" doc:"Only this user's."`
-	Match     string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
-	Node      string        `query:"node" minLength:"1" maxLength:"256" doc:"Only those of this node."`
-	Protocol  int           `query:"protocol" minimum:"4" maximum:"5" doc:"Only those of this MQTT protocol level: 4 is 3.1.1."`
-	Transport string        `query:"transport" enum:"tcp,tls,ws,wss" doc:"Only those of this transport."`
-	Sort      string        `query:"sort" enum:"user,-user,since,-since" default:"user" doc:"By user and client id, or by when they connected; - turns the order round."`
+	Limit     int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The maximum number of entries to return."`
+	User      bridge.UserID `query:"user" doc:"Only those of this user."`
+	Match     string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this text, ignoring case."`
+	Node      string        `query:"node" minLength:"1" maxLength:"256" doc:"Only those on this node."`
+	Protocol  int           `query:"protocol" minimum:"4" maximum:"5" doc:"Only those with this MQTT protocol level: 4 is 3.1.1."`
+	Transport string        `query:"transport" enum:"tcp,tls,ws,wss" doc:"Only those with this transport."`
+	Sort      string        `query:"sort" enum:"user,-user,since,-since" default:"user" doc:"By user and client id, or by the time of connecting; - reverses the order."`
 	After     string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
 
 	after *bridge.ConnectionCursor
@@ -114,15 +114,15 @@ type sessionBody struct {
 	ClientID  string        `json:"client_id" example:"pixel-8"`
 	Connected bool          `json:"connected"`
 	Node      string        `json:"node" example:"falcon-1" doc:"The node it is connected to; empty while it is absent."`
-	Lag       *int64        `json:"lag" example:"12" doc:"How many of its user's seqs it has not acknowledged, muted and deleted ones among them. At most 1,000 notifications are replayed. Null: it is not subscribed."`
+	Lag       *int64        `json:"lag" example:"12" doc:"The number of its user's seqs that it has not acknowledged, including muted and deleted ones. At most 1,000 notifications are replayed. Null: it is not subscribed."`
 	LastSeen  stamp         `json:"last_seen_at" doc:"When it was last known to be connected."`
-	ExpiresAt maybeStamp    `json:"expires_at" doc:"When its session ends, with its place; null while it is connected."`
+	ExpiresAt maybeStamp    `json:"expires_at" doc:"When its session and cursor expire; null while it is connected."`
 }
 
 type sessionsQuery struct {
-	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
-	User   bridge.UserID `query:"user" doc:"Only this user's."`
-	Match  string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this, upper or lower case alike."`
+	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The maximum number of entries to return."`
+	User   bridge.UserID `query:"user" doc:"Only those of this user."`
+	Match  string        `query:"match" maxLength:"256" pattern:"[^ ]" doc:"Only those whose user id or client id contains this text, ignoring case."`
 	Absent bool          `query:"absent" doc:"Only those that are not connected."`
 	Behind bool          `query:"behind" doc:"Only those that have not acknowledged everything."`
 	After  string        `query:"after" doc:"The cursor of a \u0060Link\u0060 header."`
@@ -198,15 +198,15 @@ func (a *api) removeDevice(ctx context.Context, in *byDevice) (*struct{}, error)
 	return nil, a.dropDevice(ctx, dev)
 }
 
-// deviceCursor writes a device so that it fits a query: client ids may hold
-// anything. A user id never holds the slash.
+// deviceCursor encodes a device for a query parameter. A client id may contain any
+// character, a user id never a slash.
 func deviceCursor(d bridge.Device) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(string(d.User) + "/" + d.ClientID))
 }
 
 var errCursor = &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "query.after", Message: "must be a cursor from a Link header"}}}
 
-// readCursor reads what deviceCursor wrote.
+// readCursor decodes what deviceCursor returned.
 func readCursor(s string) (bridge.Device, error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	user, client, found := strings.Cut(string(b), "/")
@@ -222,10 +222,10 @@ const clockSkew = 30 * time.Second
 
 // newRevocation is what POST /admin/revocations reads: {user, before?} or {jti, exp?}.
 type newRevocation struct {
-	User   bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
-	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
-	JTI    string        `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
-	Exp    instant       `json:"exp,omitzero" doc:"With jti: the token's exp, in seconds or as in RFC 3339. The revocation is forgotten after it. Left out: after --max-token-life, or never."`
+	User   bridge.UserID `json:"user,omitempty" doc:"The user whose tokens are revoked."`
+	Before string        `json:"before,omitempty" format:"date-time" doc:"With user: revokes tokens issued before this time or without iat. Default: now. At most 30 s in the future, for an issuer whose clock is ahead."`
+	JTI    string        `json:"jti,omitempty" doc:"The jti of one token." maxLength:"255"`
+	Exp    instant       `json:"exp,omitzero" doc:"With jti: the token's exp, in seconds or as in RFC 3339, after which the revocation is forgotten. Default: after --max-token-life, or never."`
 }
 
 func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
@@ -244,7 +244,7 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 		switch {
 		case v.User != "":
 			bad.Add("body.exp", "cannot be combined with user")
-		case !exp.After(now): // mistaken: such a revocation would revoke nothing
+		case !exp.After(now): // most likely a mistake: it would revoke nothing
 			bad.Add("body.exp", "must be in the future: an expired token needs no revocation")
 		}
 		v.Expires = exp
@@ -260,7 +260,7 @@ func (n *newRevocation) revocation(now time.Time) (bridge.Revocation, error) {
 		switch {
 		case err != nil:
 			bad.Add("body.before", "must be an RFC 3339 time")
-		case t.After(now.Add(clockSkew)): // would lock the user out of the future
+		case t.After(now.Add(clockSkew)): // would refuse tokens that are yet to be issued
 			bad.Add("body.before", "must be at most 30 s in the future")
 		}
 		v.Before = t.UTC().Truncate(time.Millisecond)
@@ -301,27 +301,27 @@ func (a *api) revoke(ctx context.Context, in *revokeInput) (*revokeOutput, error
 	return out, nil
 }
 
-// revocationBody is what was revoked.
+// revocationBody is the response to a newRevocation.
 type revocationBody struct {
-	User   *bridge.UserID `json:"user,omitempty" doc:"Whose tokens."`
-	Before *stamp         `json:"before,omitempty" doc:"With user: tokens issued before then, or without iat. Left out: now. At most 30 s ahead, for an issuer whose clock is ahead."`
-	JTI    string         `json:"jti,omitempty" doc:"One token, by its jti." maxLength:"255"`
-	Exp    instant        `json:"exp,omitzero" doc:"With jti: the token's exp, as it was sent. The revocation is forgotten after it. Left out: after --max-token-life, or never."`
+	User   *bridge.UserID `json:"user,omitempty" doc:"The user whose tokens are revoked."`
+	Before *stamp         `json:"before,omitempty" doc:"With user: revokes tokens issued before this time or without iat. Default: now. At most 30 s in the future, for an issuer whose clock is ahead."`
+	JTI    string         `json:"jti,omitempty" doc:"The jti of one token." maxLength:"255"`
+	Exp    instant        `json:"exp,omitzero" doc:"With jti: the token's exp, as it was sent, after which the revocation is forgotten. Default: after --max-token-life, or never."`
 }
 
 // statsBody are figures of the cluster, as of each node's last beat.
 type statsBody struct {
 	Version     string     `json:"version"`
-	Epoch       string     `json:"epoch" doc:"The life of the log: it changes when the database was restored to an earlier point."`
-	Connections int64      `json:"connections" doc:"Open now, on all nodes, as GET /admin/connections lists them. The other figures are as of each node's last beat."`
-	Sent        int64      `json:"sent" doc:"Messages sent since each node's start: one a notification and subscription."`
-	Copies      int64      `json:"copies" doc:"Of these to other subscriptions than one to a user's own topic, such as an operator's."`
-	InFlight    int64      `json:"in_flight" doc:"Sent to users' own devices and not acknowledged now."`
-	Acked       int64      `json:"acked" doc:"Of those sent acknowledged; QoS 0 never is."`
+	Epoch       string     `json:"epoch" doc:"Identifies the life of the log: it changes when the database is restored to an earlier point."`
+	Connections int64      `json:"connections" doc:"Connections open now on all nodes, as GET /admin/connections lists them. The other figures are as of each node's last heartbeat."`
+	Sent        int64      `json:"sent" doc:"Messages sent since each node's start: one per notification and subscription."`
+	Copies      int64      `json:"copies" doc:"Of these, the ones to subscriptions other than to a user's own topic, such as an operator's."`
+	InFlight    int64      `json:"in_flight" doc:"Sent to users' own devices and not yet acknowledged."`
+	Acked       int64      `json:"acked" doc:"Messages acknowledged; those with QoS 0 never are."`
 	Reads       int64      `json:"reads" doc:"Reads of the log."`
-	Oversize    int64      `json:"oversize" doc:"Left out: over the device's Maximum Packet Size."`
-	Refused     int64      `json:"refused" doc:"Connects of devices that were refused."`
-	Push        *lateBody  `json:"push,omitempty" doc:"Web Push and webhooks, where either is on."`
+	Oversize    int64      `json:"oversize" doc:"Not sent because they exceed the device's Maximum Packet Size."`
+	Refused     int64      `json:"refused" doc:"Connections of devices that were refused."`
+	Push        *lateBody  `json:"push,omitempty" doc:"Web Push and webhooks, if either is on."`
 	Webhooks    *lateBody  `json:"webhooks,omitempty"`
 	Nodes       []nodeBody `json:"nodes" nullable:"false"`
 }
@@ -329,7 +329,7 @@ type statsBody struct {
 type nodeBody struct {
 	Node        string `json:"node" example:"falcon-1"`
 	StartedAt   stamp  `json:"started_at"`
-	BeatAt      stamp  `json:"beat_at" doc:"When the node last said that it lives."`
+	BeatAt      stamp  `json:"beat_at" doc:"When the node last sent a heartbeat."`
 	Connections int64  `json:"connections"`
 	Sent        int64  `json:"sent"`
 	Copies      int64  `json:"copies"`

@@ -179,7 +179,7 @@ func (unfinished) ReadUpTo(context.Context, bridge.UserID, bridge.Seq) (int64, b
 	return 380_000, false, nil
 }
 
-func TestWhatIsNotDoneYetIs202(t *testing.T) {
+func TestUnfinishedWorkIsReportedAs202(t *testing.T) {
 	e := bare(t, func(o *Options) {
 		o.Service = bridge.NewService(bridge.ServiceOptions{History: unfinished{}, Hub: delivery.NewHub(delivery.Options{}), Bus: silentBus{}})
 	})
@@ -189,7 +189,7 @@ func TestWhatIsNotDoneYetIs202(t *testing.T) {
 
 // An explanation is for operators: it has the shape of the contract, and nothing of what
 // the notification says.
-func TestExplainNeverShowsWhatANotificationSays(t *testing.T) {
+func TestExplainNeverShowsANotificationsContent(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		reader := tokenFor(t, "r", "notifications:read")
 		dev := bridge.Device{User: "42", ClientID: "phone"}

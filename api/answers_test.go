@@ -20,7 +20,7 @@ type request struct {
 	headers  []string
 }
 
-// corpus is good and bad requests to every operation, by the token they carry.
+// corpus returns valid and invalid requests to every operation, by the token they carry.
 func corpus() map[string][]request {
 	bads := func(table map[string]bad) (rs []request) {
 		for _, name := range slices.Sorted(maps.Keys(table)) {
@@ -116,7 +116,7 @@ var (
 	epochs = regexp.MustCompile(`"epoch":"[^"]+"`)
 )
 
-// record is what a client relies on: of a problem its status, type, locations and
+// record returns what a client relies on: of a problem its status, type, locations and
 // challenge, of any other response everything that does not depend on the time.
 func record(a answered) string {
 	var b strings.Builder
@@ -143,9 +143,9 @@ func record(a answered) string {
 	return b.String()
 }
 
-// What clients rely on may not change with the machinery below it: the golden file
+// What clients rely on must not change with the implementation: the golden file
 // was recorded before operations were registered with huma.
-func TestEveryAnswerStaysAsRecorded(t *testing.T) {
+func TestEveryResponseIsAsRecorded(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	raw := map[string]string{"5 own": tokenFor(t, "7"), "6 no token": ""}
 	admin := tokenFor(t, "7", "admin")

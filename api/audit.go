@@ -15,16 +15,16 @@ import (
 type auditBody struct {
 	ID     int64              `json:"id" example:"812"`
 	At     stamp              `json:"at"`
-	Sub    bridge.UserID      `json:"sub" doc:"Who: the user of the caller's token."`
-	JTI    *string            `json:"jti" doc:"The jti of the caller's token; null where it has none."`
+	Sub    bridge.UserID      `json:"sub" doc:"The user of the caller's token."`
+	JTI    *string            `json:"jti" doc:"The jti of the caller's token; null if it has none."`
 	Action bridge.AuditAction `json:"action" enum:"user.erase,user.revoke,token.revoke,connection.end,report.status,notification.withdraw,history.read,refused"`
-	User   *bridge.UserID     `json:"user" doc:"The user it concerns; null where it concerns none."`
+	User   *bridge.UserID     `json:"user" doc:"The user concerned; null if there is none."`
 	Remote string             `json:"remote" example:"192.0.2.7" doc:"The caller's address."`
-	Detail string             `json:"detail,omitempty" example:"report 2, status 3" doc:"What else names its object: the report and its status, the revoked jti, the refused call."`
+	Detail string             `json:"detail,omitempty" example:"report 2, status 3" doc:"Further details: the report and its status, the revoked jti, or the refused call."`
 }
 
 type auditQuery struct {
-	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The maximum number of entries to return."`
 	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only ids below this one."`
 }
 
@@ -54,15 +54,15 @@ func (a *api) listAudit(ctx context.Context, in *auditQuery) (*auditOutput, erro
 	return out, nil
 }
 
-// record stores that the caller is about to do action. When it fails, the caller must not
-// go on: nothing is done that the log does not have.
+// record stores that the caller is about to perform action. If it fails, the action must
+// not be performed, because the log has to have every action.
 func (a *api) record(ctx context.Context, action bridge.AuditAction, user bridge.UserID, detail string) error {
 	return a.o.Service.Record(ctx, exchangeOf(ctx).entry(action, user, detail))
 }
 
-// recordStatus records a change of a report's status, unless the report has that status
-// already. It looks up the report's owner for the entry. Of two callers that set the same
-// status at the same time both may be recorded.
+// recordStatus records a change of a report's status, unless the report already has that
+// status. It looks up the report's owner for the entry. If two callers set the same status
+// at the same time, both may be recorded.
 func (a *api) recordStatus(ctx context.Context, report int64, to bridge.Status) error {
 	if !to.Valid() {
 		return nil // refused by the service
@@ -82,10 +82,10 @@ func (x *exchange) entry(action bridge.AuditAction, user bridge.UserID, detail s
 // auditWait bounds how long a refusal waits for its entry.
 const auditWait = time.Second
 
-// recordRefused records a refused call whose token has a valid signature; without one the
-// name in the token means nothing. A prober or a client in a loop must not fill the log:
-// at most one call a second is recorded per user, and 20 a second on this node. The call
-// is refused even when it cannot be recorded.
+// recordRefused records a refused call whose token has a valid signature; anyone can put
+// any user into a token without one. A prober or a client in a loop must not fill the log,
+// so at most one call per second is recorded for each user, and 20 per second on this node.
+// The call is refused even if it cannot be recorded.
 func (x *exchange) recordRefused() {
 	a := x.api
 	if x.claims.User == "" || !a.audited.Allow(x.claims.User) || !a.auditedBy.Allow(struct{}{}) {

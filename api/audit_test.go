@@ -55,7 +55,7 @@ func (e *harness) wantAudit(sub bridge.UserID, want ...string) {
 	}
 }
 
-func TestEveryActOfAnOperatorIsInTheAuditLog(t *testing.T) {
+func TestEveryOperatorActionIsAudited(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		e.call("POST /reports", admin, `{"id":2,"title":"T","created_by":42}`).want(http.StatusCreated)
@@ -81,7 +81,7 @@ func TestEveryActOfAnOperatorIsInTheAuditLog(t *testing.T) {
 	})
 }
 
-func TestTheAuditLogComesInPages(t *testing.T) {
+func TestTheAuditLogIsPaged(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	admin := tokenFor(t, "root", "admin")
 	for i := range 5 {
@@ -105,7 +105,7 @@ func TestTheAuditLogComesInPages(t *testing.T) {
 }
 
 // With every history read, a reader would push the rest of the log out of sight.
-func TestReadingAHistoryAgainAndAgainIsOneEntryAMinute(t *testing.T) {
+func TestRepeatedReadsOfAHistoryAreOneAuditEntryPerMinute(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		reader := tokenFor(t, "reader", "notifications:read")
 		for range 20 {
@@ -122,7 +122,7 @@ type failingAudit struct{ bridge.Audit }
 
 func (failingAudit) Record(context.Context, ...bridge.AuditEntry) error { return bridge.ErrUnavailable }
 
-func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
+func TestAnActionThatCannotBeAuditedIsNotPerformed(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	kept := e.notify("42", "t")
 	report := e.call("POST /reports", tokenFor(t, "root", "admin"), `{"title":"T","created_by":42}`).want(http.StatusCreated)
@@ -141,7 +141,7 @@ func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 	e.call("GET /notifications/count", tokenFor(t, "42"), "").want(http.StatusOK).equal(`{"total":1,"unread":1,"last_seq":1}`)
 }
 
-func TestRefusedCallsOfVerifiedTokensAreInTheAuditLog(t *testing.T) {
+func TestRefusedCallsOfVerifiedTokensAreAudited(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		e.call("DELETE /admin/users/7", tokenFor(t, "mallory"), "").want(http.StatusForbidden)
 		e.wantAudit("mallory", "refused 7 DELETE /admin/users/{id}")
@@ -158,7 +158,7 @@ func TestRefusedCallsOfVerifiedTokensAreInTheAuditLog(t *testing.T) {
 	})
 }
 
-// Behind a balancer every call comes from the balancer, which is nobody's address.
+// Behind a balancer every call comes from the balancer's address, which identifies no client.
 func TestTheAuditLogHasTheClientsAddressBehindATrustedProxy(t *testing.T) {
 	proxies, err := edge.ParseProxies([]string{"192.0.2.1"}) // httptest's
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 
 // Verifier verifies tokens; token.Verifier is one.
 type Verifier interface {
-	// Verify fails with token.ErrInvalid, ErrExpired, ErrRevoked or
-	// ErrUnavailable, whose text may be shown to the bearer.
+	// Verify fails with token.ErrInvalid, ErrExpired, ErrRevoked or ErrUnavailable. The
+	// text of the error may be shown to the bearer.
 	Verify(ctx context.Context, raw string) (bridge.Claims, error)
 }
 
@@ -66,7 +66,7 @@ func describe(err error) string {
 	return token.ErrInvalid.Error()
 }
 
-// lacking returns the problem of a token without the scope that a call needs.
+// lacking returns the problem of a token without the scope that a call requires.
 func lacking(scope string) error {
 	return &problem{kind: forbidden, detail: "this call requires the scope " + scope,
 		authenticate: realm + `, error="insufficient_scope", scope="` + scope + `"`}

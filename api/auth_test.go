@@ -47,7 +47,7 @@ var rights = map[string]string{
 	"GET /problems/invalid":              "open",
 }
 
-func TestEveryCallAsksForItsScope(t *testing.T) {
+func TestEveryCallRequiresItsScope(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	scopes := []string{"", "notifications:read", "notifications:write", "reports:write", "admin"}
 	for at, needs := range rights {
@@ -71,7 +71,7 @@ func TestEveryCallAsksForItsScope(t *testing.T) {
 	}
 }
 
-// untouched fails the test where anybody reads it.
+// untouched is a body that fails the test when it is read.
 type untouched struct{ t *testing.T }
 
 func (u untouched) Read([]byte) (int, error) {
@@ -79,7 +79,7 @@ func (u untouched) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-func TestTheTokenIsCheckedBeforeTheBodyIsLookedAt(t *testing.T) {
+func TestTheTokenIsCheckedBeforeTheBodyIsRead(t *testing.T) {
 	e := bare(t)
 	for name, tt := range map[string]struct {
 		auth, contentType string
@@ -133,7 +133,7 @@ func TestATokenIsReadFromTheHeaderOnly(t *testing.T) {
 	}
 }
 
-func TestARefusedTokenIsToldWhy(t *testing.T) {
+func TestARefusedTokenIsExplained(t *testing.T) {
 	now := time.Now()
 	revoked := false
 	v, err := token.NewVerifier(t.Context(), token.Options{Secrets: [][]byte{testSecret}, Now: func() time.Time { return now },

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A problem whose detail repeats its title leaves the caller to guess the limit.
+// If the detail only repeated the title, the caller would have to guess the limit.
 func TestARefusedBodyNamesTheLimitOrTheHeader(t *testing.T) {
 	for name, tt := range map[string]struct {
 		length int64

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The mark is invisible in every editor: an error that names "byte 0" does not help.
+// The mark is invisible in editors: an error that names only "byte 0" does not help.
 func TestABodyWithAByteOrderMarkIsRefusedByName(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	draft := `{"created_by":1,"title":"t","message":"m"}`

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// Bodies within the size limits that cost a careless reader far more than their
+// Bodies within the size limits that cost a careless parser far more than their
 // size: each is refused, quickly, and for little memory.
 func TestJSONBombs(t *testing.T) {
 	e := newHarness(t, sqlite(t))
@@ -62,14 +62,14 @@ func TestJSONBombs(t *testing.T) {
 			t.Errorf("%s: %d bytes for a body of %d", name, cost, len(tt.body))
 		}
 		if a.Body.Len() > 32<<10 {
-			t.Errorf("%s: the answer has %d bytes", name, a.Body.Len())
+			t.Errorf("%s: the response has %d bytes", name, a.Body.Len())
 		}
 	}
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
 }
 
-// processorTime is what this process has used so far: unlike the clock it does not
-// count what other processes take.
+// processorTime returns the CPU time of this process. Unlike the clock it does not
+// include other processes.
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()
 	var u unix.Rusage
@@ -79,7 +79,7 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// members is an object of n members, whose names are made of their number.
+// members returns an object of n members, whose names contain their number.
 func members(n int, name string) string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -93,8 +93,8 @@ func members(n int, name string) string {
 	return b.String()
 }
 
-// A panic may carry what was sent. Neither the log nor the answer repeats it.
-func TestAPanicTellsNothingOfTheRequest(t *testing.T) {
+// A panic's value may contain parts of the request. Neither the log nor the response repeats it.
+func TestAPanicRevealsNothingOfTheRequest(t *testing.T) {
 	for name, value := range map[string]any{
 		"a text":   "geheim-title",
 		"an error": errors.New("geheim-message"),

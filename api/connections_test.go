@@ -15,7 +15,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestSocketsPastTheBoundAreClosedAndPlacesComeBack(t *testing.T) {
+func TestSocketsBeyondTheLimitAreClosedUntilOthersEnd(t *testing.T) {
 	loopback, err := edge.ParseProxies([]string{"127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestSocketsPastTheBoundAreClosedAndPlacesComeBack(t *testing.T) {
 				_ = nc.SetReadDeadline(time.Now().Add(10 * time.Second))
 				_, err := nc.Read(make([]byte, 1))
 				if errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Fatal("neither answered nor closed")
+					t.Fatal("neither a response nor a close")
 				}
 				return err == nil
 			}
@@ -69,7 +69,7 @@ func TestSocketsPastTheBoundAreClosedAndPlacesComeBack(t *testing.T) {
 			for i := range 5 {
 				nc := dial()
 				if got, want := answered(nc), i < tt.taken; got != want {
-					t.Fatalf("connection %d is answered: %v", i, got)
+					t.Fatalf("connection %d got a response: %v", i, got)
 				}
 				silent = append(silent, nc)
 			}

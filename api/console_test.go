@@ -11,7 +11,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// listed is what these tests read of an entry; the bodies' times are only ever written.
+// listed has the fields of an entry that these tests read; stamp has no UnmarshalJSON.
 type listed struct {
 	ClientID       string `json:"client_id"`
 	Connected      bool
@@ -68,7 +68,7 @@ func TestConnectionsAreSortedFilteredAndPaged(t *testing.T) {
 	})
 }
 
-func TestFiguresCountTheConnectionsThatAreListed(t *testing.T) {
+func TestFiguresCountTheListedConnections(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		e.connect("a", "b", "c")
 		var s struct {
@@ -113,7 +113,7 @@ func TestAbsentDevicesAreListedWithTheirLag(t *testing.T) {
 	})
 }
 
-func TestOneDeviceIsEndedAndTheOthersStay(t *testing.T) {
+func TestDisconnectingOneDeviceLeavesTheOthersConnected(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		e.connect("a", "b/c")
 		root := tokenFor(t, "root", "admin")
@@ -139,7 +139,7 @@ func TestAnOperatorSeesThatAUserIsMuted(t *testing.T) {
 	})
 }
 
-// What operators see and end is closed to every user, even for their own connections.
+// Users may neither list nor end connections, not even their own.
 func TestAUserCannotSeeOrEndDevicesAsAnOperatorDoes(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	e.connect("a")
@@ -149,7 +149,7 @@ func TestAUserCannotSeeOrEndDevicesAsAnOperatorDoes(t *testing.T) {
 	}
 }
 
-// A cursor comes back from the client: what it names beyond a device is not believed.
+// A cursor comes from the client, so it may be forged. It is refused unless it names a device.
 func TestAForgedCursorIsRefused(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for _, device := range []string{"", "7", "a b/c", "7/\x00", "7/" + strings.Repeat("x", 300), "../7"} {

@@ -88,7 +88,7 @@ func TestMuteHidesAndUnmuteShows(t *testing.T) {
 	})
 }
 
-func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
+func TestAReportsOwnerIsNotifiedOfItsStatus(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		moderator, owner, other := tokenFor(t, "m", "reports:write"), tokenFor(t, "5"), tokenFor(t, "6")
 		created := e.call("POST /reports", moderator, `{"id":2,"title":"Página de phishing detectada","created_by":5}`).want(http.StatusCreated).equal(`{"reportId":2}`)
@@ -144,7 +144,7 @@ func TestAReportIsDecidedAndItsOwnerTold(t *testing.T) {
 	})
 }
 
-// ReportBodyFields and itemFields read what the API writes.
+// ReportBodyFields and itemFields decode what the API writes.
 type ReportBodyFields struct {
 	ID     int64 `json:"id"`
 	Status int   `json:"status_id"`
@@ -160,7 +160,7 @@ type itemFields struct {
 	StatusID int    `json:"status_id"`
 }
 
-func TestStrangersFindNothing(t *testing.T) {
+func TestOtherUsersResourcesAreNotFound(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		n := e.notify("1", "mine")
 		other := tokenFor(t, "2")

@@ -14,9 +14,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// decoder reads the field types of request bodies. It records a value of another type as
-// a fault and skips it, so that one response names all faults. Decoders are reused, since
-// looking up their functions by type is the expensive part.
+// decoder reads the field types of request bodies. It records a value of the wrong type as
+// a fault and skips it, so that one response lists all faults. Decoders are reused, because
+// looking up their functions by type is expensive.
 type decoder struct {
 	bad     bridge.InvalidError
 	options json.Options
@@ -63,28 +63,29 @@ var decoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// errEnough ends decoding where the rest cannot matter.
+// errEnough stops decoding when the rest of the body cannot change the response.
 var errEnough = errors.New("enough faults")
 
 // note records a fault.
-func (d *decoder) note(at, is string) {
+func (d *decoder) note(at, message string) {
 	if len(d.bad.Fields) < maxFaults {
-		d.bad.Add(at, is)
+		d.bad.Add(at, message)
 	}
 }
 
-// fault records what the next value of dec should be.
-func (d *decoder) fault(dec *jsontext.Decoder, is string) {
-	d.note(location(dec.StackPointer()), is)
+// fault records a fault of dec's current value.
+func (d *decoder) fault(dec *jsontext.Decoder, message string) {
+	d.note(location(dec.StackPointer()), message)
 }
 
-// refuse records what the next value should be, and skips it.
-func (d *decoder) refuse(dec *jsontext.Decoder, is string) error {
-	d.fault(dec, is)
+// refuse records a fault of dec's next value and skips the value.
+func (d *decoder) refuse(dec *jsontext.Decoder, message string) error {
+	d.fault(dec, message)
 	return dec.SkipValue()
 }
 
-// location returns p as problems write it. p contains only names of our own fields.
+// location returns p in the form that problems use. It contains only names of our own
+// fields, never of the client's.
 func location(p jsontext.Pointer) string {
 	var b strings.Builder
 	b.WriteString("body")
@@ -109,13 +110,13 @@ func (d *decoder) text(dec *jsontext.Decoder, to *string) (err error) {
 	return d.refuse(dec, "must be a string")
 }
 
-// unquoted reads a string.
+// unquoted reads a string token and decodes its escapes.
 func unquoted(dec *jsontext.Decoder) (string, error) {
 	raw, err := dec.ReadValue()
 	if err != nil {
 		return "", err
 	}
-	if bytes.IndexByte(raw, '\\') < 0 { // as it stands, and far faster
+	if bytes.IndexByte(raw, '\\') < 0 { // no escapes, which is much faster
 		return string(raw[1 : len(raw)-1]), nil
 	}
 	text, err := jsontext.AppendUnquote(nil, raw)
@@ -148,9 +149,9 @@ func (d *decoder) user(dec *jsontext.Decoder, to *bridge.UserID) error {
 	return nil
 }
 
-// integer reads a whole number from low to high, written as one: 1.0 and 1e2 are
-// refused, since readers in other languages disagree on them.
-func (d *decoder) integer(dec *jsontext.Decoder, low, high int64, to *int64, is string) error {
+// integer reads an integer from low to high. It refuses 1.0 and 1e2, because parsers
+// disagree on whether those are integers.
+func (d *decoder) integer(dec *jsontext.Decoder, low, high int64, to *int64, message string) error {
 	switch dec.PeekKind() {
 	case '0':
 		raw, err := dec.ReadValue()
@@ -160,13 +161,13 @@ func (d *decoder) integer(dec *jsontext.Decoder, low, high int64, to *int64, is 
 		if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil && n >= low && n <= high {
 			*to = n
 		} else {
-			d.fault(dec, is)
+			d.fault(dec, message)
 		}
 		return nil
 	case 'n':
 		return dec.SkipValue()
 	}
-	return d.refuse(dec, is)
+	return d.refuse(dec, message)
 }
 
 // onOff reads a switch: 0, 1, true or false.
@@ -186,7 +187,7 @@ func (d *decoder) onOff(dec *jsontext.Decoder, to *onOff) error {
 	return nil
 }
 
-// switches reads an object of kinds and their switches; null stays nil.
+// switches reads an object that maps kinds to switches; null leaves it nil.
 func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
 	switch dec.PeekKind() {
 	case 'n':
@@ -230,7 +231,7 @@ func (d *decoder) switches(dec *jsontext.Decoder, to *switches) error {
 	return err
 }
 
-// object keeps the bytes of a JSON object.
+// object reads a JSON object and keeps its bytes as they are.
 func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	switch dec.PeekKind() {
 	case '{':
@@ -241,7 +242,7 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 		switch size, huge := measure(raw); {
 		case huge:
 			d.fault(dec, "must not contain a number beyond the range of a double")
-		case size > bridge.MaxData: // as the service would say, once it had copied all of it
+		case size > bridge.MaxData: // the service would find this too, after it copied all of it
 			d.fault(dec, fmt.Sprintf("must have at most %d bytes, not %d", bridge.MaxData, size))
 		default:
 			*to = object(bytes.Clone(raw))
@@ -253,13 +254,13 @@ func (d *decoder) object(dec *jsontext.Decoder, to *object) error {
 	return d.refuse(dec, "must be a JSON object")
 }
 
-// instant keeps the bytes of a time.
+// instant reads a time and keeps its bytes as they are.
 func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
 	switch dec.PeekKind() {
 	case '"', '0':
 		raw, err := dec.ReadValue()
 		if _, ok := instant(raw).time(); err == nil && !ok {
-			d.fault(dec, isInstant)
+			d.fault(dec, wantInstant)
 			return nil
 		}
 		*to = bytes.Clone(raw)
@@ -267,14 +268,14 @@ func (d *decoder) instant(dec *jsontext.Decoder, to *instant) error {
 	case 'n':
 		return dec.SkipValue()
 	}
-	return d.refuse(dec, isInstant)
+	return d.refuse(dec, wantInstant)
 }
 
-const isInstant = "must be an RFC 3339 time or a number of seconds since 1970"
+const wantInstant = "must be an RFC 3339 time or a number of seconds since 1970"
 
-// measure returns the length of raw, which is valid JSON, without white space. huge
-// reports a number beyond the range of a float64, which is the type that devices read
-// numbers into.
+// measure returns the length of raw, which is valid JSON, without its white space. huge
+// reports a number beyond the range of a float64, the type into which devices read
+// numbers.
 func measure(raw []byte) (size int, huge bool) {
 	for i := 0; i < len(raw); {
 		start := i
@@ -303,8 +304,8 @@ func measure(raw []byte) (size int, huge bool) {
 	return size, huge
 }
 
-// entries reads the drafts of a batch. It stops at the first entry too many: a
-// body may hold a million empty ones.
+// entries reads the drafts of a batch. It stops at the first entry beyond the limit,
+// because a body has room for a million empty ones.
 func (d *decoder) entries(dec *jsontext.Decoder, to *[]newNotification) error {
 	if dec.PeekKind() != '[' {
 		return d.refuse(dec, "must be an array")

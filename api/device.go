@@ -14,10 +14,10 @@ import (
 // Pusher sends Web Push messages.
 type Pusher interface {
 	PublicKey() string
-	// CheckEndpoint returns an error that explains why the server would never call an
-	// endpoint.
+	// CheckEndpoint returns an error, a message for the field, if the server would never
+	// call the endpoint.
 	CheckEndpoint(endpoint string) error
-	// Test sends a message that says that the device is registered.
+	// Test sends a message which shows that the device is registered.
 	Test(ctx context.Context, r bridge.Registration) late.Outcome
 }
 
@@ -26,7 +26,7 @@ var errNoPush = &problem{kind: notFound, detail: "Web Push is off: the server ha
 
 type pushKeyOutput struct {
 	Body struct {
-		Key string `json:"vapid_public_key" doc:"The applicationServerKey that a browser subscribes with."`
+		Key string `json:"vapid_public_key" doc:"The applicationServerKey with which a browser subscribes."`
 	}
 }
 
@@ -55,13 +55,13 @@ type newDevice struct {
 }
 
 type subscription struct {
-	Endpoint string           `json:"endpoint" format:"uri" maxLength:"2048" doc:"Where the push service takes messages; https only."`
+	Endpoint string           `json:"endpoint" format:"uri" maxLength:"2048" doc:"The push service's URL for this device; https only."`
 	Keys     subscriptionKeys `json:"keys"`
 }
 
 type subscriptionKeys struct {
-	P256DH string `json:"p256dh" doc:"The device's public key, base64url."`
-	Auth   string `json:"auth" doc:"The device's authentication secret, base64url."`
+	P256DH string `json:"p256dh" doc:"The device's public key in base64url."`
+	Auth   string `json:"auth" doc:"The device's authentication secret in base64url."`
 }
 
 type deviceInput struct {
@@ -112,7 +112,7 @@ func (a *api) putDevice(ctx context.Context, in *deviceInput) (*struct{}, error)
 type deviceBody struct {
 	ClientID  string `json:"client_id" example:"pixel-8"`
 	Push      bool   `json:"push" doc:"Whether it is registered for Web Push."`
-	Session   bool   `json:"session" doc:"Whether it keeps its place while absent."`
+	Session   bool   `json:"session" doc:"Whether it has a session that keeps its cursor while it is absent."`
 	Connected bool   `json:"connected"`
 	LastSeen  stamp  `json:"last_seen_at"`
 }
@@ -141,7 +141,7 @@ func (a *api) deleteDevice(ctx context.Context, in *byClient) (*struct{}, error)
 	return nil, a.dropDevice(ctx, dev)
 }
 
-// dropDevice removes what is kept of dev and ends its connection, on any node.
+// dropDevice removes all state of dev and ends its connection, on any node.
 func (a *api) dropDevice(ctx context.Context, dev bridge.Device) error {
 	if err := a.o.Devices.RemoveDevice(ctx, dev); err != nil {
 		return err
@@ -190,12 +190,12 @@ func (a *api) redeliver(ctx context.Context, in *redeliverInput) (*statusOutput,
 	return &statusOutput{202}, a.o.Redeliver(ctx, ref)
 }
 
-// lateBody are figures of what is sent when no device answers.
+// lateBody has the figures of the pushes or webhooks for unacknowledged notifications.
 type lateBody struct {
-	Waiting int64   `json:"waiting" doc:"Late and not sent yet; counted up to 10,000."`
+	Waiting int64   `json:"waiting" doc:"Due and not sent yet; counted up to 10,000."`
 	Sent    int64   `json:"sent"`
 	Failed  int64   `json:"failed" doc:"Given up."`
-	Oldest  float64 `json:"oldest_seconds" doc:"How long the oldest that waits has been late; 0: none."`
+	Oldest  float64 `json:"oldest_seconds" doc:"For how long the oldest waiting one has been due; 0: none."`
 }
 
 func lateBodyOf(f late.Figures) *lateBody {

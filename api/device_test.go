@@ -87,7 +87,7 @@ func TestADeviceIsRegisteredForWebPush(t *testing.T) {
 	}
 }
 
-func TestRegistrationsThatAreRefused(t *testing.T) {
+func TestInvalidRegistrationsAreRefused(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) { o.Pusher = &fakePusher{} })
 	mine := tokenFor(t, "1")
 	good := subscriptionTo(t, "https://push.example/x")

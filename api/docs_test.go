@@ -21,7 +21,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// browse opens a tab; what the browser complains of fails the test.
+// browse opens a tab. Every error that the browser logs fails the test.
 func browse(t *testing.T, address string) context.Context {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "falcon-chromium-") // removed after the browser has gone, which t.TempDir would not wait for
@@ -42,7 +42,7 @@ func browse(t *testing.T, address string) context.Context {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, c := range complaints {
-			t.Errorf("the browser complained: %s", c)
+			t.Errorf("the browser logged: %s", c)
 		}
 	})
 	enable := chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -74,13 +74,13 @@ func withAssets(o *Options) {
 	o.Pages = http.StripPrefix("/assets/", http.FileServerFS(os.DirFS("web/static")))
 }
 
-// until waits for an expression to be true on the page.
+// until waits until an expression is true on the page.
 func until(tab context.Context, t *testing.T, expression string) {
 	t.Helper()
 	testserver.Eventually(t, 30*time.Second, func() error {
 		ok, err := chromedp.Run(tab, chromedp.Evaluate[bool](expression))
 		if err == nil && !ok {
-			err = errors.New("not so: " + expression)
+			err = errors.New("still false: " + expression)
 		}
 		return err
 	})
@@ -130,7 +130,7 @@ func showsBothDocuments(t *testing.T, h http.Handler, below string) {
 	}
 }
 
-// A plain message has no report, in the example as anywhere else.
+// A plain message has no report, and neither has its example.
 func TestTheExampleOfAPlainMessageHasNoReport(t *testing.T) {
 	s := httptest.NewServer(bare(t, withAssets).handler)
 	t.Cleanup(s.Close)
@@ -139,8 +139,8 @@ func TestTheExampleOfAPlainMessageHasNoReport(t *testing.T) {
 	until(tab, t, `Object.keys(JSON.parse(document.getElementById("createNotifications-body").value).notifications[0]).join() === "title,message,created_by"`)
 }
 
-// The header stays in view, links back to the pages, and does not cover what a link
-// leads to.
+// The header stays in view, links back to the pages, and does not cover the target of a
+// link.
 func TestTheDocsPageIsOneOfTheProductsPages(t *testing.T) {
 	s := httptest.NewServer(bare(t, withAssets).handler)
 	t.Cleanup(s.Close)

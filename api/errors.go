@@ -17,7 +17,7 @@ import (
 )
 
 // kind is one type of problem (RFC 9457). Its name is the last part of the type reference,
-// which never changes and leads to a page with the text of about.
+// which never changes. The reference leads to a page with title and about.
 type kind struct {
 	name   string
 	status int
@@ -92,7 +92,7 @@ var noPath = &problem{kind: notFound, detail: "there is no such path; /openapi.j
 // problem is an error as a response.
 type problem struct {
 	kind         *kind
-	detail       string // "" means the faults, or without any the kind's title
+	detail       string // "" means the faults, or the kind's title if there are none
 	faults       []bridge.FieldError
 	authenticate string // WWW-Authenticate
 	retry        int    // Retry-After in seconds; 0 means the kind's
@@ -139,17 +139,17 @@ func sentence(faults []fieldProblem) string {
 // request. Title, Detail and Message are for people, in the language of the request; Type,
 // Status, Location and Code are for programs and never change.
 type problemBody struct {
-	Type   string         `json:"type" example:"/problems/invalid" doc:"What kind of problem it is; a reference that never changes and leads to an explanation."`
-	Title  string         `json:"title" example:"Some fields are invalid" doc:"The kind, in words."`
+	Type   string         `json:"type" example:"/problems/invalid" doc:"The kind of problem, as a reference that never changes and leads to an explanation."`
+	Title  string         `json:"title" example:"Some fields are invalid" doc:"The kind of problem, in words."`
 	Status int            `json:"status" example:"422" doc:"The HTTP status."`
 	Detail string         `json:"detail" example:"body.title: is required" doc:"What is wrong with this request."`
-	Errors []fieldProblem `json:"errors,omitempty" nullable:"false" doc:"Each field that is not valid."`
+	Errors []fieldProblem `json:"errors,omitempty" nullable:"false" doc:"The invalid fields."`
 }
 
 type fieldProblem struct {
 	Location string `json:"location" example:"body.title" doc:"Where: body.…, query.…, path.… or header.…"`
 	Message  string `json:"message" example:"is required" doc:"What is wrong with it."`
-	Code     string `json:"code" enum:"required,unknown,invalid" example:"required" doc:"The same in one word, which does not depend on the language."`
+	Code     string `json:"code" enum:"required,unknown,invalid" example:"required" doc:"The fault in one word that does not depend on the language."`
 }
 
 // Messages that have a code of their own.
@@ -249,9 +249,9 @@ func init() {
 	}
 }
 
-// problemOfHuma returns the problem of a request: the faults of its parameters, which
-// huma collects, or the one error of its body or its handler. huma's messages never
-// contain a value from the request.
+// problemOfHuma returns the problem of a request: the faults of its parameters, which huma
+// collects, or the only error of its body or its handler. huma's messages never contain a
+// value from the request.
 func problemOfHuma(status int, errs []error) *problem {
 	var params bridge.InvalidError
 	for _, err := range errs {

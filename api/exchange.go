@@ -111,7 +111,7 @@ func (x *exchange) respond(p *problem) {
 	_ = strictJSON.Marshal(x.out, p.body(x.language())) // strings and an integer cannot fail
 }
 
-// note counts p in the metrics and logs it where it is the server's own fault.
+// note counts p in the metrics, and logs it if the server is at fault.
 func (x *exchange) note(p *problem, err error) {
 	if limit := p.limitHit(); limit != "" {
 		x.api.hit(limit)
@@ -122,7 +122,7 @@ func (x *exchange) note(p *problem, err error) {
 	x.logFault(p, err)
 }
 
-// finish writes the response, or a 500 where the handler panicked.
+// finish writes the response, or a 500 if the handler panicked.
 func (x *exchange) finish() {
 	if v := recover(); v != nil {
 		x.out.Reset()
@@ -168,13 +168,13 @@ func (x *exchange) next(cursor, to string) string {
 const firstBody = 4 << 10
 
 // body reads a request's body for huma, which keeps it in memory until it is decoded. It
-// reserves memory as bytes arrive, not for those that are only announced, and reserves
-// what is past the first 4 KiB from the budget of all bodies.
+// reserves memory from the budget of all bodies as bytes arrive, not for those that are
+// only announced, and not for the first 4 KiB.
 type body struct {
 	r     io.Reader
 	of    *budget
 	read  int64
-	taken int64     // of the budget
+	taken int64     // reserved from the budget
 	sum   hash.Hash // nil: no digest is needed
 }
 

@@ -14,9 +14,9 @@ type explanationBody struct {
 	Seq         bridge.Seq      `json:"seq" example:"18"`
 	Kind        bridge.Kind     `json:"kind" example:"message"`
 	CommittedAt stamp           `json:"committed_at"`
-	By          string          `json:"by" doc:"The caller's sub, sql for falcon_notify, import; empty where it is not known."`
+	By          string          `json:"by" doc:"The caller's sub, sql for falcon_notify, or import; empty if unknown."`
 	State       bridge.Fate     `json:"state" enum:"live,read,muted,deleted,superseded,expired,retained out"`
-	Devices     []deviceFate    `json:"devices" nullable:"false" doc:"Devices of which it is known. One that was not subscribed is not listed."`
+	Devices     []deviceFate    `json:"devices" nullable:"false" doc:"The known devices. One that was not subscribed is not listed."`
 	Pushes      []explainedPush `json:"pushes" nullable:"false"`
 	Webhooks    []explainedHook `json:"webhooks" nullable:"false"`
 }
@@ -24,16 +24,16 @@ type explanationBody struct {
 type deviceFate struct {
 	ClientID string             `json:"client_id" example:"pixel-8"`
 	State    bridge.DeviceState `json:"state" enum:"acknowledged,sent,behind,skipped,expired session"`
-	At       maybeStamp         `json:"at" doc:"By when it was so: a cursor is stored within a second of the acknowledgement, with one time for all it passed since the time before. Of an expired session: when it acknowledged or skipped the notification, else when it ended. Null where it is not known, as for a device that is behind, or once 64 later advances are stored."`
-	Why      string             `json:"why" doc:"Why it was skipped: muted, replay cap, subscribed later, too large, expired, superseded or deleted. Of an expired session: acknowledged, sent, behind or why it was skipped, and empty where it ended before the notification. Else empty."`
+	At       maybeStamp         `json:"at" doc:"The state was reached by this time: a cursor is stored within a second of the acknowledgement, with one time for everything passed since the previous one. For an expired session, when it acknowledged or skipped the notification, otherwise when it ended. Null if unknown, as for a device that is behind, or after 64 later advances."`
+	Why      string             `json:"why" doc:"Why it was skipped: muted, replay cap, subscribed later, too large, expired, superseded or deleted. For an expired session: acknowledged, sent, behind or why it was skipped; empty if it ended before the notification. Otherwise empty."`
 }
 
 // LateCall is exported only to be embedded, like PageQuery.
 type LateCall struct {
 	State  bridge.LateState `json:"state" enum:"waiting,sent,given up"`
-	Tries  int              `json:"tries" doc:"Attempts so far."`
-	Status int              `json:"status" doc:"HTTP status of the last attempt, 0 without a response."`
-	At     stamp            `json:"at" doc:"When it was sent or given up; while it waits, when the next attempt is due."`
+	Tries  int              `json:"tries" doc:"The number of attempts so far."`
+	Status int              `json:"status" doc:"The HTTP status of the last attempt; 0 without a response."`
+	At     stamp            `json:"at" doc:"When it was sent or given up; while it is waiting, when the next attempt is due."`
 }
 
 type explainedPush struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Whoever has a 503 and its X-Request-Id finds the cause in the log. Every operation of the
+// The X-Request-Id of a 503 leads to its cause in the log. Every operation of the
 // document is called while the database is unavailable.
 func TestEveryOperationLogsTheCauseOfItsFailureWithTheRequestID(t *testing.T) {
 	var o Options
@@ -78,8 +78,8 @@ func TestEveryOperationLogsTheCauseOfItsFailureWithTheRequestID(t *testing.T) {
 	}
 }
 
-// A probe asks every few seconds: an outage is one line, and its end another.
-func TestWhyANodeIsNotReadyIsLoggedOnceAnOutage(t *testing.T) {
+// A balancer probes every few seconds: an outage is one log line, and its end another.
+func TestTheCauseOfAnOutageIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, notReady)
 }
 
@@ -97,7 +97,7 @@ func notReady(t *testing.T) {
 			status = http.StatusServiceUnavailable
 		}
 		e.call("GET /readyz", "", "", requestID, fmt.Sprint("probe-", i)).want(status)
-		time.Sleep(2 * readyFor) // the last answer stands a moment
+		time.Sleep(2 * readyFor) // the last result is reused for a moment
 	}
 	for text, want := range map[string]int{"level=WARN": 2, "level=INFO": 1, "request_id=probe-1": 1, "request_id=probe-2": 0, "request_id=probe-3": 1, "request_id=probe-4": 1, "error=": 2} {
 		if n := strings.Count(log.String(), text); n != want {

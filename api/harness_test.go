@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// harness is the API over the real service and a real database.
+// harness is the API with the real service and a real database.
 type harness struct {
 	t       *testing.T
 	handler http.Handler
@@ -62,7 +62,7 @@ func newHarness(t *testing.T, url string, change ...func(*Options)) *harness {
 	return e
 }
 
-// answered is what came back.
+// answered is a response.
 type answered struct {
 	*httptest.ResponseRecorder
 	t *testing.T
@@ -93,7 +93,7 @@ func (e *harness) call(at, raw, body string, headers ...string) answered {
 	return answered{w, e.t}
 }
 
-// want fails the test where the status is another.
+// want fails the test if the status differs.
 func (a answered) want(status int) answered {
 	a.t.Helper()
 	if a.Code != status {
@@ -102,16 +102,16 @@ func (a answered) want(status int) answered {
 	return a
 }
 
-// into reads the body.
+// into decodes the body.
 func (a answered) into(v any) answered {
 	a.t.Helper()
 	if err := json.Unmarshal(a.Body.Bytes(), v); err != nil {
-		a.t.Fatalf("the body is no JSON (%v): %s", err, a.Body)
+		a.t.Fatalf("the body is not JSON (%v): %s", err, a.Body)
 	}
 	return a
 }
 
-// problem reads a problem and checks what every one has.
+// problem decodes a problem and checks the fields that every problem has.
 func (a answered) problem(status int) problemBody {
 	a.t.Helper()
 	a.want(status)
@@ -126,7 +126,7 @@ func (a answered) problem(status int) problemBody {
 	return p
 }
 
-// equal compares a body, byte for byte.
+// equal compares the body byte by byte.
 func (a answered) equal(body string) answered {
 	a.t.Helper()
 	if got := a.Body.String(); got != body {

@@ -42,16 +42,16 @@ func (a *api) logReadiness(ctx context.Context, err error) {
 // readyFor is how long the result of one check of database and bus is reused.
 const readyFor = 250 * time.Millisecond
 
-// readiness checks the database and the bus, one check at a time for all callers: anyone
-// may call /readyz, and must not put load on them by it.
+// readiness checks the database and the bus, one check at a time for all callers, because
+// anyone may call /readyz and must not be able to load them.
 type readiness struct {
 	ask  func(ctx context.Context) error // nil: always ready
-	wait time.Duration                   // longest wait for the answer
+	wait time.Duration                   // longest time that ask may take
 
-	failed atomic.Bool // the log says that the node is not ready
+	failed atomic.Bool // the last log line says that the node is not ready
 
 	mu   sync.Mutex
-	last *verdict // nil: never asked
+	last *verdict // nil: no check so far
 }
 
 // verdict is the result of one check, which is running until done is closed.
@@ -90,7 +90,7 @@ func (r *readiness) current() *verdict {
 	}
 	v := &verdict{done: make(chan struct{})}
 	r.last = v
-	// With a context of its own: the first caller may disconnect while others wait.
+	// In a context of its own: the first caller may disconnect while others wait.
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), r.wait)
 		defer cancel()

@@ -12,9 +12,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Anyone may ask whether the node is ready; the database is asked a few times a
-// second whatever they do.
-func TestAFloodOfReadinessProbesAsksTheDatabaseOnce(t *testing.T) {
+// Anyone may call /readyz, however often: the database is checked at most a few times per
+// second.
+func TestAFloodOfReadinessProbesIsOneDatabaseCheck(t *testing.T) {
 	var asked atomic.Int64
 	var away atomic.Bool
 	e := newHarness(t, sqlite(t), func(o *Options) {
@@ -48,7 +48,7 @@ func TestAFloodOfReadinessProbesAsksTheDatabaseOnce(t *testing.T) {
 	})
 }
 
-func TestOneQuestionAtATimeOutlivesWhoAsked(t *testing.T) {
+func TestAReadinessCheckOutlivesItsFirstCaller(t *testing.T) {
 	answer, asked := make(chan error), make(chan struct{}, 10)
 	r := readiness{wait: time.Minute, ask: func(context.Context) error {
 		asked <- struct{}{}
@@ -76,8 +76,8 @@ func TestOneQuestionAtATimeOutlivesWhoAsked(t *testing.T) {
 	}
 }
 
-// What needs no token is held to the address's limit, too; probes apart.
-func TestOpenRoutesAreHeldToTheLimitOfTheAddress(t *testing.T) {
+// Routes without a token count towards the address's limit, too. Probes have their own.
+func TestOpenRoutesHaveTheAddressLimit(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) {
 		o.RequestRatePerAddress = 3
 		o.Pages = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })

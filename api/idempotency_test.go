@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-func TestAnIdempotencyKeyRepeatsTheAnswer(t *testing.T) {
+func TestAnIdempotencyKeyRepeatsTheResponse(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "service", "notifications:write")
 		const body = `{"title":"t","message":"m","created_by":1}`
 		first := e.call("POST /notifications", service, body, "Idempotency-Key", "k1").want(http.StatusCreated)
 		if got := first.Header().Get("Idempotency-Replayed"); got != "" {
-			t.Errorf("the first answer says replayed: %q", got)
+			t.Errorf("the first response says replayed: %q", got)
 		}
 		second := e.call("POST /notifications", service, body, "Idempotency-Key", "k1").want(http.StatusCreated).equal(first.Body.String())
 		if got := second.Header().Get("Idempotency-Replayed"); got != "true" {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// bad is a request that must change nothing: its answer, and where the fault is.
+// bad is a request that must change nothing, with its status and the location of the fault.
 type bad struct {
 	at, body string
 	status   int
@@ -198,7 +198,7 @@ func TestBadInputGetsItsStatusAndNamesTheField(t *testing.T) {
 	})
 }
 
-func TestEveryFaultIsNamedAtOnceAndBounded(t *testing.T) {
+func TestAllFaultsAreReportedTogetherUpToALimit(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	service := tokenFor(t, "s", "notifications:write")
 	p := e.call("POST /notifications", service, `{"title":"","message":"","created_by":"#","kind":"X"}`).problem(http.StatusUnprocessableEntity)
@@ -211,7 +211,7 @@ func TestEveryFaultIsNamedAtOnceAndBounded(t *testing.T) {
 	}
 }
 
-func TestErrorsNeverEchoWhatWasSent(t *testing.T) {
+func TestErrorsNeverEchoTheRequest(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	admin := tokenFor(t, "1", "admin")
 	const secret = "s3cret-v4lue"
@@ -240,7 +240,7 @@ func TestErrorsNeverEchoWhatWasSent(t *testing.T) {
 	}
 }
 
-func TestTheLargestBodyIsTaken(t *testing.T) {
+func TestTheLargestBodyIsAccepted(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	body := draft(`"pad":""`)
 	body = strings.Replace(body, `""`, `"`+strings.Repeat("x", MaxBody-len(body))+`"`, 1)

@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// maxDepth is how deep a body may nest: ours have three levels, the rest is for the
-	// application's data.
+	// maxDepth is how deeply a body may be nested. Our own fields need three levels, the
+	// rest is for the application's data.
 	maxDepth = 32
-	// maxFields is how many fields one object of a body may have. Ours have seven, and
-	// data of 4 KiB at most 800.
+	// maxFields is how many fields one object of a body may have. Our own objects have at
+	// most ten, and data of 4 KiB at most 800.
 	maxFields = 1000
 	// maxFaults is how many faults of one body are reported.
 	maxFaults = 100
-	// maxSafeInteger is the largest integer that every reader of JSON keeps exact.
+	// maxSafeInteger is the largest integer that every JSON parser keeps exact (RFC 8259 §6).
 	maxSafeInteger = 1<<53 - 1
 )
 
-// strictJSON is the format of all bodies. What is read is RFC 8259, and beyond it
-// refuses what readers disagree on (RFC 7493): a name twice in one object, invalid
-// UTF-8, half a surrogate pair; and nesting beyond maxDepth. Names match byte for
-// byte, unknown ones are ignored, so that an application may send more to an older
-// falconbridge. A null counts as left out.
+// strictJSON is the format of all bodies. It reads RFC 8259 and refuses whatever parsers
+// disagree on (RFC 7493): duplicate names in an object, invalid UTF-8, unpaired
+// surrogates; and nesting beyond maxDepth. Names match byte for byte. Unknown names are
+// ignored, so that an application may send newer fields to an older falconbridge. A null
+// counts as an absent field.
 var strictJSON = huma.Format{
 	Unmarshal: func(data []byte, v any) error {
 		v.(interface{ decode([]byte) }).decode(data)
@@ -48,24 +48,24 @@ var strictJSON = huma.Format{
 	},
 }
 
-// writing are the defaults of encoding/json: maps are sorted, and HTML is escaped, since a
-// body may end up in a page.
+// writing has the defaults of encoding/json: maps are sorted, and HTML is escaped, because
+// a body may end up in a page.
 var writing = json.JoinOptions(jsontext.EscapeForHTML(true), jsontext.EscapeForJS(true), json.Deterministic(true))
 
-// sent is the body of a request, decoded into T. Every field of a wrong type is reported
+// sent is the body of a request, decoded into T. Each field of the wrong type is reported
 // at its own location, all in one response.
 //
-// huma's own validation of bodies is skipped: it decodes them a second time, into
-// maps, for which a batch of 4 MiB of empty objects allocates 3.6 GiB, and reports a
-// missing field at its parent.
+// huma's own validation of bodies is skipped: it decodes them a second time, into maps,
+// for which a batch of 4 MiB of empty objects allocates 3.6 GiB, and it reports a missing
+// field at the location of its parent.
 type sent[T any] struct {
 	Value   T
-	unknown []string // where the body has fields that T does not have
+	unknown []string // locations of fields that T does not have
 	err     error
 }
 
-// decode reads data. Fields that T does not have are rare, so they are looked for only
-// where a first, strict reading met one.
+// decode reads data. Unknown fields are rare, so it looks for all of them only after a
+// first, strict pass found one.
 func (s *sent[T]) decode(data []byte) {
 	if s.err = decode(data, &s.Value, true); errors.Is(s.err, json.ErrUnknownName) {
 		s.Value = *new(T)
@@ -74,10 +74,10 @@ func (s *sent[T]) decode(data []byte) {
 	}
 }
 
-// get returns the value, or its faults. Where T has rules beyond the types of its fields,
-// the faults they find in other fields are added. Handlers call it, after huma has
-// accepted the parameters, whose faults are reported alone. (A resolver would find it by
-// reflection, for each request.)
+// get returns the value or its faults. If T has a check method, it adds the faults that
+// this finds in other fields. Handlers call get after huma has accepted the parameters,
+// whose faults are reported alone. (As a resolver it would be found by reflection, for
+// each request.)
 func (s *sent[T]) get(ctx context.Context) (*T, error) {
 	if err := reportUnknown(ctx, s.unknown); err != nil {
 		s.err = joined(s.err, err)
@@ -120,9 +120,9 @@ func also(err, further error) error {
 	return err
 }
 
-// decode reads data, which is one JSON object, into v, a pointer to a struct. It
-// fails with a malformed problem or an [*bridge.InvalidError]; neither holds any
-// of data. With known set, a field that v does not have is json.ErrUnknownName.
+// decode reads data, one JSON object, into v, a pointer to a struct. It fails with a
+// malformed problem or an [*bridge.InvalidError]; neither contains any part of data. With
+// known set, a field that v does not have causes json.ErrUnknownName.
 func decode(data []byte, v any, known bool) error {
 	if err := checkMark(data); err != nil {
 		return err
@@ -172,17 +172,18 @@ func reason(e *jsontext.SyntacticError) string {
 }
 
 // whole returns a fault of the body as a whole.
-func whole(is string) error {
-	return &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: is}}}
+func whole(message string) error {
+	return &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: message}}}
 }
 
-// shape reports whether data nests deeper than maxDepth, and where an object begins
-// to have more than maxFields, which is at its end where none does. The decoder allows ten thousand levels, where a consumer of data
-// may recurse, and remembers every name of the objects it is in, to find one that
-// appears twice: 180 bytes for a name of ten.
+// shape reports whether data is nested deeper than maxDepth, and the offset at which an
+// object exceeds maxFields, which is the length of data if none does. The decoder's own
+// limits are too wide: it allows ten thousand levels, in which a consumer of data may
+// recurse, and remembers every name of the open objects to detect duplicates, at 180 bytes
+// for a name of ten.
 func shape(data []byte) (deep bool, end int) {
 	if bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) <= maxDepth && bytes.Count(data, []byte(":")) <= maxFields {
-		return false, len(data) // as of nearly every body, at the speed of memory
+		return false, len(data) // nearly every body, and far faster than the loop below
 	}
 	var fields [maxDepth + 1]int
 	depth, quoted := 0, false

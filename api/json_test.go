@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// member is a body whose unknown field x has the value text.
+// member returns a body whose unknown field x has the value text.
 func member(text string) []byte { return []byte(`{"x":` + text + `}`) }
 
 func TestBodiesAreReadStrictly(t *testing.T) {
@@ -74,8 +74,8 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 	}
 }
 
-// Every name of an object is remembered to find one that appears twice.
-func TestAnObjectOfEndlessFieldsIsRefused(t *testing.T) {
+// The decoder remembers every name of an object to detect duplicates.
+func TestAnObjectWithTooManyFieldsIsRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string
 		ok   bool
@@ -96,7 +96,7 @@ func TestAnObjectOfEndlessFieldsIsRefused(t *testing.T) {
 	}
 }
 
-func TestDataIsMeasuredWithoutItsWhiteSpace(t *testing.T) {
+func TestDataIsMeasuredWithoutWhiteSpace(t *testing.T) {
 	for text, want := range map[string]struct {
 		size int
 		huge bool
@@ -111,7 +111,7 @@ func TestDataIsMeasuredWithoutItsWhiteSpace(t *testing.T) {
 	}
 }
 
-// What an application puts into data is listed as it is delivered: the same bytes.
+// An application's data is listed with the same bytes that are delivered.
 func TestDataIsListedAsItWasSent(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	const data = `{"x":"\u00e1<\/é","n":1.50}`

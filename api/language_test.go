@@ -57,7 +57,7 @@ func TestSuccessAndErrorsAreInOneLanguage(t *testing.T) {
 	}
 }
 
-// What programs branch on is the same in every language.
+// Programs branch on these, so they are the same in every language.
 func TestTypesLocationsAndCodesDoNotDependOnTheLanguage(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for _, accept := range []string{"es", "en"} {
@@ -76,7 +76,7 @@ func TestTypesLocationsAndCodesDoNotDependOnTheLanguage(t *testing.T) {
 	}
 }
 
-// Every problem of the corpus has all its texts in Spanish.
+// Every problem that the corpus causes has all its texts in Spanish.
 func TestEveryProblemHasASpanishText(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) { o.Locale = bridge.English })
 	admin, seen := tokenFor(t, "7", "admin"), map[string]bool{}
@@ -119,7 +119,7 @@ func TestEveryProblemHasASpanishText(t *testing.T) {
 	}
 }
 
-// messageFiles are the sources of the texts that a problem can have.
+// messageFiles returns the sources of the texts that a problem can have.
 func messageFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	trees := map[string]*ast.File{}
@@ -166,8 +166,8 @@ func textOf(e ast.Expr) string {
 	return ""
 }
 
-// What the corpus does not provoke is found in the sources: the message of each fault, and
-// the detail of each problem.
+// Messages that the corpus does not cause are found in the sources: those of faults, and
+// the details of problems.
 func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
 	texts := 0
 	for file, tree := range messageFiles(t) {
@@ -230,7 +230,7 @@ func TestEverySpanishTextHasItsEnglishInTheSources(t *testing.T) {
 	}
 }
 
-// The values of a text are those of its translation.
+// A text and its translation have the same number of values.
 func TestEverySpanishTextHasTheValuesOfTheEnglish(t *testing.T) {
 	for english, spanish := range spanishTexts {
 		if strings.Count(english, "{}") != strings.Count(spanish, "{}") {
@@ -239,8 +239,8 @@ func TestEverySpanishTextHasTheValuesOfTheEnglish(t *testing.T) {
 	}
 }
 
-// A header that is made to be slow or long is read like any other.
-func TestAnAcceptLanguageWithoutEndIsHarmless(t *testing.T) {
+// A header that is crafted to be slow or long to parse is read like any other.
+func TestAnEndlessAcceptLanguageIsHarmless(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for _, accept := range []string{strings.Repeat("en-", 5000), strings.Repeat("a,", 7000), "en\x00", "*;q=NaN", strings.Repeat("en;q=0.5,", 1500)} {
 		r := httptest.NewRequest("GET", "/nothing", nil)

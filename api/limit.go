@@ -28,7 +28,7 @@ const (
 	LimitBodySize           = "body_size"
 	LimitBodyTime           = "body_time"
 	LimitBodies             = "bodies"           // in memory at one time
-	LimitForwarded          = "forwarded_header" // not a limit of ours: an X-Forwarded-For that cannot be read
+	LimitForwarded          = "forwarded_header" // not a limit, but an X-Forwarded-For that cannot be parsed
 	LimitHTTPConnections    = "http_connections"
 )
 
@@ -70,15 +70,15 @@ func (l *limiter[K]) wait(ctx context.Context, key K) time.Duration {
 	return wait
 }
 
-// recent remembers some of the strings that were added last, at least recentKept,
-// by a keyed hash.
+// recent remembers the strings that were added last, at least recentKept of them, as keyed
+// hashes.
 type recent struct {
 	seed       maphash.Seed
 	mu         sync.Mutex
 	young, old map[uint64]struct{}
 }
 
-// recentKept is the size of a generation. There are fewer back ends than that.
+// recentKept is the size of a generation, more than the number of back ends.
 const recentKept = 1024
 
 func newRecent() *recent { return &recent{seed: maphash.MakeSeed(), young: make(map[uint64]struct{})} }
@@ -117,7 +117,8 @@ func (a *api) addressWait(r *http.Request) time.Duration {
 	return a.byAddress.wait(r.Context(), hostOf(r))
 }
 
-// pass counts the request for the caller's address, and fails where that has to wait.
+// pass counts the request for the caller's address, and fails if the address is beyond its
+// rate.
 func (a *api) pass(by *limiter[netip.Addr], r *http.Request) error {
 	if by == nil {
 		return nil
@@ -145,8 +146,8 @@ func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 func hostOf(r *http.Request) netip.Addr { return edge.Host(edge.ParseRemote(r.RemoteAddr)) }
 
 // behind replaces a trusted proxy's address with its client's, for limits, logs and the
-// WebSocket. It refuses a request whose X-Forwarded-For cannot be read: limits would
-// count it for the wrong client.
+// WebSocket. It refuses a request whose X-Forwarded-For cannot be parsed, which the limits
+// would count for the wrong client.
 func (a *api) behind(next http.Handler) http.Handler {
 	if len(a.o.TrustedProxies) == 0 {
 		return next
@@ -166,7 +167,7 @@ func (a *api) behind(next http.Handler) http.Handler {
 	})
 }
 
-// hit reports a limit that a request exceeded.
+// hit counts a limit that a request exceeded.
 func (a *api) hit(limit string) {
 	if a.o.Limited != nil {
 		a.o.Limited(limit)

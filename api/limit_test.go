@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-func TestAUserWhoAsksTooOftenWaits(t *testing.T) {
+func TestAUserBeyondTheRateIsLimited(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) { o.RequestRatePerUser = 3 })
 	user := tokenFor(t, "1")
 	for range 3 {
@@ -40,7 +40,7 @@ func TestAUserWhoAsksTooOftenWaits(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatAsksTooOftenWaits(t *testing.T) {
+func TestAnAddressBeyondTheRateIsLimited(t *testing.T) {
 	e := bare(t, func(o *Options) { o.RequestRatePerAddress = 2 })
 	for range 2 {
 		e.call("GET /settings", "x", "").problem(http.StatusUnauthorized)
@@ -49,7 +49,7 @@ func TestAnAddressThatAsksTooOftenWaits(t *testing.T) {
 	e.call("GET /settings", tokenFor(t, "1"), "").problem(http.StatusTooManyRequests)
 }
 
-// counting counts the tokens that are verified.
+// counting is a verifier that counts its calls.
 type counting struct {
 	Verifier
 	n atomic.Int64
@@ -60,9 +60,9 @@ func (c *counting) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	return c.Verifier.Verify(ctx, raw)
 }
 
-// The rate of an address is checked before the signature, which costs far more. A
-// back end behind the same address goes on.
-func TestAFloodOfBadTokensCostsNoSignatures(t *testing.T) {
+// The rate of an address is checked before a signature, which costs far more. A
+// back end at the same address is not limited.
+func TestAFloodOfBadTokensCostsNoSignatureChecks(t *testing.T) {
 	verifier := &counting{Verifier: testVerifier(t)}
 	e := bare(t, func(o *Options) { o.RequestRatePerAddress, o.Verifier = 0.001, verifier })
 	service, late := tokenFor(t, "s", "notifications:write"), tokenFor(t, "late", "notifications:write")
@@ -94,7 +94,7 @@ func TestRecentStringsAreBounded(t *testing.T) {
 	}
 }
 
-func TestTheClientAddressIsBelievedFromTrustedProxiesOnly(t *testing.T) {
+func TestTheClientAddressIsTakenFromTrustedProxiesOnly(t *testing.T) {
 	proxies, err := edge.ParseProxies([]string{"10.0.0.0/8", "fd00::/8"})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func TestTheClientAddressIsBelievedFromTrustedProxiesOnly(t *testing.T) {
 	}
 }
 
-// together is a SharedRate whose answer is set.
+// together is a SharedRate with a fixed result.
 type together struct {
 	wait time.Duration
 	err  error
@@ -150,7 +150,7 @@ func (s *together) Take(_ context.Context, key string, _ float64, _ int) (time.D
 	return s.wait, s.err
 }
 
-func TestNodesTogetherRefuseWhatOneWouldAllow(t *testing.T) {
+func TestNodesShareARate(t *testing.T) {
 	shared := &together{}
 	hits := map[string]int{}
 	e := newHarness(t, sqlite(t), func(o *Options) {

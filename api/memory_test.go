@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// post opens a connection and sends the head of a POST that announces length bytes,
+// post opens a connection and sends the headers of a POST that announces length bytes,
 // and part of its body.
 func post(t *testing.T, addr, path, token string, length int, part string) net.Conn {
 	t.Helper()
@@ -31,8 +31,8 @@ func post(t *testing.T, addr, path, token string, length int, part string) net.C
 	return nc
 }
 
-// Two hundred requests announce 4 MiB each, and send a handful.
-func TestAnnouncedLengthsThatNeverComeCostNothing(t *testing.T) {
+// Two hundred requests announce 4 MiB each and send a few bytes.
+func TestAnnouncedBodiesThatNeverArriveCostNoMemory(t *testing.T) {
 	arrived := make(chan struct{}, 200)
 	e := newHarness(t, sqlite(t))
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -103,7 +103,7 @@ func TestBodiesInFlightAreBoundedAndSmallOnesStillPass(t *testing.T) {
 	}
 	head := make([]byte, len("HTTP/1.1 201"))
 	if _, err := io.ReadFull(held, head); err != nil || string(head) != "HTTP/1.1 201" {
-		t.Fatalf("the held request is answered %q, %v", head, err)
+		t.Fatalf("the pending request got %q, %v", head, err)
 	}
 	testserver.Eventually(t, 10*time.Second, func() error {
 		if a := e.call("POST /notifications", tok, large); a.Code != http.StatusCreated {

@@ -17,14 +17,14 @@ type newNotification struct {
 	Title    string        `json:"title" minLength:"1" maxLength:"255" example:"Mantenimiento programado"`
 	Message  string        `json:"message" minLength:"1" maxLength:"4000" example:"El servicio estará en pausa esta noche."`
 	User     bridge.UserID `json:"created_by" doc:"The recipient; the name is inherited."`
-	Kind     string        `json:"kind,omitempty" pattern:"^[a-z0-9][a-z0-9._-]{0,63}$" default:"message" doc:"What it is about; any word of the application's own. Users mute kinds one by one."`
+	Kind     string        `json:"kind,omitempty" pattern:"^[a-z0-9][a-z0-9._-]{0,63}$" default:"message" doc:"What it is about, as a word that the application chooses. Users mute kinds one by one."`
 	ReportID positive      `json:"report_id,omitempty"`
 	StatusID bridge.Status `json:"status_id,omitempty"`
 	Data     object        `json:"data,omitempty" doc:"Anything for the device, up to 4 KiB of compact JSON."`
 
-	URL       filled   `json:"url,omitempty" maxLength:"2048" example:"/orders/7" doc:"Where it leads: https://…, http://…, or a path that starts with one /. No backslash, no control character, no user name."`
+	URL       filled   `json:"url,omitempty" maxLength:"2048" example:"/orders/7" doc:"Where it leads: https://…, http://…, or a path that starts with a single /. No backslash, control character or user name."`
 	Replaces  filled   `json:"replaces,omitempty" maxLength:"128" example:"order-7" doc:"Supersedes the user's earlier ones with the same value: they leave history, counts, replay and the retained message. The prefix \u0060report-\u0060 is reserved."`
-	ExpiresIn lifetime `json:"expires_in,omitempty" example:"3600" doc:"Seconds after which it is gone: neither delivered, replayed, retained, listed nor counted."`
+	ExpiresIn lifetime `json:"expires_in,omitempty" example:"3600" doc:"Seconds after which it expires: it is then neither delivered, replayed, retained, listed nor counted."`
 }
 
 // draft returns n as a draft by the caller in ctx.
@@ -40,7 +40,8 @@ func (n *newNotification) plain() bridge.Draft {
 		ReportID: int64(n.ReportID), StatusID: n.StatusID, Data: []byte(n.Data)}
 }
 
-// check finds more faults in a body that has some. The service checks one that has none.
+// check finds further faults in a body that has some. A body without any is checked by the
+// service.
 func (n *newNotification) check() error {
 	_, err := n.plain().Check("body")
 	return err
@@ -62,7 +63,7 @@ type createOutput struct {
 	Body     createdBody
 }
 
-// createNotification is the hot path.
+// createNotification is the hot path of the API.
 func (a *api) createNotification(ctx context.Context, in *createInput) (*createOutput, error) {
 	n, err := in.Body.get(ctx)
 	if err != nil {
@@ -139,7 +140,7 @@ func (a *api) createNotifications(ctx context.Context, in *batchInput) (*batchOu
 type countBody struct {
 	Total  int64      `json:"total" example:"12"`
 	Unread int64      `json:"unread" example:"3"`
-	Last   bridge.Seq `json:"last_seq" example:"12" doc:"The highest seq given, also while muted."`
+	Last   bridge.Seq `json:"last_seq" example:"12" doc:"The highest seq assigned, also while muted."`
 }
 
 type countOutput struct{ Body countBody }
@@ -152,13 +153,13 @@ func (a *api) countNotifications(ctx context.Context, _ *struct{}) (*countOutput
 	return &countOutput{countBody{n.Total, n.Unread, n.Last}}, nil
 }
 
-// byID names a notification or a report.
+// byID identifies a notification or a report.
 type byID struct {
-	ID int64 `path:"id" minimum:"1" doc:"The id of the thing."`
+	ID int64 `path:"id" minimum:"1" doc:"The resource's id."`
 }
 
 type unreadBody struct {
-	Unread int64 `json:"unread" example:"2" doc:"How many stay unread."`
+	Unread int64 `json:"unread" example:"2" doc:"The number of notifications that are still unread."`
 }
 
 type unreadOutput struct{ Body unreadBody }
@@ -185,7 +186,7 @@ func (a *api) deleteRead(ctx context.Context, _ *struct{}) (*statusOutput, error
 }
 
 type changesInput struct {
-	Since int64 `query:"since" required:"true" minimum:"0" maximum:"9007199254740991" doc:"The rev that you know, from X-Rev or from here."`
+	Since int64 `query:"since" required:"true" minimum:"0" maximum:"9007199254740991" doc:"The last rev that you have seen, from X-Rev or from this call."`
 }
 
 type changesOutput struct {
@@ -195,17 +196,17 @@ type changesOutput struct {
 
 // stateBody is a bridge.State with what the document says of it.
 type stateBody struct {
-	Rev           bridge.Rev          `json:"rev" example:"88" doc:"Of the inbox after the change."`
-	From          *bridge.Rev         `json:"from" example:"85" doc:"It applies to an inbox at any rev of at least this one. Null: fetch the list again."`
+	Rev           bridge.Rev          `json:"rev" example:"88" doc:"The inbox's rev after the change."`
+	From          *bridge.Rev         `json:"from" example:"85" doc:"The change applies to an inbox at any rev of at least this one. Null: fetch the list again."`
 	Last          bridge.Seq          `json:"last_seq" example:"40" doc:"The counts are as of this seq."`
 	Unread        int64               `json:"unread" example:"3"`
 	Total         int64               `json:"total" example:"12"`
 	ReviewEnabled int                 `json:"is_review_enabled" enum:"0,1" example:"1"`
 	Kinds         map[bridge.Kind]int `json:"kinds" doc:"As in the settings."`
-	ReadUpTo      bridge.Seq          `json:"read_up_to" example:"20" doc:"All up to this seq were read; 0: not changed."`
-	Read          []int64             `json:"read" nullable:"false" doc:"Ids of those that are read."`
-	UnreadIDs     []int64             `json:"unread_ids" nullable:"false" doc:"Ids of those that are unread."`
-	Deleted       []int64             `json:"deleted" nullable:"false" doc:"Ids of those that were deleted, superseded, expired or retained out."`
+	ReadUpTo      bridge.Seq          `json:"read_up_to" example:"20" doc:"All up to this seq were read; 0: unchanged."`
+	Read          []int64             `json:"read" nullable:"false" doc:"Ids that are read."`
+	UnreadIDs     []int64             `json:"unread_ids" nullable:"false" doc:"Ids that are unread."`
+	Deleted       []int64             `json:"deleted" nullable:"false" doc:"Ids that were deleted, superseded, expired or retained out."`
 }
 
 func (a *api) listChanges(ctx context.Context, in *changesInput) (*changesOutput, error) {
@@ -216,9 +217,10 @@ func (a *api) listChanges(ctx context.Context, in *changesInput) (*changesOutput
 	return &changesOutput{a.o.Service.Epoch(), stateBody(state)}, nil
 }
 
-// readUpToBody has no up_to where all are to be marked; a client that has seen none sends 0.
+// readUpToBody marks all notifications if up_to is absent. A client that has seen none
+// sends 0.
 type readUpToBody struct {
-	UpTo *upTo `json:"up_to,omitempty" doc:"Mark those up to this seq; left out: all."`
+	UpTo *upTo `json:"up_to,omitempty" doc:"Mark those up to this seq. Default: all."`
 }
 
 type readInput struct {
@@ -236,7 +238,7 @@ func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput
 		return nil, err
 	}
 	u, to := caller(ctx).User, body.UpTo
-	if to != nil && *to == 0 { // which for the service means all
+	if to != nil && *to == 0 { // for the service 0 means all
 		n, err := a.o.Service.Count(ctx, u)
 		if err != nil {
 			return nil, err
@@ -254,7 +256,7 @@ func (a *api) readNotifications(ctx context.Context, in *readInput) (*readOutput
 	return &readOutput{statusOf(done, http.StatusOK), unreadBody{unread}}, nil
 }
 
-// deleteNotification removes one of the caller's notifications, or for an admin any;
+// deleteNotification removes one of the caller's notifications, or any one for an admin;
 // another user's is recorded as a withdrawal.
 func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, error) {
 	claims := caller(ctx)
@@ -274,23 +276,23 @@ func (a *api) deleteNotification(ctx context.Context, in *byID) (*struct{}, erro
 	return nil, a.o.Service.Delete(ctx, owner, in.ID)
 }
 
-// withdrawal says what to withdraw: both are required, so that no call without a query
-// deletes anything.
+// withdrawal selects what to withdraw. Both are required, so that a call without a query
+// deletes nothing.
 type withdrawal struct {
-	User     bridge.UserID `query:"user" required:"true" doc:"Whose notification."`
+	User     bridge.UserID `query:"user" required:"true" doc:"The notification's user."`
 	Replaces string        `query:"replaces" required:"true" minLength:"1" maxLength:"128" doc:"The key it was created with."`
 }
 
 type withdrawnBody struct {
-	Deleted int64 `json:"deleted" example:"1" doc:"How many the key stood for: 0 or 1."`
+	Deleted int64 `json:"deleted" example:"1" doc:"The number of notifications deleted: 0 or 1."`
 }
 
 type withdrawnOutput struct{ Body withdrawnBody }
 
 // withdraw deletes the notifications that were created with a key. Keys of reports are
-// refused: the server chose them, not the application.
+// refused, because the server chose them and not the application.
 func (a *api) withdraw(ctx context.Context, in *withdrawal) (*withdrawnOutput, error) {
-	key := exchangeOf(ctx).query.Get("replaces") // as sent: huma is given a blank for an empty one
+	key := exchangeOf(ctx).query.Get("replaces") // as sent: see [exchange.Query] for empty ones
 	if err := bridge.CheckReplaces(key); err != nil {
 		var bad bridge.InvalidError
 		bad.Add("query.replaces", err.Error())
@@ -309,7 +311,7 @@ func (a *api) withdraw(ctx context.Context, in *withdrawal) (*withdrawnOutput, e
 type deliveryBody struct {
 	ClientID       string     `json:"client_id" example:"pixel-8"`
 	Acknowledged   bool       `json:"acknowledged"`
-	AcknowledgedAt maybeStamp `json:"acknowledged_at" doc:"By when; null where it is not known, or not acknowledged."`
+	AcknowledgedAt maybeStamp `json:"acknowledged_at" doc:"Acknowledged by this time; null if unknown or not acknowledged."`
 }
 
 type deliveriesOutput struct {
@@ -336,13 +338,13 @@ func (a *api) listDeliveries(ctx context.Context, in *byID) (*deliveriesOutput, 
 // PageQuery selects a page of a history. It is exported only to be embedded: huma ignores
 // unexported structs.
 type PageQuery struct {
-	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
-	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only seqs below this one. Not together with \u0060after\u0060."`
-	After  int64 `query:"after" minimum:"0" maximum:"9007199254740991" doc:"Only seqs above this one, and then oldest first."`
-	Unread bool  `query:"unread" doc:"Only unread ones."`
-	// Kinds have a pattern of their own, see Resolve: huma would report it at each entry.
-	Kinds []string `query:"kind" maxItems:"64" example:"message" doc:"Only these kinds, with commas between them. A page looks at 2000 notifications at most: it may be short, or empty, though Link leads on."`
-	Muted string   `query:"muted" enum:"include" doc:"include: also what mutes hide."`
+	Limit  int   `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The maximum number of entries to return."`
+	Before int64 `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only seqs below this one. Cannot be combined with \u0060after\u0060."`
+	After  int64 `query:"after" minimum:"0" maximum:"9007199254740991" doc:"Only seqs above this one, oldest first."`
+	Unread bool  `query:"unread" doc:"Only unread notifications."`
+	// Kinds are checked by Resolve: huma would report a pattern at each entry.
+	Kinds []string `query:"kind" maxItems:"64" example:"message" doc:"Only these kinds, separated by commas. A call examines at most 2000 notifications, so a page may be short or empty and still have a Link to the next."`
+	Muted string   `query:"muted" enum:"include" doc:"include: also those that mutes hide."`
 
 	forward bool
 }
@@ -387,7 +389,7 @@ type pageOutput struct {
 	Body   items
 }
 
-// items are written as the bytes that the MQTT payload has.
+// items are written with the same bytes as the MQTT payload.
 type items []bridge.Notification
 
 func (p items) appendJSON(b []byte) []byte {

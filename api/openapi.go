@@ -19,18 +19,18 @@ func newDocument(version string) *huma.OpenAPI {
 		Info: &huma.Info{
 			Title:   "falconbridge",
 			Version: version,
-			Description: "Durable notifications over REST and MQTT. A notification answered with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
-				"Errors are problem details (RFC 9457); branch on `type` or `status`, and in `errors[]` on `location` and `code`. Their texts, and that of a 201, are in the language that `Accept-Language` asks for (es, en), otherwise in that of `--locale`; `Content-Language` names it. 401 and 403 come before the body is looked at. " +
-				"Bodies are strict JSON: a name twice in one object is malformed, unknown fields are ignored and named in `X-Unknown-Fields` (percent-encoded, at most 10), or with `?strict=1` refused with 422 at each of them. " +
+			Description: "Durable notifications over REST and MQTT. A notification that was accepted with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
+				"Errors are problem details (RFC 9457); branch on `type` or `status`, and in `errors[]` on `location` and `code`. Their texts, and that of a 201, are in the language that `Accept-Language` asks for (es, en), otherwise in that of `--locale`; `Content-Language` names it. 401 and 403 are returned before the body is read. " +
+				"Bodies are strict JSON: duplicate names in an object are malformed. Unknown fields are ignored and named in `X-Unknown-Fields` (percent-encoded, at most 10), or refused with 422 with `?strict=1`. " +
 				"The MQTT side is described at `/asyncapi.json`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
-		// Relative to where the document was read, so that it is right below a proxy's path.
+		// Relative to the document's URL, so that it is also right below a proxy's path.
 		Servers: []*huma.Server{{URL: "."}},
 		Tags: []*huma.Tag{
-			{Name: tagInbox, Description: "What a user does with their own notifications."},
-			{Name: tagCreate, Description: "What the application's servers send."},
-			{Name: tagReport, Description: "Reports, and the decisions their owners are notified of."},
+			{Name: tagInbox, Description: "What users do with their own notifications."},
+			{Name: tagCreate, Description: "What the application's servers call."},
+			{Name: tagReport, Description: "Reports, and the decisions that their owners are notified of."},
 			{Name: tagAdmin, Description: "What operators see and do."},
 			{Name: tagHealth, Description: "For load balancers and supervisors."},
 		},
@@ -38,7 +38,7 @@ func newDocument(version string) *huma.OpenAPI {
 			Schemas: newRegistry(),
 			SecuritySchemes: map[string]*huma.SecurityScheme{security: {
 				Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-				Description: "A JWT of the application that owns the users: `sub` is the user id, `scope` gives more. It is read from the Authorization header only, never from the URL.",
+				Description: "A JWT of the application that owns the users: `sub` is the user id, `scope` grants further rights. It is read from the Authorization header only, never from the URL.",
 			}},
 			Responses: problemResponses(),
 			Headers:   headers(),
@@ -54,16 +54,16 @@ func headers() map[string]*huma.Header {
 		return &huma.Header{Description: about, Schema: &huma.Schema{Type: huma.TypeInteger}, Example: example}
 	}
 	return map[string]*huma.Header{
-		"Link":                 text("The next page, where there is one (RFC 8288), relative to the request's own address.", `<?before=12&limit=50>; rel="next"`),
-		"Location":             text("Where what was created can be read, relative to the request's own address.", "reports/2"),
-		"X-Last-Seq":           number("The highest seq given to the user.", 12),
-		"X-Unread-Count":       number("How many are unread.", 3),
-		"X-Rev":                number("How often the state of the inbox changed: read, unread, deleted, muted.", 88),
-		"X-Epoch":              text("The life of the log: when it changes, known seqs mean nothing.", "5J3K7Q"),
-		"Idempotency-Replayed": text("true where the answer is that of an earlier request with the same key.", "true"),
+		"Link":                 text("The next page, if there is one (RFC 8288), relative to the request URL.", `<?before=12&limit=50>; rel="next"`),
+		"Location":             text("Where the created resource can be read, relative to the request URL.", "reports/2"),
+		"X-Last-Seq":           number("The highest seq assigned to the user.", 12),
+		"X-Unread-Count":       number("The number of unread notifications.", 3),
+		"X-Rev":                number("Counts the changes of the inbox's state: read, unread, deleted, muted.", 88),
+		"X-Epoch":              text("Identifies the life of the log. When it changes, known seqs mean nothing.", "5J3K7Q"),
+		"Idempotency-Replayed": text("true if the response is that to an earlier request with the same key.", "true"),
 		"X-Unknown-Fields":     text("The fields of the body that were ignored, percent-encoded, at most 10. With strict=1 they are refused instead.", "titel, data.x"),
-		"Content-Language":     text("The language of the texts: what Accept-Language asks for, otherwise --locale.", "en"),
-		"Retry-After":          number("How many seconds to wait.", 2),
+		"Content-Language":     text("The language of the texts: the one that Accept-Language asks for, otherwise --locale.", "en"),
+		"Retry-After":          number("The number of seconds to wait.", 2),
 		"Allow":                text("The methods of the path.", "GET, POST"),
 		"WWW-Authenticate":     text("What the token lacks (RFC 6750).", realm),
 	}
@@ -120,8 +120,8 @@ func (k *kind) example() *huma.Example {
 	return &huma.Example{Summary: k.title, Value: b}
 }
 
-// documented is an API that adds to the document what the rules of its operations say:
-// who may call them, and which problems they may return.
+// documented is an API that adds the rules of its operations to the document: who may call
+// them, and which problems they may return.
 type documented struct{ huma.API }
 
 // DocumentOperation is called by huma.Register once it knows the parameters, the
@@ -141,11 +141,11 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 	}
 	if !rule.open {
 		op.Security = []map[string][]string{{security: {}}}
-		who := "Needs a token."
+		who := "Requires a token."
 		if rule.scope != 0 {
-			who = "Needs the scope `" + scopeName(rule.scope) + "`."
+			who = "Requires the scope `" + scopeName(rule.scope) + "`."
 			if rule.scope != bridge.ScopeAdmin {
-				who = "Needs the scope `" + scopeName(rule.scope) + "` or `admin`."
+				who = "Requires the scope `" + scopeName(rule.scope) + "` or `admin`."
 			}
 		}
 		op.Description = strings.TrimSpace(op.Description + "\n\n" + who)
@@ -162,8 +162,8 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 		}
 	}
 	delete(op.Responses, "default")
-	if rule.goesOn {
-		accepted := &huma.Response{Description: "Begun. The server goes on."}
+	if rule.continues {
+		accepted := &huma.Response{Description: "Accepted. The server continues in the background."}
 		if all := op.Responses["200"]; all != nil {
 			accepted.Content = all.Content
 		}
@@ -216,7 +216,7 @@ func with(headers map[string]*huma.Header, name string) map[string]*huma.Header 
 
 // strictParameter is the parameter of every operation that reads a body, see reportUnknown.
 func strictParameter() *huma.Param {
-	return &huma.Param{Name: "strict", In: "query", Description: "1: a field that is not known is refused with 422. Otherwise `X-Unknown-Fields` names it.",
+	return &huma.Param{Name: "strict", In: "query", Description: "1: unknown fields are refused with 422. Otherwise `X-Unknown-Fields` names them.",
 		Schema: &huma.Schema{Type: huma.TypeInteger, Enum: []any{1}}}
 }
 
@@ -224,6 +224,6 @@ func strictParameter() *huma.Param {
 func keyParameter() *huma.Param {
 	one, most := 1, bridge.MaxKey
 	return &huma.Param{Name: "Idempotency-Key", In: "header",
-		Description: "Names this request for 24 hours: a repeat gets the first answer, another body 422, and 409 while the first is in flight.",
+		Description: "Identifies this request for 24 hours: a repeat gets the first response, a different body 422, and any repeat 409 while the first is in progress.",
 		Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: "^[!-~]+$"}}
 }

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata")
 
-// bare is the API without a database, for what needs none.
+// bare returns the API without a database.
 func bare(t *testing.T, change ...func(*Options)) *harness {
 	t.Helper()
 	log := &memLog{}
@@ -58,7 +58,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func TestDocumentsAreTheGoldenOnes(t *testing.T) {
+func TestDocumentsMatchTheGoldenFiles(t *testing.T) {
 	e := bare(t)
 	golden(t, "openapi.json", e.call("GET /openapi.json", "", "").want(http.StatusOK).Body.Bytes())
 	golden(t, "asyncapi.json", e.call("GET /asyncapi.json", "", "").want(http.StatusOK).Body.Bytes())
@@ -114,9 +114,9 @@ func TestProblemTypesLeadToAnExplanation(t *testing.T) {
 	e.call("GET /problems/none", "", "").problem(http.StatusNotFound)
 }
 
-// The item and the draft are written and read by hand: their schemas must say
-// the same.
-func TestSchemasMatchWhatIsWrittenByHand(t *testing.T) {
+// The item is written and the draft is read by hand-written code: their schemas must
+// agree with it.
+func TestSchemasMatchHandWrittenJSON(t *testing.T) {
 	n := bridge.Notification{ID: 1, Seq: 2, User: "3", Kind: bridge.KindReportStatus, Title: "t", Message: "m",
 		CreatedAt: time.Now(), ReadAt: time.Now(), ReportID: 4, StatusID: 2, Data: json.RawMessage(`{}`),
 		URL: "/", Replaces: "k", ExpiresAt: time.Now()}

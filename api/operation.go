@@ -25,9 +25,9 @@ type rule struct {
 	wait     time.Duration // longest wait for the database; 0 means Options.Query
 
 	status    int  // of the response when all is well; 0 means 200, or 204 without a body
-	goesOn    bool // 202 where wait was too short and the server goes on, with the same body
+	continues bool // 202, with the same body, if wait was too short and the server continues
 	conflicts bool // it may return 409
-	forbids   bool // it may return 403 by what the request asks for, whatever its scope
+	forbids   bool // it may return 403 depending on the request, although it requires no scope
 
 	query bool // it has parameters in the query; set when it is registered
 }
@@ -110,11 +110,11 @@ func (a *api) enter(rule *rule, x *exchange) error {
 	return nil
 }
 
-// admit checks who calls, how often, and with which rights. Verifying a signature costs up
-// to a hundred times what the rest of a refusal does, so an address that has used up its
-// rate is refused before that. The application's back ends are trusted and post for all
-// users: no rate applies to them once their token was verified, even where other clients
-// share their address.
+// admit checks the caller's token, rate and scope. Verifying a signature costs up to a
+// hundred times as much as the rest of a refusal, so an address that has used up its rate
+// is refused before that. The application's back ends are trusted and post for all users:
+// once their token was verified no rate applies to them, even if other clients share their
+// address.
 func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) {
 	raw := bearer(r)
 	known := a.backEnds.has(raw)
@@ -147,8 +147,8 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 	return claims, nil
 }
 
-// readKey reads the header Idempotency-Key, where there is one. The key is bound to path
-// and body: the same key with another call is a conflict. The digest is complete once huma
+// readKey reads the header Idempotency-Key, if there is one. The key is bound to path and
+// body: the same key with a different call is a conflict. The digest is complete once huma
 // has read the body, see [exchange.idempotencyKey].
 func (x *exchange) readKey() error {
 	h, sent := x.r.Header["Idempotency-Key"]

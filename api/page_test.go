@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// follow pages through at and returns every element's value of name.
+// follow reads all pages from at on and returns the value of name of every element.
 func (e *harness) follow(raw, at, name string) (all []int64, pages int) {
 	e.t.Helper()
 	for path := at; path != ""; pages++ {
@@ -30,7 +30,7 @@ func (e *harness) follow(raw, at, name string) (all []int64, pages int) {
 	return all, pages
 }
 
-// nextPage is where a page's Link leads, seen from that page's own address; "" for the last one.
+// nextPage returns the target of a page's Link, resolved against the page's URL; "" for the last page.
 func nextPage(t testing.TB, at string, h http.Header) string {
 	t.Helper()
 	link := h.Get("Link")
@@ -50,9 +50,9 @@ func nextPage(t testing.TB, at string, h http.Header) string {
 	return next.String()
 }
 
-// TestReferencesLeadSomewhereBelowAProxysPath sees the API as callers of a proxy do
-// that serves it below /falcon/ and takes that prefix off: the server never sees it.
-func TestReferencesLeadSomewhereBelowAProxysPath(t *testing.T) {
+// TestReferencesWorkBelowAProxysPath calls the API through a proxy
+// that serves it below /falcon/ and strips that prefix, so that the server never sees it.
+func TestReferencesWorkBelowAProxysPath(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for range 3 {
 		e.notify("1", "t")
@@ -166,7 +166,7 @@ func TestPagesFollowTheLink(t *testing.T) {
 	})
 }
 
-func TestHeadAnswersAsGetWithoutABody(t *testing.T) {
+func TestHeadIsGetWithoutABody(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	e.notify("1", "t")
 	srv := serve(t, e.handler, Timeouts{})

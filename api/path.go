@@ -2,9 +2,8 @@ package api
 
 import "strings"
 
-// redirected reports whether the mux would redirect path to a shorter one. The API
-// does not: DELETE /admin/users/./connections would become the erasure of the user
-// "connections".
+// redirected reports whether the mux would redirect path to a shorter one. The API refuses
+// such a path: DELETE /admin/users/./connections would erase the user "connections".
 func redirected(path string) bool {
 	return strings.Contains(path, "//") || strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../")
 }

@@ -7,7 +7,7 @@ import (
 
 // A URL client turns /admin/users/./connections into /admin/users/connections, which
 // erases the user "connections". The ids "." and ".." are refused everywhere, and a
-// client that sends such a path as it is meets no redirect.
+// client that sends such a path unchanged gets no redirect.
 func TestDotsAsAUserIDNeverReachAnotherCall(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "1", "admin")

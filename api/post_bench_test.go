@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// memLog appends to nothing: what is left is the edge's own cost.
+// memLog stores nothing, so that a benchmark measures the API alone.
 type memLog struct {
 	seq atomic.Int64
 }
@@ -88,14 +88,14 @@ func benchAPI(b *testing.B) http.Handler {
 // draft300 is the notification of the performance page: 300 bytes.
 var draft300 = []byte(`{"title":"El estado de su reporte ha cambiado a: Aprobado","message":"` + strings.Repeat("á", 80) + strings.Repeat("x", 40) + `","created_by":123}`)
 
-// discard is a response writer without a network.
+// discard is a response writer that discards everything.
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(int)             {}
 
-// BenchmarkPost is POST /notifications without the network.
+// BenchmarkPost measures POST /notifications without the network.
 func BenchmarkPost(b *testing.B) {
 	h := benchAPI(b)
 	r := httptest.NewRequest(http.MethodPost, "/notifications", nil)
@@ -115,7 +115,7 @@ func BenchmarkPost(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode is what of BenchmarkPost reads the body.
+// BenchmarkDecode measures the part of BenchmarkPost that decodes the body.
 func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -15,10 +15,10 @@ import (
 type ReportBody struct {
 	ID        int64         `json:"id" example:"2"`
 	Title     string        `json:"title" example:"Página de phishing detectada"`
-	User      bridge.UserID `json:"created_by" doc:"Who made the report, and is notified of its status."`
+	User      bridge.UserID `json:"created_by" doc:"The user who made the report and is notified of its status."`
 	Status    bridge.Status `json:"status_id"`
 	CreatedAt stamp         `json:"created_at"`
-	UpdatedAt stamp         `json:"updated_at" doc:"When the status was last changed."`
+	UpdatedAt stamp         `json:"updated_at" doc:"When the status last changed."`
 }
 
 func newReportBody(r bridge.Report) ReportBody {
@@ -27,9 +27,9 @@ func newReportBody(r bridge.Report) ReportBody {
 
 // newReport is what POST /reports reads.
 type newReport struct {
-	ID     positive      `json:"id,omitempty" doc:"The application's own id; left out: one is given."`
+	ID     positive      `json:"id,omitempty" doc:"The application's own id. Default: the server assigns one."`
 	Title  string        `json:"title" minLength:"1" maxLength:"255" example:"Página de phishing detectada"`
-	User   bridge.UserID `json:"created_by" doc:"Who made the report, and is notified of its status."`
+	User   bridge.UserID `json:"created_by" doc:"The user who made the report and is notified of its status."`
 	Status bridge.Status `json:"status_id,omitempty"`
 }
 
@@ -37,7 +37,8 @@ func (r *newReport) draft() bridge.NewReport {
 	return bridge.NewReport{ID: int64(r.ID), Title: r.Title, User: r.User, Status: r.Status}
 }
 
-// check finds more faults in a body that has some. The service checks one that has none.
+// check finds further faults in a body that has some. A body without any is checked by the
+// service.
 func (r *newReport) check() error {
 	_, err := r.draft().Check()
 	return err
@@ -69,9 +70,9 @@ func (a *api) createReport(ctx context.Context, in *newReportInput) (*newReportO
 }
 
 type reportsQuery struct {
-	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most."`
+	Limit  int           `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"The maximum number of entries to return."`
 	Before int64         `query:"before" minimum:"1" maximum:"9007199254740991" doc:"Only ids below this one."`
-	User   bridge.UserID `query:"created_by" doc:"Only those of this user. Another user's needs scope \u0060reports:write\u0060."`
+	User   bridge.UserID `query:"created_by" doc:"Only those of this user. Another user's require the scope \u0060reports:write\u0060."`
 }
 
 type reportsOutput struct {
@@ -122,7 +123,7 @@ type newStatusBody struct {
 }
 
 type newStatusInput struct {
-	ID   int64 `path:"id" minimum:"1" doc:"The id of the thing."`
+	ID   int64 `path:"id" minimum:"1" doc:"The resource's id."`
 	Body sent[newStatusBody]
 }
 
@@ -132,10 +133,10 @@ type appendedBody struct {
 }
 
 // reportStatusBody is the report after a change of status, and the notification of its
-// owner, which is null where the status was the same.
+// owner, which is null if the status was the same.
 type reportStatusBody struct {
 	ReportBody
-	Notification *appendedBody `json:"notification" doc:"Null where the report had the status already."`
+	Notification *appendedBody `json:"notification" doc:"Null if the report already had the status."`
 }
 
 // TransformSchema makes the notification nullable, which huma does not assume of a struct.

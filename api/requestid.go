@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// requestID is the header that names a request in the log, here and at the caller's.
+// requestID is the header that identifies a request in this server's log and the caller's.
 const requestID = "X-Request-Id"
 
-// named gives every request an id, which the response repeats. A caller's own id is kept
-// where it has 1 to 128 of A-Z a-z 0-9 . _ -: other characters could forge a log entry.
+// named gives every request an id, which the response repeats. It keeps the caller's id if
+// that has 1 to 128 characters of A-Z a-z 0-9 . _ -: others could forge a log entry.
 func named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header[requestID]
@@ -47,9 +47,9 @@ func (x *exchange) logCall() {
 		"user", x.claims.User, "remote", x.r.RemoteAddr, "took", time.Since(x.begun).Round(time.Microsecond))
 }
 
-// logFault logs why a request failed with 5xx: an error where this program is at fault, a
-// warning where waiting may help. Warnings are at most 10 a second, as all requests fail
-// together while the database is unavailable.
+// logFault logs why a request failed with 5xx: as an error if this program is at fault, as
+// a warning if waiting may help. At most 10 warnings per second are logged, because all
+// requests fail together while the database is unavailable.
 func (x *exchange) logFault(p *problem, err error) {
 	if p.kind.status < http.StatusInternalServerError || x.Operation().OperationID == "ready" { // see logReadiness
 		return

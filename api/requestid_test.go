@@ -59,7 +59,7 @@ func (gone) Count(context.Context, bridge.UserID) (bridge.Count, error) {
 	return bridge.Count{}, bridge.ErrUnavailable
 }
 
-func TestTheCauseOfA503IsLoggedWithItsRequestIDAndNotByTheThousand(t *testing.T) {
+func TestTheCauseOfA503IsLoggedWithItsRequestIDAtALimitedRate(t *testing.T) {
 	var log bytes.Buffer
 	e := bare(t, func(o *Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(&log, nil))

@@ -11,7 +11,7 @@ import (
 
 // Tokens of an issuer whose clock is ahead have an iat in the future, and a
 // revocation as of now would leave them valid.
-func TestARevocationMayReach30SecondsAhead(t *testing.T) {
+func TestARevocationMayBe30SecondsInTheFuture(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		before := time.Now().Add(29 * time.Second).UTC().Truncate(time.Millisecond)
@@ -47,7 +47,7 @@ func TestARevocationMayReach30SecondsAhead(t *testing.T) {
 	})
 }
 
-func TestARevocationHasTheExpOfItsToken(t *testing.T) {
+func TestARevocationExpiresWithItsToken(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		admin := tokenFor(t, "root", "admin")
 		for id, exp := range map[string]string{"seconds": "4000000000", "half": "4000000000.5", "text": `"2096-10-02T09:06:40+02:00"`} {

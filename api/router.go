@@ -38,26 +38,26 @@ type Options struct {
 	Version  string       // shown in the documents; "" means "dev"
 	Logger   *slog.Logger // nil means slog.Default
 
-	// Redeliver sends a webhook again, by what follows late.WebhookPrefix in its id;
-	// bridge.ErrNotFound. nil: there are none.
+	// Redeliver sends a webhook again. ref is the part of its id after late.WebhookPrefix;
+	// an unknown one is bridge.ErrNotFound. nil: there are no webhooks.
 	Redeliver func(ctx context.Context, ref string) error
 	// Late returns figures of the pushes and webhooks for notifications that no device
 	// acknowledged; nil: there are none.
 	Late func(ctx context.Context) (late.Stats, error)
 
-	// Ready reports whether the database and the bus answer and the node does not
-	// drain; nil: always.
+	// Ready returns nil while the database and the bus respond and the node is not
+	// draining; nil: always ready.
 	Ready func(ctx context.Context) error
 
-	// RequestRatePerUser is how many requests a second a user may make; as many at
-	// once. It does not apply to the scope notifications:write. 0: no limit.
+	// RequestRatePerUser is how many requests per second a user may make, and how many in
+	// a burst. It does not apply to the scope notifications:write. 0: no limit.
 	RequestRatePerUser float64
-	// RequestRatePerAddress is the same per client address: refused tokens, pages
-	// and documents included, and as much again for the probes. 0: no limit.
+	// RequestRatePerAddress is the same per client address. It includes refused tokens,
+	// pages and documents; probes have the same rate for themselves. 0: no limit.
 	RequestRatePerAddress float64
 	// SharedRate counts both rates for all nodes together; nil: each node for itself.
 	SharedRate SharedRate
-	// TrustedProxies are whose X-Forwarded-For is believed.
+	// TrustedProxies are the proxies whose X-Forwarded-For is trusted.
 	TrustedProxies edge.Proxies
 	// Limited is called with each limit that a request exceeded, one of Limits. It may be
 	// nil, and must not block.
@@ -66,8 +66,8 @@ type Options struct {
 	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
 	MaxBatchBody int64         // of a batch; 0 means 4 MiB
 	MaxBodies    int64         // of all bodies over 4 KiB at one time; 0 means 128 MiB. Past it: 503
-	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the answer comes within 2
-	Steps        time.Duration // longest wait for what is done in steps, then 202; 0 means 25 s
+	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the response takes at most 2
+	Steps        time.Duration // longest wait for work that is done in steps, then 202; 0 means 25 s
 }
 
 func (o Options) withDefaults() Options {
@@ -93,10 +93,10 @@ type api struct {
 	byAddress *limiter[netip.Addr]
 	audited   *edge.Rates[bridge.UserID] // refused calls that are recorded
 	faults    *edge.Rates[struct{}]      // warnings about 503
-	auditedBy *edge.Rates[struct{}]      // the same, of everybody
+	auditedBy *edge.Rates[struct{}]      // the same, for all users together
 	backEnds  *recent                    // tokens of scope notifications:write
-	// probes have a rate of their own, which each node counts alone: devices that share
-	// an address with a load balancer must not make it take the node for dead.
+	// probes have a rate of their own, which each node counts alone: devices that share an
+	// address with a load balancer must not make it consider the node dead.
 	probes    *limiter[netip.Addr]
 	readiness readiness
 	bodies    budget
@@ -162,9 +162,9 @@ func (a *api) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Reque
 	a.routes.HandleFunc(pattern, h)
 }
 
-// unrouted serves a request that no route takes. The mux of the routes finds out whether
-// the path has other methods: it would respond with 405 and an Allow header, or with
-// 404, in plain text.
+// unrouted serves a request that matches no route. It asks the mux of the routes whether
+// the path has other methods, which would respond in plain text with 405 and an Allow
+// header, or with 404.
 func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	h, _ := a.routes.Handler(r)
 	probe := &probe{header: http.Header{}}
@@ -193,7 +193,7 @@ func ours(path string) bool {
 	return false
 }
 
-// probe records how the mux would respond.
+// probe is a response writer that records how the mux would respond.
 type probe struct {
 	header http.Header
 	status int
@@ -230,7 +230,7 @@ func secured(next http.Handler) http.Handler {
 		frame    = []string{"DENY"}
 		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
 		noStore  = []string{"no-store"}
-		// For this host only: this server does not decide for other names of the domain.
+		// Without includeSubDomains: this server does not decide for other hosts of the domain.
 		transport = []string{"max-age=31536000"}
 	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -73,7 +73,7 @@ func TestPathsAndMethods(t *testing.T) {
 	none.call("GET /mqtt", "", "").problem(http.StatusNotFound)
 }
 
-func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
+func TestEveryResponseHasSecurityHeaders(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for _, at := range []string{"GET /notifications", "GET /healthz", "GET /none", "PUT /settings", "GET /docs", "GET /openapi.json", "POST /notifications"} {
 		a := e.call(at, tokenFor(t, "1"), "")
@@ -94,8 +94,8 @@ func TestEveryAnswerIsSafeInABrowser(t *testing.T) {
 	}
 }
 
-// Without it, whoever sits between could keep a browser on HTTP and read its token.
-func TestABrowserThatCameOverHTTPSStaysThere(t *testing.T) {
+// Without it, an attacker on the network could keep a browser on HTTP and read its token.
+func TestABrowserIsKeptOnHTTPS(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	for _, at := range []string{"GET /notifications", "GET /healthz", "GET /none", "GET /docs", "GET /", "POST /notifications"} {
 		method, path, _ := strings.Cut(at, " ")
@@ -159,7 +159,7 @@ func TestOnlyAllowedOriginsMayCallFromABrowser(t *testing.T) {
 	}
 }
 
-// failing is a log that only fails.
+// failing is a log whose every call fails.
 type failing struct{ err error }
 
 func (l *failing) Append(ctx context.Context, _ bridge.Command) (bridge.Result, error) {
@@ -213,15 +213,15 @@ func TestFailuresHaveTheirStatus(t *testing.T) {
 	}
 }
 
-// away is a verifier whose key set does not answer.
-type away struct{}
+// unavailableKeys is a verifier whose key set does not respond.
+type unavailableKeys struct{}
 
-func (away) Verify(context.Context, string) (bridge.Claims, error) {
+func (unavailableKeys) Verify(context.Context, string) (bridge.Claims, error) {
 	return bridge.Claims{}, errors.Join(token.ErrInvalid, token.ErrUnavailable)
 }
 
-func TestATokenThatCannotBeJudgedIsNotRefused(t *testing.T) {
-	e := bare(t, func(o *Options) { o.Verifier = away{} })
+func TestATokenThatCannotBeVerifiedIsNotRefused(t *testing.T) {
+	e := bare(t, func(o *Options) { o.Verifier = unavailableKeys{} })
 	a := e.call("GET /settings", "x.y.z", "")
 	a.problem(http.StatusServiceUnavailable)
 	if a.Header().Get("Retry-After") == "" || a.Header().Get("WWW-Authenticate") != "" {
@@ -242,7 +242,7 @@ func TestReadyFollowsTheNode(t *testing.T) {
 	e.call("GET /readyz", "", "").want(http.StatusOK).equal(`{"status":"ready"}`)
 	gone.Store(true)
 	var a answered
-	testserver.Eventually(t, 5*time.Second, func() error { // the last answer stands a moment
+	testserver.Eventually(t, 5*time.Second, func() error { // the last result is reused for a moment
 		if a = e.call("GET /readyz", "", ""); a.Code == http.StatusOK {
 			return errors.New("it stays ready")
 		}
@@ -255,7 +255,7 @@ func TestReadyFollowsTheNode(t *testing.T) {
 	e.call("GET /healthz", "", "").want(http.StatusOK).equal(`{"status":"ok"}`)
 }
 
-func TestNewNeedsItsParts(t *testing.T) {
+func TestNewRequiresItsDependencies(t *testing.T) {
 	if _, err := New(Options{}); err == nil {
 		t.Error("an API without a service")
 	}

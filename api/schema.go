@@ -13,16 +13,16 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// The types of fields with parsing rules of their own, see decoder, and their schemas.
+// Types of fields that have parsing rules of their own, see decoder, and their schemas.
 type (
-	positive int64                 // 1 to 2^53-1; 0: left out
+	positive int64                 // 1 to 2^53-1; 0: absent
 	upTo     int64                 // 0 to 2^53-1
-	filled   string                // not empty; "": left out
-	lifetime int64                 // seconds, 1 to a year; 0: left out
+	filled   string                // not empty; "": absent
+	lifetime int64                 // seconds, 1 to a year; 0: absent
 	onOff    bool                  // 0, 1, true or false
 	switches map[bridge.Kind]*bool // 0, 1, true, false or null, by kind
-	object   []byte                // a JSON object as it stands; nil: left out
-	instant  []byte                // a time as in RFC 3339, or in seconds as in a token, as it stands; nil: left out
+	object   []byte                // a JSON object, unchanged; nil: absent
+	instant  []byte                // an RFC 3339 time or seconds as in a token, unchanged; nil: absent
 	stamp    time.Time
 	// maybeStamp is a stamp, or null where it is zero.
 	maybeStamp time.Time
@@ -109,23 +109,23 @@ func (stamp) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Description: "UTC, with milliseconds.", Examples: []any{"2025-10-24T02:21:32.000Z"}}
 }
 
-// notificationBody is a notification in REST and MQTT. It exists for the document only:
-// bridge.Notification.Item writes the bytes, and a test compares both.
+// notificationBody is a notification in REST and MQTT. It is used only for the document:
+// bridge.Notification.Item writes the bytes, and a test compares the two.
 type notificationBody struct {
-	ID        int64          `json:"id" example:"27" doc:"Unique over all users."`
-	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications, 1, 2, 3 … A jump means muted, deleted, superseded, expired or missed."`
-	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status, or a word of the application's own."`
+	ID        int64          `json:"id" example:"27" doc:"Unique across all users."`
+	Seq       bridge.Seq     `json:"seq" example:"3" doc:"Counts this user's notifications: 1, 2, 3 … A gap means muted, deleted, superseded, expired or missed."`
+	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status, or a word that the application chooses."`
 	Title     string         `json:"title" example:"El estado de su reporte ha cambiado a: Aprobado"`
 	Message   string         `json:"message" example:"El estado de su reporte titulado Página de phishing detectada ha sido actualizado a Aprobado"`
 	User      bridge.UserID  `json:"created_by" doc:"The recipient; the name is inherited."`
 	CreatedAt stamp          `json:"created_at"`
 	ReadAt    maybeStamp     `json:"read_at" doc:"Null while unread."`
-	ReportID  int64          `json:"report_id,omitempty" example:"2" doc:"Absent where it is about no report."`
-	StatusID  bridge.Status  `json:"status_id,omitempty" doc:"Absent where it is about no report."`
-	URL       string         `json:"url,omitempty" example:"/reports/2" doc:"Where it leads: https://…, http://…, or a path. Absent where it leads nowhere."`
-	Replaces  string         `json:"replaces,omitempty" example:"report-2" doc:"The key under which it superseded earlier ones, and is superseded."`
-	ExpiresAt *stamp         `json:"expires_at,omitempty" doc:"From then on it is gone. Absent where it does not expire."`
-	Data      map[string]any `json:"data,omitempty" doc:"What the application added, up to 4 KiB."`
+	ReportID  int64          `json:"report_id,omitempty" example:"2" doc:"Absent if it is not about a report."`
+	StatusID  bridge.Status  `json:"status_id,omitempty" doc:"Absent if it is not about a report."`
+	URL       string         `json:"url,omitempty" example:"/reports/2" doc:"Where it leads: https://…, http://…, or a path. Absent if it leads nowhere."`
+	Replaces  string         `json:"replaces,omitempty" example:"report-2" doc:"The key under which it superseded earlier notifications and may be superseded."`
+	ExpiresAt *stamp         `json:"expires_at,omitempty" doc:"When it expires. Absent if it does not."`
+	Data      map[string]any `json:"data,omitempty" doc:"Data of the application, up to 4 KiB."`
 }
 
 // Schema describes items to huma.
@@ -137,7 +137,7 @@ func (items) Schema(r huma.Registry) *huma.Schema {
 // syntax that Go's regexp and ECMA 262 share.
 const userPattern = `^(\.{0,2}[A-Za-z0-9_:@|-]|\.{3})[A-Za-z0-9._:@|-]*$`
 
-// How huma is to describe types of the domain, which does not know huma.
+// Descriptions for huma of the domain's types. The domain does not import huma.
 type (
 	userSchema   struct{}
 	statusSchema struct{}
@@ -146,7 +146,7 @@ type (
 func (userSchema) Schema(huma.Registry) *huma.Schema {
 	one, most, zero, safe := 1, 128, 0.0, float64(maxSafeInteger)
 	return &huma.Schema{
-		Description: "A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are read.",
+		Description: "A user id. A decimal without leading zeros up to 2^53-1 is written as a number, any other as a string; both forms are accepted.",
 		OneOf: []*huma.Schema{
 			{Type: huma.TypeInteger, Minimum: &zero, Maximum: &safe},
 			{Type: huma.TypeString, MinLength: &one, MaxLength: &most, Pattern: userPattern},

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// server is the API on a port, with the bounds of the real one.
+// server serves the API on a port, with the limits of the real server.
 type server struct{ addr string }
 
 func serve(t *testing.T, h http.Handler, timeouts Timeouts) server {
@@ -67,7 +67,7 @@ func (s server) do(t *testing.T, at, raw, body string, headers ...string) reply 
 	return reply{res.StatusCode, res.Header, string(got)}
 }
 
-// raw sends bytes as they are and returns the answer, or the error of a
+// raw sends bytes unchanged and returns the response, or the error of a
 // connection that was closed.
 func (s server) raw(t *testing.T, sent string) (*http.Response, error) {
 	t.Helper()
@@ -119,12 +119,12 @@ func TestBodiesOnTheWire(t *testing.T) {
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":4,"unread":4,"last_seq":4}`)
 }
 
-func TestSlowAndHalfRequestsEnd(t *testing.T) {
+func TestSlowAndPartialRequestsEnd(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
 	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"
 	if _, err := s.raw(t, "POST /notifications HTTP/1.1\r\nHost: x\r\n"); err == nil {
-		t.Error("headers without an end were answered")
+		t.Error("headers without an end got a response")
 	}
 	res, err := s.raw(t, head+"Content-Length: 100\r\n\r\n{")
 	if err != nil || res.StatusCode != http.StatusRequestTimeout {
@@ -142,9 +142,9 @@ func TestSlowAndHalfRequestsEnd(t *testing.T) {
 	e.call("GET /notifications/count", tokenFor(t, "1"), "").equal(`{"total":0,"unread":0,"last_seq":0}`)
 }
 
-// A byte now and then keeps no connection: the time is for all of the headers, and
-// for all of the body.
-func TestSlowlorisIsCut(t *testing.T) {
+// A client that sends a byte now and then is disconnected: the timeouts are for all of
+// the headers and for all of the body.
+func TestSlowlorisIsDisconnected(t *testing.T) {
 	e := newHarness(t, sqlite(t))
 	s := serve(t, e.handler, Timeouts{Header: 300 * time.Millisecond, Body: 300 * time.Millisecond})
 	head := "POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + tokenFor(t, "s", "notifications:write") + "\r\n"

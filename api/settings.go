@@ -11,7 +11,7 @@ import (
 // applications read.
 type settingsBody struct {
 	ReviewEnabled int            `json:"is_review_enabled" enum:"0,1" example:"1" doc:"0 mutes: notifications are stored, but neither listed nor delivered."`
-	Kinds         map[string]int `json:"kinds" doc:"0 mutes a kind; only those that you chose something for."`
+	Kinds         map[string]int `json:"kinds" doc:"0 mutes a kind. Lists only kinds with a setting of their own."`
 }
 
 type settingsOutput struct{ Body settingsBody }
@@ -48,8 +48,8 @@ func (a *api) getUserSettings(ctx context.Context, in *byUser) (*settingsOutput,
 
 // settingsPatch is what PATCH /settings reads.
 type settingsPatch struct {
-	ReviewEnabled *onOff   `json:"is_review_enabled,omitempty" doc:"0 or 1; booleans are read too."`
-	Kinds         switches `json:"kinds,omitempty" doc:"0, 1 or null by kind; what is left out stays, null removes."`
+	ReviewEnabled *onOff   `json:"is_review_enabled,omitempty" doc:"0 or 1; booleans are accepted as well."`
+	Kinds         switches `json:"kinds,omitempty" doc:"0, 1 or null by kind. Omitted kinds stay as they are, null removes one."`
 }
 
 type settingsInput struct {

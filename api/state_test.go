@@ -12,7 +12,7 @@ func (e *harness) notifyKind(kind string) {
 		`{"title":"t","message":"m","created_by":1,"kind":"`+kind+`"}`).want(http.StatusCreated)
 }
 
-func TestWhatChangedOfAnInbox(t *testing.T) {
+func TestChangesOfAnInbox(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		user := tokenFor(t, "1")
 		changes := func(since, want string) {
@@ -46,7 +46,7 @@ func TestWhatChangedOfAnInbox(t *testing.T) {
 	})
 }
 
-func TestAMutedKindIsListedOnlyWhereAskedFor(t *testing.T) {
+func TestAMutedKindIsListedOnlyOnRequest(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		user := tokenFor(t, "1")
 		listed := func(query string, want ...string) {

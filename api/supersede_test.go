@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestReplacesURLAndExpiryAreTakenShownAndWithdrawn(t *testing.T) {
+func TestReplacesURLAndExpiryAreAcceptedShownAndWithdrawn(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		service, user := tokenFor(t, "orders", "notifications:write"), tokenFor(t, "7", "")
 		post := func(more string) {

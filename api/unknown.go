@@ -20,14 +20,15 @@ const (
 	maxUnknownName = 64
 )
 
-// unknownFields returns where data, a body for a T, has fields that T does not have, at
-// most maxFaults of them, as "body.titel". It is called only for a body that has some.
+// unknownFields returns the locations of fields in data, a body for a t, that t does not
+// have, such as "body.titel", at most maxFaults of them. It is called only for a body that
+// has some.
 //
-// The names come from the client and are to be shown in a header and a problem, so each
-// is cut and percent-encoded: it cannot add a header, a list entry or markup.
+// The names come from the client and are shown in a header and a problem, so each is
+// truncated and percent-encoded: it cannot add a header, a list entry or markup.
 func unknownFields(data []byte, t reflect.Type) []string {
 	u := unknown{dec: jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))} // without a copy, or a record of names
-	_ = u.value("body", t)                                                                            // a fault of the body's form is reported by decode
+	_ = u.value("body", t)                                                                            // decode reports a syntax error
 	return u.at
 }
 
@@ -36,7 +37,7 @@ type unknown struct {
 	at  []string
 }
 
-// value skips the next value, which is to be decoded into a t.
+// value skips the next value, which decode reads into a t.
 func (u *unknown) value(at string, t reflect.Type) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

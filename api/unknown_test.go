@@ -35,7 +35,7 @@ func TestUnknownFieldsAreNamedInAHeader(t *testing.T) {
 	}
 }
 
-func TestStrictRefusesUnknownFieldsAtEach(t *testing.T) {
+func TestStrictRefusesEachUnknownField(t *testing.T) {
 	e := bare(t)
 	service := tokenFor(t, "s", "notifications:write")
 	good := `{"title":"t","message":"m","created_by":1}`

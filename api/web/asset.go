@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// types are the content types, stated here because the system's own table
-// differs from machine to machine.
+// types are the content types by extension. The system's table differs from machine to
+// machine.
 var types = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".css":  "text/css; charset=utf-8",
@@ -33,7 +33,7 @@ type asset struct {
 	kind  string
 	cache string
 	etag  string
-	zip   func() []byte // the body gzipped, made at first use; nil where that does not pay
+	zip   func() []byte // the gzipped body, made at first use; nil if it is not smaller
 }
 
 func newAsset(name string, body []byte) *asset {
@@ -42,8 +42,8 @@ func newAsset(name string, body []byte) *asset {
 	if a.kind == "" {
 		a.kind = "application/octet-stream"
 	}
-	// Ours change with the binary, so a browser asks each time and mostly gets
-	// 304. What is vendored bears its version in its path and never changes.
+	// Our own files change with the binary, so a browser asks each time and mostly gets
+	// 304. Vendored files have their version in the path and never change.
 	a.cache = "no-cache"
 	if strings.HasPrefix(name, client+"vendor/") {
 		a.cache = "public, max-age=31536000, immutable"
@@ -52,7 +52,7 @@ func newAsset(name string, body []byte) *asset {
 	return a
 }
 
-// zipped is body gzipped, or nil where it would not get smaller.
+// zipped returns body gzipped, or nil if that is not smaller.
 func zipped(body []byte) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -81,8 +81,8 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }
 
-// acceptsGzip reads Accept-Encoding as far as browsers write it: a list of names,
-// of which gzip;q=0 would be a refusal.
+// acceptsGzip reports whether the client accepts gzip. It parses as much of
+// Accept-Encoding as browsers send: a list of names, where gzip;q=0 is a refusal.
 func acceptsGzip(r *http.Request) bool {
 	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")

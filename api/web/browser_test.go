@@ -22,7 +22,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// patience is how long anything may take to show; the machine may be busy.
+// patience is how long anything may take to appear; the machine may be busy.
 const patience = 30 * time.Second
 
 // program is the real program in development mode.
@@ -55,7 +55,7 @@ func startProgram(t *testing.T) *program {
 		}
 		defer r.Body.Close()
 		if r.StatusCode != http.StatusOK {
-			return fmt.Errorf("ready answers %d", r.StatusCode)
+			return fmt.Errorf("ready returned %d", r.StatusCode)
 		}
 		return nil
 	})
@@ -73,13 +73,13 @@ func (p *program) token(args ...string) string {
 	return lines[len(lines)-1]
 }
 
-// call does one request as an administrator.
+// call makes one request as an administrator.
 func (p *program) call(method, path, body string) {
 	p.t.Helper()
 	p.as(p.token("--user", "ops", "--scope", "admin"), method, path, body)
 }
 
-// as does one request with that token.
+// as makes one request with that token.
 func (p *program) as(token, method, path, body string) {
 	p.t.Helper()
 	r, err := http.NewRequest(method, p.url+path, strings.NewReader(body))
@@ -98,7 +98,7 @@ func (p *program) as(token, method, path, body string) {
 	}
 }
 
-// counts waits until the server has that many notifications of user 1, so many unread.
+// counts waits until user 1 has that many notifications and unread ones on the server.
 func (p *program) counts(total, unread int) {
 	p.t.Helper()
 	// With this scope the questions do not count against the request rate of user 1, whose page would be refused.
@@ -140,7 +140,7 @@ type tab struct {
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // uncaught exceptions, and what the policy refused
+	problems []string // uncaught exceptions and violations of the policy
 }
 
 // browser is the one Chromium that all tests share; each tab has a profile of its own.
@@ -218,7 +218,7 @@ func newTab(t *testing.T, width int64, language string) *tab {
 	return b
 }
 
-// listen notes uncaught exceptions and what the policy refused, until the tab closes.
+// listen records uncaught exceptions and violations of the policy until the tab closes.
 func (b *tab) listen() {
 	note := func(what string) {
 		b.mu.Lock()
@@ -251,7 +251,7 @@ func (b *tab) listen() {
 	}()
 }
 
-// prefers has the page drawn light or dark.
+// prefers sets the preferred colour scheme, light or dark.
 func (b *tab) prefers(scheme string) {
 	b.t.Helper()
 	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -289,7 +289,7 @@ func run[T any](b *tab, expression string) T {
 	return v
 }
 
-// until waits for an expression to be true.
+// until waits until an expression is true.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
 	testserver.Eventually(b.t, patience, func() error {
@@ -311,7 +311,7 @@ const (
 	unreadIs = `document.getElementById("badge").textContent`
 )
 
-// accessible has axe-core look at the page as it stands.
+// accessible runs axe-core on the current page.
 func (b *tab) accessible(where string) {
 	b.t.Helper()
 	source, err := os.ReadFile("testdata/axe-core-4.14.1/axe.min.js")

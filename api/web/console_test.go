@@ -53,11 +53,11 @@ func TestTheConsoleIsForOperators(t *testing.T) {
 	if !run[bool](b, `document.getElementById("board").hidden`) {
 		t.Error("the board is shown to somebody who is no operator")
 	}
-	b.accessible("the gate")
+	b.accessible("the sign-in")
 }
 
-// A wrong user would be sent to, disconnected or revoked where the actions are for one
-// user and the field above them, or the panel, shows another.
+// The wrong user would be notified, disconnected or revoked if the actions were for one
+// user while the field above them, or the panel, shows another.
 func TestTheConsoleActsOnTheUserShown(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
@@ -65,12 +65,12 @@ func TestTheConsoleActsOnTheUserShown(t *testing.T) {
 	b.open(p.url + "/console#token=" + p.token("--user", "ops", "--scope", "admin"))
 	b.until("the console is live", isLive)
 	const named = `(user) => ["h3", ".stack .primary", ".danger"].every((s) => [...document.querySelectorAll("#person " + s)].every((n) => n.textContent.includes("user " + user)) && document.querySelector("#person " + s))`
-	const nobody = `document.querySelector("#person button") === null && document.querySelector("#person .none") !== null`
+	const noActions = `document.querySelector("#person button") === null && document.querySelector("#person .none") !== null`
 
 	b.write("#who", "2\r")
 	b.until("headings and buttons name user 2", `Boolean((`+named+`)(2))`)
 	b.write("#who", "1")
-	b.until("while another id is typed, nothing can be done to user 2", nobody)
+	b.until("while another id is typed, nothing can be done to user 2", noActions)
 	b.do(chromedp.KeyEvent(kb.Backspace), chromedp.KeyEvent(kb.Backspace))
 	b.write("#who", "1\r")
 	b.until("headings and buttons name user 1", `Boolean((`+named+`)(1))`)
@@ -84,10 +84,10 @@ func TestTheConsoleActsOnTheUserShown(t *testing.T) {
 
 	run[bool](b, `(() => { const w = document.getElementById("who"); w.value = "no/user"; document.getElementById("find").requestSubmit(); return true; })()`)
 	b.until("it says that this id is none", `[...document.querySelectorAll(".toast.fault")].some((n) => n.textContent.includes("User no/user"))`)
-	b.until("an invalid id leaves no actions on user 1", nobody)
+	b.until("an invalid id leaves no actions on user 1", noActions)
 }
 
-func TestAReportsStatusChangesOnlyAfterAQuestion(t *testing.T) {
+func TestAReportsStatusChangesOnlyAfterConfirmation(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	p.call("POST", "/reports", `{"id": 2, "title": "Página <b>falsa</b>", "created_by": 1}`)
@@ -118,7 +118,7 @@ func TestAReportsStatusChangesOnlyAfterAQuestion(t *testing.T) {
 	p.counts(1, 1)
 }
 
-func TestTextFromRightToLeftIsSetFromTheRight(t *testing.T) {
+func TestRightToLeftTextIsAlignedRight(t *testing.T) {
 	t.Parallel()
 	const title, message = "تم تغيير حالة بلاغك", "مرحبا"
 	p := startProgram(t)

@@ -43,10 +43,10 @@ func (p *program) console(width int64) *tab {
 	return b
 }
 
-// listed is the client ids of the panel of devices, in order.
+// listed is a script that returns the client ids of the devices panel, in order.
 const listed = `[...document.querySelectorAll("#connections code")].map((n) => n.textContent).join(" ")`
 
-// figure is the text of the chart with that name.
+// figure returns a script that reads the text of the chart with that name.
 func figure(name string) string {
 	return `[...document.querySelectorAll(".chart")].find((n) => n.querySelector("figcaption").textContent === "` + name + `").textContent`
 }
@@ -57,8 +57,8 @@ func (b *tab) untilFigure(name, has string) {
 }
 
 // A known load: 3 devices of 2 users, 20 notifications for the one with two devices, 5
-// for the other, 4 for a user who is muted. The console's own connection, which gets a
-// copy of each, is in no figure.
+// for the other, 4 for a muted user. The console's own connection, which receives a
+// copy of each, is not counted in any figure.
 func TestTheConsolesFiguresMatchAKnownLoad(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)

@@ -10,9 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// policy is the pages' Content-Security-Policy. Nothing inline, no other host, no
-// frame, no form target. connect-src 'self' covers ws: and wss: to the same host
-// and port (CSP 3 §6.7.2.8), which the browser test proves.
+// policy is the pages' Content-Security-Policy: nothing inline, no other host, no frame,
+// no form target. connect-src 'self' covers ws: and wss: to the same host and port (CSP 3
+// §6.7.2.8); TestTheBrowserEnforcesThePolicy checks that.
 var policy = strings.Join([]string{
 	"default-src 'none'",
 	"script-src 'self'",
@@ -38,9 +38,9 @@ func setHeaders(h http.Header) {
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
 }
 
-// openToAll lets pages of every origin import the JavaScript client: it is public code,
-// and no cookie or token makes its bytes differ. What it may then call is decided by
-// --cors-origins. The types are named for tools that read them from a URL (Deno).
+// openToAll lets pages of every origin import the JavaScript client, which is public code
+// and the same for every caller. --cors-origins decides which calls those pages may then
+// make. X-TypeScript-Types is for tools that import from a URL, such as Deno.
 func openToAll(h http.Header, at string) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cross-Origin-Resource-Policy", "cross-origin")

@@ -36,7 +36,7 @@ func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
 		t.Errorf("the page speaks %q to a Spanish browser", lang)
 	}
 
-	// What arrives, arrives live, is told, and is text whatever it holds.
+	// Notifications arrive live, are announced, and are shown as text whatever they contain.
 	evil := `<img src=x onerror="document.title='pwned'"> & <b>no</b>`
 	p.notify(evil, "<script>document.title='pwned'</script>")
 	want, _ := json.Marshal(evil)
@@ -83,7 +83,7 @@ func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
 	b.until("it speaks English", `document.querySelector(".name").textContent === "Inbox"`)
 }
 
-func TestPagingOlderLeavesNoHoleAndNoDouble(t *testing.T) {
+func TestPagingHasNoGapsOrDuplicates(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	var drafts []string
@@ -110,7 +110,7 @@ func TestPagingOlderLeavesNoHoleAndNoDouble(t *testing.T) {
 	b.until("nothing older is offered", `document.querySelector(".older").hidden`)
 }
 
-func TestTheInboxIsUsedByKeyboard(t *testing.T) {
+func TestTheInboxWorksByKeyboard(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	for _, title := range []string{"Uno", "Dos", "Tres"} {
@@ -150,7 +150,7 @@ func TestTheInboxIsUsedByKeyboard(t *testing.T) {
 	b.until("its neighbour has the focus", focused+` === "Dos"`)
 }
 
-// TestWithoutMQTTTheInboxPolls puts a proxy before the program that lets no
+// TestWithoutMQTTTheInboxPolls puts a proxy in front of the program that lets no
 // WebSocket through at first, as some networks do.
 func TestWithoutMQTTTheInboxPolls(t *testing.T) {
 	t.Parallel()
@@ -212,7 +212,7 @@ func TestThePagesWorkBelowAProxysPath(t *testing.T) {
 	b.until("the next page follows", `document.querySelectorAll("#reports tbody tr").length === 26`)
 }
 
-func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
+func TestAnInvalidTokenIsExplained(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	b := newTab(t, 390, "en")
@@ -221,10 +221,10 @@ func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
 	b.accessible("the welcome")
 
 	good := p.token("--user", "1")
-	stranger := good[:len(good)-8] + "AAAAAAAA"
+	forged := good[:len(good)-8] + "AAAAAAAA"
 	for token, says := range map[string]string{
 		"nonsense":                          "not a token",
-		stranger:                            "does not accept",
+		forged:                              "does not accept",
 		"e30.eyJzdWIiOjEsImV4cCI6MTAwMH0.x": "expired",
 	} {
 		run[string](b, fmt.Sprintf(`location.hash = "token=%s"`, token))
@@ -245,9 +245,9 @@ func TestWhoHasNoGoodTokenIsToldWhy(t *testing.T) {
 	b.accessible("signed out by a revocation")
 }
 
-// Anybody can send a link with a token of their own, and whoever follows it would act,
+// Anyone can send a link with a token of their own. A reader who follows it would act,
 // read and report in the sender's inbox.
-func TestALinkWithATokenDoesNotReplaceTheSignedInUserUnasked(t *testing.T) {
+func TestALinkWithATokenDoesNotReplaceTheSignedInUserWithoutAsking(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	own, again, others := p.token("--user", "1"), p.token("--user", "1", "--ttl", "2h"), p.token("--user", "7")
@@ -282,7 +282,7 @@ func TestALinkWithATokenDoesNotReplaceTheSignedInUserUnasked(t *testing.T) {
 	}
 
 	follow("nonsense")
-	b.until("a link that is no good signs nobody out", `document.querySelector(".toast.fault")?.textContent.includes("still signed in as user 1")`)
+	b.until("an invalid link does not sign the user out", `document.querySelector(".toast.fault")?.textContent.includes("still signed in as user 1")`)
 	shown("1")
 	follow(again)
 	b.until("a newer token of the same user is taken", fmt.Sprintf(`sessionStorage.getItem("falconbridge.token") === %q`, again))
@@ -296,9 +296,9 @@ func TestALinkWithATokenDoesNotReplaceTheSignedInUserUnasked(t *testing.T) {
 	shown("7")
 }
 
-// TestThePolicyHoldsInTheBrowser proves what connect-src 'self' covers: the
-// WebSocket to the page's own host, which every other test uses, and no other.
-func TestThePolicyHoldsInTheBrowser(t *testing.T) {
+// TestTheBrowserEnforcesThePolicy shows what connect-src 'self' allows: the
+// WebSocket to the page's own host, which every other test uses, and none to another.
+func TestTheBrowserEnforcesThePolicy(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t)
 	other := startProgram(t)

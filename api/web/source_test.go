@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// ours calls f with every file that was written here.
+// ours calls f with every file that is not vendored.
 func ours(f func(name, text string)) {
 	each(func(name string, b []byte) {
 		if !strings.HasPrefix(name, client+"vendor/") {
@@ -18,7 +18,7 @@ func ours(f func(name, text string)) {
 }
 
 // TestSourcesKeepToThePolicy looks for what the policy would refuse in a browser,
-// and for what it could not see.
+// and for what it cannot detect.
 func TestSourcesKeepToThePolicy(t *testing.T) {
 	rules := []struct{ where, what, why string }{
 		{`\.html$`, `(?i)<script(?:\s[^>]*)?>[^<]`, "a script inside the page"},
@@ -28,7 +28,7 @@ func TestSourcesKeepToThePolicy(t *testing.T) {
 		{`\.js$`, `innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|setHTMLUnsafe`, "text read as markup"},
 		{`\.js$`, `\beval\(|new Function|setTimeout\(\s*["'\x60]`, "text run as code"},
 		{`\.js$`, `localStorage|document\.cookie|indexedDB`, "a store that outlives the tab"},
-		{`\.js$`, `\bconsole\.(?:log|error|warn|info|debug|trace)`, "a log, where a token or text could end"},
+		{`\.js$`, `\bconsole\.(?:log|error|warn|info|debug|trace)`, "a log, which could reveal a token or a text"},
 		{`\.css$`, `@import|url\(`, "another file from a stylesheet"},
 	}
 	files := 0
@@ -43,7 +43,7 @@ func TestSourcesKeepToThePolicy(t *testing.T) {
 				continue
 			}
 			if found := regexp.MustCompile(r.what).FindString(text); found != "" {
-				t.Errorf("%s holds %s: %q", name, r.why, found)
+				t.Errorf("%s contains %s: %q", name, r.why, found)
 			}
 		}
 	})
@@ -68,7 +68,7 @@ func TestNoAssetNamesAnotherHost(t *testing.T) {
 			}
 		}
 	})
-	// In the vendored bundle addresses stand in its licence comments only.
+	// In the vendored bundle, addresses are only in its licence comments.
 	code := string(readStatic(t, client+"vendor/mqtt-5.16.0/mqtt.esm.js"))
 	code, _, _ = strings.Cut(code, "/*! Bundled license information")
 	if found := regexp.MustCompile(`https?://[a-zA-Z0-9.-]+\.[a-z]{2,}`).FindString(code); found != "" {
@@ -93,7 +93,7 @@ func TestBothLanguagesHaveEveryText(t *testing.T) {
 	ours(func(name, text string) {
 		for _, m := range used.FindAllStringSubmatch(text, -1) {
 			if !slices.Contains(en, m[1]) {
-				t.Errorf("%s uses the text %q, which is not there", name, m[1])
+				t.Errorf("%s uses the text %q, which does not exist", name, m[1])
 			}
 		}
 	})

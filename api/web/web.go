@@ -1,7 +1,7 @@
-// Package web serves the embedded pages: the inbox at / and the operator console
-// at /console. They are plain modules and stylesheets, served as they stand in
-// the tree: no build step, and nothing is loaded from another host. Below /client/
-// it serves the built JavaScript client to applications of every origin.
+// Package web serves the embedded pages: the inbox at / and the operator console at
+// /console. They are plain modules and stylesheets without a build step, and load nothing
+// from another host. Below /client/ it serves the built JavaScript client to applications
+// of every origin.
 package web
 
 import (
@@ -24,9 +24,9 @@ import (
 //go:embed static
 var static embed.FS
 
-// pages are the files that are served at paths of their own: the documents, and what a
-// browser looks for where the inbox is. A service worker controls the paths below its
-// own. The JavaScript client lies under /client/, everything else under /assets/.
+// pages are the files that are served at paths of their own: the documents, and files that
+// belong next to the inbox, because a service worker controls only paths below its own. The
+// JavaScript client is under /client/, everything else under /assets/.
 var pages = map[string]string{
 	"/":                     "index.html",
 	"/console":              "console.html",
@@ -34,13 +34,14 @@ var pages = map[string]string{
 	"/worker.js":            "worker.js",
 }
 
-// workerSettings are put before the client's service worker where it is the inbox page's:
-// its icon, and that a new version counts at once, as it has nothing that pages rely on.
+// workerSettings precede the client's service worker when it serves the inbox page. They
+// set its icon, and let a new version take over at once, because no open page depends on
+// the old one.
 const workerSettings = `self.falconbridgeIcon = "assets/icon-192.png";
 self.addEventListener("install", () => self.skipWaiting());
 `
 
-// Options are what the pages say of this server.
+// Options are the properties of this server that the pages contain.
 type Options struct {
 	Topics bridge.Topics // names the topics the pages subscribe to; zero: without prefix
 	Locale bridge.Locale // language of the built-in texts that the server sends; empty: Spanish
@@ -48,7 +49,7 @@ type Options struct {
 	Base   *url.URL      // what a notification's relative url is resolved against; nil: the page
 }
 
-// Marks in a page's source, for what differs from server to server.
+// Placeholders in a page's source for what differs from server to server.
 const (
 	topicMark  = "users/{user}/reports/status"
 	statusMark = "{status texts}"
@@ -56,24 +57,24 @@ const (
 	baseMark   = "{base}"
 )
 
-// statusTexts are title and message that a report's owner receives at each status,
-// with {title} in the place of the report's title, as JSON. The console shows them
-// before a status changes.
+// statusTexts returns as JSON the title and message that a report's owner receives for
+// each status, with {title} in place of the report's title. The console shows them before
+// a status changes.
 func statusTexts(l bridge.Locale) string {
 	var texts [][2]string
 	for _, s := range []bridge.Status{bridge.Pending, bridge.Approved, bridge.Rejected} {
 		title, message := l.StatusChanged("{title}", s)
 		texts = append(texts, [2]string{title, message})
 	}
-	b, _ := json.Marshal(texts) // strings always can be written
+	b, _ := json.Marshal(texts) // strings cannot fail
 	return string(b)
 }
 
 // Handler serves the pages of a server without a topic prefix.
 func Handler() http.Handler { return New(Options{}) }
 
-// New serves the pages. Paths that are none are answered with 404, methods other
-// than GET and HEAD with 405.
+// New returns the handler of the pages. It responds with 404 to an unknown path, and with
+// 405 to methods other than GET and HEAD.
 func New(o Options) http.Handler {
 	base := ""
 	if o.Base != nil {
@@ -104,7 +105,7 @@ func New(o Options) http.Handler {
 
 const client = "client/"
 
-// at is the path that an embedded file is served at.
+// at returns the path at which an embedded file is served.
 func at(name string) string {
 	if strings.HasPrefix(name, client) {
 		return "/" + name
@@ -112,8 +113,8 @@ func at(name string) string {
 	return "/assets/" + name
 }
 
-// each calls f with every embedded file. The files are part of the program, so
-// reading them does not fail; the tests fetch each one.
+// each calls f with every embedded file. Reading them does not fail, because they are part
+// of the program.
 func each(f func(name string, body []byte)) {
 	const root = "static/"
 	_ = fs.WalkDir(static, "static", func(name string, d fs.DirEntry, err error) error {

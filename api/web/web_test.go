@@ -39,7 +39,7 @@ func body(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-func TestEveryAnswerIsLockedDown(t *testing.T) {
+func TestEveryResponseIsLockedDown(t *testing.T) {
 	for name, target := range map[string]string{
 		"the inbox":        "/",
 		"a module":         "/assets/page.js",
@@ -191,7 +191,7 @@ func TestCaching(t *testing.T) {
 	}
 }
 
-func TestGzipHoldsTheSameBytesUnderAnotherTag(t *testing.T) {
+func TestGzipHasTheSameContentAndItsOwnETag(t *testing.T) {
 	const target = "/client/vendor/mqtt-5.16.0/mqtt.esm.js"
 	plain := fetch(t, Handler(), "GET", target, "Accept-Encoding", "gzip;q=0, br")
 	zipped := fetch(t, Handler(), "GET", target, "Accept-Encoding", "br, gzip")
@@ -218,9 +218,9 @@ func TestThePageNamesThePrefixedTopic(t *testing.T) {
 	}
 }
 
-// TestVendoredFilesAreTheOnesChecked holds what others wrote to its checksums, and
-// that nothing is vendored without one.
-func TestVendoredFilesAreTheOnesChecked(t *testing.T) {
+// TestVendoredFilesMatchTheirChecksums compares third-party files with their checksums, and
+// checks that no vendored file is without one.
+func TestVendoredFilesMatchTheirChecksums(t *testing.T) {
 	for name, dir := range map[string]string{
 		"mqtt.js":  "static/client/vendor/mqtt-5.16.0",
 		"axe-core": "testdata/axe-core-4.14.1",
@@ -254,7 +254,7 @@ func TestVendoredFilesAreTheOnesChecked(t *testing.T) {
 		})
 	}
 	if !bytes.Contains(readStatic(t, "client/vendor/mqtt-5.16.0/LICENSES.txt"), []byte("MQTT.js contributors")) {
-		t.Error("the licence beside mqtt.js does not name its authors")
+		t.Error("the licence next to mqtt.js does not name its authors")
 	}
 }
 
@@ -267,7 +267,7 @@ func readStatic(t *testing.T, name string) []byte {
 	return b
 }
 
-// The inbox page's worker is the client's, with what only this page has.
+// The inbox page's worker is the client's, preceded by this page's settings.
 func TestTheWorkerControlsThePagesPath(t *testing.T) {
 	r := fetch(t, Handler(), "GET", "/worker.js")
 	text := body(t, r)
@@ -293,8 +293,8 @@ func TestThePageOffersPushesWhereTheyAreOn(t *testing.T) {
 	}
 }
 
-// An application imports the client from here without npm, from any origin. Only the
-// client is open: the pages are not, and neither is an error.
+// An application of any origin may import the client from here, without npm. Only the
+// client is open: the pages and error responses are not.
 func TestTheClientIsOpenToEveryOriginAndNothingElseIs(t *testing.T) {
 	h := Handler()
 	for target, open := range map[string]bool{
@@ -315,7 +315,7 @@ func TestTheClientIsOpenToEveryOriginAndNothingElseIs(t *testing.T) {
 	}
 }
 
-// Quotes and tags in --push-base-url stay inside the attribute that they are written to.
+// Quotes and tags in --push-base-url stay inside the attribute into which they are written.
 func TestTheInboxNamesTheBaseOfRelativeUrls(t *testing.T) {
 	base := &url.URL{Scheme: "https", Host: "app.example", Path: "/inbox/", RawQuery: `a="><script>`}
 	page := body(t, fetch(t, New(Options{Base: base}), "GET", "/"))

@@ -12,7 +12,7 @@ import (
 )
 
 type backupCmd struct {
-	File string `arg:"" help:"The copy; it must not exist."`
+	File string `arg:"" help:"The file to create. It must not exist."`
 }
 
 func (backupCmd) Help() string {
@@ -40,21 +40,21 @@ func (b backupCmd) Run(p *program) error {
 	return err
 }
 
-// sqlite returns the settings of storage. It fails for a Postgres and names the tools
-// to use instead, which Postgres brings along.
+// sqlite returns the settings of storage. For Postgres it fails and names the tools to use
+// instead.
 func (p *program) sqlite(instead string) (*config.Config, error) {
 	c, err := p.check(config.SQLite)
 	if err != nil {
 		return nil, err
 	}
 	if !c.SQLite {
-		return nil, c.Problem("database-url", "is a Postgres", "use "+instead+", see docs/operations.md")
+		return nil, c.Problem("database-url", "is a Postgres database", "use "+instead+", see docs/operations.md")
 	}
 	return c, nil
 }
 
 type restoreCmd struct {
-	File string `arg:"" help:"A copy that backup made."`
+	File string `arg:"" help:"A file that backup created."`
 }
 
 func (restoreCmd) Help() string {
@@ -62,12 +62,12 @@ func (restoreCmd) Help() string {
 
     falconbridge restore copy.db
 
-The former database stays next to the new one. Devices see a new epoch from the next start on.`
+The former database is kept next to the new one. From the next start on, devices see a new epoch.`
 }
 
 func (restoreCmd) scope() []string { return config.SQLite }
 
-// Run puts a copy in place of the database. It holds the server's lock meanwhile, so
+// Run replaces the database with a copy. Meanwhile it holds the server's lock, so
 // that no server runs or starts.
 func (r restoreCmd) Run(p *program) (err error) {
 	c, err := p.sqlite("pg_restore or recovery to a point in time")

@@ -17,7 +17,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// shell runs commands in dir as an operator of p would, whose settings stand in the
+// shell runs commands in dir as an operator of p would, whose settings are in the
 // environment.
 func shell(t *testing.T, p *testserver.Program, dir, commands string) {
 	t.Helper()
@@ -33,8 +33,8 @@ func shell(t *testing.T, p *testserver.Program, dir, commands string) {
 	}
 }
 
-// The drill of docs/backup.md, with the commands it names: a backup under load, a
-// kill, the restore; devices go on, in a new epoch.
+// The drill of docs/backup.md with its own commands: a backup under load, a
+// kill, the restore. Devices continue in a new epoch.
 func TestTheDocumentedRestoreWorks(t *testing.T) {
 	t.Parallel()
 	blocks := testserver.Documented(t, "docs/backup.md", "SQLite")
@@ -124,7 +124,7 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 		}
 	}
 	refused("another server is using " + filepath.Join(p.Dir, config.DatabaseFile) + "; stop it first\n")
-	// As with a server of another version, an import, or sqlite3: no lock of ours.
+	// Like another version's server, an import or sqlite3, which do not take our lock.
 	if err := os.Remove(filepath.Join(p.Dir, config.DatabaseFile+".lock")); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestRestoreRefusesADatabaseInUse(t *testing.T) {
 	}
 }
 
-func TestBackupAndRestoreSendToPostgresOwnTools(t *testing.T) {
+func TestBackupAndRestorePointToPostgresTools(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, with("DATABASE_URL", "postgres://falcon@127.0.0.1:1/falcon"))
 	for command, want := range map[string]string{"backup": "pg_dump", "restore": "pg_restore"} {
@@ -148,13 +148,13 @@ func TestBackupAndRestoreSendToPostgresOwnTools(t *testing.T) {
 	}
 }
 
-func TestABackupPastTheDisksEndLeavesNothing(t *testing.T) {
+func TestABackupOnAFullDiskLeavesNoFile(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	notify(t, p.HTTP, "1", "stays")
 	dir := t.TempDir()
 	backup := p.Command("backup", filepath.Join(dir, "copy.db"))
-	// No file grows past 40 KiB: what a full disk looks like to SQLite.
+	// No file may grow beyond 40 KiB, which to SQLite looks like a full disk.
 	limited := exec.Command("bash", append([]string{"-c", `ulimit -f 40; exec "$@"`, "bash"}, backup.Args...)...)
 	limited.Env = backup.Env
 	_, errs, code := finish(t, limited)
@@ -167,7 +167,7 @@ func TestABackupPastTheDisksEndLeavesNothing(t *testing.T) {
 	notify(t, p.HTTP, "1", "goes on")
 }
 
-func TestBackupMakesNoDatabase(t *testing.T) {
+func TestBackupCreatesNoDatabase(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p := testserver.Prepare(t, production, "--data-dir="+filepath.Join(dir, "missing"))
@@ -213,8 +213,8 @@ func TestVersionNamesReleaseCommitAndGo(t *testing.T) {
 	}
 }
 
-// The server's user can write the data directory, and so name a file of root's there.
-func TestARestoreByRootGivesNoOtherFileAway(t *testing.T) {
+// The server's user can write to the data directory, and so put a link to root's file there.
+func TestARestoreByRootChownsNoOtherFile(t *testing.T) {
 	dir := t.TempDir()
 	p := testserver.NewProgram(t, production)
 	backup := filepath.Join(dir, "copy.db")

@@ -26,13 +26,13 @@ func (benchCmd) scope() []string { return slices.Concat(config.LocalMQTT, config
 type benchPostCmd struct {
 	benchFlags
 	Posters  int    `default:"32" placeholder:"K" help:"Connections that post. Default ${default}."`
-	Users    int    `default:"100" placeholder:"N" help:"Users posted to, in turn. Default ${default}."`
-	Devices  int    `default:"1" placeholder:"D" help:"Devices of each user; 0 measures the responses only. Default ${default}."`
-	Rate     int    `default:"0" placeholder:"R" help:"Posts a second, each timed from when it was due; 0: each poster sends the next as soon as it has the response. Default ${default}."`
+	Users    int    `default:"100" placeholder:"N" help:"Users to post to, in rotation. Default ${default}."`
+	Devices  int    `default:"1" placeholder:"D" help:"Devices per user; 0 measures only the responses. Default ${default}."`
+	Rate     int    `default:"0" placeholder:"R" help:"Posts per second, each measured from the time it was due; 0: each poster sends the next as soon as it has the response. Default ${default}."`
 	Size     int    `default:"300" placeholder:"BYTES" help:"Size of a body. Default ${default}."`
 	Duration string `default:"10s" placeholder:"TIME" help:"How long to post. Default ${default}."`
-	Warm     string `default:"1s" placeholder:"TIME" help:"How long to post before that, unmeasured. Default ${default}."`
-	MaxPosts int    `default:"1000000" placeholder:"N" help:"End after that many posts. Default ${default}."`
+	Warm     string `default:"1s" placeholder:"TIME" help:"How long to post before measuring. Default ${default}."`
+	MaxPosts int    `default:"1000000" placeholder:"N" help:"Stop after this many posts. Default ${default}."`
 }
 
 func (benchPostCmd) Help() string {
@@ -67,13 +67,13 @@ func (c benchPostCmd) Run(p *program) error {
 type benchIdleCmd struct {
 	benchFlags
 	Connections int    `default:"1000" placeholder:"N" help:"Connections to keep open. Default ${default}."`
-	PerUser     int    `default:"1" placeholder:"D" help:"Connections of one user. Default ${default}."`
-	FirstUser   int    `default:"0" placeholder:"N" help:"Number of the first user; the users below it are left to another load. Default ${default}."`
-	AtOnce      int    `default:"64" placeholder:"K" help:"Connects under way at once. Default ${default}."`
-	Addresses   int    `default:"0" placeholder:"N" help:"Connect to a server on loopback from that many addresses, for more connections at once than one address may have pending."`
-	Waves       int    `default:"1" placeholder:"N" help:"How often all connect and disconnect. Default ${default}."`
+	PerUser     int    `default:"1" placeholder:"D" help:"Connections per user. Default ${default}."`
+	FirstUser   int    `default:"0" placeholder:"N" help:"Number of the first user, so that another load can use the ones below it. Default ${default}."`
+	AtOnce      int    `default:"64" placeholder:"K" help:"Connection attempts at a time. Default ${default}."`
+	Addresses   int    `default:"0" placeholder:"N" help:"Connect to a server on loopback from this many addresses, for more simultaneous connections than one address may have pending."`
+	Waves       int    `default:"1" placeholder:"N" help:"How many times all connect and disconnect. Default ${default}."`
 	Hold        string `default:"5s" placeholder:"TIME" help:"How long to keep them open. Default ${default}."`
-	Settle      string `default:"5s" placeholder:"TIME" help:"How long to wait before memory is read. Default ${default}."`
+	Settle      string `default:"5s" placeholder:"TIME" help:"How long to wait before measuring memory. Default ${default}."`
 }
 
 func (benchIdleCmd) Help() string {
@@ -101,11 +101,11 @@ func (c benchIdleCmd) Run(p *program) error {
 
 type benchConnectCmd struct {
 	benchFlags
-	Workers   int    `default:"16" placeholder:"K" help:"Connections at once. Default ${default}."`
-	Users     int    `default:"1000" placeholder:"N" help:"Users that log in, in turn. Default ${default}."`
-	Subscribe bool   `help:"Subscribe, too."`
-	Duration  string `default:"10s" placeholder:"TIME" help:"How long. Default ${default}."`
-	MaxLogins int    `default:"1000000" placeholder:"N" help:"End after that many logins. Default ${default}."`
+	Workers   int    `default:"16" placeholder:"K" help:"Connections at a time. Default ${default}."`
+	Users     int    `default:"1000" placeholder:"N" help:"Users that log in, in rotation. Default ${default}."`
+	Subscribe bool   `help:"Also subscribe."`
+	Duration  string `default:"10s" placeholder:"TIME" help:"How long to run. Default ${default}."`
+	MaxLogins int    `default:"1000000" placeholder:"N" help:"Stop after this many logins. Default ${default}."`
 }
 
 func (benchConnectCmd) Help() string {
@@ -129,8 +129,8 @@ func (c benchConnectCmd) Run(p *program) error {
 
 type benchReplayCmd struct {
 	benchFlags
-	Devices int    `default:"10" placeholder:"N" help:"Devices, one a user. Default ${default}."`
-	Missed  int    `default:"1000" placeholder:"M" help:"Notifications each missed; at most 1,000 are replayed. Default ${default}."`
+	Devices int    `default:"10" placeholder:"N" help:"Devices, one per user. Default ${default}."`
+	Missed  int    `default:"1000" placeholder:"M" help:"Notifications that each device misses; at most 1,000 are replayed. Default ${default}."`
 	Size    int    `default:"300" placeholder:"BYTES" help:"Size of a body. Default ${default}."`
 	Limit   string `default:"1m" placeholder:"TIME" help:"How long the replay may take. Default ${default}."`
 }
@@ -157,13 +157,13 @@ func (c benchReplayCmd) Run(p *program) error {
 // benchFlags are the flags of every load.
 type benchFlags struct {
 	client
-	PID            int    `name:"pid" placeholder:"PID" help:"Process of the server, on this machine: report its CPU time and memory, too."`
+	PID            int    `name:"pid" placeholder:"PID" help:"Process id of the server, on this machine, to report its CPU time and memory."`
 	JSON           bool   `name:"json" help:"Print one JSON object."`
-	ConnectWithin  string `default:"1m" placeholder:"TIME" help:"Give up where the devices are not connected by then. Default ${default}."`
-	MaxConnections int    `name:"max-devices" default:"20000" placeholder:"N" help:"Refuse to connect more devices than that. Default ${default}."`
+	ConnectWithin  string `default:"1m" placeholder:"TIME" help:"Give up if the devices are not connected within this time. Default ${default}."`
+	MaxConnections int    `name:"max-devices" default:"20000" placeholder:"N" help:"Refuse to connect more devices than this. Default ${default}."`
 }
 
-// Bounds that no flag lifts: a load that was started by mistake ends by itself.
+// Bounds that no flag can raise, so that a load that was started by mistake ends by itself.
 const (
 	benchLongest = time.Hour
 	benchMost    = 50_000_000 // posts or logins
@@ -186,15 +186,15 @@ func (b *bounds) count(flag string, n, least, most int) {
 	}
 }
 
-// load runs a load of at most that many devices, which are to be connected within the
-// time run gets, and prints its report. It fails where the server broke its promise.
+// load runs a load of at most that many devices, which have to be connected within the
+// time that run gets, and prints its report. It fails if the server broke a guarantee.
 func (f benchFlags) load(p *program, b bounds, devices int, run func(context.Context, *bench.Target, time.Duration) (bench.Report, error)) error {
 	within := b.time("connect-within", f.ConnectWithin, time.Second)
 	if b.err != nil {
 		return b.err
 	}
 	if devices > f.MaxConnections {
-		return fmt.Errorf("--max-devices: %d devices are more than the %d allowed; raise it if that is meant", devices, f.MaxConnections)
+		return fmt.Errorf("--max-devices: %d devices are more than the %d allowed; raise it if that is intended", devices, f.MaxConnections)
 	}
 	t, err := f.target(p)
 	if err != nil {
@@ -249,7 +249,7 @@ func (f benchFlags) target(p *program) (*bench.Target, error) {
 	return t, nil
 }
 
-// devices is where devices connect. With --url alone that is the same host and
+// devices returns where devices connect. With --url alone that is the same host and
 // port, over a WebSocket: a load never goes to a host that was not named.
 func (f benchFlags) devices(p *program, rest endpoint) (endpoint, error) {
 	if f.MQTTURL != "" || f.URL == "" {

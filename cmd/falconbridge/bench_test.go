@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// load runs a load on p and reads its JSON into out.
+// load runs a load on p and decodes its JSON into out.
 func load(t *testing.T, p *testserver.Program, out any, args ...string) {
 	t.Helper()
 	cmd := p.Command(append([]string{"bench"}, append(args, "--json")...)...)
@@ -27,7 +27,7 @@ func load(t *testing.T, p *testserver.Program, out any, args ...string) {
 	}
 }
 
-func TestALoadCountsEverythingIn(t *testing.T) {
+func TestALoadCountsEveryDelivery(t *testing.T) {
 	p := testserver.NewProgram(t, nil) // development mode: the load signs with its key
 	for name, args := range map[string][]string{
 		"over TCP":         {},
@@ -57,7 +57,7 @@ func TestALoadReplaysWhatDevicesMissed(t *testing.T) {
 	}
 }
 
-func TestALoadHoldsConnectionsAndLogsIn(t *testing.T) {
+func TestALoadKeepsConnectionsOpenAndLogsIn(t *testing.T) {
 	p := testserver.NewProgram(t, map[string]string{"FALCON_CONNECT_RATE_PER_IP": "off"})
 	var idle bench.IdleResult
 	load(t, p, &idle, "idle", "--connections=20", "--hold=0s", "--settle=100ms", "--waves=2")
@@ -71,8 +71,8 @@ func TestALoadHoldsConnectionsAndLogsIn(t *testing.T) {
 	}
 }
 
-func TestALoadStaysWithinWhatItWasTold(t *testing.T) {
-	p := testserver.Prepare(t, nil) // not even started: a refusal connects nowhere
+func TestALoadStaysWithinItsLimits(t *testing.T) {
+	p := testserver.Prepare(t, nil) // never started, because a refusal connects nowhere
 	for name, tt := range map[string]struct {
 		args []string
 		says string

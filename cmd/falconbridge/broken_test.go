@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// openDirectly opens p's database past the program, as an operator with psql or
+// openDirectly opens p's database without the program, as an operator with psql or
 // sqlite3 does. url is "" for SQLite.
 func openDirectly(t *testing.T, p *testserver.Program, url string) *sql.DB {
 	t.Helper()
@@ -34,7 +34,7 @@ func openDirectly(t *testing.T, p *testserver.Program, url string) *sql.DB {
 	return d
 }
 
-// seenBroken waits until p says everywhere that its database is unavailable because
+// seenBroken waits until p reports everywhere that its database is unavailable because
 // of cause.
 func seenBroken(t *testing.T, p *testserver.Program, cause string) {
 	t.Helper()

@@ -19,22 +19,22 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-// client are the flags of the commands that talk to a running server.
+// client has the flags of the commands that call a running server.
 type client struct {
-	URL       string `name:"url" placeholder:"URL" help:"REST base. Default: this machine at --http-addr."`
+	URL       string `name:"url" placeholder:"URL" help:"Base URL of the REST API. Default: this machine at --http-addr."`
 	MQTTURL   string `name:"mqtt-url" placeholder:"URL" help:"mqtt://, mqtts://, ws:// or wss://. Default: this machine at --mqtt-addr, or over --http-addr."`
 	Token     string `placeholder:"TOKEN" help:"Token to present. Default: one signed with the configured key."`
-	TokenFile string `placeholder:"FILE" help:"File that holds --token."`
+	TokenFile string `placeholder:"FILE" help:"File that contains --token."`
 }
 
-// endpoint is where a command connects, and whom it trusts there; nil: the system's
+// endpoint is where a command connects, and which certificates it trusts; nil: the system's
 // certificate authorities.
 type endpoint struct {
 	url *url.URL
 	tls *tls.Config
 }
 
-// rest returns the base of the REST calls, whose path begins with a slash.
+// rest returns the base URL of the REST calls, whose path begins with a slash.
 func (c client) rest(p *program) (endpoint, error) {
 	if c.URL == "" {
 		settings, err := p.check(config.LocalHTTP)
@@ -147,8 +147,8 @@ func (e endpoint) http(timeout time.Duration) *http.Client {
 	return c
 }
 
-// bearer returns what makes tokens: always the given one if there is one, else each time
-// a new one for claims that is valid for ttl; 0 means an hour.
+// bearer returns a function that returns a token: always the given one, if there is one, else
+// each time a new one for claims that is valid for ttl; 0 means an hour.
 func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (func() (string, error), error) {
 	given, err := config.Secret("token", c.Token, c.TokenFile, p.has("token"), p.has("token-file"))
 	if err != nil {
@@ -172,7 +172,7 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 	}, nil
 }
 
-// foreignHint is what to check where a server speaks something other than MQTT.
+// foreignHint is the hint for a server that does not speak MQTT.
 const foreignHint = "is that another port of the server? MQTT over TCP is mqtt://host:1883, over WebSocket on the HTTP port ws://host:8080/mqtt"
 
 // foreign returns the hint where err says that a server was reached but did not speak
@@ -220,7 +220,7 @@ func (c client) call(p *program, claims bridge.Claims, req *http.Request, want i
 	req.Header.Set("Authorization", "Bearer "+raw)
 	resp, err := e.http(30 * time.Second).Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("no response from %s: %w; start the server, or name the address of its REST with --url", e.url.Host, cause(err))
+		return nil, nil, fmt.Errorf("no response from %s: %w; start the server, or give the address of its REST API with --url", e.url.Host, cause(err))
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
@@ -235,7 +235,7 @@ func (c client) call(p *program, claims bridge.Claims, req *http.Request, want i
 	return nil, nil, refused(resp.StatusCode, body)
 }
 
-// refused returns what a problem document (RFC 9457) says as an error of one line.
+// refused returns a problem document (RFC 9457) as a one-line error.
 func refused(status int, body []byte) error {
 	var doc struct {
 		Title  string
@@ -243,9 +243,9 @@ func refused(status int, body []byte) error {
 		Errors []struct{ Location, Message string }
 	}
 	if json.Unmarshal(body, &doc) != nil || doc.Title == "" {
-		return fmt.Errorf("the server answered %d %s", status, http.StatusText(status))
+		return fmt.Errorf("the server returned %d %s", status, http.StatusText(status))
 	}
-	// Where fields are named, the detail repeats them in other words.
+	// If there are fields, the detail only repeats them.
 	var faults []string
 	for _, e := range doc.Errors {
 		faults = append(faults, e.Location+" "+e.Message)
@@ -254,7 +254,7 @@ func refused(status int, body []byte) error {
 	if detail := cmp.Or(strings.Join(faults, "; "), doc.Detail); detail != "" {
 		text += ": " + detail
 	}
-	return fmt.Errorf("the server answered %d %s", status, text)
+	return fmt.Errorf("the server returned %d %s", status, text)
 }
 
 // cause returns the innermost reason of a failed call, without the address that the

@@ -59,7 +59,7 @@ func TestAPersistentTailGetsWhatItMissed(t *testing.T) {
 			for i := range 3 {
 				notify(t, p.HTTP, "7", fmt.Sprintf("missed %d", i))
 			}
-			if err := p.Kill(); err != nil { // and the server crashed meanwhile
+			if err := p.Kill(); err != nil { // and the server crashes meanwhile
 				t.Fatal(err)
 			}
 			if err := p.Start(); err != nil {
@@ -99,7 +99,7 @@ func TestATailSurvivesTheServer(t *testing.T) {
 	}
 }
 
-func TestATailNamesItsPlace(t *testing.T) {
+func TestATailStartsAfterSince(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	for i := range 4 {
@@ -113,7 +113,7 @@ func TestATailNamesItsPlace(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
+func TestARefusalEndsTheClientWithOneLine(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	for name, tt := range map[string]struct {
@@ -125,7 +125,7 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 		"tail without a user":                      {[]string{"tail"}, "--user: is missing"},
 		"tail with a token without a user":         {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
 		"tail of an address that is none":          {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
-		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server answered 403"},
+		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server returned 403"},
 		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
 		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
 		"send where no server listens":             {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
@@ -143,8 +143,8 @@ func TestWhatIsRefusedEndsTheClientInOneLine(t *testing.T) {
 	}
 }
 
-// examples/README.md exports FALCON_TOKEN for the devices; the next send then presents
-// that token, which may not, instead of one it signs.
+// examples/README.md exports FALCON_TOKEN for the devices. The next send then presents
+// that token, which has no right to, instead of signing one.
 func TestARefusedTokenOfTheEnvironmentIsNamed(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
@@ -176,7 +176,7 @@ func TestARefusedTokenOfTheEnvironmentIsNamed(t *testing.T) {
 	}
 }
 
-func TestATokenOpensWhatItsScopeSays(t *testing.T) {
+func TestATokenAllowsWhatItsScopeGrants(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	for scope, status := range map[string]int{"": 403, "notifications:read": 200, "admin": 200, "notifications:write,reports:write": 403} {
@@ -188,7 +188,7 @@ func TestATokenOpensWhatItsScopeSays(t *testing.T) {
 	}
 }
 
-func TestHealthcheckTellsWhetherItIsReady(t *testing.T) {
+func TestHealthcheckReportsReadiness(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	if out, errs, code := finish(t, p.Command("healthcheck")); code != 0 || out != "" || errs != "" {
@@ -202,7 +202,7 @@ func TestHealthcheckTellsWhetherItIsReady(t *testing.T) {
 	}
 }
 
-func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
+func TestTheDataDirIsPrivateToItsOwner(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	p := testserver.NewProgram(t, nil, "--data-dir="+dir)
@@ -222,7 +222,7 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 		}
 	}
 	private()
-	if err := p.Kill(); err != nil { // which leaves the WAL there
+	if err := p.Kill(); err != nil { // which leaves the WAL behind
 		t.Fatal(err)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} { // as an older version left them
@@ -238,8 +238,8 @@ func TestTheDataDirIsTheOwnersOnly(t *testing.T) {
 	user.do(t, "GET", "/healthz", nil, 200, nil)
 }
 
-// MQTT to an HTTP port fails with an error about packets, which does not explain anything.
-func TestMQTTAtAnHTTPPortIsAnsweredWithAHint(t *testing.T) {
+// MQTT to an HTTP port fails with an error about packets, which does not explain the cause.
+func TestMQTTAtAnHTTPPortGetsAHint(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	wrong := "mqtt://" + strings.TrimPrefix(p.HTTP, "http://")
@@ -251,7 +251,7 @@ func TestMQTTAtAnHTTPPortIsAnsweredWithAHint(t *testing.T) {
 	}
 }
 
-func TestALoadOfLoginsNamesTheLimitThatRefused(t *testing.T) {
+func TestALoadOfLoginsNamesTheLimitItExceeded(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production, "--connect-rate-per-ip=1/h")
 	out, errs, code := finish(t, p.Command("bench", "connect", "--duration=1s"))

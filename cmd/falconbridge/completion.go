@@ -28,15 +28,15 @@ func (completionCmd) Help() string {
 
 func (completionCmd) scope() []string { return nil }
 
-// Run prints a script that asks the program itself (complete) what may come next, so a
-// script that was installed once works with later versions, too.
+// Run prints a script that gets the candidates from the program itself (complete), so a
+// script that was installed once also works with later versions.
 func (c completionCmd) Run(p *program) error {
 	_, err := fmt.Fprint(p.out, completionScripts[c.Shell])
 	return err
 }
 
-// Where the program offers nothing the shells complete file names. Bash splits words at
-// = and : as well, which does no harm: every value that is offered is one word.
+// If the program returns no candidates, the shells complete file names. Bash splits words at
+// = and : as well, which is harmless because every value is a single word.
 var completionScripts = map[string]string{
 	"bash": `# falconbridge completion for bash
 _falconbridge() {
@@ -87,7 +87,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:""`
 }
 
-// Run prints the words that the last one may be completed to, one a line, each followed
+// Run prints the candidates for the last word, one per line, each followed
 // by a tab and its description.
 func (c completeCmd) Run(p *program, app *kong.Kong) error {
 	words := c.Words
@@ -102,7 +102,7 @@ func (c completeCmd) Run(p *program, app *kong.Kong) error {
 	return nil
 }
 
-// candidate is a word that may come next.
+// candidate is a word to which the last word may be completed.
 type candidate struct{ word, help string }
 
 // wordsOf returns the values of a flag or an argument: those of kong's enums, those in
@@ -122,8 +122,8 @@ func wordsOf(v *kong.Value) []string {
 	}[v.Name]
 }
 
-// complete returns what the last of words may be completed to, given the words before
-// it. None means anything, a file name perhaps.
+// complete returns the candidates for the last of words, given the words before
+// it. None means that anything is possible, such as a file name.
 func complete(root *kong.Node, words []string) []candidate {
 	if len(words) == 0 {
 		words = []string{""}
@@ -158,7 +158,7 @@ func complete(root *kong.Node, words []string) []candidate {
 // position is a position in a command line.
 type position struct {
 	node  *kong.Node
-	value *kong.Value // of the flag before, which comes next; nil: none
+	value *kong.Value // expected next, of the flag before; nil: none
 	args  int         // positional arguments seen
 }
 
@@ -185,7 +185,7 @@ func (p *position) advance(word string) {
 	p.args++
 }
 
-// words are the commands and arguments that may stand here.
+// words returns the commands and arguments that are possible here.
 func (p *position) words() (all []candidate) {
 	for _, c := range p.node.Children {
 		if !c.Hidden {
@@ -198,7 +198,7 @@ func (p *position) words() (all []candidate) {
 	return all
 }
 
-// flags are those that the command uses, as the help shows them.
+// flags returns the flags that the command uses, as the help shows them.
 func (p *position) flags() (all []candidate) {
 	for n := p.node; n != nil; n = n.Parent {
 		for _, f := range n.Flags {
@@ -210,7 +210,7 @@ func (p *position) flags() (all []candidate) {
 	return all
 }
 
-// flag is the one that word names, with or without a value; nil: none.
+// flag returns the flag that word names, with or without a value; nil: none.
 func (p *position) flag(word string) *kong.Flag {
 	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	for n := p.node; n != nil; n = n.Parent {

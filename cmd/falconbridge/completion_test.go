@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestWhatMayComeNext(t *testing.T) {
+func TestCompletionCandidates(t *testing.T) {
 	t.Parallel()
 	for line, tt := range map[string]struct{ want, not []string }{
 		"":                          {[]string{"serve", "migrate", "tail", "completion"}, []string{"complete", "up"}},
@@ -60,7 +60,7 @@ func TestWhatMayComeNext(t *testing.T) {
 	}
 }
 
-// Bash is installed wherever these tests run; the other shells get the same words.
+// Bash is installed wherever these tests run. The other shells get the same words.
 func TestBashCompletes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -96,7 +96,7 @@ func TestEveryHelpHasExamples(t *testing.T) {
 			continue
 		}
 		_, example, found := strings.Cut(n.Detail, "Example")
-		if n.Name == "serve" { // it has no need to be named
+		if n.Name == "serve" { // it is the default command
 			example += n.Name
 		}
 		if !found || !strings.Contains(example, "falconbridge") || !strings.Contains(example, n.Name) {

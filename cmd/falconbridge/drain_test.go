@@ -25,7 +25,7 @@ func hold(t *testing.T, addr, text string) {
 	}
 }
 
-// The bound is the one that docs/operations.md gives to process managers.
+// The bound is the one that docs/operations.md states for process managers.
 func TestADrainIsBoundedWhateverClientsDo(t *testing.T) {
 	t.Parallel()
 	const delay, drain = time.Second, 2 * time.Second
@@ -62,7 +62,7 @@ func TestADrainIsBoundedWhateverClientsDo(t *testing.T) {
 	}
 }
 
-func TestTwoDevicesNeedNoLongDrain(t *testing.T) {
+func TestADrainOfTwoDevicesIsShort(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production, "--drain-time=1h")
 	one, two := subscribe(t, p, "mqttv5", "1", "one"), subscribe(t, p, "mqttv5", "2", "two")

@@ -58,7 +58,7 @@ type lateCall struct {
 	At       time.Time
 }
 
-// explanation prints an explanation for a person: a line for the notification, and one
+// explanation prints an explanation in readable form: a line for the notification, and one
 // for each device, push and webhook.
 func (s style) explanation(w io.Writer, answer []byte) error {
 	var e struct {
@@ -97,7 +97,7 @@ func (s style) explanation(w io.Writer, answer []byte) error {
 	return err
 }
 
-// late describes how far a push or webhook got.
+// late describes the state of a push or webhook.
 func (s style) late(c lateCall) string {
 	word := "at"
 	if c.State == "waiting" {

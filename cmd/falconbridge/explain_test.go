@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestExplainPrintsWhatBecameOfANotification(t *testing.T) {
+func TestExplainPrintsWhatHappenedToANotification(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	if _, errs, code := finish(t, p.Command("send", "--user=7", "--title=hush", "--message=hush")); code != 0 {
@@ -27,7 +27,7 @@ func TestExplainPrintsWhatBecameOfANotification(t *testing.T) {
 	}{
 		"words":          {[]string{"explain", "1"}, 0, "live  user 7, #1, id 1, message, committed "},
 		"JSON":           {[]string{"explain", "1", "--json"}, 0, `"state":"live","devices":[],"pushes":[],"webhooks":[]}`},
-		"an unknown one": {[]string{"explain", "99"}, 1, "the server answered 404"},
+		"an unknown one": {[]string{"explain", "99"}, 1, "the server returned 404"},
 	} {
 		out, errs, code := finish(t, p.Command(tt.args...))
 		if all := out + errs; code != tt.code || !strings.Contains(all, tt.sees) || strings.Contains(all, "hush") {
@@ -36,7 +36,7 @@ func TestExplainPrintsWhatBecameOfANotification(t *testing.T) {
 	}
 }
 
-// explained is an explanation as the tests look at it.
+// explained has the fields of an explanation that the tests read.
 type explained struct {
 	State       string
 	CommittedAt time.Time `json:"committed_at"`
@@ -50,8 +50,8 @@ type explainedDevice struct {
 	Why      string
 }
 
-// device waits until the explanation of a notification says of a device what is wanted:
-// its state, and why in parentheses.
+// device waits until the explanation of a notification has the wanted entry for a device:
+// its state, with the reason in parentheses.
 func (c caller) device(t *testing.T, id int64, client, want string) explainedDevice {
 	t.Helper()
 	var found explainedDevice
@@ -84,7 +84,7 @@ type phone struct {
 	seqs chan string
 }
 
-// connectPhone connects one that subscribes, unless it has a session. It acknowledges what
+// connectPhone connects a phone, which subscribes unless it has a session. It acknowledges what
 // it receives, unless it is mute. sizes may give its Maximum Packet Size.
 func connectPhone(t *testing.T, p *testserver.Program, id string, mute bool, life, size uint32) *phone {
 	t.Helper()
@@ -139,9 +139,9 @@ func (f *phone) receives(t *testing.T, seq int64) {
 	}
 }
 
-// Every state and reason, of devices that are connected and absent. On Postgres another
-// node is asked than the one the devices connect to.
-func TestExplainSaysWhatBecameOfANotificationAtEachDevice(t *testing.T) {
+// Every state and reason, for connected and absent devices. On Postgres the
+// explanation comes from another node than the one to which the devices connect.
+func TestExplainPrintsTheStateAtEachDevice(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {

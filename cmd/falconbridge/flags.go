@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
-const about = `Delivers notifications to people's devices over MQTT. What was answered with 201 is never lost.
+const about = `Delivers notifications to people's devices over MQTT. A notification that was accepted with 201 is never lost.
 
 Without a key it starts in development mode: SQLite, loopback only, and a page address to open.
 
@@ -64,13 +64,13 @@ func groups() (all []kong.Group) {
 	return all
 }
 
-// toggle is a flag that is on or off, kept as text until it is checked.
+// toggle is a boolean flag, kept as text until it is checked.
 type toggle string
 
-// IsBool lets the flag stand without a value.
+// IsBool allows the flag without a value.
 func (*toggle) IsBool() bool { return true }
 
-// Decode reads the value, "true" where the flag stands alone.
+// Decode reads the value, which is "true" if the flag has none.
 func (t *toggle) Decode(ctx *kong.DecodeContext) error {
 	*t = "true"
 	if ctx.Scan.Peek().Type == kong.FlagValueToken {
@@ -94,8 +94,8 @@ func typed(ctx *kong.Context) map[string]string {
 // its command line show no others, although every command accepts all of them.
 type scoped interface{ scope() []string }
 
-// scopeOf returns the settings that the command n uses; all reports whether that is
-// every one.
+// scopeOf returns the settings that the command n uses. all reports whether those are
+// all settings.
 func scopeOf(n *kong.Node) (scope []string, all bool) {
 	for ; n != nil; n = n.Parent {
 		if n.Target.IsValid() && n.Target.CanAddr() {
@@ -127,11 +127,11 @@ func hideUnused(root, command *kong.Node) {
 	}
 }
 
-// negative is how a number or a time below zero begins. No flag of this program does.
+// negative matches the beginning of a negative number or time. No flag begins like that.
 var negative = regexp.MustCompile(`^-\.?[0-9]`)
 
-// joinNegative writes --flag -1 as --flag=-1. The parser would take -1 for a flag and
-// complain about that, before the setting's own check can say what is wrong with it.
+// joinNegative rewrites --flag -1 as --flag=-1. The parser would take -1 for a flag and
+// report that, instead of the setting's own error.
 func joinNegative(args []string) []string {
 	var joined []string
 	for i, a := range args {
@@ -147,8 +147,8 @@ func joinNegative(args []string) []string {
 	return joined
 }
 
-// misused is the command whose help explains how it is called: the one that was
-// named, or the program where none was.
+// misused returns the command whose help explains the right usage: the one that was
+// named, or the program if none was.
 func misused(err error) string {
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context != nil {
@@ -159,8 +159,8 @@ func misused(err error) string {
 	return "falconbridge"
 }
 
-// check reads the settings of a scope, and fails with one line where any of them
-// cannot work.
+// check reads the settings of a scope. It fails with a one-line error if any of them
+// is invalid.
 func (p *program) check(scope ...[]string) (*config.Config, error) {
 	c, bad := p.settings.Check(slices.Concat(scope...))
 	return c, bad.Err()
@@ -185,7 +185,7 @@ func (configCmd) Run(p *program) error {
 		return err
 	}
 	for _, name := range p.unknown {
-		_, _ = fmt.Fprintf(p.err, "falconbridge: %s is read by no setting; is it misspelled?\n", name)
+		_, _ = fmt.Fprintf(p.err, "falconbridge: %s is not a known setting; is it misspelled?\n", name)
 	}
 	for _, b := range bad {
 		_, _ = fmt.Fprintln(p.err, "falconbridge:", b)

@@ -8,7 +8,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestAUsageErrorSaysWhereTheHelpIs(t *testing.T) {
+func TestAUsageErrorPointsToTheHelp(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, production)
 	for name, tt := range map[string]struct {
@@ -29,7 +29,7 @@ func TestAUsageErrorSaysWhereTheHelpIs(t *testing.T) {
 	}
 }
 
-func TestANumberBelowZeroIsRefusedByItsSetting(t *testing.T) {
+func TestANegativeNumberIsRefusedByItsSetting(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, production)
 	for flag, value := range map[string]string{"max-connections": "-1", "retention": "-1h", "packet-rate": "-.5"} {
@@ -40,14 +40,14 @@ func TestANumberBelowZeroIsRefusedByItsSetting(t *testing.T) {
 	}
 }
 
-func TestAFaultIsToldOnce(t *testing.T) {
+func TestAFaultIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	err := refused(422, []byte(`{"title":"Unprocessable Entity","detail":"body.title: has no text","errors":[{"location":"body.title","message":"has no text"}]}`))
-	if got, want := err.Error(), "the server answered 422 Unprocessable Entity: body.title has no text"; got != want {
+	if got, want := err.Error(), "the server returned 422 Unprocessable Entity: body.title has no text"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	err = refused(403, []byte(`{"title":"Forbidden","detail":"the token lacks a scope"}`))
-	if got, want := err.Error(), "the server answered 403 Forbidden: the token lacks a scope"; got != want {
+	if got, want := err.Error(), "the server returned 403 Forbidden: the token lacks a scope"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const sample = "../../testdata/falconalert.json"
 
 // A server runs and a device listens while an application's past is loaded.
-func TestAnImportBringsThePastAndNoNews(t *testing.T) {
+func TestAnImportIsListedAndNotDelivered(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// What the command line signs has to be what the server accepts.
+// The command line has to sign tokens that the server accepts.
 func TestTheCommandLineSignsWithTheConfiguredClaims(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, with("FALCON_JWT_USER_CLAIM", "user.id", "FALCON_JWT_SCOPE_CLAIM", "realm_access.roles",
@@ -32,11 +32,11 @@ func TestTheCommandLineSignsWithTheConfiguredClaims(t *testing.T) {
 	if _, errs, code = finish(t, p.Command("token", "--user=9", "--ttl=1h")); code == 0 || !strings.Contains(errs, "--max-token-life") {
 		t.Errorf("a token for an hour: exit %d, %s", code, errs)
 	}
-	// A token of the usual claims has no user here.
+	// A token with the usual claims has no user here.
 	caller{base: p.HTTP, token: sign(t, "a@b.c", 0)}.do(t, http.MethodGet, "/notifications", nil, http.StatusUnauthorized, nil)
 }
 
-func TestAnAudienceOfAnyIsNeverWrittenIntoAToken(t *testing.T) {
+func TestTheAudienceAnyIsNeverPutIntoAToken(t *testing.T) {
 	_, out, _ := invoke(t, with("FALCON_DATA_DIR", t.TempDir(), "FALCON_JWT_AUDIENCE", "any"), "token", "--user=1")
 	_, rest, _ := strings.Cut(out, ".")
 	part, _, _ := strings.Cut(rest, ".")

@@ -102,7 +102,7 @@ func TestLateNotificationsAreCounted(t *testing.T) {
 	}
 }
 
-// A secret that is put into the file signs without a restart.
+// A secret that is added to the file signs without a restart.
 func TestAChangedWebhookSecretSignsAtOnce(t *testing.T) {
 	t.Parallel()
 	const other = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDbaBbz0EwMbY="
@@ -159,9 +159,9 @@ func TestAChangedWebhookSecretSignsAtOnce(t *testing.T) {
 	})
 }
 
-// With nothing configured nothing follows: no goroutine, and no statement, since without
-// their tables one would fail.
-func TestOffByDefaultNothingOfLateNotificationsRuns(t *testing.T) {
+// Without configuration the follower does not run: no goroutine, and no statement, because
+// it would fail without the tables.
+func TestPushesAndWebhooksAreOffByDefault(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t)
 	p := testserver.NewProgram(t, with("DATABASE_URL", url))

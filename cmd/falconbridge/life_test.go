@@ -18,9 +18,9 @@ import (
 // waitLimit is how long a test waits for a program to end.
 const waitLimit = 30 * time.Second
 
-// The retained promise: a new subscription gets the latest notification, whatever
-// happened to the server in between.
-func TestAKilledServerStillKnowsTheLatest(t *testing.T) {
+// The guarantee of retained messages: a new subscription gets the latest notification,
+// whatever happened to the server in between.
+func TestAKilledServerStillHasTheLatestNotification(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestADrainLosesNothing(t *testing.T) {
 	notify(t, p.HTTP, "1", "before")
 	device.json(t, 1)
 
-	// A request whose body comes while the server drains.
+	// A request whose body arrives while the server drains.
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.HTTP, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,11 +79,11 @@ func TestADrainLosesNothing(t *testing.T) {
 		}
 		_ = resp.Body.Close()
 		if resp.StatusCode != 503 {
-			return fmt.Errorf("/readyz answers %d", resp.StatusCode)
+			return fmt.Errorf("/readyz returned %d", resp.StatusCode)
 		}
 		return nil
 	})
-	notify(t, p.HTTP, "1", "still served") // until balancers have heard
+	notify(t, p.HTTP, "1", "still served") // until balancers notice
 	if _, err := io.WriteString(conn, body[10:]); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestAPortInUseIsNamed(t *testing.T) {
 }
 
 // The database may start later than the program, or never.
-func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
+func TestStartWaitsForAnUnavailableDatabase(t *testing.T) {
 	t.Parallel()
 	pg := testserver.NewPostgres(t)
 	if err := pg.Stop(); err != nil {
@@ -175,7 +175,7 @@ func TestADatabaseThatIsAwayIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestToldToStopWhileItStartsItStops(t *testing.T) {
+func TestASignalDuringTheStartEndsIt(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, with("DATABASE_URL", fmt.Sprintf("postgres://u@127.0.0.1:%d/d", testserver.FreePort(t))))
 	if err := p.Begin(); err != nil {
@@ -195,7 +195,7 @@ func TestToldToStopWhileItStartsItStops(t *testing.T) {
 	}
 }
 
-// Development mode is for this machine only, whatever the addresses say.
+// Development mode listens on loopback only, whatever the addresses are.
 func TestDevelopmentModeListensOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
 	port := testserver.FreePort(t)

@@ -42,7 +42,7 @@ func TestASecondServerOnOneSQLiteFileIsRefused(t *testing.T) {
 				}
 			}
 
-			if err := first.Kill(); err != nil { // which leaves the file there, and no lock
+			if err := first.Kill(); err != nil { // which leaves the file without a lock
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(filepath.Join(first.Dir, config.DatabaseFile+".lock")); err != nil {

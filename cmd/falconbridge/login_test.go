@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// A login that Postgres refuses ends the start: retrying does not help.
-func TestADatabaseThatTurnsTheLoginDownIsNamedAtOnce(t *testing.T) {
+// A login that Postgres refuses ends the start, because retrying does not help.
+func TestARefusedDatabaseLoginIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "falcon-hba-") // not t.TempDir: another user reads it
 	if err != nil {

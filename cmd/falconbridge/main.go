@@ -1,5 +1,5 @@
 // Falconbridge delivers notifications to people's devices over MQTT and never
-// loses one that it answered with 201.
+// loses one that it accepted with 201.
 //
 // This package is the command line. The settings are in internal/config, the server is
 // in internal/app, and the load generator behind bench in internal/bench.
@@ -27,10 +27,10 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // commands is the command line.
 type commands struct {
-	Serve       serveCmd       `cmd:"" default:"withargs" help:"Run the server; also what the program does without a command."`
-	Migrate     migrateCmd     `cmd:"" help:"Change the database's schema, or show what would be changed."`
-	Backup      backupCmd      `cmd:"" help:"Copy the SQLite database, which may be in use, to a new file."`
-	Restore     restoreCmd     `cmd:"" help:"Put a copy in place of the SQLite database, with no server running."`
+	Serve       serveCmd       `cmd:"" default:"withargs" help:"Run the server. This is the default command."`
+	Migrate     migrateCmd     `cmd:"" help:"Apply, undo or list migrations of the database's schema."`
+	Backup      backupCmd      `cmd:"" help:"Copy the SQLite database to a new file, even while it is in use."`
+	Restore     restoreCmd     `cmd:"" help:"Replace the SQLite database with a copy, while no server is running."`
 	Import      importCmd      `cmd:"" help:"Load an application's reports, settings and past notifications."`
 	Token       tokenCmd       `cmd:"" help:"Print a token signed with the configured key."`
 	Send        sendCmd        `cmd:"" help:"Post one notification over REST."`
@@ -38,15 +38,15 @@ type commands struct {
 	Explain     explainCmd     `cmd:"" help:"Report what happened to one notification."`
 	Bench       benchCmd       `cmd:"" help:"Load a running server and measure it."`
 	Config      configCmd      `cmd:"" help:"Print the effective settings, secrets masked; exit 1 and name each bad one."`
-	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 when /readyz answers 200."`
-	Version     versionCmd     `cmd:"" help:"Print release, commit and Go version."`
-	Completion  completionCmd  `cmd:"" help:"Print a script that makes a shell complete this program's command lines."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Exit 0 if /readyz returns 200."`
+	Version     versionCmd     `cmd:"" help:"Print the release, commit and Go version."`
+	Completion  completionCmd  `cmd:"" help:"Print a completion script for a shell."`
 	Complete    completeCmd    `cmd:"" hidden:""`
 
-	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print release, commit and Go version."`
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print the release, commit and Go version."`
 }
 
-// program is what a command runs with.
+// program is the environment in which a command runs.
 type program struct {
 	settings *config.Given
 	typed    map[string]string // flags on the command line
@@ -106,16 +106,16 @@ func fail(stderr io.Writer, err error, code int) int {
 	return code
 }
 
-// interrupted is a context that the first SIGINT or SIGTERM ends. A second one
-// kills the program, as if it had not been listening.
+// interrupted returns a context that the first SIGINT or SIGTERM cancels. A second one
+// kills the program, as it would without a handler.
 func interrupted() (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
 
-// ignoreEmpty unsets empty variables: compose files and charts pass on a variable that
-// is not set as an empty one.
+// ignoreEmpty unsets empty variables, because compose files and charts pass on an unset
+// variable as an empty one.
 func ignoreEmpty() {
 	for _, v := range os.Environ() {
 		name, value, _ := strings.Cut(v, "=")
@@ -166,7 +166,7 @@ func (versionCmd) Run(p *program) error {
 	return err
 }
 
-// release is set by the linker where the build knows more than Go does.
+// release is set by the linker in builds of a release.
 var release string
 
 // version is the release, the module version or the commit the program was built

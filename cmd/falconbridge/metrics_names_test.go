@@ -12,7 +12,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// metricNames are the names of a server on which everything is on.
+// metricNames returns the names of the metrics of a server with every feature on.
 func metricNames(t *testing.T) map[string]string {
 	t.Helper()
 	certificate := testserver.Certificate(t)
@@ -49,7 +49,7 @@ func fetch(url string) (string, error) {
 	return string(b), err
 }
 
-// A dashboard whose panel stays empty, or an alert that can never fire, is worse than none.
+// A panel that stays empty, or an alert that can never fire, is worse than none.
 func TestEveryMetricThatADocumentDashboardOrRuleNamesExistsAndIsDocumented(t *testing.T) {
 	t.Parallel()
 	names := metricNames(t)

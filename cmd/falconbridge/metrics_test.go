@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
+func TestMetricsCountEventsAndAreServedOnTheAdminListenerOnly(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
 	tail := begin(t, p.Command("tail", "--user=1", "--count=2"))
@@ -90,7 +90,7 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 	}
 	for _, bad := range []string{"nobody else", "stranger", "eyJ"} {
 		if strings.Contains(text, bad) {
-			t.Errorf("the metrics hold %q", bad)
+			t.Errorf("the metrics contain %q", bad)
 		}
 	}
 	for _, line := range lines(text) {
@@ -110,9 +110,9 @@ func TestMetricsTellWhatHappenedAndStandNowhereElse(t *testing.T) {
 	}
 }
 
-// An application that appends by SQL reaches no node by a call: each hears of it, so a sum
+// An application that appends by SQL calls no node. Every node is notified of it, so a sum
 // over nodes would count it several times.
-func TestNotificationsOfTheSQLDoorAreCountedByTheirSource(t *testing.T) {
+func TestNotificationsOfFalconNotifyAreCountedByTheirSource(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t)
 	env := with("DATABASE_URL", url)

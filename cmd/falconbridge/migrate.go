@@ -23,8 +23,8 @@ import (
 )
 
 type migrateCmd struct {
-	Up     migrateUp     `cmd:"" help:"Apply what is pending."`
-	Down   migrateDown   `cmd:"" help:"Undo the last group, and DROP THE DATA IN IT."`
+	Up     migrateUp     `cmd:"" help:"Apply pending migrations."`
+	Down   migrateDown   `cmd:"" help:"Undo the last group of migrations and DROP ITS DATA."`
 	Status migrateStatus `cmd:"" help:"List all migrations."`
 }
 
@@ -39,8 +39,8 @@ func (migrateCmd) Help() string {
 type (
 	migrateUp   struct{}
 	migrateDown struct {
-		Yes   bool `env:"-" help:"Do not ask first."`
-		Force bool `env:"-" help:"Do it while a server runs on the database."`
+		Yes   bool `env:"-" help:"Do not ask for confirmation."`
+		Force bool `env:"-" help:"Proceed even while a server is running on the database."`
 	}
 	migrateStatus struct{}
 )
@@ -56,7 +56,7 @@ func (migrateUp) Help() string {
 
 // Help shows how it is called.
 func (migrateDown) Help() string {
-	return `It lists what will be dropped, and asks; without a terminal it needs --yes.
+	return `Lists what will be dropped and asks for confirmation; without a terminal it requires --yes.
 
 Example, on a copy of the data:
 
@@ -82,7 +82,7 @@ func (migrateUp) Run(p *program) error {
 	})
 }
 
-// Run undoes the last group, after it listed what will be dropped and the user agreed.
+// Run lists what will be dropped, asks for confirmation and undoes the last group.
 func (m migrateDown) Run(p *program) error {
 	c, err := p.check(config.Database)
 	if err != nil {
@@ -127,7 +127,7 @@ func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unloc
 	}
 	nodes, err := d.Nodes(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w; to go on without knowing, use --force", err)
+		return nil, fmt.Errorf("%w; to proceed without this check, use --force", err)
 	}
 	if len(nodes) > 0 {
 		n := nodes[0]
@@ -137,13 +137,13 @@ func (p *program) unused(ctx context.Context, c *config.Config, d *db.DB) (unloc
 	return unlock, nil
 }
 
-// confirm asks the person at the terminal, and fails where there is none or the
+// confirm asks for confirmation at the terminal, and fails if there is none or the
 // response is not yes.
 func confirm(in *os.File, out io.Writer) error {
 	if !isatty.IsTerminal(in.Fd()) {
-		return errors.New("nothing was changed: there is no terminal to ask at; confirm with --yes")
+		return errors.New("nothing was changed: there is no terminal to ask for confirmation; confirm with --yes")
 	}
-	_, _ = fmt.Fprint(out, "Type yes to go on: ")
+	_, _ = fmt.Fprint(out, "Type yes to continue: ")
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the answer: %w", err)
@@ -212,8 +212,8 @@ func (p *program) withDatabase(c *config.Config, f func(ctx context.Context, d *
 
 type importCmd struct {
 	From   string `required:"" placeholder:"FILE" help:"JSON file with the lists reports, user_settings and notifications."`
-	AsRead bool   `name:"as-read" help:"Take notifications without read_at as read, not as unread."`
-	DryRun bool   `name:"dry-run" help:"Check the file, and change nothing."`
+	AsRead bool   `name:"as-read" help:"Import notifications without read_at as read instead of unread."`
+	DryRun bool   `name:"dry-run" help:"Only check the file."`
 }
 
 func (importCmd) Help() string {
@@ -262,7 +262,7 @@ func (c importCmd) Run(p *program) error {
 	})
 }
 
-// read reads and checks the file. With --dry-run it prints what could be imported.
+// read parses and checks the file. With --dry-run it prints what could be imported.
 func (c importCmd) read(p *program, now time.Time) (*importer.File, error) {
 	f, err := os.Open(c.From)
 	if err != nil {

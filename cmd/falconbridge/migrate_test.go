@@ -68,7 +68,7 @@ func TestMigrateDownAsksAtATerminal(t *testing.T) {
 			}
 			down, keys := atTerminal(t, p.Command(args...), true)
 			if tt.answer != "" {
-				down.says(t, "Type yes to go on")
+				down.says(t, "Type yes to continue")
 				if _, err := io.WriteString(keys, tt.answer); err != nil {
 					t.Fatal(err)
 				}
@@ -84,7 +84,7 @@ func TestMigrateDownAsksAtATerminal(t *testing.T) {
 	}
 }
 
-func TestToLookMakesNoDatabase(t *testing.T) {
+func TestLookingCreatesNoDatabase(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string]func(dir string) []string{
 		"in the data dir":   func(string) []string { return nil },
@@ -104,7 +104,7 @@ func TestToLookMakesNoDatabase(t *testing.T) {
 	}
 }
 
-func TestMigrateDownDropsNothingUnasked(t *testing.T) {
+func TestMigrateDownDropsNothingWithoutConfirmation(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {

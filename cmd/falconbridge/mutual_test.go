@@ -12,14 +12,14 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-func TestADeviceWithoutACertificateOfTheAuthorityDoesNotGetIn(t *testing.T) {
+func TestADeviceWithoutACertificateOfTheAuthorityIsRefused(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
 	ours, theirs := testserver.NewAuthority(t), testserver.NewAuthority(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
 	p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key, "--tls-client-ca="+file(t, ours.PEM))
 	hour := time.Now().Add(time.Hour)
-	in := map[byte][2]int{4: {0, 4}, 5: {0, 0x86}} // granted, and a bad token
+	in := map[byte][2]int{4: {0, 4}, 5: {0, 0x86}} // accepted, and an invalid token
 	for name, tt := range map[string]struct {
 		certificates []tls.Certificate
 		token        string
@@ -53,7 +53,7 @@ func TestADeviceWithoutACertificateOfTheAuthorityDoesNotGetIn(t *testing.T) {
 		}
 	}
 	https := caller{base: strings.Replace(p.HTTP, "http://", "https://", 1), token: sign(t, "1", 0), client: httpsClient(t, f)}
-	https.do(t, "GET", "/notifications", nil, 200, nil) // asks for none
+	https.do(t, "GET", "/notifications", nil, 200, nil) // HTTPS requires no client certificate
 }
 
 func pair(t *testing.T, f testserver.CertificateFiles) tls.Certificate {

@@ -21,8 +21,8 @@ var (
 	jwtLine  = regexp.MustCompile(`(?m)^\s*(eyJ\S+)$`)
 )
 
-// A newcomer starts the program without anything, opens the page it prints, and
-// runs the line it prints.
+// A newcomer starts the program without any settings, opens the page that it prints, and
+// runs the line that it prints.
 func TestANewcomerNeedsNothing(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, nil)
@@ -45,14 +45,14 @@ func TestANewcomerNeedsNothing(t *testing.T) {
 		t.Errorf("the page is %s", head.Get("Content-Type"))
 	}
 	if got := one.raws(t); len(got) != 0 {
-		t.Errorf("a new inbox holds %q", got)
+		t.Errorf("a new inbox contains %q", got)
 	}
 	if out, errs, code := finish(t, exec.Command("sh", "-c", curl[1])); code != 0 || !strings.Contains(out, `"seq":1`) {
 		t.Fatalf("the curl line: exit %d, %s %s", code, out, errs)
 	}
 	got := one.raws(t)
 	if len(got) != 1 || !strings.Contains(got[0], `"title":"Hola"`) {
-		t.Errorf("after the curl line the inbox holds %q", got)
+		t.Errorf("after the curl line the inbox contains %q", got)
 	}
 	caller{base: p.HTTP, token: admin[1]}.do(t, "GET", "/admin/connections", nil, 200, nil)
 	if strings.Contains(p.Log(), page[2]) || strings.Contains(p.Log(), admin[1]) {
@@ -100,7 +100,7 @@ func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
 	}
 }
 
-func TestANewDevelopmentKeyIsTold(t *testing.T) {
+func TestANewDevelopmentKeyIsAnnounced(t *testing.T) {
 	t.Parallel()
 	p := testserver.Prepare(t, nil)
 	for _, made := range []bool{true, false} {

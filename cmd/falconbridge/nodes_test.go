@@ -10,9 +10,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Two nodes on one database: what one is given, a device of the other receives,
-// and a device that moves is one device.
-func TestTwoNodesAreOne(t *testing.T) {
+// Two nodes on one database: a notification posted to one reaches a device on the other,
+// and a device that moves between them is one device.
+func TestTwoNodesActAsOne(t *testing.T) {
 	t.Parallel()
 	for name, extra := range map[string]func(t *testing.T) []string{
 		"over Postgres": func(*testing.T) []string { return nil },
@@ -31,7 +31,7 @@ func TestTwoNodesAreOne(t *testing.T) {
 				notify(t, a.HTTP, "1", "across")
 				device.json(t, 1)
 			}
-			// By the sweep alone each takes 5 s after the one before, on any machine.
+			// With the sweep alone each would take 5 s after the one before.
 			if took := time.Since(begun); took > 15*time.Second {
 				t.Errorf("four took %v from node to node: no hint came", took)
 			}
@@ -50,9 +50,9 @@ func TestTwoNodesAreOne(t *testing.T) {
 	}
 }
 
-// With --relay-url an external broker has every notification too, retained, and
-// no node loses its place when it dies.
-func TestAnExternalBrokerIsToldToo(t *testing.T) {
+// With --relay-url an external broker also gets every notification, retained, and
+// the relay continues where it was when a node dies.
+func TestAnExternalBrokerReceivesNotifications(t *testing.T) {
 	t.Parallel()
 	m := testserver.NewMosquitto(t, "allow_anonymous true")
 	p := testserver.NewProgram(t, production, "--relay-url="+m.URL)

@@ -10,7 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// notifications receives what a service manager gets, one datagram after the other.
+// notifications receives the datagrams that a service manager gets.
 func notifications(t *testing.T, socket string) func() string {
 	t.Helper()
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
@@ -32,7 +32,7 @@ func notifications(t *testing.T, socket string) func() string {
 	}
 }
 
-func TestTheServiceManagerHearsOfReadinessLifeAndTheDrain(t *testing.T) {
+func TestTheServiceManagerIsNotifiedOfReadinessLivenessAndTheDrain(t *testing.T) {
 	t.Parallel()
 	for name, prefix := range map[string]string{"a path": "", "an abstract name": "@"} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestTheServiceManagerHearsOfReadinessLifeAndTheDrain(t *testing.T) {
 	}
 }
 
-func TestTheWatchdogOfAnotherProcessIsNotFed(t *testing.T) {
+func TestTheWatchdogOfAnotherProcessIsIgnored(t *testing.T) {
 	env := map[string]string{"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "7"}
 	get := func(name string) string { return env[name] }
 	if s := newSupervisor(get, 8, nil); s.watchdog != 0 {
@@ -73,7 +73,7 @@ func TestTheWatchdogOfAnotherProcessIsNotFed(t *testing.T) {
 	}
 }
 
-// A container whose database is unavailable must not be restarted for it.
+// A container must not be restarted because its database is unavailable.
 func TestALiveHealthcheckDoesNotDependOnTheDatabase(t *testing.T) {
 	t.Parallel()
 	db := testserver.NewPostgres(t)

@@ -28,7 +28,7 @@ type otlpReceiver struct {
 	paths []string
 }
 
-// span is what tests look at of one.
+// span has the fields of a span that tests read.
 type span struct {
 	node, trace, id, parent, name string
 	attrs                         map[string]string
@@ -108,8 +108,8 @@ const (
 	callerSpan  = "00f067aa0ba902b7"
 )
 
-// One POST is one trace, from the caller's span to the device's acknowledgement, whichever
-// node delivers, and what is exported of it has no content.
+// One POST is one trace from the caller's span to the device's acknowledgement, whichever
+// node delivers it, and the exported spans have no content.
 func TestOnePostIsOneTraceFromTheCallToTheAcknowledgement(t *testing.T) {
 	t.Parallel()
 	type system struct {
@@ -165,7 +165,7 @@ func TestOnePostIsOneTraceFromTheCallToTheAcknowledgement(t *testing.T) {
 				for _, s := range all {
 					if s.attrs["db.statement"] != "" {
 						statements++
-						if s.parent != commit.id && (s.name != "COMMIT" || s.parent != got["BEGIN"][0].id) { // which Bun has below its BEGIN
+						if s.parent != commit.id && (s.name != "COMMIT" || s.parent != got["BEGIN"][0].id) { // which Bun puts below its BEGIN
 							t.Errorf("%s is below %s, want the commit %s", s.attrs["db.statement"], s.parent, commit.id)
 						}
 					}
@@ -183,7 +183,7 @@ func TestOnePostIsOneTraceFromTheCallToTheAcknowledgement(t *testing.T) {
 			}
 			r.wait(t, strings.Split(own, "-")[1], map[string]int{"POST /notifications": 1, bridge.SpanAck: 1})
 
-			// A caller that does not record decides that nobody does.
+			// If the caller does not record, this server does not either.
 			unsampled := "00-" + strings.Repeat("a", 32) + "-" + callerSpan + "-00"
 			postTraced(t, first.HTTP, "1", unsampled)
 			if got := receive(t, device).traceparent; got != unsampled {
@@ -205,9 +205,9 @@ func TestOnePostIsOneTraceFromTheCallToTheAcknowledgement(t *testing.T) {
 	}
 }
 
-// Reads are traced with their statements, faults without the words of the database, and a
-// caller's tracestate, baggage, forged address and long names go nowhere.
-func TestWhatACallerSendsBesideATraceparentIsNotExported(t *testing.T) {
+// Reads are traced with their statements, errors without the text of the database, and a
+// caller's tracestate, baggage, forged address and long names are not exported.
+func TestOnlyTheTraceparentOfACallerIsExported(t *testing.T) {
 	t.Parallel()
 	r := newOTLPReceiver(t)
 	p := testserver.NewProgram(t, with("OTEL_BSP_SCHEDULE_DELAY", "50"), "--otel-endpoint="+r.URL)
@@ -237,7 +237,7 @@ func TestWhatACallerSendsBesideATraceparentIsNotExported(t *testing.T) {
 		t.Errorf("the statement %q is below %s", s.attrs["db.statement"], s.parent)
 	}
 	caller{base: p.HTTP}.do(t, "GET", "/healthz", nil, 200, nil)
-	if err := p.Stop(); err != nil { // what waits is exported
+	if err := p.Stop(); err != nil { // which exports the pending spans
 		t.Fatal(err)
 	}
 	r.mu.Lock()
@@ -257,8 +257,8 @@ func TestWhatACallerSendsBesideATraceparentIsNotExported(t *testing.T) {
 	}
 }
 
-// Traces that nobody takes delay nothing, and the log says so once.
-func TestAnEndpointThatTakesNoTracesDelaysNothing(t *testing.T) {
+// An unavailable collector delays nothing, and is logged once.
+func TestAnUnavailableTraceEndpointDelaysNothing(t *testing.T) {
 	t.Parallel()
 	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }))
 	t.Cleanup(down.Close)
@@ -282,8 +282,8 @@ func TestAnEndpointThatTakesNoTracesDelaysNothing(t *testing.T) {
 	}
 }
 
-// Off is off: no exporter, and not one goroutine of it.
-func TestWithoutAnEndpointNothingOfOpenTelemetryRuns(t *testing.T) {
+// Without an endpoint there is no exporter and no goroutine of one.
+func TestWithoutAnEndpointOpenTelemetryIsOff(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string]map[string]string{
 		"by default":         with(),
@@ -310,8 +310,8 @@ func TestWithoutAnEndpointNothingOfOpenTelemetryRuns(t *testing.T) {
 	}
 }
 
-// The standard variables say where to, too.
-func TestTheStandardVariablesSayWhereTracesGo(t *testing.T) {
+// The standard variables configure the endpoint as well.
+func TestTheStandardVariablesConfigureTraces(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ variable, path, want string }{
 		"the general one": {"OTEL_EXPORTER_OTLP_ENDPOINT", "/base", "/base/v1/traces"},

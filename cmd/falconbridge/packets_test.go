@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// connectPacket is a CONNECT with a clean session and that token as the password.
+// connectPacket returns a CONNECT with a clean session and the token as the password.
 func connectPacket(version byte, id, token string) []byte {
 	b := append(mqttwire.AppendString(nil, "MQTT"), version, 0xC2, 0, 60)
 	if version == 5 {
@@ -28,7 +28,7 @@ func connectPacket(version byte, id, token string) []byte {
 	return mqttwire.AppendPacket(nil, mqttwire.Connect, b)
 }
 
-// connack reads the answer to CONNECT: its code, or the error of a connection that
+// connack reads the response to CONNECT: its code, or the error of a connection that
 // ended without one.
 func connack(nc io.Reader) (code int, err error) {
 	var head [4]byte
@@ -41,7 +41,7 @@ func connack(nc io.Reader) (code int, err error) {
 	return int(head[3]), nil
 }
 
-// dial connects to addr; whatever happens on the connection ends within 20 s.
+// dial connects to addr. Reads and writes on the connection end within 20 s.
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	return dialFrom(t, "127.0.0.1", addr)
@@ -62,8 +62,8 @@ func dialFrom(t *testing.T, from, addr string) net.Conn {
 	return nc
 }
 
-// write fails the test unless all of b is sent, or the other end hung up: what
-// that means only a read can show.
+// write fails the test unless all of b is sent or the other end hung up. What a hang-up
+// means, only a read can show.
 func write(t *testing.T, nc net.Conn, b []byte) {
 	t.Helper()
 	if _, err := nc.Write(b); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -71,7 +71,7 @@ func write(t *testing.T, nc net.Conn, b []byte) {
 	}
 }
 
-// upgrade makes a WebSocket of nc.
+// upgrade turns nc into a WebSocket.
 func upgrade(t *testing.T, nc net.Conn, headers ...string) {
 	t.Helper()
 	write(t, nc, []byte("GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
@@ -82,7 +82,7 @@ func upgrade(t *testing.T, nc net.Conn, headers ...string) {
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 200))
-		t.Errorf("the upgrade is answered with %s: %s", res.Status, body)
+		t.Errorf("the response to the upgrade is %s: %s", res.Status, body)
 	}
 	_ = res.Body.Close()
 }

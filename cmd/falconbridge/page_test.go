@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// browser starts a Chromium and notes every address it asks and every error a
+// browser starts a Chromium and records every address that it requests and every error that a
 // page throws.
 func browser(t *testing.T) (ctx context.Context, asked, faults func() []string) {
 	t.Helper()
@@ -58,7 +58,7 @@ func browser(t *testing.T) (ctx context.Context, asked, faults func() []string) 
 	return ctx, read(&urls), read(&errs)
 }
 
-// look reads something of the page.
+// look evaluates an expression on the page.
 func look[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 	t.Helper()
 	v, err := chromedp.Run(ctx, a)
@@ -68,9 +68,9 @@ func look[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 	return v
 }
 
-// The newcomer's other half: the address that development mode prints opens an
-// inbox in a real browser, and what is posted arrives there, live.
-func TestThePrintedPageReceivesLive(t *testing.T) {
+// The second half of a newcomer's start: the address that development mode prints opens an
+// inbox in a real browser, and notifications arrive there live.
+func TestThePrintedPageReceivesLiveNotifications(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, nil)
 	var page []string

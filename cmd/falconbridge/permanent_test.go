@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// What no waiting cures ends the start at once, and says what to do.
-func TestAnErrorThatWaitingDoesNotCureEndsTheStart(t *testing.T) {
+// An error that waiting cannot resolve ends the start at once, with the remedy.
+func TestAPermanentErrorEndsTheStart(t *testing.T) {
 	pg := testserver.NewPostgres(t)
 	url := func(user, database, query string) string {
 		u := strings.Replace(pg.URL, "falcon@", user+"@", 1)

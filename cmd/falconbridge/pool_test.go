@@ -14,9 +14,9 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// Twenty callers on five connections: all are answered, and the process never has
-// a sixth, those of the bus included. The limit is set, or found at the role.
-func TestFiveConnectionsAnswerTwentyCallers(t *testing.T) {
+// Twenty callers share five connections: all get a response, and the process never has
+// a sixth, including those of the bus. The limit is configured, or read from the role.
+func TestFiveConnectionsServeTwentyCallers(t *testing.T) {
 	t.Parallel()
 	pg := testserver.NewPostgres(t)
 	admin := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(pg.URL)))

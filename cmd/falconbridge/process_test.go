@@ -22,7 +22,7 @@ type process struct {
 	err  buffer
 }
 
-// begin starts cmd; it is killed at the end of the test where it still runs.
+// begin starts cmd. At the end of the test it is killed if it still runs.
 func begin(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, done: make(chan error, 1)}
@@ -38,7 +38,7 @@ func begin(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// finish runs cmd to its end, at most 30 s.
+// finish runs cmd until it ends, for at most 30 s.
 func finish(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	t.Helper()
 	p := begin(t, cmd)
@@ -46,7 +46,7 @@ func finish(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	return p.out.String(), p.err.String(), cmd.ProcessState.ExitCode()
 }
 
-// wait waits for its end, at most 30 s.
+// wait waits until the process ends, for at most 30 s.
 func (p *process) wait(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -58,7 +58,7 @@ func (p *process) wait(t *testing.T) {
 	}
 }
 
-// interrupt sends SIGINT and waits for the end.
+// interrupt sends SIGINT and waits until the process ends.
 func (p *process) interrupt(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -67,7 +67,7 @@ func (p *process) interrupt(t *testing.T) {
 	p.wait(t)
 }
 
-// says waits until its output has that text.
+// says waits until the output contains that text.
 func (p *process) says(t *testing.T, text string) {
 	t.Helper()
 	testserver.Eventually(t, 20*time.Second, func() error {
@@ -78,7 +78,7 @@ func (p *process) says(t *testing.T, text string) {
 	})
 }
 
-// json waits until it printed n lines of JSON, and returns them.
+// json waits until the process has printed n lines of JSON, and returns them.
 func (p *process) json(t *testing.T, n int) []string {
 	t.Helper()
 	var found []string
@@ -97,7 +97,7 @@ func (p *process) json(t *testing.T, n int) []string {
 	return found
 }
 
-// buffer is a bytes.Buffer for two goroutines.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

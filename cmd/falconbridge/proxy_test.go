@@ -14,7 +14,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// proxied is the PROXY protocol's header for a connection from that IPv4 address.
+// proxied returns the PROXY protocol header for a connection from that IPv4 address.
 func proxied(from string) []byte {
 	a := netip.MustParseAddr(from).As4()
 	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, 0x11, 0, 12)
@@ -22,7 +22,7 @@ func proxied(from string) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, 4711), 1883)
 }
 
-// addresses are where user 1's devices come from, by client id.
+// addresses returns the addresses of user 1's devices, by client id.
 func addresses(t *testing.T, admin caller, want int) map[string]string {
 	t.Helper()
 	found := make(map[string]string)
@@ -47,7 +47,7 @@ func addresses(t *testing.T, admin caller, want int) map[string]string {
 	return found
 }
 
-func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
+func TestATrustedProxyForwardsItsClientsAddresses(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
@@ -79,7 +79,7 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 			t.Errorf("%s comes from %s, want %s", id, address, want)
 		}
 	}
-	// The limits go by it, too: one login of each address.
+	// The limits use it, too: one login of each address.
 	for address, want := range map[string]int{"198.51.100.14": 3, "198.51.100.25": 3, "198.51.100.9": 0} {
 		nc := dial(t, p.MQTT)
 		write(t, nc, append(proxied(address), connectPacket(4, "more", sign(t, "2", 0))...))
@@ -87,7 +87,7 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 			t.Errorf("a login of %s: code %d, %v", address, code, err)
 		}
 	}
-	for address, want := range map[string]int{"198.51.100.14": 3, "198.51.100.8": 0} { // as nginx says it
+	for address, want := range map[string]int{"198.51.100.14": 3, "198.51.100.8": 0} { // as nginx sends it
 		nc := dial(t, p.MQTT)
 		write(t, nc, append([]byte("PROXY TCP4 "+address+" 127.0.0.1 4711 1883\r\n"), connectPacket(4, "text", sign(t, "2", 0))...))
 		if code, err := connack(nc); err != nil || code != want {
@@ -109,7 +109,7 @@ func TestATrustedProxySaysWhereItsClientsComeFrom(t *testing.T) {
 	}
 	get("198.51.100.4", 200)
 	get("198.51.100.4", 429)
-	get("203.0.113.1, 198.51.100.4", 429) // whatever it says before
+	get("203.0.113.1, 198.51.100.4", 429) // whatever precedes it
 	get("198.51.100.5", 200)
 	get("nobody", 400)
 	var text string

@@ -18,7 +18,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// mark is in everything that must not be disclosed: tokens, passwords, titles,
+// mark is part of everything that must not be disclosed: tokens, passwords, titles,
 // messages, addresses of people.
 const mark = "Geheimnis"
 
@@ -36,13 +36,13 @@ func marked(t *testing.T, scope bridge.Scope, ttl time.Duration) string {
 	return raw
 }
 
-// overheard is the program's output in all places where a secret must not appear.
+// overheard collects all output of the program in which a secret must not appear.
 type overheard struct {
 	t    *testing.T
 	text strings.Builder
 }
 
-// call notes the answer's headers, and its body where it is an error's.
+// call records the response's headers, and its body if it is an error.
 func (o *overheard) call(method, url, bearer, body string, headers ...string) {
 	o.t.Helper()
 	r, err := http.NewRequestWithContext(o.t.Context(), method, url, strings.NewReader(body))
@@ -63,7 +63,7 @@ func (o *overheard) call(method, url, bearer, body string, headers ...string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	res.Header.Del("X-Unknown-Fields") // it names the caller's own fields, escaped and cut
+	res.Header.Del("X-Unknown-Fields") // it names the caller's own fields, escaped and truncated
 	fmt.Fprintln(&o.text, res.StatusCode, res.Header)
 	if res.StatusCode >= 400 {
 		o.text.Write(b)
@@ -85,7 +85,7 @@ func (o *overheard) mqtt(addr string, packets ...[]byte) {
 		if n == 0 {
 			n = len(b)
 		}
-		// The user's own notifications, which the device subscribed to, are no leak.
+		// The user's own notifications, to which the device subscribed, are not a leak.
 		if !bytes.Contains(b[:n], []byte("users/7/reports/status")) || b[0]&0xF0 != mqttwire.Publish {
 			o.text.Write(b[:n])
 		}
@@ -149,7 +149,7 @@ func TestNothingSecretIsDisclosed(t *testing.T) {
 			t.Errorf("a library speaks for itself: %s", line)
 		}
 	}
-	if err := pg.Start(); err != nil { // so that the end is in order
+	if err := pg.Start(); err != nil { // so that the program can stop in order
 		t.Fatal(err)
 	}
 	if err := redis.Start(); err != nil {
@@ -160,7 +160,7 @@ func TestNothingSecretIsDisclosed(t *testing.T) {
 	}
 }
 
-// disclosesNothing fails where text contains a marked secret, plain or as in a token.
+// disclosesNothing fails if text contains a marked secret, plain or encoded as in a token.
 func disclosesNothing(t *testing.T, text string, tokens ...string) {
 	t.Helper()
 	secrets := []string{mark, strings.ToLower(mark), testSecret, "eyJ", base64.StdEncoding.EncodeToString([]byte(mark))[:10]}
@@ -177,7 +177,7 @@ func disclosesNothing(t *testing.T, text string, tokens ...string) {
 	}
 }
 
-// rest calls with marks wherever a caller can put something.
+// rest makes calls with marks wherever a caller can put text.
 func (o *overheard) rest(base, own, all string) {
 	good := `{"created_by":7,"title":"` + mark + `","message":"` + mark + `","data":{"` + mark + `":"` + mark + `"}}`
 	o.call("POST", base+"/notifications", all, good, "Idempotency-Key", mark)
@@ -206,12 +206,12 @@ func (o *overheard) rest(base, own, all string) {
 	o.call("GET", base+"/mqtt", own, "", "Sec-WebSocket-Protocol", mark, "Origin", "https://"+mark+".example")
 	o.call("POST", base+"/admin/revocations", all, `{"jti":"`+mark+`"}`)
 	o.call("PATCH", base+"/settings", own, `{"is_review_enabled":"`+mark+`"}`)
-	for range 8 { // past the rate
+	for range 8 { // beyond the rate
 		o.call("GET", base+"/settings", own, "")
 	}
 }
 
-// devices log in and misbehave, with marks wherever a device can put something.
+// devices log in and misbehave, with marks wherever a device can put text.
 func (o *overheard) devices(addr, own string) {
 	connect := func(version byte, flags byte, rest ...string) []byte {
 		head := short("MQTT") + string([]byte{version, flags, 0, 60})
@@ -248,12 +248,12 @@ func (o *overheard) devices(addr, own string) {
 		o.mqtt(addr, []byte(proxy), []byte("GET /"+mark+" HTTP/1.1\r\nAuthorization: Bearer "+own+"\r\n\r\n"))
 		o.mqtt(addr, []byte("PROXY TCP4 "+mark+" 1 2 3\r\n"))
 	}
-	auth := "\x19" + string([]byte{byte(8 + len(mark) + 3 - 2)}) // left malformed on purpose
+	auth := "\x19" + string([]byte{byte(8 + len(mark) + 3 - 2)}) // deliberately malformed
 	o.mqtt(addr, append([]byte(proxy), packet(0x10, short("MQTT"), "\x05\xC2\x00\x3C\x06\x15", short("jwt"), short("a"), short(mark), short(own))...), packet(0xF0, auth, short(mark)))
 }
 
 // Errors about settings contain their names, not their values.
-func TestABadSettingIsNotRepeated(t *testing.T) {
+func TestABadSettingIsNotEchoed(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(dir, "secret")
 	if err := os.WriteFile(secretFile, []byte(mark), 0o600); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// With Redis as the bus a user's rate is that of all nodes together; while it is
-// away, that of each.
+// With Redis as the bus, a user's rate applies to all nodes together; while Redis is
+// unavailable, to each node.
 func TestNodesShareTheRateOfAUserThroughRedis(t *testing.T) {
 	t.Parallel()
 	redis := testserver.NewRedis(t)
@@ -21,8 +21,8 @@ func TestNodesShareTheRateOfAUserThroughRedis(t *testing.T) {
 		t.Helper()
 		caller{base: p.HTTP, token: sign(t, user, 0)}.do(t, "GET", "/notifications/count", nil, status, nil)
 	}
-	// A machine that is busy may take longer than a node waits for Redis: then both
-	// let it through, and say so, and the next user is asked for.
+	// On a busy machine Redis may take longer than a node waits for it: then both nodes
+	// allow the call and count a failure, and the next user is tried.
 	shared := false
 	for user := 1; user <= 20 && !shared; user++ {
 		before := failures(t, a) + failures(t, b)
@@ -45,7 +45,7 @@ func TestNodesShareTheRateOfAUserThroughRedis(t *testing.T) {
 		}
 	}
 	if !shared {
-		t.Fatal("Redis never answered in time")
+		t.Fatal("Redis never responded in time")
 	}
 	if err := redis.Stop(); err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestNodesShareTheRateOfAUserThroughRedis(t *testing.T) {
 	}
 }
 
-// failures are the questions that Redis did not answer to p.
+// failures returns how many of p's calls Redis did not respond to.
 func failures(t *testing.T, p *testserver.Program) (n int) {
 	t.Helper()
 	var text string

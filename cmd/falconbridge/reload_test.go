@@ -26,7 +26,7 @@ import (
 
 const newSecret = "a new secret of more than 32 bytes, for rotations"
 
-// connected is a subscribed device that prints its log.
+// connected starts a subscribed device that prints its log.
 func connected(t *testing.T, p *testserver.Program, raw string) *process {
 	t.Helper()
 	cmd := p.Command("tail", "--token", raw)
@@ -35,7 +35,7 @@ func connected(t *testing.T, p *testserver.Program, raw string) *process {
 	return device
 }
 
-// answers fails unless a GET gives that status.
+// answers returns an error unless a GET has that status.
 func answers(c caller, path string, status int) error {
 	req, err := http.NewRequest(http.MethodGet, c.base+path, nil)
 	if err != nil {
@@ -52,7 +52,7 @@ func answers(c caller, path string, status int) error {
 	return nil
 }
 
-func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
+func TestRemovingASecretEndsItsConnections(t *testing.T) {
 	t.Parallel()
 	name := file(t, testSecret+"\n")
 	p := testserver.NewProgram(t, map[string]string{"FALCON_JWT_SECRET_FILE": name})
@@ -76,7 +76,7 @@ func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
 		return caller{base: p.HTTP, token: strings.TrimSpace(out)}
 	}
 
-	// First the new one signs and both verify, then the old one goes.
+	// First the new secret signs and both verify, then the old one is removed.
 	write(newSecret + "\n" + testSecret + "\n")
 	testserver.Eventually(t, 20*time.Second, func() error { return answers(admin(), "/admin/stats", http.StatusOK) })
 	user.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
@@ -84,7 +84,7 @@ func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
 	device.says(t, "the token has expired or was revoked")
 	testserver.Eventually(t, 20*time.Second, func() error { return answers(user, "/notifications", http.StatusUnauthorized) })
 
-	// What cannot be used changes nothing.
+	// An unusable file changes nothing.
 	write("short")
 	testserver.Eventually(t, 20*time.Second, func() error {
 		if !strings.Contains(p.Log(), "the former keys stay") {
@@ -99,11 +99,11 @@ func TestASecretThatLeftItsFileEndsItsConnections(t *testing.T) {
 	write(newSecret)
 	admin().do(t, "GET", "/admin/stats", nil, http.StatusOK, nil)
 	if strings.Contains(p.Log(), newSecret) || strings.Contains(p.Log(), testSecret) {
-		t.Error("the log holds a secret")
+		t.Error("the log contains a secret")
 	}
 }
 
-func TestAKeyThatLeftTheSetEndsItsConnections(t *testing.T) {
+func TestRemovingAKeyFromTheSetEndsItsConnections(t *testing.T) {
 	t.Parallel()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// falconalert is what FalconAlert stored: reports with their statuses, the
+// falconalert has the data that FalconAlert stored: reports with their statuses, the
 // notifications it wrote, its users' settings.
 type falconalert struct {
 	Reports []struct {
@@ -53,17 +53,17 @@ func readFalconalert(t *testing.T) falconalert {
 func subscribe(t *testing.T, p *testserver.Program, version, user, id string) *process {
 	t.Helper()
 	host, port, _ := strings.Cut(p.MQTT, ":")
-	// stdbuf, because it prints its SUBACK in whole blocks only when it writes
-	// to a pipe.
+	// With stdbuf, because to a pipe it prints its SUBACK only
+	// in whole blocks.
 	s := begin(t, exec.Command("stdbuf", "-oL", testserver.MosquittoSub(t), "-d", "-h", host, "-p", port, "-V", version, "-q", "1",
 		"-i", id, "-u", "x", "-P", sign(t, user, 0), "-t", "users/"+user+"/reports/status"))
 	s.says(t, "Subscribed (mid:")
 	return s
 }
 
-// What FalconAlert did with its own broker it now does with two calls a decision,
-// and people read the same words. Third-party clients receive them.
-func TestFalconAlertsOwnDataArrivesInItsOwnWords(t *testing.T) {
+// What FalconAlert did with its own broker, it now does with two calls per decision,
+// and users read the same words. Third-party clients receive them.
+func TestFalconAlertsDataArrivesUnchanged(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +111,7 @@ func replay(t *testing.T, p *testserver.Program, f falconalert) {
 			t.Errorf("report %d with status %d: notified %v", r.ID, r.Status, notified)
 		}
 	}
-	// The report of its notification 7 is no more; its words are.
+	// The report of its notification 7 was deleted, but its words remain.
 	app.do(t, "POST", "/reports", map[string]any{"id": 900, "title": "Ximena Me vendió una compo falsa", "created_by": 1}, 201, nil)
 	app.do(t, "PUT", "/admin/reports/900/status", map[string]any{"status_id": 2}, 200, nil)
 	// Its notification 6 went to a moderator about another user's report, too.
@@ -121,8 +121,8 @@ func replay(t *testing.T, p *testserver.Program, f falconalert) {
 	app.do(t, "PUT", "/admin/reports/902/status", map[string]any{"status_id": 2}, 200, nil)
 }
 
-// compareWords wants each of FalconAlert's notifications among ours. Its oldest
-// one quotes title and status; today's form does not.
+// compareWords requires each of FalconAlert's notifications to be among ours. Its oldest
+// one quotes title and status, which the current texts do not.
 func compareWords(t *testing.T, f falconalert, ours []string) {
 	t.Helper()
 	have := make(map[string]bool)
@@ -149,7 +149,7 @@ func compareWords(t *testing.T, f falconalert, ours []string) {
 	}
 }
 
-// checkMuted decides on a report of user 9, who has is_review_enabled 0.
+// checkMuted changes the status of a report of user 9, who has is_review_enabled 0.
 func checkMuted(t *testing.T, p *testserver.Program, nine *process) {
 	t.Helper()
 	app := caller{base: p.HTTP, token: sign(t, "falconalert", bridge.ScopeReports|bridge.ScopeWrite)}
@@ -158,8 +158,8 @@ func checkMuted(t *testing.T, p *testserver.Program, nine *process) {
 	if got := user.raws(t); len(got) != 0 {
 		t.Errorf("muted user 9 sees %q", got)
 	}
-	// Switched on again, all is listed; what comes now is delivered, what came
-	// while muted is not.
+	// After unmuting, everything is listed; new notifications are delivered, those
+	// that arrived while muted are not.
 	user.do(t, "PATCH", "/settings", map[string]any{"is_review_enabled": 1}, 200, nil)
 	app.do(t, "PUT", "/admin/reports/43/status", map[string]any{"status_id": 3}, 200, nil)
 	got := nine.json(t, 1)

@@ -14,10 +14,10 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// production is an environment with a key.
+// production returns an environment with a key.
 var production = map[string]string{"FALCON_JWT_SECRET": testSecret}
 
-// with is production and more.
+// with returns production with further variables.
 func with(pairs ...string) map[string]string {
 	env := map[string]string{"FALCON_JWT_SECRET": testSecret}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -26,13 +26,13 @@ func with(pairs ...string) map[string]string {
 	return env
 }
 
-// databases are what every end-to-end promise is shown on.
+// databases are the databases with which every end-to-end guarantee is tested.
 var databases = map[string]func(t *testing.T) map[string]string{
 	"sqlite":   func(*testing.T) map[string]string { return with() },
 	"postgres": func(t *testing.T) map[string]string { return with("DATABASE_URL", testserver.Postgres(t)) },
 }
 
-// sign makes a token that the test secret verifies.
+// sign returns a token signed with the test secret.
 func sign(t *testing.T, user string, scope bridge.Scope) string {
 	t.Helper()
 	s, err := token.NewSigner(token.SignerOptions{Secret: []byte(testSecret)})
@@ -53,7 +53,7 @@ type caller struct {
 	client      *http.Client
 }
 
-// do calls and wants that status; out, unless nil, takes the body.
+// do makes a call and requires that status. It decodes the body into out unless that is nil.
 func (c caller) do(t *testing.T, method, path string, in any, status int, out any) http.Header {
 	t.Helper()
 	var body io.Reader
@@ -103,7 +103,7 @@ func (c caller) do(t *testing.T, method, path string, in any, status int, out an
 	return resp.Header
 }
 
-// item is what tests look at of a notification.
+// item has the fields of a notification that tests read.
 type item struct {
 	ID      int64  `json:"id"`
 	Seq     int64  `json:"seq"`
@@ -111,7 +111,7 @@ type item struct {
 	Message string `json:"message"`
 }
 
-// raws are a user's notifications, newest first, byte for byte.
+// raws returns a user's notifications, newest first, byte for byte.
 func (c caller) raws(t *testing.T) []string {
 	t.Helper()
 	var raw []json.RawMessage
@@ -132,7 +132,7 @@ func notify(t *testing.T, base, user, title string) int64 {
 	return answer.Seq
 }
 
-// lines are those of s, none where it is empty.
+// lines returns the lines of s, none if it is empty.
 func lines(s string) []string {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -141,5 +141,5 @@ func lines(s string) []string {
 	return strings.Split(s, "\n")
 }
 
-// adminToken may do everything.
+// adminToken returns a token with the scope admin.
 func adminToken(t *testing.T) string { return sign(t, "root", bridge.ScopeAdmin) }

@@ -19,7 +19,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// rotatedKey is one key: what its file holds of it, and what signs with it.
+// rotatedKey is one key: its part of the file, and a signer that uses it.
 type rotatedKey struct {
 	text   string
 	signer token.SignerOptions
@@ -64,10 +64,10 @@ func (k rotatedKey) sign(t *testing.T) string {
 	return raw
 }
 
-// An application that always signs with the newest key, as callers that never pause, is
-// refused nothing while keys come and go: the new one is added, then used, and only then the
-// old one is removed. SIGHUP announces the changes of one round, the others are noticed.
-func TestRotatingKeysUnderLoadRefusesNobody(t *testing.T) {
+// An application that always signs with the newest key, and whose callers never pause, is
+// never refused while keys rotate: the new one is added, then used, and only then the
+// old one is removed. SIGHUP announces the changes of one round, the others are detected.
+func TestRotatingKeysUnderLoadRefusesNoClient(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		setting string
@@ -118,7 +118,7 @@ func TestRotatingKeysUnderLoadRefusesNobody(t *testing.T) {
 	}
 }
 
-// callers call REST without a pause.
+// callers make REST calls without pausing.
 type callers struct {
 	token  atomic.Pointer[string]
 	calls  [4]atomic.Int64
@@ -147,7 +147,7 @@ func startCallers(t *testing.T, base, raw string) *callers {
 	return l
 }
 
-// use makes every caller use raw, and returns once no call with another token is under way.
+// use makes every caller use raw, and returns when no call with another token is in progress.
 func (l *callers) use(t *testing.T, raw string) {
 	t.Helper()
 	l.token.Store(&raw)

@@ -16,13 +16,13 @@ import (
 
 type sendCmd struct {
 	client
-	User    string `required:"" env:"-" placeholder:"ID" help:"Who is notified."`
+	User    string `required:"" env:"-" placeholder:"ID" help:"The user to notify."`
 	Title   string `required:"" env:"-" placeholder:"TEXT" help:"1 to 255 characters."`
 	Message string `required:"" env:"-" placeholder:"TEXT" help:"1 to 4000 characters."`
-	Kind    string `env:"-" placeholder:"KIND" help:"Kind of the notification. Default message."`
+	Kind    string `env:"-" placeholder:"KIND" help:"The notification's kind. Default message."`
 	Data    string `env:"-" placeholder:"JSON" help:"A JSON object for the application, up to 4 KiB."`
-	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call return the first one's response instead of a second notification."`
-	JSON    bool   `name:"json" help:"Print JSON in a terminal, too."`
+	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call return the first response instead of creating another notification."`
+	JSON    bool   `name:"json" help:"Print JSON even in a terminal."`
 }
 
 func (sendCmd) Help() string {
@@ -35,14 +35,14 @@ func (sendCmd) Help() string {
 
 func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
 
-// Run prints the server's response: a sentence in a terminal, elsewhere one line of JSON.
+// Run prints the server's response: a sentence in a terminal, otherwise one line of JSON.
 func (c sendCmd) Run(p *program) error {
 	user, err := bridge.ParseUserID(c.User)
 	if err != nil {
 		return fmt.Errorf("--user: %w", err)
 	}
 	if c.Data != "" && !json.Valid([]byte(c.Data)) {
-		return fmt.Errorf("--data: is not JSON")
+		return fmt.Errorf("--data: is not valid JSON")
 	}
 	body, err := json.Marshal(struct {
 		User    bridge.UserID   `json:"created_by"`
@@ -75,7 +75,7 @@ func (c sendCmd) Run(p *program) error {
 	return err
 }
 
-// sent prints the response for a person.
+// sent prints the response in readable form.
 func (s style) sent(w io.Writer, user bridge.UserID, before bool, answer []byte) error {
 	var a struct {
 		Message string
@@ -93,9 +93,9 @@ func (s style) sent(w io.Writer, user bridge.UserID, before bool, answer []byte)
 }
 
 type tokenCmd struct {
-	User  string `required:"" env:"-" placeholder:"ID" help:"Whose token it is (sub)."`
+	User  string `required:"" env:"-" placeholder:"ID" help:"The token's user (sub)."`
 	Scope string `placeholder:"LIST" help:"notifications:read, notifications:write, reports:write, admin; separated by spaces."`
-	TTL   string `default:"1h" placeholder:"TIME" help:"How long it is valid. Default ${default}."`
+	TTL   string `default:"1h" placeholder:"TIME" help:"How long the token is valid. Default ${default}."`
 }
 
 func (tokenCmd) Help() string {

@@ -37,7 +37,7 @@ func (serveCmd) Run(p *program) error {
 	log := app.NewLogger(p.err, c, &level)
 	slog.SetDefault(log)
 	for _, name := range p.unknown {
-		log.Warn("the variable is read by no setting; is it misspelled?", "variable", name)
+		log.Warn("the variable is not a known setting; is it misspelled?", "variable", name)
 	}
 
 	ctx, stop := interrupted()
@@ -57,7 +57,7 @@ func (serveCmd) Run(p *program) error {
 	return a.Run(ctx)
 }
 
-// supervisor is the service manager that started this program, if it is one that follows
+// supervisor is the service manager that started this program, if it is one that tracks
 // the program's state (sd_notify(3)), as systemd does. The zero value is none.
 type supervisor struct {
 	socket   string        // "": none
@@ -77,8 +77,8 @@ func newSupervisor(env func(string) string, pid int, log *slog.Logger) superviso
 	return s
 }
 
-// notify sends one datagram, such as READY=1. It only logs an error: a server that runs
-// unsupervised is better than none.
+// notify sends one datagram, such as READY=1. It only logs an error, because a server that
+// runs unsupervised is better than none.
 func (s supervisor) notify(state string) {
 	if s.socket == "" {
 		return
@@ -97,8 +97,8 @@ func (s supervisor) notify(state string) {
 	}
 }
 
-// watch reports to the watchdog twice per interval that the program is alive. It calls
-// alive first, which does not return in a program that is stuck: then the reports end,
+// watch reports to the watchdog twice per interval that the program is alive. It first calls
+// alive, which does not return in a program that is stuck. The reports then end,
 // and the watchdog restarts the program.
 func (s supervisor) watch(ctx context.Context, alive func()) {
 	if s.socket == "" || s.watchdog == 0 {
@@ -122,12 +122,12 @@ func (s supervisor) stopping(atMost time.Duration) {
 	s.notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", atMost.Microseconds()))
 }
 
-// supervised is newSupervisor of this process.
+// supervised returns the supervisor of this process.
 func supervised(log *slog.Logger) supervisor { return newSupervisor(os.Getenv, os.Getpid(), log) }
 
 type healthcheckCmd struct {
 	client
-	Live    bool          `help:"Ask only whether the process is alive, not whether it is ready: what may restart a container."`
+	Live    bool          `help:"Check only that the process is alive, not that it is ready. Use this to decide about restarts of a container."`
 	Timeout time.Duration `default:"3s" placeholder:"TIME" help:"Longest wait for the response. Default ${default}."`
 }
 
@@ -159,7 +159,7 @@ func (h healthcheckCmd) Run(p *program) error {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: the server answered %d", not, resp.StatusCode)
+		return fmt.Errorf("%s: the server returned %d", not, resp.StatusCode)
 	}
 	return nil
 }

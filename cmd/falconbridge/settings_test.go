@@ -40,11 +40,11 @@ func file(t *testing.T, content string) string {
 	return name
 }
 
-func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
+func TestAnInvalidSettingIsNamedInOneLine(t *testing.T) {
 	pem := testserver.Certificate(t)
 	for name, tt := range map[string]struct {
 		args   []string
-		want   string // setting, and a part of what is wrong with it
+		want   string // the setting and part of its problem
 		remedy string
 	}{
 		"a secret that is too short":        {[]string{"--jwt-secret=short"}, "--jwt-secret (FALCON_JWT_SECRET): 5 bytes", "openssl rand"},
@@ -119,7 +119,7 @@ func TestASettingThatCannotWorkIsNamedInOneLine(t *testing.T) {
 	}
 }
 
-func TestConfigShowsWhatIsEffective(t *testing.T) {
+func TestConfigShowsEffectiveSettings(t *testing.T) {
 	for name, tt := range map[string]struct {
 		env  map[string]string
 		args []string
@@ -174,7 +174,7 @@ func TestConfigShowsWhatIsEffective(t *testing.T) {
 	}
 }
 
-// squeeze makes one blank of many.
+// squeeze replaces each run of blanks with one.
 func squeeze(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
@@ -188,7 +188,7 @@ func TestConfigNamesEveryBadSettingAndUnknownVariable(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit %d, want 1", code)
 	}
-	for _, want := range []string{"--locale", "--retention", "--jwt-secret", "FALCON_HTTP_ADR is read by no setting"} {
+	for _, want := range []string{"--locale", "--retention", "--jwt-secret", "FALCON_HTTP_ADR is not a known setting"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("want %s in %q", want, errs)
 		}

@@ -44,7 +44,7 @@ func newReceiver(t *testing.T, p *testserver.Program, user string, c caller) *re
 	return &receiver{nc, c, user}
 }
 
-// one posts a notification and waits for it; it returns how long both took.
+// one posts a notification, waits for it and returns how long both took.
 func (r *receiver) one(t *testing.T) time.Duration {
 	t.Helper()
 	begun := time.Now()
@@ -62,8 +62,8 @@ func (r *receiver) one(t *testing.T) time.Duration {
 	return took
 }
 
-// isServed posts n notifications and fails where one in a hundred takes as long as a
-// silent socket may stay: it then waited for those who besiege the server.
+// isServed posts n notifications and fails if one in a hundred takes as long as a
+// silent socket may stay open: it then waited for the attackers.
 func (r *receiver) isServed(t *testing.T, n int) {
 	t.Helper()
 	took := make([]time.Duration, n)
@@ -78,7 +78,7 @@ func (r *receiver) isServed(t *testing.T, n int) {
 	}
 }
 
-// resident is what the program holds of memory, in bytes.
+// resident returns the program's resident memory in bytes.
 func resident(t *testing.T, p *testserver.Program) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
@@ -93,9 +93,9 @@ func resident(t *testing.T, p *testserver.Program) int {
 	return kib << 10
 }
 
-// A thousand sockets that say nothing, or half of something, on every listener. They
-// come from eight addresses: of one, a node takes fewer.
-func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
+// A thousand sockets that send nothing, or part of a packet, on every listener. They
+// come from eight addresses, because a node accepts fewer from one.
+func TestAThousandSilentAndPartialConnectsDelayNoOtherClient(t *testing.T) {
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
 	p := testserver.NewProgram(t, production, "--mqtts-addr="+mqtts, "--tls-cert="+f.Cert, "--tls-key="+f.Key)
@@ -153,15 +153,15 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 			}
 		})
 	}
-	other.isServed(t, 100) // while they come
+	other.isServed(t, 100) // while they connect
 	wg.Wait()
-	other.isServed(t, 100)                                                  // and while they wait
+	other.isServed(t, 100)                                                  // and while they are connected
 	if grown := resident(t, p) - before; grown > testserver.Weight*64<<20 { // 17 MiB were measured
 		t.Errorf("a thousand sockets cost %d MiB", grown>>20)
 	} else {
 		t.Logf("a thousand sockets cost %d MiB", grown>>20)
 	}
-	for i, nc := range held { // all are closed, by the server
+	for i, nc := range held { // the server closes all of them
 		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("socket %d, of kind %d, is left open", i, i%len(kinds))
@@ -170,8 +170,8 @@ func TestAThousandSilentAndHalfSentConnectsDelayNobody(t *testing.T) {
 	other.isServed(t, 20)
 }
 
-// Floods by those who are logged in: each is cut, and comes again.
-func TestFloodsDelayNobody(t *testing.T) {
+// Floods by clients that are logged in: each is disconnected and connects again.
+func TestFloodsDelayNoOtherClient(t *testing.T) {
 	p := testserver.NewProgram(t, production)
 	other := newReceiver(t, p, "7", caller{base: p.HTTP})
 	topic := "users/1/reports/status"
@@ -184,7 +184,7 @@ func TestFloodsDelayNobody(t *testing.T) {
 		flood := []byte(strings.Repeat(string(packet), 200))
 		login := connectPacket(5, fmt.Sprint("flood", i), sign(t, "1", 0))
 		wg.Go(func() {
-			again := time.NewTicker(80 * time.Millisecond) // four of them stay within what one address may log in
+			again := time.NewTicker(80 * time.Millisecond) // so that four of them stay within the login rate of one address
 			defer again.Stop()
 			for ctx.Err() == nil {
 				<-again.C
@@ -195,7 +195,7 @@ func TestFloodsDelayNobody(t *testing.T) {
 				_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
 				_, _ = nc.Write(login)
 				go func() { _, _ = io.Copy(io.Discard, nc) }()
-				for range 100 { // or until it is cut
+				for range 100 { // or until it is disconnected
 					if _, err = nc.Write(flood); err != nil {
 						break
 					}
@@ -205,7 +205,7 @@ func TestFloodsDelayNobody(t *testing.T) {
 		})
 	}
 	other.isServed(t, 100)
-	testserver.Eventually(t, 20*time.Second, func() error { // a quick machine serves before each flood was cut once
+	testserver.Eventually(t, 20*time.Second, func() error { // on a fast machine, isServed ends before each flood was disconnected once
 		var text string
 		caller{base: p.Admin}.do(t, "GET", "/metrics", nil, 200, &text)
 		_, rest, _ := strings.Cut(text, `falconbridge_limited_total{limit="packet_rate"} `)
@@ -219,8 +219,8 @@ func TestFloodsDelayNobody(t *testing.T) {
 	wg.Wait()
 }
 
-// Files run out, and come back: nothing needs a restart.
-func TestFilesRunOutAndComeBack(t *testing.T) {
+// When the file descriptors run out and become free again, no restart is needed.
+func TestRunningOutOfFileDescriptorsIsSurvived(t *testing.T) {
 	p := testserver.NewProgram(t, production)
 	other := newReceiver(t, p, "7", caller{base: p.HTTP})
 	other.one(t)
@@ -247,7 +247,7 @@ func TestFilesRunOutAndComeBack(t *testing.T) {
 		}
 		return nil
 	})
-	write(t, other.nc, []byte{0xC0, 0}) // who is in, stays in
+	write(t, other.nc, []byte{0xC0, 0}) // existing connections continue
 	if _, err := io.ReadFull(other.nc, make([]byte, 2)); err != nil {
 		t.Errorf("who was connected: %v", err)
 	}

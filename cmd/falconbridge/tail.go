@@ -29,17 +29,17 @@ import (
 
 type tailCmd struct {
 	client
-	User       string  `placeholder:"ID" help:"Whose notifications. Default: the user of the token."`
-	ClientID   string  `name:"client-id" placeholder:"ID" help:"Name of this device. Default: a random one, or falconbridge-tail with --persistent."`
+	User       string  `placeholder:"ID" help:"The user whose notifications to print. Default: the user of the token."`
+	ClientID   string  `name:"client-id" placeholder:"ID" help:"Client id of this device. Default: a random one, or falconbridge-tail with --persistent."`
 	Persistent bool    `help:"Keep this device's session while it is disconnected."`
-	Expiry     string  `default:"168h" placeholder:"TIME" help:"With --persistent: how long. Default ${default}."`
-	Since      *uint64 `placeholder:"SEQ" help:"Begin with everything after that seq."`
-	Count      uint64  `placeholder:"N" help:"End after that many notifications. Default: never."`
-	JSON       bool    `name:"json" help:"Print JSON lines in a terminal, too."`
+	Expiry     string  `default:"168h" placeholder:"TIME" help:"With --persistent: how long the session is kept. Default ${default}."`
+	Since      *uint64 `placeholder:"SEQ" help:"Start with everything after this seq."`
+	Count      uint64  `placeholder:"N" help:"Exit after this many notifications. Default: never."`
+	JSON       bool    `name:"json" help:"Print JSON lines even in a terminal."`
 }
 
 func (tailCmd) Help() string {
-	return `In a terminal it is readable; anywhere else each notification is one line of JSON.
+	return `In a terminal the output is readable; otherwise each notification is one line of JSON.
 
 Examples:
 
@@ -80,7 +80,7 @@ func (c tailCmd) Run(p *program) error {
 	return nil
 }
 
-// errDone ends a tail that has printed enough.
+// errDone ends a tail that has printed --count notifications.
 var errDone = errors.New("done")
 
 // prepare turns the flags into a connection's settings.
@@ -160,7 +160,7 @@ func (c tailCmd) user(bearer func() (string, error)) (bridge.UserID, error) {
 		return user, nil
 	}
 	if c.Token == "" && c.TokenFile == "" {
-		return "", errors.New("--user: is missing; name a user, or give a token of one")
+		return "", errors.New("--user: is missing; name a user, or give a user's token")
 	}
 	raw, err := bearer()
 	if err != nil {
@@ -174,7 +174,7 @@ func (c tailCmd) user(bearer func() (string, error)) (bridge.UserID, error) {
 			return claims.Sub, nil
 		}
 	}
-	return "", errors.New("--token: names no user; give --user, too")
+	return "", errors.New("--token: names no user; give --user as well")
 }
 
 // tail is the device of the tail command.
@@ -203,7 +203,7 @@ type tail struct {
 	printed uint64
 }
 
-// Reason codes of MQTT 5 after which reconnecting is of no use.
+// Reason codes of MQTT 5 after which reconnecting is useless.
 const (
 	codeBadToken      = 0x86
 	codeNotAuthorized = 0x87

@@ -61,7 +61,7 @@ func harmless(text string) string {
 	}, text)
 }
 
-// notes is a log handler for a person at a terminal: messages without time and level.
+// notes is a log handler for a terminal: messages without time and level.
 type notes struct {
 	w     io.Writer
 	style style
@@ -117,7 +117,7 @@ func jsonLine(item []byte) ([]byte, error) {
 	return line.Bytes(), nil
 }
 
-// show returns an item for a person: seq and title, the message below, and the rest in a
+// show returns an item in readable form: seq and title, the message below, and the rest in a
 // dim line.
 func (s style) show(item []byte) ([]byte, error) {
 	var n shown
@@ -147,7 +147,7 @@ func (s style) show(item []byte) ([]byte, error) {
 	return []byte(out + indent + s.paint(dim, rest) + "\n"), nil
 }
 
-// progress prints how far long work has got: in a terminal on one line that is
+// progress prints the progress of long work: in a terminal on one line that is
 // overwritten, elsewhere on a new line every few seconds, so that a log stays short.
 type progress struct {
 	w     io.Writer
@@ -166,7 +166,7 @@ func newProgress(w io.Writer) *progress {
 	return p
 }
 
-// at reports that done of all items are finished. It is cheap enough to call for each.
+// at reports that done of all items are finished. It is cheap enough to call for each item.
 func (p *progress) at(what string, done, all int) {
 	if time.Since(p.last) < p.every && (done < all || !p.live) {
 		return

@@ -16,16 +16,16 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// inTerminal gives cmd a terminal as its stdout and stderr, and returns what it
-// shows. Extra environment beats the given one.
+// inTerminal runs cmd with a terminal as its stdout and stderr, and returns what it
+// shows. extra overrides the environment of cmd.
 func inTerminal(t *testing.T, cmd *exec.Cmd, env ...string) *process {
 	t.Helper()
 	p, _ := atTerminal(t, cmd, false, env...)
 	return p
 }
 
-// atTerminal is inTerminal with stdin there, too, where typed is wanted; what is
-// written to keys is typed.
+// atTerminal is inTerminal with stdin as well, if typed is set: what is
+// written to keys is then typed.
 func atTerminal(t *testing.T, cmd *exec.Cmd, typed bool, env ...string) (_ *process, keys io.Writer) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -101,7 +101,7 @@ func TestATerminalShowsWords(t *testing.T) {
 	}
 }
 
-func TestWhatIsShownOfAnItem(t *testing.T) {
+func TestAnItemIsShown(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2025, 10, 24, 2, 21, 32, 0, time.UTC).Local().Format("2006-01-02 15:04:05")
 	item := func(more string) string {
@@ -131,7 +131,7 @@ func TestWhatIsShownOfAnItem(t *testing.T) {
 	}
 }
 
-func TestProgressIsOneLineOrFew(t *testing.T) {
+func TestProgressPrintsFewLines(t *testing.T) {
 	t.Parallel()
 	var live, log buffer
 	p := &progress{w: &live, live: true}

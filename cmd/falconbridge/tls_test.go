@@ -54,8 +54,8 @@ func TestOneCertificateServesHTTPSAndMQTTOverTLS(t *testing.T) {
 	}
 }
 
-// A handshake costs a signature, before any request can be refused.
-func TestTLSHandshakesOfOneAddressAreRated(t *testing.T) {
+// A handshake costs a signature before any request can be refused.
+func TestTLSHandshakesOfOneAddressAreRateLimited(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))
@@ -88,7 +88,7 @@ func TestAChangedCertificateIsServedWithoutARestart(t *testing.T) {
 	p := testserver.NewProgram(t, production, "--tls-cert="+f.Cert, "--tls-key="+f.Key)
 	addr := strings.TrimPrefix(p.HTTP, "http://")
 	serial := func() string {
-		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // which one it is, is the question
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // the test looks at the certificate itself
 		c, err := d.DialContext(t.Context(), "tcp", addr)
 		if err != nil {
 			t.Fatal(err)

@@ -14,11 +14,11 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// traced is a PUBLISH as a trace sees it.
+// traced has the parts of a PUBLISH that belong to a trace.
 type traced struct{ seq, traceparent string }
 
 // traces subscribes a device with MQTT 5 and returns what it receives and acknowledges.
-// user "+" is an operator, who receives everybody's.
+// The user "+" is an operator, who receives everyone's.
 func traces(t *testing.T, p *testserver.Program, user, id string) <-chan traced {
 	t.Helper()
 	nc, err := net.Dial("tcp", p.MQTT)
@@ -84,7 +84,7 @@ func receive(t *testing.T, from <-chan traced) traced {
 	}
 }
 
-// The node that is asked and the one that delivers need not be the same.
+// The node that gets the POST and the one that delivers may differ.
 func TestATraceparentGoesFromOneNodeToTheDevicesOfAnother(t *testing.T) {
 	t.Parallel()
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

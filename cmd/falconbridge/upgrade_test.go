@@ -9,7 +9,7 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// A rollback never needs migrate down: it is a start of the former binary.
+// A rollback never requires migrate down: the former binary runs on the new schema.
 func TestThePreviousReleaseRunsOnTheNewSchema(t *testing.T) {
 	t.Parallel()
 	for name, env := range databases {
@@ -34,7 +34,7 @@ func TestThePreviousReleaseRunsOnTheNewSchema(t *testing.T) {
 	}
 }
 
-// The start of a cluster, and an upgrade that replaces all its nodes at once.
+// As when a cluster starts, or an upgrade replaces all its nodes at once.
 func TestThreeProgramsStartedAtOnceMigrateOnce(t *testing.T) {
 	t.Parallel()
 	for name, upgrade := range map[string]bool{"an empty database": false, "one of the previous release": true} {

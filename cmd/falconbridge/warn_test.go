@@ -10,8 +10,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// The command line is no profile: it holds what was given as flags.
-func TestTheProfilesDoNotTellTheSecretsAmongTheFlags(t *testing.T) {
+// /debug/pprof/cmdline would show the flags, which may contain secrets.
+func TestProfilesDoNotRevealSecretsInFlags(t *testing.T) {
 	t.Parallel()
 	const secret = "a secret that was typed, of forty bytes."
 	p := testserver.NewProgram(t, nil, "--jwt-secret="+secret)
@@ -37,7 +37,7 @@ func TestTheProfilesDoNotTellTheSecretsAmongTheFlags(t *testing.T) {
 	}
 }
 
-// An attacker's host name that points to this machine, in a browser on it.
+// An attacker's host name may resolve to this machine in a browser that runs on it.
 func TestDNSRebindingDoesNotReachTheAdminListener(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)
@@ -64,7 +64,7 @@ func TestDNSRebindingDoesNotReachTheAdminListener(t *testing.T) {
 	}
 }
 
-func TestOpenWaysPastTheClientAuthorityAreTold(t *testing.T) {
+func TestListenersWithoutTheClientAuthorityAreWarnedAbout(t *testing.T) {
 	t.Parallel()
 	f := testserver.Certificate(t)
 	mqtts := fmt.Sprintf("127.0.0.1:%d", testserver.FreePort(t))

@@ -8,8 +8,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/drafttest"
 )
 
-// One table for every way in, see db's test of the same cases.
-func TestTheAPITakesWhatTheSQLDoorTakes(t *testing.T) {
+// The cases are those of db's test of falcon_notify.
+func TestTheAPIAcceptsWhatFalconNotifyAccepts(t *testing.T) {
 	each(t, func(t *testing.T, e *harness) {
 		service := tokenFor(t, "s", "notifications:write")
 		for name, c := range drafttest.Cases() {
