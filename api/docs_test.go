@@ -114,7 +114,7 @@ func showsBothDocuments(t *testing.T, h http.Handler, below string) {
 	until(tab, t, `document.getElementById("state").textContent === "1 found" && document.getElementById("intro").hidden`)
 	write := `((text) => { const s = document.getElementById("search"); s.value = text; s.dispatchEvent(new Event("input")); return true; })`
 	until(tab, t, write+`("surely nothing")`)
-	until(tab, t, `document.getElementById("state").textContent.includes("Nothing has") && document.querySelector("section:not([hidden]), #nav > div:not([hidden])") === null`)
+	until(tab, t, `document.getElementById("state").textContent.includes("Nothing contains") && document.querySelector("section:not([hidden]), #nav > div:not([hidden])") === null`)
 	until(tab, t, write+`("")`)
 	until(tab, t, `document.querySelector("section[hidden], #nav > div[hidden], article[hidden]") === null && !document.getElementById("intro").hidden`)
 

@@ -1,5 +1,5 @@
-// Renders openapi.json and asyncapi.json. Everything from the documents goes in
-// as text, never as HTML. Addresses are relative: the page may lie below a proxy's path.
+// Renders openapi.json and asyncapi.json. Everything from the documents is inserted
+// as text, never as HTML. URLs are relative, because the page may be below a proxy's path.
 
 import { read, store, stored } from '../assets/token.js' // the inbox and the console share the tab's token
 
@@ -28,7 +28,7 @@ function resolve(root, value) {
   return at ?? {}
 }
 
-/** typeName says a schema's type in a few words. */
+/** typeName describes a schema's type in a few words. */
 function typeName(root, schema) {
   const s = resolve(root, schema)
   if (s.oneOf) return s.oneOf.map((o) => typeName(root, o)).join(' or ')
@@ -38,14 +38,14 @@ function typeName(root, schema) {
   return types.join(' or ') + (s.format ? ` (${s.format})` : '')
 }
 
-/** bounds says what else a schema asks for. */
+/** bounds describes the other constraints of a schema. */
 function bounds(s) {
-  const said = []
-  if (s.minLength !== undefined || s.maxLength !== undefined) said.push(`${s.minLength ?? 0} to ${s.maxLength ?? '…'} characters`)
-  if (s.minimum !== undefined || s.maximum !== undefined) said.push(`${s.minimum ?? '…'} to ${s.maximum ?? '…'}`)
-  if (s.minItems !== undefined || s.maxItems !== undefined) said.push(`${s.minItems ?? 0} to ${s.maxItems ?? '…'} entries`)
-  if (s.default !== undefined) said.push(`default ${JSON.stringify(s.default)}`)
-  return said.join('; ')
+  const parts = []
+  if (s.minLength !== undefined || s.maxLength !== undefined) parts.push(`${s.minLength ?? 0} to ${s.maxLength ?? '…'} characters`)
+  if (s.minimum !== undefined || s.maximum !== undefined) parts.push(`${s.minimum ?? '…'} to ${s.maximum ?? '…'}`)
+  if (s.minItems !== undefined || s.maxItems !== undefined) parts.push(`${s.minItems ?? 0} to ${s.maxItems ?? '…'} entries`)
+  if (s.default !== undefined) parts.push(`default ${JSON.stringify(s.default)}`)
+  return parts.join('; ')
 }
 
 function table(head, rows) {
@@ -73,8 +73,8 @@ function fields(root, schema, depth = 0) {
 }
 
 /**
- * sample builds an example of a schema from its parts' examples. Where it is to be sent,
- * optional fields are left out: a plain message has no report.
+* sample builds an example of a schema from the examples of its parts. If it is to be sent,
+* optional fields are omitted: a plain message has no report.
  */
 function sample(root, schema, depth = 0, sent = false) {
   const s = resolve(root, schema)
@@ -103,7 +103,7 @@ function shape(root, title, schema, sent = false) {
     pretty(sample(root, schema, 0, sent))].filter(Boolean)
 }
 
-/** copyable is a text with a button that copies it; text() is asked at the click. */
+/** copyable is a text with a button that copies it. update() writes text() again. */
 function copyable(text, name) {
   const pre = element('pre', { tabindex: '0' }, text())
   const button = element('button', { type: 'button', class: 'quiet', 'aria-label': 'Copy ' + name }, 'Copy')
@@ -111,7 +111,7 @@ function copyable(text, name) {
     try {
       await navigator.clipboard.writeText(pre.textContent)
       button.textContent = 'Copied'
-    } catch { // not a secure context, or not allowed: select it, for Ctrl+C
+    } catch { // not a secure context, or not permitted: select it for Ctrl+C
       getSelection().selectAllChildren(pre)
       button.textContent = 'Selected'
     }
@@ -120,10 +120,10 @@ function copyable(text, name) {
   return { node: element('div', { class: 'copyable' }, pre, button), update() { pre.textContent = text() } }
 }
 
-/** quote makes text one word of a shell. */
+/** quote returns text as one word for a shell. */
 const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'")
 
-/** call is one call of an operation: what its form says, as a request and as a curl line. */
+/** Call is one call of an operation: the content of its form, as a request and as a curl command. */
 class Call {
   constructor(root, method, path, operation) {
     this.method = method.toUpperCase()
@@ -141,7 +141,7 @@ class Call {
     if (schema) this.body.value = JSON.stringify(sample(root, schema, 0, true), null, 2)
   }
 
-  /** address is where the call goes, below the path that this page is below. */
+  /** address is the URL of the call, below the same path as this page. */
   address() {
     let path = this.path
     const query = new URLSearchParams()
@@ -158,7 +158,7 @@ class Call {
     return headers
   }
 
-  /** curl never has the token itself, which would end in the shell's history. */
+  /** curl returns a command without the token itself, which would end up in the shell's history. */
   curl() {
     const parts = ['curl' + (this.method === 'GET' ? '' : ' -X ' + this.method) + ' ' + quote(this.address())]
     if (!this.open) parts.push('-H "Authorization: Bearer $FALCON_TOKEN"')
@@ -167,7 +167,7 @@ class Call {
     return parts.join(' \\\n  ')
   }
 
-  /** oneLine is the body without its line breaks, where it is JSON. */
+  /** oneLine is the body without line breaks, if it is JSON. */
   oneLine() {
     try {
       return JSON.stringify(JSON.parse(this.body.value))
@@ -183,7 +183,7 @@ class Call {
   }
 }
 
-const telling = ['content-type', 'content-language', 'link', 'location', 'retry-after', 'x-last-seq', 'x-unread-count', 'x-rev', 'x-epoch', 'x-unknown-fields', 'idempotency-replayed', 'www-authenticate', 'x-request-id']
+const shownHeaders = ['content-type', 'content-language', 'link', 'location', 'retry-after', 'x-last-seq', 'x-unread-count', 'x-rev', 'x-epoch', 'x-unknown-fields', 'idempotency-replayed', 'www-authenticate', 'x-request-id']
 
 /** answered shows a response. */
 async function answered(response) {
@@ -191,14 +191,14 @@ async function answered(response) {
   let body = text
   try {
     body = JSON.stringify(JSON.parse(text), null, 2)
-  } catch { /* it is shown as it stands */ }
-  const headers = telling.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`)
+  } catch { /* not JSON: shown unchanged */ }
+  const headers = shownHeaders.filter((name) => response.headers.has(name)).map((name) => `${name}: ${response.headers.get(name)}`)
   return [element('b', { class: response.ok ? 'good' : 'bad' }, `${response.status} ${response.statusText}`),
     headers.length ? element('pre', { tabindex: '0', 'aria-label': 'Headers' }, headers.join('\n')) : null,
     body ? element('pre', { tabindex: '0', 'aria-label': 'Body' }, body) : null].filter(Boolean)
 }
 
-/** tryIt is the form of a call, and its curl line. */
+/** tryIt is the form of a call, and its curl command. */
 function tryIt(root, method, path, operation) {
   const call = new Call(root, method, path, operation)
   const line = copyable(() => call.curl(), 'curl')
@@ -214,10 +214,10 @@ function tryIt(root, method, path, operation) {
     event.preventDefault()
     send.disabled = true
     try {
-      answer.replaceChildren(...(!call.open && !stored() ? [element('p', {}, 'No token: ', element('a', { href: '#token-form' }, 'give one above'), '.')] : []),
+      answer.replaceChildren(...(!call.open && !stored() ? [element('p', {}, 'No token: ', element('a', { href: '#token-form' }, 'enter one above'), '.')] : []),
         ...await answered(await call.send()))
     } catch (error) {
-      answer.replaceChildren(element('b', { class: 'bad' }, 'No answer: ' + error.message))
+      answer.replaceChildren(element('b', { class: 'bad' }, 'No response: ' + error.message))
     }
     send.disabled = false
   })
@@ -249,7 +249,7 @@ function operationCard(root, path, method, operation) {
     element('h4', {}, 'Statuses'), table(['status', 'when', 'headers'], answers))
 }
 
-/** rest renders the OpenAPI document, one section a tag. */
+/** rest renders the OpenAPI document, one section per tag. */
 function rest(root) {
   return (root.tags ?? []).map((tag) => {
     const cards = []
@@ -273,8 +273,8 @@ function mqtt(root) {
   const schemes = Object.entries(root.components.securitySchemes).map(([name, s]) => [name, s.description])
   const codes = root['x-reason-codes'].map((c) => [c.packet, element('code', {}, c.code), c.v3 === null ? '–' : String(c.v3), c.when])
   return [{ title: 'MQTT', nodes: [...prose(root.info.description), ...cards,
-    card('mqtt-login', 'mqtt', 'CONNECT', 'Where the token goes', table(['way', 'how'], schemes)),
-    card('mqtt-codes', 'mqtt', 'Reason codes', 'What is refused, and how', table(['packet', 'MQTT 5', '3.1.1', 'when'], codes))] }]
+    card('mqtt-login', 'mqtt', 'CONNECT', 'Where to send the token', table(['way', 'how'], schemes)),
+    card('mqtt-codes', 'mqtt', 'Reason codes', 'How requests are refused', table(['packet', 'MQTT 5', '3.1.1', 'when'], codes))] }]
 }
 
 function build(sections) {
@@ -288,13 +288,13 @@ function build(sections) {
   }
 }
 
-/** filter shows the cards that hold every word, and no heading above none. */
+/** filter shows the cards that contain every word, and hides headings without cards. */
 function filter(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   let shown = 0
   for (const article of document.querySelectorAll('article')) {
-    const held = article.textContent.toLowerCase()
-    const match = words.every((w) => held.includes(w))
+    const content = article.textContent.toLowerCase()
+    const match = words.every((w) => content.includes(w))
     article.hidden = !match
     document.querySelector(`[data-for="${article.id}"]`).parentElement.hidden = !match
     shown += match
@@ -303,14 +303,14 @@ function filter(text) {
   for (const section of document.querySelectorAll('section')) section.hidden = searching && !section.querySelector('article:not([hidden])')
   for (const group of document.querySelectorAll('#nav > div')) group.hidden = searching && !group.querySelector('li:not([hidden])')
   document.getElementById('intro').hidden = searching
-  document.getElementById('state').textContent = searching ? (shown ? `${shown} found` : `Nothing has “${text.trim()}” in it.`) : ''
+  document.getElementById('state').textContent = searching ? (shown ? `${shown} found` : `Nothing contains “${text.trim()}”.`) : ''
 }
 
-/** drawToken says whose token “Try it” sends. */
+/** drawToken shows whose token “Try it” sends. */
 function drawToken() {
   const user = stored() && read(stored())?.user
-  document.getElementById('token-state').textContent = !stored() ? 'Without a token, only the calls that need none can be tried.'
-    : !user ? 'What this tab has is not a token: three parts joined by dots.' : `“Try it” calls as user ${user}.`
+  document.getElementById('token-state').textContent = !stored() ? 'Without a token, only the calls that require none can be tried.'
+    : !user ? 'The stored text is not a token, which has three parts joined by dots.' : `“Try it” calls as user ${user}.`
   document.getElementById('token-forget').hidden = !stored()
 }
 
@@ -331,7 +331,7 @@ function startToken() {
   drawToken()
 }
 
-/** open shows the card that the address names. */
+/** open shows the card that the URL's fragment names. */
 function open() {
   const card = document.getElementById(location.hash.slice(1))
   const details = card?.querySelector('details')

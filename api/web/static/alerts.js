@@ -1,6 +1,6 @@
-// What draws attention beyond the page: a browser notification while nobody looks at
-// it, and a sound. The browser asks its user for permission when the switch is pressed,
-// never before; a permission given earlier counts until the switch is turned off.
+// Alerts beyond the page: a browser notification while the page is not visible or focused,
+// and a sound. The browser asks its user for permission when the switch is pressed,
+// never before. A permission granted earlier is used until the switch is turned off.
 
 import { $, setText, show } from "./dom.js";
 import { t } from "./i18n.js";
@@ -14,7 +14,7 @@ function choose(key, on) {
   drawAlerts();
 }
 
-/** "unsupported" where the browser has no notifications for this page, else the permission. */
+/** "unsupported" if the browser has no notifications for this page, else the permission. */
 const permission = () => globalThis.Notification?.permission ?? "unsupported";
 const browserOn = () => permission() === "granted" && load(keys.browser) !== "off";
 const soundOn = () => load(keys.sound) === "on";
@@ -27,9 +27,9 @@ export function drawAlerts() {
   $("alerts-sound").setAttribute("aria-checked", String(soundOn()));
 }
 
-let push = null; // of the inbox that is open, where the server has Web Push
+let push = null; // of the open inbox, if the server has Web Push
 
-/** Draws the switch for pushes to this browser, where there are any. */
+/** Draws the switch for pushes to this browser, if they are supported. */
 export function drawPush(now) {
   push = now;
   const state = push?.state ?? "unsupported";
@@ -39,17 +39,17 @@ export function drawPush(now) {
   setText($("alerts-push-hint"), t(state === "denied" ? "alertsDenied" : "alertsPushHint"));
 }
 
-/** Alerts of new notifications, the newest last; open(item) runs on a click on one. */
+/** Alerts the user to new notifications, the newest last. A click on one calls open(item). */
 export function alertOf(items, open) {
   if (soundOn()) chime();
   if (!browserOn() || (document.visibilityState === "visible" && document.hasFocus())) return;
   for (const item of items.slice(-3)) {
     let shown;
     try {
-      // Tabs that show the same inbox replace each other's.
+      // Tabs with the same inbox replace each other's notifications.
       shown = new Notification(item.title, { body: item.message, tag: `falconbridge-${item.id}`, lang: document.documentElement.lang });
     } catch {
-      return; // Chromium on Android shows those of service workers only
+      return; // Chromium on Android allows only those of service workers
     }
     shown.addEventListener("click", () => {
       shown.close();
@@ -61,7 +61,7 @@ export function alertOf(items, open) {
 
 let audio;
 
-/** Two short notes. Browsers keep a page silent until its user pressed something in it. */
+/** Plays two short notes. Browsers mute a page until the user has interacted with it. */
 function chime() {
   audio ??= new AudioContext();
   audio.resume();

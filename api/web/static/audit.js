@@ -1,4 +1,4 @@
-// Who did what: the audit log.
+// The audit log.
 
 import { $, h } from "./dom.js";
 import { fullTime, since, t } from "./i18n.js";

@@ -1,4 +1,4 @@
-// Small live charts: a figure with what it counts, and its last minutes as a line
+// Small live charts: a figure with its label, and its last minutes as a line
 // between two axes.
 
 import { h, s, setText } from "./dom.js";
@@ -8,14 +8,14 @@ const height = 64;
 const keep = 36; // samples
 const fewest = 2; // known samples that make a line
 
-/** The least of 1, 2, 5 times a power of ten that is not below v: where an axis ends. */
+/** The end of an axis: the smallest of 1, 2, 5 times a power of ten that is at least v. */
 function roundUp(v) {
   const power = 10 ** Math.floor(Math.log10(v));
   return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= v * 0.999);
 }
 
 export class Chart {
-  #samples = []; // numbers; null where nothing is known
+  #samples = []; // numbers; null if unknown
   #value = h("strong", { class: "figure" });
   #unit = h("span", { class: "unit" });
   #note = h("p", { class: "hint" });
@@ -28,19 +28,19 @@ export class Chart {
   #format;
   #least;
 
-  /** format writes a value on the figure and the axis; least is what the axis reaches at least. */
+  /** format formats a value of the figure and the axis; least is the smallest end of the axis. */
   constructor(format, least = 1) {
     this.#format = format;
     this.#least = least;
     const grid = s("path", { class: "grid", d: `M0 1H${width}M0 ${height / 2}H${width}M0 ${height - 1}H${width}` });
     const svg = s("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none" }, grid, this.#area, this.#line);
-    // The line repeats for the eye what the figure says in words.
+    // The line only repeats visually what the figure says in words.
     const plot = h("div", { class: "plot", "aria-hidden": "true" },
       h("div", { class: "axis y" }, this.#top, h("span", {}, format(0))), svg, h("div", { class: "axis x" }, this.#from, this.#to));
     this.node = h("figure", { class: "card chart" }, this.#label, h("p", {}, this.#value, " ", this.#unit), this.#note, plot);
   }
 
-  /** Writes what it is, its unit, and the ends of its time axis. */
+  /** Sets the name, the unit and the ends of the time axis. */
   name(text, unit, from, to) {
     setText(this.#label, text);
     setText(this.#unit, unit);
@@ -48,7 +48,7 @@ export class Chart {
     setText(this.#to, to);
   }
 
-  /** Adds a sample and draws. note says what the figure counts. */
+  /** Adds a sample and draws. note explains the figure. */
   add(value, note) {
     this.#samples.push(value);
     if (this.#samples.length > keep) this.#samples.shift();
@@ -78,5 +78,5 @@ export class Chart {
   }
 }
 
-/** How far the time axis reaches back, in minutes, with a sample every so many ms. */
+/** The length of the time axis in minutes, with a sample every so many ms. */
 export const minutes = (every) => Math.round((keep * every) / 60_000);

@@ -1,14 +1,14 @@
-// The one dialog of a page, for what interrupts somebody or cannot be undone.
+// The confirmation dialog of a page, for actions that interrupt someone or cannot be undone.
 
 import { $, setText, show } from "./dom.js";
 
-let settle = null; // answers the question that is open
+let settle = null; // resolves the open question
 
 /**
- * Asks, and resolves to whether the answer was yes. title and text are the page's own
- * words; what, where given, is what users wrote, or what will be sent to them. A
- * question that another one replaces counts as answered with no. Where typed is given,
- * it has to be typed before the answer can be yes.
+* Asks, and resolves to true if the user confirmed. title and text are the page's own
+* words; what, if given, is text by users or to them. A
+* question that is replaced by another one resolves to false. If typed is given,
+* the user has to type it to confirm.
  */
 export function confirm({ title, what = "", text, yes, typed = "" }) {
   const dialog = $("confirm");
@@ -19,7 +19,7 @@ export function confirm({ title, what = "", text, yes, typed = "" }) {
   setText($("confirm-text"), text);
   setText($("confirm-yes"), yes);
   $("confirm-yes").disabled = typed !== "";
-  const field = $("confirm-typed"); // only where the page asks for something typed
+  const field = $("confirm-typed"); // only if something has to be typed
   if (field) {
     show(field.parentElement, typed !== "");
     field.value = "";
@@ -28,7 +28,7 @@ export function confirm({ title, what = "", text, yes, typed = "" }) {
   return new Promise((done) => {
     settle = (agreed) => {
       settle = null;
-      dialog.close(); // gives the focus back, before whoever asked goes on
+      dialog.close(); // restores the focus before the caller continues
       done(agreed);
     };
     $("confirm-yes").onclick = () => settle?.(true);

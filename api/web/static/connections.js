@@ -1,4 +1,4 @@
-// The devices: who is connected, and who is absent and how far behind.
+// The devices: the connected ones, and the absent ones with how far behind they are.
 
 import { confirm } from "./confirm.js";
 import { $, h, setText, show } from "./dom.js";
@@ -11,10 +11,10 @@ export const userButton = (user, pick) => h("button", { type: "button", class: "
 
 const moment = (at, words = since) => h("time", { datetime: at, title: fullTime(new Date(at)) }, words(at));
 
-/** How many notifications a device has not acknowledged. */
+/** The number of notifications that a device has not acknowledged. */
 export const lag = (d) => h("span", { class: d.lag > 0 ? "behind" : null }, d.lag === null ? t("notSubscribed") : d.lag === 0 ? t("upToDate") : t("behind", d.lag));
 
-/** A table that becomes a list of cards where the screen is narrow: each cell bears its column's name. */
+/** A table that becomes a list of cards on a narrow screen: each cell has its column's name. */
 export function table(label, columns, rows) {
   return h(
     "table",
@@ -24,7 +24,7 @@ export function table(label, columns, rows) {
   );
 }
 
-/** What an operator does to one device; done runs afterwards. */
+/** The action of an operator on one device; done runs afterwards. */
 export class DeviceActions {
   #rest;
   #run;
@@ -58,11 +58,11 @@ export class Connections {
   #actions;
   #absent = false;
   #sort = "user";
-  #pages = [null]; // the query of each page up to the one that is shown; null: the first
+  #pages = [null]; // the queries of the pages up to the shown one; null: the first
   #next = null;
   #list = [];
-  #asked = 0; // how many times: only the last answer is shown
-  #nodes = new Map(); // name → seconds since its last beat
+  #asked = 0; // counts the calls, because only the last response is shown
+  #nodes = new Map(); // name → seconds since its last heartbeat
 
   /** own(clientId) reports whether a connection is this page's own, which is not listed. */
   constructor(rest, run, pick, own) {
@@ -99,7 +99,7 @@ export class Connections {
     this.#restart();
   }
 
-  /** Goes back to the first page: what is asked for has changed. */
+  /** Returns to the first page, after the filters changed. */
   #restart() {
     this.#pages = [null];
     this.#run(() => this.refresh());
@@ -118,12 +118,12 @@ export class Connections {
     return { ...query, node: $("by-node").value, protocol: $("by-protocol").value, transport: $("by-transport").value, sort: this.#sort };
   }
 
-  /** Reads the page shown again. */
+  /** Reads the shown page again. */
   async refresh() {
     const asked = ++this.#asked;
     const list = [];
     let next = this.#pages.at(-1) ?? this.#query();
-    // A page may be short and have a next one, where few match: a few are read at a time.
+    // If few devices match, a page may be short and have a next one: read a few at a time.
     for (let reads = 0; next && reads < 5 && (reads === 0 || list.length === 0); reads++) {
       const page = await this.#rest.page(this.#absent ? "admin/devices" : "admin/connections", next);
       list.push(...page.items.filter((c) => !this.#own(c.client_id)));
@@ -135,7 +135,7 @@ export class Connections {
     this.draw();
   }
 
-  /** Takes the nodes, and how long ago each was heard of, in seconds. */
+  /** Sets the nodes, with the time since the last heartbeat of each, in seconds. */
   nodes(ages) {
     const names = [...ages.keys()].sort();
     if (names.join() !== [...this.#nodes.keys()].sort().join()) {
@@ -160,7 +160,7 @@ export class Connections {
     if (this.#list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t(this.#filtered() ? "noMatch" : this.#absent ? "noAbsent" : "noConnections")));
     const held = root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent : null;
     root.replaceChildren(this.#absent ? this.#absentTable() : this.#connectedTable());
-    // The table is replaced each time; whoever was in it with the keyboard stays there.
+    // The table is replaced each time, so restore the keyboard focus in it.
     if (held !== null) [...root.querySelectorAll("button")].find((b) => (b.getAttribute("aria-label") ?? b.textContent) === held)?.focus();
   }
 
@@ -169,7 +169,7 @@ export class Connections {
     return Object.values(filters).some(Boolean);
   }
 
-  /** A column that sorts: once up, again down. */
+  /** A sortable column: first ascending, then descending. */
   #sortable(name, key) {
     const sorted = this.#sort === key ? "ascending" : this.#sort === `-${key}` ? "descending" : "none";
     const head = h("button", { type: "button", class: "link sort", onclick: () => this.#sortBy(sorted === "ascending" ? `-${key}` : key) },
@@ -209,10 +209,10 @@ export class Connections {
   }
 }
 
-/** Seconds after which what a node said of its connections is marked as stale: beats come every 4. */
+/** Seconds after which a node's connections are marked as stale: a heartbeat is sent every 4. */
 export const quiet = 8;
 
-/** The devices of one user, those with a session and those without. */
+/** The devices of one user, with and without a session. */
 export async function devicesOf(rest, user, own) {
   const [live, kept] = await Promise.all([
     rest.page("admin/connections", { user, limit: 50 }),

@@ -1,5 +1,5 @@
-// The operator console. It uses the public REST side and one wildcard subscription,
-// as any operator's own tool could.
+// The operator console. It uses the public REST API and one wildcard subscription,
+// as any operator's tool could.
 
 import { MqttLive } from "../client/live.js";
 import { Audit } from "./audit.js";
@@ -19,7 +19,7 @@ const filter = document.querySelector('meta[name="falcon-topic"]').content.repla
 const shownLines = 40;
 let board = null;
 
-/** MQTT over WebSocket, below the path that the page was served from. */
+/** The URL of MQTT over WebSocket, below the path of the page. */
 function liveAddress() {
   const url = new URL("mqtt", new URL(".", document.baseURI));
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -39,7 +39,7 @@ class Board {
   #reports;
   #audit;
   #state = "connecting";
-  #name; // how this page's own client id begins
+  #name; // the prefix of this page's own client id
 
   constructor(token) {
     this.#token = token;
@@ -80,11 +80,11 @@ class Board {
     this.#live.stop();
   }
 
-  hurry() {
-    this.#live.hurry();
+  retryNow() {
+    this.#live.retryNow();
   }
 
-  /** Words in the chosen language. */
+  /** Writes the texts in the chosen language. */
   draw() {
     this.#figures.name();
     this.#connections.draw();
@@ -138,7 +138,7 @@ class Board {
     while (stream.children.length > shownLines) stream.lastChild.remove();
   }
 
-  /** Does what the operator asked for; done(answer) says that it is done, about names to what. */
+  /** Performs an action of the operator on about; done(response) announces its result. */
   async #run(act, done, about) {
     try {
       const answer = await act();
@@ -179,7 +179,7 @@ function open(token) {
 function leave(why = null) {
   board?.close();
   board = null;
-  if (why === "notAdmin") askForToken(why); // it may still be good for the inbox
+  if (why === "notAdmin") askForToken(why); // the token may still be valid for the inbox
   else signOut(why);
   draw();
 }
@@ -198,7 +198,7 @@ document.addEventListener("language", () => {
   draw();
   board?.draw();
 });
-addEventListener("online", () => board?.hurry());
+addEventListener("online", () => board?.retryNow());
 
 startLanguages();
 signIn(open);

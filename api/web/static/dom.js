@@ -1,7 +1,7 @@
-// Small tools for building the page. Text enters the document as text nodes only:
-// whatever a notification holds, it is never read as markup.
+// Helpers for building the page. Text enters the document as text nodes only:
+// whatever a notification contains, it is never parsed as markup.
 
-/** Makes an element. Attributes set to null or false are left out; "on…" are listeners. */
+/** Makes an element. Attributes set to null or false are omitted; "on…" are listeners. */
 export function h(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -39,7 +39,7 @@ export const $ = (id) => document.getElementById(id);
 /** Shows or hides by the hidden attribute. */
 export const show = (node, visible) => node.toggleAttribute("hidden", !visible);
 
-/** Sets text only where it changed, so that live regions do not repeat themselves. */
+/** Sets text only if it changed, so that live regions do not repeat themselves. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

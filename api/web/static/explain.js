@@ -1,11 +1,11 @@
-// What became of one notification: of each device, push and webhook.
+// What happened to one notification: at each device, push and webhook.
 
 import { $, h, show } from "./dom.js";
 import { fullTime, since, t } from "./i18n.js";
 
 const at = (moment) => (moment ? [" · ", h("time", { datetime: moment, title: fullTime(new Date(moment)) }, since(moment))] : []);
 
-/** The explanation e as a list; pick(user) opens a user. */
+/** The explanation e as a list. pick(user) opens a user. */
 export function explanation(e, pick) {
   const line = (kind, name, state, rest) => h("li", { class: kind }, h("code", { dir: "auto" }, name), " ", state, ...rest);
   const call = (c, name) => line(c.state === "sent" ? "good" : "wait", name, t(`late_${c.state.replace(" ", "_")}`), [
@@ -24,7 +24,7 @@ export function explanation(e, pick) {
   );
 }
 
-/** A button that shows the explanation of a notification below it, and hides it again. */
+/** A button that shows and hides the explanation of a notification below it. */
 export function explainable(id, rest, run) {
   const answer = h("div", { class: "deliveries", hidden: true });
   const ask = h("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => run(async () => {
@@ -39,7 +39,7 @@ export function explainable(id, rest, run) {
   return [ask, answer];
 }
 
-/** The panel that explains a notification by its id, also one that is gone. */
+/** The panel that explains a notification by its id, even a deleted one. */
 export class Explain {
   #rest;
   #run;

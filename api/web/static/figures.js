@@ -1,11 +1,11 @@
-// The charts over what GET /admin/stats says and what the wildcard subscription hears.
-// Each says what it counts; this page's own connection is in none.
+// The charts of GET /admin/stats and of the wildcard subscription.
+// Each explains what it counts. This page's own connection is not counted.
 
 import { Chart, minutes } from "./chart.js";
 import { $, h, setText } from "./dom.js";
 import { number, since, t, timeOfDay } from "./i18n.js";
 
-export const statsEvery = 5_000; // ms: nodes beat every 4 s, so more would show nothing new
+export const statsEvery = 5_000; // ms: nodes send a heartbeat every 4 s, so polling faster shows nothing new
 
 const rate = (n) => number(n < 10 ? Math.round(n * 10) / 10 : Math.round(n));
 const whole = (n) => number(Math.round(n));
@@ -23,12 +23,12 @@ export class Figures {
     answer: new Chart(whole, 10),
   };
   #opened = new Date();
-  #before = null; // the figures of the last beat, and when it was
-  #first = null; // those of the first poll
+  #before = null; // the figures of the previous heartbeat, and its time
+  #first = null; // the figures of the first poll
   #rates = { sent: null, refused: null };
-  #heard = 0; // since the last poll
-  #heardAt = performance.now();
-  #heardInAll = 0;
+  #received = 0; // since the last poll
+  #receivedAt = performance.now();
+  #receivedInAll = 0;
   #delays = [];
 
   constructor() {
@@ -36,25 +36,25 @@ export class Figures {
     $("charts").replaceChildren(...Object.values(this.#charts).map((c) => c.node));
   }
 
-  /** Writes the names, again after another language was chosen. */
+  /** Writes the names in the chosen language. */
   name() {
     for (const [key, chart] of Object.entries(this.#charts)) chart.name(t(`chart_${key}`), t(units[key]), t("minutesAgo", minutes(statsEvery)), t("now"));
   }
 
-  /** One notification came over the wildcard subscription. */
+  /** Counts a notification of the wildcard subscription. */
   heard(item) {
-    this.#heard++;
-    this.#heardInAll++;
-    // Two clocks are compared: a browser whose clock is behind would count below zero.
+    this.#received++;
+    this.#receivedInAll++;
+    // Two clocks are compared: if the browser's is behind, the difference is negative.
     this.#delays.push(Math.max(0, Date.now() - Date.parse(item.created_at)));
   }
 
-  /** Takes the figures of one poll, which took ms milliseconds; own of the connections are this page's. */
+  /** Adds the figures of one poll, which took ms milliseconds. own connections are this page's. */
   add(stats, ms, own) {
     const at = Math.max(...stats.nodes.map((n) => Date.parse(n.beat_at)));
     const figures = { at, sent: stats.sent - stats.copies, refused: stats.refused };
-    // Rates are between beats, which is when the figures change. A node that restarted
-    // counts from 0 again: such a step tells nothing.
+    // Rates are computed between heartbeats, when the figures change. A node that restarted
+    // counts from 0 again, so such a step is skipped.
     if (this.#before && at > this.#before.at) {
       for (const key of ["sent", "refused"]) {
         const grown = figures[key] - this.#before[key];
@@ -70,22 +70,22 @@ export class Figures {
     const quantile = (p) => delays[Math.min(delays.length - 1, Math.floor(delays.length * p))];
     const c = this.#charts;
     c.connections.add(stats.connections - own, t("connectionsNote", stats.nodes.length));
-    c.arrivals.add((this.#heard * 1000) / (now - this.#heardAt), t("arrivalsNote", this.#heardInAll, opened));
+    c.arrivals.add((this.#received * 1000) / (now - this.#receivedAt), t("arrivalsNote", this.#receivedInAll, opened));
     c.sent.add(this.#rates.sent, t("sentNote", Math.max(0, figures.sent - this.#first.sent), opened));
     c.backlog.add(stats.in_flight, t("backlogNote"));
     c.latency.add(delays.length ? quantile(0.5) : null, delays.length ? t("latencyNote", whole(quantile(0.95))) : t("quiet"));
     c.refusals.add(this.#rates.refused, t("refusalsNote", Math.max(0, figures.refused - this.#first.refused), opened));
     c.answer.add(ms, "GET /admin/stats");
-    this.#heard = 0;
-    this.#heardAt = now;
+    this.#received = 0;
+    this.#receivedAt = now;
     this.#delays = [];
   }
 }
 
-/** How many seconds ago each node was heard of at now, the server's time in ms. */
+/** The seconds since each node's last heartbeat at now, the server's time in ms. */
 export const agesOf = (stats, now) => new Map(stats.nodes.map((n) => [n.node, Math.max(0, Math.round((now - Date.parse(n.beat_at)) / 1000))]));
 
-/** The nodes, and whether the one that answers is ready. */
+/** The nodes, and whether the one that responds is ready. */
 export function drawNodes(stats, ages, ready, quiet) {
   setText($("ready"), t(ready ? "ready" : "notReady"));
   $("ready").dataset.state = ready ? "live" : "away";

@@ -1,4 +1,4 @@
-// The words of the page, in Spanish and English.
+// The texts of the page, in Spanish and English.
 
 import { load, save } from "./storage.js";
 import { en } from "./text-en.js";
@@ -19,13 +19,13 @@ function chosen() {
 
 let now = chosen();
 
-/** The text of that name; where it depends on figures or names, made with them. */
+/** The text of that name, with the values in it. */
 export function t(name, ...values) {
   const text = texts[now][name];
   return typeof text === "function" ? text(...values) : text;
 }
 
-/** Writes the page's words, and lets its language buttons switch them. */
+/** Writes the page's texts, and lets its language buttons switch them. */
 export function startLanguages() {
   for (const button of document.querySelectorAll("[data-speak]")) {
     button.addEventListener("click", () => speak(button.dataset.speak));
@@ -33,7 +33,7 @@ export function startLanguages() {
   translate();
 }
 
-/** Switches the language and tells whoever listens to the document. */
+/** Switches the language and dispatches a "language" event. */
 function speak(wanted) {
   now = wanted;
   save(key, wanted);

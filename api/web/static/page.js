@@ -1,6 +1,6 @@
-// The inbox page: welcome or inbox. What the inbox knows and how it looks is the
-// client's, which applications embed as well; the page adds the sign-in, and announces
-// notifications that the user does not see.
+// The inbox page: the welcome or the inbox. Data and appearance of the inbox are the
+// client's, which applications embed as well. The page adds the sign-in, and announces
+// notifications that are not visible.
 
 import { connect } from "../client/index.js";
 import { InboxView } from "../client/view.js";
@@ -22,9 +22,9 @@ let inbox = null;
 let view = null;
 let user = "";
 let scopes = [];
-let used = ""; // the token that the inbox goes on with
+let used = ""; // the token that the inbox uses
 
-/** Opens the inbox of a token, goes on with a newer one of the same user, or explains what is wrong with it. */
+/** Opens the inbox of a token, continues with a newer one of the same user, or explains what is wrong with it. */
 function open(token) {
   const flaw = flawOf(token);
   if (flaw) return leave(flaw);
@@ -50,7 +50,7 @@ function open(token) {
     if (!item || !view?.focus(item.seq)) view?.focusUnread();
   });
   made.on("state", (state) => {
-    // A token that never opened an inbox is refused at the form; the list of one that did stays.
+    // A token that never opened an inbox leads back to the form. If it did, its list stays.
     if (state === "ended" && inbox === made && !made.loaded) leave(flawOf(token) ?? "tokenRefused");
   });
   draw();
@@ -73,7 +73,7 @@ function leave(why = null) {
 
 let arrivals = [];
 
-/** Collects what one answer of the server brings, to announce it at once. */
+/** Collects the notifications of one response, to announce them together. */
 function arrived(item) {
   if (arrivals.push(item) === 1) queueMicrotask(() => announceAll(arrivals.splice(0)));
 }
@@ -90,7 +90,7 @@ function announceAll(items) {
   else toast(t("arrivedMany", unseen.length), newest.title, { act: () => look(newest) });
 }
 
-/** Whether a signed-in user may call what a page or document is about. */
+/** Whether the user has one of the scopes that a page needs. */
 const may = (...wanted) => scopes.includes("admin") || wanted.some((scope) => scopes.includes(scope));
 
 function draw() {
@@ -115,7 +115,7 @@ function draw() {
 
 $("bell").addEventListener("click", () => view?.focusUnread());
 $("sign-out").addEventListener("click", () => {
-  inbox?.push?.disable().catch(() => {}); // whoever uses this browser next does not see this user's
+  inbox?.push?.disable(){}); // whoever uses this browser next does not see this user's => .catch(() => {}); // the next user of this browser must not see this user's pushes => {}); // whoever uses this browser next does not see this user's
   leave();
 });
 document.addEventListener("language", () => {

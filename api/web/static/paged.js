@@ -1,9 +1,9 @@
-// A list of the console that is read page by page, the newest first.
+// A list of the console that is loaded page by page, newest first.
 
 import { $, h } from "./dom.js";
 import { t } from "./i18n.js";
 
-/** A subclass draws this.list, and ends with this.older(root, name). */
+/** A subclass draws this.list and finally calls this.older(root, name). */
 export class Paged {
   list = [];
   rest;
@@ -29,7 +29,7 @@ export class Paged {
     this.draw();
   }
 
-  /** Appends the button that reads on, where more follows. */
+  /** Appends the button that loads the next page, if there is one. */
   older(root, name) {
     if (this.#next) root.append(h("button", { type: "button", class: "quiet", onclick: () => this.run(() => this.#read(this.#next, this.list)) }, t(name)));
   }

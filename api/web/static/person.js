@@ -1,5 +1,5 @@
-// One user: whether they are muted, their history and what became of it, their devices,
-// and what an operator may do to them.
+// One user: whether they are muted, their history with explanations, their devices,
+// and the actions of an operator.
 
 import { confirm } from "./confirm.js";
 import { DeviceActions, deviceState, devicesOf, lag } from "./connections.js";
@@ -15,8 +15,8 @@ export class Person {
   #own;
   #done;
   #actions;
-  #user = null; // the one shown
-  #openings = 0; // how many were asked for: only the last one is shown
+  #user = null; // the shown user
+  #openings = 0; // counts the calls of show, because only the last user is shown
   #history = [];
   #next = null; // the query of the next page
   #devices = [];
@@ -36,11 +36,11 @@ export class Person {
       e.preventDefault();
       if ($("who").value.trim()) this.open($("who").value.trim());
     };
-    // The actions are for the user who is named: not for a former one, while another is typed.
+    // The actions are for the named user, not for the previous one while another is typed.
     $("who").oninput = () => $("who").value.trim() !== this.#user && this.#close();
   }
 
-  /** Shows a user. Whoever was shown before goes at once, also where this one cannot be read. */
+  /** Shows a user. The previous one disappears at once, even if this one cannot be read. */
   async open(user) {
     $("who").value = user;
     if (user !== this.#user) this.#close();
@@ -51,7 +51,7 @@ export class Person {
         devicesOf(this.#rest, user, this.#own),
         this.#rest.get(`users/${encodeURIComponent(user)}/settings`),
       ]);
-      if (opening !== this.#openings) return; // another one was asked for meanwhile
+      if (opening !== this.#openings) return; // another user was opened meanwhile
       this.#user = user;
       this.#history = first.items;
       this.#next = first.next;
@@ -68,7 +68,7 @@ export class Person {
     this.draw();
   }
 
-  /** Reads again who is connected and whether the user is muted, so that neither is stale. */
+  /** Refreshes the connections and the mute of the user. */
   async refresh() {
     const user = this.#user;
     if (user === null) return;
@@ -79,7 +79,7 @@ export class Person {
     this.#drawLive();
   }
 
-  /** A notification of this user came live. */
+  /** Adds a live notification of this user. */
   heard(item) {
     if (String(item.created_by) !== this.#user || this.#history.some((n) => n.seq === item.seq)) return;
     this.#history.unshift(item);
@@ -195,7 +195,7 @@ export class Person {
     );
   }
 
-  /** Asks first: each interrupts somebody. What cannot be undone takes the user's id, typed. */
+  /** Asks for confirmation, because each action interrupts someone. Actions that cannot be undone require typing the user's id. */
   async #ask(user, name, act, typed = "") {
     if (!(await confirm({ title: t(`${name}Title`, user), text: t(`${name}Text`, user), yes: t(name, user), typed }))) return;
     await this.#run(act, (finished) => t(finished === false ? `${name}Begun` : `${name}Done`, user), t("user", user));

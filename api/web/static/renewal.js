@@ -1,4 +1,4 @@
-// Asks for another token of the same user, over the list, which stays.
+// Asks for another token of the same user, in a dialog over the list.
 
 import { $, setText, show } from "./dom.js";
 import { t } from "./i18n.js";
@@ -8,7 +8,7 @@ import * as tokens from "./token.js";
 let accept = () => {};
 let whose = "";
 
-/** Asks for a token of that user, and gives it to taken. */
+/** Asks for a token of that user and calls taken with it. */
 export function askForAnother(user, taken) {
   whose = user;
   accept = taken;
@@ -21,7 +21,7 @@ export function askForAnother(user, taken) {
 
 export const stopAsking = () => $("renewal").close();
 
-/** Why that token does not do; null where it may. */
+/** What is wrong with a token; null if nothing is evident. */
 function faultOf(token) {
   if (!token) return t("tokenEmpty");
   const flaw = flawOf(token);

@@ -7,7 +7,7 @@ import { fullTime, since, t } from "./i18n.js";
 import { Paged } from "./paged.js";
 
 const statuses = [1, 2, 3];
-/** Title and message that the server sends at each status, with {title} where the report's stands. */
+/** The title and message that the server sends for each status, with {title} in place of the report's title. */
 const texts = JSON.parse(document.querySelector('meta[name="falcon-status-texts"]').content);
 
 export class Reports extends Paged {
@@ -43,7 +43,7 @@ export class Reports extends Paged {
     ];
   }
 
-  /** Asks before a status changes: its reporter is notified, and an arrow key is enough to choose. */
+  /** Asks for confirmation before a status changes, because the reporter is notified and a single arrow key changes the choice. */
   async #change(report, choice) {
     const status = Number(choice.value);
     const owner = String(report.created_by);
@@ -67,7 +67,7 @@ export class Reports extends Paged {
         }
       }, (told) => (told ? t("ownerTold", report.id, owner, told.seq) : t("sameStatus", report.id)), t("report", report.id));
     }
-    choice.value = String(report.status_id); // what it is, also after a refusal
+    choice.value = String(report.status_id); // the current status, even after an error
     choice.className = `status-${report.status_id}`;
   }
 }

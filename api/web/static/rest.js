@@ -1,22 +1,22 @@
-// The REST side, as the contract has it.
+// Calls of the REST API.
 
-/** A refusal or a failure. status is 0 where the server could not be reached. */
+/** A failed call. status is the HTTP status, or 0 if the server could not be reached. */
 export class RestError extends Error {
   constructor(status, detail, retryAfter) {
     super(detail || `status ${status}`);
     this.status = status;
     this.detail = detail;
-    this.retryAfter = retryAfter; // seconds, 0 where the server did not say
+    this.retryAfter = retryAfter; // in seconds; 0 if the server did not send it
   }
 }
 
-const patience = 15_000; // ms
+const timeout = 15_000; // ms
 
 export class Rest {
   #base;
   #token;
 
-  /** base is where the server's root is; the pages may lie under a proxy's path. */
+  /** base is the URL of the server's root. The pages may be below a proxy's path. */
   constructor(token, base = new URL(".", document.baseURI)) {
     this.#token = token;
     this.#base = base;
@@ -29,38 +29,38 @@ export class Rest {
     }
     const headers = { Authorization: `Bearer ${this.#token}`, Accept: "application/json", "Accept-Language": document.documentElement.lang };
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    let answer;
+    let response;
     try {
-      answer = await fetch(url, {
+      response = await fetch(url, {
         method,
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
-        keepalive: method !== "GET", // what the user did is done even if the tab closes at once
+        keepalive: method !== "GET", // a change is completed even if the tab closes at once
         credentials: "omit",
         cache: "no-store",
-        signal: AbortSignal.timeout(patience),
+        signal: AbortSignal.timeout(timeout),
       });
     } catch {
       throw new RestError(0, "", 0);
     }
-    if (!answer.ok) {
-      const problem = await answer.json().catch(() => ({}));
+    if (!response.ok) {
+      const problem = await response.json().catch(() => ({}));
       const fields = (problem.errors ?? []).map((e) => `${e.location}: ${e.message}`);
       throw new RestError(
-        answer.status,
+        response.status,
         [problem.detail ?? problem.title, ...fields].filter(Boolean).join(" · "),
-        Number(answer.headers.get("Retry-After")) || 0,
+        Number(response.headers.get("Retry-After")) || 0,
       );
     }
-    const text = await answer.text();
-    return { body: text ? JSON.parse(text) : null, headers: answer.headers, status: answer.status };
+    const text = await response.text();
+    return { body: text ? JSON.parse(text) : null, headers: response.headers, status: response.status };
   }
 
   async get(path, query) {
     return (await this.#call("GET", path, { query })).body;
   }
 
-  /** A page of a list, and the query of the next one, null after the last. */
+  /** A page of a list, and the query of the next one; null after the last. */
   async page(path, query) {
     const { body, headers } = await this.#call("GET", path, { query });
     const next = /<([^>]*)>;\s*rel="next"/.exec(headers.get("Link") ?? "")?.[1];
@@ -73,7 +73,7 @@ export class Rest {
     return { body, now: Date.parse(headers.get("Date")) || Date.now() };
   }
 
-  /** Does what the server may go on with after its answer (202); false where it still does. */
+  /** Makes a change that the server may complete after its response (202). Returns false while it is not completed. */
   async finish(method, path) {
     return (await this.#call(method, path)).status !== 202;
   }

@@ -1,5 +1,5 @@
-// What both pages show to who has no token: a field to paste one, and why the last
-// one does not do.
+// The sign-in of both pages: a field to paste a token, and what was wrong with the last
+// one.
 
 import { confirm } from "./confirm.js";
 import { $, setText, show } from "./dom.js";
@@ -7,9 +7,9 @@ import { t } from "./i18n.js";
 import { toast } from "./toast.js";
 import * as tokens from "./token.js";
 
-let fault = null; // name of the text that says what is wrong
+let fault = null; // the name of the text that explains what is wrong
 
-/** Shows the form, with the reason where there is one. */
+/** Shows the form, with the reason if there is one. */
 export function askForToken(why = null) {
   fault = why;
   drawSignIn(true);
@@ -23,7 +23,7 @@ export function drawSignIn(visible) {
   $("token").toggleAttribute("aria-invalid", Boolean(fault));
 }
 
-/** Why a token is no good, as far as its bearer can see; null where it may be good. */
+/** The name of a text about an evident fault of a token; null if there is none. */
 export function flawOf(token) {
   const claims = tokens.read(token);
   if (!claims) return "tokenMalformed";
@@ -31,8 +31,8 @@ export function flawOf(token) {
 }
 
 /**
- * Calls open with each token that comes: with the address, from this tab's store, by
- * hand. Without any, shows the form.
+* Calls open with each token: from the URL, from this tab's storage, or
+* pasted. Without a token, shows the form.
  */
 export function signIn(open) {
   $("form").addEventListener("submit", (e) => {
@@ -57,12 +57,12 @@ export function signIn(open) {
   else if (!kept) askForToken();
 }
 
-let newest = null; // of several links, the last one counts
+let newest = null; // of several links, only the last one counts
 
 /**
- * Opens a link's token. Whoever is signed in is asked before another user takes over:
- * anybody can send a link with a token of their own, in which the reader would then
- * act. A link whose token is no good changes nothing for them.
+* Opens a link's token. A signed-in user has to confirm before another user is signed in,
+* because anyone can send a link with a token of their own, with which the reader would then
+* act. A link with an invalid token changes nothing for a signed-in user.
  */
 async function followLink(token, open) {
   if (!token) return;
@@ -77,7 +77,7 @@ async function followLink(token, open) {
   if (newest === token) open(token);
 }
 
-/** Forgets the token and shows the form. */
+/** Removes the token and shows the form. */
 export function signOut(why = null) {
   tokens.store(null);
   askForToken(why);

@@ -58,7 +58,7 @@ export const en = {
   away: "Unavailable, retrying…",
   offline: "You are offline",
   ended: "Signed out",
-  awayText: "The server does not answer. What you see may be out of date; this page keeps trying.",
+  awayText: "The server does not respond. What you see may be out of date. Still trying to connect.",
   user: (id) => `User ${id}`,
   signOut: "Sign out",
   language: "Language",

@@ -1,12 +1,12 @@
-// Toasts: what just happened, for some seconds, and for screen readers.
+// Toasts: short messages that disappear after some seconds, also for screen readers.
 
 import { $, h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
-const stay = 7_000; // ms; a pointer or focus on the toast holds it
+const stay = 7_000; // ms; a pointer or the focus on the toast keeps it
 const most = 3; // at once
 
-/** Shows a toast; act, where given, runs on a click on its text. */
+/** Shows a toast. act, if given, runs on a click on its text. */
 export function toast(title, text = "", { kind = "news", act } = {}) {
   const root = $("toasts");
   let timer;
@@ -35,14 +35,14 @@ export function toast(title, text = "", { kind = "news", act } = {}) {
   arm();
 }
 
-/** Says something to screen readers only. */
+/** Announces a text to screen readers only. */
 export function announce(text) {
   const node = $("announcer");
   node.textContent = "";
-  requestAnimationFrame(() => (node.textContent = text)); // the same words twice are said twice
+  requestAnimationFrame(() => (node.textContent = text)); // so that the same text is announced again
 }
 
-/** Explains why something did not work; about names what it was done to. */
+/** Shows why an action failed; about is its object. */
 export function tellFailure(error, about = "") {
   const fault = (title, detail = "") => toast(title, [about, detail].filter(Boolean).join(": "), { kind: "fault" });
   if (error.status === 429) fault(t("failedBusy", error.retryAfter || 1));

@@ -1,14 +1,14 @@
-// The token: where it comes from and where it stays.
+// The token: where it comes from and where it is stored.
 //
-// It arrives in the fragment, which browsers never send, or is pasted. It lives in
-// sessionStorage, so that a reload keeps it and closing the tab forgets it. It is
+// It arrives in the fragment, which browsers never send, or is pasted. It is stored in
+// sessionStorage, so that a reload keeps it and closing the tab removes it. It is
 // never put in a query, in a cookie or in storage that outlives the tab.
 
 import { load, save } from "./storage.js";
 
 const key = "falconbridge.token";
 
-/** Takes the token out of the address bar, if there is one, and out of the tab's history. */
+/** Removes the token, if there is one, from the address bar and the tab's history, and returns it. */
 export function takeFromAddress() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get("token");
@@ -25,11 +25,11 @@ export const stored = () => load(key);
 /** Stores the tab's token; null removes it. */
 export const store = (token) => save(key, token);
 
-const userID = /^[A-Za-z0-9._:@|-]{1,128}$/; // the contract's; anything else could pass for words of the page
+const userID = /^[A-Za-z0-9._:@|-]{1,128}$/; // as on the server; other text could be mistaken for the page's own
 
 /**
- * What the token says: {user, expires (ms), scopes}. Null where it is none. This
- * only reads; whether it is genuine is for the server to say.
+* The token's claims: {user, expires (ms), scopes}. Null if it is not a token. This
+* only reads them; the server verifies the token.
  */
 export function read(token) {
   try {

@@ -10,10 +10,10 @@ interface Report {
   passes: unknown[];
 }
 
-/** What axe-core finds wrong with the page as it stands. */
+/** The violations that axe-core finds on the current page. */
 export async function violations(page: Page): Promise<string[]> {
   await page.evaluate(source);
   const report = await page.evaluate(() => (window as unknown as { axe: { run(): Promise<Report> } }).axe.run());
-  if (report.passes.length === 0) return ["axe-core found nothing to look at"];
+  if (report.passes.length === 0) return ["axe-core checked nothing"];
   return report.violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).join(" | ")}`);
 }

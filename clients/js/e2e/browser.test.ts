@@ -12,7 +12,7 @@ let browser: Browser;
 let context: BrowserContext;
 let site: Server;
 let origin: string;
-let goOn: (() => void) | null = null; // ends the request to /stand-still, once it is there
+void) | null = null; // ends the request to /block, once it is there => let unblock: (() => void) | null = null; // completes the request to /block, once it has arrived => void) | null = null; // ends the request to /block, once it is there
 
 const page = `<!doctype html><title>test</title>
 <script type="importmap">{"imports": {"mqtt": "/node_modules/mqtt/dist/mqtt.esm.js"}}</script>
@@ -24,15 +24,15 @@ const page = `<!doctype html><title>test</title>
   inbox.on("notification", (item) => titles.push(item.title));
 </script>`;
 
-/** A usual policy: no worker from a blob. Only the page's own inline script is let in besides. */
+/** A common policy, without workers from blobs. In addition, it allows the page's own inline script. */
 const policy = "default-src 'self'; script-src 'self' 'unsafe-inline'; connect-src 'self' http://127.0.0.1:* ws://127.0.0.1:*";
 
-/** Serves the built client, npm run build's, on an origin of its own. */
+/** Serves the client built by npm run build on an origin of its own. */
 function serve(): Promise<Server> {
   return new Promise((done) => {
     const server = createServer((request, response) => {
       if (request.url === "/") return void response.writeHead(200, { "Content-Type": "text/html", "Content-Security-Policy": policy }).end(page);
-      if (request.url === "/stand-still") return void (goOn = () => response.end());
+      if (request.url === "/block") return void (unblock = () => response.end());
       const file = `${here}${request.url}`;
       if (!existsSync(file)) return void response.writeHead(404).end();
       response.setHeader("Content-Type", "text/javascript");
@@ -97,7 +97,7 @@ test("two tabs share one connection, and it moves when the leading one closes", 
   await until(async () => expect(await connections("1")).toBe(1));
 });
 
-test("a leading tab that stands still is taken over, and follows when it runs again", async () => {
+test("another tab takes over from a blocked leader, which follows when it runs again", async () => {
   context = await browser.newContext();
   const a = await tab("1");
   await until(async () => expect(await state(a)).toBe("live"));
@@ -107,13 +107,13 @@ test("a leading tab that stands still is taken over, and follows when it runs ag
 
   const stuck = a.evaluate(() => {
     const request = new XMLHttpRequest();
-    request.open("GET", "/stand-still", false); // synchronous: nothing else runs until the response
+    request.open("GET", "/block", false); // synchronous: nothing else runs until the response
     request.send();
   });
-  await until(async () => expect(goOn).not.toBeNull());
+  await until(async () => expect(unblock).not.toBeNull());
   await program.notify("meanwhile");
   await until(async () => expect(await titles(b)).toEqual(["meanwhile"]));
-  goOn!();
+  unblock!();
   await stuck;
   await until(async () => expect(await titles(a)).toEqual(["meanwhile"]));
   await until(async () => expect(await connections("1")).toBe(1));
@@ -122,7 +122,7 @@ test("a leading tab that stands still is taken over, and follows when it runs ag
   await until(async () => expect([await state(a), await state(b)]).toEqual(["live", "live"]));
 });
 
-test("under default-src 'self' the keep-alive goes on", async () => {
+test("the keep-alive works under default-src 'self'", async () => {
   context = await browser.newContext();
   const page = await context.newPage();
   const refused: string[] = [];
@@ -136,7 +136,7 @@ test("under default-src 'self' the keep-alive goes on", async () => {
   await page.goto(`${origin}/#url=${program.url}&token=${program.token("--user", "1")}`);
   await until(async () => expect(await state(page)).toBe("live"));
   await until(async () => {
-    expect(pongs).toBe(pings); // the page's clock stands still until the response is there
+    expect(pongs).toBe(pings); // the page's clock is stopped until the response has arrived
     await page.clock.runFor(5_000);
     expect(pings).toBeGreaterThanOrEqual(3);
   });
@@ -144,7 +144,7 @@ test("under default-src 'self' the keep-alive goes on", async () => {
   expect(refused).toEqual([]);
 });
 
-test("without a network it says so, and catches up when it is back", async () => {
+test("reports a missing network, and catches up when it returns", async () => {
   context = await browser.newContext();
   const a = await tab("1");
   await until(async () => expect(await state(a)).toBe("live"));

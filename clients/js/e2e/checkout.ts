@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
 
-/** The commands that examples/README.md gives under a heading. */
+/** The commands of examples/README.md under a heading. */
 export function commands(heading: string): string {
   const text = readFileSync(join(root, "examples/README.md"), "utf8");
   const section = text.split(/^##+ /m).find((s) => s.startsWith(`${heading}\n`)) ?? "";
@@ -15,7 +15,7 @@ export function commands(heading: string): string {
   return block;
 }
 
-/** A sample of a document: the block in that language that contains some text. */
+/** A sample of a document: the code block in that language that contains a text. */
 export function sample(file: string, language: string, contains: string): string {
   const blocks = readFileSync(join(root, file), "utf8").split(/^```/m).filter((_, i) => i % 2 === 1);
   const found = blocks.filter((b) => b.startsWith(`${language}\n`) && b.includes(contains));
@@ -23,7 +23,7 @@ export function sample(file: string, language: string, contains: string): string
   return found[0]!.slice(language.length + 1);
 }
 
-/** What a fresh clone holds of the examples and the client, without anything installed or built. */
+/** The examples and the client as in a fresh clone, without anything installed or built. */
 export class Checkout {
   readonly dir = realpathSync(mkdtempSync(join(tmpdir(), "falcon-checkout-")));
   readonly #running: ChildProcess[] = [];
@@ -36,12 +36,12 @@ export class Checkout {
     }
   }
 
-  /** Runs a script from the root, as a shell would, to its end. */
+  /** Runs a script in the root with a shell until it ends. */
   run(script: string, env: Record<string, string> = {}): string {
     return execFileSync("bash", ["-euo", "pipefail", "-c", script], { cwd: this.dir, env: { ...process.env, ...env }, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   }
 
-  /** Begins a script that does not end; the lines it prints. */
+  /** Starts a script that does not end, and collects the lines that it prints. */
   begin(script: string, env: Record<string, string> = {}): { lines: string[]; stop(): void } {
     const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
       cwd: this.dir, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "ignore"], detached: true,
@@ -63,11 +63,11 @@ export class Checkout {
   }
 }
 
-/** Ends a shell with all it started. */
+/** Kills a shell and everything that it started. */
 function end(child: ChildProcess): void {
   try {
     process.kill(-child.pid!, "SIGKILL");
   } catch {
-    // It ended by itself.
+    // It has already ended.
   }
 }

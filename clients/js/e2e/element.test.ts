@@ -131,7 +131,7 @@ test("nine items fit on 1280 × 800, a long message is clamped, and the badge en
   expect(await height()).toBeGreaterThan(2 * clamped);
 });
 
-test("on a touch screen the actions are there without hovering, 44 px large", async () => {
+test("on a touch screen the actions are visible without hovering, 44 px large", async () => {
   await notify({ title: "touch" });
   const p = await open({ width: 390, height: 844, touch: true });
   await live(p);
@@ -164,7 +164,7 @@ test("an application's variables and language reach the element, its text-align 
   expect(await p.locator("falcon-bell button").first().getAttribute("aria-label")).toBe("Notificaciones, 1 sin leer");
 });
 
-test("a wrong token and a missing --cors-origins say so", async () => {
+test("an invalid token and a missing --cors-origins are reported", async () => {
   const good = program.token("--user", "1");
   const wrong = await open({ token: `${good.slice(0, -8)}AAAAAAAA` });
   await until(async () => expect(await wrong.locator("falcon-inbox .notice").first().textContent()).toMatch(/Signed out.*token/));

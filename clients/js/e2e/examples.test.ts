@@ -23,8 +23,8 @@ afterAll(async () => {
   await program.close();
 });
 
-const patience = 120_000; // the commands begin with npm install
-const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: patience, interval: 50 });
+const timeout = 120_000; // the commands begin with npm install
+const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout, interval: 50 });
 
 const environment = () => ({
   FALCON_TOKEN: program.token("--user", "1"),
@@ -49,9 +49,9 @@ test.each([
   await until(() => expect(second.lines.map((l) => l.replace(/^#\d+ /, ""))).toEqual(
     expect.arrayContaining([`${name} absent 1`, `${name} absent 2`])));
   expect(second.lines.filter((l) => l.endsWith("absent 1"))).toHaveLength(1);
-}, 3 * patience);
+}, 3 * timeout);
 
-test("node without a token, or with what is none, says so", () => {
+test("node reports a missing or invalid token", () => {
   for (const given of [undefined, "", "nonsense"]) {
     const { FALCON_TOKEN: _, ...env } = process.env;
     const { status, stderr } = spawnSync("node", ["listen.mjs"], {
@@ -70,7 +70,7 @@ test("node with a refused token ends", () => {
   expect([status, stderr]).toEqual([1, expect.stringContaining("Connection refused: Bad User Name or Password")]);
 });
 
-test("the bare page shows history and what arrives", async () => {
+test("the bare page shows history and live notifications", async () => {
   checkout.begin(commands("page").replace("5500", String(port)));
   await program.notify("page before");
   const page = await browser.newPage();
@@ -79,4 +79,4 @@ test("the bare page shows history and what arrives", async () => {
   await until(async () => expect([await page.textContent("#state"), await newest()]).toEqual(["live", "page before: m"]));
   await program.notify("page live");
   await until(async () => expect(await newest()).toBe("page live: m"));
-}, 3 * patience);
+}, 3 * timeout);

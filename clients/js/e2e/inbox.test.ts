@@ -41,7 +41,7 @@ test("history, live, read, muted", async () => {
   expect(box.list()[0]?.title).toBe("muted");
 });
 
-test("a crash of the server loses and doubles nothing", async () => {
+test("a crash of the server loses and duplicates nothing", async () => {
   const { inbox: box, titles, states } = inbox();
   await until(() => expect(box.state).toBe("live"));
   await program.notify("a");
@@ -63,13 +63,13 @@ test("the token is renewed in place, and the connection outlives the first one",
   });
   await until(() => expect(box.state).toBe("live"));
   const seen = states.length;
-  await until(() => expect(tokens).toBe(3)); // at 20 s: past the first one's end, and the 5 s in which the server notices it
+  await until(() => expect(tokens).toBe(3)); // at 20 s: after the first one's expiry and the 5 s in which the server notices it
   await program.notify("after");
   await until(() => expect(titles).toEqual(["after"]));
   expect(states.slice(seen)).toEqual([]);
 });
 
-test("renewing again and again leaves no listeners behind", async () => {
+test("repeated renewals leave no listeners behind", async () => {
   const warnings: Error[] = [];
   const note = (w: Error) => void warnings.push(w);
   process.on("warning", note);
@@ -82,7 +82,7 @@ test("renewing again and again leaves no listeners behind", async () => {
   live.start();
   await until(() => expect(gone).toEqual(["up"]));
   for (let i = 0; i < 20; i++) live.renew(token);
-  await program.notify("renewed"); // answered after the AUTHs
+  await program.notify("renewed"); // handled after the AUTHs
   live.stop();
   process.off("warning", note);
   expect(warnings.map((w) => w.message)).toEqual([]);

@@ -13,7 +13,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 const item = { id: 27, seq: 3, kind: "message", title: "T", message: "M", created_by: 7, url: "/reports/7", replaces: "export-9" };
 
-/** Runs a sample's enqueue for the item with the application's own functions: two devices, the second one gone. */
+/** Runs a sample's enqueue for the item with the application's own functions: two devices, the second one removed. */
 async function run(name: string, text: string): Promise<unknown[]> {
   const file = join(dir, name);
   writeFileSync(file, `${text}
@@ -31,7 +31,7 @@ async function run(name: string, text: string): Promise<unknown[]> {
   return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line) as unknown);
 }
 
-// firebase-admin needs a Google account: what the sample calls of it is replaced.
+// firebase-admin needs a Google account, so its functions that the sample calls are replaced.
 test("the sample for FCM sends to each device and forgets those that are gone", async () => {
   const module = join(dir, "node_modules/firebase-admin");
   mkdirSync(module, { recursive: true });

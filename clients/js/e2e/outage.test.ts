@@ -8,7 +8,7 @@ import { launch } from "./chromium.js";
 import { Postgres } from "./postgres.js";
 import { freePort, Program } from "./program.js";
 
-/** A way to the server that can be cut, and that counts the logins the server refuses with 0x88. */
+/** A proxy in front of the server that can be cut, and counts the logins that the server refuses with 0x88. */
 class Way {
   port = 0;
   refused = 0;
@@ -22,7 +22,7 @@ class Way {
         this.#open.add(a);
         a.on("error", () => b.destroy()).on("close", () => (this.#open.delete(a), b.destroy()));
         a.on("data", (chunk) => {
-          // CONNACK: type, length, no session present, the reason; over WebSocket a frame's head stands before it.
+          // CONNACK: type, length, no session present, the reason. Over WebSocket it follows a frame's header.
           if (a === server && /(^|\x82[^])\x20[^]\x00\x88/.test(chunk.toString("latin1"))) this.refused++;
           b.write(chunk);
         });
@@ -74,7 +74,7 @@ async function way(to: () => number): Promise<Way> {
   return made;
 }
 
-/** A sample that runs: its way to the server, and whether it showed a title. */
+/** A running sample: its proxy, and whether it showed a title. */
 type Running = { way: Way; shows(title: string): Promise<boolean> };
 
 const samples: Record<string, (token: string) => Promise<Running>> = {
@@ -107,7 +107,7 @@ const samples: Record<string, (token: string) => Promise<Running>> = {
 
 const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: 90_000, interval: 100 });
 
-test("every sample comes back after it was refused while the database was unavailable", async () => {
+test("every sample reconnects after it was refused while the database was unavailable", async () => {
   const token = program.token("--user", "1");
   await program.notify("before");
   const running = await Promise.all(Object.entries(samples).map(async ([name, start]) => [name, await start(token)] as const));

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { root, sample } from "./checkout.js";
 
-// The package that the README's commands make, in an application of its own.
+// The package that the README's commands create, used in an application.
 
 const dir = mkdtempSync(join(tmpdir(), "falcon-pack-"));
 const source = join(root, "clients/js");
@@ -14,8 +14,8 @@ const run = (command: string, args: string[], cwd: string) => execFileSync(comma
 
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-test("npm pack gives a package that installs, imports in Node and compiles with its types", { timeout: 180_000 }, () => {
-  // A copy: prepack builds again, and other tests read dist meanwhile.
+test("npm pack creates a package that installs, imports in Node and compiles with its types", { timeout: 180_000 }, () => {
+  // In a copy, because prepack builds again while other tests read dist.
   const copy = join(dir, "clients/js");
   cpSync(source, copy, { recursive: true, filter: (path) => !/[\\/](node_modules|dist)$/.test(path) });
   symlinkSync(join(source, "node_modules"), join(copy, "node_modules"));

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
-// The inbox page of the server, as its users see it.
+// The server's inbox page, as its users see it.
 
 const program = new Program();
 const contexts: BrowserContext[] = [];
@@ -28,7 +28,7 @@ afterAll(async () => {
 
 const until = (f: () => Promise<void>) => vi.waitFor(f, { timeout: 40_000, interval: 100 });
 
-/** A browser of its own, that is, another device. */
+/** Opens the page in a new browser context, which is another device. */
 async function device(options: BrowserContextOptions = {}, init?: () => void): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", ...options });
   contexts.push(context);
@@ -56,7 +56,7 @@ const shows = (page: Page, wanted: string[]) => until(async () => expect(await t
 const counts = async () => (await (await fetch(`${program.url}/notifications/count`, { headers: { Authorization: `Bearer ${program.token("--user", "1")}` } })).json()) as { total: number; unread: number };
 const badge = (page: Page) => page.locator("#badge").textContent();
 
-/** Presses one of the actions of the notification with that title. */
+/** Presses an action of the notification with that title. */
 async function act(page: Page, title: string, name: string): Promise<void> {
   const item = page.locator(".item", { has: page.locator(".title", { hasText: title }) });
   await item.hover();
@@ -82,7 +82,7 @@ test("two devices agree on what is read, unread, deleted and muted, without relo
   await shows(one, ["b"]);
 });
 
-test("a click on a notification leads to its url, and marks it as read", async () => {
+test("a click on a notification opens its url and marks it as read", async () => {
   await batch([{ title: "here", url: "/healthz" }, { title: "elsewhere", url: "https://shop.example/orders/7" }]);
   const page = await open();
   await page.context().route("https://shop.example/**", (route) => route.fulfill({ contentType: "text/html", body: "<title>shop</title>" }));
@@ -94,10 +94,10 @@ test("a click on a notification leads to its url, and marks it as read", async (
   await until(async () => expect(await badge(page)).toBe("1"));
   await page.getByRole("link", { name: "here", exact: true }).click();
   await page.waitForURL(`${program.url}/healthz`);
-  await until(async () => expect((await counts()).unread).toBe(0)); // also where the page goes away at once
+  await until(async () => expect((await counts()).unread).toBe(0)); // although the page is left at once
 });
 
-test("deleting asks nothing, can be undone, and is done when the page is left", async () => {
+test("deleting needs no confirmation, can be undone, and is completed when the page is left", async () => {
   await batch([{ title: "a" }, { title: "b" }]);
   const page = await open();
   await act(page, "b", "Delete");
@@ -112,7 +112,7 @@ test("deleting asks nothing, can be undone, and is done when the page is left", 
   await until(async () => expect((await counts()).total).toBe(1));
 });
 
-test("the unread filter shows the unread ones, and marking unread brings one back", async () => {
+test("the unread filter shows unread ones, and marking as unread brings one back", async () => {
   await batch([{ title: "a" }, { title: "b" }]);
   const page = await open();
   await act(page, "a", "Mark read");
@@ -134,7 +134,7 @@ test("1280 × 800 shows nine notifications, however long, with the badge at 99+"
   const whole = await page.locator(".item").evaluateAll((all) => all.filter((n) => n.getBoundingClientRect().bottom <= innerHeight).length);
   expect(whole).toBeGreaterThanOrEqual(9);
   expect([await badge(page), await page.title()]).toEqual(["99+", "(99+) Inbox · falconbridge"]);
-  expect(await page.locator("#bell").getAttribute("aria-label")).toContain("120"); // read out, the number is exact
+  expect(await page.locator("#bell").getAttribute("aria-label")).toContain("120"); // the number is exact for screen readers
 
   const item = page.locator(".item").first();
   const height = () => item.evaluate((n) => n.getBoundingClientRect().height);
@@ -145,7 +145,7 @@ test("1280 × 800 shows nine notifications, however long, with the badge at 99+"
   expect(await height()).toBe(clamped);
 });
 
-test("times are relative, with the full one on hover", async () => {
+test("times are relative, with the full time on hover", async () => {
   await notify({ title: "a" });
   const page = await open();
   await shows(page, ["a"]);
@@ -174,7 +174,7 @@ test("actions appear on hover and on focus", async () => {
   expect(await seen()).toBe("1");
 });
 
-test("on a touch screen every control is there without hovering, 44 px large, and nothing scrolls sideways", async () => {
+test("on a touch screen every control is visible without hovering, 44 px large, and nothing scrolls sideways", async () => {
   await batch([{ title: "a", kind: "order", url: "/healthz", message: "word ".repeat(90) }, { title: "b" }]);
   const page = await open(touch);
   await shows(page, ["b", "a"]);
@@ -187,7 +187,7 @@ test("on a touch screen every control is there without hovering, 44 px large, an
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
-test("a toast shows a notification that is out of sight, and of no other", async () => {
+test("a toast shows only a notification that is not visible", async () => {
   await batch(Array.from({ length: 40 }, (_, i) => ({ title: `n${i}` })));
   const page = await open();
   await notify({ title: "in sight" });
@@ -211,7 +211,7 @@ test("an empty inbox says that it is empty", async () => {
   expect(await page.locator(".empty").isVisible()).toBe(false);
 });
 
-test("mute says what it does, and shows the history to who wants it", async () => {
+test("mute explains what it does, and shows the history on request", async () => {
   await notify({ title: "before" });
   const page = await open();
   await shows(page, ["before"]);
@@ -241,7 +241,7 @@ test.each([
   expect(await page.locator(".foot nav a:visible").evaluateAll((all) => all.map((n) => n.getAttribute("href")))).toEqual(links);
 });
 
-/** Counts what a page asks of the browser, in place of showing it. */
+/** Counts the page's calls of the browser instead of showing anything. */
 function record(): void {
   const seen = { asked: 0, shown: [] as string[], notes: 0 };
   class Recorded extends EventTarget {
@@ -265,7 +265,7 @@ function record(): void {
 }
 const seen = (page: Page) => page.evaluate(() => (window as unknown as { seen: { asked: number; shown: string[]; notes: number } }).seen);
 
-test("the browser is asked for permission when the switch is pressed, not before, and notifies while nobody looks", async () => {
+test("the browser is asked for permission when the switch is pressed, not before, and notifies while the page is hidden", async () => {
   const page = await open({}, record);
   await notify({ title: "a" });
   await shows(page, ["a"]);
@@ -289,23 +289,23 @@ test("the browser is asked for permission when the switch is pressed, not before
   expect(await seen(page)).toEqual({ asked: 1, shown: ["not looked at: m"], notes: 0 });
 });
 
-test("a sound is heard once it is switched on", async () => {
+test("a sound is played once it is switched on", async () => {
   const page = await open({}, record);
   await page.locator("#alerts-open").click();
   await page.getByRole("switch", { name: "Sound" }).click();
-  expect((await seen(page)).notes).toBe(2); // how it sounds
+  expect((await seen(page)).notes).toBe(2); // a preview
   await notify({ title: "a" });
   await until(async () => expect((await seen(page)).notes).toBe(4));
 });
 
-test("where the browser blocks notifications, the switch says so and asks nothing", async () => {
+test("if the browser blocks notifications, the switch says so and asks for nothing", async () => {
   const page = await open({}, () => Object.defineProperty(Notification, "permission", { value: "denied" }));
   await page.locator("#alerts-open").click();
   expect(await page.getByRole("switch", { name: "Browser notifications" }).isDisabled()).toBe(true);
   expect(await page.locator("#alerts-browser-hint").textContent()).toBe("Blocked for this page in the browser's settings.");
 });
 
-test("a token that ends is warned of, replaced in place by its user only, and the list stays", async () => {
+test("the expiry of a token is announced, only the same user can replace it, and the list stays", async () => {
   await notify({ title: "kept" });
   const page = await open({ token: program.token("--user", "1", "--ttl", "20s") });
   await shows(page, ["kept"]);
@@ -327,7 +327,7 @@ test("a token that ends is warned of, replaced in place by its user only, and th
   expect(await notice.isVisible()).toBe(false);
 });
 
-test("renewed before its end, the session goes on without an interruption", async () => {
+test("a session that is renewed in time continues without interruption", async () => {
   const first = program.token("--user", "1");
   const page = await device();
   await page.clock.install();

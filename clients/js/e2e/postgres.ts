@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./program.js";
 
-/** A Postgres server that tests may stop and start. It refuses to run as root, so for root it runs as nobody. */
+/** A Postgres server that tests may stop and start. It refuses to run as root, and then runs as nobody. */
 export class Postgres {
   readonly #dir = mkdtempSync(join(tmpdir(), "falcon-postgres-"));
   readonly #as = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
@@ -39,7 +39,7 @@ export class Postgres {
     throw new Error("Postgres did not start");
   }
 
-  /** Ends it, and all connections to it. */
+  /** Stops it and ends all connections to it. */
   async stop(): Promise<void> {
     const ended = new Promise((done) => this.#process?.once("exit", done));
     this.#process?.kill("SIGINT");

@@ -6,13 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./checkout.js";
 
-// Below the range that outgoing connections take their ports from: one of those could
-// take a port between this check and the server's start, and the server would not start.
+// Below the range of ports for outgoing connections, one of which could
+// take a port between this check and the server's start.
 const firstPort = 10_000;
 const lastPort = 32_000;
 const given = new Set<number>();
 
-/** A port of loopback that nothing listens on now, each once a process. */
+/** A free port of loopback. Each is returned once per process. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < 1000; tries++) {
     const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort));
@@ -34,7 +34,7 @@ export class Program {
   #process: ChildProcess | undefined;
   port = 0;
   mqttPort = 0;
-  /** Added to its environment. */
+  /** Variables added to its environment. */
   env: Record<string, string> = {};
   #args: string[] = [];
 
@@ -69,7 +69,7 @@ export class Program {
     throw new Error("the program did not start");
   }
 
-  /** Ends it at once, as a crash does. */
+  /** Kills it, like a crash. */
   async kill(): Promise<void> {
     const ended = new Promise((done) => this.#process?.once("exit", done));
     this.#process?.kill("SIGKILL");

@@ -33,7 +33,7 @@ async function read(request: IncomingMessage): Promise<string> {
 beforeAll(async () => {
   service = await PushService.start(dir);
 
-  // Keeps each webhook, and hands it on to the documented receiver.
+  // Keeps each webhook, and passes it on to the documented receiver.
   const port = await freePort();
   writeFileSync(join(dir, "receiver.mjs"), sample("docs/push.md", "js", "hook.verify").replace("3000", String(port)) +
     "function enqueue(...args) { console.log(JSON.stringify(args)) }\n");
@@ -110,7 +110,7 @@ test("a third-party push service accepts the key and decrypts the message", asyn
   expect([sent["content-encoding"], sent["ttl"], sent["topic"], sent["content-type"]]).toEqual(["aes128gcm", "604800", undefined, "application/octet-stream"]);
 });
 
-test("what replaces another has its topic, and another user's has not", async () => {
+test("a notification has the topic of the one that it replaces, and another user's has not", async () => {
   const [a, b] = [await register("2", "phone"), await register("3", "phone")];
   const topics: string[] = [];
   for (const [user, device, count] of [[2, a, 1], [2, a, 2], [3, b, 1]] as const) {
@@ -125,7 +125,7 @@ test("what replaces another has its topic, and another user's has not", async ()
   expect((await payloads(a)).map((p) => p.notification.data["replaces"])).toEqual(["export-9", "export-9"]);
 });
 
-test("what expires is kept by the push service no longer than it lives", async () => {
+test("the push service keeps a notification no longer than until it expires", async () => {
   const device = await register("4", "phone");
   const before = service.received.length;
   await draft(4, "soon gone", { expires_in: 60 });
@@ -137,7 +137,7 @@ test("what expires is kept by the push service no longer than it lives", async (
   expect(ttl).toBeLessThanOrEqual(60);
 });
 
-test("the longest texts fit, cut", async () => {
+test("the longest texts are cut to fit", async () => {
   const device = await register("5", "phone");
   await draft(5, "é".repeat(255), { message: "ü".repeat(4000), data: { text: "x".repeat(3000) }, url: `/${"y".repeat(2000)}` });
   await until(async () => expect(await payloads(device)).toHaveLength(1));
@@ -153,7 +153,7 @@ test("a subscription that has ended is removed", async () => {
   await until(async () => expect(await (await as("6", "GET", "/devices")).json()).toEqual([]));
 });
 
-test("standardwebhooks verifies each signature, and the documented receiver takes it", async () => {
+test("standardwebhooks verifies each signature, and the documented receiver accepts it", async () => {
   const created = (await (await draft(7, "unread")).json()) as { id: number };
   const mine = () => hooks.find((h) => (JSON.parse(h.body) as { data: { id: number } }).data.id === created.id);
   await until(() => expect(mine()).toBeDefined());

@@ -18,13 +18,13 @@ export type Subscription = { endpoint: string; keys: { p256dh: string; auth: str
 
 /**
  * The push service of the npm package web-push-testing, which checks VAPID and decrypts
- * what it is sent. It serves plain HTTP, which the server never calls, so its handlers
+* the messages. It serves plain HTTP, which the server never calls, so its handlers
  * run behind TLS here; Go programs trust the certificate with SSL_CERT_FILE.
  */
 export class PushService {
   readonly #server: Server;
   readonly certificate: string;
-  /** The headers of each message, in the order they came. */
+  /** The headers of each message, in order of arrival. */
   readonly received: IncomingHttpHeaders[] = [];
   host = "";
 
@@ -41,7 +41,7 @@ export class PushService {
     });
   }
 
-  /** Starts one whose files are in dir. */
+  /** Starts a service whose files are in dir. */
   static async start(dir: string): Promise<PushService> {
     const model = new PushApiModel();
     const service = new PushService(dir, model);
@@ -56,7 +56,7 @@ export class PushService {
     return this.#call("/subscribe", { userVisibleOnly: "true", applicationServerKey });
   }
 
-  /** What was sent to a subscription, decrypted. */
+  /** The messages to a subscription, decrypted. */
   async messages(of: Subscription): Promise<string[]> {
     return (await this.#call<{ messages: string[] }>("/get-notifications", { clientHash: of.clientHash })).messages;
   }

@@ -29,11 +29,11 @@ const shown = (page: Page) => page.evaluate(() => ({
 const shows = (page: Page, want: Awaited<ReturnType<typeof shown>>) =>
   vi.waitFor(async () => expect(await shown(page)).toEqual(want), { timeout: 40_000, interval: 100 });
 
-const patience = 300_000; // npm installs the client's tools and the example's
+const timeout = 300_000; // npm installs the client's tools and the example's
 
-test("the React example builds on a fresh clone, shows history and what arrives, and marks as read", async () => {
+test("the React example builds from a fresh clone, shows history and live notifications, and marks as read", async () => {
   checkout.begin(commands("react"), { PORT: String(port) });
-  await vi.waitFor(() => fetch(`http://localhost:${port}`), { timeout: patience, interval: 200 });
+  await vi.waitFor(() => fetch(`http://localhost:${port}`), { timeout, interval: 200 });
   checkout.run("cd examples/react && npm run build");
   await program.notify("before");
   const page = await browser.newPage();
@@ -48,4 +48,4 @@ test("the React example builds on a fresh clone, shows history and what arrives,
   await page.click("text=Mark all read");
   await shows(page, { state: "live", bell: "0 unread", lines: ["<b>live</b>: m normal", "before: m normal"] });
   expect(faults).toEqual([]);
-}, patience + 60_000);
+}, timeout + 60_000);

@@ -3,7 +3,7 @@ import { connect, type Inbox } from "../src/index.js";
 import { Postgres } from "./postgres.js";
 import { Program } from "./program.js";
 
-// Two nodes over one database, and devices of one user on each.
+// Two nodes on one database, and devices of one user on each.
 const postgres = new Postgres();
 const [one, two] = [new Program(), new Program()] as const;
 const boxes: Inbox[] = [];
@@ -28,7 +28,7 @@ async function device(program: Program, mqttUrl?: string): Promise<Inbox> {
 }
 
 beforeAll(async () => {
-  process.env["FALCON_JWT_SECRET"] = "one secret for both nodes, of 32 bytes at least"; // of their commands, too
+  process.env["FALCON_JWT_SECRET"] = "one secret for both nodes, of 32 bytes at least"; // for their commands, too
   await postgres.create();
   await one.build("--database-url", postgres.url);
   await two.build("--database-url", postgres.url);
@@ -42,7 +42,7 @@ afterAll(async () => {
   await postgres.close();
 });
 
-test("two browsers and a phone agree, on two nodes, without asking REST", async () => {
+test("two browsers and a phone on two nodes agree without REST calls", async () => {
   const [left, right, phone] = [await device(one), await device(two), await device(two, `mqtt://127.0.0.1:${two.mqttPort}`)];
   const agree = async (list: string[], unread: number) => {
     for (const box of [left, right, phone]) await until(() => expect(shown(box)).toEqual([list, unread]));
@@ -71,7 +71,7 @@ test("two browsers and a phone agree, on two nodes, without asking REST", async 
   for (const box of [left, right, phone]) await until(() => expect([box.muted, box.list()]).toEqual([true, []]));
   await phone.mute(false);
   await agree(["new*", "e", "d", "c", "a"], 1);
-  // After an absence, exactly.
+  // Exactly the same after an absence.
   await two.kill();
   await left.remove(c);
   await left.markUnread(a);

@@ -7,7 +7,7 @@ import { launch } from "./chromium.js";
 import { Program } from "./program.js";
 
 // Every state of the inbox page, wide and narrow, light and dark: axe-core finds nothing
-// in any, nothing scrolls sideways, and with SCREENSHOTS=<folder> each is put there as a
+// wrong with any, nothing scrolls sideways, and with SCREENSHOTS=<folder> each is saved there as a
 // picture, as `npm run screenshots` does.
 
 const program = new Program();
@@ -25,7 +25,7 @@ afterAll(async () => {
   await program.close();
 });
 
-/** What a user has: how many hours old each is shown, by title. */
+/** A user's notifications: the age of each in hours, by title. */
 const ages: Record<string, number> = {
   "Your order 1042 has been shipped": 0.4,
   "Maintenance on Sunday, from 02:00 to 04:00": 3,
@@ -53,7 +53,7 @@ async function seed(user: number): Promise<void> {
   }
 }
 
-/** One page whose server can be slow, gone or without MQTT. */
+/** A page whose server can be slow, unavailable or without MQTT. */
 class Stage {
   rest: "answers" | "waits" | "fails" = "answers";
   blocked = false;
@@ -102,7 +102,7 @@ class Stage {
     return this.#context.setOffline(off);
   }
 
-  /** The page is in that state: looks at it, and takes its picture. */
+  /** Checks the page in its current state and takes a screenshot. */
   async state(name: string, ready: string): Promise<void> {
     await this.page.locator(ready).first().waitFor({ timeout: 40_000 });
     if (this.width >= 600 && !name.includes("hover")) await this.page.mouse.move(0, 0);
@@ -117,7 +117,7 @@ class Stage {
   }
 }
 
-// A user each: tokens of one whose tokens were revoked are refused until the next second begins.
+// Each with its own user: after a revocation a user's new tokens are refused until the next second.
 const sizes = [[11, 1280, "light"], [12, 1280, "dark"], [13, 390, "light"], [14, 390, "dark"]] as const;
 
 test.each(sizes)("without a session, user %i at %i px, %s", { timeout: 120_000 }, async (user, width, scheme) => {

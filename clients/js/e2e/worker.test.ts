@@ -55,12 +55,12 @@ afterAll(async () => {
 
 const until = (f: () => void | Promise<void>) => vi.waitFor(f, { timeout: 40_000, interval: 100 });
 
-/** The subscriptions that the browser made, newest last; null once it ended one. */
+/** The subscriptions that the browser made, newest last; null after it ended one. */
 let made: (Subscription | null)[];
 
 /**
- * A browser profile whose Web Push is the push service's: Chromium's own needs Google. What
- * the page subscribes to and ends is real there; all else is the browser's.
+* A browser profile whose Web Push is that of the test's push service, because Chromium's needs Google. What
+* the page subscribes to and ends is real there; everything else is the browser's.
  */
 async function profile(permissions: string[] = ["notifications"]): Promise<BrowserContext> {
   made = [];
@@ -112,7 +112,7 @@ async function open(user: string): Promise<Page> {
   return page;
 }
 
-/** Presses the switch for pushes, and waits until it is as wanted. */
+/** Presses the switch for pushes and waits until it has the wanted state. */
 async function turn(page: Page, on: boolean): Promise<void> {
   if (!(await page.isVisible("#alerts-push"))) await page.click("#alerts-open");
   await page.click("#alerts-push");
@@ -130,8 +130,8 @@ const notify = (user: number, title: string, more: object = {}) =>
 
 /**
  * Hands messages to the page's service worker, as Chromium does, and waits until it has
- * shown them or not. Polling getNotifications() instead would lose some: Chromium forgets
- * a notification whose showing overlaps with it.
+* shown them or not. Polling getNotifications() instead would lose some: Chromium loses
+* a notification whose showNotification() overlaps with it.
  */
 async function deliverer(page: Page, at = program.url): Promise<(...messages: string[]) => Promise<void>> {
   const devtools: CDPSession = await context.newCDPSession(page);
@@ -172,7 +172,7 @@ const shown = (page: Page): Promise<Shown[]> =>
 const hide = (page: Page, hidden: boolean) =>
   page.evaluate((state) => Object.defineProperty(document, "visibilityState", { value: state, configurable: true }), hidden ? "hidden" : "visible");
 
-test("a push is shown by the worker when the page is closed, and asked for only by a press", async () => {
+test("the worker shows a push while the page is closed, and permission is asked for only by a press", async () => {
   await profile();
   const page = await open("1");
   const asked = () => page.evaluate(() => (globalThis as unknown as { asked: number }).asked);
@@ -185,7 +185,7 @@ test("a push is shown by the worker when the page is closed, and asked for only 
     expect(device).toMatchObject({ push: true, session: true, connected: true });
   });
 
-  // The tab that is open acknowledges; once it is gone, nothing does.
+  // The open tab acknowledges; after it is closed, nothing does.
   await notify(1, "seen live");
   await page.waitForSelector('#inbox :text-is("seen live")');
   await page.goto("about:blank");
@@ -194,25 +194,25 @@ test("a push is shown by the worker when the page is closed, and asked for only 
   await until(async () => expect((messages = await service.messages(made[0]!))).toHaveLength(1));
   expect(JSON.parse(messages[0]!)).toMatchObject({ web_push: 8030, notification: { title: "late", body: "text", navigate: "/reports/7" } });
 
-  const other = await context.newPage(); // of the origin, and not an inbox
+  const other = await context.newPage(); // of the same origin, but not an inbox
   await other.goto(`${program.url}/docs`);
   const deliver = await deliverer(other);
   await deliver(messages[0]!);
   expect(await shown(other)).toEqual([
     { title: "late", body: "text", tag: expect.stringMatching(/^falconbridge-\d+$/), navigate: "/reports/7" },
   ]);
-  await deliver("not JSON"); // none of ours
+  await deliver("not JSON"); // not one of falconbridge
   await deliver(JSON.stringify({ web_push: 8030, notification: { title: "5 more", navigate: "/", data: { summary: 6, last_seq: 9 } } }));
   expect((await shown(other)).map((n) => n.title).sort()).toEqual(["5 more", "late"]);
 
-  // The same browser, later: the same device.
+  // The same browser later is the same device.
   const again = await open("1");
   await until(async () => expect((await devices("1")).filter((d) => d.push)).toEqual([expect.objectContaining({ client_id: device!.client_id, connected: true })]));
   await again.click("#alerts-open");
   await again.waitForSelector('#alerts-push[aria-checked="true"]');
 });
 
-test("a burst of pushes is shown whole", async () => {
+test("a burst of pushes is shown completely", async () => {
   await profile();
   const page = await open("9");
   await turn(page, true);
@@ -226,7 +226,7 @@ test("a burst of pushes is shown whole", async () => {
   expect((await shown(other)).map((n) => n.title).sort()).toEqual(all.map((seq) => `n${seq}`).sort());
 });
 
-test("a visible page that has it keeps the worker silent, a hidden one does not", async () => {
+test("the worker shows nothing that a visible page has, unlike a hidden one", async () => {
   await profile();
   const page = await open("2");
   await turn(page, true);
@@ -241,7 +241,7 @@ test("a visible page that has it keeps the worker silent, a hidden one does not"
   await hide(page, true);
   await deliver(message("hidden", 1));
   expect((await shown(page)).map((n) => n.title).sort()).toEqual(["hidden", "not there yet"]);
-  // All read: what is shown is taken back.
+  // Once all are read, shown notifications are closed.
   await hide(page, false);
   const { id } = (await (await fetch(`${program.url}/notifications`, { headers: { Authorization: `Bearer ${program.token("--user", "2")}` } })).json() as { id: number }[])[0]!;
   await fetch(`${program.url}/notifications/${id}/read`, { method: "POST", headers: { Authorization: `Bearer ${program.token("--user", "2")}` } });
@@ -255,7 +255,7 @@ test("another user of the same browser never sees the first one's pushes", async
   const [mine] = made;
   await first.close();
 
-  const second = await open("4"); // looks only, and turns nothing on
+  const second = await open("4"); // only looks, and turns nothing on
   await until(() => expect(made).toEqual([mine, null]));
   await notify(3, "for the first");
   await until(async () => expect((await devices("3")).filter((d) => d.push)).toEqual([]));
@@ -295,7 +295,7 @@ test("a click opens the link, or the inbox, and never a page's address", async (
     scope.clients.openWindow = async (url: string) => void did.push(url); // a browser wants a real click for either
     scope.WindowClient.prototype.focus = async () => void did.push("focus");
   });
-  /** What a click on the notification of a push does. */
+  /** Returns what a click on the notification of a push does. */
   const click = async (navigate: string, data: object): Promise<string | undefined> => {
     await deliver(JSON.stringify({ web_push: 8030, notification: { title: "click", navigate, data } }));
     expect(await shown(page)).toHaveLength(1);
@@ -322,7 +322,7 @@ test("a click opens the link, or the inbox, and never a page's address", async (
   await page.goto("about:blank");
 });
 
-test("an application's own worker shows what is pushed", async () => {
+test("an application's own worker shows pushes", async () => {
   await profile();
   const page = await context.newPage();
   await page.goto(`${origin}/#${program.token("--user", "8")}`);
@@ -336,7 +336,7 @@ test("an application's own worker shows what is pushed", async () => {
 });
 
 test("the page can be installed", async () => {
-  // Not one of the browser's profiles: those are incognito ones, in which nothing can be installed.
+  // In a profile of its own: the others are incognito, where nothing can be installed.
   context = await launchProfile(join(dir, "profile"));
   const page = await open("6");
   const devtools = await context.newCDPSession(page);

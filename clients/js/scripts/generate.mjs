@@ -1,5 +1,5 @@
 // Writes src/types.gen.ts from the OpenAPI and AsyncAPI documents. With --check it
-// writes nothing and fails where the file is not what the documents say.
+// writes nothing and fails if the file does not match the documents.
 
 import { readFileSync, writeFileSync } from "node:fs";
 
@@ -71,7 +71,7 @@ const text = parts.join("\n");
 if (process.argv.includes("--check")) {
   const there = readFileSync(target, "utf8");
   if (there !== text) {
-    console.error("src/types.gen.ts is not what the documents say: run npm run generate");
+    console.error("src/types.gen.ts does not match the documents: run npm run generate");
     process.exit(1);
   }
 } else {

@@ -1,5 +1,5 @@
-// Takes the pictures of the inbox page's states with e2e/states.test.ts. With a folder
-// as argument all of them go there. Without one, the pictures of the documentation are
+// Takes screenshots of the inbox page's states with e2e/states.test.ts. With a folder
+// as argument all of them are saved there. Without one, the screenshots of the documentation are
 // replaced: every state wide and light, and narrow and dark, in docs/screenshots/inbox,
 // and the two of README.md. Reduced to 48 colours by pngquant, where that is installed.
 

@@ -1,7 +1,7 @@
 // Copies the built client to where the server embeds it, api/web/static/client, which
 // is committed: an application without npm imports it from /client/. In a browser the
-// name "mqtt" means nothing, so there it is the vendored bundle. With --check it writes
-// nothing and fails where what is committed is not what the sources build.
+// name "mqtt" cannot be resolved, so it is replaced with the vendored bundle. With --check it writes
+// nothing and fails if the committed files do not match the sources.
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
@@ -19,7 +19,7 @@ if (process.argv.includes("--check")) {
   const stale = [...files.keys(), ...there.filter((name) => !files.has(name))]
     .filter((name) => !there.includes(name) || !files.has(name) || readFileSync(new URL(name, served), "utf8") !== files.get(name));
   if (stale.length > 0) {
-    console.error(`api/web/static/client is not what the sources build (${stale.join(", ")}): run npm run serve`);
+    console.error(`api/web/static/client does not match the sources (${stale.join(", ")}): run npm run serve`);
     process.exit(1);
   }
 } else {

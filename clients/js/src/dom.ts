@@ -4,7 +4,7 @@ type Attributes = Record<string, string | number | boolean | null | undefined | 
 /**
  * Makes an element. Attributes that are null, undefined or false are left out; those
  * whose name begins with "on" are listeners. Text enters the document as text nodes
- * only: whatever a notification says, it is never read as markup.
+ * only: whatever a notification contains, it is never parsed as markup.
  */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attributes: Attributes = {}, ...children: Array<Child | Child[]>): HTMLElementTagNameMap[K] {
   const node = document.createElement(tag);
@@ -43,7 +43,7 @@ export function icon(name: IconName): SVGElement {
   return svg;
 }
 
-/** Sets text only where it changed, so that live regions do not repeat themselves. */
+/** Sets text only if it changed, so that live regions do not repeat themselves. */
 export function setText(node: Node, text: string): void {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -51,7 +51,7 @@ export function setText(node: Node, text: string): void {
 /** Shows or hides by the hidden attribute. */
 export const show = (node: Element, visible: boolean): boolean => node.toggleAttribute("hidden", !visible);
 
-/** Makes parent hold exactly nodes, in order, moving as few as possible: focus survives. */
+/** Makes nodes the only children of parent, in order. Moves as few as possible, to keep the focus. */
 export function arrange(parent: Node, nodes: readonly Node[]): void {
   let at = parent.firstChild;
   for (const node of nodes) {

@@ -4,17 +4,17 @@ import { dress } from "./style.js";
 import { InboxView } from "./view.js";
 import { badge, language, words } from "./words.js";
 
-/** Where the server is that this file came from; null in a bundle. */
+/** The URL of the server that this file came from; null in a bundle. */
 const servedFrom = import.meta.url.endsWith("/client/element.js") ? new URL("..", import.meta.url).href : null;
-const Base = (globalThis.HTMLElement ?? class {}) as typeof HTMLElement; // Node may import this, and defines nothing
+const Base = (globalThis.HTMLElement ?? class {}) as typeof HTMLElement; // Node can import this file, without the elements
 
 /**
- * What both elements share: they draw the inbox they are given as `inbox`, or open one
- * of their own from `url` and `getToken`, which ends when the element leaves the page.
+ * The base of both elements. They draw the inbox given as `inbox`, or open one of their own
+ * from `url` and `getToken`, which is closed when the element leaves the page.
  *
- * Attributes: `url` (where falconbridge is; without it, where this file was served
- * from) and `lang` (`es` or `en`; without it, the document's). A click through fires a
- * cancelable `open` with `{ item, url }`.
+ * Attributes: `url` (of falconbridge; default: the server of this file) and `lang` (`es` or
+ * `en`; default: the document's). A click on a link fires a cancelable `open` event with
+ * `{ item, url }`.
  */
 abstract class Falcon extends Base {
   static readonly observedAttributes = ["lang", "url"];
@@ -115,7 +115,7 @@ export class FalconInbox extends Falcon {
   }
 }
 
-/** `<falcon-bell>`: how many are unread, and the inbox in a panel below. */
+/** `<falcon-bell>`: the number of unread ones, and the inbox in a panel below. */
 export class FalconBell extends Falcon {
   #off: (() => void) | null = null;
   #view: InboxView | null = null;
@@ -124,7 +124,7 @@ export class FalconBell extends Falcon {
   readonly #panel = globalThis.document && h("div", { class: "panel", role: "dialog", hidden: true });
   readonly #outside = (e: Event) => !e.composedPath().includes(this) && this.toggle(false);
 
-  /** Opens the panel, closes it, or does the other. */
+  /** Opens, closes or toggles the panel. */
   toggle(open = this.#panel.hasAttribute("hidden")): void {
     const inbox = this.inbox;
     if (!inbox || open !== this.#panel.hasAttribute("hidden")) return;
@@ -132,7 +132,7 @@ export class FalconBell extends Falcon {
     this.#button.setAttribute("aria-expanded", String(open));
     if (open) {
       this.#view = this.view(this.#panel, inbox);
-      this.#view.root.removeAttribute("aria-labelledby"); // the panel is what is named
+      this.#view.root.removeAttribute("aria-labelledby"); // the panel has the name
       document.addEventListener("pointerdown", this.#outside);
       this.#settle();
       this.#view.focusUnread();
@@ -143,7 +143,7 @@ export class FalconBell extends Falcon {
     this.#view = null;
   }
 
-  /** Puts the panel below the bell, its end at the bell's, and within the window. */
+  /** Places the panel below the bell, aligned with its end, within the window. */
   #settle(): void {
     const bell = this.#button.getBoundingClientRect();
     const { width } = this.#panel.getBoundingClientRect();
@@ -151,7 +151,7 @@ export class FalconBell extends Falcon {
     const rtl = getComputedStyle(this).direction === "rtl";
     const left = Math.max(12, Math.min(rtl ? bell.left : bell.right - width, clientWidth - width - 12));
     const top = Math.max(12, Math.min(bell.bottom + 6, clientHeight - 200));
-    // The object model's styles are not what style-src restricts.
+    // style-src does not restrict styles that are set through the object model.
     this.#panel.style.left = `${left}px`;
     this.#panel.style.top = `${top}px`;
     this.#panel.style.maxHeight = `${Math.min(620, clientHeight - top - 12)}px`;

@@ -1,10 +1,10 @@
 type Listener<A extends unknown[]> = (...args: A) => void;
 
-/** A typed emitter. A listener that throws does not keep the others from hearing. */
+/** A typed emitter. If a listener throws, the others are still called. */
 export class Emitter<Events extends Record<keyof Events, unknown[]>> {
   readonly #listeners = new Map<keyof Events, Set<Listener<never>>>();
 
-  /** Calls f at every such event; returns what ends that. */
+  /** Calls f for each event. Returns a function that removes it. */
   on<K extends keyof Events>(event: K, f: Listener<Events[K]>): () => void {
     const set = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, set);
@@ -18,7 +18,7 @@ export class Emitter<Events extends Record<keyof Events, unknown[]>> {
         (f as Listener<Events[K]>)(...args);
       } catch (error) {
         queueMicrotask(() => {
-          throw error; // the listener's own fault, told where such are told
+          throw error; // reported as an uncaught error, but not to the emitter's caller
         });
       }
     }

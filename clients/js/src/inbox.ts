@@ -10,48 +10,48 @@ import { Tokens } from "./tokens.js";
 import type { Notification } from "./types.gen.js";
 
 /**
- * How the inbox fares: "connecting"; "live"; "polling" where MQTT is blocked and REST
- * is asked every 10 s; "away" where the server does not answer; "ended" where the
- * token is not taken and getToken has no other, or after close.
+ * The state of the connection: "connecting"; "live"; "polling" REST every 10 s, because
+ * MQTT is blocked; "away" while the server is unavailable; "ended" when the token is
+ * refused and getToken has no other, or after close.
  */
 export type State = "connecting" | "live" | "polling" | "away" | "ended";
 
 export type InboxEvents = {
-  /** A notification that was not there before, in seq order but for what fills a gap. */
+  /** A new notification, in order of seq except for those that fill a gap. */
   notification: [item: Notification];
-  /** How many are unread. */
+  /** The number of unread notifications. */
   count: [unread: number];
   state: [state: State];
-  /** Seqs that did not come live. REST was asked; what exists of them follows. */
+  /** Seqs that did not arrive live. They are fetched over REST; those that exist follow. */
   gap: [seqs: { from: number; to: number }];
-  /** What went wrong, where nobody waits for it. */
+  /** An error in the background, which rejects no promise of the caller. */
   error: [error: Error];
-  /** The server refused a change that nobody waited for, such as a deletion that could have been undone: it is taken back. An error event, too. */
+  /** The server refused a change in the background, such as a deletion whose time for undo is over. The change is reverted. Also emitted as error. */
   refused: [error: Error];
-  /** The token ends at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
+  /** The token expires at that time (ms of this clock, in a minute or less) and getToken has no other yet. */
   expiring: [at: number];
-  /** A notification that a push showed was clicked; the inbox is focused. */
+  /** The user clicked a notification that a push showed; the page has the focus. */
   opened: [id: number | undefined];
-  /** Anything that list(), unread or muted show. */
+  /** Anything changed that this object shows. */
   change: [];
 };
 
 export interface Options {
-  /** Where falconbridge is, e.g. "https://falcon.example". */
+  /** The URL of falconbridge, such as "https://falcon.example". */
   url: string;
-  /** Gives a token of the user. Asked at the start, before expiry and after a refusal. */
+  /** Returns a token of the user. Called at the start, before expiry and after a refusal. */
   getToken(): string | Promise<string>;
-  /** Where MQTT is; without it /mqtt below url. */
+  /** The URL of MQTT. Default: /mqtt below url. */
   mqttUrl?: string;
   /** The server's --topic-prefix. */
   topicPrefix?: string;
-  /** The beginning of the connection's client id; "js-" without it. */
+  /** The prefix of the connection's client id. Default: "js-". */
   clientName?: string;
-  /** False: this tab has a connection of its own. */
+  /** False gives this tab a connection of its own. */
   shareTabs?: boolean;
-  /** Web Push to this browser, which inbox.push.enable() turns on; with an object, by the application's own worker. */
+  /** Offers Web Push to this browser, which inbox.push.enable() turns on. An object names the application's own worker. */
   push?: boolean | PushOptions;
-  /** ms between polls where MQTT is blocked; 10,000 without it. */
+  /** Time between polls while MQTT is blocked, in ms. Default: 10,000. */
   pollEvery?: number;
   /** For tests. */
   fetch?: typeof fetch;
@@ -59,11 +59,11 @@ export interface Options {
   live?: (options: LiveOptions, events: LiveEvents) => Live;
 }
 
-/** A deletion that the user can still take back. */
+/** A deletion that the user can still undo. */
 interface Leaving {
-  /** Deletes now, where it was not taken back or deleted before. */
+  /** Deletes now, unless it was undone or done before. */
   commit(): Promise<void>;
-  /** Shows it again; false where it is too late. */
+  /** Undoes it; false if it is too late. */
   cancel(): boolean;
 }
 
@@ -82,30 +82,30 @@ export class Inbox extends Emitter<InboxEvents> {
   #kinds: Kinds = {};
   #error: Error | null = null;
   #showMuted = false;
-  #unreadMore = true; // olderUnread may bring more
+  #unreadMore = true; // olderUnread may find more
   readonly #leaving = new Map<number, Leaving>(); // seq → what removeLater and removeReadLater hid
   #readLeaving: Leaving | null = null; // of removeReadLater
   #expiring: number | null = null;
   #user = "";
-  #live: Live | null = null; // this tab leads
+  #live: Live | null = null; // only in the leading tab
   #tabs: Tabs | null = null;
   #up = false;
   #closed = false;
   #syncing: Promise<void> | null = null;
-  #next: Promise<void> | null = null; // the run after that
+  #next: Promise<void> | null = null; // the run after #syncing
   #again = false;
   #failures = 0;
   #changes = 0;
-  #quiet = false; // what the next read brings was muted, and is not news
-  #told = -1;
+  #quiet = false; // the next read brings formerly muted notifications, which are not news
+  #counted = -1; // unread of the last count event
   #poll: ReturnType<typeof setTimeout> | undefined;
   readonly #tokens: Tokens;
-  readonly #hurry = () => void this.refresh();
+  readonly #online = () => void this.refresh();
   readonly #leave = () => void this.#commitAll();
   #cached: Notification[] | null = null;
   #cachedUnread: Notification[] | null = null;
-  #pending = 0; // own changes under way
-  #waiting: InboxState[] = []; // came meanwhile
+  #pending = 0; // own changes in progress
+  #waiting: InboxState[] = []; // arrived during those
 
   constructor(options: Options) {
     super();
@@ -121,7 +121,7 @@ export class Inbox extends Emitter<InboxEvents> {
       };
       this.push = new Push(this.#rest, options.push === true ? {} : options.push, host, new URL(options.url).href);
     }
-    globalThis.addEventListener?.("online", this.#hurry);
+    globalThis.addEventListener?.("online", this.#online);
     globalThis.addEventListener?.("pagehide", this.#leave);
     void this.#start();
   }
@@ -130,7 +130,7 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#state;
   }
 
-  /** How many are unread; 0 while muted, unless showMuted was called. */
+  /** The number of unread notifications; 0 while muted, unless showMuted was called. */
   get unread(): number {
     if (this.#hidden) return 0;
     let leaving = 0;
@@ -143,27 +143,27 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#muted;
   }
 
-  /** The kinds that are muted by themselves. */
+  /** The kinds with a setting of their own; 0 is muted. */
   get kinds(): Readonly<Kinds> {
     return this.#kinds;
   }
 
-  /** Whose inbox it is; empty until getToken gave a token. */
+  /** The user; empty until getToken has returned a token. */
   get user(): string {
     return this.#user;
   }
 
-  /** What went wrong last, until the server answers again. */
+  /** The last error, until the server responds again. */
   get error(): Error | null {
     return this.#error;
   }
 
-  /** When the token ends, in ms of this clock, while that is a minute away or less and getToken has no other; else null. */
+  /** When the token expires, in ms of this clock, if that is in a minute or less and getToken has no other; else null. */
   get expiring(): number | null {
     return this.#expiring;
   }
 
-  /** Whether the history was read. */
+  /** Whether the history has been read. */
   get loaded(): boolean {
     return this.#log.loaded;
   }
@@ -182,24 +182,24 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#muted === true && !this.#showMuted;
   }
 
-  /** The notifications known so far, newest first; the same array until something changes. */
+  /** The notifications loaded so far, newest first. The same array until something changes. */
   list(): readonly Notification[] {
     return (this.#cached ??= this.#log.sorted().filter((item) => !this.#leaving.has(item.seq)));
   }
 
-  /** The unread ones of them, and what olderUnread loaded; the same array until something changes. */
+  /** The unread ones, including those that olderUnread loaded. The same array until something changes. */
   unreadList(): readonly Notification[] {
     return (this.#cachedUnread ??= this.#log.unreadItems().filter((item) => !this.#leaving.has(item.seq)));
   }
 
-  /** Loads the next older page and returns what came. */
+  /** Loads the next older page and returns its notifications. */
   async older(): Promise<Notification[]> {
     const added = this.#log.append(await this.#list({ before: this.#log.floor || undefined }));
     this.#changed();
     return added;
   }
 
-  /** Loads the next older page of unread ones and returns what came. */
+  /** Loads the next older page of unread notifications and returns them. */
   async olderUnread(): Promise<Notification[]> {
     const answer = await this.#list({ unread: true, before: this.#log.unreadItems().at(-1)?.seq });
     this.#unreadMore = answer.more;
@@ -216,7 +216,7 @@ export class Inbox extends Emitter<InboxEvents> {
   async read(id: number): Promise<void> {
     const item = this.#log.byId(id);
     if (item?.read_at) return;
-    await this.#readLeaving?.commit(); // it would take this one too
+    await this.#readLeaving?.commit(); // before it would delete this one, too
     this.#log.markRead(0, id);
     await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
   }
@@ -229,7 +229,7 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.#change(() => this.#rest.unread(id), () => item?.read_at && this.#log.markRead(0, id, item.read_at), { type: "unread", id });
   }
 
-  /** Marks all read that are there now. */
+  /** Marks all current notifications as read. */
   async readAll(): Promise<void> {
     await this.#readLeaving?.commit();
     const before = [...this.#log.items.values()].filter((item) => !item.read_at);
@@ -242,7 +242,7 @@ export class Inbox extends Emitter<InboxEvents> {
     }, { type: "readUpTo", seq });
   }
 
-  /** Deletes one, for all devices. */
+  /** Deletes one on all devices. */
   async remove(id: number): Promise<void> {
     const item = this.#log.byId(id);
     if (item) this.#log.remove(item.seq);
@@ -250,9 +250,10 @@ export class Inbox extends Emitter<InboxEvents> {
   }
 
   /**
-   * Hides one now and deletes it, for all devices, after some ms; also when the page is
-   * left or the inbox closed before. The returned function takes it back and reports
-   * whether it was in time. What the server refuses comes back, with an error event.
+   * Hides one now and deletes it on all devices after some ms, or earlier when the user
+   * leaves the page or the inbox is closed. The returned function undoes it and returns
+   * whether it was in time. If the server refuses, the notification reappears, with an
+   * error event.
    */
   removeLater(id: number, after = 6_000): () => boolean {
     const item = this.#log.byId(id);
@@ -260,7 +261,7 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#later([item], () => this.remove(id), after).cancel;
   }
 
-  /** As removeLater, with all read ones. One that is marked as read meanwhile, on any device, is not among them. */
+  /** Like removeLater, for all read ones. One that is marked as read meanwhile, on any device, is not deleted. */
   removeReadLater(after = 6_000): () => boolean {
     const read = this.list().filter((item) => item.read_at);
     const ids = new Set(read.map((item) => item.id));
@@ -304,7 +305,7 @@ export class Inbox extends Emitter<InboxEvents> {
     return Promise.all([...all].map((each) => each.commit()));
   }
 
-  /** Deletes all read ones, for all devices. */
+  /** Deletes all read ones on all devices. */
   async removeRead(): Promise<void> {
     const read = [...this.#log.items.values()].filter((item) => item.read_at);
     for (const item of read) this.#log.remove(item.seq);
@@ -312,7 +313,7 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.sync();
   }
 
-  /** Mutes, or with false unmutes: muted, nothing is delivered, and nothing listed unless showMuted was called. */
+  /** Mutes, or with false unmutes. While muted, nothing is delivered, and nothing is listed unless showMuted was called. */
   async mute(muted = true): Promise<void> {
     const was = this.#muted;
     this.#muted = muted;
@@ -331,7 +332,7 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.#reload();
   }
 
-  /** Also lists what mutes hide, or with false no longer. */
+  /** Lists what mutes hide as well, or with false no longer. */
   async showMuted(shown = true): Promise<void> {
     if (this.#showMuted === shown) return;
     this.#showMuted = shown;
@@ -343,15 +344,15 @@ export class Inbox extends Emitter<InboxEvents> {
     return this.#showMuted;
   }
 
-  /** Fetches the list again instead of joining it to what is known. */
+  /** Fetches the list and replaces the known one instead of merging them. */
   #reload(): Promise<void> {
     this.#log.stale = true;
     return this.sync();
   }
 
   /**
-   * Asks getToken for a new token now. An inbox that ended because its token was not
-   * taken goes on with it and keeps its list, where it is the same user's.
+   * Asks getToken for a new token now. An inbox that ended because its token was refused
+   * continues with the new one, and keeps its list if the user is the same.
    */
   async renew(): Promise<void> {
     if (this.#closed) return;
@@ -362,9 +363,9 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.#start();
   }
 
-  /** Asks the server again now. */
+  /** Calls the server now. */
   async refresh(): Promise<void> {
-    this.#live?.hurry();
+    this.#live?.retryNow();
     await this.sync();
   }
 
@@ -379,7 +380,7 @@ export class Inbox extends Emitter<InboxEvents> {
     clearTimeout(this.#poll);
     this.#tokens.close();
     this.push?.close();
-    globalThis.removeEventListener?.("online", this.#hurry);
+    globalThis.removeEventListener?.("online", this.#online);
     globalThis.removeEventListener?.("pagehide", this.#leave);
     this.clearListeners();
   }
@@ -389,7 +390,7 @@ export class Inbox extends Emitter<InboxEvents> {
       const token = await this.#tokens.current();
       if (this.#closed) return;
       const user = readToken(token)?.user ?? "";
-      if (!user) throw new Error("getToken gave no JWT that names a user in sub");
+      if (!user) throw new Error("getToken returned no JWT with a user in sub");
       if (this.#user && user !== this.#user) this.#log.forget();
       this.#user = user;
     } catch (error) {
@@ -398,7 +399,7 @@ export class Inbox extends Emitter<InboxEvents> {
       return;
     }
     this.push?.resume().catch((error: unknown) => this.#fail(error));
-    const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m: TabMessage) => this.#heard(m) };
+    const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m: TabMessage) => this.#received(m) };
     if (this.#options.shareTabs === false) this.#lead();
     else {
       this.#tabs = joinTabs(`falconbridge:${new URL(this.#options.url).href}:${this.#user}`, events);
@@ -407,24 +408,24 @@ export class Inbox extends Emitter<InboxEvents> {
     await this.sync();
   }
 
-  /** Goes on with a new token, which the registration for pushes is bound to from now on: the tab that leads does that for all. */
+  /** Continues with a new token. The registration for pushes has to be bound to it, which the leading tab does for all. */
   #renewed(token: string): void {
     this.#live?.renew(token);
     if (this.#live && this.push?.state === "on") this.push.resume().catch((error: unknown) => this.#fail(error));
   }
 
-  /** Ends this tab's connection: another one took over while this one stood still. */
+  /** Ends this tab's connection: another tab took over while this one was suspended. */
   #follow(): void {
     this.#live?.stop();
     this.#live = null;
-    this.#heard({ type: "down" });
+    this.#received({ type: "down" });
     this.#tabs?.send({ type: "hello" });
   }
 
-  /** Keeps the live connection, for this tab and the others. */
+  /** Opens the live connection for this tab and the others. */
   #lead(): void {
     if (this.#closed || this.#state === "ended") return;
-    if (this.#up) this.#heard({ type: "down" }); // the former leader's connection is not this one's
+    if (this.#up) this.#received({ type: "down" }); // the former leader's connection is not this one's
     const { mqttUrl, url, topicPrefix = "", clientName, live } = this.#options;
     const options: LiveOptions = {
       url: mqttUrl ?? new URL("mqtt", url.endsWith("/") ? url : `${url}/`).href.replace(/^http/, "ws"),
@@ -433,19 +434,19 @@ export class Inbox extends Emitter<InboxEvents> {
       rev: () => this.#log.rev ?? 0,
       ...(clientName === undefined ? {} : { name: clientName }),
     };
-    // One client id for the browser, whose pushes end while a tab has its connection. Tabs
-    // that do not share one cannot have the same.
+    // One client id for the browser, which gets no pushes while a tab is connected. Tabs
+    // that do not share a connection cannot have the same id.
     const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : undefined;
     if (clientId) options.clientId = clientId;
-    const tell = (m: TabMessage) => {
-      this.#heard(m);
+    const publish = (m: TabMessage) => {
+      this.#received(m);
       this.#tabs?.send(m);
     };
     const events: LiveEvents = {
-      up: () => tell({ type: "up" }),
-      down: () => tell({ type: "down" }),
-      message: (item, epoch) => tell({ type: "live", item, epoch }),
-      state: (state, epoch) => tell({ type: "state", state, epoch }),
+      up: () => publish({ type: "up" }),
+      down: () => publish({ type: "down" }),
+      message: (item, epoch) => publish({ type: "live", item, epoch }),
+      state: (state, epoch) => publish({ type: "state", state, epoch }),
       refused: async (token) => {
         const another = await this.#tokens.replace(token);
         if (!another) this.#end();
@@ -456,8 +457,8 @@ export class Inbox extends Emitter<InboxEvents> {
     this.#live.start();
   }
 
-  /** From the live connection, this tab's or the leading one's, and from the other tabs. */
-  #heard(m: TabMessage): void {
+  /** Handles a message of the live connection, this tab's or the leader's, or of another tab. */
+  #received(m: TabMessage): void {
     if (this.#closed) return;
     switch (m.type) {
       case "hello":
@@ -514,10 +515,10 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#log.loaded && !this.#muted) this.emit("notification", item);
   }
 
-  /** A state message. It waits for the list, and for the end of own changes, which its counts may not hold yet. */
+  /** Applies a state message, after the list and after own changes, which its counts may not include yet. */
   #stateCame(state: InboxState, epoch: string | undefined): void {
     if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch) return void this.sync();
-    if (!this.#log.loaded) return void (this.#waiting = [state]); // the list under way may be older
+    if (!this.#log.loaded) return void (this.#waiting = [state]); // the list in progress may be older
     if (this.#pending > 0) return void this.#waiting.push(state);
     const muted = !state.is_review_enabled;
     const settings = muted !== this.#muted || JSON.stringify(state.kinds ?? {}) !== JSON.stringify(this.#kinds);
@@ -526,13 +527,13 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#muted = muted;
       this.#kinds = state.kinds ?? {};
     }
-    this.#changes++; // a page asked for before is older
+    this.#changes++; // a page that was requested before is older
     if (!this.#log.apply(state) || settings) void this.#reload();
     else if (muted && this.#showMuted && state.last_seq > this.#log.head) void this.sync();
     this.#changed();
   }
 
-  /** Reads what may have changed. Calls while one runs become one more run, which they wait for. */
+  /** Reads what may have changed. Calls during a run share one further run and wait for it. */
   sync(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     if (this.#syncing) {
@@ -560,7 +561,7 @@ export class Inbox extends Emitter<InboxEvents> {
       let more = newest.more;
       for (let pages = 0; !this.#log.reaches(read, more); pages++) {
         if (pages === 4) {
-          this.#log.stale = true; // very far behind: the newest now, older() pages the rest
+          this.#log.stale = true; // very far behind: show the newest now, older() loads the rest
           break;
         }
         const next = await this.#list({ limit: 200, before: read.at(-1)?.seq });
@@ -577,7 +578,7 @@ export class Inbox extends Emitter<InboxEvents> {
       this.#unreadMore = true;
       this.#failures = 0;
       this.#error = null;
-      this.#again ||= !unmarked; // something was marked meanwhile: the page may be older
+      this.#again ||= !unmarked; // something was marked meanwhile, so the page may be outdated
       if (known !== null && newest.rev !== null && newest.rev > known && !whole && this.#log.more) await this.#catchUp(known, newest.rev);
       if (this.#closed) return;
       this.#applyWaiting();
@@ -600,7 +601,7 @@ export class Inbox extends Emitter<InboxEvents> {
     }
   }
 
-  /** What changed below the pages that were read. */
+  /** Applies changes of notifications older than the pages that were read. */
   async #catchUp(known: number, now: number): Promise<void> {
     const state = await this.#rest.changes(known);
     if (!state) return;
@@ -627,13 +628,13 @@ export class Inbox extends Emitter<InboxEvents> {
     }, wait);
   }
 
-  async #change(act: () => Promise<void>, undo: () => unknown, tell: TabMessage | null): Promise<void> {
+  async #change(act: () => Promise<void>, undo: () => unknown, message: TabMessage | null): Promise<void> {
     this.#changes++;
     this.#pending++;
     this.#changed();
     try {
       await act();
-      if (tell) this.#tabs?.send(tell);
+      if (message) this.#tabs?.send(message);
     } catch (error) {
       if (error instanceof RestError && error.status === 404) return void this.sync(); // deleted elsewhere
       undo();
@@ -671,7 +672,7 @@ export class Inbox extends Emitter<InboxEvents> {
     this.#live?.stop();
     this.#live = null;
     this.#up = false;
-    this.#tabs?.close(); // another tab, whose getToken may know more, leads
+    this.#tabs?.close(); // another tab leads, whose getToken may have a token
     clearTimeout(this.#poll);
     this.#poll = undefined;
     this.#tokens.close();
@@ -688,8 +689,8 @@ export class Inbox extends Emitter<InboxEvents> {
     if (this.#closed) return;
     this.#cached = null;
     this.#cachedUnread = null;
-    if (this.unread !== this.#told) {
-      this.#told = this.unread;
+    if (this.unread !== this.#counted) {
+      this.#counted = this.unread;
       this.push?.badge(this.unread);
       this.emit("count", this.unread);
     }

@@ -4,14 +4,14 @@ import { ago, dayName, dayOf, fullTime, type Language, words } from "./words.js"
 
 const statusIcons: Record<number, IconName> = { 1: "clock", 2: "check", 3: "cross" };
 
-/** What a user asks for in the list. */
+/** The actions of the list. */
 export interface ListEvents {
   read(item: Notification): void;
   unread(item: Notification): void;
   remove(item: Notification): void;
   muteKind(kind: string): void;
   undo(): void;
-  /** A click through; false leaves it to the browser. */
+  /** A click on the link; false leaves it to the browser. */
   open(item: Notification, url: URL): boolean;
 }
 
@@ -25,7 +25,7 @@ interface Row {
   at: Date;
 }
 
-/** Where a notification leads; null where it has no address, or one no link may have. */
+/** Where a notification leads; null if it has no URL, or one that must not be a link. */
 export function urlOf(item: Notification, base: string): URL | null {
   const given = (item as { url?: unknown }).url;
   if (typeof given !== "string") return null;
@@ -38,9 +38,9 @@ export function urlOf(item: Notification, base: string): URL | null {
 }
 
 /**
- * Notifications in the order given, under a heading a local day. Elements are kept from
- * one drawing to the next, so that focus and scroll position stay where they are. One
- * tab stop leads into the list, arrow keys lead through it.
+ * Notifications in the given order, with a heading for each local day. Elements are reused
+ * between drawings, so that focus and scroll position are kept. The list is one tab stop;
+ * the arrow keys move within it.
  */
 export class List {
   readonly #rows = new Map<number, Row>();
@@ -72,13 +72,13 @@ export class List {
     this.#rove();
   }
 
-  /** Writes how long ago everything was. */
+  /** Updates the relative times. */
   tick(): void {
     for (const row of this.#rows.values()) setText(row.time, ago(row.at, this.lang));
     for (const [day, group] of this.#days) setText(group.name, dayName(new Date(day), this.lang));
   }
 
-  /** Forgets all elements, for another language. */
+  /** Removes all elements, before the list is drawn in another language. */
   clear(lang: Language): void {
     this.lang = lang;
     this.#rows.clear();
@@ -86,19 +86,19 @@ export class List {
     this.root.replaceChildren();
   }
 
-  /** The element of a notification, where it is shown. */
+  /** The element of a notification, if it is shown. */
   element(seq: number): HTMLElement | null {
     return this.#rows.get(seq)?.article ?? null;
   }
 
-  /** Moves focus to the newest unread one; false where there is none. */
+  /** Moves the focus to the newest unread one; false if there is none. */
   focusUnread(): boolean {
     const node = this.root.querySelector<HTMLElement>(".item.unread");
     this.focus(node);
     return node !== null;
   }
 
-  /** Where focus goes when that one disappears. */
+  /** Where the focus moves when that one disappears. */
   neighbour(seq: number): HTMLElement | null {
     const all = this.#all();
     const at = all.indexOf(this.#rows.get(seq)?.article as HTMLElement);
@@ -176,15 +176,15 @@ export class List {
     );
     this.#clamp(message);
     article.addEventListener("click", (e) => {
-      // A click on the text marks it read, but not one that selects some of it.
-      // By path: the icon that was pressed may have been replaced by now.
+      // A click on the text marks it as read, but not one that selects some of it. By path,
+      // because the pressed icon may have been replaced by now.
       const pressed = e.composedPath().some((node) => node instanceof Element && node.matches("button, a"));
       if (!pressed && getSelection()?.isCollapsed !== false && !current().read_at) this.events.read(current());
     });
     return { item, node: h("li", {}, article), article, mark, toggle, time, at };
   }
 
-  /** Offers the rest of a message that does not fit, once it is laid out. */
+  /** Offers the rest of a message that does not fit, after layout. */
   #clamp(message: HTMLElement): void {
     if (typeof ResizeObserver === "undefined") return;
     let expand: HTMLButtonElement | undefined;

@@ -2,26 +2,26 @@ import type { MqttClient } from "mqtt";
 import { type InboxState, readState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 
-/** What a live connection tells. */
+/** The events of a live connection. */
 export interface LiveEvents {
-  /** Subscribed: from now on nothing is missed. */
+  /** Subscribed: from now on no notification is missed. */
   up(): void;
-  /** The connection ended, or could not be made; it is being tried again. */
+  /** The connection ended or failed; it will be retried. */
   down(): void;
   message(item: Notification, epoch: string | undefined): void;
   /** The inbox's state changed, on this device or another. */
   state?(state: InboxState, epoch: string | undefined): void;
-  /** The token is not taken. True: there is another one, try again. */
+  /** The token was refused. Resolves to true if there is another one to try. */
   refused(token: string): Promise<boolean>;
 }
 
-/** A live connection, kept up until stop. */
+/** A live connection, which reconnects until stop. */
 export interface Live {
   start(): void;
   stop(): void;
-  /** Tries at once instead of after the pause. */
-  hurry(): void;
-  /** Goes on with another token of the same user. */
+  /** Reconnects now instead of after the pause. */
+  retryNow(): void;
+  /** Continues with another token of the same user. */
   renew(token: string): void;
 }
 
@@ -30,19 +30,19 @@ export interface LiveOptions {
   url: string;
   topic: string;
   token(): Promise<string>;
-  /** The rev that is known, 0 for none; without it no state messages are asked for. */
+  /** The known rev, 0 for none. Without this function no state messages are requested. */
   rev?(): number;
-  /** The beginning of the client id; "js-" without it. */
+  /** The prefix of the client id. Default: "js-". */
   name?: string;
-  /** The client id of a device that keeps its cursor for a week; without it each connection is new. */
+  /** The client id of a device that keeps its session for a week. Without it each connection is new. */
   clientId?: string;
 }
 
-/** Reason codes that say the token is not good (any more). */
+/** Reason codes of a refused token. */
 const refusals = new Set([0x86, 0x87, 0x8c]);
 const firstPause = 1_000; // ms
 const lastPause = 30_000;
-const authPatience = 5_000;
+const authTimeout = 5_000;
 const week = 7 * 24 * 3_600; // s
 const takenOver = 0x8e;
 const text = new TextDecoder();
@@ -52,14 +52,14 @@ function clientId(name = "js-"): string {
   return `${name}${Array.from(bytes, (b) => b.toString(36).padStart(2, "0")).join("")}`;
 }
 
-/** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
+/** A connection of mqtt.js, whose own reconnecting is off, because it does not renew tokens or vary its pauses. */
 export class MqttLive implements Live {
   readonly #id: string;
   #client: MqttClient | null = null;
   #opening = false;
-  #token = ""; // what the connection was last authenticated with
+  #token = ""; // of the last CONNECT or AUTH
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #renewal: ReturnType<typeof setTimeout> | undefined; // until the AUTH under way counts as not answered
+  #renewal: ReturnType<typeof setTimeout> | undefined; // the timeout of the AUTH in progress
   #attempt = 0;
   #stopped = true;
 
@@ -82,14 +82,14 @@ export class MqttLive implements Live {
     this.#drop();
   }
 
-  hurry(): void {
+  retryNow(): void {
     if (this.#stopped || this.#client || this.#opening) return;
     clearTimeout(this.#retry);
     this.#attempt = 0;
     void this.#open();
   }
 
-  /** Renews in place with AUTH (0x19); where that is not answered, connects again. */
+  /** Renews in place with AUTH (0x19), or reconnects if there is no response to it. */
   renew(token: string): void {
     const client = this.#client;
     if (!client?.connected) return;
@@ -97,11 +97,11 @@ export class MqttLive implements Live {
     // mqtt.js has no public call for re-authentication.
     const raw = client as unknown as { _sendPacket?(packet: unknown): void };
     clearTimeout(this.#renewal);
-    this.#renewal = setTimeout(() => this.#reconnect(), raw._sendPacket ? authPatience : 0);
+    this.#renewal = setTimeout(() => this.#reconnect(), raw._sendPacket ? authTimeout : 0);
     raw._sendPacket?.({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod: "jwt", authenticationData: token } });
   }
 
-  /** Ends this connection and makes another at once. */
+  /** Ends this connection and opens another at once. */
   #reconnect(): void {
     this.#drop();
     this.events.down();
@@ -130,9 +130,9 @@ export class MqttLive implements Live {
       connectTimeout: 10_000,
       reconnectPeriod: 0,
       resubscribe: false,
-      // Not mqtt.js's own choice, a worker made from a blob, which default-src 'self' forbids.
-      // Browsers slow down only timers that were started by timers, five deep (Chromium's
-      // intensive throttling, one a minute); each PINGRESP starts this one from the network.
+      // The default is a worker from a blob, which default-src 'self' forbids. Browsers
+      // throttle only timers that were started by timers, five deep (Chromium's intensive
+      // throttling, to one per minute). Each PINGRESP starts this one from a network event.
       timerVariant: "native",
       properties: {
         authenticationMethod: "jwt", authenticationData: token as unknown as Buffer,
@@ -150,7 +150,7 @@ export class MqttLive implements Live {
         if (this.#stopped) return;
         if (!another) this.stop();
         else if (this.#attempt++ === 0) void this.#open();
-        else this.#openLater(); // every token is refused: no faster than other failures
+        else this.#openLater(); // each token is refused: no faster than after other failures
       });
     };
     client.on("packetreceive", (packet) => {
@@ -158,8 +158,8 @@ export class MqttLive implements Live {
     });
     client.on("error", (e) => refuse((e as { code?: number }).code ?? 0));
     client.on("disconnect", (packet) => {
-      // Another client has this id, such as one in a copy of the browser's profile: two that
-      // connect again at once would end each other for ever.
+      // Another client has this id, such as one in a copy of the browser's profile. Two that
+      // reconnect at once would disconnect each other forever.
       if (packet.reasonCode === takenOver) this.#attempt = 5;
       refuse(packet.reasonCode ?? 0);
     });
@@ -199,7 +199,7 @@ export class MqttLive implements Live {
   }
 
   #openLater(): void {
-    // Uneven pauses: after a restart not everybody comes back in the same moment.
+    // With jitter, so that not all clients reconnect at the same moment after a restart.
     const most = Math.min(lastPause, firstPause * 2 ** this.#attempt++);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => void this.#open(), most / 4 + Math.random() * most * 0.75);
@@ -210,7 +210,7 @@ export class MqttLive implements Live {
     this.#client = null;
     clearTimeout(this.#renewal);
     client?.end(true);
-    client?.on("error", () => {}); // an error after the end concerns nobody
+    client?.on("error", () => {}); // an error after the end does not matter
   }
 }
 

@@ -1,43 +1,46 @@
 import { type Rest, RestError } from "./rest.js";
 
 export interface PushOptions {
-  /** The worker's script; without it worker.js below the page, which falconbridge serves with its own. */
+  /** The worker's script. Default: worker.js next to the page, which falconbridge's own page has. */
   serviceWorker?: string | URL;
 }
 
 /**
- * Whether this browser gets a push when no page is open: "unsupported" by the browser,
- * or without https; "denied" by its user, or by policy; "off"; "on".
+ * Whether this browser gets pushes while no page is open: "unsupported" by the browser or
+ * without https; "denied" by the user or by policy; "off"; "on".
  */
 export type PushState = "unsupported" | "denied" | "off" | "on";
 
-/** What a service worker asks a page; see worker.js. */
+/** A question of the service worker to a page; see worker.js. */
 interface Question {
   ask: "has" | "open";
   data: { seq?: number; last_seq?: number; created_by?: string | number; id?: number };
 }
 
-/** What Push needs to know of its inbox. */
+/** The part of the inbox that Push uses. */
 interface Host {
   user(): string;
-  /** Whether the inbox is shown as of that seq, or a later one. */
+  /** Whether the inbox has loaded that seq. */
   has(seq: number): boolean;
-  /** A notification was clicked whose inbox is open here. */
+  /** The user clicked a notification of this inbox. */
   opened(id: number | undefined): void;
   changed(): void;
 }
 
-const held = new Map<string, string | null>(); // where storage is switched off, as long as the page lives
+const fallback = new Map<string, string | null>(); // while storage is disabled, as long as the page lives
 
-/** What is kept in localStorage: a client id for each user, and who gets this browser's pushes. */
-function kept(key: string, value?: string | null): string | null {
-  if (value !== undefined) held.set(key, value);
+/**
+ * Reads a value of localStorage, or with value writes it and with null removes it. Stored
+ * are a client id for each user, and the user who gets this browser's pushes.
+ */
+function storage(key: string, value?: string | null): string | null {
+  if (value !== undefined) fallback.set(key, value);
   try {
     if (value === null) localStorage.removeItem(key);
     else if (value !== undefined) localStorage.setItem(key, value);
-    return localStorage.getItem(key) ?? held.get(key) ?? null; // where it is full, it reads and does not write
+    return localStorage.getItem(key) ?? fallback.get(key) ?? null;
   } catch {
-    return held.get(key) ?? null;
+    return fallback.get(key) ?? null; // disabled, or full
   }
 }
 
@@ -47,7 +50,7 @@ interface Policy {
 
 let policy: Policy | null | undefined;
 
-/** The worker's address as pages with Trusted Types want it, by the policy "falconbridge". */
+/** The worker's URL as pages with Trusted Types require it, made by the policy "falconbridge". */
 function trusted(url: URL): string {
   const types = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } }).trustedTypes;
   try {
@@ -58,7 +61,7 @@ function trusted(url: URL): string {
       },
     }) ?? null;
   } catch {
-    policy = null; // the page's policy does not list the name: the browser may refuse the address
+    policy = null; // the page's CSP does not allow the name: the browser may refuse the URL
   }
   return policy ? policy.createScriptURL(url.href) : url.href;
 }
@@ -71,7 +74,7 @@ const same = (a: ArrayBuffer | null | undefined, b: Uint8Array): boolean => {
   return is.length === b.length && is.every((byte, i) => byte === b[i]);
 };
 
-/** Pushes to this browser for an inbox that was connected with push. */
+/** Web Push to this browser, for an inbox that was connected with push. */
 export class Push {
   readonly #ownerKey: string;
   readonly #clientKey: string;
@@ -101,21 +104,20 @@ export class Push {
     return Notification.permission === "granted" && this.#mine ? "on" : "off";
   }
 
-  /** Whether this browser's pushes are this user's. */
+  /** Whether this browser's pushes are for this user. */
   get #mine(): boolean {
-    return this.host.user() !== "" && kept(this.#ownerKey) === this.host.user();
+    return this.host.user() !== "" && storage(this.#ownerKey) === this.host.user();
   }
 
-  /** The client id of this browser for the user, made the first time. */
+  /** The user's client id in this browser, created at the first call. */
   clientId(name = "js-"): string {
     const key = `${this.#clientKey}:${this.host.user()}`;
-    return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`)!;
+    return storage(key) ?? storage(key, `${name}${crypto.randomUUID()}`)!;
   }
 
   /**
-   * Goes on as this browser was left: registers again with the present token where the
-   * user has pushes on, and ends those of another user, who is not to be shown to this
-   * one.
+   * Restores the state at the start of a page: registers again with the current token if
+   * the user has pushes on, and ends those of another user, which this user must not see.
    */
   async resume(): Promise<void> {
     if (!this.#supported) return;
@@ -125,20 +127,20 @@ export class Push {
       });
     }
     const subscription = await (await this.#registration())?.pushManager.getSubscription();
-    if (!subscription || (kept(this.#ownerKey) === null && !(await this.#ours(subscription)))) return;
+    if (!subscription || (storage(this.#ownerKey) === null && !(await this.#ours(subscription)))) return;
     await subscription.unsubscribe(); // the push service refuses the next message, and the server forgets the endpoint
-    kept(this.#ownerKey, null);
+    storage(this.#ownerKey, null);
   }
 
-  /** Whether a subscription that nothing was kept about was made with the server's key. */
+  /** Whether a subscription without a stored user was made with the server's key. */
   async #ours(subscription: PushSubscription): Promise<boolean> {
     const key = await this.rest.pushKey().catch(() => null);
     return key !== null && same(subscription.options.applicationServerKey, bytesOf(key));
   }
 
-  /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask their user only then. */
+  /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask the user only then. */
   async enable(): Promise<void> {
-    if (!this.#supported) throw new Error("this browser has no Web Push here");
+    if (!this.#supported) throw new Error("Web Push is not supported by this browser on this page");
     if ((await Notification.requestPermission()) !== "granted") {
       this.host.changed();
       throw new Error("notifications are not allowed");
@@ -152,31 +154,31 @@ export class Push {
     await active(worker);
     let subscription = await worker.pushManager.getSubscription();
     if (subscription && (!same(subscription.options.applicationServerKey, key) || !this.#mine)) {
-      await subscription.unsubscribe(); // of another key, or of another user
+      await subscription.unsubscribe(); // made with another key or for another user
       subscription = null;
     }
     subscription ??= await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
     await this.#register(subscription);
   }
 
-  /** Ends the pushes to this browser, there and on the server. */
+  /** Ends the pushes to this browser, both in the browser and on the server. */
   async disable(): Promise<void> {
     if (!this.#supported || !this.#mine) return;
-    kept(this.#ownerKey, null);
+    storage(this.#ownerKey, null);
     this.host.changed();
     const gone = (error: unknown) => {
-      if (!(error instanceof RestError && error.status === 404)) throw error; // else it was removed already
+      if (!(error instanceof RestError && error.status === 404)) throw error; // 404: already removed
     };
     const unsubscribe = async () => (await (await this.#registration())?.pushManager.getSubscription())?.unsubscribe();
     await Promise.all([this.rest.removeDevice(this.clientId()).catch(gone), unsubscribe()]);
   }
 
-  /** Sends one push to this browser. */
+  /** Sends a test push to this browser. */
   test(): Promise<void> {
     return this.rest.testDevice(this.clientId());
   }
 
-  /** Shows how many are unread on the application's icon, and takes back what is shown once all are read. */
+  /** Shows the number of unread ones on the application's icon, and closes shown notifications once all are read. */
   badge(unread: number): void {
     if (this.#closed) return;
     const set = unread > 0 ? navigator.setAppBadge?.(unread) : navigator.clearAppBadge?.();
@@ -197,7 +199,7 @@ export class Push {
   async #register(subscription: PushSubscription): Promise<void> {
     const { endpoint, keys } = subscription.toJSON();
     await this.rest.putDevice(this.clientId(), { endpoint: endpoint!, keys: { p256dh: keys!["p256dh"]!, auth: keys!["auth"]! } });
-    kept(this.#ownerKey, this.host.user());
+    storage(this.#ownerKey, this.host.user());
     this.host.changed();
   }
 
@@ -209,7 +211,7 @@ export class Push {
     return navigator.serviceWorker.getRegistration(new URL(".", this.#script()).href);
   }
 
-  /** A worker asks whether this page shows a notification already, or opens one. */
+  /** Responds to a worker that asks whether this page has a notification, or whether it can open one. */
   #answer({ data, ports }: MessageEvent): void {
     const question = (data as { falconbridge?: Question } | null)?.falconbridge;
     if (!question || this.#closed) return;
@@ -221,7 +223,7 @@ export class Push {
   }
 }
 
-/** Waits until a registration has an active worker: only then can it subscribe. */
+/** Waits until a registration has an active worker, which a subscription requires. */
 function active(registration: ServiceWorkerRegistration): Promise<void> {
   const worker = registration.installing ?? registration.waiting ?? registration.active!;
   return new Promise((done, failed) => {

@@ -1,33 +1,33 @@
 import { type InboxState, type Kinds, readState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 
-/** A refusal or failure of the REST side. status is 0 where it was not reached. */
+/** A failed call. status is the HTTP status, or 0 if the server was not reached. */
 export class RestError extends Error {
   override readonly name = "RestError";
 
   constructor(
     readonly status: number,
-    /** The server's explanation; empty where it gave none, or was not reached. */
+    /** The server's explanation; empty if it gave none or was not reached. */
     readonly detail: string,
-    /** Seconds the server asks to wait, 0 where it does not say. */
+    /** Retry-After in seconds; 0 if the server did not send it. */
     readonly retryAfter = 0,
   ) {
     super(detail || (status === 0 ? "the server was not reached" : `status ${status}`));
   }
 }
 
-/** One page of a history, with what its headers say. */
+/** One page of the history, with the values of its headers. */
 export interface Page {
   items: Notification[];
   more: boolean;
   lastSeq: number;
   unread: number;
   epoch: string;
-  /** The inbox state that the page shows; null where the server does not count it. */
+  /** The rev of the inbox that the page shows; null if the server does not count revs. */
   rev: number | null;
 }
 
-/** What a page of the history is asked for by. */
+/** The query of a page of the history. */
 export interface Query {
   limit?: number;
   before?: number | undefined;
@@ -43,7 +43,7 @@ export interface UserSettings {
   kinds: Kinds;
 }
 
-/** The calls of the REST side that an inbox needs. */
+/** The REST calls of an inbox. */
 export class Rest {
   readonly #base: URL;
   readonly #fetch: typeof fetch;
@@ -51,7 +51,7 @@ export class Rest {
   constructor(
     url: string,
     private readonly token: () => Promise<string>,
-    /** Told when the server does not take the token; true: a new one is there. */
+    /** Called when the server refuses the token; true if there is another one. */
     private readonly refused: (token: string) => Promise<boolean>,
     fetcher?: typeof fetch,
   ) {
@@ -65,10 +65,10 @@ export class Rest {
     const token = await this.token();
     const headers: Record<string, string> = { Authorization: `Bearer ${token}`, Accept: "application/json" };
     const lang = globalThis.document?.documentElement.lang;
-    if (lang) headers["Accept-Language"] = lang; // what the server says is shown on this page
+    if (lang) headers["Accept-Language"] = lang; // the page shows the server's messages
     const init: RequestInit = {
       method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000),
-      keepalive: method !== "GET", // what the user did is done even where the tab closes at once
+      keepalive: method !== "GET", // a change is completed even if the tab closes at once
     };
     if (body !== undefined) {
       headers["Content-Type"] = "application/json";
@@ -87,9 +87,9 @@ export class Rest {
   }
 
   /**
-   * Reports whether the server answers, but not to this page's origin. A browser gives
-   * a script no reason for a failed request; the files under /client/ are open to every
-   * origin, so where one of them can be read the server is reached.
+   * Reports whether the server responds, but not to this page's origin. A browser gives a
+   * script no reason for a failed request. The files under /client/ are open to every
+   * origin, so if one of them can be read, the server was reached.
    */
   async #hiddenByCors(): Promise<boolean> {
     if (globalThis.location === undefined || this.#base.origin === globalThis.location.origin) return false;
@@ -113,7 +113,7 @@ export class Rest {
     };
   }
 
-  /** What changed since rev; null where the server does not keep changes. */
+  /** The changes since a rev; null if the server does not keep changes. */
   async changes(since: number): Promise<InboxState | null> {
     try {
       return readState(await (await this.#call("GET", "notifications/changes", { since })).json());
@@ -156,7 +156,7 @@ export class Rest {
     await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
   }
 
-  /** The key that a browser subscribes with. */
+  /** The key with which a browser subscribes. */
   async pushKey(): Promise<string> {
     return ((await (await this.#call("GET", "push/key")).json()) as { vapid_public_key: string }).vapid_public_key;
   }
@@ -175,4 +175,4 @@ export class Rest {
 }
 
 const corsHelp = () =>
-  `the server answers, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;
+  `the server responds, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;

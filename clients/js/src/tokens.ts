@@ -1,9 +1,9 @@
 import { readToken, Schedule } from "./token.js";
 
-/** The token in use: asked for once, renewed before it ends, replaced when refused. */
+/** The token in use: requested once, renewed before it expires, replaced when refused. */
 export class Tokens {
   #token: string | null = null;
-  #asking: Promise<string> | null = null; // of several callers, one asks
+  #asking: Promise<string> | null = null; // shared by concurrent callers
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   readonly #schedule = new Schedule();
@@ -12,10 +12,10 @@ export class Tokens {
 
   constructor(
     private readonly get: () => string | Promise<string>,
-    /** A new one came in time. */
+    /** Called with a new token that arrived in time. */
     private readonly renewed: (token: string) => void,
     private readonly failed: (error: unknown) => void,
-    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
+    /** Called once per token when it expires soon, at that time of this clock in ms, and get has no other; with null once it has. */
     private readonly ending: (at: number | null) => void = () => {},
   ) {}
 
@@ -23,7 +23,7 @@ export class Tokens {
     return this.#token ?? this.#ask();
   }
 
-  /** Asks for another token than the refused one; false where there is none. */
+  /** Requests another token than the refused one; false if there is none. */
   async replace(refused: string): Promise<boolean> {
     if (this.#closed) return false;
     if (this.#token === refused) this.#token = null;
@@ -34,7 +34,7 @@ export class Tokens {
     }
   }
 
-  /** Asks for a new token now, also after close. Rejects as getToken does, or where it has no other. */
+  /** Requests a new token now, even after close. Rejects if getToken does, or if it has no other. */
   async renew(): Promise<void> {
     this.#closed = false;
     const old = this.#token;
@@ -52,7 +52,7 @@ export class Tokens {
     this.#asking ??= Promise.resolve()
       .then(() => this.get())
       .then((token) => {
-        if (typeof token !== "string" || token === "") throw new Error("getToken gave no token");
+        if (typeof token !== "string" || token === "") throw new Error("getToken returned no token");
         this.#token = token;
         if (this.#warned && this.#warned !== token) {
           this.#warned = "";
@@ -73,10 +73,10 @@ export class Tokens {
     clearTimeout(this.#timer);
     if (this.#closed) return;
     this.#timer = setTimeout(() => void this.#renew(), wait);
-    (this.#timer as { unref?: () => void }).unref?.(); // Node may end before a token does
+    (this.#timer as { unref?: () => void }).unref?.(); // the timer must not keep Node running
   }
 
-  /** Asks for the next token; the present one stays in use until it came. */
+  /** Requests the next token. The current one stays in use until then. */
   async #renew(): Promise<void> {
     const old = this.#token;
     try {
@@ -93,7 +93,7 @@ export class Tokens {
 
   #warn(token: string): void {
     if (this.#closed || this.#warned === token || !Number.isFinite(this.#ends)) return;
-    if (this.#ends - Date.now() > 90_000) return; // asked for again after a day, long before its end
+    if (this.#ends - Date.now() > 90_000) return; // the daily renewal, long before it expires
     this.#warned = token;
     this.ending(this.#ends);
   }

@@ -8,20 +8,20 @@ import { type Language, words } from "./words.js";
 
 export interface ViewOptions {
   lang: Language;
-  /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
+  /** The level of the inbox's heading. Default: 2. Days and notifications are one and two levels below. */
   heading?: 1 | 2;
-  /** What a notification's relative url is resolved against; without it the document. */
+  /** The base of a notification's relative url. Default: the document. */
   base?: string;
-  /** A click through to a notification's url; true: it was handled, the browser does nothing. */
+  /** A click on a notification's url. True: it was handled, and the browser does nothing. */
   open?(item: Notification, url: URL): boolean;
-  /** The user wants to sign in again; without it getToken is asked. */
+  /** The user wants to sign in again. Default: getToken is called. */
   renew?(): void;
 }
 
 const undoFor = 8_000; // ms
 const tickEvery = 30_000;
 
-/** A whole inbox, drawn from a client's Inbox into a place of a document or shadow root. */
+/** A whole inbox, drawn from a client's Inbox into an element of a document or shadow root. */
 export class InboxView {
   readonly root: HTMLElement;
   readonly #list: List;
@@ -92,7 +92,7 @@ export class InboxView {
     this.#speak();
   }
 
-  /** Ends the drawing; the inbox goes on. */
+  /** Stops drawing. The inbox stays open. */
   close(): void {
     for (const off of this.#off) off();
     clearInterval(this.#tick);
@@ -104,14 +104,14 @@ export class InboxView {
     return this.#list.focusUnread();
   }
 
-  /** Moves focus to a notification; false where it is not shown. */
+  /** Moves the focus to a notification; false if it is not shown. */
   focus(seq: number): boolean {
     const element = this.#list.element(seq);
     this.#list.focus(element);
     return element !== null;
   }
 
-  /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
+  /** Whether the user can see a notification now: in a visible page, inside the window, not covered. */
   shows(seq: number): boolean {
     const element = this.#list.element(seq);
     if (!element || document.visibilityState !== "visible") return false;
@@ -163,7 +163,7 @@ export class InboxView {
       none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
   }
 
-  /** The one thing the user should know about the whole inbox now. */
+  /** The most important message about the whole inbox. */
   #drawNotice(): void {
     const { inbox } = this;
     const w = words(this.#lang);
@@ -176,7 +176,7 @@ export class InboxView {
     const { error } = inbox;
     const cause = state !== "ended" && state !== "away" ? "" : ((error instanceof RestError ? error.detail : error?.message) ?? "");
     const key = [which, this.#lang, inbox.showsMuted, cause].join();
-    if (this.#notice.dataset["key"] === key) return; // a button that is pressed keeps the focus
+    if (this.#notice.dataset["key"] === key) return; // so that a pressed button keeps the focus
     this.#notice.dataset["key"] = key;
     const button = (name: string, act: () => Promise<unknown> | void) =>
       h("button", { type: "button", class: "outline", onclick: () => this.#run(async () => void (await act())) }, name);
@@ -224,10 +224,10 @@ export class InboxView {
   #removeAllRead(): void {
     this.#undo = this.inbox.removeReadLater(undoFor);
     this.#say(words(this.#lang).readRemoved, true);
-    this.#undoButton.focus(); // the button that was pressed is gone
+    this.#undoButton.focus(); // the pressed button no longer exists
   }
 
-  /** Takes the latest deletion back, where it is in time. */
+  /** Undoes the latest deletion, if it is in time. */
   undo(): void {
     if (!this.#undo) return;
     const undone = this.#undo();
@@ -243,20 +243,20 @@ export class InboxView {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => {
       show(this.#bar, false);
-      setText(this.#said, ""); // the same words twice are said twice
+      setText(this.#said, ""); // so that screen readers repeat the same text
     }, undo ? undoFor : 4_000);
   }
 
-  /** Explains what the server refused after nobody waited for it: a deletion that could have been undone comes back. */
+  /** Explains why the server refused a change in the background, such as a deletion, which then reappears. */
   #refused(error: Error): void {
     if (error instanceof RestError && error.status >= 400 && error.status !== 401) this.#say(words(this.#lang).failed(error.message));
   }
 
-  /** Does what the user asked for; says so, or why not. */
+  /** Performs an action of the user and announces its result or its error. */
   async #run(act: () => Promise<void>, done?: "markedAll"): Promise<void> {
     try {
       await act();
-      if (done && !this.#undo) this.#say(words(this.#lang)[done]); // a way back that is offered meanwhile stays
+      if (done && !this.#undo) this.#say(words(this.#lang)[done]); // an undo that is offered meanwhile stays
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#say(words(this.#lang).failed(error instanceof RestError && error.status === 0 ? "" : error.message));

@@ -20,13 +20,13 @@ describe("the served AsyncAPI document", () => {
     expect(document?.version()).toMatch(/^3\./);
   });
 
-  test("names the topics of one user and of everybody", () => {
+  test("names the topics of one user and of everyone", () => {
     const addresses = document.channels().all().map((c) => c.address());
     expect(addresses).toEqual(["users/{userId}/reports/status", "users/+/reports/status"]);
     expect(document.channels().get("notifications")!.parameters().has("userId")).toBe(true);
   });
 
-  test("lets the server send on both and nobody publish", () => {
+  test("lets the server send on both and no client publish", () => {
     expect(document.operations().filterByReceive()).toEqual([]);
     const sent = document.operations().filterBySend().map((o) => [o.id(), o.channels().all().map((c) => c.id())]);
     expect(sent).toEqual([

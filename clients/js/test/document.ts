@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 
-/** The parsers read in half a second; a busy machine gets this many milliseconds. */
+/** Timeout in ms. The parsers take half a second on an idle machine. */
 export const patience = 30_000;
 
-/** A document as a server answers it; the Go tests hold that the file is what it answers. */
+/** A document as a server returns it. The Go tests check that the file has the same content. */
 export const served = (name: "asyncapi.json" | "openapi.json") =>
   readFileSync(new URL(`../../../api/testdata/${name}`, import.meta.url), "utf8");
 
@@ -15,8 +15,8 @@ interface Diagnostic {
 }
 
 /**
- * Errors and warnings as "rule at path". What is only information is left out: it
- * says that a newer AsyncAPI exists, which makes no document wrong.
+* Errors and warnings as "rule at path". Information is omitted: it only
+* says that a newer AsyncAPI exists, which is not a fault of the document.
  */
 export function faults(diagnostics: Diagnostic[]): string[] {
   return diagnostics.filter((d) => d.severity <= 1).map((d) => `${d.code} at ${d.path.join(".")}`);

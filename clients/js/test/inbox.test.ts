@@ -40,14 +40,14 @@ afterEach(() => {
 });
 
 describe("history and live", () => {
-  test("join without a hole: what is sent between subscription and page arrives once", async () => {
+  test("join without a gap: a notification between subscription and page arrives once", async () => {
     server.append("a");
     open();
     await settle();
     server.meanwhile = (call) => {
       if (call === "GET /notifications") {
         server.meanwhile = () => {};
-        server.append("b"); // live, but not in the page that was just answered
+        server.append("b"); // live, but not in the page that was just returned
       }
     };
     server.lives[0]!.connect();
@@ -58,7 +58,7 @@ describe("history and live", () => {
     expect(inbox.state).toBe("live");
   });
 
-  test("a repeat is a repeat", async () => {
+  test("a repeat is ignored", async () => {
     await openLive();
     const item = server.append("a");
     server.lives[0]!.events.message({ ...item }, "e1");
@@ -67,7 +67,7 @@ describe("history and live", () => {
     expect(inbox.unread).toBe(1);
   });
 
-  test("a jump is told and filled from REST", async () => {
+  test("a gap is reported and filled from REST", async () => {
     await openLive();
     server.append("a");
     server.append("b", false);
@@ -78,7 +78,7 @@ describe("history and live", () => {
     expect(told.titles.sort()).toEqual(["a", "b", "c"]);
   });
 
-  test("after an absence everything missed is there, also past a page", async () => {
+  test("after an absence everything missed is loaded, even if it exceeds a page", async () => {
     await openLive();
     server.append("first");
     server.lives[0]!.drop();
@@ -90,7 +90,7 @@ describe("history and live", () => {
     expect(inbox.list().map((n) => n.seq)).toEqual(Array.from({ length: 301 }, (_, i) => 301 - i));
   });
 
-  test("very far behind, the newest stand without a hole and older ones can be loaded", async () => {
+  test("very far behind, the newest are listed without a gap and older ones can be loaded", async () => {
     await openLive();
     server.append("first");
     server.lives[0]!.drop();
@@ -104,7 +104,7 @@ describe("history and live", () => {
     expect(inbox.list()).toHaveLength(seqs.length + 50);
   });
 
-  test("another epoch makes known seqs mean nothing", async () => {
+  test("a new epoch discards known seqs", async () => {
     await openLive();
     server.append("old 1");
     server.append("old 2");
@@ -115,7 +115,7 @@ describe("history and live", () => {
     expect(titles()).toEqual(["new 1"]);
   });
 
-  test("what was deleted elsewhere goes at the next look", async () => {
+  test("a notification deleted elsewhere disappears at the next read", async () => {
     server.append("a");
     server.append("b");
     await openLive();
@@ -126,7 +126,7 @@ describe("history and live", () => {
 });
 
 describe("reading, deleting, muting", () => {
-  test("reads one, then all that are there", async () => {
+  test("reads one, then all", async () => {
     server.append("a");
     server.append("b");
     await openLive();
@@ -140,7 +140,7 @@ describe("reading, deleting, muting", () => {
     expect(told.counts).toEqual([2, 1, 0, 1]);
   });
 
-  test("takes back what the server could not do, and says so", async () => {
+  test("reverts a change that fails, and reports the error", async () => {
     server.append("a");
     await openLive();
     server.away = true;
@@ -151,7 +151,7 @@ describe("reading, deleting, muting", () => {
     expect(titles()).toEqual(["a"]);
   });
 
-  test("what was deleted does not come back with a redelivery", async () => {
+  test("a redelivery does not restore a deleted notification", async () => {
     const item = server.append("a");
     await openLive();
     await inbox.remove(item.id);
@@ -160,7 +160,7 @@ describe("reading, deleting, muting", () => {
     expect(inbox.unread).toBe(0);
   });
 
-  test("a page that is older than a mark does not unread", async () => {
+  test("a page that is older than a mark does not undo it", async () => {
     server.append("a");
     await openLive();
     const under = inbox.sync();
@@ -184,7 +184,7 @@ describe("reading, deleting, muting", () => {
   });
 });
 
-describe("trouble", () => {
+describe("failures", () => {
   test("without MQTT it polls", async () => {
     open();
     await settle();
@@ -202,7 +202,7 @@ describe("trouble", () => {
     expect(server.calls.length).toBe(calls);
   });
 
-  test("with the server away it says so and comes back by itself", async () => {
+  test("reports an unavailable server and recovers", async () => {
     server.away = true;
     open();
     await settle();
@@ -248,7 +248,7 @@ describe("trouble", () => {
     expect(server.lives[0]!.renewed).toEqual(made.slice(1));
   });
 
-  test("a getToken that fails is asked again, ever more rarely; the token at hand stays in use", async () => {
+  test("a failing getToken is retried with growing pauses, while the current token stays in use", async () => {
     let asked = 0;
     let fails = false;
     const first = token(1, 600);
@@ -269,15 +269,15 @@ describe("trouble", () => {
     expect(server.lives[0]!.renewed).toHaveLength(1);
   });
 
-  test("a token that names nobody ends it with an error", async () => {
+  test("a token without a user ends the inbox with an error", async () => {
     getToken = () => "nonsense";
     open();
     await settle();
     expect(inbox.state).toBe("ended");
-    expect(told.errors[0]!.message).toBe("getToken gave no JWT that names a user in sub");
+    expect(told.errors[0]!.message).toBe("getToken returned no JWT with a user in sub");
   });
 
-  test("closed, it asks nothing more", async () => {
+  test("makes no calls after close", async () => {
     await openLive();
     inbox.close();
     const calls = server.calls.length;

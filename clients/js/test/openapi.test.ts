@@ -5,17 +5,17 @@ import { faults, patience, served } from "./document.js";
 
 const text = served("openapi.json");
 const spectral = new Spectral();
-// Its own type wants an "extends" that a ruleset need not have.
+// Its type requires an "extends" that a ruleset need not have.
 spectral.setRuleset({ extends: [[oas as RulesetDefinition, "recommended"]] });
 
-// Warnings about style that stay, each at its one place.
+// Accepted warnings about style, each in one place.
 const accepted = [
-  "info-contact at info", // who answers for a server is who runs it, whom the program does not know
-  "oas3-unused-component at components.responses.405", // the router's answer on every path, an operation's on none
-  "operation-description at paths./healthz.get", // its summary says all
+  "info-contact at info", // the contact is the operator, whom the program does not know
+  "oas3-unused-component at components.responses.405", // returned by the router, not by an operation
+  "operation-description at paths./healthz.get", // its summary is enough
 ];
 
-test("the served OpenAPI document has no error, and no warning but those accepted", async () => {
+test("the served OpenAPI document has no errors, and only accepted warnings", async () => {
   expect(faults(await spectral.run(text)).sort()).toEqual(accepted);
 }, patience);
 

@@ -91,13 +91,13 @@ test("permission is asked for by enable only, and the browser registers again at
   expect([inbox.push!.state, calls, scripts]).toEqual(["on", [put], ["/worker.js"]]);
   inbox.close();
   const again = await start(1);
-  await until(() => expect([again.push!.state, calls]).toEqual(["on", [put, put]])); // with the present token
+  await until(() => expect([again.push!.state, calls]).toEqual(["on", [put, put]])); // with the current token
   await again.push!.test();
   await again.push!.disable();
   expect([again.push!.state, calls.slice(2), subscribed]).toEqual(["off", [`POST /devices/${ids[0]}/test`, `DELETE /devices/${ids[0]}`], null]);
 });
 
-test("what the server has removed already ends here, too", async () => {
+test("disabling also works if the server has removed the registration", async () => {
   const fetch: Options["fetch"] = async (input, init) =>
     init?.method === "DELETE" ? Response.json({ title: "Not found" }, { status: 404 }) : options(1).fetch!(input, init);
   const inbox = await start(1, { fetch });
@@ -116,14 +116,14 @@ test("the application's icon shows how many are unread", async () => {
   expect(badges.at(-1)).toBeNull();
 });
 
-test("where permission is refused nothing is registered", async () => {
+test("without permission nothing is registered", async () => {
   const inbox = await start(1);
   vi.mocked(Notification.requestPermission).mockImplementation(async () => (permission = "denied"));
   await expect(inbox.push!.enable()).rejects.toThrow("not allowed");
   expect([inbox.push!.state, calls, subscribed]).toEqual(["denied", [], null]);
 });
 
-test("another user's subscription ends, also where nothing was kept about it", async () => {
+test("another user's subscription ends, even without a stored user", async () => {
   const first = await start(1);
   await first.push!.enable();
   first.close();
@@ -138,7 +138,7 @@ test("another user's subscription ends, also where nothing was kept about it", a
   await until(() => expect(subscribed).toBeNull());
 });
 
-test("a subscription that the application made with its own key is left alone", async () => {
+test("an application's subscription with its own key is left alone", async () => {
   const other = { unsubscribe: vi.fn(), options: { applicationServerKey: bytes("b3duIGtleQ==").buffer } };
   subscribed = other;
   const inbox = await start(1);

@@ -37,7 +37,7 @@ beforeEach(async () => {
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
   server = new FakeServer();
   server.append("before");
-  document.body.append(place); // elements come to life in a document only
+  document.body.append(place); // custom elements work only in a document
   root = createRoot(place);
   await act(async () =>
     root.render(
@@ -63,7 +63,7 @@ afterEach(async () => {
   vi.unstubAllGlobals();
 });
 
-test("under StrictMode one connection is left, and shows history and what arrives", async () => {
+test("under StrictMode one connection remains, with history and live notifications", async () => {
   await until(() => expect(text("p")).toEqual(["before"]));
   expect(server.lives.filter((l) => !l.stopped)).toHaveLength(1);
   await act(async () => server.lives.at(-1)!.connect());
@@ -73,13 +73,13 @@ test("under StrictMode one connection is left, and shows history and what arrive
   await until(() => expect(text("b")).toEqual(["0"]));
 });
 
-test("unmounted, the connection ends", async () => {
+test("the connection ends on unmount", async () => {
   await until(() => expect(text("p")).toEqual(["before"]));
   await act(async () => root.render(null));
   expect(server.lives.every((l) => l.stopped)).toBe(true);
 });
 
-test("useNotifications gives error, isLoading, refetch, hasMore and fetchMore", async () => {
+test("useNotifications returns error, isLoading, refetch, hasMore and fetchMore", async () => {
   await until(() => expect(hook.isLoading).toBe(false));
   expect([hook.error, hook.hasMore]).toEqual([null, false]);
   for (let i = 0; i < 60; i++) server.append(`n${i}`, false);

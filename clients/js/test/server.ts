@@ -2,35 +2,35 @@ import type { Live, LiveEvents, LiveOptions } from "../src/live.js";
 import type { Notification } from "../src/index.js";
 import type { InboxState } from "../src/state.js";
 
-/** A token of that user, as far as a client looks; the issuer's clock is that many seconds behind this one. */
+/** A token of that user, without a valid signature. The issuer's clock is that many seconds behind this one. */
 export function token(user: string | number, lifetime = 3600, behind = 0): string {
   const part = (o: unknown) => Buffer.from(JSON.stringify(o)).toString("base64url");
   const iat = Date.now() / 1000 - behind;
   return `${part({})}.${part({ sub: user, iat, exp: iat + lifetime, n: Math.random() })}.x`;
 }
 
-/** One user's log as the contract's REST side answers it, and a live side that tests drive. */
+/** One user's log behind a fake REST API, and a live connection that tests drive. */
 export class FakeServer {
   log: Notification[] = [];
   muted = false;
   kinds: Record<string, 0 | 1> = {};
   epoch = "e1";
   rev = 0;
-  /** False: a server that counts no state, as before falconbridge kept it. */
+  /** False: a server without state messages, as before they existed. */
   states = true;
-  /** False: state messages are kept back. */
+  /** False: state messages are withheld. */
   pushes = true;
   #changes: { rev: number; read_up_to?: number; read?: number; unread?: number; deleted?: number; all?: true }[] = [];
   away = false;
   refuse = new Set<string>();
-  /** The status that a call is refused with. */
+  /** The status with which calls are refused. */
   readonly refuseWith = new Map<string, number>();
   calls: string[] = [];
   lives: FakeLive[] = [];
-  /** Runs before each answer: what happens while a request is under way. */
+  /** Runs before each response, to simulate events during a request. */
   meanwhile: (call: string) => void = () => {};
 
-  /** Takes a rev for a change, and sends the state to who asked for it. */
+  /** Counts a change and sends the state to the subscribers. */
   change(what: { read_up_to?: number; read?: number; unread?: number; deleted?: number; all?: true }): void {
     const before = this.rev;
     this.#changes.push({ rev: ++this.rev, ...what });
@@ -146,7 +146,7 @@ export class FakeLive implements Live {
   ) {}
 
   start(): void {}
-  hurry(): void {}
+  retryNow(): void {}
   stop(): void {
     this.stopped = true;
     this.up = false;

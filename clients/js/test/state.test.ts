@@ -31,7 +31,7 @@ afterEach(() => {
 });
 
 describe("two devices of one user", () => {
-  test("agree on what is read, unread, deleted and muted, with no request of the other", async () => {
+  test("agree on what is read, unread, deleted and muted, without a request by the other", async () => {
     const [one, two] = [await device(), await device()];
     const calls = () => server.calls.length;
     const [first, second, third] = server.log.map((n) => n.id);
@@ -61,17 +61,17 @@ describe("two devices of one user", () => {
     expect([one.muted, titles(one)]).toEqual([false, ["c"]]);
   });
 
-  test("a live notification and the count that holds it already are counted once", async () => {
+  test("a live notification that a count already includes is counted once", async () => {
     const one = await device();
     const live = server.lives[0]!;
     const item = server.append("d", false);
-    server.change({ read: item.id + 1 }); // its counts are as of seq 4, which has not come yet
+    server.change({ read: item.id + 1 }); // its counts are as of seq 4, which has not arrived yet
     live.events.message({ ...item }, "e1");
     await settle();
     expect([one.unread, titles(one)]).toEqual([4, ["d", "c", "b", "a"]]);
   });
 
-  test("state that does not reach the known rev fetches the list again", async () => {
+  test("a state message that starts after the known rev fetches the list again", async () => {
     const one = await device();
     server.pushes = false;
     server.mark(server.log[0]!.id, true);
@@ -81,7 +81,7 @@ describe("two devices of one user", () => {
     expect(readTitles(one)).toEqual(["b", "a"]);
   });
 
-  test("an older state message undoes nothing", async () => {
+  test("an older state message has no effect", async () => {
     const one = await device();
     server.mark(server.log[0]!.id, true);
     const old = server.state(0);
@@ -92,7 +92,7 @@ describe("two devices of one user", () => {
     expect([readTitles(one), one.unread]).toEqual([[], 3]);
   });
 
-  test("a state that comes before the list is not lost", async () => {
+  test("a state message that arrives before the list is not lost", async () => {
     server.meanwhile = (call) => {
       if (call !== "GET /notifications") return;
       server.meanwhile = () => {};
@@ -104,7 +104,7 @@ describe("two devices of one user", () => {
     expect([titles(one), readTitles(one), one.unread]).toEqual([["c", "a"], ["a"], 1]);
   });
 
-  test("a notification that was deleted before it arrived does not come back", async () => {
+  test("a notification that was deleted before it arrived stays deleted", async () => {
     const one = await device();
     const late = server.append("late", false);
     server.append("d", false);
@@ -116,7 +116,7 @@ describe("two devices of one user", () => {
     expect([titles(one), one.unread]).toEqual([["d", "c", "b", "a"], 4]);
   });
 
-  test("what happened during an absence is known below the newest page, too", async () => {
+  test("changes during an absence also apply below the newest page", async () => {
     for (let i = 0; i < 200; i++) server.append(`n${i}`);
     const one = await device();
     await one.older();
@@ -132,7 +132,7 @@ describe("two devices of one user", () => {
     expect(one.unread).toBe(201);
   });
 
-  test("a server that counts no state is served as before", async () => {
+  test("a server without state messages works as before", async () => {
     server.states = false;
     const one = await device();
     server.append("d");
@@ -142,7 +142,7 @@ describe("two devices of one user", () => {
 });
 
 describe("the unread filter", () => {
-  test("finds unread ones below what is loaded, and leaves the list without a hole", async () => {
+  test("finds unread ones below the loaded part, and leaves the list without a gap", async () => {
     for (let i = 0; i < 300; i++) server.append(`n${i}`);
     server.log = server.log.map((n) => (n.seq === 2 || n.seq > 290 ? n : { ...n, read_at: n.created_at }));
     const one = await device();
@@ -157,7 +157,7 @@ describe("the unread filter", () => {
 });
 
 describe("deleting with undo", () => {
-  test("hides at once, deletes after a while, and can be taken back until then", async () => {
+  test("hides at once, deletes after a while, and can be undone until then", async () => {
     const one = await device();
     const undo = one.removeLater(server.log[0]!.id);
     one.removeLater(server.log[1]!.id);
@@ -171,7 +171,7 @@ describe("deleting with undo", () => {
     expect(one.unread).toBe(2);
   });
 
-  test("is done when the inbox is closed before", async () => {
+  test("happens when the inbox is closed earlier", async () => {
     const one = await device();
     one.removeLater(server.log[0]!.id);
     one.close();
@@ -179,7 +179,7 @@ describe("deleting with undo", () => {
     expect(server.log.map((n) => n.title)).toEqual(["b", "c"]);
   });
 
-  test("what the server refuses comes back, and is told", async () => {
+  test("a refused deletion reappears and is reported", async () => {
     const one = await device();
     const errors: Error[] = [];
     one.on("error", (e) => errors.push(e));
@@ -192,7 +192,7 @@ describe("deleting with undo", () => {
 });
 
 describe("muting", () => {
-  test("the history can be seen while muted, and what comes then is no news", async () => {
+  test("the history can be shown while muted, and new notifications are not announced", async () => {
     const one = await device();
     const news: string[] = [];
     one.on("notification", (n) => news.push(n.title));
@@ -209,7 +209,7 @@ describe("muting", () => {
     expect(news).toEqual([]);
   });
 
-  test("one kind is muted by itself", async () => {
+  test("a single kind can be muted", async () => {
     const one = await device();
     await one.muteKind("message");
     expect([one.kinds, titles(one)]).toEqual([{ message: 0 }, []]);
@@ -218,8 +218,8 @@ describe("muting", () => {
   });
 });
 
-describe("a token that ends", () => {
-  test("is warned of before; the list stays, and goes on with a new one", async () => {
+describe("a token that expires", () => {
+  test("is announced in advance; the list stays and continues with a new one", async () => {
     const first = token(1, 600);
     let given = first;
     const inbox = connect({ url: "http://falcon.test", getToken: () => given, fetch: server.fetch, live: server.live, shareTabs: false });
@@ -243,7 +243,7 @@ describe("a token that ends", () => {
     expect(inbox.error).toBeNull();
   });
 
-  test("renewed before its end, the connection stays", async () => {
+  test("the connection stays if it is renewed in time", async () => {
     let given = token(1, 600);
     const inbox = connect({ url: "http://falcon.test", getToken: () => given, fetch: server.fetch, live: server.live, shareTabs: false });
     open.push(inbox);
@@ -256,7 +256,7 @@ describe("a token that ends", () => {
   });
 });
 
-test("a server that lists another origin only is told apart from one that is not there", async () => {
+test("a server that does not allow the origin is distinguished from an unreachable one", async () => {
   vi.stubGlobal("location", new URL("https://app.test/inbox"));
   const refused: typeof fetch = async (input) => {
     if (String(input).endsWith("/client/index.js")) return new Response("");
@@ -266,6 +266,6 @@ test("a server that lists another origin only is told apart from one that is not
   const inbox = connect({ url: "http://falcon.test", getToken: () => one, fetch: refused, live: server.live, shareTabs: false });
   open.push(inbox);
   await settle();
-  expect(inbox.error?.message).toBe("the server answers, but not to this page: add https://app.test to its --cors-origins");
+  expect(inbox.error?.message).toBe("the server responds, but not to this page: add https://app.test to its --cors-origins");
   vi.unstubAllGlobals();
 });

@@ -76,13 +76,13 @@ test("two tabs share one connection, and the second follows when the first close
 
   a.inbox.close();
   await until(() => expect(server.lives).toHaveLength(2));
-  server.append("between", false); // nobody listened
+  server.append("between", false); // while no tab listened
   server.lives[1]!.connect();
   await until(() => expect(b.titles).toEqual(["one", "between"]));
   expect(server.lives[0]!.stopped).toBe(true);
 });
 
-test("a tab that opens later is told that the connection stands", async () => {
+test("a tab that opens later learns that the connection is up", async () => {
   const a = tab();
   await until(() => expect(server.lives).toHaveLength(1));
   server.lives[0]!.connect();
@@ -92,7 +92,7 @@ test("a tab that opens later is told that the connection stands", async () => {
   expect(server.lives).toHaveLength(1);
 });
 
-test("what is read, deleted or muted in one tab is so in the other", async () => {
+test("reading, deleting or muting in one tab applies to the other", async () => {
   server.append("one");
   server.append("two");
   const [a, b] = [tab(), tab()];
@@ -105,7 +105,7 @@ test("what is read, deleted or muted in one tab is so in the other", async () =>
   await until(() => expect([b.inbox.muted, b.inbox.list().length]).toEqual([true, 0]));
 });
 
-test("a leader that was taken over ends its connection, and leads again when it is its turn", async () => {
+test("a replaced leader ends its connection, and leads again when it gets the lock", async () => {
   const a = tab();
   await until(() => expect(server.lives).toHaveLength(1));
   server.lives[0]!.connect();
@@ -121,8 +121,8 @@ test("a leader that was taken over ends its connection, and leads again when it 
   await until(() => expect(a.inbox.state).toBe("live"));
 });
 
-test("a tab that follows a leader which gives no sign takes over", async () => {
-  // Somebody holds the lock and says nothing.
+test("a tab takes over from a silent leader", async () => {
+  // A leader that has the lock and never responds.
   navigator.locks.request("any", {}, () => new Promise<void>(() => {})).catch(() => {}); // stolen
   const b = tab();
   await vi.waitFor(() => expect(server.lives).toHaveLength(1), { timeout: 20_000 });
@@ -130,7 +130,7 @@ test("a tab that follows a leader which gives no sign takes over", async () => {
   await until(() => expect(b.inbox.state).toBe("live"));
 }, 30_000);
 
-test("a leader whose token is refused for good leaves the lead to another tab", async () => {
+test("a leader whose token is refused lets another tab lead", async () => {
   const bad = token(1);
   const a = tab(() => bad);
   await until(() => expect(server.lives).toHaveLength(1));
@@ -142,11 +142,11 @@ test("a leader whose token is refused for good leaves the lead to another tab", 
   await until(() => expect(b.inbox.state).toBe("live"));
 });
 
-test("a tab that is looked at again asks for the leader at once, however rarely its timers ran", async () => {
-  vi.useFakeTimers({ toFake: ["setInterval"] }); // a hidden tab's: they never fire here
+test("a tab that becomes visible asks for the leader at once, although its timers were throttled", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval"] }); // as in a hidden tab; here they never fire
   const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
   vi.stubGlobal("document", page);
-  navigator.locks.request("any", {}, () => new Promise<void>(() => {})).catch(() => {}); // a leader that stands still
+  navigator.locks.request("any", {}, () => new Promise<void>(() => {})).catch(() => {}); // a leader that is blocked
   const asked: string[] = [];
   const others = new BroadcastChannel("tabs");
   others.onmessage = ({ data }) => asked.push(data.type);

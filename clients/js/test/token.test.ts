@@ -32,7 +32,7 @@ describe("when to renew", () => {
     ["over, without iat: not in a loop", claims(10 * minute, { age: 20 * minute, iat: false }), 1_000],
   ])("%s", (_, c, want) => expect(new Schedule().next("a", c, now)).toBe(want));
 
-  test("tokens that are over as they come are asked for ever more rarely, and a good one at its time", () => {
+  test("tokens that arrive expired are requested with growing pauses, a valid one in time", () => {
     const s = new Schedule();
     const over = claims(10 * minute, { age: 20 * minute, iat: false });
     const waits = Array.from({ length: 12 }, (_, i) => s.next(String(i), over, now) / 1000);
@@ -41,20 +41,20 @@ describe("when to renew", () => {
     expect(s.next("over", over, now)).toBe(1_000);
   });
 
-  test("a token from a cache is renewed by what is left of it, once the clock is known", () => {
+  test("a cached token is renewed by its remaining life, once the clock's error is known", () => {
     const s = new Schedule();
     s.next("fresh", claims(60 * minute, { ahead: 30 * minute }), now);
     expect(s.next("cached", claims(60 * minute, { ahead: 30 * minute, age: 40 * minute }), now)).toBe(19 * minute);
   });
 
-  test("the same token again does not look younger", () => {
+  test("the same token again does not count as newer", () => {
     const s = new Schedule();
     s.next("a", claims(60 * minute), now);
     expect(s.next("b", claims(60 * minute), now)).toBe(59 * minute);
     expect(s.next("b", claims(60 * minute), now + 59 * minute)).toBe(54_000);
   });
 
-  test("a clock that is set while the page is open is known again with the second token", () => {
+  test("the error of a clock that was changed is known again with the second token", () => {
     const s = new Schedule();
     s.next("a", claims(10 * minute), now);
     expect(s.next("b", claims(10 * minute, { ahead: 60 * minute }), now)).toBe(1_000);

@@ -37,7 +37,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("a click through goes to the url, is told to the application, and marks as read", async () => {
+test("a click on the link opens the url, notifies the application and marks as read", async () => {
   (server.append("order") as { url?: string }).url = "https://shop.test/orders/7";
   await open();
   one(".title a").click();
@@ -51,7 +51,7 @@ test.each(["javascript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc
   expect(urlOf({ url } as unknown as Notification, "https://app.test/")).toBeNull();
 });
 
-test("a relative url is resolved against the base that the view is given", async () => {
+test("a relative url is resolved against the view's base", async () => {
   (server.append("order") as { url?: string }).url = "/orders/7";
   await open();
   view.close();
@@ -59,7 +59,7 @@ test("a relative url is resolved against the base that the view is given", async
   expect(one(".title a").getAttribute("href")).toBe("https://app.test/orders/7");
 });
 
-test("what a notification says is never read as markup", async () => {
+test("a notification's text is never parsed as markup", async () => {
   server.append("<img src=x onerror=alert(1)>");
   await open();
   expect(place.querySelector(".item img")).toBeNull();
@@ -77,7 +77,7 @@ test("one can be marked read and unread again", async () => {
   expect([inbox.unread, one(".act").title, server.log[0]!.read_at]).toEqual([1, "Mark read", null]);
 });
 
-test("deleting asks nothing, and can be undone until it is done", async () => {
+test("deleting needs no confirmation and can be undone for a while", async () => {
   server.append("a");
   server.append("b");
   await open();
@@ -93,13 +93,13 @@ test("deleting asks nothing, and can be undone until it is done", async () => {
   expect(one(".said").hasAttribute("hidden")).toBe(true);
 });
 
-test("muted, it says what that means, and shows the history where asked", async () => {
+test("explains what muted means, and shows the history on request", async () => {
   server.append("a");
   await open();
   one(".mute").click();
   await settle();
   expect([titles(), one(".notice").textContent]).toEqual([[], expect.stringContaining("Muted on all your devices")]);
-  expect(one(".empty").hasAttribute("hidden")).toBe(true); // it is not empty
+  expect(one(".empty").hasAttribute("hidden")).toBe(true); // the inbox is not empty
   const [history, unmute] = all(".notice .outline");
   history!.click();
   await settle();
@@ -120,7 +120,7 @@ test("a muted kind is named, and can be unmuted", async () => {
   expect(titles()).toEqual(["a"]);
 });
 
-test("an empty inbox is empty, and one without unread ones is not", async () => {
+test("an inbox without notifications differs from one without unread ones", async () => {
   await open("es");
   expect([one(".empty .big").textContent, one(".summary").textContent]).toEqual(["Su bandeja está vacía", ""]);
   server.append("a");
@@ -133,7 +133,7 @@ test("an empty inbox is empty, and one without unread ones is not", async () => 
   expect(titles()).toEqual(["a"]);
 });
 
-test("a session that ends is warned of, and the list stays after its end", async () => {
+test("the end of a session is announced, and the list stays after it", async () => {
   server.append("a");
   const mine = token(1, 600);
   await open("en", [mine]);
@@ -146,7 +146,7 @@ test("a session that ends is warned of, and the list stays after its end", async
   expect(one(".notice").textContent).toContain("Signed out");
 });
 
-test("the warning goes once there is a new token", async () => {
+test("the warning disappears with a new token", async () => {
   const first = token(1, 600);
   await open("en", [first, first, token(1, 600)]);
   await vi.advanceTimersByTimeAsync(545_000);
@@ -156,7 +156,7 @@ test("the warning goes once there is a new token", async () => {
   expect([one(".notice").hidden, inbox.expiring, server.lives[0]!.renewed.length]).toEqual([true, null, 1]);
 });
 
-test("deleting all read ones can be undone, and takes none that is read meanwhile", async () => {
+test("deleting all read ones can be undone, and spares one that is read meanwhile", async () => {
   const first = server.append("first");
   server.append("second");
   await open();
@@ -173,7 +173,7 @@ test("deleting all read ones can be undone, and takes none that is read meanwhil
   expect([titles(), server.log.map((n) => n.title)]).toEqual([["second"], ["second"]]);
 });
 
-test("a deletion that the server refuses comes back, and says why", async () => {
+test("a refused deletion reappears with the reason", async () => {
   const item = server.append("a");
   await open();
   one(".remove").click();
@@ -183,7 +183,7 @@ test("a deletion that the server refuses comes back, and says why", async () => 
   expect([titles(), one(".said span").textContent]).toEqual([["a"], "This did not work, so nothing was changed. refused"]);
 });
 
-test("a read that fails in the background says nothing of a change, and leaves the way back", async () => {
+test("a failed background read is not reported as a failed change, and leaves the undo", async () => {
   server.append("a");
   await open();
   one(".remove").click();
