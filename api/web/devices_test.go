@@ -79,7 +79,7 @@ func TestTheConsolesFiguresMatchAKnownLoad(t *testing.T) {
 	b.untilFigure("Sent to devices", "; 45 since")
 	b.untilFigure("In flight", "0 messages")
 	b.untilFigure("Refused logins", "; 0 since")
-	b.until("the node says what it counts", `document.getElementById("nodes").textContent.includes("4 connections, consoles too · since its start 45 sent to devices, 25 to operators")`)
+	b.until("the node says what it counts", `document.getElementById("nodes").textContent.includes("4 connections, including consoles · since its start 45 sent to devices, 25 to operators")`)
 	if n := run[int](b, `document.querySelectorAll(".chart .axis.y span").length`); n != 14 {
 		t.Errorf("%d labels on the axes of 7 charts", n)
 	}

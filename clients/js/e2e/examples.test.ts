@@ -36,7 +36,7 @@ const environment = () => ({
 test.each([
   ["node", () => commands("node")],
   ["python", () => "python3 examples/python/listen.py"],
-])("%s keeps its place", async (name, script) => {
+])("%s keeps its session", async (name, script) => {
   await program.notify(`${name} before`);
   const first = checkout.begin(script(), environment());
   await until(() => expect(first.lines.at(-1)).toContain(`${name} before`));
