@@ -91,7 +91,7 @@ func TestTheTokenIsCheckedBeforeTheBodyIsRead(t *testing.T) {
 		"a wrong media type":      {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
 		"a body of 1 GiB":         {"Bearer " + tokenFor(t, "1", "notifications:write"), "application/json", 413},
 		"1 GiB without the right": {"Bearer " + tokenFor(t, "1"), "application/json", 403},
-		"somebody's 1 GiB":        {"", "application/json", 401},
+		"no token, 1 GiB":         {"", "application/json", 401},
 		"a wrong type, 1 GiB":     {"Bearer " + tokenFor(t, "1", "notifications:write"), "text/plain", 415},
 	} {
 		r := httptest.NewRequest(http.MethodPost, "/notifications", untouched{t})

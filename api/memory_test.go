@@ -87,7 +87,7 @@ func TestBodiesInFlightAreBoundedAndSmallOnesStillPass(t *testing.T) {
 	t.Cleanup(srv.CloseClientConnections)
 	addr, tok := srv.Listener.Addr().String(), tokenFor(t, "s", "notifications:write")
 	large := `{"title":"t","message":"m","created_by":1,"other":"` + strings.Repeat("x", 33<<10) + `"}`
-	held := post(t, addr, "/notifications", tok, len(large), large[:len(large)-1])
+	pending := post(t, addr, "/notifications", tok, len(large), large[:len(large)-1])
 	select {
 	case <-reading:
 	case <-time.After(10 * time.Second):
@@ -98,11 +98,11 @@ func TestBodiesInFlightAreBoundedAndSmallOnesStillPass(t *testing.T) {
 		t.Error("no Retry-After")
 	}
 	e.call("POST /notifications", tok, `{"title":"t","message":"m","created_by":1}`).want(http.StatusCreated)
-	if _, err := held.Write([]byte("}")); err != nil {
+	if _, err := pending.Write([]byte("}")); err != nil {
 		t.Fatal(err)
 	}
 	head := make([]byte, len("HTTP/1.1 201"))
-	if _, err := io.ReadFull(held, head); err != nil || string(head) != "HTTP/1.1 201" {
+	if _, err := io.ReadFull(pending, head); err != nil || string(head) != "HTTP/1.1 201" {
 		t.Fatalf("the pending request got %q, %v", head, err)
 	}
 	testserver.Eventually(t, 10*time.Second, func() error {

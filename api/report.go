@@ -80,7 +80,7 @@ type reportsOutput struct {
 	Body []ReportBody `nullable:"false"`
 }
 
-// listReports lists the caller's own reports; with reports:write everybody's, or
+// listReports lists the caller's own reports; with reports:write everyone's, or
 // those of created_by.
 func (a *api) listReports(ctx context.Context, in *reportsQuery) (*reportsOutput, error) {
 	q := bridge.ReportQuery{Before: in.Before, Limit: in.Limit, User: in.User}

@@ -41,7 +41,7 @@ func TestTheConsoleShowsAndActs(t *testing.T) {
 	b.until("it asks first", `document.getElementById("confirm").open`)
 	b.accessible("the question")
 	b.click("#confirm-yes")
-	inbox.until("the inbox is told", `document.getElementById("connection").dataset.state === "ended"`)
+	inbox.until("the inbox is disconnected", `document.getElementById("connection").dataset.state === "ended"`)
 }
 
 func TestTheConsoleIsForOperators(t *testing.T) {
@@ -51,7 +51,7 @@ func TestTheConsoleIsForOperators(t *testing.T) {
 	b.open(p.url + "/console#token=" + p.token("--user", "1"))
 	b.until("it says what is missing", `document.getElementById("fault").textContent.includes("scope admin")`)
 	if !run[bool](b, `document.getElementById("board").hidden`) {
-		t.Error("the board is shown to somebody who is no operator")
+		t.Error("the board is shown to a user who is not an operator")
 	}
 	b.accessible("the sign-in")
 }

@@ -228,7 +228,7 @@ func TestAnInvalidTokenIsExplained(t *testing.T) {
 		"e30.eyJzdWIiOjEsImV4cCI6MTAwMH0.x": "expired",
 	} {
 		run[string](b, fmt.Sprintf(`location.hash = "token=%s"`, token))
-		b.until("the fault is told: "+says, fmt.Sprintf(`document.getElementById("fault").textContent.includes(%q) && !document.getElementById("fault").hidden`, says))
+		b.until("the fault is shown: "+says, fmt.Sprintf(`document.getElementById("fault").textContent.includes(%q) && !document.getElementById("fault").hidden`, says))
 		if run[bool](b, `sessionStorage.getItem("falconbridge.token") !== null`) {
 			t.Errorf("a token that does not do is kept (%s)", says)
 		}

@@ -120,18 +120,18 @@ func TestARefusalEndsTheClientWithOneLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"tail with a token of somebody else's key": {[]string{"tail", "--token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.AAAA"}, "the server refused the token"},
-		"tail of another user":                     {[]string{"tail", "--user=2", "--token", sign(t, "1", 0)}, "does not allow this user's notifications"},
-		"tail without a user":                      {[]string{"tail"}, "--user: is missing"},
-		"tail with a token without a user":         {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
-		"tail of an address that is none":          {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
-		"send without the right":                   {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server returned 403"},
-		"send with a title that is too long":       {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
-		"send to a user that cannot be":            {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
-		"send where no server listens":             {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
-		"healthcheck where no server listens":      {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
-		"a token of an unknown scope":              {[]string{"token", "--user=1", "--scope=root"}, `--scope: "root" is unknown`},
-		"a token that never held":                  {[]string{"token", "--user=1", "--ttl=0s"}, "--ttl"},
+		"tail with a token of an unknown key": {[]string{"tail", "--token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.AAAA"}, "the server refused the token"},
+		"tail of another user":                {[]string{"tail", "--user=2", "--token", sign(t, "1", 0)}, "does not allow this user's notifications"},
+		"tail without a user":                 {[]string{"tail"}, "--user: is missing"},
+		"tail with a token without a user":    {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
+		"tail of an address that is none":     {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
+		"send without the right":              {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server returned 403"},
+		"send with a title that is too long":  {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
+		"send to a user that cannot be":       {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
+		"send where no server listens":        {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
+		"healthcheck where no server listens": {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},
+		"a token of an unknown scope":         {[]string{"token", "--user=1", "--scope=root"}, `--scope: "root" is unknown`},
+		"a token without a life":              {[]string{"token", "--user=1", "--ttl=0s"}, "--ttl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, errs, code := finish(t, p.Command(tt.args...))

@@ -12,8 +12,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// hold opens a connection to addr, sends text, and neither reads nor closes.
-func hold(t *testing.T, addr, text string) {
+// stall opens a connection to addr, sends text, and neither reads nor closes.
+func stall(t *testing.T, addr, text string) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -34,15 +34,15 @@ func TestADrainIsBoundedWhateverClientsDo(t *testing.T) {
 	post := fmt.Sprintf("POST /notifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{",
 		sign(t, "app", bridge.ScopeWrite))
 	for what, c := range map[string]struct{ addr, text string }{
-		"a POST that never finishes":      {http, post},
-		"headers that never finish":       {http, "GET / HTTP/1.1\r\n"},
-		"HTTP without a request":          {http, ""},
-		"MQTT without a CONNECT":          {p.MQTT, ""},
-		"half a CONNECT":                  {p.MQTT, "\x10\x7f"},
-		"a profile that somebody records": {strings.TrimPrefix(p.Admin, "http://"), "GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
+		"a POST that never finishes": {http, post},
+		"headers that never finish":  {http, "GET / HTTP/1.1\r\n"},
+		"HTTP without a request":     {http, ""},
+		"MQTT without a CONNECT":     {p.MQTT, ""},
+		"half a CONNECT":             {p.MQTT, "\x10\x7f"},
+		"a profile under way":        {strings.TrimPrefix(p.Admin, "http://"), "GET /debug/pprof/profile?seconds=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
 	} {
 		t.Log(what)
-		hold(t, c.addr, c.text)
+		stall(t, c.addr, c.text)
 	}
 	for _, id := range []string{"a", "b"} { // devices that read no DISCONNECT and never close
 		nc := dial(t, p.MQTT)

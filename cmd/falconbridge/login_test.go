@@ -29,9 +29,9 @@ func TestARefusedDatabaseLoginIsReportedAtOnce(t *testing.T) {
 	pg := testserver.NewPostgres(t, "hba_file='"+hba+"'")
 	for name, tt := range map[string]struct{ user, database, want string }{
 		"a database that is not there": {"falcon", "nowhere", "SQLSTATE 3D000"},
-		"a user who is not there":      {"nobody", "falcon", "SQLSTATE 28000"},
+		"an unknown user":              {"nobody", "falcon", "SQLSTATE 28000"},
 		"a wrong password":             {"locked:geheim", "falcon", "SQLSTATE 28P01"},
-		"a user without a rule":        {"stranger:geheim", "falcon", "SQLSTATE 28000"},
+		"a user without a rule":        {"ruleless:geheim", "falcon", "SQLSTATE 28000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := strings.Replace(pg.URL, "falcon@", tt.user+"@", 1)

@@ -18,11 +18,11 @@ func TestMetricsCountEventsAndAreServedOnTheAdminListenerOnly(t *testing.T) {
 	p := testserver.NewProgram(t, production)
 	tail := begin(t, p.Command("tail", "--user=1", "--count=2"))
 	tail.says(t, "subscribed")
-	notify(t, p.HTTP, "1", "a title nobody else may see")
+	notify(t, p.HTTP, "1", "a confidential title")
 	tail.json(t, 1)
 	caller{base: p.HTTP}.do(t, "GET", "/notifications", nil, 401, nil)
 	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications/count", nil, 200, nil)
-	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/some/long/path/of/a/stranger", nil, 404, nil)
+	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/some/long/path/of/an/attacker", nil, 404, nil)
 	caller{base: p.HTTP}.do(t, "GET", "/", nil, 200, nil)
 	caller{base: p.HTTP}.do(t, "GET", "/mqtt", nil, 426, nil)
 
@@ -88,7 +88,7 @@ func TestMetricsCountEventsAndAreServedOnTheAdminListenerOnly(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
-	for _, bad := range []string{"nobody else", "stranger", "eyJ"} {
+	for _, bad := range []string{"confidential", "attacker", "eyJ"} {
 		if strings.Contains(text, bad) {
 			t.Errorf("the metrics contain %q", bad)
 		}

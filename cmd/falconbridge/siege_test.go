@@ -145,11 +145,11 @@ func TestAThousandSilentAndPartialConnectsDelayNoOtherClient(t *testing.T) {
 		},
 	}
 	var wg sync.WaitGroup
-	held := make([]net.Conn, 1000)
+	attackers := make([]net.Conn, 1000)
 	for worker := range 8 {
 		wg.Go(func() {
-			for i := worker; i < len(held); i += 8 {
-				held[i] = kinds[i%len(kinds)](fmt.Sprintf("127.0.0.%d", 2+worker))
+			for i := worker; i < len(attackers); i += 8 {
+				attackers[i] = kinds[i%len(kinds)](fmt.Sprintf("127.0.0.%d", 2+worker))
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func TestAThousandSilentAndPartialConnectsDelayNoOtherClient(t *testing.T) {
 	} else {
 		t.Logf("a thousand sockets cost %d MiB", grown>>20)
 	}
-	for i, nc := range held { // the server closes all of them
+	for i, nc := range attackers { // the server closes all of them
 		_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("socket %d, of kind %d, is left open", i, i%len(kinds))
@@ -237,9 +237,9 @@ func TestRunningOutOfFileDescriptorsIsSurvived(t *testing.T) {
 	if err := unix.Prlimit(p.PID(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
 		t.Fatal(err)
 	}
-	var held []net.Conn
+	var attackers []net.Conn
 	for range 20 {
-		held = append(held, dial(t, p.MQTT), dial(t, strings.TrimPrefix(p.HTTP, "http://")))
+		attackers = append(attackers, dial(t, p.MQTT), dial(t, strings.TrimPrefix(p.HTTP, "http://")))
 	}
 	testserver.Eventually(t, 10*time.Second, func() error {
 		if !strings.Contains(p.Log(), "too many open files") {
@@ -251,7 +251,7 @@ func TestRunningOutOfFileDescriptorsIsSurvived(t *testing.T) {
 	if _, err := io.ReadFull(other.nc, make([]byte, 2)); err != nil {
 		t.Errorf("who was connected: %v", err)
 	}
-	for _, nc := range held {
+	for _, nc := range attackers {
 		_ = nc.Close()
 	}
 	testserver.Eventually(t, 15*time.Second, func() error {

@@ -158,10 +158,10 @@ export class Connections {
     setText($("page"), t("page", page));
     setText($("spread"), t(this.#next ? "listedSome" : "listed", this.#list.length));
     if (this.#list.length === 0) return root.replaceChildren(h("p", { class: "none" }, t(this.#filtered() ? "noMatch" : this.#absent ? "noAbsent" : "noConnections")));
-    const held = root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent : null;
+    const focused = root.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.textContent : null;
     root.replaceChildren(this.#absent ? this.#absentTable() : this.#connectedTable());
     // The table is replaced each time, so restore the keyboard focus in it.
-    if (held !== null) [...root.querySelectorAll("button")].find((b) => (b.getAttribute("aria-label") ?? b.textContent) === held)?.focus();
+    if (focused !== null) [...root.querySelectorAll("button")].find((b) => (b.getAttribute("aria-label") ?? b.textContent) === focused)?.focus();
   }
 
   #filtered() {

@@ -115,7 +115,7 @@ function draw() {
 
 $("bell").addEventListener("click", () => view?.focusUnread());
 $("sign-out").addEventListener("click", () => {
-  inbox?.push?.disable(){}); // whoever uses this browser next does not see this user's => .catch(() => {}); // the next user of this browser must not see this user's pushes => {}); // whoever uses this browser next does not see this user's
+  inbox?.push?.disable().catch(() => {}); // the next user of this browser must not see this user's pushes
   leave();
 });
 document.addEventListener("language", () => {

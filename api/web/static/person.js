@@ -109,9 +109,9 @@ export class Person {
     const quiet = Object.keys(kinds).filter((k) => kinds[k] === 0);
     const said = !on ? t("isMuted", this.#user) : quiet.length ? t("mutesKinds", this.#user, quiet.join(", ")) : "";
     $("muted").replaceChildren(...(said ? [h("p", { class: "notice" }, said)] : []));
-    const held = $("devices").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+    const focused = $("devices").contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     $("devices").replaceChildren(this.#deviceList());
-    if (held !== null) [...$("devices").querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === held)?.focus();
+    if (focused !== null) [...$("devices").querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === focused)?.focus();
   }
 
   get #isMuted() {

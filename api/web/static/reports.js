@@ -65,7 +65,7 @@ export class Reports extends Paged {
         } finally {
           choice.disabled = false;
         }
-      }, (told) => (told ? t("ownerTold", report.id, owner, told.seq) : t("sameStatus", report.id)), t("report", report.id));
+      }, (notified) => (notified ? t("ownerNotified", report.id, owner, notified.seq) : t("sameStatus", report.id)), t("report", report.id));
     }
     choice.value = String(report.status_id); // the current status, even after an error
     choice.className = `status-${report.status_id}`;

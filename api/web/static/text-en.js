@@ -255,7 +255,7 @@ export const en = {
   statusTitle: (id, status) => `Set report ${id} to ${status}?`,
   statusText: (user) => `This is sent to user ${user}, who reported it, and cannot be undone.`,
   statusYes: (user) => `Change, and notify user ${user}`,
-  ownerTold: (id, user, seq) => `Report ${id} changed; user ${user} is notified with number ${seq}`,
+  ownerNotified: (id, user, seq) => `Report ${id} changed; user ${user} is notified with number ${seq}`,
   sameStatus: (id) => `Report ${id} already had this status: no one was notified`,
   done: "Messages",
 };

@@ -255,7 +255,7 @@ export const es = {
   statusTitle: (id, status) => `¿Pasar el reporte ${id} a ${status}?`,
   statusText: (user) => `Esto se envía al usuario ${user}, que hizo el reporte, y no se puede deshacer.`,
   statusYes: (user) => `Cambiar y avisar al usuario ${user}`,
-  ownerTold: (id, user, seq) => `Reporte ${id} cambiado; se avisa al usuario ${user} con la notificación ${seq}`,
+  ownerNotified: (id, user, seq) => `Reporte ${id} cambiado; se avisa al usuario ${user} con la notificación ${seq}`,
   sameStatus: (id) => `El reporte ${id} ya tenía este estado: no se avisó a nadie`,
   done: "Mensajes",
 };

@@ -12,7 +12,7 @@ let browser: Browser;
 let context: BrowserContext;
 let site: Server;
 let origin: string;
-void) | null = null; // ends the request to /block, once it is there => let unblock: (() => void) | null = null; // completes the request to /block, once it has arrived => void) | null = null; // ends the request to /block, once it is there
+let unblock: (() => void) | null = null; // completes the request to /block, once it has arrived
 
 const page = `<!doctype html><title>test</title>
 <script type="importmap">{"imports": {"mqtt": "/node_modules/mqtt/dist/mqtt.esm.js"}}</script>

@@ -4,17 +4,17 @@ import { FakeServer, token } from "./server.js";
 
 let server: FakeServer;
 let inbox: Inbox;
-let told: { titles: string[]; counts: number[]; states: string[]; gaps: unknown[]; errors: Error[] };
+let emitted: { titles: string[]; counts: number[]; states: string[]; gaps: unknown[]; errors: Error[] };
 let getToken: () => string;
 
 function open(): void {
   inbox = connect({ url: "http://falcon.test", getToken: () => getToken(), fetch: server.fetch, live: server.live, shareTabs: false });
-  told = { titles: [], counts: [], states: [], gaps: [], errors: [] };
-  inbox.on("notification", (n) => told.titles.push(n.title));
-  inbox.on("count", (n) => told.counts.push(n));
-  inbox.on("state", (s) => told.states.push(s));
-  inbox.on("gap", (g) => told.gaps.push(g));
-  inbox.on("error", (e) => told.errors.push(e));
+  emitted = { titles: [], counts: [], states: [], gaps: [], errors: [] };
+  inbox.on("notification", (n) => emitted.titles.push(n.title));
+  inbox.on("count", (n) => emitted.counts.push(n));
+  inbox.on("state", (s) => emitted.states.push(s));
+  inbox.on("gap", (g) => emitted.gaps.push(g));
+  inbox.on("error", (e) => emitted.errors.push(e));
 }
 
 const settle = () => vi.advanceTimersByTimeAsync(0);
@@ -53,7 +53,7 @@ describe("history and live", () => {
     server.lives[0]!.connect();
     await settle();
     expect(titles()).toEqual(["b", "a"]);
-    expect(told.titles).toEqual(["b"]);
+    expect(emitted.titles).toEqual(["b"]);
     expect(inbox.unread).toBe(2);
     expect(inbox.state).toBe("live");
   });
@@ -63,7 +63,7 @@ describe("history and live", () => {
     const item = server.append("a");
     server.lives[0]!.events.message({ ...item }, "e1");
     expect(titles()).toEqual(["a"]);
-    expect(told.titles).toEqual(["a"]);
+    expect(emitted.titles).toEqual(["a"]);
     expect(inbox.unread).toBe(1);
   });
 
@@ -73,9 +73,9 @@ describe("history and live", () => {
     server.append("b", false);
     server.append("c");
     await settle();
-    expect(told.gaps).toEqual([{ from: 2, to: 2 }]);
+    expect(emitted.gaps).toEqual([{ from: 2, to: 2 }]);
     expect(titles()).toEqual(["c", "b", "a"]);
-    expect(told.titles.sort()).toEqual(["a", "b", "c"]);
+    expect(emitted.titles.sort()).toEqual(["a", "b", "c"]);
   });
 
   test("after an absence everything missed is loaded, even if it exceeds a page", async () => {
@@ -86,7 +86,7 @@ describe("history and live", () => {
     server.lives[0]!.connect();
     await settle();
     expect(inbox.list()).toHaveLength(301);
-    expect(told.titles).toHaveLength(301);
+    expect(emitted.titles).toHaveLength(301);
     expect(inbox.list().map((n) => n.seq)).toEqual(Array.from({ length: 301 }, (_, i) => 301 - i));
   });
 
@@ -137,7 +137,7 @@ describe("reading, deleting, muting", () => {
     expect(server.log.every((n) => n.read_at)).toBe(true);
     server.append("c");
     expect(inbox.unread).toBe(1);
-    expect(told.counts).toEqual([2, 1, 0, 1]);
+    expect(emitted.counts).toEqual([2, 1, 0, 1]);
   });
 
   test("reverts a change that fails, and reports the error", async () => {
@@ -178,9 +178,9 @@ describe("reading, deleting, muting", () => {
     server.append("b", false);
     await inbox.mute(false);
     expect(titles()).toEqual(["b", "a"]);
-    expect(told.titles).toEqual([]);
+    expect(emitted.titles).toEqual([]);
     server.append("c");
-    expect(told.titles).toEqual(["c"]);
+    expect(emitted.titles).toEqual(["c"]);
   });
 });
 
@@ -193,7 +193,7 @@ describe("failures", () => {
     expect(inbox.state).toBe("polling");
     server.append("a");
     await vi.advanceTimersByTimeAsync(13_000);
-    expect(told.titles).toEqual(["a"]);
+    expect(emitted.titles).toEqual(["a"]);
     server.lives[0]!.connect();
     await settle();
     expect(inbox.state).toBe("live");
@@ -212,7 +212,7 @@ describe("failures", () => {
     await vi.advanceTimersByTimeAsync(3_000);
     expect(inbox.state).not.toBe("away");
     expect(titles()).toEqual(["a"]);
-    expect(told.errors.length).toBeGreaterThan(0);
+    expect(emitted.errors.length).toBeGreaterThan(0);
   });
 
   test("a refused token is replaced once; without another it ends", async () => {
@@ -261,7 +261,7 @@ describe("failures", () => {
     fails = true;
     await vi.advanceTimersByTimeAsync(540_000 + 20_000);
     expect(asked).toBe(6); // at once, then after 1, 2, 4 and 8 s
-    expect(told.errors).toHaveLength(5);
+    expect(emitted.errors).toHaveLength(5);
     await inbox.refresh();
     expect([asked, inbox.state]).toEqual([6, "live"]);
     fails = false;
@@ -274,7 +274,7 @@ describe("failures", () => {
     open();
     await settle();
     expect(inbox.state).toBe("ended");
-    expect(told.errors[0]!.message).toBe("getToken returned no JWT with a user in sub");
+    expect(emitted.errors[0]!.message).toBe("getToken returned no JWT with a user in sub");
   });
 
   test("makes no calls after close", async () => {

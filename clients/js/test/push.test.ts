@@ -35,7 +35,7 @@ beforeEach(() => {
   vi.stubGlobal("Notification", { get permission() { return permission; }, requestPermission: vi.fn(async () => (permission = "granted")) });
   vi.stubGlobal("navigator", {
     userAgent: "test", onLine: true,
-    locks: { request: (_: string, __: object, held: () => Promise<void>) => Promise.resolve().then(held) },
+    locks: { request: (_: string, __: object, acquired: () => Promise<void>) => Promise.resolve().then(acquired) },
     serviceWorker: {
       addEventListener() {}, removeEventListener() {}, startMessages() {}, getRegistration: async () => registration,
       register: async (url: string) => (scripts.push(new URL(url).pathname), registration),
