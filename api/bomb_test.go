@@ -28,22 +28,22 @@ func TestJSONBombs(t *testing.T) {
 		at, body string
 		status   int
 	}{
-		"arrays in arrays":             {"POST /notifications", strings.Repeat("[", n), 400},
-		"objects in objects":           {"POST /notifications", strings.Repeat(`{"a":`, n/5), 400},
-		"closed, too":                  {"POST /notifications", `{"data":` + strings.Repeat("[", n/2) + strings.Repeat("]", n/2-20) + "}", 400},
-		"in a batch of the full size":  {"POST /notifications/batch", `{"notifications":` + strings.Repeat("[", MaxBatchBody-100), 400},
-		"deep in data":                 {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + strings.Repeat(`{"a":`, 33) + "1" + strings.Repeat("}", 33) + "}", 400},
-		"many names":                   {"POST /notifications", members(n/14, "%08d"), 422},
-		"one name many times":          {"POST /notifications", "{" + strings.Repeat(`"same":0,`, n/9) + `"same":0}`, 400},
-		"many names in data":           {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + members(n/14, "%08d") + "}", 422},
-		"a number of many digits":      {"POST /notifications", `{"title":"t","message":"m","created_by":` + strings.Repeat("9", n) + "}", 422},
-		"a huge exponent":              {"POST /notifications", `{"title":"t","message":"m","created_by":1e999999999}`, 422},
-		"a fraction of many digits":    {"POST /notifications", `{"title":"t","message":"m","created_by":0.` + strings.Repeat("0", n) + "1}", 422},
-		"a title of escapes":           {"POST /notifications", `{"title":"` + strings.Repeat(`\u0041`, n/6-20) + `","message":"m","created_by":1}`, 422},
-		"half surrogates":              {"POST /notifications", `{"title":"` + strings.Repeat(`\ud800`, n/6-20) + `","message":"m","created_by":1}`, 400},
-		"a batch of a million nothing": {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("0,", MaxBatchBody/2-50) + "0]}", 422},
-		"a batch of empty objects":     {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("{},", MaxBatchBody/3-50) + "{}]}", 422},
-		"a report of blanks":           {"POST /reports", `{"title":` + strings.Repeat(" ", n) + `1}`, 422},
+		"arrays in arrays":            {"POST /notifications", strings.Repeat("[", n), 400},
+		"objects in objects":          {"POST /notifications", strings.Repeat(`{"a":`, n/5), 400},
+		"closed, too":                 {"POST /notifications", `{"data":` + strings.Repeat("[", n/2) + strings.Repeat("]", n/2-20) + "}", 400},
+		"in a batch of the full size": {"POST /notifications/batch", `{"notifications":` + strings.Repeat("[", MaxBatchBody-100), 400},
+		"deep in data":                {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + strings.Repeat(`{"a":`, 33) + "1" + strings.Repeat("}", 33) + "}", 400},
+		"many names":                  {"POST /notifications", members(n/14, "%08d"), 422},
+		"one name many times":         {"POST /notifications", "{" + strings.Repeat(`"same":0,`, n/9) + `"same":0}`, 400},
+		"many names in data":          {"POST /notifications", `{"title":"t","message":"m","created_by":1,"data":` + members(n/14, "%08d") + "}", 422},
+		"a number of many digits":     {"POST /notifications", `{"title":"t","message":"m","created_by":` + strings.Repeat("9", n) + "}", 422},
+		"a huge exponent":             {"POST /notifications", `{"title":"t","message":"m","created_by":1e999999999}`, 422},
+		"a fraction of many digits":   {"POST /notifications", `{"title":"t","message":"m","created_by":0.` + strings.Repeat("0", n) + "1}", 422},
+		"a title of escapes":          {"POST /notifications", `{"title":"` + strings.Repeat(`\u0041`, n/6-20) + `","message":"m","created_by":1}`, 422},
+		"unpaired surrogates":         {"POST /notifications", `{"title":"` + strings.Repeat(`\ud800`, n/6-20) + `","message":"m","created_by":1}`, 400},
+		"a batch of a million zeros":  {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("0,", MaxBatchBody/2-50) + "0]}", 422},
+		"a batch of empty objects":    {"POST /notifications/batch", `{"notifications":[` + strings.Repeat("{},", MaxBatchBody/3-50) + "{}]}", 422},
+		"a report of blanks":          {"POST /reports", `{"title":` + strings.Repeat(" ", n) + `1}`, 422},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

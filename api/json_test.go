@@ -45,7 +45,7 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		"a high surrogate alone":        {`"\ud83d"`, false},
 		"a low surrogate alone":         {`"\ude00"`, false},
 		"a high surrogate and a letter": {`"\ud83d\u0041"`, false},
-		"an escape of no kind":          {`"\x41"`, false},
+		"an invalid escape":             {`"\x41"`, false},
 		"a short escape":                {`"\u12"`, false},
 		"a string without end":          {`"abc`, false},
 		"a backslash at the end":        {`"abc\`, false},

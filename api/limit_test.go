@@ -110,7 +110,7 @@ func TestTheClientAddressIsTakenFromTrustedProxiesOnly(t *testing.T) {
 		"a proxy":                      {"10.1.1.1:5", "198.51.100.9", "198.51.100.9"},
 		"a proxy behind a proxy":       {"10.1.1.1:5", "198.51.100.9, 10.2.2.2", "198.51.100.9"},
 		"a client that claims more":    {"10.1.1.1:5", "203.0.113.7, 198.51.100.9", "198.51.100.9"},
-		"a proxy's rubbish":            {"10.1.1.1:5", "unknown", ""},
+		"garbage from a proxy":         {"10.1.1.1:5", "unknown", ""},
 		"a proxy that says nothing":    {"10.1.1.1:5", "", "10.1.1.1"},
 		"IPv6 stands for its /64":      {"[2001:db8::1:2:3:4]:5", "", "2001:db8::"},
 		"IPv4 in IPv6":                 {"[::ffff:192.0.2.1]:5", "", "192.0.2.1"},

@@ -99,18 +99,18 @@ func TestBodiesOnTheWire(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		"chunks":                      {body, []string{"Content-Type", "application/json"}, 201},
-		"a charset":                   {body, []string{"Content-Type", "application/json; charset=UTF-8"}, 201},
-		"no type":                     {body, nil, 201},
-		"identity":                    {body, []string{"Content-Encoding", "identity"}, 201},
-		"another charset":             {body, []string{"Content-Type", "application/json; charset=latin1"}, 415},
-		"a form":                      {body, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
-		"text":                        {body, []string{"Content-Type", "text/plain"}, 415},
-		"a broken type":               {body, []string{"Content-Type", "application/json; =x"}, 415},
-		"no type at all":              {body, []string{"Content-Type", "/"}, 415},
-		"gzip":                        {body, []string{"Content-Encoding", "gzip"}, 415},
-		"chunks beyond the limit":     {`{"title":"` + strings.Repeat("x", MaxBody) + `"}`, nil, 413},
-		"chunks of endless emptiness": {strings.Repeat(" ", MaxBody+1), nil, 413},
+		"chunks":                  {body, []string{"Content-Type", "application/json"}, 201},
+		"a charset":               {body, []string{"Content-Type", "application/json; charset=UTF-8"}, 201},
+		"no type":                 {body, nil, 201},
+		"identity":                {body, []string{"Content-Encoding", "identity"}, 201},
+		"another charset":         {body, []string{"Content-Type", "application/json; charset=latin1"}, 415},
+		"a form":                  {body, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415},
+		"text":                    {body, []string{"Content-Type", "text/plain"}, 415},
+		"a broken type":           {body, []string{"Content-Type", "application/json; =x"}, 415},
+		"no type at all":          {body, []string{"Content-Type", "/"}, 415},
+		"gzip":                    {body, []string{"Content-Encoding", "gzip"}, 415},
+		"chunks beyond the limit": {`{"title":"` + strings.Repeat("x", MaxBody) + `"}`, nil, 413},
+		"endless empty chunks":    {strings.Repeat(" ", MaxBody+1), nil, 413},
 	} {
 		if got := s.do(t, "POST /notifications", service, tt.body, tt.headers...); got.status != tt.status {
 			t.Errorf("%s: %d %s", name, got.status, got.body)

@@ -124,7 +124,7 @@ func TestARefusalEndsTheClientWithOneLine(t *testing.T) {
 		"tail of another user":                {[]string{"tail", "--user=2", "--token", sign(t, "1", 0)}, "does not allow this user's notifications"},
 		"tail without a user":                 {[]string{"tail"}, "--user: is missing"},
 		"tail with a token without a user":    {[]string{"tail", "--token=x.y.z"}, "--token: names no user"},
-		"tail of an address that is none":     {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
+		"tail of an address that is invalid":  {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
 		"send without the right":              {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server returned 403"},
 		"send with a title that is too long":  {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
 		"send to a user that cannot be":       {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},

@@ -28,10 +28,10 @@ func TestARefusedDatabaseLoginIsReportedAtOnce(t *testing.T) {
 	}
 	pg := testserver.NewPostgres(t, "hba_file='"+hba+"'")
 	for name, tt := range map[string]struct{ user, database, want string }{
-		"a database that is not there": {"falcon", "nowhere", "SQLSTATE 3D000"},
-		"an unknown user":              {"nobody", "falcon", "SQLSTATE 28000"},
-		"a wrong password":             {"locked:geheim", "falcon", "SQLSTATE 28P01"},
-		"a user without a rule":        {"ruleless:geheim", "falcon", "SQLSTATE 28000"},
+		"a database that does not exist": {"falcon", "nowhere", "SQLSTATE 3D000"},
+		"an unknown user":                {"nobody", "falcon", "SQLSTATE 28000"},
+		"a wrong password":               {"locked:geheim", "falcon", "SQLSTATE 28P01"},
+		"a user without a rule":          {"ruleless:geheim", "falcon", "SQLSTATE 28000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := strings.Replace(pg.URL, "falcon@", tt.user+"@", 1)

@@ -260,17 +260,17 @@ func TestABadSettingIsNotEchoed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, args := range map[string][]string{
-		"a short secret":            {"--jwt-secret=" + mark},
-		"a short secret in a file":  {"--jwt-secret-file=" + secretFile},
-		"a database of the wrong":   {"--database-url=mysql://u:" + mark + "@h/d"},
-		"a database that is no URL": {"--database-url=postgres://u:" + mark + "%zz@h/d"},
-		"a bus that is none":        {"--bus=kafka://:" + mark + "@h"},
-		"a bus that is no URL":      {"--bus=redis://:" + mark + "%zz@h"},
-		"a relay that is none":      {"--relay-url=http://u:" + mark + "@h"},
-		"a relay that is no URL":    {"--relay-url=mqtt://u:" + mark + "%zz@h"},
-		"a key that is none":        {"--jwt-public-key-file=" + secretFile},
-		"a private key that is not": {"--jwt-private-key-file=" + secretFile},
-		"a key set of the wrong":    {"--jwt-jwks-url=http://u:" + mark + "@example.com/k"},
+		"a short secret":               {"--jwt-secret=" + mark},
+		"a short secret in a file":     {"--jwt-secret-file=" + secretFile},
+		"a database of the wrong":      {"--database-url=mysql://u:" + mark + "@h/d"},
+		"a database that is not a URL": {"--database-url=postgres://u:" + mark + "%zz@h/d"},
+		"a bus that is invalid":        {"--bus=kafka://:" + mark + "@h"},
+		"a bus that is not a URL":      {"--bus=redis://:" + mark + "%zz@h"},
+		"a relay that is invalid":      {"--relay-url=http://u:" + mark + "@h"},
+		"a relay that is not a URL":    {"--relay-url=mqtt://u:" + mark + "%zz@h"},
+		"a key that is invalid":        {"--jwt-public-key-file=" + secretFile},
+		"a private key that is not":    {"--jwt-private-key-file=" + secretFile},
+		"a key set of the wrong":       {"--jwt-jwks-url=http://u:" + mark + "@example.com/k"},
 	} {
 		for _, command := range []string{"serve", "config"} {
 			code, out, errs := invoke(t, map[string]string{"FALCON_DATA_DIR": dir}, append([]string{command}, args...)...)
