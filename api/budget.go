@@ -10,7 +10,7 @@ type budget struct {
 	used  atomic.Int64
 }
 
-// acquire reserves n bytes. It returns false, and reserves none, where fewer are left.
+// acquire reserves n bytes. If fewer are left, it returns false and reserves none.
 func (b *budget) acquire(n int64) bool {
 	if b.used.Add(n) > b.limit {
 		b.used.Add(-n)

@@ -12,8 +12,8 @@ import (
 )
 
 // Connections limits the sockets of an HTTP server, each of which takes a file descriptor
-// for as long as [Timeouts] allows it to be silent. A socket past a limit is closed at
-// once. A WebSocket is no longer counted here: the broker has limits of its own.
+// for as long as [Timeouts] allows it to be silent. A socket beyond a limit is closed at
+// once. A WebSocket is not counted here, because the broker has limits of its own.
 type Connections struct {
 	Max        int                // in all; 0 means 16384
 	PerAddress int                // from one address (of IPv6: one /64); 0 means 4096

@@ -102,7 +102,7 @@ func joined(err, further error) error {
 	return also(err, further)
 }
 
-// also adds the faults of further to those of err where they are about other fields.
+// also adds those faults of further to err that are about other fields.
 func also(err, further error) error {
 	var bad, more *bridge.InvalidError
 	if !errors.As(err, &bad) || bad.Fields[0].Location == "body" || !errors.As(further, &more) {

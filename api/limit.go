@@ -16,8 +16,8 @@ import (
 // SharedRate is a rate that all nodes allow together.
 type SharedRate interface {
 	// Take counts one call of key, which may make perSecond calls and burst at once.
-	// Where the rate is used up it counts none and returns how long to wait. After an
-	// error the node decides alone.
+	// If the rate is used up, it counts none and returns how long to wait. After an error
+	// the node decides alone.
 	Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error)
 }
 
@@ -45,7 +45,7 @@ type limiter[K comparable] struct {
 	prefix    string     // of the keys in shared
 }
 
-// newLimiter returns nil where perSecond is not positive.
+// newLimiter returns nil if perSecond is not positive.
 func newLimiter[K comparable](perSecond float64, shared SharedRate, prefix string) *limiter[K] {
 	if perSecond <= 0 {
 		return nil
@@ -141,7 +141,7 @@ func (a *api) metered(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// hostOf returns the address that limits count r under. It is the zero Addr where r did
+// hostOf returns the address under which the limits count r. It is the zero Addr if r did
 // not come from an IP address.
 func hostOf(r *http.Request) netip.Addr { return edge.Host(edge.ParseRemote(r.RemoteAddr)) }
 

@@ -1,8 +1,7 @@
-// Package api is the REST edge: it reads HTTP, checks rights, calls the domain's service,
-// and writes JSON. A file has one noun: the types of its requests and responses, which
-// huma reads, writes and documents, and its handlers. The table of all operations is in
-// routes.go; what every request passes first, rates, token, scope and body, is in
-// operation.go.
+// Package api is the REST API: it reads HTTP, checks rights, calls the domain's service and
+// writes JSON. Each file covers one resource: its handlers, and the types of its requests
+// and responses, which huma reads, writes and documents. routes.go lists all operations;
+// operation.go has the checks that precede every handler: rate, token, scope and body.
 package api
 
 import (
