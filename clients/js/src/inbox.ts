@@ -216,7 +216,7 @@ export class Inbox extends Emitter<InboxEvents> {
   async read(id: number): Promise<void> {
     const item = this.#log.byId(id);
     if (item?.read_at) return;
-    await this.#readLeaving?.commit(); // before it would delete this one, too
+    await this.#readLeaving?.commit(); // first, or it would delete this one, too
     this.#log.markRead(0, id);
     await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
   }
