@@ -172,7 +172,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header()["Allow"] = probe.header["Allow"]
 		(&problem{kind: notAllowed, detail: "this path allows " + probe.header.Get("Allow")}).write(w, a.language(r))
-	case a.o.Pages != nil && !ours(r.URL.Path):
+	case a.o.Pages != nil && !reserved(r.URL.Path):
 		h := w.Header() // the pages have a policy of their own
 		h.Del("Content-Security-Policy")
 		h.Del("Cache-Control")
@@ -182,8 +182,8 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ours reports whether path is below one of the API's.
-func ours(path string) bool {
+// reserved reports whether path is below one of the API's, where no page is served.
+func reserved(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
 	case "notifications", "users", "settings", "reports", "admin", "problems", "docs", "mqtt":

@@ -22,8 +22,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// patience is how long anything may take to appear; the machine may be busy.
-const patience = 30 * time.Second
+// waitLimit is how long anything may take to appear; the machine may be busy.
+const waitLimit = 30 * time.Second
 
 // program is the real program in development mode.
 type program struct {
@@ -48,7 +48,7 @@ func startProgram(t *testing.T) *program {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	testserver.Eventually(t, patience, func() error {
+	testserver.Eventually(t, waitLimit, func() error {
 		r, err := http.Get(p.url + "/readyz")
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (p *program) counts(total, unread int) {
 	p.t.Helper()
 	// With this scope the questions do not count against the request rate of user 1, whose page would be refused.
 	token := p.token("--user", "1", "--scope", "notifications:write")
-	testserver.Eventually(p.t, patience, func() error {
+	testserver.Eventually(p.t, waitLimit, func() error {
 		r, err := http.NewRequest("GET", p.url+"/notifications/count", nil)
 		if err != nil {
 			return err
@@ -263,7 +263,7 @@ func (b *tab) prefers(scheme string) {
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	if err := chromedp.Do(ctx, actions...); err != nil {
 		b.t.Fatal(err)
@@ -292,7 +292,7 @@ func run[T any](b *tab, expression string) T {
 // until waits until an expression is true.
 func (b *tab) until(what, expression string) {
 	b.t.Helper()
-	testserver.Eventually(b.t, patience, func() error {
+	testserver.Eventually(b.t, waitLimit, func() error {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// ours calls f with every file that is not vendored.
-func ours(f func(name, text string)) {
+// ownFiles calls f with every file that is not vendored.
+func ownFiles(f func(name, text string)) {
 	each(func(name string, b []byte) {
 		if !strings.HasPrefix(name, client+"vendor/") {
 			f(name, string(b))
@@ -32,7 +32,7 @@ func TestSourcesKeepToThePolicy(t *testing.T) {
 		{`\.css$`, `@import|url\(`, "another file from a stylesheet"},
 	}
 	files := 0
-	ours(func(name, text string) {
+	ownFiles(func(name, text string) {
 		files++
 		for _, r := range rules {
 			if !regexp.MustCompile(r.where).MatchString(name) {
@@ -58,7 +58,7 @@ func TestNoAssetNamesAnotherHost(t *testing.T) {
 	allowed := []string{"http://www.w3.org"}
 	// The client's comments show how an application calls it.
 	comment := regexp.MustCompile(`(?m)^\s*(?:/\*)?\*.*"https://falcon\.example".*$`)
-	ours(func(name, text string) {
+	ownFiles(func(name, text string) {
 		if strings.Contains(name, "client/") {
 			text = comment.ReplaceAllString(text, "")
 		}
@@ -90,7 +90,7 @@ func TestBothLanguagesHaveEveryText(t *testing.T) {
 		t.Fatalf("the texts differ in names or order:\n%v\n%v", en, es)
 	}
 	used := regexp.MustCompile(`(?:data-(?:t|label|hint)="|\bt\(")([a-zA-Z0-9]+)"`)
-	ours(func(name, text string) {
+	ownFiles(func(name, text string) {
 		for _, m := range used.FindAllStringSubmatch(text, -1) {
 			if !slices.Contains(en, m[1]) {
 				t.Errorf("%s uses the text %q, which does not exist", name, m[1])
@@ -103,7 +103,7 @@ func TestPagesLoadOnlyWhatIsServed(t *testing.T) {
 	ref := regexp.MustCompile(`(?:href|src)="(assets/[^"]+)"`)
 	imported := regexp.MustCompile(`(?:from|import\(|new URL\()\s*"(\.\.?/[^"]+)"`)
 	served := Handler().(*handler).served
-	ours(func(name, text string) {
+	ownFiles(func(name, text string) {
 		var wanted []string
 		for _, m := range ref.FindAllStringSubmatch(text, -1) {
 			wanted = append(wanted, "/"+m[1])
@@ -120,7 +120,7 @@ func TestPagesLoadOnlyWhatIsServed(t *testing.T) {
 }
 
 func TestNoFileIsTooLong(t *testing.T) {
-	ours(func(name, text string) {
+	ownFiles(func(name, text string) {
 		if n := strings.Count(text, "\n"); n > 700 {
 			t.Errorf("%s has %d lines", name, n)
 		}

@@ -12,7 +12,7 @@ import { Person } from "./person.js";
 import { Reports } from "./reports.js";
 import { Rest } from "./rest.js";
 import { askForToken, drawSignIn, flawOf, signIn, signOut } from "./signin.js";
-import { announce, tellFailure, toast } from "./toast.js";
+import { announce, showFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
 const filter = document.querySelector('meta[name="falcon-topic"]').content.replace("{user}", "+");
@@ -149,7 +149,7 @@ class Board {
     } catch (error) {
       if (error.status === undefined) throw error;
       if (error.status === 401) this.#end();
-      else tellFailure(error, about);
+      else showFailure(error, about);
     }
   }
 

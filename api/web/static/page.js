@@ -10,7 +10,7 @@ import { $, setText, show } from "./dom.js";
 import { startLanguages, t } from "./i18n.js";
 import { askForAnother, stopAsking } from "./renewal.js";
 import { drawSignIn, flawOf, signIn, signOut } from "./signin.js";
-import { announce, tellFailure, toast } from "./toast.js";
+import { announce, showFailure, toast } from "./toast.js";
 import * as tokens from "./token.js";
 
 const [topicPrefix] = document.querySelector('meta[name="falcon-topic"]').content.split("users/{user}");
@@ -33,7 +33,7 @@ function open(token) {
   scopes = claims.scopes;
   if (inbox && claims.user === user) {
     stopAsking();
-    if (token !== used) inbox.renew().catch(tellFailure);
+    if (token !== used) inbox.renew().catch(showFailure);
     used = token;
     return draw();
   }

@@ -43,7 +43,7 @@ export function announce(text) {
 }
 
 /** Shows why an action failed; about is its object. */
-export function tellFailure(error, about = "") {
+export function showFailure(error, about = "") {
   const fault = (title, detail = "") => toast(title, [about, detail].filter(Boolean).join(": "), { kind: "fault" });
   if (error.status === 429) fault(t("failedBusy", error.retryAfter || 1));
   else if (error.status === 0 || error.status === 503) fault(t("failedAway"));

@@ -1,6 +1,6 @@
 import { type AsyncAPIDocumentInterface, Parser } from "@asyncapi/parser";
 import { beforeAll, describe, expect, test } from "vitest";
-import { faults, patience, served } from "./document.js";
+import { faults, timeout, served } from "./document.js";
 
 const text = served("asyncapi.json");
 const parser = new Parser();
@@ -13,7 +13,7 @@ describe("the served AsyncAPI document", () => {
     const parsed = await parser.parse(text);
     found = faults(parsed.diagnostics);
     document = parsed.document!;
-  }, patience);
+  }, timeout);
 
   test("has no error and no warning", () => {
     expect(found).toEqual([]);
@@ -94,6 +94,6 @@ describe("a broken copy is refused", () => {
       expect(faults(diagnostics)).toContain(fault);
       expect(document).toBeUndefined();
     },
-    patience,
+    timeout,
   );
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
 /** Timeout in ms. The parsers take half a second on an idle machine. */
-export const patience = 30_000;
+export const timeout = 30_000;
 
 /** A document as a server returns it. The Go tests check that the file has the same content. */
 export const served = (name: "asyncapi.json" | "openapi.json") =>

@@ -1,7 +1,7 @@
 import { type RulesetDefinition, Spectral } from "@stoplight/spectral-core";
 import { oas } from "@stoplight/spectral-rulesets";
 import { expect, test } from "vitest";
-import { faults, patience, served } from "./document.js";
+import { faults, timeout, served } from "./document.js";
 
 const text = served("openapi.json");
 const spectral = new Spectral();
@@ -17,7 +17,7 @@ const accepted = [
 
 test("the served OpenAPI document has no errors, and only accepted warnings", async () => {
   expect(faults(await spectral.run(text)).sort()).toEqual(accepted);
-}, patience);
+}, timeout);
 
 test.each([
   ["a reference to nothing", '"#/components/responses/401"', '"#/components/responses/none"', /^invalid-ref at paths\./],
@@ -31,5 +31,5 @@ test.each([
     const found = faults(await spectral.run(text.replace(good, bad)));
     expect(found).toContainEqual(expect.stringMatching(fault));
   },
-  patience,
+  timeout,
 );
