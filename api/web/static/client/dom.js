@@ -1,7 +1,7 @@
 /**
  * Makes an element. Attributes that are null, undefined or false are left out; those
  * whose name begins with "on" are listeners. Text enters the document as text nodes
- * only: whatever a notification says, it is never read as markup.
+ * only: whatever a notification contains, it is never parsed as markup.
  */
 export function h(tag, attributes = {}, ...children) {
     const node = document.createElement(tag);
@@ -40,14 +40,14 @@ export function icon(name) {
     svg.append(path);
     return svg;
 }
-/** Sets text only where it changed, so that live regions do not repeat themselves. */
+/** Sets text only if it changed, so that live regions do not repeat themselves. */
 export function setText(node, text) {
     if (node.textContent !== text)
         node.textContent = text;
 }
 /** Shows or hides by the hidden attribute. */
 export const show = (node, visible) => node.toggleAttribute("hidden", !visible);
-/** Makes parent hold exactly nodes, in order, moving as few as possible: focus survives. */
+/** Makes nodes the only children of parent, in order. Moves as few as possible, to keep the focus. */
 export function arrange(parent, nodes) {
     let at = parent.firstChild;
     for (const node of nodes) {

@@ -2,12 +2,12 @@ import { type Inbox } from "./index.js";
 import { InboxView } from "./view.js";
 declare const Base: typeof HTMLElement;
 /**
- * What both elements share: they draw the inbox they are given as `inbox`, or open one
- * of their own from `url` and `getToken`, which ends when the element leaves the page.
+ * The base of both elements. They draw the inbox given as `inbox`, or open one of their own
+ * from `url` and `getToken`, which is closed when the element leaves the page.
  *
- * Attributes: `url` (where falconbridge is; without it, where this file was served
- * from) and `lang` (`es` or `en`; without it, the document's). A click through fires a
- * cancelable `open` with `{ item, url }`.
+ * Attributes: `url` (of falconbridge; default: the server of this file) and `lang` (`es` or
+ * `en`; default: the document's). A click on a link fires a cancelable `open` event with
+ * `{ item, url }`.
  */
 declare abstract class Falcon extends Base {
     #private;
@@ -32,10 +32,10 @@ export declare class FalconInbox extends Falcon {
     protected hide(): void;
     protected speak(): void;
 }
-/** `<falcon-bell>`: how many are unread, and the inbox in a panel below. */
+/** `<falcon-bell>`: the number of unread ones, and the inbox in a panel below. */
 export declare class FalconBell extends Falcon {
     #private;
-    /** Opens the panel, closes it, or does the other. */
+    /** Opens, closes or toggles the panel. */
     toggle(open?: boolean): void;
     protected display(inbox: Inbox): void;
     protected hide(): void;

@@ -3,17 +3,17 @@ import { connect } from "./index.js";
 import { dress } from "./style.js";
 import { InboxView } from "./view.js";
 import { badge, language, words } from "./words.js";
-/** Where the server is that this file came from; null in a bundle. */
+/** The URL of the server that this file came from; null in a bundle. */
 const servedFrom = import.meta.url.endsWith("/client/element.js") ? new URL("..", import.meta.url).href : null;
 const Base = (globalThis.HTMLElement ?? class {
-}); // Node may import this, and defines nothing
+}); // Node can import this file, without the elements
 /**
- * What both elements share: they draw the inbox they are given as `inbox`, or open one
- * of their own from `url` and `getToken`, which ends when the element leaves the page.
+ * The base of both elements. They draw the inbox given as `inbox`, or open one of their own
+ * from `url` and `getToken`, which is closed when the element leaves the page.
  *
- * Attributes: `url` (where falconbridge is; without it, where this file was served
- * from) and `lang` (`es` or `en`; without it, the document's). A click through fires a
- * cancelable `open` with `{ item, url }`.
+ * Attributes: `url` (of falconbridge; default: the server of this file) and `lang` (`es` or
+ * `en`; default: the document's). A click on a link fires a cancelable `open` event with
+ * `{ item, url }`.
  */
 class Falcon extends Base {
     static observedAttributes = ["lang", "url"];
@@ -102,7 +102,7 @@ export class FalconInbox extends Falcon {
             this.#view.lang = this.language;
     }
 }
-/** `<falcon-bell>`: how many are unread, and the inbox in a panel below. */
+/** `<falcon-bell>`: the number of unread ones, and the inbox in a panel below. */
 export class FalconBell extends Falcon {
     #off = null;
     #view = null;
@@ -110,7 +110,7 @@ export class FalconBell extends Falcon {
     #button = globalThis.document && h("button", { type: "button", "aria-expanded": "false", onclick: () => this.toggle() }, icon("bell"), this.#badge);
     #panel = globalThis.document && h("div", { class: "panel", role: "dialog", hidden: true });
     #outside = (e) => !e.composedPath().includes(this) && this.toggle(false);
-    /** Opens the panel, closes it, or does the other. */
+    /** Opens, closes or toggles the panel. */
     toggle(open = this.#panel.hasAttribute("hidden")) {
         const inbox = this.inbox;
         if (!inbox || open !== this.#panel.hasAttribute("hidden"))
@@ -119,7 +119,7 @@ export class FalconBell extends Falcon {
         this.#button.setAttribute("aria-expanded", String(open));
         if (open) {
             this.#view = this.view(this.#panel, inbox);
-            this.#view.root.removeAttribute("aria-labelledby"); // the panel is what is named
+            this.#view.root.removeAttribute("aria-labelledby"); // the panel has the name
             document.addEventListener("pointerdown", this.#outside);
             this.#settle();
             this.#view.focusUnread();
@@ -129,7 +129,7 @@ export class FalconBell extends Falcon {
         this.#view?.close();
         this.#view = null;
     }
-    /** Puts the panel below the bell, its end at the bell's, and within the window. */
+    /** Places the panel below the bell, aligned with its end, within the window. */
     #settle() {
         const bell = this.#button.getBoundingClientRect();
         const { width } = this.#panel.getBoundingClientRect();
@@ -137,7 +137,7 @@ export class FalconBell extends Falcon {
         const rtl = getComputedStyle(this).direction === "rtl";
         const left = Math.max(12, Math.min(rtl ? bell.left : bell.right - width, clientWidth - width - 12));
         const top = Math.max(12, Math.min(bell.bottom + 6, clientHeight - 200));
-        // The object model's styles are not what style-src restricts.
+        // style-src does not restrict styles that are set through the object model.
         this.#panel.style.left = `${left}px`;
         this.#panel.style.top = `${top}px`;
         this.#panel.style.maxHeight = `${Math.min(620, clientHeight - top - 12)}px`;

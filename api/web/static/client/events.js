@@ -1,7 +1,7 @@
-/** A typed emitter. A listener that throws does not keep the others from hearing. */
+/** A typed emitter. If a listener throws, the others are still called. */
 export class Emitter {
     #listeners = new Map();
-    /** Calls f at every such event; returns what ends that. */
+    /** Calls f for each event. Returns a function that removes it. */
     on(event, f) {
         const set = this.#listeners.get(event) ?? new Set();
         this.#listeners.set(event, set);
@@ -15,7 +15,7 @@ export class Emitter {
             }
             catch (error) {
                 queueMicrotask(() => {
-                    throw error; // the listener's own fault, told where such are told
+                    throw error; // reported as an uncaught error, but not to the emitter's caller
                 });
             }
         }

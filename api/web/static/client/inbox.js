@@ -20,30 +20,30 @@ export class Inbox extends Emitter {
     #kinds = {};
     #error = null;
     #showMuted = false;
-    #unreadMore = true; // olderUnread may bring more
+    #unreadMore = true; // olderUnread may find more
     #leaving = new Map(); // seq → what removeLater and removeReadLater hid
     #readLeaving = null; // of removeReadLater
     #expiring = null;
     #user = "";
-    #live = null; // this tab leads
+    #live = null; // only in the leading tab
     #tabs = null;
     #up = false;
     #closed = false;
     #syncing = null;
-    #next = null; // the run after that
+    #next = null; // the run after #syncing
     #again = false;
     #failures = 0;
     #changes = 0;
-    #quiet = false; // what the next read brings was muted, and is not news
-    #told = -1;
+    #quiet = false; // the next read brings formerly muted notifications, which are not news
+    #counted = -1; // unread of the last count event
     #poll;
     #tokens;
-    #hurry = () => void this.refresh();
+    #online = () => void this.refresh();
     #leave = () => void this.#commitAll();
     #cached = null;
     #cachedUnread = null;
-    #pending = 0; // own changes under way
-    #waiting = []; // came meanwhile
+    #pending = 0; // own changes in progress
+    #waiting = []; // arrived during those
     constructor(options) {
         super();
         this.#options = options;
@@ -58,14 +58,14 @@ export class Inbox extends Emitter {
             };
             this.push = new Push(this.#rest, options.push === true ? {} : options.push, host, new URL(options.url).href);
         }
-        globalThis.addEventListener?.("online", this.#hurry);
+        globalThis.addEventListener?.("online", this.#online);
         globalThis.addEventListener?.("pagehide", this.#leave);
         void this.#start();
     }
     get state() {
         return this.#state;
     }
-    /** How many are unread; 0 while muted, unless showMuted was called. */
+    /** The number of unread notifications; 0 while muted, unless showMuted was called. */
     get unread() {
         if (this.#hidden)
             return 0;
@@ -79,23 +79,23 @@ export class Inbox extends Emitter {
     get muted() {
         return this.#muted;
     }
-    /** The kinds that are muted by themselves. */
+    /** The kinds with a setting of their own; 0 is muted. */
     get kinds() {
         return this.#kinds;
     }
-    /** Whose inbox it is; empty until getToken gave a token. */
+    /** The user; empty until getToken has returned a token. */
     get user() {
         return this.#user;
     }
-    /** What went wrong last, until the server answers again. */
+    /** The last error, until the server responds again. */
     get error() {
         return this.#error;
     }
-    /** When the token ends, in ms of this clock, while that is a minute away or less and getToken has no other; else null. */
+    /** When the token expires, in ms of this clock, if that is in a minute or less and getToken has no other; else null. */
     get expiring() {
         return this.#expiring;
     }
-    /** Whether the history was read. */
+    /** Whether the history has been read. */
     get loaded() {
         return this.#log.loaded;
     }
@@ -110,21 +110,21 @@ export class Inbox extends Emitter {
     get #hidden() {
         return this.#muted === true && !this.#showMuted;
     }
-    /** The notifications known so far, newest first; the same array until something changes. */
+    /** The notifications loaded so far, newest first. The same array until something changes. */
     list() {
         return (this.#cached ??= this.#log.sorted().filter((item) => !this.#leaving.has(item.seq)));
     }
-    /** The unread ones of them, and what olderUnread loaded; the same array until something changes. */
+    /** The unread ones, including those that olderUnread loaded. The same array until something changes. */
     unreadList() {
         return (this.#cachedUnread ??= this.#log.unreadItems().filter((item) => !this.#leaving.has(item.seq)));
     }
-    /** Loads the next older page and returns what came. */
+    /** Loads the next older page and returns its notifications. */
     async older() {
         const added = this.#log.append(await this.#list({ before: this.#log.floor || undefined }));
         this.#changed();
         return added;
     }
-    /** Loads the next older page of unread ones and returns what came. */
+    /** Loads the next older page of unread notifications and returns them. */
     async olderUnread() {
         const answer = await this.#list({ unread: true, before: this.#log.unreadItems().at(-1)?.seq });
         this.#unreadMore = answer.more;
@@ -140,7 +140,7 @@ export class Inbox extends Emitter {
         const item = this.#log.byId(id);
         if (item?.read_at)
             return;
-        await this.#readLeaving?.commit(); // it would take this one too
+        await this.#readLeaving?.commit(); // first, or it would delete this one, too
         this.#log.markRead(0, id);
         await this.#change(() => this.#rest.read(id), () => item && this.#log.unmark(item), { type: "read", id });
     }
@@ -153,7 +153,7 @@ export class Inbox extends Emitter {
             this.#log.unmark({ ...item, read_at: null });
         await this.#change(() => this.#rest.unread(id), () => item?.read_at && this.#log.markRead(0, id, item.read_at), { type: "unread", id });
     }
-    /** Marks all read that are there now. */
+    /** Marks all current notifications as read. */
     async readAll() {
         await this.#readLeaving?.commit();
         const before = [...this.#log.items.values()].filter((item) => !item.read_at);
@@ -166,7 +166,7 @@ export class Inbox extends Emitter {
             this.#log.unread = unread;
         }, { type: "readUpTo", seq });
     }
-    /** Deletes one, for all devices. */
+    /** Deletes one on all devices. */
     async remove(id) {
         const item = this.#log.byId(id);
         if (item)
@@ -174,9 +174,10 @@ export class Inbox extends Emitter {
         await this.#change(() => this.#rest.remove(id), () => item && this.#log.restore(item), item ? { type: "removed", seq: item.seq } : null);
     }
     /**
-     * Hides one now and deletes it, for all devices, after some ms; also when the page is
-     * left or the inbox closed before. The returned function takes it back and reports
-     * whether it was in time. What the server refuses comes back, with an error event.
+     * Hides one now and deletes it on all devices after some ms, or earlier when the user
+     * leaves the page or the inbox is closed. The returned function undoes it and returns
+     * whether it was in time. If the server refuses, the notification reappears, with an
+     * error event.
      */
     removeLater(id, after = 6_000) {
         const item = this.#log.byId(id);
@@ -184,7 +185,7 @@ export class Inbox extends Emitter {
             return () => false;
         return this.#later([item], () => this.remove(id), after).cancel;
     }
-    /** As removeLater, with all read ones. One that is marked as read meanwhile, on any device, is not among them. */
+    /** Like removeLater, for all read ones. One that is marked as read meanwhile, on any device, is not deleted. */
     removeReadLater(after = 6_000) {
         const read = this.list().filter((item) => item.read_at);
         const ids = new Set(read.map((item) => item.id));
@@ -234,7 +235,7 @@ export class Inbox extends Emitter {
             all.add(this.#readLeaving);
         return Promise.all([...all].map((each) => each.commit()));
     }
-    /** Deletes all read ones, for all devices. */
+    /** Deletes all read ones on all devices. */
     async removeRead() {
         const read = [...this.#log.items.values()].filter((item) => item.read_at);
         for (const item of read)
@@ -242,7 +243,7 @@ export class Inbox extends Emitter {
         await this.#change(() => this.#rest.removeRead(), () => read.forEach((item) => this.#log.restore(item)), { type: "removedRead" });
         await this.sync();
     }
-    /** Mutes, or with false unmutes: muted, nothing is delivered, and nothing listed unless showMuted was called. */
+    /** Mutes, or with false unmutes. While muted, nothing is delivered, and nothing is listed unless showMuted was called. */
     async mute(muted = true) {
         const was = this.#muted;
         this.#muted = muted;
@@ -259,7 +260,7 @@ export class Inbox extends Emitter {
         await this.#change(() => this.#rest.muteKind(kind, muted), () => (this.#kinds = was), { type: "settings" });
         await this.#reload();
     }
-    /** Also lists what mutes hide, or with false no longer. */
+    /** Lists what mutes hide as well, or with false no longer. */
     async showMuted(shown = true) {
         if (this.#showMuted === shown)
             return;
@@ -270,14 +271,14 @@ export class Inbox extends Emitter {
     get showsMuted() {
         return this.#showMuted;
     }
-    /** Fetches the list again instead of joining it to what is known. */
+    /** Fetches the list and replaces the known one instead of merging them. */
     #reload() {
         this.#log.stale = true;
         return this.sync();
     }
     /**
-     * Asks getToken for a new token now. An inbox that ended because its token was not
-     * taken goes on with it and keeps its list, where it is the same user's.
+     * Asks getToken for a new token now. An inbox that ended because its token was refused
+     * continues with the new one, and keeps its list if the user is the same.
      */
     async renew() {
         if (this.#closed)
@@ -289,9 +290,9 @@ export class Inbox extends Emitter {
         this.emit("state", "connecting");
         await this.#start();
     }
-    /** Asks the server again now. */
+    /** Calls the server now. */
     async refresh() {
-        this.#live?.hurry();
+        this.#live?.retryNow();
         await this.sync();
     }
     /** Ends the connection and all timers. */
@@ -306,7 +307,7 @@ export class Inbox extends Emitter {
         clearTimeout(this.#poll);
         this.#tokens.close();
         this.push?.close();
-        globalThis.removeEventListener?.("online", this.#hurry);
+        globalThis.removeEventListener?.("online", this.#online);
         globalThis.removeEventListener?.("pagehide", this.#leave);
         this.clearListeners();
     }
@@ -317,7 +318,7 @@ export class Inbox extends Emitter {
                 return;
             const user = readToken(token)?.user ?? "";
             if (!user)
-                throw new Error("getToken gave no JWT that names a user in sub");
+                throw new Error("getToken returned no JWT with a user in sub");
             if (this.#user && user !== this.#user)
                 this.#log.forget();
             this.#user = user;
@@ -328,7 +329,7 @@ export class Inbox extends Emitter {
             return;
         }
         this.push?.resume().catch((error) => this.#fail(error));
-        const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m) => this.#heard(m) };
+        const events = { lead: () => this.#lead(), follow: () => this.#follow(), message: (m) => this.#received(m) };
         if (this.#options.shareTabs === false)
             this.#lead();
         else {
@@ -337,25 +338,25 @@ export class Inbox extends Emitter {
         }
         await this.sync();
     }
-    /** Goes on with a new token, which the registration for pushes is bound to from now on: the tab that leads does that for all. */
+    /** Continues with a new token. The registration for pushes has to be bound to it, which the leading tab does for all. */
     #renewed(token) {
         this.#live?.renew(token);
         if (this.#live && this.push?.state === "on")
             this.push.resume().catch((error) => this.#fail(error));
     }
-    /** Ends this tab's connection: another one took over while this one stood still. */
+    /** Ends this tab's connection: another tab took over while this one was suspended. */
     #follow() {
         this.#live?.stop();
         this.#live = null;
-        this.#heard({ type: "down" });
+        this.#received({ type: "down" });
         this.#tabs?.send({ type: "hello" });
     }
-    /** Keeps the live connection, for this tab and the others. */
+    /** Opens the live connection for this tab and the others. */
     #lead() {
         if (this.#closed || this.#state === "ended")
             return;
         if (this.#up)
-            this.#heard({ type: "down" }); // the former leader's connection is not this one's
+            this.#received({ type: "down" }); // the former leader's connection is not this one's
         const { mqttUrl, url, topicPrefix = "", clientName, live } = this.#options;
         const options = {
             url: mqttUrl ?? new URL("mqtt", url.endsWith("/") ? url : `${url}/`).href.replace(/^http/, "ws"),
@@ -364,20 +365,20 @@ export class Inbox extends Emitter {
             rev: () => this.#log.rev ?? 0,
             ...(clientName === undefined ? {} : { name: clientName }),
         };
-        // One client id for the browser, whose pushes end while a tab has its connection. Tabs
-        // that do not share one cannot have the same.
+        // One client id for the browser, which gets no pushes while a tab is connected. Tabs
+        // that do not share a connection cannot have the same id.
         const clientId = this.#options.shareTabs !== false && tabsShare() ? this.push?.clientId(clientName) : undefined;
         if (clientId)
             options.clientId = clientId;
-        const tell = (m) => {
-            this.#heard(m);
+        const publish = (m) => {
+            this.#received(m);
             this.#tabs?.send(m);
         };
         const events = {
-            up: () => tell({ type: "up" }),
-            down: () => tell({ type: "down" }),
-            message: (item, epoch) => tell({ type: "live", item, epoch }),
-            state: (state, epoch) => tell({ type: "state", state, epoch }),
+            up: () => publish({ type: "up" }),
+            down: () => publish({ type: "down" }),
+            message: (item, epoch) => publish({ type: "live", item, epoch }),
+            state: (state, epoch) => publish({ type: "state", state, epoch }),
             refused: async (token) => {
                 const another = await this.#tokens.replace(token);
                 if (!another)
@@ -388,8 +389,8 @@ export class Inbox extends Emitter {
         this.#live = live ? live(options, events) : new MqttLive(options, events);
         this.#live.start();
     }
-    /** From the live connection, this tab's or the leading one's, and from the other tabs. */
-    #heard(m) {
+    /** Handles a message of the live connection, this tab's or the leader's, or of another tab. */
+    #received(m) {
         if (this.#closed)
             return;
         switch (m.type) {
@@ -453,12 +454,12 @@ export class Inbox extends Emitter {
         if (this.#log.loaded && !this.#muted)
             this.emit("notification", item);
     }
-    /** A state message. It waits for the list, and for the end of own changes, which its counts may not hold yet. */
+    /** Applies a state message, after the list and after own changes, which its counts may not include yet. */
     #stateCame(state, epoch) {
         if (this.#log.epoch !== null && epoch !== undefined && epoch !== this.#log.epoch)
             return void this.sync();
         if (!this.#log.loaded)
-            return void (this.#waiting = [state]); // the list under way may be older
+            return void (this.#waiting = [state]); // the list in progress may be older
         if (this.#pending > 0)
             return void this.#waiting.push(state);
         const muted = !state.is_review_enabled;
@@ -468,14 +469,14 @@ export class Inbox extends Emitter {
             this.#muted = muted;
             this.#kinds = state.kinds ?? {};
         }
-        this.#changes++; // a page asked for before is older
+        this.#changes++; // a page that was requested before is older
         if (!this.#log.apply(state) || settings)
             void this.#reload();
         else if (muted && this.#showMuted && state.last_seq > this.#log.head)
             void this.sync();
         this.#changed();
     }
-    /** Reads what may have changed. Calls while one runs become one more run, which they wait for. */
+    /** Reads what may have changed. Calls during a run share one further run and wait for it. */
     sync() {
         if (this.#closed)
             return Promise.resolve();
@@ -505,7 +506,7 @@ export class Inbox extends Emitter {
             let more = newest.more;
             for (let pages = 0; !this.#log.reaches(read, more); pages++) {
                 if (pages === 4) {
-                    this.#log.stale = true; // very far behind: the newest now, older() pages the rest
+                    this.#log.stale = true; // very far behind: show the newest now, older() loads the rest
                     break;
                 }
                 const next = await this.#list({ limit: 200, before: read.at(-1)?.seq });
@@ -523,7 +524,7 @@ export class Inbox extends Emitter {
             this.#unreadMore = true;
             this.#failures = 0;
             this.#error = null;
-            this.#again ||= !unmarked; // something was marked meanwhile: the page may be older
+            this.#again ||= !unmarked; // something was marked meanwhile, so the page may be outdated
             if (known !== null && newest.rev !== null && newest.rev > known && !whole && this.#log.more)
                 await this.#catchUp(known, newest.rev);
             if (this.#closed)
@@ -555,7 +556,7 @@ export class Inbox extends Emitter {
             this.#pollAfter(Math.max(wait, Math.min(30_000, 1_000 * 2 ** this.#failures) * (0.5 + Math.random() / 2)));
         }
     }
-    /** What changed below the pages that were read. */
+    /** Applies changes of notifications older than the pages that were read. */
     async #catchUp(known, now) {
         const state = await this.#rest.changes(known);
         if (!state)
@@ -584,14 +585,14 @@ export class Inbox extends Emitter {
             this.#pollAfter((this.#options.pollEvery ?? 10_000) * (0.8 + Math.random() * 0.4));
         }, wait);
     }
-    async #change(act, undo, tell) {
+    async #change(act, undo, message) {
         this.#changes++;
         this.#pending++;
         this.#changed();
         try {
             await act();
-            if (tell)
-                this.#tabs?.send(tell);
+            if (message)
+                this.#tabs?.send(message);
         }
         catch (error) {
             if (error instanceof RestError && error.status === 404)
@@ -633,7 +634,7 @@ export class Inbox extends Emitter {
         this.#live?.stop();
         this.#live = null;
         this.#up = false;
-        this.#tabs?.close(); // another tab, whose getToken may know more, leads
+        this.#tabs?.close(); // another tab leads, whose getToken may have a token
         clearTimeout(this.#poll);
         this.#poll = undefined;
         this.#tokens.close();
@@ -650,8 +651,8 @@ export class Inbox extends Emitter {
             return;
         this.#cached = null;
         this.#cachedUnread = null;
-        if (this.unread !== this.#told) {
-            this.#told = this.unread;
+        if (this.unread !== this.#counted) {
+            this.#counted = this.unread;
             this.push?.badge(this.unread);
             this.emit("count", this.unread);
         }

@@ -1,7 +1,7 @@
 import { Inbox } from "./inbox.js";
 /**
- * Opens a user's inbox: history and live notifications, joined without holes or
- * doubles.
+ * Opens a user's inbox: history and live notifications, merged without gaps or
+ * duplicates.
  *
  *     const inbox = connect({ url: "https://falcon.example", getToken: () => session.token() });
  *     inbox.on("notification", (item) => toast(item.title));

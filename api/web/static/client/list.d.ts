@@ -1,21 +1,21 @@
 import type { Notification } from "./types.gen.js";
 import { type Language } from "./words.js";
-/** What a user asks for in the list. */
+/** The actions of the list. */
 export interface ListEvents {
     read(item: Notification): void;
     unread(item: Notification): void;
     remove(item: Notification): void;
     muteKind(kind: string): void;
     undo(): void;
-    /** A click through; false leaves it to the browser. */
+    /** A click on the link; false leaves it to the browser. */
     open(item: Notification, url: URL): boolean;
 }
-/** Where a notification leads; null where it has no address, or one no link may have. */
+/** Where a notification leads; null if it has no URL, or one that must not be a link. */
 export declare function urlOf(item: Notification, base: string): URL | null;
 /**
- * Notifications in the order given, under a heading a local day. Elements are kept from
- * one drawing to the next, so that focus and scroll position stay where they are. One
- * tab stop leads into the list, arrow keys lead through it.
+ * Notifications in the given order, with a heading for each local day. Elements are reused
+ * between drawings, so that focus and scroll position are kept. The list is one tab stop;
+ * the arrow keys move within it.
  */
 export declare class List {
     #private;
@@ -26,15 +26,15 @@ export declare class List {
     private readonly base;
     constructor(root: HTMLElement, events: ListEvents, lang: Language, heading?: 1 | 2, base?: string);
     draw(items: readonly Notification[]): void;
-    /** Writes how long ago everything was. */
+    /** Updates the relative times. */
     tick(): void;
-    /** Forgets all elements, for another language. */
+    /** Removes all elements, before the list is drawn in another language. */
     clear(lang: Language): void;
-    /** The element of a notification, where it is shown. */
+    /** The element of a notification, if it is shown. */
     element(seq: number): HTMLElement | null;
-    /** Moves focus to the newest unread one; false where there is none. */
+    /** Moves the focus to the newest unread one; false if there is none. */
     focusUnread(): boolean;
-    /** Where focus goes when that one disappears. */
+    /** Where the focus moves when that one disappears. */
     neighbour(seq: number): HTMLElement | null;
     focus(node: HTMLElement | null | undefined): void;
 }

@@ -1,7 +1,7 @@
 import { arrange, h, icon, setText, show } from "./dom.js";
 import { ago, dayName, dayOf, fullTime, words } from "./words.js";
 const statusIcons = { 1: "clock", 2: "check", 3: "cross" };
-/** Where a notification leads; null where it has no address, or one no link may have. */
+/** Where a notification leads; null if it has no URL, or one that must not be a link. */
 export function urlOf(item, base) {
     const given = item.url;
     if (typeof given !== "string")
@@ -15,9 +15,9 @@ export function urlOf(item, base) {
     }
 }
 /**
- * Notifications in the order given, under a heading a local day. Elements are kept from
- * one drawing to the next, so that focus and scroll position stay where they are. One
- * tab stop leads into the list, arrow keys lead through it.
+ * Notifications in the given order, with a heading for each local day. Elements are reused
+ * between drawings, so that focus and scroll position are kept. The list is one tab stop;
+ * the arrow keys move within it.
  */
 export class List {
     root;
@@ -56,31 +56,31 @@ export class List {
         arrange(this.root, [...groups.keys()].sort((a, b) => b - a).map((day) => this.#day(day, groups.get(day))));
         this.#rove();
     }
-    /** Writes how long ago everything was. */
+    /** Updates the relative times. */
     tick() {
         for (const row of this.#rows.values())
             setText(row.time, ago(row.at, this.lang));
         for (const [day, group] of this.#days)
             setText(group.name, dayName(new Date(day), this.lang));
     }
-    /** Forgets all elements, for another language. */
+    /** Removes all elements, before the list is drawn in another language. */
     clear(lang) {
         this.lang = lang;
         this.#rows.clear();
         this.#days.clear();
         this.root.replaceChildren();
     }
-    /** The element of a notification, where it is shown. */
+    /** The element of a notification, if it is shown. */
     element(seq) {
         return this.#rows.get(seq)?.article ?? null;
     }
-    /** Moves focus to the newest unread one; false where there is none. */
+    /** Moves the focus to the newest unread one; false if there is none. */
     focusUnread() {
         const node = this.root.querySelector(".item.unread");
         this.focus(node);
         return node !== null;
     }
-    /** Where focus goes when that one disappears. */
+    /** Where the focus moves when that one disappears. */
     neighbour(seq) {
         const all = this.#all();
         const at = all.indexOf(this.#rows.get(seq)?.article);
@@ -147,15 +147,15 @@ export class List {
         const article = h("article", { class: `item status-${item.status_id ?? 0}`, "aria-labelledby": id, tabindex: "-1", "data-seq": item.seq }, h("span", { class: "token" }, icon(statusIcons[item.status_id ?? 0] ?? "note")), h("div", { class: "body" }, h("div", { class: "top" }, mark, title, status && h("span", { class: "chip" }, status), time), h("div", { class: "text" }, message), h("div", { class: "acts" }, toggle, mute, remove)));
         this.#clamp(message);
         article.addEventListener("click", (e) => {
-            // A click on the text marks it read, but not one that selects some of it.
-            // By path: the icon that was pressed may have been replaced by now.
+            // A click on the text marks it as read, but not one that selects some of it. By path,
+            // because the pressed icon may have been replaced by now.
             const pressed = e.composedPath().some((node) => node instanceof Element && node.matches("button, a"));
             if (!pressed && getSelection()?.isCollapsed !== false && !current().read_at)
                 this.events.read(current());
         });
         return { item, node: h("li", {}, article), article, mark, toggle, time, at };
     }
-    /** Offers the rest of a message that does not fit, once it is laid out. */
+    /** Offers the rest of a message that does not fit, after layout. */
     #clamp(message) {
         if (typeof ResizeObserver === "undefined")
             return;

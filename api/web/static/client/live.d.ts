@@ -1,24 +1,24 @@
 import { type InboxState } from "./state.js";
 import type { Notification } from "./types.gen.js";
-/** What a live connection tells. */
+/** The events of a live connection. */
 export interface LiveEvents {
-    /** Subscribed: from now on nothing is missed. */
+    /** Subscribed: from now on no notification is missed. */
     up(): void;
-    /** The connection ended, or could not be made; it is being tried again. */
+    /** The connection ended or failed; it will be retried. */
     down(): void;
     message(item: Notification, epoch: string | undefined): void;
     /** The inbox's state changed, on this device or another. */
     state?(state: InboxState, epoch: string | undefined): void;
-    /** The token is not taken. True: there is another one, try again. */
+    /** The token was refused. Resolves to true if there is another one to try. */
     refused(token: string): Promise<boolean>;
 }
-/** A live connection, kept up until stop. */
+/** A live connection, which reconnects until stop. */
 export interface Live {
     start(): void;
     stop(): void;
-    /** Tries at once instead of after the pause. */
-    hurry(): void;
-    /** Goes on with another token of the same user. */
+    /** Reconnects now instead of after the pause. */
+    retryNow(): void;
+    /** Continues with another token of the same user. */
     renew(token: string): void;
 }
 export interface LiveOptions {
@@ -26,14 +26,14 @@ export interface LiveOptions {
     url: string;
     topic: string;
     token(): Promise<string>;
-    /** The rev that is known, 0 for none; without it no state messages are asked for. */
+    /** The known rev, 0 for none. Without this function no state messages are requested. */
     rev?(): number;
-    /** The beginning of the client id; "js-" without it. */
+    /** The prefix of the client id. Default: "js-". */
     name?: string;
-    /** The client id of a device that keeps its cursor for a week; without it each connection is new. */
+    /** The client id of a device that keeps its session for a week. Without it each connection is new. */
     clientId?: string;
 }
-/** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
+/** A connection of mqtt.js, whose own reconnecting is off, because it does not renew tokens or vary its pauses. */
 export declare class MqttLive implements Live {
     #private;
     private readonly options;
@@ -41,7 +41,7 @@ export declare class MqttLive implements Live {
     constructor(options: LiveOptions, events: LiveEvents);
     start(): void;
     stop(): void;
-    hurry(): void;
-    /** Renews in place with AUTH (0x19); where that is not answered, connects again. */
+    retryNow(): void;
+    /** Renews in place with AUTH (0x19), or reconnects if there is no response to it. */
     renew(token: string): void;
 }

@@ -1,9 +1,9 @@
 import { readState } from "./state.js";
-/** Reason codes that say the token is not good (any more). */
+/** Reason codes of a refused token. */
 const refusals = new Set([0x86, 0x87, 0x8c]);
 const firstPause = 1_000; // ms
 const lastPause = 30_000;
-const authPatience = 5_000;
+const authTimeout = 5_000;
 const week = 7 * 24 * 3_600; // s
 const takenOver = 0x8e;
 const text = new TextDecoder();
@@ -11,16 +11,16 @@ function clientId(name = "js-") {
     const bytes = crypto.getRandomValues(new Uint8Array(9));
     return `${name}${Array.from(bytes, (b) => b.toString(36).padStart(2, "0")).join("")}`;
 }
-/** mqtt.js ends a client's own timers and reconnects; the pauses and the token are ours. */
+/** A connection of mqtt.js, whose own reconnecting is off, because it does not renew tokens or vary its pauses. */
 export class MqttLive {
     options;
     events;
     #id;
     #client = null;
     #opening = false;
-    #token = ""; // what the connection was last authenticated with
+    #token = ""; // of the last CONNECT or AUTH
     #retry;
-    #renewal; // until the AUTH under way counts as not answered
+    #renewal; // the timeout of the AUTH in progress
     #attempt = 0;
     #stopped = true;
     constructor(options, events) {
@@ -38,14 +38,14 @@ export class MqttLive {
         clearTimeout(this.#retry);
         this.#drop();
     }
-    hurry() {
+    retryNow() {
         if (this.#stopped || this.#client || this.#opening)
             return;
         clearTimeout(this.#retry);
         this.#attempt = 0;
         void this.#open();
     }
-    /** Renews in place with AUTH (0x19); where that is not answered, connects again. */
+    /** Renews in place with AUTH (0x19), or reconnects if there is no response to it. */
     renew(token) {
         const client = this.#client;
         if (!client?.connected)
@@ -54,10 +54,10 @@ export class MqttLive {
         // mqtt.js has no public call for re-authentication.
         const raw = client;
         clearTimeout(this.#renewal);
-        this.#renewal = setTimeout(() => this.#reconnect(), raw._sendPacket ? authPatience : 0);
+        this.#renewal = setTimeout(() => this.#reconnect(), raw._sendPacket ? authTimeout : 0);
         raw._sendPacket?.({ cmd: "auth", reasonCode: 0x19, properties: { authenticationMethod: "jwt", authenticationData: token } });
     }
-    /** Ends this connection and makes another at once. */
+    /** Ends this connection and opens another at once. */
     #reconnect() {
         this.#drop();
         this.events.down();
@@ -87,9 +87,9 @@ export class MqttLive {
             connectTimeout: 10_000,
             reconnectPeriod: 0,
             resubscribe: false,
-            // Not mqtt.js's own choice, a worker made from a blob, which default-src 'self' forbids.
-            // Browsers slow down only timers that were started by timers, five deep (Chromium's
-            // intensive throttling, one a minute); each PINGRESP starts this one from the network.
+            // The default is a worker from a blob, which default-src 'self' forbids. Browsers
+            // throttle only timers that were started by timers, five deep (Chromium's intensive
+            // throttling, to one per minute). Each PINGRESP starts this one from a network event.
             timerVariant: "native",
             properties: {
                 authenticationMethod: "jwt", authenticationData: token,
@@ -112,7 +112,7 @@ export class MqttLive {
                 else if (this.#attempt++ === 0)
                     void this.#open();
                 else
-                    this.#openLater(); // every token is refused: no faster than other failures
+                    this.#openLater(); // each token is refused: no faster than after other failures
             });
         };
         client.on("packetreceive", (packet) => {
@@ -121,8 +121,8 @@ export class MqttLive {
         });
         client.on("error", (e) => refuse(e.code ?? 0));
         client.on("disconnect", (packet) => {
-            // Another client has this id, such as one in a copy of the browser's profile: two that
-            // connect again at once would end each other for ever.
+            // Another client has this id, such as one in a copy of the browser's profile. Two that
+            // reconnect at once would disconnect each other forever.
             if (packet.reasonCode === takenOver)
                 this.#attempt = 5;
             refuse(packet.reasonCode ?? 0);
@@ -168,7 +168,7 @@ export class MqttLive {
         this.events.down();
     }
     #openLater() {
-        // Uneven pauses: after a restart not everybody comes back in the same moment.
+        // With jitter, so that not all clients reconnect at the same moment after a restart.
         const most = Math.min(lastPause, firstPause * 2 ** this.#attempt++);
         clearTimeout(this.#retry);
         this.#retry = setTimeout(() => void this.#open(), most / 4 + Math.random() * most * 0.75);
@@ -178,7 +178,7 @@ export class MqttLive {
         this.#client = null;
         clearTimeout(this.#renewal);
         client?.end(true);
-        client?.on("error", () => { }); // an error after the end concerns nobody
+        client?.on("error", () => { }); // an error after the end does not matter
     }
 }
 function parse(payload) {

@@ -2,8 +2,8 @@ import type { Page } from "./rest.js";
 import type { InboxState } from "./state.js";
 import type { Notification } from "./types.gen.js";
 /**
- * What is known of one user's notifications: a stretch of the log from the oldest
- * loaded one to the newest, joined by seq from history and live messages.
+ * The known part of one user's notifications: a section of the log from the oldest loaded
+ * one to the newest, merged by seq from history and live messages.
  */
 export declare class Log {
     #private;
@@ -11,16 +11,16 @@ export declare class Log {
     unread: number;
     /** Whether older ones can be loaded. */
     more: boolean;
-    /** Whether the history was read once. */
+    /** Whether the history has been read. */
     loaded: boolean;
-    /** The highest seq known of. */
+    /** The highest known seq. */
     head: number;
     epoch: string | null;
-    /** The inbox state that is known; null where the server does not count it. */
+    /** The known rev of the inbox; null if the server does not count revs. */
     rev: number | null;
-    /** From this seq on the list has no hole. Older unread ones may be there for unreadItems. */
+    /** From this seq on the list has no gaps. Older unread ones may be known for unreadItems. */
     floor: number;
-    /** The page that stands in for everything known: an unmute, or more changes than are told one by one. */
+    /** The next page replaces everything known, as after an unmute or very many changes. */
     stale: boolean;
     /** Newest first. */
     sorted(): Notification[];
@@ -28,14 +28,13 @@ export declare class Log {
     unreadItems(): Notification[];
     byId(id: number): Notification | undefined;
     /**
-     * Takes an item in; false where it was there or was deleted. One that is known is
-     * replaced only where the other is the newer: a redelivery or a page that was asked
-     * for before a mark would undo it.
+     * Adds an item; false if it was known or deleted. A known one is replaced only by a newer
+     * version: a redelivery, or a page that was requested before a mark, would undo the mark.
      */
     put(item: Notification, newer?: boolean): boolean;
     /**
-     * Takes a live item in: new or a repeat, and what was jumped over before it. One that a
-     * list passed over which was read since it was sent is gone.
+     * Adds a live item. Returns whether it is new, and the gap before it. An item that is
+     * missing from a list which covers its seq was deleted.
      */
     arrive(item: Notification): {
         fresh: boolean;
@@ -44,26 +43,26 @@ export declare class Log {
             to: number;
         } | null;
     };
-    /** Takes the next older page in. Returns what is new. */
+    /** Adds the next older page. Returns the new items. */
     append(page: Page): Notification[];
     /**
-     * Applies what changed elsewhere, or here. False where the list must be fetched again:
-     * it is older than the change begins, or the server says so.
+     * Applies changes from any device. False if the list has to be fetched again, because it
+     * is older than the changes or the server says so.
      */
     apply(state: InboxState): boolean;
-    /** Whether the next older page is needed to reach what is known. */
+    /** Whether the pages read so far reach the known items, so that no older one is needed. */
     reaches(read: Notification[], more: boolean): boolean;
     /**
-     * Joins the newest page, and the older ones read after it, to what is known. newer:
-     * nothing was marked here since they were asked for. Returns what is new, oldest
-     * first; nothing the first time.
+     * Merges the newest page, and older ones read after it, with the known items. newer:
+     * nothing was marked here since they were requested. Returns the new items, oldest
+     * first; none the first time.
      */
     join(newest: Page, read: Notification[], more: boolean, newer: boolean): Notification[];
     remove(seq: number): void;
     restore(item: Notification): void;
     markRead(upTo: number, only?: number | null, at?: string): void;
-    /** Takes the reading of an item back, after the server refused it. */
+    /** Marks an item as unread again, such as after the server refused the mark. */
     unmark(item: Notification): void;
-    /** Another life of the log: the seqs known so far mean nothing. */
+    /** Forgets everything: in another epoch of the log, known seqs mean nothing. */
     forget(): void;
 }

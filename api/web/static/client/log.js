@@ -1,27 +1,27 @@
 /**
- * What is known of one user's notifications: a stretch of the log from the oldest
- * loaded one to the newest, joined by seq from history and live messages.
+ * The known part of one user's notifications: a section of the log from the oldest loaded
+ * one to the newest, merged by seq from history and live messages.
  */
 export class Log {
     items = new Map();
     unread = 0;
     /** Whether older ones can be loaded. */
     more = false;
-    /** Whether the history was read once. */
+    /** Whether the history has been read. */
     loaded = false;
-    /** The highest seq known of. */
+    /** The highest known seq. */
     head = 0;
     epoch = null;
-    /** The inbox state that is known; null where the server does not count it. */
+    /** The known rev of the inbox; null if the server does not count revs. */
     rev = null;
-    /** From this seq on the list has no hole. Older unread ones may be there for unreadItems. */
+    /** From this seq on the list has no gaps. Older unread ones may be known for unreadItems. */
     floor = 0;
-    /** The page that stands in for everything known: an unmute, or more changes than are told one by one. */
+    /** The next page replaces everything known, as after an unmute or very many changes. */
     stale = false;
     #counted = 0; // the highest seq that unread covers
-    #settled = 0; // the list was read up to this seq
+    #settled = 0; // the highest seq covered by a list
     #gone = new Set();
-    #gaps = []; // jumped over, not read yet
+    #gaps = []; // missed live, not read yet
     /** Newest first. */
     sorted() {
         return this.#newestFirst((item) => item.seq >= this.floor);
@@ -40,9 +40,8 @@ export class Log {
         return undefined;
     }
     /**
-     * Takes an item in; false where it was there or was deleted. One that is known is
-     * replaced only where the other is the newer: a redelivery or a page that was asked
-     * for before a mark would undo it.
+     * Adds an item; false if it was known or deleted. A known one is replaced only by a newer
+     * version: a redelivery, or a page that was requested before a mark, would undo the mark.
      */
     put(item, newer = false) {
         if (this.#gone.has(item.seq))
@@ -53,8 +52,8 @@ export class Log {
         return !known;
     }
     /**
-     * Takes a live item in: new or a repeat, and what was jumped over before it. One that a
-     * list passed over which was read since it was sent is gone.
+     * Adds a live item. Returns whether it is new, and the gap before it. An item that is
+     * missing from a list which covers its seq was deleted.
      */
     arrive(item) {
         if (item.seq <= this.#settled)
@@ -72,15 +71,15 @@ export class Log {
         this.#gaps.push(gap);
         return { fresh: true, gap };
     }
-    /** Takes the next older page in. Returns what is new. */
+    /** Adds the next older page. Returns the new items. */
     append(page) {
         this.more = page.more;
         this.floor = page.more ? (page.items.at(-1)?.seq ?? this.floor) : 0;
         return page.items.filter((item) => this.put(item));
     }
     /**
-     * Applies what changed elsewhere, or here. False where the list must be fetched again:
-     * it is older than the change begins, or the server says so.
+     * Applies changes from any device. False if the list has to be fetched again, because it
+     * is older than the changes or the server says so.
      */
     apply(state) {
         if (this.rev !== null && state.rev <= this.rev)
@@ -104,7 +103,7 @@ export class Log {
         this.rev = state.rev;
         return true;
     }
-    /** Takes the server's count as of a seq; live ones after it are not in it. */
+    /** Sets the server's count as of a seq and adds later live items. */
     #count(unread, lastSeq) {
         this.unread = unread;
         for (const item of this.items.values())
@@ -112,15 +111,15 @@ export class Log {
                 this.unread++;
         this.#counted = Math.max(this.head, lastSeq);
     }
-    /** Whether the next older page is needed to reach what is known. */
+    /** Whether the pages read so far reach the known items, so that no older one is needed. */
     reaches(read, more) {
         const last = read.at(-1);
         return !this.loaded || !more || this.head === 0 || !last || last.seq <= this.head + 1;
     }
     /**
-     * Joins the newest page, and the older ones read after it, to what is known. newer:
-     * nothing was marked here since they were asked for. Returns what is new, oldest
-     * first; nothing the first time.
+     * Merges the newest page, and older ones read after it, with the known items. newer:
+     * nothing was marked here since they were requested. Returns the new items, oldest
+     * first; none the first time.
      */
     join(newest, read, more, newer) {
         const before = this.head;
@@ -171,14 +170,14 @@ export class Log {
         if (only === null && upTo >= this.head)
             this.unread = 0;
     }
-    /** Takes the reading of an item back, after the server refused it. */
+    /** Marks an item as unread again, such as after the server refused the mark. */
     unmark(item) {
         if (!this.items.get(item.seq)?.read_at)
             return;
         this.items.set(item.seq, item);
         this.unread++;
     }
-    /** Another life of the log: the seqs known so far mean nothing. */
+    /** Forgets everything: in another epoch of the log, known seqs mean nothing. */
     forget() {
         this.items.clear();
         this.#gone.clear();

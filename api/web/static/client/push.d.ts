@@ -1,23 +1,23 @@
 import { type Rest } from "./rest.js";
 export interface PushOptions {
-    /** The worker's script; without it worker.js below the page, which falconbridge serves with its own. */
+    /** The worker's script. Default: worker.js next to the page, which falconbridge's own page has. */
     serviceWorker?: string | URL;
 }
 /**
- * Whether this browser gets a push when no page is open: "unsupported" by the browser,
- * or without https; "denied" by its user, or by policy; "off"; "on".
+ * Whether this browser gets pushes while no page is open: "unsupported" by the browser or
+ * without https; "denied" by the user or by policy; "off"; "on".
  */
 export type PushState = "unsupported" | "denied" | "off" | "on";
-/** What Push needs to know of its inbox. */
+/** The part of the inbox that Push uses. */
 interface Host {
     user(): string;
-    /** Whether the inbox is shown as of that seq, or a later one. */
+    /** Whether the inbox has loaded that seq. */
     has(seq: number): boolean;
-    /** A notification was clicked whose inbox is open here. */
+    /** The user clicked a notification of this inbox. */
     opened(id: number | undefined): void;
     changed(): void;
 }
-/** Pushes to this browser for an inbox that was connected with push. */
+/** Web Push to this browser, for an inbox that was connected with push. */
 export declare class Push {
     #private;
     private readonly rest;
@@ -25,21 +25,20 @@ export declare class Push {
     private readonly host;
     constructor(rest: Rest, options: PushOptions, host: Host, server: string);
     get state(): PushState;
-    /** The client id of this browser for the user, made the first time. */
+    /** The user's client id in this browser, created at the first call. */
     clientId(name?: string): string;
     /**
-     * Goes on as this browser was left: registers again with the present token where the
-     * user has pushes on, and ends those of another user, who is not to be shown to this
-     * one.
+     * Restores the state at the start of a page: registers again with the current token if
+     * the user has pushes on, and ends those of another user, which this user must not see.
      */
     resume(): Promise<void>;
-    /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask their user only then. */
+    /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask the user only then. */
     enable(): Promise<void>;
-    /** Ends the pushes to this browser, there and on the server. */
+    /** Ends the pushes to this browser, both in the browser and on the server. */
     disable(): Promise<void>;
-    /** Sends one push to this browser. */
+    /** Sends a test push to this browser. */
     test(): Promise<void>;
-    /** Shows how many are unread on the application's icon, and takes back what is shown once all are read. */
+    /** Shows the number of unread ones on the application's icon, and closes shown notifications once all are read. */
     badge(unread: number): void;
     close(): void;
 }

@@ -1,22 +1,25 @@
 import { RestError } from "./rest.js";
-const held = new Map(); // where storage is switched off, as long as the page lives
-/** What is kept in localStorage: a client id for each user, and who gets this browser's pushes. */
-function kept(key, value) {
+const fallback = new Map(); // while storage is disabled, as long as the page lives
+/**
+ * Reads a value of localStorage, or with value writes it and with null removes it. Stored
+ * are a client id for each user, and the user who gets this browser's pushes.
+ */
+function storage(key, value) {
     if (value !== undefined)
-        held.set(key, value);
+        fallback.set(key, value);
     try {
         if (value === null)
             localStorage.removeItem(key);
         else if (value !== undefined)
             localStorage.setItem(key, value);
-        return localStorage.getItem(key) ?? held.get(key) ?? null; // where it is full, it reads and does not write
+        return localStorage.getItem(key) ?? fallback.get(key) ?? null;
     }
     catch {
-        return held.get(key) ?? null;
+        return fallback.get(key) ?? null; // disabled, or full
     }
 }
 let policy;
-/** The worker's address as pages with Trusted Types want it, by the policy "falconbridge". */
+/** The worker's URL as pages with Trusted Types require it, made by the policy "falconbridge". */
 function trusted(url) {
     const types = globalThis.trustedTypes;
     try {
@@ -29,7 +32,7 @@ function trusted(url) {
         }) ?? null;
     }
     catch {
-        policy = null; // the page's policy does not list the name: the browser may refuse the address
+        policy = null; // the page's CSP does not allow the name: the browser may refuse the URL
     }
     return policy ? policy.createScriptURL(url.href) : url.href;
 }
@@ -38,7 +41,7 @@ const same = (a, b) => {
     const is = new Uint8Array(a ?? new ArrayBuffer(0));
     return is.length === b.length && is.every((byte, i) => byte === b[i]);
 };
-/** Pushes to this browser for an inbox that was connected with push. */
+/** Web Push to this browser, for an inbox that was connected with push. */
 export class Push {
     rest;
     options;
@@ -68,19 +71,18 @@ export class Push {
             return "denied";
         return Notification.permission === "granted" && this.#mine ? "on" : "off";
     }
-    /** Whether this browser's pushes are this user's. */
+    /** Whether this browser's pushes are for this user. */
     get #mine() {
-        return this.host.user() !== "" && kept(this.#ownerKey) === this.host.user();
+        return this.host.user() !== "" && storage(this.#ownerKey) === this.host.user();
     }
-    /** The client id of this browser for the user, made the first time. */
+    /** The user's client id in this browser, created at the first call. */
     clientId(name = "js-") {
         const key = `${this.#clientKey}:${this.host.user()}`;
-        return kept(key) ?? kept(key, `${name}${crypto.randomUUID()}`);
+        return storage(key) ?? storage(key, `${name}${crypto.randomUUID()}`);
     }
     /**
-     * Goes on as this browser was left: registers again with the present token where the
-     * user has pushes on, and ends those of another user, who is not to be shown to this
-     * one.
+     * Restores the state at the start of a page: registers again with the current token if
+     * the user has pushes on, and ends those of another user, which this user must not see.
      */
     async resume() {
         if (!this.#supported)
@@ -92,20 +94,20 @@ export class Push {
             });
         }
         const subscription = await (await this.#registration())?.pushManager.getSubscription();
-        if (!subscription || (kept(this.#ownerKey) === null && !(await this.#ours(subscription))))
+        if (!subscription || (storage(this.#ownerKey) === null && !(await this.#ours(subscription))))
             return;
         await subscription.unsubscribe(); // the push service refuses the next message, and the server forgets the endpoint
-        kept(this.#ownerKey, null);
+        storage(this.#ownerKey, null);
     }
-    /** Whether a subscription that nothing was kept about was made with the server's key. */
+    /** Whether a subscription without a stored user was made with the server's key. */
     async #ours(subscription) {
         const key = await this.rest.pushKey().catch(() => null);
         return key !== null && same(subscription.options.applicationServerKey, bytesOf(key));
     }
-    /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask their user only then. */
+    /** Asks for permission and registers this browser. Call it when a button is pressed: browsers ask the user only then. */
     async enable() {
         if (!this.#supported)
-            throw new Error("this browser has no Web Push here");
+            throw new Error("Web Push is not supported by this browser on this page");
         if ((await Notification.requestPermission()) !== "granted") {
             this.host.changed();
             throw new Error("notifications are not allowed");
@@ -118,30 +120,30 @@ export class Push {
         await active(worker);
         let subscription = await worker.pushManager.getSubscription();
         if (subscription && (!same(subscription.options.applicationServerKey, key) || !this.#mine)) {
-            await subscription.unsubscribe(); // of another key, or of another user
+            await subscription.unsubscribe(); // made with another key or for another user
             subscription = null;
         }
         subscription ??= await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
         await this.#register(subscription);
     }
-    /** Ends the pushes to this browser, there and on the server. */
+    /** Ends the pushes to this browser, both in the browser and on the server. */
     async disable() {
         if (!this.#supported || !this.#mine)
             return;
-        kept(this.#ownerKey, null);
+        storage(this.#ownerKey, null);
         this.host.changed();
         const gone = (error) => {
             if (!(error instanceof RestError && error.status === 404))
-                throw error; // else it was removed already
+                throw error; // 404: already removed
         };
         const unsubscribe = async () => (await (await this.#registration())?.pushManager.getSubscription())?.unsubscribe();
         await Promise.all([this.rest.removeDevice(this.clientId()).catch(gone), unsubscribe()]);
     }
-    /** Sends one push to this browser. */
+    /** Sends a test push to this browser. */
     test() {
         return this.rest.testDevice(this.clientId());
     }
-    /** Shows how many are unread on the application's icon, and takes back what is shown once all are read. */
+    /** Shows the number of unread ones on the application's icon, and closes shown notifications once all are read. */
     badge(unread) {
         if (this.#closed)
             return;
@@ -164,7 +166,7 @@ export class Push {
     async #register(subscription) {
         const { endpoint, keys } = subscription.toJSON();
         await this.rest.putDevice(this.clientId(), { endpoint: endpoint, keys: { p256dh: keys["p256dh"], auth: keys["auth"] } });
-        kept(this.#ownerKey, this.host.user());
+        storage(this.#ownerKey, this.host.user());
         this.host.changed();
     }
     #script() {
@@ -173,7 +175,7 @@ export class Push {
     #registration() {
         return navigator.serviceWorker.getRegistration(new URL(".", this.#script()).href);
     }
-    /** A worker asks whether this page shows a notification already, or opens one. */
+    /** Responds to a worker that asks whether this page has a notification, or whether it can open one. */
     #answer({ data, ports }) {
         const question = data?.falconbridge;
         if (!question || this.#closed)
@@ -188,7 +190,7 @@ export class Push {
         ports[0]?.postMessage(true);
     }
 }
-/** Waits until a registration has an active worker: only then can it subscribe. */
+/** Waits until a registration has an active worker, which a subscription requires. */
 function active(registration) {
     const worker = registration.installing ?? registration.waiting ?? registration.active;
     return new Promise((done, failed) => {

@@ -1,19 +1,19 @@
 import { type ReactNode } from "react";
 import { type Notification, type Options, type PushState, type State } from "./index.js";
 /**
- * Gives the inbox to the hooks below it. The connection is made when the provider is
- * mounted and ended when it goes; React's StrictMode, which mounts twice, leaves one.
- * Another url makes another connection; another getToken is used from then on.
+ * Provides the inbox to the hooks below it. The connection is opened when the provider
+ * mounts and closed when it unmounts; under React's StrictMode, which mounts twice, one
+ * remains. A new url opens a new connection; a new getToken is used from then on.
  */
 export declare function NotificationsProvider(props: Options & {
     children?: ReactNode;
 }): ReactNode;
-/** What useNotifications gives. */
+/** The result of useNotifications. */
 export interface Notifications {
     notifications: readonly Notification[];
     unread: number;
     state: State;
-    /** What went wrong last, until the server answers again. */
+    /** The last error, until the server responds again. */
     error: Error | null;
     /** The history is being read for the first time. */
     isLoading: boolean;
@@ -21,7 +21,7 @@ export interface Notifications {
     kinds: Readonly<Record<string, 0 | 1>>;
     /** Whether fetchMore has more. */
     hasMore: boolean;
-    /** Asks the server again now. */
+    /** Calls the server now. */
     refetch(): Promise<void>;
     /** Loads the next older page. */
     fetchMore(): Promise<unknown>;
@@ -29,41 +29,41 @@ export interface Notifications {
     markUnread(id: number): Promise<void>;
     readAll(): Promise<void>;
     remove(id: number): Promise<void>;
-    /** Hides one and deletes it after some seconds; the returned function takes it back. */
+    /** Hides one and deletes it after some seconds. The returned function undoes it. */
     removeLater(id: number): () => boolean;
     removeRead(): Promise<void>;
-    /** As removeLater, with all read ones. */
+    /** Like removeLater, for all read ones. */
     removeReadLater(): () => boolean;
     mute(muted?: boolean): Promise<void>;
     muteKind(kind: string, muted?: boolean): Promise<void>;
-    /** Asks getToken for a new token, also after the inbox ended. */
+    /** Asks getToken for a new token, even after the inbox ended. */
     renew(): Promise<void>;
-    /** As hasMore. */
+    /** Same as hasMore. */
     hasOlder: boolean;
-    /** As fetchMore. */
+    /** Same as fetchMore. */
     older(): Promise<unknown>;
 }
-/** The notifications, newest first, and what can be done to them. */
+/** The notifications, newest first, and their actions. */
 export declare function useNotifications(): Notifications;
-/** How many are unread. */
+/** The number of unread notifications. */
 export declare function useUnreadCount(): number;
-/** What usePush gives. */
+/** The result of usePush. */
 export interface WebPush {
-    /** "unsupported" also where the provider has no push. */
+    /** "unsupported" also if the provider has no push. */
     state: PushState;
-    /** Asks for permission and registers this browser: call it when a button is pressed. */
+    /** Asks for permission and registers this browser. Call it when a button is pressed. */
     enable(): Promise<void>;
     disable(): Promise<void>;
-    /** Sends one push to this browser. */
+    /** Sends a test push to this browser. */
     test(): Promise<void>;
 }
-/** Whether this browser gets a push when no page is open, for a provider with push. */
+/** Whether this browser gets pushes while no page is open, for a provider with push. */
 export declare function usePush(): WebPush;
 /** Properties of the components. */
 export interface ComponentProps {
     lang?: "es" | "en";
     className?: string;
-    /** A click through to a notification's url; call preventDefault to handle it yourself. */
+    /** A click on a notification's url. Call preventDefault to handle it yourself. */
     onOpen?(event: CustomEvent<{
         item: Notification;
         url: URL;
@@ -71,5 +71,5 @@ export interface ComponentProps {
 }
 /** The user's whole inbox. */
 export declare const Inbox: (props: ComponentProps) => ReactNode;
-/** How many are unread, and the inbox in a panel below. */
+/** The number of unread ones, and the inbox in a panel below. */
 export declare const Bell: (props: ComponentProps) => ReactNode;

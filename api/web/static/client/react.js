@@ -2,9 +2,9 @@ import { createContext, createElement, useContext, useEffect, useMemo, useRef, u
 import { connect } from "./index.js";
 const Context = createContext(null);
 /**
- * Gives the inbox to the hooks below it. The connection is made when the provider is
- * mounted and ended when it goes; React's StrictMode, which mounts twice, leaves one.
- * Another url makes another connection; another getToken is used from then on.
+ * Provides the inbox to the hooks below it. The connection is opened when the provider
+ * mounts and closed when it unmounts; under React's StrictMode, which mounts twice, one
+ * remains. A new url opens a new connection; a new getToken is used from then on.
  */
 export function NotificationsProvider(props) {
     const { children, ...options } = props;
@@ -30,7 +30,7 @@ function useInbox(of, without) {
     const inbox = useContext(Context);
     return useSyncExternalStore(useMemo(() => (changed) => inbox?.on("change", changed) ?? (() => { }), [inbox]), () => (inbox ? of(inbox) : without), () => without);
 }
-/** The notifications, newest first, and what can be done to them. */
+/** The notifications, newest first, and their actions. */
 export function useNotifications() {
     const inbox = useContext(Context);
     const notifications = useInbox((i) => i.list(), none);
@@ -58,11 +58,11 @@ export function useNotifications() {
         renew: inbox ? () => inbox.renew() : nothing,
     }), [inbox, notifications, unread, state, error, loaded, muted, kinds, hasMore]);
 }
-/** How many are unread. */
+/** The number of unread notifications. */
 export function useUnreadCount() {
     return useInbox((i) => i.unread, 0);
 }
-/** Whether this browser gets a push when no page is open, for a provider with push. */
+/** Whether this browser gets pushes while no page is open, for a provider with push. */
 export function usePush() {
     const push = useContext(Context)?.push ?? null;
     const state = useInbox((i) => i.push?.state ?? "unsupported", "unsupported");
@@ -98,5 +98,5 @@ function useElement(tag, props) {
 }
 /** The user's whole inbox. */
 export const Inbox = (props) => useElement("falcon-inbox", props);
-/** How many are unread, and the inbox in a panel below. */
+/** The number of unread ones, and the inbox in a panel below. */
 export const Bell = (props) => useElement("falcon-bell", props);

@@ -1,30 +1,30 @@
 import { type InboxState, type Kinds } from "./state.js";
 import type { Notification } from "./types.gen.js";
-/** A refusal or failure of the REST side. status is 0 where it was not reached. */
+/** A failed call. status is the HTTP status, or 0 if the server was not reached. */
 export declare class RestError extends Error {
     readonly status: number;
-    /** The server's explanation; empty where it gave none, or was not reached. */
+    /** The server's explanation; empty if it gave none or was not reached. */
     readonly detail: string;
-    /** Seconds the server asks to wait, 0 where it does not say. */
+    /** Retry-After in seconds; 0 if the server did not send it. */
     readonly retryAfter: number;
     readonly name = "RestError";
     constructor(status: number, 
-    /** The server's explanation; empty where it gave none, or was not reached. */
+    /** The server's explanation; empty if it gave none or was not reached. */
     detail: string, 
-    /** Seconds the server asks to wait, 0 where it does not say. */
+    /** Retry-After in seconds; 0 if the server did not send it. */
     retryAfter?: number);
 }
-/** One page of a history, with what its headers say. */
+/** One page of the history, with the values of its headers. */
 export interface Page {
     items: Notification[];
     more: boolean;
     lastSeq: number;
     unread: number;
     epoch: string;
-    /** The inbox state that the page shows; null where the server does not count it. */
+    /** The rev of the inbox that the page shows; null if the server does not count revs. */
     rev: number | null;
 }
-/** What a page of the history is asked for by. */
+/** The query of a page of the history. */
 export interface Query {
     limit?: number;
     before?: number | undefined;
@@ -38,17 +38,17 @@ export interface UserSettings {
     muted: boolean;
     kinds: Kinds;
 }
-/** The calls of the REST side that an inbox needs. */
+/** The REST calls of an inbox. */
 export declare class Rest {
     #private;
     private readonly token;
-    /** Told when the server does not take the token; true: a new one is there. */
+    /** Called when the server refuses the token; true if there is another one. */
     private readonly refused;
     constructor(url: string, token: () => Promise<string>, 
-    /** Told when the server does not take the token; true: a new one is there. */
+    /** Called when the server refuses the token; true if there is another one. */
     refused: (token: string) => Promise<boolean>, fetcher?: typeof fetch);
     list(query: Query): Promise<Page>;
-    /** What changed since rev; null where the server does not keep changes. */
+    /** The changes since a rev; null if the server does not keep changes. */
     changes(since: number): Promise<InboxState | null>;
     read(id: number): Promise<void>;
     unread(id: number): Promise<void>;
@@ -58,7 +58,7 @@ export declare class Rest {
     settings(): Promise<UserSettings>;
     mute(muted: boolean): Promise<void>;
     muteKind(kind: string, muted: boolean): Promise<void>;
-    /** The key that a browser subscribes with. */
+    /** The key with which a browser subscribes. */
     pushKey(): Promise<string>;
     putDevice(client: string, push: {
         endpoint: string;

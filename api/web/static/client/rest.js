@@ -1,14 +1,14 @@
 import { readState } from "./state.js";
-/** A refusal or failure of the REST side. status is 0 where it was not reached. */
+/** A failed call. status is the HTTP status, or 0 if the server was not reached. */
 export class RestError extends Error {
     status;
     detail;
     retryAfter;
     name = "RestError";
     constructor(status, 
-    /** The server's explanation; empty where it gave none, or was not reached. */
+    /** The server's explanation; empty if it gave none or was not reached. */
     detail, 
-    /** Seconds the server asks to wait, 0 where it does not say. */
+    /** Retry-After in seconds; 0 if the server did not send it. */
     retryAfter = 0) {
         super(detail || (status === 0 ? "the server was not reached" : `status ${status}`));
         this.status = status;
@@ -16,14 +16,14 @@ export class RestError extends Error {
         this.retryAfter = retryAfter;
     }
 }
-/** The calls of the REST side that an inbox needs. */
+/** The REST calls of an inbox. */
 export class Rest {
     token;
     refused;
     #base;
     #fetch;
     constructor(url, token, 
-    /** Told when the server does not take the token; true: a new one is there. */
+    /** Called when the server refuses the token; true if there is another one. */
     refused, fetcher) {
         this.token = token;
         this.refused = refused;
@@ -39,10 +39,10 @@ export class Rest {
         const headers = { Authorization: `Bearer ${token}`, Accept: "application/json" };
         const lang = globalThis.document?.documentElement.lang;
         if (lang)
-            headers["Accept-Language"] = lang; // what the server says is shown on this page
+            headers["Accept-Language"] = lang; // the page shows the server's messages
         const init = {
             method, headers, credentials: "omit", cache: "no-store", signal: AbortSignal.timeout(15_000),
-            keepalive: method !== "GET", // what the user did is done even where the tab closes at once
+            keepalive: method !== "GET", // a change is completed even if the tab closes at once
         };
         if (body !== undefined) {
             headers["Content-Type"] = "application/json";
@@ -63,9 +63,9 @@ export class Rest {
         throw new RestError(answer.status, problem.detail ?? problem.title ?? "", Number(answer.headers.get("Retry-After")) || 0);
     }
     /**
-     * Reports whether the server answers, but not to this page's origin. A browser gives
-     * a script no reason for a failed request; the files under /client/ are open to every
-     * origin, so where one of them can be read the server is reached.
+     * Reports whether the server responds, but not to this page's origin. A browser gives a
+     * script no reason for a failed request. The files under /client/ are open to every
+     * origin, so if one of them can be read, the server was reached.
      */
     async #hiddenByCors() {
         if (globalThis.location === undefined || this.#base.origin === globalThis.location.origin)
@@ -89,7 +89,7 @@ export class Rest {
             rev: rev === null ? null : Number(rev),
         };
     }
-    /** What changed since rev; null where the server does not keep changes. */
+    /** The changes since a rev; null if the server does not keep changes. */
     async changes(since) {
         try {
             return readState(await (await this.#call("GET", "notifications/changes", { since })).json());
@@ -125,7 +125,7 @@ export class Rest {
     async muteKind(kind, muted) {
         await this.#call("PATCH", "settings", {}, { kinds: { [kind]: muted ? 0 : null } });
     }
-    /** The key that a browser subscribes with. */
+    /** The key with which a browser subscribes. */
     async pushKey() {
         return (await (await this.#call("GET", "push/key")).json()).vapid_public_key;
     }
@@ -139,4 +139,4 @@ export class Rest {
         await this.#call("POST", `devices/${encodeURIComponent(client)}/test`);
     }
 }
-const corsHelp = () => `the server answers, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;
+const corsHelp = () => `the server responds, but not to this page: add ${globalThis.location.origin} to its --cors-origins`;

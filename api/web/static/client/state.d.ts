@@ -1,13 +1,13 @@
-/** Which kinds a user muted: 0 mutes. */
+/** The kinds that a user has muted: 0 mutes. */
 export type Kinds = Record<string, 0 | 1>;
 /**
- * What changed in an inbox since `from`, as state messages and
- * `GET /notifications/changes` give it. It applies to an inbox at any rev from `from`
- * up, in the order read_up_to, read, unread_ids, deleted.
+ * The changes of an inbox since `from`, as in state messages and
+ * `GET /notifications/changes`. Apply them to an inbox at any rev of at least `from`, in
+ * the order read_up_to, read, unread_ids, deleted.
  */
 export interface InboxState {
     rev: number;
-    /** Null: the list is to be fetched again. */
+    /** Null: fetch the list again. */
     from: number | null;
     /** The counts are as of this seq. */
     last_seq: number;
@@ -15,14 +15,14 @@ export interface InboxState {
     total: number;
     is_review_enabled: 0 | 1;
     kinds: Kinds;
-    /** Everything up to this seq was read; 0 where that did not change. */
+    /** Everything up to this seq was read; 0 if that did not change. */
     read_up_to: number;
-    /** Ids that were marked read, one by one. */
+    /** Ids that were marked as read individually. */
     read: number[];
-    /** Ids that were marked unread. */
+    /** Ids that were marked as unread. */
     unread_ids: number[];
-    /** Ids that left the inbox: deleted, superseded, expired or past the retention. */
+    /** Ids that were deleted, superseded, expired or retained out. */
     deleted: number[];
 }
-/** Reads a state message; null where it is none. */
+/** Reads a state message; null if it is not one. */
 export declare function readState(value: unknown): InboxState | null;

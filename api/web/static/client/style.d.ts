@@ -1,2 +1,2 @@
-/** Gives a document or shadow root the look, once. A constructed sheet needs nothing in style-src. */
+/** Adds the styles to a document or shadow root, once. style-src does not apply to a constructed sheet. */
 export declare function dress(root: DocumentOrShadowRoot): void;

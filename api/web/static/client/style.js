@@ -1,6 +1,6 @@
 /**
- * The look of the inbox and the bell. Each --falcon-… variable is an application's to
- * set; what it leaves out follows the light or dark scheme.
+ * The styles of the inbox and the bell. An application may set each --falcon-… variable;
+ * the others follow the light or dark scheme.
  */
 const css = `
 :host { display: block; color-scheme: light dark; }
@@ -84,7 +84,7 @@ const css = `
 .falcon .status-2 :is(.token, .chip) { background: var(--good-tint-); color: var(--good-); }
 .falcon .status-3 :is(.token, .chip) { background: var(--bad-tint-); color: var(--bad-); }
 
-/* With a mouse or a keyboard the actions cover the end of the title, not the time, which explains itself on hover. */
+/* With a mouse or a keyboard the actions cover the end of the title, not the time, which has its full form on hover. */
 @media (hover: hover) {
   .falcon .acts { position: absolute; inset-inline-end: 6.75rem; top: 3px; padding-inline-start: 14px; border-radius: 8px; background: var(--card-); opacity: 0; pointer-events: none; }
   .falcon .unread .acts { background: color-mix(in srgb, var(--tint-) 55%, var(--card-)); }
@@ -113,7 +113,7 @@ const css = `
   .falcon :is(.tool, .choice button) { padding-inline: 6px; }
   .falcon .top { gap: 8px; }
   .falcon .top:has(.chip) time { min-width: 0; }
-  .falcon .item:has(.chip) .acts { inset-inline-end: 8px; } /* the time is a line further down */
+  .falcon .item:has(.chip) .acts { inset-inline-end: 8px; } /* the time is one line below */
   .falcon .item { gap: 10px; padding-inline: 12px; }
   .falcon .message.clamped { -webkit-line-clamp: 2; }
   .falcon .top:has(.chip) { flex-wrap: wrap; row-gap: 2px; }
@@ -132,7 +132,7 @@ const css = `
 @keyframes falcon-land { from { transform: translateY(-8px); } }
 `;
 let sheet;
-/** Gives a document or shadow root the look, once. A constructed sheet needs nothing in style-src. */
+/** Adds the styles to a document or shadow root, once. style-src does not apply to a constructed sheet. */
 export function dress(root) {
     if (!sheet) {
         sheet = new CSSStyleSheet();

@@ -1,6 +1,6 @@
 import type { InboxState } from "./state.js";
 import type { Notification } from "./types.gen.js";
-/** What the tabs of one user tell each other. */
+/** The messages between the tabs of one user. */
 export type TabMessage = {
     type: "hello";
 } | {
@@ -32,29 +32,29 @@ export type TabMessage = {
 } | {
     type: "removedRead";
 };
-/** The other tabs, and whether this one leads. */
+/** The connection to the other tabs. */
 export interface Tabs {
     send(message: TabMessage): void;
     close(): void;
 }
 export interface TabEvents {
-    /** This tab is to keep the live connection from now on. */
+    /** This tab becomes the leader, which has the live connection. */
     lead(): void;
-    /** Another tab took over: this one's connection is to end. */
+    /** Another tab took over: this tab has to end its connection. */
     follow(): void;
     message(message: TabMessage): void;
 }
 /** Reports whether the browser lets tabs share one connection. */
 export declare const tabsShare: () => boolean;
 /**
- * Joins the tabs of the same origin under a name. One leads: whoever holds the
- * lock, which the browser passes on when a tab closes or crashes.
- * Where there are no locks (Node, old browsers), each leads itself.
+ * Joins the tabs of the same origin under a name. The tab that has the lock leads. The
+ * browser passes the lock on when a tab closes or crashes. Without Web Locks (Node, old
+ * browsers) each tab leads itself.
  *
- * A leader whose event loop stands still, in a debugger or a long computation, or
- * that the browser froze, keeps its lock. So the others ask for a sign of life: from a
- * message handler, because a hidden tab's timers run as rarely as once a minute. After
- * some silence one of them steals the lock. The former leader learns of that when it
- * runs again, ends its connection and queues like the rest.
+ * A leader keeps its lock while its event loop is blocked, in a debugger or a long
+ * computation, or while the browser has frozen it. So the others send it a heartbeat
+ * question, which it answers from a message handler, because a hidden tab's timers run as
+ * rarely as once a minute. After some silence one of them steals the lock. The former
+ * leader notices when it runs again, ends its connection and queues like the others.
  */
 export declare function joinTabs(name: string, events: TabEvents): Tabs;

@@ -1,19 +1,19 @@
-const pulseEvery = 1_500; // ms between two looks of a following tab
-const silences = 3; // looks in a row without a sign of the leader, after which it is taken over
-/** What only a leader sends. */
+const pulseEvery = 1_500; // ms between two checks of a following tab
+const silences = 3; // checks in a row without a message of the leader, after which a tab takes over
+/** Messages that only a leader sends. */
 const leaders = new Set(["here", "up", "down", "live", "state"]);
 /** Reports whether the browser lets tabs share one connection. */
 export const tabsShare = () => !!globalThis.navigator?.locks && typeof BroadcastChannel !== "undefined";
 /**
- * Joins the tabs of the same origin under a name. One leads: whoever holds the
- * lock, which the browser passes on when a tab closes or crashes.
- * Where there are no locks (Node, old browsers), each leads itself.
+ * Joins the tabs of the same origin under a name. The tab that has the lock leads. The
+ * browser passes the lock on when a tab closes or crashes. Without Web Locks (Node, old
+ * browsers) each tab leads itself.
  *
- * A leader whose event loop stands still, in a debugger or a long computation, or
- * that the browser froze, keeps its lock. So the others ask for a sign of life: from a
- * message handler, because a hidden tab's timers run as rarely as once a minute. After
- * some silence one of them steals the lock. The former leader learns of that when it
- * runs again, ends its connection and queues like the rest.
+ * A leader keeps its lock while its event loop is blocked, in a debugger or a long
+ * computation, or while the browser has frozen it. So the others send it a heartbeat
+ * question, which it answers from a message handler, because a hidden tab's timers run as
+ * rarely as once a minute. After some silence one of them steals the lock. The former
+ * leader notices when it runs again, ends its connection and queues like the others.
  */
 export function joinTabs(name, events) {
     const locks = globalThis.navigator?.locks;
@@ -39,7 +39,7 @@ export function joinTabs(name, events) {
         if (data.type !== "here")
             events.message(data);
     };
-    const held = () => {
+    const acquired = () => {
         if (closed)
             return undefined;
         leading = true;
@@ -57,28 +57,28 @@ export function joinTabs(name, events) {
     };
     const queue = () => {
         const { signal } = (queued = new AbortController());
-        locks.request(name, { signal }, held).catch(() => signal.aborted || stolen());
+        locks.request(name, { signal }, acquired).catch(() => signal.aborted || stolen());
     };
-    const look = () => {
+    const check = () => {
         if (leading || closed)
             return;
-        // Of many tabs mostly one asks, and all hear the response.
+        // With many tabs, usually only one asks, and all receive the response.
         if (++silent === 1)
             return;
         if (silent <= silences)
             return send({ type: "ask" });
         silent = 0;
         queued.abort();
-        locks.request(name, { steal: true }, held).catch(stolen);
+        locks.request(name, { steal: true }, acquired).catch(stolen);
     };
     queue();
-    const timer = setInterval(look, pulseEvery * (0.8 + Math.random() * 0.4));
+    const timer = setInterval(check, pulseEvery * (0.8 + Math.random() * 0.4));
     timer.unref?.();
     const shown = () => {
         if (document.visibilityState !== "visible")
             return;
-        silent = Math.max(silent, 1); // the timer may have slept: ask now
-        look();
+        silent = Math.max(silent, 1); // the timer may have been throttled: ask now
+        check();
     };
     globalThis.document?.addEventListener("visibilitychange", shown);
     return {

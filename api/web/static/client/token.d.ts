@@ -1,27 +1,26 @@
-/** What a token says of its bearer. Whether it is genuine is for the server to say. */
+/** The claims of a token. Only the server can verify them. */
 export interface TokenClaims {
     user: string;
-    /** When it ends, in ms since 1970 by the issuer's clock; Infinity where it does not say. */
+    /** When it expires, in ms since 1970 by the issuer's clock; Infinity if it has no exp. */
     expires: number;
-    /** When it was issued, by the same clock; null where it does not say. */
+    /** When it was issued, by the same clock; null if it has no iat. */
     issued: number | null;
 }
-/** Reads a JWT without verifying it; null where it names no user. */
+/** Reads a JWT without verifying it; null if it names no user. */
 export declare function readToken(token: string): TokenClaims | null;
 /**
- * Plans when tokens are renewed. The device's clock may be hours off, so that `exp`
- * cannot be compared with it: a new token counts as issued just now, which makes its
- * life `exp − iat`. A token from an application's cache is older than that; its age
- * shows as soon as another token was seen, and until then it is replaced at the
- * server's refusal.
+ * Plans when tokens are renewed. The device's clock may be hours off, so `exp` cannot be
+ * compared with it. Instead a new token is assumed to be issued just now, with a life of
+ * `exp − iat`. A token from an application's cache is older than that. Its age becomes
+ * known with the next token; until then it is replaced when the server refuses it.
  */
 export declare class Schedule {
     #private;
-    /** ms that the latest token had left when it came, as far as can be known. */
+    /** The estimated remaining life of the latest token when it arrived, in ms. */
     left: number;
-    /** How long, in ms, until this token, which getToken gave just now, should be renewed. */
+    /** The time in ms after which this token, which getToken just returned, should be renewed. */
     next(token: string, claims: TokenClaims, now?: number): number;
-    /** How long to wait after getToken failed, which counts as a renewal that brought no time. */
+    /** The pause after a failure of getToken, which counts as a renewal that gained no time. */
     failed(): number;
     private backoff;
 }

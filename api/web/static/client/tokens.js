@@ -1,21 +1,21 @@
 import { readToken, Schedule } from "./token.js";
-/** The token in use: asked for once, renewed before it ends, replaced when refused. */
+/** The token in use: requested once, renewed before it expires, replaced when refused. */
 export class Tokens {
     get;
     renewed;
     failed;
     ending;
     #token = null;
-    #asking = null; // of several callers, one asks
+    #asking = null; // shared by concurrent callers
     #timer;
     #closed = false;
     #schedule = new Schedule();
     #ends = Infinity; // ms by this clock
     #warned = "";
     constructor(get, 
-    /** A new one came in time. */
+    /** Called with a new token that arrived in time. */
     renewed, failed, 
-    /** Called once a token when it is about to end, at that time of this clock in ms, and get has no other; with null once it has. */
+    /** Called once per token when it expires soon, at that time of this clock in ms, and get has no other; with null once it has. */
     ending = () => { }) {
         this.get = get;
         this.renewed = renewed;
@@ -25,7 +25,7 @@ export class Tokens {
     async current() {
         return this.#token ?? this.#ask();
     }
-    /** Asks for another token than the refused one; false where there is none. */
+    /** Requests another token than the refused one; false if there is none. */
     async replace(refused) {
         if (this.#closed)
             return false;
@@ -38,7 +38,7 @@ export class Tokens {
             return false;
         }
     }
-    /** Asks for a new token now, also after close. Rejects as getToken does, or where it has no other. */
+    /** Requests a new token now, even after close. Rejects if getToken does, or if it has no other. */
     async renew() {
         this.#closed = false;
         const old = this.#token;
@@ -57,7 +57,7 @@ export class Tokens {
             .then(() => this.get())
             .then((token) => {
             if (typeof token !== "string" || token === "")
-                throw new Error("getToken gave no token");
+                throw new Error("getToken returned no token");
             this.#token = token;
             if (this.#warned && this.#warned !== token) {
                 this.#warned = "";
@@ -78,9 +78,9 @@ export class Tokens {
         if (this.#closed)
             return;
         this.#timer = setTimeout(() => void this.#renew(), wait);
-        this.#timer.unref?.(); // Node may end before a token does
+        this.#timer.unref?.(); // the timer must not keep Node running
     }
-    /** Asks for the next token; the present one stays in use until it came. */
+    /** Requests the next token. The current one stays in use until then. */
     async #renew() {
         const old = this.#token;
         try {
@@ -103,7 +103,7 @@ export class Tokens {
         if (this.#closed || this.#warned === token || !Number.isFinite(this.#ends))
             return;
         if (this.#ends - Date.now() > 90_000)
-            return; // asked for again after a day, long before its end
+            return; // the daily renewal, long before it expires
         this.#warned = token;
         this.ending(this.#ends);
     }

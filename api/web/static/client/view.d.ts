@@ -3,16 +3,16 @@ import type { Notification } from "./types.gen.js";
 import { type Language } from "./words.js";
 export interface ViewOptions {
     lang: Language;
-    /** The level of the inbox's own heading; 2 without it. Days and notifications stand one and two below. */
+    /** The level of the inbox's heading. Default: 2. Days and notifications are one and two levels below. */
     heading?: 1 | 2;
-    /** What a notification's relative url is resolved against; without it the document. */
+    /** The base of a notification's relative url. Default: the document. */
     base?: string;
-    /** A click through to a notification's url; true: it was handled, the browser does nothing. */
+    /** A click on a notification's url. True: it was handled, and the browser does nothing. */
     open?(item: Notification, url: URL): boolean;
-    /** The user wants to sign in again; without it getToken is asked. */
+    /** The user wants to sign in again. Default: getToken is called. */
     renew?(): void;
 }
-/** A whole inbox, drawn from a client's Inbox into a place of a document or shadow root. */
+/** A whole inbox, drawn from a client's Inbox into an element of a document or shadow root. */
 export declare class InboxView {
     #private;
     private readonly inbox;
@@ -20,14 +20,14 @@ export declare class InboxView {
     readonly root: HTMLElement;
     constructor(place: HTMLElement | ShadowRoot, inbox: Inbox, options: ViewOptions);
     set lang(lang: Language);
-    /** Ends the drawing; the inbox goes on. */
+    /** Stops drawing. The inbox stays open. */
     close(): void;
     focusUnread(): boolean;
-    /** Moves focus to a notification; false where it is not shown. */
+    /** Moves the focus to a notification; false if it is not shown. */
     focus(seq: number): boolean;
-    /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
+    /** Whether the user can see a notification now: in a visible page, inside the window, not covered. */
     shows(seq: number): boolean;
     draw(): void;
-    /** Takes the latest deletion back, where it is in time. */
+    /** Undoes the latest deletion, if it is in time. */
     undo(): void;
 }

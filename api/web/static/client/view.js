@@ -5,7 +5,7 @@ import { dress } from "./style.js";
 import { words } from "./words.js";
 const undoFor = 8_000; // ms
 const tickEvery = 30_000;
-/** A whole inbox, drawn from a client's Inbox into a place of a document or shadow root. */
+/** A whole inbox, drawn from a client's Inbox into an element of a document or shadow root. */
 export class InboxView {
     inbox;
     options;
@@ -64,7 +64,7 @@ export class InboxView {
         this.#list.clear(lang);
         this.#speak();
     }
-    /** Ends the drawing; the inbox goes on. */
+    /** Stops drawing. The inbox stays open. */
     close() {
         for (const off of this.#off)
             off();
@@ -75,13 +75,13 @@ export class InboxView {
     focusUnread() {
         return this.#list.focusUnread();
     }
-    /** Moves focus to a notification; false where it is not shown. */
+    /** Moves the focus to a notification; false if it is not shown. */
     focus(seq) {
         const element = this.#list.element(seq);
         this.#list.focus(element);
         return element !== null;
     }
-    /** Whether the user can see a notification now: in a visible page, inside the window, under nothing else. */
+    /** Whether the user can see a notification now: in a visible page, inside the window, not covered. */
     shows(seq) {
         const element = this.#list.element(seq);
         if (!element || document.visibilityState !== "visible")
@@ -132,7 +132,7 @@ export class InboxView {
             return;
         this.#empty.replaceChildren(icon(none ? "bell" : "check"), h(`h${(this.options.heading ?? 2) === 1 ? 2 : 3}`, { class: "big" }, title), h("p", {}, text), none ? "" : h("button", { type: "button", class: "outline", onclick: () => this.#filter(false) }, w.showAll));
     }
-    /** The one thing the user should know about the whole inbox now. */
+    /** The most important message about the whole inbox. */
     #drawNotice() {
         const { inbox } = this;
         const w = words(this.#lang);
@@ -147,7 +147,7 @@ export class InboxView {
         const cause = state !== "ended" && state !== "away" ? "" : ((error instanceof RestError ? error.detail : error?.message) ?? "");
         const key = [which, this.#lang, inbox.showsMuted, cause].join();
         if (this.#notice.dataset["key"] === key)
-            return; // a button that is pressed keeps the focus
+            return; // so that a pressed button keeps the focus
         this.#notice.dataset["key"] = key;
         const button = (name, act) => h("button", { type: "button", class: "outline", onclick: () => this.#run(async () => void (await act())) }, name);
         const renew = () => (this.options.renew ? this.options.renew() : inbox.renew());
@@ -188,9 +188,9 @@ export class InboxView {
     #removeAllRead() {
         this.#undo = this.inbox.removeReadLater(undoFor);
         this.#say(words(this.#lang).readRemoved, true);
-        this.#undoButton.focus(); // the button that was pressed is gone
+        this.#undoButton.focus(); // the pressed button no longer exists
     }
-    /** Takes the latest deletion back, where it is in time. */
+    /** Undoes the latest deletion, if it is in time. */
     undo() {
         if (!this.#undo)
             return;
@@ -208,20 +208,20 @@ export class InboxView {
         clearTimeout(this.#quiet);
         this.#quiet = setTimeout(() => {
             show(this.#bar, false);
-            setText(this.#said, ""); // the same words twice are said twice
+            setText(this.#said, ""); // so that screen readers repeat the same text
         }, undo ? undoFor : 4_000);
     }
-    /** Explains what the server refused after nobody waited for it: a deletion that could have been undone comes back. */
+    /** Explains why the server refused a change in the background, such as a deletion, which then reappears. */
     #refused(error) {
         if (error instanceof RestError && error.status >= 400 && error.status !== 401)
             this.#say(words(this.#lang).failed(error.message));
     }
-    /** Does what the user asked for; says so, or why not. */
+    /** Performs an action of the user and announces its result or its error. */
     async #run(act, done) {
         try {
             await act();
             if (done && !this.#undo)
-                this.#say(words(this.#lang)[done]); // a way back that is offered meanwhile stays
+                this.#say(words(this.#lang)[done]); // an undo that is offered meanwhile stays
         }
         catch (error) {
             if (!(error instanceof Error))

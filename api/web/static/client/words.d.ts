@@ -58,13 +58,13 @@ type Words = typeof en;
 /** The language for a tag such as "es-MX"; English for any other. */
 export declare const language: (tag: string | null | undefined) => Language;
 export declare const words: (lang: Language) => Words;
-/** A count as a badge shows it: empty for none, 99+ past 99. */
+/** A count as shown on a badge: empty for none, 99+ above 99. */
 export declare const badge: (n: number) => string;
-/** A key that is the same for all moments of one local day. */
+/** A key that is the same for all times of one local day. */
 export declare const dayOf: (date: Date) => number;
 /** "Today", "Yesterday", or the date in words. */
 export declare function dayName(date: Date, lang: Language, today?: Date): string;
-/** How long ago, in short: "now", "3 min. ago"; after a day the time of the day, which its heading names. */
+/** How long ago, in short: "now", "3 min. ago"; after a day the time of day, as the date is in the heading. */
 export declare function ago(date: Date, lang: Language, now?: number): string;
 export declare const fullTime: (date: Date, lang: Language) => string;
 export {};

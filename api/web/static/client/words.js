@@ -16,7 +16,7 @@ const en = {
     kindsMuted: (kinds) => `Muted kinds: ${kinds}`,
     unmuteKind: (kind) => `Unmute “${kind}”`,
     emptyTitle: "Your inbox is empty",
-    emptyText: "Nothing has been sent to you yet. The next notification appears here by itself.",
+    emptyText: "Nothing has been sent to you yet. The next notification will appear here.",
     noUnreadTitle: "No unread notifications",
     noUnreadText: "You have seen everything.",
     showAll: "Show all",
@@ -42,7 +42,7 @@ const en = {
     pollingTitle: "Live connection blocked",
     pollingText: "MQTT over WebSocket does not get through here, so new notifications may take some seconds.",
     awayTitle: "Server unavailable",
-    awayText: "The server does not answer. What you see may be out of date; this goes on trying.",
+    awayText: "The server does not respond. What you see may be out of date. Still trying to connect.",
     offlineTitle: "Offline",
     offlineText: "This device has no network. New notifications follow when it is back.",
     endedTitle: "Signed out",
@@ -111,10 +111,10 @@ const es = {
 /** The language for a tag such as "es-MX"; English for any other. */
 export const language = (tag) => (tag?.toLowerCase().startsWith("es") ? "es" : "en");
 export const words = (lang) => (lang === "es" ? es : en);
-/** A count as a badge shows it: empty for none, 99+ past 99. */
+/** A count as shown on a badge: empty for none, 99+ above 99. */
 export const badge = (n) => (n <= 0 ? "" : n > 99 ? "99+" : String(n));
 const startOf = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
-/** A key that is the same for all moments of one local day. */
+/** A key that is the same for all times of one local day. */
 export const dayOf = (date) => startOf(date).getTime();
 /** "Today", "Yesterday", or the date in words. */
 export function dayName(date, lang, today = new Date()) {
@@ -125,7 +125,7 @@ export function dayName(date, lang, today = new Date()) {
         : new Intl.DateTimeFormat(lang, { weekday: "long", day: "numeric", month: "long", ...year }).format(date);
     return name.charAt(0).toLocaleUpperCase(lang) + name.slice(1);
 }
-/** How long ago, in short: "now", "3 min. ago"; after a day the time of the day, which its heading names. */
+/** How long ago, in short: "now", "3 min. ago"; after a day the time of day, as the date is in the heading. */
 export function ago(date, lang, now = Date.now()) {
     const seconds = Math.max(0, (now - date.getTime()) / 1000);
     const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "short" });

@@ -1,19 +1,20 @@
-// The service worker: shows what the server pushes while no page does. It is a classic
-// script without imports, so that an application's own worker can importScripts it.
-// It has no fetch handler, and never reads the addresses of pages: tokens may be there.
+// The service worker: shows pushed notifications unless a page shows them. It is a classic
+// script without imports, so that an application's own worker can load it with
+// importScripts. It has no fetch handler and never reads the URLs of pages, which may
+// contain tokens.
 
 (() => {
-  const patience = 1_000; // ms for the pages to respond
+  const responseTime = 1_000; // ms for the pages to respond
 
-  // One notification is shown at a time: Chromium forgets one whose showing overlaps with a
-  // getNotifications(), and its click then does nothing.
+  // One notification is shown at a time: Chromium loses one whose showNotification() overlaps
+  // with a getNotifications(), and a click on it then does nothing.
   let showing = Promise.resolve();
 
-  /** The window that answers a question with yes first; null where none does in time. */
+  /** The first window that responds with yes to a question; null if none does in time. */
   async function answering(question) {
     const pages = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
     return new Promise((done) => {
-      setTimeout(done, patience, null);
+      setTimeout(done, responseTime, null);
       for (const page of pages) {
         const { port1, port2 } = new MessageChannel();
         port1.onmessage = ({ data }) => data === true && done(page);
@@ -32,19 +33,19 @@
       body, tag: `falconbridge-${key}`, renotify: true, data: { ...data, navigate },
       ...(icon ? { icon, badge: icon } : {}), ...(data.created_at ? { timestamp: Date.parse(data.created_at) } : {}),
     };
-    const turn = showing.then(() => display(title, options));
-    showing = turn.catch(() => {}); // one that fails holds up no other
-    await turn;
+    const displayed = showing.then(() => display(title, options));
+    showing = displayed.catch(() => {}); // a failure does not stop later ones
+    await displayed;
   }
 
-  /** Displays a notification, and how many there are now on the application's icon. */
+  /** Displays a notification, and on the application's icon how many there are now. */
   async function display(title, options) {
     await self.registration.showNotification(title, options);
     const shown = await self.registration.getNotifications();
     await self.navigator.setAppBadge?.(shown.filter((n) => n.tag.startsWith("falconbridge-")).length);
   }
 
-  /** Opens a notification's link; without one, the inbox, where it is open already. */
+  /** Opens a notification's link. Without one, focuses an open inbox or opens it. */
   async function open({ url, navigate, ...data }) {
     if (!url) {
       const page = await answering({ ask: "open", data });
@@ -59,7 +60,7 @@
     try {
       message = event.data.json();
     } catch {
-      return; // not ours
+      return; // not one of falconbridge
     }
     if (message?.web_push === 8030 && message.notification?.title) event.waitUntil(show(message.notification));
   });
