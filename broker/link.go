@@ -87,101 +87,97 @@ func (c *conn) SendState(m delivery.StateMessage) (sent bool, err error) {
 	return true, nil
 }
 
-const contentType = "application/json"
+// maxProps is enough for the properties of a PUBLISH, in bytes, unless the epoch is unusually
+// long. A longer block is correct, but allocated.
+const maxProps = 320
 
 // appendPublish appends the PUBLISH packet of m (MQTT 5 §3.3). MQTT 3.1.1 has no
 // properties.
 func appendPublish(b []byte, version byte, m *delivery.Message) []byte {
-	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, expiry: m.Expiry, subID: m.SubID, payload: m.Item()}
+	flags := m.QoS << 1
 	if m.Dup {
-		p.flags |= 8
+		flags |= 8
 	}
 	if m.Retain {
-		p.flags |= 1
+		flags |= 1
 	}
 	if version != 5 {
-		return p.append(b, version)
+		return appendPacket(b, flags, m.Topic, m.PacketID, nil, m.Item())
 	}
-	var id, seq [20]byte // formatted here and not by strconv.FormatInt, which allocates
-	user := [...]userProperty{
-		{"id", string(strconv.AppendInt(id[:0], m.ID, 10))},
-		{"seq", string(strconv.AppendInt(seq[:0], int64(m.Seq), 10))},
-		{"kind", string(m.Kind)},
-		{"epoch", m.Epoch},
-		{"traceparent", m.Traceparent},
+	var block [maxProps]byte
+	props := appendProps(block[:0], m.Expiry, m.SubID)
+	props = appendUserInt(props, "id", m.ID)
+	props = appendUserInt(props, "seq", int64(m.Seq))
+	props = appendUser(props, "kind", string(m.Kind))
+	props = appendUser(props, "epoch", m.Epoch)
+	if m.Traceparent != "" {
+		props = appendUser(props, "traceparent", m.Traceparent)
 	}
-	if p.user = user[:]; m.Traceparent == "" {
-		p.user = user[:len(user)-1]
-	}
-	return p.append(b, version)
+	return appendPacket(b, flags, m.Topic, m.PacketID, props, m.Item())
 }
 
 // appendState appends the PUBLISH packet of m. Only MQTT 5 devices can ask for state
 // messages, with a user property.
 func appendState(b []byte, m *delivery.StateMessage) []byte {
-	user := [...]userProperty{{"type", "state"}, {"epoch", m.Epoch}}
-	p := publish{flags: m.QoS << 1, topic: m.Topic, packetID: m.PacketID, subID: m.SubID, user: user[:], payload: m.Payload}
-	return p.append(b, 5)
+	var block [maxProps]byte
+	props := appendProps(block[:0], 0, m.SubID)
+	props = appendUser(props, "type", "state")
+	props = appendUser(props, "epoch", m.Epoch)
+	return appendPacket(b, m.QoS<<1, m.Topic, m.PacketID, props, m.Payload)
 }
 
-// publish has what differs between the PUBLISH packets that the broker sends.
-type publish struct {
-	flags    byte // DUP, QoS and RETAIN (§3.3.1)
-	topic    string
-	packetID uint16 // 0 with QoS 0
-	expiry   uint32 // Message Expiry Interval in seconds; 0: none
-	subID    int    // Subscription Identifier; 0: none
-	user     []userProperty
-	payload  []byte
-}
-
-type userProperty struct{ key, value string }
-
-func (u *userProperty) size() int { return 1 + 2 + len(u.key) + 2 + len(u.value) }
-
-// append appends the packet. It writes straight to b: the sizes of the properties and of
-// the packet, which precede them, are added up first.
-func (p *publish) append(b []byte, version byte) []byte {
-	size := 2 + len(p.topic) + len(p.payload)
-	if p.flags&6 != 0 { // QoS 1
+// appendPacket appends a PUBLISH packet. flags are DUP, QoS and RETAIN (§3.3.1), and
+// packetID is not used with QoS 0. props is the property block without its length; nil
+// means MQTT 3.1.1, which has none.
+func appendPacket(b []byte, flags byte, topic string, packetID uint16, props, payload []byte) []byte {
+	hasID := flags&6 != 0
+	size := 2 + len(topic) + len(payload)
+	if hasID {
 		size += 2
 	}
-	props := 2 + 3 + len(contentType)
-	for i := range p.user {
-		props += p.user[i].size()
+	if props != nil {
+		size += varintLen(len(props)) + len(props)
 	}
-	if p.expiry > 0 {
-		props += 1 + 4
+	b = appendVarint(append(b, packets.Publish<<4|flags), size)
+	b = append(appendUint16(b, len(topic)), topic...)
+	if hasID {
+		b = appendUint16(b, int(packetID))
 	}
-	if p.subID > 0 {
-		props += 1 + varintLen(p.subID)
+	if props != nil {
+		b = append(appendVarint(b, len(props)), props...)
 	}
-	if version == 5 {
-		size += varintLen(props) + props
-	}
+	return append(b, payload...)
+}
 
-	b = appendVarint(append(b, packets.Publish<<4|p.flags), size)
-	b = append(appendUint16(b, len(p.topic)), p.topic...)
-	if p.flags&6 != 0 {
-		b = appendUint16(b, int(p.packetID))
-	}
-	if version != 5 {
-		return append(b, p.payload...)
-	}
-	b = append(appendVarint(b, props), propPayloadFormat, 1)
-	if p.expiry > 0 {
-		b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), p.expiry)
+const contentType = "application/json"
+
+// appendProps appends the properties of every PUBLISH. expiry is the Message Expiry Interval
+// in seconds and subID the Subscription Identifier; 0 means none.
+func appendProps(b []byte, expiry uint32, subID int) []byte {
+	b = append(b, propPayloadFormat, 1)
+	if expiry > 0 {
+		b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), expiry)
 	}
 	b = append(appendUint16(append(b, propContentType), len(contentType)), contentType...)
-	if p.subID > 0 {
-		b = appendVarint(append(b, propSubID), p.subID)
+	if subID > 0 {
+		b = appendVarint(append(b, propSubID), subID)
 	}
-	for i := range p.user {
-		u := &p.user[i]
-		b = append(appendUint16(append(b, propUser), len(u.key)), u.key...)
-		b = append(appendUint16(b, len(u.value)), u.value...)
-	}
-	return append(b, p.payload...)
+	return b
+}
+
+// appendUser appends a user property.
+func appendUser(b []byte, key, value string) []byte {
+	b = append(appendUint16(append(b, propUser), len(key)), key...)
+	return append(appendUint16(b, len(value)), value...)
+}
+
+// appendUserInt appends a user property with a decimal number.
+func appendUserInt(b []byte, key string, n int64) []byte {
+	b = appendUser(b, key, "")
+	start := len(b)
+	b = strconv.AppendInt(b, n, 10)
+	binary.BigEndian.PutUint16(b[start-2:], uint16(len(b)-start))
+	return b
 }
 
 func appendUint16(b []byte, n int) []byte { return append(b, byte(n>>8), byte(n)) }
