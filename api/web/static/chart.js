@@ -16,6 +16,8 @@ function roundUp(v) {
 
 export class Chart {
   #samples = []; // numbers; null if unknown
+  #last = null; // the value shown
+  #unitOf;
   #value = h("strong", { class: "figure" });
   #unit = h("span", { class: "unit" });
   #note = h("p", { class: "hint" });
@@ -40,21 +42,34 @@ export class Chart {
     this.node = h("figure", { class: "card chart" }, this.#label, h("p", {}, this.#value, " ", this.#unit), this.#note, plot);
   }
 
-  /** Sets the name, the unit and the ends of the time axis. */
-  name(text, unit, from, to) {
+  /** Sets the name, the ends of the time axis, and the unit, a function of the value. */
+  name(text, unitOf, from, to) {
+    this.#unitOf = unitOf;
     setText(this.#label, text);
-    setText(this.#unit, unit);
+    setText(this.#unit, unitOf(this.#last));
     setText(this.#from, from);
     setText(this.#to, to);
   }
 
   /** Adds a sample and draws. note explains the figure. */
   add(value, note) {
-    this.#samples.push(value);
-    if (this.#samples.length > keep) this.#samples.shift();
+    this.#push(value);
+    this.#last = value;
+    setText(this.#unit, this.#unitOf(value));
     setText(this.#value, value === null ? "–" : this.#format(value));
     setText(this.#note, note);
     this.#draw();
+  }
+
+  /** Adds an unknown sample, and leaves the figure as it is. */
+  skip() {
+    this.#push(null);
+    this.#draw();
+  }
+
+  #push(value) {
+    this.#samples.push(value);
+    if (this.#samples.length > keep) this.#samples.shift();
   }
 
   #draw() {

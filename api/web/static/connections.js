@@ -209,8 +209,11 @@ export class Connections {
   }
 }
 
-/** Seconds after which a node's connections are marked as stale: a heartbeat is sent every 4. */
-export const quiet = 8;
+/**
+ * Seconds after which a node's connections are marked as stale. Heartbeats are sent every 4, and a
+ * node that stopped is listed for 12, so that at least one poll shows it before it disappears.
+ */
+export const quiet = 6;
 
 /** The devices of one user, with and without a session. */
 export async function devicesOf(rest, user, own) {

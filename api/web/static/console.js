@@ -38,6 +38,7 @@ class Board {
   #explain;
   #reports;
   #audit;
+  #read = null; // the last figures: { stats, now, at }, now and at by the clocks of server and page
   #state = "connecting";
   #name; // the prefix of this page's own client id
 
@@ -100,8 +101,8 @@ class Board {
     try {
       const { body: stats, now } = await this.#rest.timed("admin/stats");
       const took = performance.now() - begun;
-      const ages = agesOf(stats, now);
-      this.#connections.nodes(ages);
+      this.#read = { stats, now, at: performance.now() };
+      this.#connections.nodes(agesOf(stats, now));
       const [ready, own] = await Promise.all([
         this.#rest.get("readyz").then(() => true, () => false),
         this.#rest.page("admin/connections", { user: tokens.read(this.#token)?.user, match: this.#name, limit: 1 }),
@@ -110,7 +111,7 @@ class Board {
       ]);
       if (this.#closed) return;
       this.#figures.add(stats, took, own.items.length);
-      drawNodes(stats, ages, ready, quiet);
+      drawNodes(stats, agesOf(stats, now), ready, quiet);
       show($("trouble"), false);
     } catch (error) {
       if (this.#closed) return;
@@ -118,8 +119,20 @@ class Board {
       if (error.status === 401 || error.status === 403) return this.#end(error.status);
       setText($("trouble"), t(error.status === 0 ? "awayText" : "statsFailed"));
       show($("trouble"), true);
+      this.#drawStale();
     }
     this.#timer = setTimeout(() => this.#poll(), statsEvery);
+  }
+
+  // Without new figures the last ones stay, marked with their time, and nodes become silent.
+  #drawStale() {
+    this.#figures.stale();
+    if (!this.#read) return;
+    const { stats, now, at } = this.#read;
+    const ages = agesOf(stats, now + performance.now() - at);
+    this.#connections.nodes(ages);
+    this.#connections.draw();
+    drawNodes(stats, ages, null, quiet);
   }
 
   #heard(item) {

@@ -2,8 +2,8 @@
 // Each explains what it counts. This page's own connection is not counted.
 
 import { Chart, minutes } from "./chart.js";
-import { $, h, setText } from "./dom.js";
-import { number, since, t, timeOfDay } from "./i18n.js";
+import { $, h, setText, show } from "./dom.js";
+import { number, precise, since, t, timeOfDay } from "./i18n.js";
 
 export const statsEvery = 5_000; // ms: nodes send a heartbeat every 4 s, so polling faster shows nothing new
 
@@ -23,6 +23,7 @@ export class Figures {
     answer: new Chart(whole, 10),
   };
   #opened = new Date();
+  #read = null; // when the figures shown were read
   #before = null; // the figures of the previous heartbeat, and its time
   #first = null; // the figures of the first poll
   #rates = { sent: null, refused: null };
@@ -34,11 +35,12 @@ export class Figures {
   constructor() {
     this.name();
     $("charts").replaceChildren(...Object.values(this.#charts).map((c) => c.node));
+    show($("as-of"), false);
   }
 
   /** Writes the names in the chosen language. */
   name() {
-    for (const [key, chart] of Object.entries(this.#charts)) chart.name(t(`chart_${key}`), t(units[key]), t("minutesAgo", minutes(statsEvery)), t("now"));
+    for (const [key, chart] of Object.entries(this.#charts)) chart.name(t(`chart_${key}`), (n) => t(units[key], n), t("minutesAgo", minutes(statsEvery)), t("now"));
   }
 
   /** Counts a notification of the wildcard subscription. */
@@ -79,14 +81,25 @@ export class Figures {
     this.#received = 0;
     this.#receivedAt = now;
     this.#delays = [];
+    this.#read = new Date();
+    show($("as-of"), false);
+  }
+
+  /** A poll failed: the last figures stay, marked with the time they were read, and the time axes go on. */
+  stale() {
+    if (!this.#read) return;
+    for (const chart of Object.values(this.#charts)) chart.skip();
+    setText($("as-of"), t("asOf", precise(this.#read)));
+    show($("as-of"), true);
   }
 }
 
 /** The seconds since each node's last heartbeat at now, the server's time in ms. */
 export const agesOf = (stats, now) => new Map(stats.nodes.map((n) => [n.node, Math.max(0, Math.round((now - Date.parse(n.beat_at)) / 1000))]));
 
-/** The nodes, and whether the one that responds is ready. */
+/** The nodes, and whether the one that responds is ready; null if none does. */
 export function drawNodes(stats, ages, ready, quiet) {
+  show($("ready"), ready !== null);
   setText($("ready"), t(ready ? "ready" : "notReady"));
   $("ready").dataset.state = ready ? "live" : "away";
   $("nodes").replaceChildren(

@@ -53,6 +53,8 @@ function translate() {
 
 export const timeOfDay = (date) => new Intl.DateTimeFormat(now, { hour: "numeric", minute: "2-digit" }).format(date);
 
+export const precise = (date) => new Intl.DateTimeFormat(now, { timeStyle: "medium" }).format(date);
+
 export const fullTime = (date) => new Intl.DateTimeFormat(now, { dateStyle: "full", timeStyle: "medium" }).format(date);
 
 const spans = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];

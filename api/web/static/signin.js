@@ -41,7 +41,10 @@ export function signIn(open) {
     if (!token) return askForToken("tokenEmpty");
     $("token").value = "";
     open(token);
-    if ($("welcome").hidden) $("main").focus();
+    if (!$("welcome").hidden) return;
+    // Focus alone would scroll main to the top, under the sticky header.
+    $("main").focus({ preventScroll: true });
+    scrollTo(0, 0);
   });
   $("token").addEventListener("keydown", (e) => {
     if (e.key !== "Enter" || e.shiftKey) return;
