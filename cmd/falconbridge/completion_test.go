@@ -21,6 +21,11 @@ func TestCompletionCandidates(t *testing.T) {
 		"migrate ":                  {[]string{"up", "down", "status"}, []string{"serve"}},
 		"tail --p":                  {[]string{"--persistent"}, []string{"--user"}},
 		"tail --":                   {[]string{"--user", "--json", "--help"}, []string{"--session-ttl"}},
+		"tail --m":                  {[]string{"--mqtt-url"}, []string{"--max-connections"}},
+		"tail --u":                  {[]string{"--user"}, []string{"--url"}}, // it makes no REST call
+		"send --":                   {[]string{"--url", "--token"}, []string{"--mqtt-url"}},
+		"explain --":                {[]string{"--url", "--token"}, []string{"--mqtt-url"}},
+		"healthcheck --":            {[]string{"--url", "--live"}, []string{"--mqtt-url", "--token", "--token-file"}},
 		"serve --s":                 {[]string{"--session-ttl"}, []string{"--since"}},
 		"--http-addr :1 to":         {[]string{"token"}, nil},
 		"tail --persistent ":        {nil, []string{"true"}},

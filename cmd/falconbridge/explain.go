@@ -29,6 +29,8 @@ func (explainCmd) Help() string {
 
 func (explainCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
 
+func (explainCmd) ignored() []string { return []string{"mqtt-url"} }
+
 // Run reports what happened to a notification, or with --json prints the response.
 func (c explainCmd) Run(p *program) error {
 	ctx, stop := interrupted()

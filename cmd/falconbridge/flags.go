@@ -24,7 +24,7 @@ Examples:
 
     falconbridge tail --user 1
 
-    falconbridge send --user 1 --title "Hola" --message "Su reporte fue revisado"
+    falconbridge send --user 1 --title "Hello" --message "Your report was reviewed"
 
     DATABASE_URL=postgres://falcon@db/falcon falconbridge --jwt-secret-file /run/secrets/jwt`
 
@@ -113,7 +113,12 @@ func printHelp(o kong.HelpOptions, ctx *kong.Context) error {
 	return kong.DefaultHelpPrinter(o, ctx)
 }
 
-// hideUnused hides the flags of the settings that the command does not use.
+// ignoring is a command that accepts flags which have no effect on it, because all client
+// commands have them: its help and completion leave them out.
+type ignoring interface{ ignored() []string }
+
+// hideUnused hides the flags of the settings that the command does not use, and those
+// that it ignores.
 func hideUnused(root, command *kong.Node) {
 	scope, all := scopeOf(command)
 	used := make(map[string]bool)
@@ -123,6 +128,14 @@ func hideUnused(root, command *kong.Node) {
 	for _, f := range root.Flags {
 		if is, setting := used[f.Name]; setting {
 			f.Hidden = !is
+		}
+	}
+	if command == nil || !command.Target.CanAddr() {
+		return
+	}
+	if c, ok := command.Target.Addr().Interface().(ignoring); ok {
+		for _, f := range command.Flags {
+			f.Hidden = f.Hidden || slices.Contains(c.ignored(), f.Name)
 		}
 	}
 }

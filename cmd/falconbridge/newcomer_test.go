@@ -81,6 +81,18 @@ func TestANewcomerNeedsNothing(t *testing.T) {
 	}
 }
 
+// An English start used to print a curl line with a Spanish notification.
+func TestThePrintedNotificationIsInTheConfiguredLanguage(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, nil, "--locale=en")
+	testserver.Eventually(t, 5*time.Second, func() error {
+		if !strings.Contains(p.Stdout(), `{"title":"Hello","message":"It works.","created_by":1}`) {
+			return fmt.Errorf("printed %q", p.Stdout())
+		}
+		return nil
+	})
+}
+
 func TestWithAKeyNoTokenIsPrinted(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, production)

@@ -28,12 +28,14 @@ type sendCmd struct {
 func (sendCmd) Help() string {
 	return `Examples:
 
-    falconbridge send --user 42 --title "Hola" --message "Su reporte fue revisado"
+    falconbridge send --user 42 --title "Hello" --message "Your report was reviewed"
 
     FALCON_TOKEN=… falconbridge send --url https://bridge.example --user 42 --title T --message M`
 }
 
 func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
+
+func (sendCmd) ignored() []string { return []string{"mqtt-url"} }
 
 // Run prints the server's response: a sentence in a terminal, otherwise one line of JSON.
 func (c sendCmd) Run(p *program) error {

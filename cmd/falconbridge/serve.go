@@ -139,6 +139,8 @@ func (healthcheckCmd) Help() string {
 
 func (healthcheckCmd) scope() []string { return config.LocalHTTP }
 
+func (healthcheckCmd) ignored() []string { return []string{"mqtt-url", "token", "token-file"} }
+
 // Run asks /readyz once, or /healthz.
 func (h healthcheckCmd) Run(p *program) error {
 	e, err := h.rest(p)

@@ -54,6 +54,8 @@ Examples:
 
 func (tailCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
 
+func (tailCmd) ignored() []string { return []string{"url"} }
+
 // Run prints notifications until it is interrupted, refused, or has printed
 // --count of them. It reconnects after a lost connection without missing any.
 func (c tailCmd) Run(p *program) error {

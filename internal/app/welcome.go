@@ -54,20 +54,24 @@ func (a *App) welcome(context.Context) error {
 	if err := os.WriteFile(header, []byte("Authorization: Bearer "+admin+"\n"), 0o600); err != nil {
 		return fmt.Errorf("%s: write the token for curl: %w", a.c.Name("data-dir"), err)
 	}
+	title, message := "Hola", "Funciona."
+	if a.c.Locale == bridge.English {
+		title, message = "Hello", "It works."
+	}
 	_, err = fmt.Fprintf(a.out, `
 falconbridge runs in development mode, for this machine only.
 
 Inbox of user 1:
   %s/#token=%s
 
-Make a notification arrive there:
-  curl %s-X POST %s/notifications -H @'%s' -H 'Content-Type: application/json' -d '{"title":"Hola","message":"Funciona.","created_by":1}'
+Send it a notification:
+  curl %s-X POST %s/notifications -H @'%s' -H 'Content-Type: application/json' -d '{"title":"%s","message":"%s","created_by":1}'
 
 Console:  %s/console
 API:      %s/docs
 Admin token, for both (a new one: falconbridge token --user admin --scope admin):
   %s
 
-`, base, user, insecure, base, header, base, base, admin)
+`, base, user, insecure, base, header, title, message, base, base, admin)
 	return err
 }
