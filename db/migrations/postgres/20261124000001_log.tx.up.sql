@@ -1,6 +1,6 @@
--- The log. Times are Unix milliseconds (bigint), alike on every database.
--- Names carry the prefix falcon_: an application that shares the database has
--- its own notifications and reports.
+-- The log. Times are Unix milliseconds (bigint) on Postgres and SQLite. Names have the
+-- prefix falcon_, since an application that shares the database may have tables for
+-- notifications and reports, too.
 
 CREATE TABLE falcon_inboxes (
     user_id        text COLLATE "C" PRIMARY KEY,
@@ -24,14 +24,14 @@ CREATE TABLE falcon_notifications (
     status_id  smallint NOT NULL DEFAULT 0,  -- 0: none
     data       text     NOT NULL DEFAULT '', -- compact JSON object, '': none
     muted      boolean  NOT NULL DEFAULT false,
-    -- The writing transaction, or that of the user's row before where it is
-    -- younger: so within a user (xid, id) ascends with the seq.
+    -- The transaction that wrote the row, or the xid of the user's previous row if that is
+    -- higher. So (xid, id) ascends with the seq of a user.
     xid        xid8     NOT NULL,
     UNIQUE (user_id, seq)
 );
 -- The commit-safe order over all users, see db/feed.go.
 CREATE INDEX falcon_notifications_feed ON falcon_notifications (xid, id);
--- Pages of unread notifications, and read-all.
+-- For pages of unread notifications, and for marking all as read.
 CREATE INDEX falcon_notifications_unread ON falcon_notifications (user_id, seq) WHERE read_at = 0;
 
 CREATE TABLE falcon_reports (
@@ -106,7 +106,7 @@ CREATE TABLE falcon_orders (
 );
 CREATE INDEX falcon_orders_at ON falcon_orders (at);
 
--- A revocation names a token (jti) or a user; the other one is ''.
+-- A revocation is of a token (jti) or of a user; the other column is ''.
 CREATE TABLE falcon_revocations (
     jti       text COLLATE "C" NOT NULL DEFAULT '',
     user_id   text COLLATE "C" NOT NULL DEFAULT '',
@@ -121,24 +121,25 @@ CREATE TABLE falcon_meta (
     value text NOT NULL
 );
 
--- falcon_append is one round trip and one transaction for many commands. Drafts
--- come as parallel arrays, each with the number of its command; a command is
--- stored whole or not at all. With p_wait NULL nothing waits for a lock that
--- another transaction holds: the commands concerned come back as busy, and the
--- rest goes on. Otherwise it waits for each lock p_wait milliseconds, 0 for ever.
--- Locks are taken in one order: reports, keys, inboxes, each sorted.
+-- falcon_append runs many commands in one round trip and one transaction. The drafts are
+-- parallel arrays, each draft with the number of its command; a command is stored entirely or
+-- not at all. If p_wait is NULL, the function waits for no lock of another transaction:
+-- commands that need one return busy, and the others go on. Otherwise it waits p_wait
+-- milliseconds for each lock, or forever if p_wait is 0. Locks are taken in one order: reports,
+-- keys, inboxes, each sorted.
 --
--- The plans are made once a connection and kept: a plan for the arrays at hand
--- costs more than it gains. Sequential scans are off because a plan made while a
--- table was empty would otherwise be kept until the next ANALYZE.
+-- The plans are made once per connection and kept, since planning for the actual arrays costs
+-- more than it gains. Sequential scans are off, because a plan made while a table was empty
+-- would otherwise be kept until the next ANALYZE.
 CREATE FUNCTION falcon_append(
     p_cmd int[], p_user text[], p_kind text[], p_title text[], p_message text[],
     p_report bigint[], p_status smallint[], p_data text[],
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq and muted), report (a changed report: id is its
+-- created_at and seq its updated_at), same, missing, busy, inflight, replayed (with answer)
+-- and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -331,10 +332,10 @@ BEGIN
 END
 $$;
 
--- falcon_notify is the door for an application that shares the database: inside
--- its own transaction it appends one notification and returns its seq. Committed,
--- it is delivered; rolled back, it never was. The rules are those of the API. Its
--- hint names no node ('') so that every one reacts.
+-- falcon_notify is for an application that shares the database. It appends a notification in
+-- the application's transaction and returns its seq: the notification is delivered if the
+-- transaction commits, and otherwise never existed. The rules are those of the API. Its hint
+-- names no node ('') so that every node reacts to it.
 CREATE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -363,10 +364,10 @@ BEGIN
 END
 $$;
 
--- An application needs one grant, GRANT EXECUTE ON FUNCTION falcon_notify TO …, and
--- no right on a table: the function has its owner's, and looks names up in this
--- schema whatever the caller's search_path is. falcon_append has no such path, as
--- that would cost every append: it runs under that of falcon_notify.
+-- An application needs one grant, GRANT EXECUTE ON FUNCTION falcon_notify TO …, and no
+-- privilege on a table: the function runs with its owner's, and looks names up in this schema
+-- whatever the caller's search_path is. falcon_append does not set a search_path, which would
+-- slow down every append; called by falcon_notify, it runs with that of falcon_notify.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

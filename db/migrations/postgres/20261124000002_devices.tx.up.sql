@@ -1,18 +1,19 @@
--- What a device's connection costs is one call of a function: one round trip,
--- and plans that are made once a connection. Sequential scans are off in them for
--- the reason that falcon_append gives.
+-- When a device connects, each step is one function call: one round trip, with plans that are
+-- made once per database connection. Sequential scans are off in the functions for the reason
+-- given at falcon_append.
 
--- falcon_now is the database's clock in Unix milliseconds: nodes' clocks may differ.
+-- falcon_now returns the database's time in Unix milliseconds. Nodes use it because their own
+-- clocks may differ.
 CREATE FUNCTION falcon_now() RETURNS bigint LANGUAGE sql VOLATILE
 RETURN (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 
--- The sessions a node left open, by how soon they expire after its last beat.
+-- For the sessions that a node left open, in the order of their expiry after its last beat.
 CREATE INDEX falcon_sessions_node ON falcon_sessions (node, expiry_ms) WHERE node <> '';
 
--- falcon_open opens a session under a new generation, which is drawn under the
--- row's lock: whoever comes later has the higher one. p_keep is how many sessions
--- a user may have, p_timeout the silence in ms after which a node counts as dead.
--- Lock order: the user's advisory lock, which only a new row takes, then rows.
+-- falcon_open opens a session with a new generation. The generation is assigned while the row
+-- is locked, so a later call has a higher one. p_keep is how many sessions a user may have,
+-- and p_timeout the time in ms without a beat after which a node counts as dead. Locks are
+-- taken in this order: the user's advisory lock, which is only needed for a new row, then rows.
 CREATE FUNCTION falcon_open(p_user text, p_client text, p_node text, p_clean boolean, p_expiry bigint,
     p_keep int, p_timeout bigint)
 RETURNS TABLE (gen bigint, present boolean, subscribed boolean, qos smallint, rap boolean, sub_id int,
@@ -89,12 +90,12 @@ BEGIN
 END
 $$;
 
--- falcon_subscribe stores how a device is subscribed and returns where its user's
--- log ends, read once under the session's lock; the cursor of a new subscription
--- stands exactly there. No row: p_gen is not the current generation.
+-- falcon_subscribe stores a device's subscription and returns where its user's log ends, which
+-- it reads once while the session is locked; the cursor of a new subscription is exactly
+-- there. It returns no row if p_gen is not the current generation.
 --
--- from_seq is behind what was never sent: a first subscription and a leap forward
--- (p_since) start anew there, a step back takes back what lies between.
+-- Notifications up to from_seq were never sent. A first subscription and a move forward
+-- (p_since) set it to the new position; a move back lowers it if it was above that.
 CREATE FUNCTION falcon_subscribe(p_user text, p_client text, p_gen bigint, p_qos int, p_rap boolean, p_sub_id int,
     p_since bigint)
 RETURNS TABLE (last bigint, id bigint, user_id text, seq bigint, kind text, title text, message text, created_at bigint,
@@ -126,12 +127,11 @@ BEGIN
 END
 $$;
 
--- falcon_advance moves many cursors in one statement. An old generation matches no
--- row, no cursor passes the end of its user's log, none moves back; from_seq
--- follows a leap over what was not acknowledged. The rows' locks are taken in one
--- order, so that two batches never wait for each other in a circle; what changed
--- while it waited is seen, because an UPDATE looks again at the newest version of
--- a row.
+-- falcon_advance moves many cursors in one statement. An outdated generation matches no row.
+-- No cursor moves back or beyond the end of its user's log. from_seq is raised when a cursor
+-- skips what was not acknowledged. Rows are locked in one order, so two batches cannot
+-- deadlock. A change made while the statement waited for a lock is taken into account, since
+-- UPDATE evaluates its condition again on the newest version of a row.
 CREATE FUNCTION falcon_advance(p_user text[], p_client text[], p_gen bigint[], p_acked bigint[], p_sent bigint[],
     p_leap bigint[], p_closed boolean[], p_expiry bigint[])
 RETURNS void LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
@@ -162,10 +162,9 @@ BEGIN
 END
 $$;
 
--- falcon_register keeps the list of live connections and leaves orders to end
--- those that a later connection of the same device replaces. Calls go one at a
--- time: each then sees all that came before it, and none waits for a client,
--- because a call is a transaction of its own.
+-- falcon_register maintains the list of live connections and stores orders to end those that a
+-- later connection of the same device replaces. Calls run one at a time, so each sees all
+-- earlier ones. None waits for a client, because each call is a transaction of its own.
 CREATE FUNCTION falcon_register(p_node text, o_user text[], o_client text[], o_gen bigint[], o_protocol smallint[],
     o_transport text[], o_remote text[], o_persistent boolean[], o_since bigint[],
     c_user text[], c_client text[], c_gen bigint[], p_reason int)

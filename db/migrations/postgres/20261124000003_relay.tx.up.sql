@@ -1,4 +1,4 @@
--- The relay to an external MQTT cluster: who relays, and how far it came.
+-- The relay to an external MQTT cluster: which node relays, and its position in the log.
 CREATE TABLE falcon_relay (
     id         smallint PRIMARY KEY CHECK (id = 1),
     node       text   NOT NULL, -- who holds the lease; '': nobody
@@ -6,10 +6,10 @@ CREATE TABLE falcon_relay (
     state      text   NOT NULL
 );
 
--- Users whose retained message may have changed other than by a new
--- notification, in the commit-safe order of db/feed.go. Triggers fill it, so that
--- no way to mute or delete can forget to, but only where a relay ran within the
--- last week: without one nothing would ever read it.
+-- Users whose retained message may have changed other than by a new notification, in the
+-- commit-safe order of db/feed.go. Triggers fill the table, so that no code that mutes or
+-- deletes can forget to. They do so only if a relay has run in the last week, since nothing
+-- else reads it.
 CREATE TABLE falcon_touched (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     xid     xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -30,7 +30,7 @@ CREATE TRIGGER falcon_notifications_touch AFTER DELETE ON falcon_notifications
 CREATE TRIGGER falcon_inboxes_touch_gone AFTER DELETE ON falcon_inboxes
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION falcon_touch();
 
--- Appends update inboxes, but not this column.
+-- On review_enabled only, since every append updates other columns of an inbox.
 CREATE FUNCTION falcon_touch_muted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM falcon_relay r WHERE r.held_until > falcon_now() - 604800000) THEN

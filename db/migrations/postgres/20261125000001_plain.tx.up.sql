@@ -1,11 +1,11 @@
--- falcon_append_plain does what falcon_append does, for what comes nearly always
--- under load: commands of one draft each, without a key or a change of a report.
--- One statement locks, numbers, inserts and counts. What it cannot do at once (a
--- user without an inbox, or whose inbox another transaction holds) has no row in
--- its answer and nothing stored: falcon_append is asked for that.
+-- falcon_append_plain does what falcon_append does for the most common commands under load:
+-- those of one draft each, without a key or a change of a report. One statement locks, numbers,
+-- inserts and counts. It stores nothing and returns no row for a command that it cannot
+-- complete at once, because the user has no inbox yet or another transaction locks it. The
+-- caller passes such a command to falcon_append.
 --
--- The seq comes from what the lock read, which is the newest version of the row.
--- The UPDATE finds that version, too, as the row is locked by its own transaction.
+-- The seq comes from the locked row, which is the newest version. The UPDATE finds the same
+-- version, since the row is locked by its own transaction.
 CREATE FUNCTION falcon_append_plain(
     p_user text[], p_kind text[], p_title text[], p_message text[],
     p_report bigint[], p_status smallint[], p_data text[],

@@ -1,3 +1,3 @@
--- Nothing to take back: falcon_append does all that the one before it did. It stays, with
--- the functions that it calls; the next upgrade replaces all three.
+-- Nothing to revert: falcon_append does all that its predecessor did. It stays, with the
+-- functions that it calls; the next upgrade replaces all three.
 SELECT 1;

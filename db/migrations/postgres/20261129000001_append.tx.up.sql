@@ -1,21 +1,21 @@
--- falcon_append learns to do what falcon_append_plain did, so that there is one
--- function and one call for every batch: see the part for many commands of one draft
--- each. Its arguments and its answers stay as they were.
+-- falcon_append now also does what falcon_append_plain did, so that every batch is one call of
+-- one function: see the part for many commands of one draft each. Its arguments and results
+-- are unchanged.
 --
--- falcon_append_plain is called by nodes of the version before, which run on while a
--- cluster is restarted node by node. A migration of a later release drops it.
+-- Nodes of the previous release call falcon_append_plain while a cluster is restarted node by
+-- node. A migration of a later release drops it.
 --
--- Each inbox keeps the greatest xid of its user's rows. A dump that was read into this
--- cluster brings xids of another one, which this cluster may not reach for years; they
--- mean nothing here and are passed over, so that the feed shows what is appended next
--- (docs/decisions/0002-epoch.md). Nothing else can be at or above the end of a snapshot
--- taken while the inbox is locked: whoever wrote the row has committed.
+-- Each inbox keeps the highest xid of its user's rows. A dump that was loaded into this cluster
+-- brings xids of another cluster, which this one may not reach for years. They mean nothing
+-- here and are ignored, so that the feed shows what is appended next
+-- (docs/decisions/0002-epoch.md). No other xid can be at or above the end of a snapshot taken
+-- while the inbox is locked, since the transaction that wrote the row has committed.
 CREATE OR REPLACE FUNCTION falcon_own_xid(x xid8) RETURNS xid8 LANGUAGE sql VOLATILE
 RETURN CASE WHEN x < pg_snapshot_xmax(pg_current_snapshot()) THEN x ELSE '3'::xid8 END;
 REVOKE EXECUTE ON FUNCTION falcon_own_xid FROM PUBLIC;
 
--- falcon_hint says to every node that the logs of some users grew: p_hints is a JSON array
--- of [user, seq] without its brackets, each with a comma before it.
+-- falcon_hint tells every node that the logs of some users have grown. p_hints is a list of
+-- JSON arrays [user, seq], each with a leading comma.
 CREATE OR REPLACE FUNCTION falcon_hint(p_node text, p_hints text) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF p_node IS NOT NULL AND p_hints <> '' THEN
@@ -25,21 +25,21 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION falcon_hint FROM PUBLIC;
 
--- The rest is the function as the first migration made it: one round trip and one
--- transaction for many commands. Drafts come as parallel arrays, each with the number
--- of its command, from 0 and ascending; a command is stored whole or not at all. With
--- p_wait NULL nothing waits for a lock that another transaction holds: the commands
--- concerned come back as busy, and the rest goes on. Otherwise it waits for each lock
--- p_wait milliseconds, 0 for ever. Locks are taken in one order: reports, keys,
--- inboxes, each sorted.
+-- The rest is as in the first migration: many commands in one round trip and one transaction.
+-- The drafts are parallel arrays, each draft with the number of its command, ascending from 0;
+-- a command is stored entirely or not at all. If p_wait is NULL, the function waits for no lock
+-- of another transaction: commands that need one return busy, and the others go on. Otherwise
+-- it waits p_wait milliseconds for each lock, or forever if p_wait is 0. Locks are taken in one
+-- order: reports, keys, inboxes, each sorted.
 CREATE OR REPLACE FUNCTION falcon_append(
     p_cmd int[], p_user text[], p_kind text[], p_title text[], p_message text[],
     p_report bigint[], p_status smallint[], p_data text[],
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq and muted), report (a changed report: id is its
+-- created_at and seq its updated_at), same, missing, busy, inflight, replayed (with answer)
+-- and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE

@@ -26,7 +26,7 @@ BEGIN
 END
 $$;
 
--- A replaced function keeps its owner and its grants, not these.
+-- CREATE OR REPLACE keeps a function's owner and grants, but not these settings.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

@@ -1,5 +1,5 @@
--- falcon_notify refuses the user ids "." and "..", as the API does: they cannot be
--- named in a URL. The rest is the function as the first migration made it.
+-- falcon_notify rejects the user IDs "." and "..", as the API does, because they cannot be part
+-- of a URL. The rest is as in the first migration.
 CREATE OR REPLACE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -30,7 +30,7 @@ BEGIN
 END
 $$;
 
--- A replaced function keeps its owner and its grants, not these.
+-- CREATE OR REPLACE keeps a function's owner and grants, but not these settings.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

@@ -1,7 +1,7 @@
--- falcon_notify takes exactly what the API takes: a title of blanks of any kind is
--- none, a number beyond a double is refused (JavaScript reads it as Infinity), data
--- nests at most 31 levels, and its 4096 bytes count without the blanks that jsonb
--- puts after each : and ,.
+-- falcon_notify accepts exactly what the API accepts. A title of only whitespace counts as
+-- missing. A number that no double can represent is rejected, because JavaScript reads it as
+-- Infinity. Data has at most 31 levels, and at most 4096 bytes without the spaces that jsonb
+-- adds after each : and ,.
 CREATE OR REPLACE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -47,7 +47,7 @@ BEGIN
 END
 $$;
 
--- A replaced function keeps its owner and its grants, not these.
+-- CREATE OR REPLACE keeps a function's owner and grants, but not these settings.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

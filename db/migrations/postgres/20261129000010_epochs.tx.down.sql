@@ -1,4 +1,4 @@
--- The functions of the devices' migration, which read no epochs.
+-- The functions as in the migration of devices, without epochs.
 CREATE OR REPLACE FUNCTION falcon_open(p_user text, p_client text, p_node text, p_clean boolean, p_expiry bigint,
     p_keep int, p_timeout bigint)
 RETURNS TABLE (gen bigint, present boolean, subscribed boolean, qos smallint, rap boolean, sub_id int,

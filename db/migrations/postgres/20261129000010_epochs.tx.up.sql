@@ -1,7 +1,7 @@
--- The epochs of the log, see docs/decisions/0002-epoch.md. A new one is one row here:
--- nothing that sessions and notifications hold is rewritten. What a row says is read
--- together with the epoch it was written in. A session is of a former epoch where its
--- generation is not above the current epoch's, as generations leap with each epoch.
+-- The epochs of the log, see docs/decisions/0002-epoch.md. A new epoch is only a new row in
+-- this table: no session or notification is rewritten. Instead, rows are interpreted by the
+-- epoch in which they were written. A session is of a former epoch if its generation is not
+-- above the generation of the current epoch, since each epoch raises the generations.
 CREATE TABLE falcon_epochs (
     number     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name       text   NOT NULL,
@@ -11,11 +11,11 @@ CREATE TABLE falcon_epochs (
     begun_at   bigint NOT NULL
 );
 
--- falcon_open as in the devices' migration, but for the cursor of a former epoch. It
--- stands in the future of the restored log where the newest notification at or before
--- it was appended in the current epoch: the device has not seen that one, so the cursor
--- goes back to the last that it can have seen. That takes as many steps along the index
--- (user_id, seq) as the cursor is too far.
+-- falcon_open as in the migration of devices, except for a cursor of a former epoch. If the
+-- newest notification at or below such a cursor was appended in the current epoch, the device
+-- has not received it, although its seq is below the cursor. The cursor is then set back to the
+-- last notification that the device can have received, which takes one step along the index
+-- (user_id, seq) for each notification in between.
 CREATE OR REPLACE FUNCTION falcon_open(p_user text, p_client text, p_node text, p_clean boolean, p_expiry bigint,
     p_keep int, p_timeout bigint)
 RETURNS TABLE (gen bigint, present boolean, subscribed boolean, qos smallint, rap boolean, sub_id int,
@@ -102,8 +102,8 @@ BEGIN
 END
 $$;
 
--- falcon_advance as in the devices' migration, but for a connection of a former epoch:
--- its cursor counts in a log that is gone, so all it may do is close its session.
+-- falcon_advance as in the migration of devices, except for a connection of a former epoch: its
+-- cursor refers to a log that no longer exists, so it can only close its session.
 CREATE OR REPLACE FUNCTION falcon_advance(p_user text[], p_client text[], p_gen bigint[], p_acked bigint[], p_sent bigint[],
     p_leap bigint[], p_closed boolean[], p_expiry bigint[])
 RETURNS void LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
@@ -138,11 +138,11 @@ END
 $$;
 
 -- falcon_changed reads a page of the feed for the sweep: at most p_limit rows after one
--- position, up to another one and below the end of the snapshot, as what lies above came
--- from another cluster (see db/sweep.go). It returns the users whose logs grew, muted rows
--- aside, each with the last seq, and then a row without a user: where the page ends, with
--- seq 1 where it is full. An empty page has no row. Its end is looked up first, so that
--- the rows are read once and no plan can read more than the page.
+-- position, up to another one and below the end of the snapshot, since higher rows came from
+-- another cluster (see db/sweep.go). It returns each user with a new row that is not muted,
+-- with the last seq, and then a row without a user that has the end of the page, with seq 1 if
+-- the page is full. For an empty page it returns no row. The end of the page is looked up
+-- first, so that the rows are read once and no plan can read more than the page.
 CREATE FUNCTION falcon_changed(p_xid xid8, p_id bigint, p_end_xid xid8, p_end_id bigint, p_limit int)
 RETURNS TABLE (user_id text, seq bigint, xid xid8, id bigint)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$

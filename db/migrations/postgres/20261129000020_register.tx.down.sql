@@ -1,4 +1,4 @@
--- The function of the devices' migration, one call at a time.
+-- The function as in the migration of devices, which runs one call at a time.
 CREATE OR REPLACE FUNCTION falcon_register(p_node text, o_user text[], o_client text[], o_gen bigint[], o_protocol smallint[],
     o_transport text[], o_remote text[], o_persistent boolean[], o_since bigint[],
     c_user text[], c_client text[], c_gen bigint[], p_reason int)

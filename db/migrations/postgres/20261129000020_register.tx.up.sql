@@ -1,21 +1,21 @@
--- Whose connection the row's one replaced: '' where none was registered before it.
+-- The node whose connection was replaced by that of the row; '' if there was none.
 ALTER TABLE falcon_connections ADD COLUMN replaced text NOT NULL DEFAULT '';
 
--- falcon_register keeps the list of live connections and leaves orders to end those
--- that a later connection of the same device replaces. Calls of several nodes run at
--- once. A device has one row, and its lock decides between two connections:
+-- falcon_register maintains the list of live connections and stores orders to end those that a
+-- later connection of the same device replaces. Calls of several nodes may run concurrently. A
+-- device has one row, whose lock decides between two connections:
 --
--- ON CONFLICT DO UPDATE waits for a transaction that just wrote the row, locks the
--- newest version, also where the generation there is higher and nothing is updated, and
--- keeps the lock until the commit. So for any two connections of a device one call comes
--- second and sees what the first one wrote. Where the second one's generation is higher,
--- it replaces the row and orders the node named there to end the older connection.
--- Where it is lower, the row stays, and it orders its own node to end what it opened.
--- Either way the older generation has an order, committed together with the list.
+-- ON CONFLICT DO UPDATE waits for a transaction that has just written the row, locks the newest
+-- version, even if that has a higher generation and nothing is updated, and keeps the lock
+-- until the commit. So of any two connections of a device, one call comes second and sees what
+-- the first one wrote. If the second connection has the higher generation, the call replaces
+-- the row and orders the node in it to end the older connection. If it has the lower one, the
+-- row stays, and the call orders its own node to end the connection that it opened. Either way,
+-- the older connection has an order that is committed together with the list.
 --
--- Each call locks rows in the order of the primary key, so no two wait for each other in a
--- circle. That takes one list a call: what closed, or what opened. Nodes of an
--- earlier release pass both; Postgres would end one of two that meet like that.
+-- Each call locks rows in the order of the primary key, so two calls cannot deadlock. For that,
+-- a call may pass only one list, either closed or opened connections. Nodes of an earlier
+-- release pass both; if two such calls deadlock, Postgres aborts one of them.
 CREATE OR REPLACE FUNCTION falcon_register(p_node text, o_user text[], o_client text[], o_gen bigint[], o_protocol smallint[],
     o_transport text[], o_remote text[], o_persistent boolean[], o_since bigint[],
     c_user text[], c_client text[], c_gen bigint[], p_reason int)

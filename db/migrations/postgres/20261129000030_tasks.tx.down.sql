@@ -1,4 +1,4 @@
--- falcon_subscribe of the devices' migration.
+-- falcon_subscribe as in the migration of devices.
 CREATE OR REPLACE FUNCTION falcon_subscribe(p_user text, p_client text, p_gen bigint, p_qos int, p_rap boolean, p_sub_id int,
     p_since bigint)
 RETURNS TABLE (last bigint, id bigint, user_id text, seq bigint, kind text, title text, message text, created_at bigint,

@@ -1,5 +1,6 @@
--- Work that grows with a user's rows is done in steps that each commit, see db/task.go.
--- A row here is what is still to do, so that any node can finish it.
+-- A call whose work grows with a user's rows does it in steps that commit separately, see
+-- db/task.go. A row of this table is such work that is not finished, so that any node can
+-- finish it.
 CREATE TABLE falcon_tasks (
     kind     text   NOT NULL, -- read, erase
     user_id  text COLLATE "C" NOT NULL,
@@ -9,11 +10,11 @@ CREATE TABLE falcon_tasks (
     PRIMARY KEY (kind, user_id)
 );
 
--- Notifications up to this seq belong to an erasure that is under way: they are in no
--- list, count or replay.
+-- Notifications up to this seq are being erased: they are in no list, count or replay.
 ALTER TABLE falcon_inboxes ADD COLUMN erased_seq bigint NOT NULL DEFAULT 0;
 
--- falcon_subscribe as in the devices' migration, but that nothing erased is retained.
+-- falcon_subscribe as in the migration of devices, but it returns no notification that is being
+-- erased.
 CREATE OR REPLACE FUNCTION falcon_subscribe(p_user text, p_client text, p_gen bigint, p_qos int, p_rap boolean, p_sub_id int,
     p_since bigint)
 RETURNS TABLE (last bigint, id bigint, user_id text, seq bigint, kind text, title text, message text, created_at bigint,

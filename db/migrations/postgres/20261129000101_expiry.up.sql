@@ -1,18 +1,18 @@
--- Built while appends go on, so in no transaction: a build that was interrupted leaves
--- an invalid index, which is dropped first. All are partial: an append that neither
--- expires nor replaces anything enters none.
+-- The indexes are built without blocking appends, which is not possible in a transaction. An
+-- interrupted build leaves an invalid index, which is dropped first. All are partial, so a
+-- notification that neither expires nor has a key is in none of them.
 
--- What expires next, over all users: the sweep.
+-- For removing expired notifications of all users.
 DROP INDEX CONCURRENTLY IF EXISTS falcon_notifications_expiry;
 --bun:split
 CREATE INDEX CONCURRENTLY falcon_notifications_expiry ON falcon_notifications (expires_at, id) WHERE expires_at > 0;
 --bun:split
--- What has expired of one user's and was not swept yet: counts.
+-- For the counts of a user, without notifications that have expired but are not removed yet.
 DROP INDEX CONCURRENTLY IF EXISTS falcon_notifications_expired;
 --bun:split
 CREATE INDEX CONCURRENTLY falcon_notifications_expired ON falcon_notifications (user_id, expires_at) WHERE expires_at > 0;
 --bun:split
--- What a key stands for: at most one row.
+-- For the notification of a key, of which there is at most one.
 DROP INDEX CONCURRENTLY IF EXISTS falcon_notifications_replaces;
 --bun:split
 CREATE INDEX CONCURRENTLY falcon_notifications_replaces ON falcon_notifications (user_id, replaces) WHERE replaces <> '';

@@ -1,4 +1,4 @@
--- The functions as they were.
+-- The former functions.
 DROP FUNCTION falcon_append(int[], text[], text[], text[], text[], bigint[], smallint[], text[], text[], text[], text[], bigint[],
     int[], bigint[], smallint[], text[], text[], int[], text[], text[], text[], bigint, text, int);
 DROP FUNCTION falcon_removed;
@@ -9,8 +9,9 @@ CREATE OR REPLACE FUNCTION falcon_append(
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq and muted), report (a changed report: id is its
+-- created_at and seq its updated_at), same, missing, busy, inflight, replayed (with answer)
+-- and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -309,8 +310,8 @@ END
 $$;
 
 
--- falcon_notify(text,text,text,text,jsonb) takes the place of the former one, with its owner and grants.
--- Both at once would make calls of three arguments ambiguous.
+-- falcon_notify(text,text,text,text,jsonb) replaces the former function and gets its owner and
+-- grants. If both existed, calls with three arguments would be ambiguous.
 DO $$
 DECLARE
     former CONSTANT regprocedure := to_regprocedure('falcon_notify(text,text,text,text,jsonb,text,text,bigint)');

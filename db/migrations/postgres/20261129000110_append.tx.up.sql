@@ -1,9 +1,9 @@
--- falcon_append stores what notifications may carry beyond their texts, and removes what
--- they supersede. Most carry nothing of it, so that comes in arrays of its own (x_), which
--- are NULL where no draft of the call has any: the ways for what comes nearly always then
--- read none of them. p_by is who made each notification.
--- falcon_removed corrects the counts of a user of whose notifications some were removed,
--- and records the change. The caller holds the lock of the inbox row.
+-- falcon_append now stores what notifications may have besides their texts, and removes those
+-- that they supersede. Most notifications have none of this, so it is passed in separate arrays
+-- (x_), which are NULL if no draft of the call needs them; the common paths then read none of
+-- them. p_by is who created each notification.
+-- falcon_removed corrects a user's counts after some notifications were removed, and records
+-- the change. The caller must have locked the inbox row.
 CREATE FUNCTION falcon_removed(p_user text, p_ids bigint[], p_unread bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
     UPDATE falcon_inboxes SET total = total - cardinality(p_ids), unread = unread - p_unread WHERE user_id = p_user;
 $$;
@@ -16,8 +16,9 @@ CREATE FUNCTION falcon_append(
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted, expires), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq, muted and expires), report (a changed report: id
+-- is its created_at and seq its updated_at), same, missing, busy, inflight, replayed (with
+-- answer) and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text, expires bigint)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -304,8 +305,8 @@ BEGIN
 END
 $$;
 
--- The function under its former signature, which nodes of the version before call while
--- a cluster is restarted node by node. A migration of a later release drops it.
+-- The function with its former arguments, which nodes of the previous release call while a
+-- cluster is restarted node by node. A migration of a later release drops it.
 CREATE OR REPLACE FUNCTION falcon_append(
     p_cmd int[], p_user text[], p_kind text[], p_title text[], p_message text[],
     p_report bigint[], p_status smallint[], p_data text[],
@@ -329,9 +330,9 @@ BEGIN
 END
 $$;
 
--- falcon_notify takes url, replaces and expires_in (seconds), and kinds of the
--- application's own. It refuses what the API refuses (bridge/link.go says why a url is so
--- narrow). Calls with three to five arguments work as before.
+-- falcon_notify now has url, replaces and expires_in (seconds), and accepts an application's own
+-- kinds. It rejects what the API rejects (bridge/link.go says why a url is so restricted). Calls
+-- with three to five arguments work as before.
 CREATE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL,
     url text DEFAULT NULL, replaces text DEFAULT NULL, expires_in bigint DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
@@ -396,8 +397,8 @@ END
 $$;
 
 
--- falcon_notify(text,text,text,text,jsonb,text,text,bigint) takes the place of the former one, with its owner and grants.
--- Both at once would make calls of three arguments ambiguous.
+-- falcon_notify(text,text,text,text,jsonb,text,text,bigint) replaces the former function and
+-- gets its owner and grants. If both existed, calls with three arguments would be ambiguous.
 DO $$
 DECLARE
     former CONSTANT regprocedure := to_regprocedure('falcon_notify(text,text,text,text,jsonb)');

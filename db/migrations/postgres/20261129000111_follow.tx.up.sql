@@ -1,6 +1,6 @@
--- falcon_follow does what falcon_subscribe does, and returns all of the retained message,
--- which has more columns now. Nodes of the version before call falcon_subscribe, while a
--- cluster is restarted node by node; a migration of a later release drops it.
+-- falcon_follow does what falcon_subscribe does, and returns all columns of the retained
+-- message, of which there are more now. Nodes of the previous release call falcon_subscribe
+-- while a cluster is restarted node by node; a migration of a later release drops it.
 CREATE FUNCTION falcon_follow(p_user text, p_client text, p_gen bigint, p_qos int, p_rap boolean, p_sub_id int,
     p_since bigint)
 RETURNS TABLE (last bigint, id bigint, user_id text, seq bigint, kind text, title text, message text, created_at bigint,

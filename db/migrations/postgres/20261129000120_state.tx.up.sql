@@ -1,6 +1,6 @@
--- The live state of an inbox: what changed of it, other than by an append. rev counts the
--- changes as last_seq counts the notifications, and is taken on the same row, under its
--- lock. An append takes no rev.
+-- The live state of an inbox: its changes other than appends. rev counts the changes as
+-- last_seq counts the notifications, and is assigned on the same row while that is locked. An
+-- append does not raise it.
 ALTER TABLE falcon_inboxes
     ADD COLUMN rev bigint NOT NULL DEFAULT 0,
     ADD COLUMN rev_from bigint NOT NULL DEFAULT 0,      -- falcon_changes is complete after this rev
@@ -8,15 +8,15 @@ ALTER TABLE falcon_inboxes
     ADD COLUMN hidden_total bigint NOT NULL DEFAULT 0,  -- rows of total that are hidden
     ADD COLUMN hidden_unread bigint NOT NULL DEFAULT 0; -- rows of unread that are hidden
 
--- hidden: the user muted the row's kind. It is neither listed, counted, delivered nor
--- retained. muted stays what it was: the row came while it was muted, and is never
--- delivered, also once it is listed again.
+-- hidden means that the user mutes the row's kind: the row is neither listed, counted,
+-- delivered nor retained. muted still means that the row was appended during a mute: it is
+-- never delivered, even once it is listed again.
 ALTER TABLE falcon_notifications ADD COLUMN hidden boolean NOT NULL DEFAULT false;
 
--- Which notifications of a user changed in which rev. A row says that one changed, not
--- how: whether it is read, unread or gone is read from falcon_notifications, so one row
--- that is applied twice, or with a later one, gives the same. id 0 stands for "all up to
--- seq were read". Few rows are kept of each user, see falcon_change.
+-- Which notifications of a user changed in which rev. A row says that a notification changed,
+-- not how: whether it is read, unread or gone is looked up in falcon_notifications. So applying
+-- a row twice, or together with a later one, has the same result. id 0 means that all up to seq
+-- were read. Only a few rows are kept per user, see falcon_change.
 CREATE TABLE falcon_changes (
     user_id text COLLATE "C" NOT NULL,
     rev     bigint NOT NULL,
@@ -25,9 +25,9 @@ CREATE TABLE falcon_changes (
     PRIMARY KEY (user_id, rev, id)
 );
 
--- What is left to do in steps, as in falcon_tasks, of the kinds that came with this
--- migration: nodes of the release before would take a task of a kind they do not know for
--- an erasure.
+-- Unfinished work as in falcon_tasks, for the kinds of work that are new in this migration. It
+-- has its own table because nodes of the previous release treat a task of an unknown kind as an
+-- erasure.
 CREATE TABLE falcon_steps (
     kind     text   NOT NULL, -- hide: the settings of kinds changed; delete: those that are read
     user_id  text COLLATE "C" NOT NULL,
@@ -37,14 +37,14 @@ CREATE TABLE falcon_steps (
     PRIMARY KEY (kind, user_id)
 );
 
--- falcon_change takes the next rev of a user and records which notifications changed. The
--- caller holds the lock of the inbox row, and passes by how much its counts grew: total
--- and unread count all rows, the hidden ones those of them that are hidden. p_ids may be
--- empty, which takes a rev that only the counts show; more than 200, or NULL, mean that
--- devices fetch the list again, as after a mute. p_up_to says that all notifications up
--- to that seq were read. It returns the rev, and NULL where the user has no inbox.
+-- falcon_change raises a user's rev and records which notifications changed. The caller must
+-- have locked the inbox row, and passes by how much its counts change: total and unread are of
+-- all rows, the hidden counts of those that are hidden. If p_ids is empty, only the counts
+-- change with the rev. If it is NULL or has more than 200 IDs, devices fetch the list again, as
+-- after a mute. p_up_to says that all notifications up to that seq were read. The function
+-- returns the rev, or NULL if the user has no inbox.
 --
--- What a device missed is at most 200 ids, so the newest 256 are enough to keep.
+-- A device is told at most 200 IDs that it missed, so it is enough to keep the newest 256.
 CREATE FUNCTION falcon_change(p_user text, p_ids bigint[], p_total bigint DEFAULT 0, p_unread bigint DEFAULT 0,
     p_hidden_total bigint DEFAULT 0, p_hidden_unread bigint DEFAULT 0, p_up_to bigint DEFAULT 0)
 RETURNS bigint LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$

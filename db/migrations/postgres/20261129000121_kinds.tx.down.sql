@@ -1,4 +1,4 @@
--- falcon_append and falcon_follow as in the migrations before.
+-- falcon_append and falcon_follow as in the previous migrations.
 CREATE FUNCTION falcon_removed(p_user text, p_ids bigint[], p_unread bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
     UPDATE falcon_inboxes SET total = total - cardinality(p_ids), unread = unread - p_unread WHERE user_id = p_user;
 $$;
@@ -11,8 +11,9 @@ CREATE OR REPLACE FUNCTION falcon_append(
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted, expires), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq, muted and expires), report (a changed report: id
+-- is its created_at and seq its updated_at), same, missing, busy, inflight, replayed (with
+-- answer) and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text, expires bigint)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE

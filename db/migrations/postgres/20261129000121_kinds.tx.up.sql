@@ -1,6 +1,6 @@
--- falcon_append as in the migration before it, but that it follows the settings of kinds,
--- and records what is superseded with falcon_change. A user who chose nothing for a kind
--- costs it a comparison.
+-- falcon_append as in the previous migration, but it follows users' settings for kinds, and
+-- records what is superseded with falcon_change. For a user without such settings, this costs
+-- one comparison.
 CREATE OR REPLACE FUNCTION falcon_append(
     p_cmd int[], p_user text[], p_kind text[], p_title text[], p_message text[],
     p_report bigint[], p_status smallint[], p_data text[], p_by text[],
@@ -8,8 +8,9 @@ CREATE OR REPLACE FUNCTION falcon_append(
     c_cmd int[], c_report bigint[], c_status smallint[], c_title text[], c_user text[],
     k_cmd int[], k_caller text[], k_key text[], k_body text[],
     p_now bigint, p_node text, p_wait int)
--- Outcomes: appended (id, seq, muted, expires), report (of a change: id is its created_at,
--- seq its updated_at), same, missing, busy, inflight, replayed (answer), reused.
+-- The outcomes are appended (with id, seq, muted and expires), report (a changed report: id
+-- is its created_at and seq its updated_at), same, missing, busy, inflight, replayed (with
+-- answer) and reused.
 RETURNS TABLE (cmd int, ord int, outcome text, id bigint, seq bigint, muted boolean, answer text, expires bigint)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
@@ -309,8 +310,8 @@ $$;
 
 DROP FUNCTION falcon_removed;
 
--- falcon_follow as in the migration before it, but that nothing hidden is retained. Of the
--- user's notifications it looks at the newest 1000.
+-- falcon_follow as in the previous migration, but the retained message is the latest one that
+-- is not hidden. It looks for that among the user's newest 1000 notifications.
 CREATE OR REPLACE FUNCTION falcon_follow(p_user text, p_client text, p_gen bigint, p_qos int, p_rap boolean, p_sub_id int,
     p_since bigint)
 RETURNS TABLE (last bigint, id bigint, user_id text, seq bigint, kind text, title text, message text, created_at bigint,

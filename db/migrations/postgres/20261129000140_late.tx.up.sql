@@ -1,6 +1,7 @@
--- When no device answers, see db/late.go. Empty where neither Web Push nor webhooks are on.
+-- For notifications that no device acknowledges in time, see db/late.go. The tables are empty
+-- unless Web Push or webhooks are on.
 
--- How a device is reached by Web Push.
+-- The Web Push subscriptions of devices.
 CREATE TABLE falcon_registrations (
     user_id       text COLLATE "C" NOT NULL,
     client_id     text COLLATE "C" NOT NULL,
@@ -17,7 +18,7 @@ CREATE TABLE falcon_registrations (
 CREATE INDEX falcon_registrations_jti ON falcon_registrations (jti) WHERE jti <> '';
 CREATE INDEX falcon_registrations_age ON falcon_registrations (used_at);
 
--- Who does what only one node does, and how far it came.
+-- Which node does the work that only one node may do, and its position in it.
 CREATE TABLE falcon_leases (
     name       text   PRIMARY KEY,
     node       text   NOT NULL, -- '': none
@@ -25,7 +26,8 @@ CREATE TABLE falcon_leases (
     state      text   NOT NULL
 );
 
--- One row for each notification and each device, or each of the webhooks' conditions.
+-- An attempt: one row for each notification and device, and one for each notification and
+-- condition of the webhooks.
 CREATE TABLE falcon_late (
     ref             text COLLATE "C" PRIMARY KEY, -- random; a webhook's id is made of it
     rule            text COLLATE "C" NOT NULL,    -- push, or a condition
@@ -47,7 +49,7 @@ CREATE INDEX falcon_late_webhook ON falcon_late (due_at) WHERE state = 0 AND cli
 CREATE INDEX falcon_late_user ON falcon_late (user_id, client_id);
 CREATE INDEX falcon_late_done ON falcon_late (done_at) WHERE state > 0;
 
--- What connections acknowledged, also of devices without a session: seqs above from_seq
+-- What each connection acknowledged, including those without a session: the seqs above from_seq
 -- up to acked_seq.
 CREATE TABLE falcon_acks (
     user_id    text COLLATE "C" NOT NULL,

@@ -1,9 +1,4 @@
--- falcon_changed reads a page of the feed for the sweep: at most p_limit rows after one
--- position, up to another one and below the end of the snapshot, as what lies above came
--- from another cluster (see db/sweep.go). It returns the users whose logs grew, muted rows
--- aside, each with the last seq, and then a row without a user: where the page ends, with
--- seq 1 where it is full. An empty page has no row. Its end is looked up first, so that
--- the rows are read once and no plan can read more than the page.
+-- falcon_changed as in the migration of epochs.
 CREATE OR REPLACE FUNCTION falcon_changed(p_xid xid8, p_id bigint, p_end_xid xid8, p_end_id bigint, p_limit int)
 RETURNS TABLE (user_id text, seq bigint, xid xid8, id bigint)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$

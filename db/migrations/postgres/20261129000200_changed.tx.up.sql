@@ -1,12 +1,12 @@
 -- falcon_changed reads a page of the feed for the sweep: at most p_limit rows after one
--- position, up to another one and below the end of the snapshot, as what lies above came
--- from another cluster (see db/sweep.go). It returns the users whose logs grew, muted rows
--- aside, each with the last seq, and then a row without a user: where the page ends, with
--- seq 1 where it is full. An empty page has no row.
+-- position, up to another one and below the end of the snapshot, since higher rows came from
+-- another cluster (see db/sweep.go). It returns each user with a new row that is not muted,
+-- with the last seq, and then a row without a user that has the end of the page, with seq 1 if
+-- the page is full. For an empty page it returns no row.
 --
--- The page is cut off by LIMIT alone, and bounded afterwards. As a second row comparison
--- in the WHERE clause, its end would not stop the scan within one xid: after ten million
--- rows of one transaction, such as a dump read back, each page would read all of them.
+-- Only LIMIT ends the scan; the end of the page is applied to its result. As a second row
+-- comparison in the WHERE clause, it would not stop the scan within one xid: after ten million
+-- rows of one transaction, such as a loaded dump, each page would read all of them.
 CREATE OR REPLACE FUNCTION falcon_changed(p_xid xid8, p_id bigint, p_end_xid xid8, p_end_id bigint, p_limit int)
 RETURNS TABLE (user_id text, seq bigint, xid xid8, id bigint)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$

@@ -62,7 +62,7 @@ BEGIN
 END
 $$;
 
--- CREATE OR REPLACE keeps the owner and the grants, and nothing else.
+-- CREATE OR REPLACE keeps a function's owner and grants, but not these settings.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify(text,text,text,text,jsonb,text,text,bigint) SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

@@ -1,7 +1,7 @@
--- falcon_notify as in 20261129000110, but that it says to every node, once the caller's
--- transaction commits, that the state of an inbox may have changed: what the notification
--- superseded has to leave the screens within a second. Nodes say so themselves of what
--- they changed, after the commit. Nodes of the release before ignore the hint.
+-- falcon_notify as in 20261129000110, but when the caller's transaction commits it also tells
+-- every node that the state of an inbox may have changed: a superseded notification has to
+-- disappear from the screens within a second. For their own changes, nodes send this hint
+-- themselves after the commit. Nodes of the previous release ignore it.
 CREATE OR REPLACE FUNCTION falcon_notify(user_id text, title text, message text, kind text DEFAULT 'message', data jsonb DEFAULT NULL,
     url text DEFAULT NULL, replaces text DEFAULT NULL, expires_in bigint DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
@@ -68,7 +68,7 @@ BEGIN
 END
 $$;
 
--- CREATE OR REPLACE keeps the owner and the grants, and nothing else.
+-- CREATE OR REPLACE keeps a function's owner and grants, but not these settings.
 DO $$
 BEGIN
     EXECUTE format('ALTER FUNCTION falcon_notify(text,text,text,text,jsonb,text,text,bigint) SECURITY DEFINER SET search_path = %I, pg_temp', current_schema());

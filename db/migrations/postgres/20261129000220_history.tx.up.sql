@@ -1,11 +1,12 @@
--- What the cursors did, for explain (db/explain.go). The row of a session is written with
--- every flush, so it has the latest advances only: about every eighth one moves them to a row
--- of their own. With all 64 in the row a flush took half as long again and wrote seven times
--- the WAL. Lists are of entries of one size, oldest first, so that one is appended without
--- parsing the others. An advance is a seq and a time in Unix ms, 8 bytes each:
---   time > 0: all up to seq was acknowledged by then, but for the skips;
---   time < 0: likewise by -time, but what was skipped is not known (a release before this one);
---   time = 0: a SUBSCRIBE placed the cursor here.
+-- The history of cursors, for explain (db/explain.go). Every flush writes the row of a session,
+-- so that row has only the latest advances; about every eighth flush moves them to a separate
+-- row. With all 64 in the session's row, a flush took 1.5 times as long and wrote seven times as
+-- much WAL. The entries of a list have a fixed size and are ordered from the oldest, so that one
+-- is appended without parsing the others. An advance is a seq and a time in Unix ms, 8 bytes
+-- each:
+--   time > 0: all up to seq was acknowledged by then, except for the skips;
+--   time < 0: the same by -time, but the skips are not known (by an earlier release);
+--   time = 0: a SUBSCRIBE moved the cursor to seq.
 ALTER TABLE falcon_sessions
     ADD COLUMN recent      bytea  NOT NULL DEFAULT '', -- the latest advances, at most 8
     ADD COLUMN written_seq bigint NOT NULL DEFAULT 0,  -- sent up to here, by the open connection at least
@@ -19,8 +20,8 @@ CREATE TABLE falcon_histories (
     PRIMARY KEY (user_id, client_id)
 ) WITH (fillfactor = 70);
 
--- Sessions that ended, for 30 days: the last 64 of a user, so that nobody fills the table by
--- connecting under ever new client ids.
+-- Sessions that have ended, for 30 days. Only the last 64 of a user are kept, so that nobody can
+-- fill the table by connecting under new client IDs.
 CREATE TABLE falcon_past_sessions (
     user_id     text COLLATE "C" NOT NULL,
     generation  bigint  NOT NULL,
@@ -39,7 +40,7 @@ CREATE TABLE falcon_past_sessions (
 );
 CREATE INDEX falcon_past_sessions_age ON falcon_past_sessions (ended_at);
 
--- falcon_remember makes a past session of s, with its history, unless its user is erased.
+-- falcon_remember stores s as a past session, with its history, unless its user is being erased.
 CREATE FUNCTION falcon_remember(s falcon_sessions) RETURNS void LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
     h falcon_histories%ROWTYPE;
@@ -57,8 +58,8 @@ BEGIN
 END
 $$;
 
--- Triggers, because sessions end in many places, and because the erasure of a node of the
--- release before must leave none of them either.
+-- These are triggers because sessions end in many places, and because an erasure by a node of
+-- the previous release must not leave past sessions either.
 CREATE FUNCTION falcon_session_gone() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM falcon_remember(OLD);
@@ -67,7 +68,8 @@ END
 $$;
 CREATE TRIGGER falcon_sessions_gone BEFORE DELETE ON falcon_sessions FOR EACH ROW EXECUTE FUNCTION falcon_session_gone();
 
--- The task of an erasure is stored first and changed last.
+-- An erasure stores its task before anything else and changes it last, so past sessions are
+-- removed at its beginning and at its end.
 CREATE FUNCTION falcon_erase_begun() RETURNS trigger LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
     DELETE FROM falcon_past_sessions p WHERE p.user_id = NEW.user_id;
@@ -77,9 +79,9 @@ $$;
 CREATE TRIGGER falcon_tasks_erase AFTER INSERT OR UPDATE ON falcon_tasks
     FOR EACH ROW WHEN (NEW.kind = 'erase') EXECUTE FUNCTION falcon_erase_begun();
 
--- falcon_skips are the ranges that an advance passes without an acknowledgement: what the
--- replay cap left out, from p_acked to p_leap, and what the connection did not send, as
--- p_passed has it in hex, without times.
+-- falcon_skips returns the ranges that an advance passes without an acknowledgement: what the
+-- replay cap left out, from p_acked to p_leap, and what the connection did not send, which is in
+-- p_passed in hex and without times.
 CREATE FUNCTION falcon_skips(p_acked bigint, p_leap bigint, p_passed text, p_stamp bytea) RETURNS bytea LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     passed bytea := coalesce(decode(p_passed, 'hex'), '');
@@ -95,8 +97,8 @@ BEGIN
 END
 $$;
 
--- falcon_open as in the migration of epochs, but that it remembers the session that a new one
--- of the same device replaces.
+-- falcon_open as in the migration of epochs, but it stores a session that a new one of the same
+-- device replaces as a past session.
 CREATE OR REPLACE FUNCTION falcon_open(p_user text, p_client text, p_node text, p_clean boolean, p_expiry bigint,
     p_keep int, p_timeout bigint)
 RETURNS TABLE (gen bigint, present boolean, subscribed boolean, qos smallint, rap boolean, sub_id int,
@@ -194,8 +196,8 @@ BEGIN
 END
 $$;
 
--- falcon_advance as in the migration of epochs, but that it keeps what the cursors did. The
--- nodes of the release before call it without p_passed.
+-- falcon_advance as in the migration of epochs, but it records the history of the cursors. Nodes
+-- of the previous release call it without p_passed.
 DROP FUNCTION falcon_advance(text[], text[], bigint[], bigint[], bigint[], bigint[], boolean[], bigint[]);
 CREATE FUNCTION falcon_advance(p_user text[], p_client text[], p_gen bigint[], p_acked bigint[], p_sent bigint[],
     p_leap bigint[], p_closed boolean[], p_expiry bigint[], p_passed text[] DEFAULT NULL)

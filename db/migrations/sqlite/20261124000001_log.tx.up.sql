@@ -1,4 +1,4 @@
--- The log. Times are Unix milliseconds, alike on every database.
+-- The log. Times are Unix milliseconds on SQLite and Postgres.
 
 CREATE TABLE falcon_inboxes (
     user_id        TEXT PRIMARY KEY,

@@ -1,4 +1,4 @@
--- When a revocation is over, see the Postgres migration.
+-- When a revocation is no longer needed, see the Postgres migration.
 ALTER TABLE falcon_revocations ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
 DROP INDEX falcon_revocations_at;
 CREATE INDEX falcon_revocations_page ON falcon_revocations (at, jti, user_id);

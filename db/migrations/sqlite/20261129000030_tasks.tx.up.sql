@@ -1,4 +1,4 @@
--- What is still to do in steps, see the Postgres migration.
+-- Work that is not finished, see the Postgres migration.
 CREATE TABLE falcon_tasks (
     kind     TEXT    NOT NULL,
     user_id  TEXT    NOT NULL,

@@ -1,5 +1,5 @@
--- What a notification may carry beyond its texts, and what is left of one that is gone,
--- see the Postgres migrations.
+-- What a notification may have besides its texts, and what is kept of one that is gone, see the
+-- Postgres migrations.
 ALTER TABLE falcon_notifications ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE falcon_notifications ADD COLUMN url TEXT NOT NULL DEFAULT '';
 ALTER TABLE falcon_notifications ADD COLUMN replaces TEXT NOT NULL DEFAULT '';

@@ -1,4 +1,4 @@
--- When no device answers, see the Postgres migration.
+-- Notifications that no device acknowledges in time, see the Postgres migration.
 CREATE TABLE falcon_registrations (
     user_id       TEXT    NOT NULL,
     client_id     TEXT    NOT NULL,

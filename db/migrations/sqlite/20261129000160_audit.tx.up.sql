@@ -1,4 +1,4 @@
--- Who did what, see the Postgres migration.
+-- The audit log, see the Postgres migration.
 CREATE TABLE falcon_audit (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     at      INTEGER NOT NULL,

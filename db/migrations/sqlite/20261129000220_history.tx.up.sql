@@ -1,6 +1,6 @@
--- What the cursors did, for explain: see the Postgres migration. Here the row of a session
--- has all of its advances, and falcon_histories the skips only: the file is written by the
--- page anyway.
+-- The history of cursors for explain, see the Postgres migration. Here the row of a session has
+-- all of its advances, and falcon_histories only the skips, since SQLite writes whole pages
+-- anyway.
 ALTER TABLE falcon_sessions ADD COLUMN recent      BLOB    NOT NULL DEFAULT x''; -- the last 64 advances
 ALTER TABLE falcon_sessions ADD COLUMN written_seq INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE falcon_sessions ADD COLUMN written_at  INTEGER NOT NULL DEFAULT 0;

@@ -1,3 +1,3 @@
--- What waits for one device: the follower reads it by device, and read all that was ever
--- sent to the device with it.
+-- For the unsent attempts of a device. Without this index the follower, which reads them by
+-- device, also read everything that was ever sent to it.
 CREATE INDEX falcon_late_due ON falcon_late (user_id, client_id, seq) WHERE state = 0 AND client_id <> '';
