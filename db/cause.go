@@ -131,6 +131,9 @@ func lasting(err error) bool {
 		}
 		return true
 	}
+	if e, ok := errors.AsType[*pgconnect.Error](err); ok {
+		return strings.HasPrefix(e.State, "28") || strings.HasPrefix(e.State, "3D") // the password, the database's name
+	}
 	_, isFlaw := errors.AsType[flaw](err)
 	return isFlaw
 }

@@ -58,11 +58,16 @@ func (d *DB) fail(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	c := classify(err)
-	d.counters.errors[c].Add(1)
-	if c == unavailable || c == fault {
+	kind := classify(err)
+	if kind == unavailable || kind == fault {
+		// Callers need to know what the call may have changed, operators whether waiting helps.
+		kind = unavailable
+		if lasting(err) {
+			kind = fault
+		}
 		d.outages.report(op, err)
 	}
+	d.counters.errors[kind].Add(1)
 	if d.dialect == Postgres && broken(err) {
 		d.purge()
 	}

@@ -30,8 +30,8 @@ const MaxAbsent = 100_000
 // errorKinds maps classes of errors to the kinds of Stats.Errors. The other classes are
 // ordinary results, not failures.
 var errorKinds = map[class]string{
-	unavailable: "unavailable", // no connection, or no response in time: the call may have taken effect
-	fault:       "fault",       // the server refused: full, read-only, locked, a missing table
+	unavailable: "unavailable", // waiting may help: no connection, no response in time, a lock, a server that starts
+	fault:       "fault",       // waiting does not help: a full disk, a missing table or privilege
 	refused:     "value",       // a value that the database does not accept
 }
 
