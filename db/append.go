@@ -73,7 +73,7 @@ func (d *DB) Append(ctx context.Context, cmd bridge.Command) (bridge.Result, err
 	return bridge.Result{}, d.fail("append", why)
 }
 
-// answer sends c its result.
+// finish sends c its result.
 func (c *call) finish(res bridge.Result, err error) { c.done <- callResult{res, err} }
 
 // storable refuses commands without drafts or with too many, and text that only one of

@@ -218,3 +218,41 @@ func TestEveryComponentOfTheLogsIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// A comment that begins with the name that a function had before it was renamed misleads, and
+// no compiler sees it. Linters check exported names only.
+func TestADocCommentBeginsWithTheNameThatItDocuments(t *testing.T) {
+	word := regexp.MustCompile(`^[a-z]\w*`)
+	seen := 0
+	check := func(path, name string, doc *ast.CommentGroup) {
+		first := word.FindString(doc.Text())
+		if seen++; first != "" && first != name && name != "init" {
+			t.Errorf("%s: the comment of %s begins with %q", path, name, first)
+		}
+	}
+	files(t, func(path string) {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			return
+		}
+		for _, d := range f.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				check(path, d.Name.Name, d.Doc)
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					if s, ok := s.(*ast.TypeSpec); ok && len(d.Specs) == 1 {
+						check(path, s.Name.Name, d.Doc)
+					}
+				}
+			}
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no Go file was found")
+	}
+}
