@@ -32,7 +32,7 @@ func ParseUserID(s string) (UserID, error) {
 		}
 	}
 	if s == "." || s == ".." {
-		return "", fmt.Errorf("a user id must not be . or ..")
+		return "", fmt.Errorf("a user id must not be . or ..") //nolint:staticcheck // it ends in the id, not in punctuation
 	}
 	return UserID(s), nil
 }
