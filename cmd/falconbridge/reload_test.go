@@ -160,7 +160,7 @@ func TestRemovingAKeyFromTheSetEndsItsConnections(t *testing.T) {
 
 	// An issuer that fails takes no key away, and the log says why it fails.
 	down.Store(true)
-	refresh(`msg="the key set cannot be fetched, the known keys stay" component=keys setting=jwt-jwks-url error="the server answered 500"`)
+	refresh(`msg="the key set cannot be fetched, the known keys stay" component=keys setting=jwt-jwks-url error="the server returned 500"`)
 	caller{base: p.HTTP, token: raw}.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
 	down.Store(false)
 	refresh("the key set is fetched again")
