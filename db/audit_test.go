@@ -84,9 +84,9 @@ func testAuditReads(t *testing.T, d *DB) {
 func testAuditSeveral(t *testing.T, d *DB) {
 	sub, ctx := fresh(), testContext(t)
 	first := bridge.AuditEntry{Sub: sub, Action: bridge.AuditHistory, User: fresh()}
-	second := bridge.AuditEntry{Sub: sub, Action: bridge.AuditHistory} // everybody's
+	second := bridge.AuditEntry{Sub: sub, Action: bridge.AuditHistory} // of all users
 	must(t, d.Record(ctx, first, second, first))
-	if got := entriesOf(t, d, sub); len(got) < 2 || len(got) > 3 || got[0].ID == got[1].ID { // the minute may end in between
+	if got := entriesOf(t, d, sub); len(got) < 2 || len(got) > 3 || got[0].ID == got[1].ID { // 3 if a minute ends in between
 		t.Errorf("entries %+v", got)
 	}
 }

@@ -74,8 +74,8 @@ func number(t testing.TB, d *DB, query string, args ...any) int64 {
 	return n
 }
 
-// exec runs one statement, however long it takes: on Postgres over a connection of its own,
-// as those of d wait for a response only as long as a call may take.
+// exec runs one statement without a time limit. On Postgres it uses a separate connection,
+// since those of d do not wait for a response for longer than a call may take.
 func exec(t testing.TB, d *DB, query string, args ...any) {
 	t.Helper()
 	db := d.write

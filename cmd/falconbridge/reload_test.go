@@ -163,7 +163,7 @@ func TestRemovingAKeyFromTheSetEndsItsConnections(t *testing.T) {
 	refresh(`msg="the key set cannot be fetched, the known keys stay" component=keys setting=jwt-jwks-url error="the server returned 500"`)
 	caller{base: p.HTTP, token: raw}.do(t, "GET", "/notifications", nil, http.StatusOK, nil)
 	down.Store(false)
-	refresh("the key set is fetched again")
+	refresh("the key set was fetched again")
 
 	keys.Store(set("b", other))
 	if err := p.Signal(syscall.SIGHUP); err != nil {

@@ -57,7 +57,7 @@ func (a *App) refreshedKeySet(err error) {
 		log.Warn("the key set cannot be fetched, the known keys stay", "error", err)
 		return
 	}
-	log.Info("the key set is fetched again")
+	log.Info("the key set was fetched again")
 }
 
 // watch returns a function that calls reload every keysEvery until its context ends. On

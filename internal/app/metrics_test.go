@@ -8,8 +8,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge/delivery"
 )
 
-// Classic buckets serve every Prometheus; one that scrapes native histograms has quantiles
-// that do not depend on where these buckets end.
+// Every Prometheus can scrape classic buckets. One that scrapes native histograms also gets
+// quantiles that do not depend on the bounds of those buckets.
 func TestTheHistogramsSinceTheCommitAreClassicAndNative(t *testing.T) {
 	m := newMetrics(&App{})
 	m.observe(delivery.Observation{Transport: "wss", Live: true, After: 3 * time.Millisecond})
@@ -29,7 +29,7 @@ func TestTheHistogramsSinceTheCommitAreClassicAndNative(t *testing.T) {
 	}
 	for _, name := range []string{"falconbridge_commit_to_ack_seconds", "falconbridge_commit_to_send_seconds"} {
 		if !slices.Contains(found, name) {
-			t.Errorf("%s is not both: %v are", name, found)
+			t.Errorf("%s is not both classic and native; those that are: %v", name, found)
 		}
 	}
 }
