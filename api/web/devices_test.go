@@ -57,7 +57,7 @@ func (b *tab) untilFigure(name, has string) {
 }
 
 // A known load: 3 devices of 2 users, 20 notifications for the one with two devices, 5
-// for the other, 4 for a muted user. The console's own connection, which receives a
+// for the other, 4 for a muted user, and 2 logins with a token of another key. The console's own connection, which receives a
 // copy of each, is not counted in any figure.
 func TestTheConsolesFiguresMatchAKnownLoad(t *testing.T) {
 	t.Parallel()
@@ -75,10 +75,13 @@ func TestTheConsolesFiguresMatchAKnownLoad(t *testing.T) {
 			p.call("POST", "/notifications", fmt.Sprintf(`{"title":"N%d","message":"m","created_by":%d}`, i, user))
 		}
 	}
+	for range 2 {
+		p.run("tail", "--token", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.AAAA")
+	}
 	b.untilFigure("Notifications", "; 25 since") // one each, the muted user's none
 	b.untilFigure("Sent to devices", "; 45 since")
 	b.untilFigure("In flight", "0 messages")
-	b.untilFigure("Refused logins", "; 0 since")
+	b.untilFigure("Refused logins", "; 2 since")
 	b.until("the node says what it counts", `document.getElementById("nodes").textContent.includes("4 connections, including consoles · since its start 45 sent to devices, 25 to operators")`)
 	if n := run[int](b, `document.querySelectorAll(".chart .axis.y span").length`); n != 14 {
 		t.Errorf("%d labels on the axes of 7 charts", n)

@@ -81,13 +81,16 @@ func TestANewcomerNeedsNothing(t *testing.T) {
 	}
 }
 
-// An English start used to print a curl line with a Spanish notification.
+// An English start used to print a curl line with a Spanish notification. It also prints
+// where the console and the API reference are.
 func TestThePrintedNotificationIsInTheConfiguredLanguage(t *testing.T) {
 	t.Parallel()
 	p := testserver.NewProgram(t, nil, "--locale=en")
 	testserver.Eventually(t, 5*time.Second, func() error {
-		if !strings.Contains(p.Stdout(), `{"title":"Hello","message":"It works.","created_by":1}`) {
-			return fmt.Errorf("printed %q", p.Stdout())
+		for _, want := range []string{`{"title":"Hello","message":"It works.","created_by":1}`, p.HTTP + "/console\n", p.HTTP + "/docs\n"} {
+			if !strings.Contains(p.Stdout(), want) {
+				return fmt.Errorf("printed %q, want %q in it", p.Stdout(), want)
+			}
 		}
 		return nil
 	})

@@ -105,6 +105,17 @@ test("while the server does not respond, the console marks its figures, nodes an
   expect(await page.locator("#ready").textContent()).toBe("Database and bus respond");
 });
 
+test("connections are filtered by their node", async () => {
+  await device(one, "1", "near");
+  await device(two, "1", "far");
+  const page = await openConsole();
+  const node = await row(page, "far").locator('td[data-name="Node"]').textContent();
+  await page.locator("#by-node").selectOption(node);
+  await until(async () => expect(await page.locator("#connections code").allTextContents()).toEqual(["far"]));
+  await page.locator("#by-node").selectOption("");
+  await until(async () => expect(await page.locator("#connections code").allTextContents()).toEqual(["far", "near"]));
+});
+
 test("a node that sends no heartbeat is marked with its connections, and disappears", { timeout: 180_000 }, async () => {
   await device(one, "1", "near");
   await device(two, "1", "far");
@@ -195,5 +206,7 @@ test.each(screens)("the docs page's states at %i px, %s", { timeout: 120_000 }, 
   await shown("try-it");
   await page.locator("#search").fill("zebra");
   await page.locator("#state", { hasText: "Nothing contains" }).waitFor();
+  const foot = (await page.locator(".foot").boundingBox())!;
+  expect(foot.y + foot.height).toBeGreaterThan(page.viewportSize()!.height - 60); // not in the middle of an empty page
   await shown("nothing-found");
 });
