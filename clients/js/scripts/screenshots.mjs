@@ -14,7 +14,7 @@ const { status } = spawnSync("npx", ["vitest", "run", "--config", "vitest.e2e.co
 });
 if (status !== 0) process.exit(status ?? 1);
 
-// 32 colours without dithering are enough for flat areas and text, and a quarter of the size.
+// 64 colours without dithering are enough for flat areas and text, at a third of the size.
 const pictures = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".png"));
-const reduced = spawnSync("pngquant", ["--force", "--ext", ".png", "--speed", "1", "--nofs", "32", ...pictures.map((name) => join(folder, name))], { stdio: "inherit" });
+const reduced = spawnSync("pngquant", ["--force", "--ext", ".png", "--speed", "1", "--nofs", "64", ...pictures.map((name) => join(folder, name))], { stdio: "inherit" });
 if (reduced.error) console.error("pngquant is not installed: the pictures are larger than they need to be");
