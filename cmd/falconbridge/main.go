@@ -109,8 +109,10 @@ func fail(stderr io.Writer, err error, code int) int {
 // interrupted returns a context that the first SIGINT or SIGTERM cancels. A second one
 // kills the program, as it would without a handler.
 func interrupted() (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
+	caught, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	// In this order: whoever sees ctx end may say that the next signal ends the program.
+	context.AfterFunc(caught, func() { stop(); cancel() })
 	return ctx, stop
 }
 
