@@ -160,7 +160,7 @@ func Postgres(t testing.TB) string {
 	bin := pgbin(t)
 	port := FreePort(t)
 	shared.once.Do(func() {
-		dir, err := os.MkdirTemp("", "falcon-postgres-")
+		dir, err := os.MkdirTemp("", sharedPrefix)
 		if err != nil {
 			shared.err = err
 			return
@@ -182,10 +182,14 @@ func Postgres(t testing.TB) string {
 	return fmt.Sprintf("postgres://falcon@127.0.0.1:%d/%s?sslmode=disable", shared.s.Port, name)
 }
 
+// sharedPrefix begins the names of the directories of shared clusters, and of no others: those
+// are swept.
+const sharedPrefix = "falcon-shared-postgres-"
+
 // sweep removes the directories that shared clusters of earlier processes left behind. keep is
 // that of this process.
 func sweep(keep string) {
-	dirs, _ := filepath.Glob(filepath.Join(filepath.Dir(keep), "falcon-postgres-*"))
+	dirs, _ := filepath.Glob(filepath.Join(filepath.Dir(keep), sharedPrefix+"*"))
 	for _, d := range dirs {
 		if d == keep {
 			continue
