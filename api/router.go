@@ -186,7 +186,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 func reserved(path string) bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch first {
-	case "notifications", "users", "settings", "reports", "admin", "problems", "docs", "mqtt":
+	case "notifications", "users", "settings", "reports", "devices", "push", "admin", "problems", "docs", "mqtt":
 		return true
 	}
 	return false
