@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // The X-Request-Id of a 503 leads to its cause in the log. Every operation of the
@@ -97,7 +97,7 @@ func notReady(t *testing.T) {
 			status = http.StatusServiceUnavailable
 		}
 		e.call("GET /readyz", "", "", requestID, fmt.Sprint("probe-", i)).want(status)
-		time.Sleep(2 * readyFor) // the last result is reused for a moment
+		fakeclock.Advance(2 * readyFor) // the last result is reused for a moment
 	}
 	for text, want := range map[string]int{"level=WARN": 2, "level=INFO": 1, "request_id=probe-1": 1, "request_id=probe-2": 0, "request_id=probe-3": 1, "request_id=probe-4": 1, "error=": 2} {
 		if n := strings.Count(log.String(), text); n != want {

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // listing is a cluster that stores the list of connections, like the database.
@@ -72,8 +72,7 @@ func TestAFailedRegistrationContinuesWhereItStopped(t *testing.T) {
 	l := &listing{fail: map[int]bool{4: true}}
 	inList(t, l, func(w *world) {
 		w.crowd(100)
-		time.Sleep(registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(registerEvery)
 		if calls, listed := l.seen(); len(calls) != 4 || listed != 30 {
 			t.Fatalf("calls %v, %d listed; want the first three steps", calls, listed)
 		}
@@ -82,8 +81,7 @@ func TestAFailedRegistrationContinuesWhereItStopped(t *testing.T) {
 		clear(l.list)
 		l.fail = map[int]bool{9: true}
 		l.mu.Unlock()
-		time.Sleep(2 * registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * registerEvery)
 		calls, listed := l.seen()
 		if listed != 100 || len(calls) != 4+4+1+6 || slices.Max(calls) > 10 {
 			t.Errorf("calls %v, %d listed; want ten steps after the fourth call, one of them twice", calls, listed)
@@ -95,8 +93,7 @@ func TestClosedConnectionsDoNotWaitForABacklogOfOpenedOnes(t *testing.T) {
 	l := &listing{}
 	inList(t, l, func(w *world) {
 		w.crowd(10)
-		time.Sleep(registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(registerEvery)
 		w.hub.each(func(c *Conn) { c.Close() })
 		for i := range 50 {
 			w.connect(persistent(bridge.UserID(fmt.Sprint("late", i))))
@@ -104,8 +101,7 @@ func TestClosedConnectionsDoNotWaitForABacklogOfOpenedOnes(t *testing.T) {
 		l.mu.Lock()
 		l.fail = map[int]bool{3: true} // the first step succeeds: ten closed, ten opened
 		l.mu.Unlock()
-		time.Sleep(registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(registerEvery)
 		if calls, listed := l.seen(); len(calls) != 3 || listed != 10 {
 			t.Errorf("calls %v, %d listed", calls, listed)
 		}
@@ -120,11 +116,9 @@ func TestAConnectionThatClosesAfterAFailedRegistrationIsNotListed(t *testing.T) 
 			l := &listing{fail: map[int]bool{1: true}, stored: stored}
 			inList(t, l, func(w *world) {
 				all := w.crowd(2)
-				time.Sleep(registerEvery)
-				synctest.Wait()
+				fakeclock.Advance(registerEvery)
 				all[0].Close()
-				time.Sleep(registerEvery)
-				synctest.Wait()
+				fakeclock.Advance(registerEvery)
 				if calls, listed := l.seen(); len(calls) != 2 || listed != 1 {
 					t.Errorf("calls %v, %d listed", calls, listed)
 				}
@@ -140,8 +134,7 @@ func TestAConnectionThatClosesDuringAFailingRegistrationIsNotListed(t *testing.T
 		l.mu.Lock()
 		l.during = sync.OnceFunc(all[0].Close)
 		l.mu.Unlock()
-		time.Sleep(2 * registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * registerEvery)
 		if calls, listed := l.seen(); len(calls) != 2 || listed != 1 {
 			t.Errorf("calls %v, %d listed", calls, listed)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // restorable is a world with a log that restore restores.
@@ -29,8 +30,7 @@ func TestARestoredLogEndsEveryConnection(t *testing.T) {
 		w, restore := restorable(t, Options{})
 		_, l, _ := w.connect(persistent("7"))
 		restore()
-		time.Sleep(2 * pollEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * pollEvery)
 		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndEpoch}) {
 			t.Errorf("ended with %v", got)
 		}
@@ -56,7 +56,7 @@ func TestAConnectionThatOpensDuringARestoreEnds(t *testing.T) {
 		w, restore := restorable(t, Options{})
 		w.hub.o.Sessions = reopening{w.hub.o.Sessions, func() {
 			restore()
-			time.Sleep(2 * pollEvery)
+			fakeclock.Advance(2 * pollEvery)
 		}}
 		_, l, _ := w.connect(persistent("7"))
 		synctest.Wait()
@@ -109,14 +109,12 @@ func TestConnectionsDoNotAllEndAtOnceAfterARestore(t *testing.T) {
 					t.Errorf("its previous connection ended with %v", got)
 				}
 				if tt.over > 0 {
-					time.Sleep(tt.over)
-					synctest.Wait()
+					fakeclock.Advance(tt.over)
 					if n := ended(); n < tt.n/2 || n > tt.n-tt.n/20 {
 						t.Errorf("%d of %d ended within %v", n, tt.n, tt.over)
 					}
 				}
-				time.Sleep(tt.within - tt.over)
-				synctest.Wait()
+				fakeclock.Advance(tt.within - tt.over)
 				if n := ended(); n != tt.n {
 					t.Errorf("%d of %d ended within %v", n, tt.n, tt.within)
 				}

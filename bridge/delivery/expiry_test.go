@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // post appends one notification with fields of d in addition to its texts.
@@ -40,7 +41,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			c.Close()
 			w.post(bridge.Draft{ExpiresIn: time.Minute})
 			w.post(bridge.Draft{})
-			time.Sleep(time.Minute)
+			fakeclock.Advance(time.Minute)
 			_, l, _ := w.connect(persistent("7"))
 			w.expect(l, "2")
 		},
@@ -52,7 +53,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			synctest.Wait() // the first is being written, and the others are cached from hints
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			w.post(bridge.Draft{})
-			time.Sleep(3 * time.Second)
+			fakeclock.Advance(3 * time.Second)
 			w.expect(l, "1 3")
 		},
 		"the cursor passes expired notifications": func(w *world) {
@@ -61,7 +62,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			c.Close()
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			w.post(bridge.Draft{})
-			time.Sleep(time.Second)
+			fakeclock.Advance(time.Second)
 			c, l, _ := w.connect(persistent("7"))
 			c.Ack(w.expect(l, "2")[0])
 			c.Close()
@@ -77,7 +78,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 				w.t.Errorf("lives of %d s, want 10 and none", got)
 			}
 			c.Close()
-			time.Sleep(8500 * time.Millisecond)
+			fakeclock.Advance(8500 * time.Millisecond)
 			_, l, _ = w.connect(persistent("7"))
 			if got := l.expiries(); len(got) != 2 || got[0] != 2 {
 				w.t.Errorf("lives of %d s, want 2 first", got)
@@ -86,13 +87,13 @@ func TestExpiryAndSupersession(t *testing.T) {
 		"the retained copy is the latest that has not expired, with its message expiry": func(w *world) {
 			w.post(bridge.Draft{ExpiresIn: time.Minute})
 			w.post(bridge.Draft{ExpiresIn: time.Second})
-			time.Sleep(1500 * time.Millisecond)
+			fakeclock.Advance(1500 * time.Millisecond)
 			c, l, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "7", ClientID: "x"}})
 			w.subscribe(c, SubscribeRequest{})
 			if got := l.expiries(); len(got) != 1 || got[0] != 59 {
 				w.t.Errorf("lives of %d s, want 59", got)
 			}
-			time.Sleep(time.Minute)
+			fakeclock.Advance(time.Minute)
 			w.subscribe(c, SubscribeRequest{})
 			w.expect(l, "")
 		},
@@ -102,7 +103,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			ids := w.expect(l, "1")
 			w.subscribe(c, qos1)
-			time.Sleep(time.Second)
+			fakeclock.Advance(time.Second)
 			c.Ack(ids[0])
 			w.expect(l, "")
 		},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // A row has the age of the call that made it, and becomes readable when its transaction and
@@ -23,7 +24,7 @@ func TestALongTransactionDoesNotMakeAnOperatorSlow(t *testing.T) {
 		c.all(w.expect(l, "1 2"))
 		c.all(w.expect(l, "3 4"))
 		c.all(w.expect(l, "5"))
-		time.Sleep(time.Minute)
+		fakeclock.Advance(time.Minute)
 		w.notify("7", "f")
 		c.all(w.expect(l, "6"))
 		synctest.Wait()
@@ -44,7 +45,7 @@ func TestAnOperatorWhoFallsBehindIsSlow(t *testing.T) {
 		}
 		for i := range 8 { // every 10 s
 			c.all(w.expect(l, fmt.Sprint(i+1)))
-			time.Sleep(10 * time.Second)
+			fakeclock.Advance(10 * time.Second)
 		}
 		synctest.Wait()
 		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndSlow}) {

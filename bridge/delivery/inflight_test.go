@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // operator returns the CONNECT of an operator, who may subscribe to other users' topics.
@@ -43,10 +44,10 @@ func TestConcurrentPumpsStayWithinTheReceiveMaximum(t *testing.T) {
 				w.appendUnheard("8")
 				w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "op", Seq: 1})
 				w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "8", Seq: 1})
-				time.Sleep(10 * time.Second)
+				fakeclock.Advance(10 * time.Second)
 				ids := w.expect(l, "1")
 				c.all(ids)
-				time.Sleep(10 * time.Second)
+				fakeclock.Advance(10 * time.Second)
 				w.expect(l, "1")
 			})
 		})
@@ -66,10 +67,10 @@ func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 				w.notify("7", "a", "b", "c")
 				first := w.expect(l, "1 2")
 				w.subscribe(c, qos1, 0)
-				time.Sleep(time.Second)
+				fakeclock.Advance(time.Second)
 				w.expect(l, "")
 				c.Ack(first[1])
-				time.Sleep(time.Second)
+				fakeclock.Advance(time.Second)
 				w.expect(l, "") // the packet id of seq 1 is still in flight
 				c.Ack(first[0])
 				c.all(w.expect(l, "1d 2d"))
@@ -116,7 +117,7 @@ func TestAnEarlierCursorDoesNotUndoSince(t *testing.T) {
 				}
 				w.subscribe(c, qos1, 0)
 				synctest.Wait()
-				time.Sleep(5 * time.Second) // the cursors are written
+				fakeclock.Advance(5 * time.Second) // the cursors are written
 				c.Close()
 				_, l, _ = w.connect(persistent("7"))
 				w.expect(l, "1d 2d")
@@ -135,7 +136,7 @@ func TestAnOversizeMessageFreesItsRoomForOtherTopics(t *testing.T) {
 		w.notify("op", "much too long")
 		synctest.Wait() // it is being written
 		w.notify("8", "b")
-		time.Sleep(10 * time.Second)
+		fakeclock.Advance(10 * time.Second)
 		w.expect(l, "1")
 	})
 }
@@ -147,8 +148,7 @@ func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
 		l.refuse = 3
 		w.subscribe(c, qos1)
 		w.notify("7", "much too long")
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		fakeclock.Advance(time.Minute)
 		if got := l.reasons(); len(got) > 0 {
 			t.Errorf("ended with %v", got)
 		}

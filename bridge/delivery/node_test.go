@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // peers is a cluster that returns what a test puts into it.
@@ -118,8 +119,7 @@ func TestOrdersEndConnections(t *testing.T) {
 			inCluster(t, func(w *world, p *peers) {
 				_, l, _ := w.connect(persistent("7"))
 				p.set(false, tt.order)
-				time.Sleep(2 * pollEvery)
-				synctest.Wait()
+				fakeclock.Advance(2 * pollEvery)
 				if got := l.reasons(); !slices.Equal(got, tt.want) {
 					t.Errorf("ended with %v, want %v", got, tt.want)
 				}
@@ -150,7 +150,7 @@ func TestRevokedTokensEndConnectionsWithin5s(t *testing.T) {
 				c, l, _ := w.connect(r)
 				w.subscribe(c, qos1)
 				p.revoke(tt.r)
-				time.Sleep(5 * time.Second)
+				fakeclock.Advance(5 * time.Second)
 				w.notify("7", "after")
 				synctest.Wait()
 				got, _ := l.drain()
@@ -182,7 +182,7 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 			Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status", RetainHandling: 2})
 		p.set(true)
-		time.Sleep(viewLife + time.Second)
+		fakeclock.Advance(viewLife + time.Second)
 		w.notify("7", "a")
 		w.expect(l, "")
 		w.expect(seen, "")
@@ -190,7 +190,7 @@ func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 			t.Error("ready on a stale view")
 		}
 		p.set(false)
-		time.Sleep(pollEvery)
+		fakeclock.Advance(pollEvery)
 		w.expect(l, "1")
 		w.expect(seen, "1")
 	})
@@ -200,18 +200,16 @@ func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		c, _, _ := w.connect(persistent("7"))
 		p.set(true) // registrations fail and are kept
-		time.Sleep(2 * registerEvery)
+		fakeclock.Advance(2 * registerEvery)
 		p.set(false)
-		time.Sleep(registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(registerEvery)
 		if o, x := p.registrations(); o != 1 || x != 0 {
 			t.Fatalf("%d opened, %d closed", o, x)
 		}
 		c.Close()
 		brief, _, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "7", ClientID: "brief"}})
 		brief.Close()
-		time.Sleep(registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(registerEvery)
 		if o, x := p.registrations(); o != 1 || x != 1 {
 			t.Fatalf("%d opened, %d closed after the end", o, x)
 		}
@@ -221,12 +219,11 @@ func TestConnectionsAreRegisteredAndForgotten(t *testing.T) {
 func TestANodeThatWasTakenForDeadRegistersEverythingAgain(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
 		w.connect(persistent("7"))
-		time.Sleep(2 * registerEvery)
+		fakeclock.Advance(2 * registerEvery)
 		p.set(true)
-		time.Sleep(bridge.NodeTimeout + beatEvery)
+		fakeclock.Advance(bridge.NodeTimeout + beatEvery)
 		p.set(false)
-		time.Sleep(2 * beatEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * beatEvery)
 		if o, _ := p.registrations(); o != 2 {
 			t.Errorf("registered %d times, want it twice", o)
 		}
@@ -243,12 +240,12 @@ func TestAFeedRetriesForWhatAHintAnnounced(t *testing.T) {
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status"})
 		synctest.Wait()
 		w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-		time.Sleep(2 * feedRetryWait)
+		fakeclock.Advance(2 * feedRetryWait)
 		_, err := w.log.Append(context.Background(), bridge.Command{Drafts: []bridge.Draft{{User: "7", Title: "a", Message: "a"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * feedRetryWait)
+		fakeclock.Advance(2 * feedRetryWait)
 		w.expect(l, "1")
 	})
 }
@@ -295,14 +292,14 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 		c, l, _ := w.connect(persistent("7"))
 		w.subscribe(c, qos1)
 		p.set(true) // the poll at 2 s fails
-		time.Sleep(3 * time.Second)
+		fakeclock.Advance(3 * time.Second)
 		p.set(false)
 		p.setPace(1500 * time.Millisecond) // the poll at 4 s ends at 5.5 s
-		time.Sleep(2200 * time.Millisecond)
+		fakeclock.Advance(2200 * time.Millisecond)
 		w.notify("7", "a")
-		time.Sleep(200 * time.Millisecond) // a sweep at 5.3 s
+		fakeclock.Advance(200 * time.Millisecond) // a sweep at 5.3 s
 		w.expect(l, "")
-		time.Sleep(200 * time.Millisecond)
+		fakeclock.Advance(200 * time.Millisecond)
 		w.expect(l, "1")
 	})
 }
@@ -314,15 +311,14 @@ func TestANodeRegistersEverythingAgainAfterASlowBeat(t *testing.T) {
 		p := &peers{}
 		w := newWorld(t, Options{Cluster: p})
 		w.connect(persistent("7"))
-		time.Sleep(2 * registerEvery)
+		fakeclock.Advance(2 * registerEvery)
 		p.setPace(1900 * time.Millisecond)
-		time.Sleep(2 * beatEvery) // beats at 4 s and at 8 s
+		fakeclock.Advance(2 * beatEvery) // beats at 4 s and at 8 s
 		p.set(true)
-		time.Sleep(9 * time.Second)
+		fakeclock.Advance(9 * time.Second)
 		p.set(false) // the next beat is at 20 s, 12 s after the last one began
 		p.setPace(1 * time.Millisecond)
-		time.Sleep(beatEvery + 2*registerEvery)
-		synctest.Wait()
+		fakeclock.Advance(beatEvery + 2*registerEvery)
 		if o, _ := p.registrations(); o != 2 {
 			t.Errorf("registered %d times, want it twice", o)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 var qos1 = SubscribeRequest{Subscription: bridge.Subscription{QoS: 1}}
@@ -225,11 +226,10 @@ func TestDelivery(t *testing.T) {
 			r.Claims = bridge.Claims{User: "7", ExpiresAt: time.Now().Add(10 * time.Second)}
 			c, l, _ := w.connect(r)
 			w.subscribe(c, qos1)
-			time.Sleep(10 * time.Second) // fake time
+			fakeclock.Advance(10 * time.Second) // fake time
 			w.notify("7", "a")
 			w.expect(l, "")
-			time.Sleep(5 * time.Second)
-			synctest.Wait()
+			fakeclock.Advance(5 * time.Second)
 			if r := l.reasons(); !slices.Equal(r, []bridge.EndReason{bridge.EndExpired}) {
 				w.t.Fatalf("ended with %v", r)
 			}
@@ -239,8 +239,7 @@ func TestDelivery(t *testing.T) {
 			w.subscribe(c, qos1)
 			w.notify("7", "a")
 			w.expect(l, "1")
-			time.Sleep(26 * time.Second)
-			synctest.Wait()
+			fakeclock.Advance(26 * time.Second)
 			if r := l.reasons(); !slices.Equal(r, []bridge.EndReason{bridge.EndSilent}) {
 				w.t.Fatalf("ended with %v", r)
 			}
@@ -254,7 +253,7 @@ func TestDelivery(t *testing.T) {
 			synctest.Wait()
 			w.appendUnheard("7")
 			w.expect(l, "")
-			time.Sleep(10 * time.Second)
+			fakeclock.Advance(10 * time.Second)
 			w.expect(l, "1")
 		},
 		"delivery resumes by itself when the database is available again": func(w *world) {
@@ -264,10 +263,10 @@ func TestDelivery(t *testing.T) {
 			w.appendUnheard("7")
 			w.log.setUnavailable(true)
 			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-			time.Sleep(time.Minute)
+			fakeclock.Advance(time.Minute)
 			w.expect(l, "")
 			w.log.setUnavailable(false)
-			time.Sleep(time.Second)
+			fakeclock.Advance(time.Second)
 			w.expect(l, "1")
 		},
 		"an item older than a second is read from the log again": func(w *world) {
@@ -319,7 +318,7 @@ func TestDelivery(t *testing.T) {
 			w.notify("7", "a", "b", "c", "d", "e", "f", "g")
 			ids := w.expect(l, "1 2 3 4 5")
 			c.Ack(ids[0])
-			time.Sleep(2 * windowWait)
+			fakeclock.Advance(2 * windowWait)
 			w.expect(l, "6")
 		},
 		"the retained copy waits for a replay that reaches it": func(w *world) {
@@ -346,8 +345,7 @@ func TestDelivery(t *testing.T) {
 					c.Ack(id)
 				}
 			}
-			time.Sleep(2 * time.Second)
-			synctest.Wait()
+			fakeclock.Advance(2 * time.Second)
 			if w.log.advances > 2 || w.log.acked(bridge.Device{User: "7", ClientID: "phone"}) != 100 {
 				w.t.Fatalf("%d writes, cursor %d", w.log.advances, w.log.acked(bridge.Device{User: "7", ClientID: "phone"}))
 			}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // book is a cluster with a table of revocations, which counts calls.
@@ -163,10 +164,9 @@ func TestAFailedScanOfRevocationsContinuesWhereItStopped(t *testing.T) {
 func TestARevocationThatCommitsLateIsLearned(t *testing.T) {
 	inBook(t, 0, 0, func(w *world, b *book) {
 		l, _ := w.login("7", "stolen")
-		time.Sleep(10 * pollEvery)
+		fakeclock.Advance(10 * pollEvery)
 		b.revoke(time.Now().Add(-10*time.Second), bridge.Revocation{ID: "stolen"})
-		time.Sleep(2 * pollEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * pollEvery)
 		if !slices.Equal(l.reasons(), []bridge.EndReason{bridge.EndExpired}) {
 			t.Errorf("ended %v", l.reasons())
 		}
@@ -217,8 +217,7 @@ func TestRevocationsBeyondTheMemoryBoundEndLiveConnections(t *testing.T) {
 			rs = append(rs, bridge.Revocation{ID: fmt.Sprint("late", i)})
 		}
 		b.revoke(time.Now(), append(rs, bridge.Revocation{ID: "stolen"}, bridge.Revocation{User: "8", Before: time.Now().Add(time.Second)})...)
-		time.Sleep(2 * pollEvery)
-		synctest.Wait()
+		fakeclock.Advance(2 * pollEvery)
 		for name, tt := range map[string]struct {
 			l    *fakeLink
 			want []bridge.EndReason
@@ -257,7 +256,7 @@ func TestRevocationsOfExpiredTokensFreeTheirMemory(t *testing.T) {
 		if w.revoked(token("7", "good")); b.asked != 1 {
 			t.Fatalf("the database was asked %d times", b.asked)
 		}
-		time.Sleep(time.Hour + bridge.RevocationGrace + time.Minute)
+		fakeclock.Advance(time.Hour + bridge.RevocationGrace + time.Minute)
 		b.set(func() { // as the pruner does it
 			b.asked, b.rows = 0, slices.DeleteFunc(b.rows, func(r bridge.Revocation) bool { return !r.Expires.IsZero() })
 		})

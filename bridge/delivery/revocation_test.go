@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 func TestAWithdrawnKeyEndsTheConnectionsOfItsTokens(t *testing.T) {
@@ -23,8 +23,7 @@ func TestAWithdrawnKeyEndsTheConnectionsOfItsTokens(t *testing.T) {
 			_, links[key], _ = w.connect(r)
 		}
 		gone.Store(1)
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		fakeclock.Advance(5 * time.Second)
 		for key, l := range links {
 			var want []bridge.EndReason
 			if key == 1 {

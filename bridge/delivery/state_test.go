@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // memStates has the states of inboxes. Every change deletes one notification: the change to rev
@@ -121,8 +122,7 @@ func (w stateWorld) changed(n int) {
 
 // soon waits until the scheduled reads of states are done.
 func soon() {
-	time.Sleep(2 * stateDelay)
-	synctest.Wait()
+	fakeclock.Advance(2 * stateDelay)
 }
 
 // receivedStates returns the states received since the last call, as from-rev, and their
@@ -233,7 +233,7 @@ func TestStateMessagesCostNothingWhileUnused(t *testing.T) {
 		c, _, _ := w.connect(persistent("7"))
 		w.subscribe(c, SubscribeRequest{Subscription: bridge.Subscription{QoS: 1}})
 		w.changed(10)
-		time.Sleep(time.Minute)
+		fakeclock.Advance(time.Minute)
 		if got := w.reads(); len(got) > 0 || w.looked > 0 || c.follower != nil {
 			t.Errorf("read since %v, looked %d times, follower %v", got, w.looked, c.follower)
 		}
@@ -357,10 +357,10 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 			l.mu.Unlock()
 			w.appendUnheard("7")
 			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1})
-			time.Sleep(time.Millisecond) // the pump has read the row
+			fakeclock.Advance(time.Millisecond) // the pump has read the row
 			w.log.delete("7", 1)
 			w.changed(1)
-			time.Sleep(10 * stateDelay)
+			fakeclock.Advance(10 * stateDelay)
 			l.mu.Lock()
 			if at := slices.Index(l.order, "state"); at < 0 || at != len(l.order)-1 {
 				t.Errorf("%s: received %v", name, l.order)
@@ -471,11 +471,11 @@ func TestALostStateHintIsRepairedByTheSweep(t *testing.T) {
 		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
 		w.change("7", 1)
-		time.Sleep(5*time.Second + 2*stateDelay)
+		fakeclock.Advance(5*time.Second + 2*stateDelay)
 		ms = wantStates(t, "5 s after the commit", l, "0-1")
 		c.Ack(ms[0].PacketID)
 		w.reads()
-		time.Sleep(time.Minute)
+		fakeclock.Advance(time.Minute)
 		if got := w.reads(); len(got) > 0 {
 			t.Errorf("read since %v without a change", got)
 		}
@@ -491,10 +491,10 @@ func TestStateMessagesWaitForTheDatabase(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		w.setUnavailable(true)
 		_, l := w.follow("phone", 0)
-		time.Sleep(10 * time.Second)
+		fakeclock.Advance(10 * time.Second)
 		wantStates(t, "while it is unavailable", l)
 		w.setUnavailable(false)
-		time.Sleep(time.Second)
+		fakeclock.Advance(time.Second)
 		wantStates(t, "when it is available again", l, "0-0")
 	})
 }
@@ -503,7 +503,7 @@ func TestADeviceThatNeverAcknowledgesAStateIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
 		_, l := w.follow("phone", 0)
-		time.Sleep(30 * time.Second)
+		fakeclock.Advance(30 * time.Second)
 		if got := l.reasons(); !slices.Equal(got, []bridge.EndReason{bridge.EndSilent}) {
 			t.Errorf("ended with %v", got)
 		}
@@ -520,7 +520,7 @@ func TestStateOfAnExpiredTokenIsNotSent(t *testing.T) {
 		soon()
 		_, ms := receivedStates(t, l)
 		c.Ack(ms[0].PacketID)
-		time.Sleep(time.Second)
+		fakeclock.Advance(time.Second)
 		w.changed(1)
 		soon()
 		wantStates(t, "of an expired token", l)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 func TestAnotherUsersTopicIsRefused(t *testing.T) {
@@ -225,7 +226,7 @@ func TestErasingAUserStartsItsTopicOver(t *testing.T) {
 				p.set(false, bridge.Order{User: "8", Before: 99, Reason: bridge.EndErased}) // returned by every poll from now on
 				w.hub.Hint(bridge.Hint{Type: bridge.HintEnd, User: "8"})
 				c.all(w.expect(l, tt.then))
-				time.Sleep(5 * pollEvery)
+				fakeclock.Advance(5 * pollEvery)
 				for i := range 3 {
 					w.notify("8", "live")
 					c.all(w.expect(l, fmt.Sprint(tt.early+i+1)))

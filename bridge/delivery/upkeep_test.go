@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
@@ -17,8 +18,7 @@ func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
 		w.subscribe(c, qos1)
 		repairs := func(want int64) {
 			t.Helper()
-			time.Sleep(10 * time.Second) // a sweep
-			synctest.Wait()
+			fakeclock.Advance(10 * time.Second) // a sweep
 			if got := w.hub.Upkeep().Repairs; got != want {
 				t.Errorf("%d repairs, want %d", got, want)
 			}
@@ -81,8 +81,7 @@ func TestRemovedRowsAreCountedByReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{Retention: time.Hour, AuditAge: time.Hour, Pruner: &pruner{steps: make(map[string]int)}})
 		synctest.Wait()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		fakeclock.Advance(5 * time.Second)
 		removed := w.hub.Upkeep().Removed
 		if len(removed) != len(removals) {
 			t.Errorf("the reasons are %v", removed)

@@ -16,6 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/bridge/token"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 var otherSecret = []byte("fedcba9876543210fedcba9876543210")
@@ -138,11 +139,11 @@ func TestAKidThatARefreshDidNotFindStaysInvalidWhileTheIssuerIsDown(t *testing.T
 		}
 		check("forged", false)
 		s.change(func(s *set) { s.down = true })
-		time.Sleep(11 * time.Second)
+		fakeclock.Advance(11 * time.Second)
 		check("new", true)     // the fetch failed
 		check("forged", false) // remembered as unknown: no fetch
 		check("newer", true)   // within 10 s of a failed fetch
-		time.Sleep(20 * time.Second)
+		fakeclock.Advance(20 * time.Second)
 		check("forged", true) // no longer remembered: the issuer may have published it
 		if s.fetches != 4 {
 			t.Errorf("the key set was fetched %d times, want 4", s.fetches)
@@ -158,7 +159,7 @@ func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
 		refused(t, v, by(t, k.p256, "b"))
 		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "b", k.p256.Public())) })
 		refused(t, v, by(t, k.p256, "b"))
-		time.Sleep(31 * time.Second)
+		fakeclock.Advance(31 * time.Second)
 		if _, err := v.Verify(t.Context(), by(t, k.p256, "b")); err != nil {
 			t.Error(err)
 		}
@@ -177,7 +178,7 @@ func TestAKeyRemovedFromTheSetEndsTheConnectionsOfItsTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.change(func(s *set) { s.down = true })
-		time.Sleep(time.Hour)
+		fakeclock.Advance(time.Hour)
 		if isRevoked(&revocations, c) {
 			t.Error("an unreachable issuer ends connections")
 		}

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"bytes"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -140,5 +141,40 @@ func TestARuleForbidsWhatItSays(t *testing.T) {
 				t.Errorf("%s importing %s: allowed is %v", tt.folder, tt.imported, allowed)
 			}
 		})
+	}
+}
+
+// A test that waits for the machine's clock is slow, and too quick on a busy machine. It waits
+// for an event with a deadline, or moves a fake clock. Methods of fakes may take time, and a
+// benchmark may let time pass.
+func TestNoTestSleeps(t *testing.T) {
+	seen := 0
+	files(t, func(path string) {
+		if !strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			return
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || strings.HasPrefix(fn.Name.Name, "Benchmark") {
+				continue
+			}
+			seen++
+			ast.Inspect(fn, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+						t.Errorf("%s: %s sleeps; see internal/fakeclock and testserver.Eventually", path, fn.Name.Name)
+					}
+				}
+				return true
+			})
+		}
+	})
+	if seen == 0 {
+		t.Fatal("no test was found")
 	}
 }
