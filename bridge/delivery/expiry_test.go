@@ -36,8 +36,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 	one.ReceiveMaximum = 1
 	for name, run := range map[string]func(w *world){
 		"a device that was offline does not get what expired meanwhile": func(w *world) {
-			c, _, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, _ := w.subscribed("7")
 			c.Close()
 			w.post(bridge.Draft{ExpiresIn: time.Minute})
 			w.post(bridge.Draft{})
@@ -46,8 +45,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.expect(l, "2")
 		},
 		"what a hint carried is not delivered once it has expired": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			_, l := w.subscribed("7")
 			l.pace = time.Second
 			w.post(bridge.Draft{})
 			synctest.Wait() // the first is being written, and the others are cached from hints
@@ -57,8 +55,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.expect(l, "1 3")
 		},
 		"the cursor passes expired notifications": func(w *world) {
-			c, _, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, _ := w.subscribed("7")
 			c.Close()
 			w.post(bridge.Draft{ExpiresIn: time.Second})
 			w.post(bridge.Draft{})
@@ -70,8 +67,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.expect(l, "")
 		},
 		"a delivery has the remaining life as message expiry, rounded up": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			w.post(bridge.Draft{ExpiresIn: 10 * time.Second})
 			w.post(bridge.Draft{})
 			if got := l.expiries(); len(got) != 2 || got[0] != 10 || got[1] != 0 {
@@ -108,8 +104,7 @@ func TestExpiryAndSupersession(t *testing.T) {
 			w.expect(l, "")
 		},
 		"a device that was offline gets only the last one of a key": func(w *world) {
-			c, _, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, _ := w.subscribed("7")
 			c.Close()
 			for range 3 {
 				w.post(bridge.Draft{Replaces: "k"})

@@ -85,8 +85,7 @@ func TestSinceCountsUnacknowledgedMessages(t *testing.T) {
 func TestAReplayContinuesWhenTheMessageItWaitsForIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		c, l := w.subscribed("7")
 		w.notify("7", "a", "b")
 		w.expect(l, "1 2")
 		w.subscribe(c, qos1, 0)
@@ -106,8 +105,7 @@ func TestAnEarlierCursorDoesNotUndoSince(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, Options{})
-				c, l, _ := w.connect(persistent("7"))
-				w.subscribe(c, qos1)
+				c, l := w.subscribed("7")
 				w.notify("7", "a", "b")
 				c.all(w.expect(l, "1 2"))
 				if unsubscribes {
@@ -160,8 +158,7 @@ func TestADeviceWithNothingToAcknowledgeIsNotSilent(t *testing.T) {
 func TestAFailedConnectKeepsWhatWasSentBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		c, l := w.subscribed("7")
 		w.notify("7", "a", "b")
 		w.expect(l, "1 2")
 		c.Close()
@@ -182,8 +179,7 @@ func TestAFailedConnectKeepsWhatWasSentBefore(t *testing.T) {
 func TestMessagesSentAfterATakeoverElsewhereAreResentWithDup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		c, l := w.subscribed("7")
 		other := NewHub(Options{Log: w.log, Sessions: w.log, Feed: w.log, Cluster: singleNode{}, Epoch: w.hub.o.Epoch})
 		late, _, err := other.Connect(context.Background(), persistent("7"), &fakeLink{})
 		if err != nil {

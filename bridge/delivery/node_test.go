@@ -176,8 +176,7 @@ func TestAHintMakesTheNodePollAtOnce(t *testing.T) {
 
 func TestNothingIsDeliveredOnAStaleView(t *testing.T) {
 	inCluster(t, func(w *world, p *peers) {
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		_, l := w.subscribed("7")
 		op, seen, _ := w.connect(ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
 			Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}})
 		w.subscribe(op, SubscribeRequest{Filter: "users/+/reports/status", RetainHandling: 2})
@@ -289,8 +288,7 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &peers{}
 		w := newWorld(t, Options{Cluster: p, Sweep: 5300 * time.Millisecond})
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		_, l := w.subscribed("7")
 		p.set(true) // the poll at 2 s fails
 		fakeclock.Advance(3 * time.Second)
 		p.set(false)

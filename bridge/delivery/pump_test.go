@@ -53,8 +53,7 @@ func TestDelivery(t *testing.T) {
 		"nothing is retained for a muted user, and nothing delivered": func(w *world) {
 			w.notify("7", "a")
 			w.log.setMuted("7", true)
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			_, l := w.subscribed("7")
 			w.notify("7", "b")
 			w.expect(l, "")
 			w.log.setMuted("7", false)
@@ -62,8 +61,7 @@ func TestDelivery(t *testing.T) {
 			w.expect(l, "3")
 		},
 		"what waits for a device that came while its user was muted comes once it is not": func(w *world) {
-			first, _, _ := w.connect(persistent("7"))
-			w.subscribe(first, qos1)
+			first, _ := w.subscribed("7")
 			first.Close()
 			w.notify("7", "a")
 			w.log.setMuted("7", true)
@@ -116,8 +114,7 @@ func TestDelivery(t *testing.T) {
 			}
 		},
 		"acknowledgements out of order move the cursor only over a contiguous range": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			w.notify("7", "a", "b", "c")
 			ids := w.expect(l, "1 2 3")
 			c.Ack(ids[2])
@@ -141,8 +138,7 @@ func TestDelivery(t *testing.T) {
 		},
 		"a retained copy never moves the cursor": func(w *world) {
 			w.notify("7", "a")
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			w.expect(l, "1r")
 			w.notify("7", "b")
 			first := w.expect(l, "2")
@@ -235,8 +231,7 @@ func TestDelivery(t *testing.T) {
 			}
 		},
 		"a silent device is disconnected and catches up": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			w.notify("7", "a")
 			w.expect(l, "1")
 			fakeclock.Advance(26 * time.Second)
@@ -248,8 +243,7 @@ func TestDelivery(t *testing.T) {
 			w.expect(l, "1d")
 		},
 		"a lost hint is found by the sweep within 10 s": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			_, l := w.subscribed("7")
 			synctest.Wait()
 			w.appendUnheard("7")
 			w.expect(l, "")
@@ -257,8 +251,7 @@ func TestDelivery(t *testing.T) {
 			w.expect(l, "1")
 		},
 		"delivery resumes by itself when the database is available again": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			_, l := w.subscribed("7")
 			synctest.Wait()
 			w.appendUnheard("7")
 			w.log.setUnavailable(true)
@@ -270,16 +263,14 @@ func TestDelivery(t *testing.T) {
 			w.expect(l, "1")
 		},
 		"an item older than a second is read from the log again": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			_, l := w.subscribed("7")
 			synctest.Wait()
 			stale := bridge.Notification{ID: 1, Seq: 1, User: "7"}
 			w.hub.Hint(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 1, Items: []bridge.Notification{stale}, At: time.Now().Add(-2 * time.Second)})
 			w.expect(l, "") // the log has no such row
 		},
 		"unsubscribing stops delivery": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			if existed, err := c.Unsubscribe(context.Background(), "users/7/reports/status"); !existed || err != nil {
 				w.t.Fatalf("unsubscribe: %v, %v", existed, err)
 			}
@@ -337,8 +328,7 @@ func TestDelivery(t *testing.T) {
 			}
 		},
 		"the cursor of a device is written at most once a second": func(w *world) {
-			c, l, _ := w.connect(persistent("7"))
-			w.subscribe(c, qos1)
+			c, l := w.subscribed("7")
 			for i := range 100 {
 				w.notify("7", fmt.Sprint(i))
 				for _, id := range w.expect(l, fmt.Sprint(i+1)) {

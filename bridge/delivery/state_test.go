@@ -108,6 +108,19 @@ func (w stateWorld) follow(id string, rev bridge.Rev) (*Conn, *fakeLink) {
 	return c, l
 }
 
+// upToDate connects a device that has received and acknowledged its first state.
+func (w stateWorld) upToDate(t *testing.T) (*Conn, *fakeLink) {
+	t.Helper()
+	c, l := w.follow("phone", 0)
+	soon()
+	_, ms := receivedStates(t, l)
+	if len(ms) != 1 {
+		t.Fatalf("%d states arrived, want the first one", len(ms))
+	}
+	c.Ack(ms[0].PacketID)
+	return c, l
+}
+
 func following(rev bridge.Rev) SubscribeRequest {
 	return SubscribeRequest{Subscription: bridge.Subscription{QoS: 1, ID: 5}, RetainHandling: 2, State: &rev}
 }
@@ -348,10 +361,7 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 		} {
 			w := newStateWorld(t, Options{})
 			w.hub.o.Log = slowLog{w.log, slow.read}
-			c, l := w.follow("phone", 0)
-			soon()
-			_, ms := receivedStates(t, l)
-			c.Ack(ms[0].PacketID)
+			c, l := w.upToDate(t)
 			l.mu.Lock()
 			l.pace, l.order = slow.write, nil
 			l.mu.Unlock()
@@ -375,10 +385,7 @@ func TestAStateMessageIsNotOvertaken(t *testing.T) {
 func TestItemsOlderThanTheStateAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
-		c, l := w.follow("phone", 0)
-		soon()
-		_, ms := receivedStates(t, l)
-		c.Ack(ms[0].PacketID)
+		_, l := w.upToDate(t)
 		begun := time.Now()
 		w.appendUnheard("7")
 		items := w.log.deliverable("7", 0)
@@ -437,16 +444,13 @@ func TestStateMessagesLeaveRoomForNotifications(t *testing.T) {
 func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
-		c, l := w.follow("phone", 0)
-		soon()
-		_, ms := receivedStates(t, l)
-		c.Ack(ms[0].PacketID)
+		c, l := w.upToDate(t)
 		l.mu.Lock()
 		l.refuse = 200
 		l.mu.Unlock()
 		w.changed(100)
 		soon()
-		ms = wantStates(t, "100 ids", l, "null-100")
+		ms := wantStates(t, "100 ids", l, "null-100")
 		c.Ack(ms[0].PacketID)
 		l.mu.Lock()
 		l.refuse = 10
@@ -466,13 +470,10 @@ func TestAStateThatIsTooLargeHasTheListFetched(t *testing.T) {
 func TestALostStateHintIsRepairedByTheSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newStateWorld(t, Options{})
-		c, l := w.follow("phone", 0)
-		soon()
-		_, ms := receivedStates(t, l)
-		c.Ack(ms[0].PacketID)
+		c, l := w.upToDate(t)
 		w.change("7", 1)
 		fakeclock.Advance(5*time.Second + 2*stateDelay)
-		ms = wantStates(t, "5 s after the commit", l, "0-1")
+		ms := wantStates(t, "5 s after the commit", l, "0-1")
 		c.Ack(ms[0].PacketID)
 		w.reads()
 		fakeclock.Advance(time.Minute)

@@ -14,8 +14,7 @@ import (
 func TestOnlyLogsThatTheSweepRepairsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Options{})
-		c, l, _ := w.connect(persistent("7"))
-		w.subscribe(c, qos1)
+		_, l := w.subscribed("7")
 		repairs := func(want int64) {
 			t.Helper()
 			fakeclock.Advance(10 * time.Second) // a sweep

@@ -160,6 +160,14 @@ func (w *world) connect(r ConnectRequest) (*Conn, *fakeLink, bool) {
 	return c, l, present
 }
 
+// subscribed connects a device of u with a persistent session and subscribes it to u's topic.
+func (w *world) subscribed(u bridge.UserID) (*Conn, *fakeLink) {
+	w.t.Helper()
+	c, l, _ := w.connect(persistent(u))
+	w.subscribe(c, qos1)
+	return c, l
+}
+
 func (w *world) subscribe(c *Conn, r SubscribeRequest, since ...bridge.Seq) {
 	w.t.Helper()
 	var after *bridge.Seq
