@@ -26,8 +26,8 @@ build: ## build the static binary ./falconbridge
 packages: ## install the Debian packages the tests need (as root), or print the command that does
 	@.ci/packages
 
-# The timeout applies to each package. The slowest one, ./db, takes about half of it on two
-# cores, because of the race detector.
+# The timeout applies to each package. The slowest one, ./db, takes 5 to 6 minutes on two idle
+# cores, because of the race detector, and was seen to take 9 on busy ones.
 .PHONY: test
 test: packages ## test everything, with the race detector
 	go -C bench test -race ./...

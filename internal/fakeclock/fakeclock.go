@@ -1,6 +1,5 @@
 // Package fakeclock moves the clock of the tests that run in a bubble of testing/synctest.
-// No test waits for time to pass on the machine's clock: that is slow, and too short on a
-// busy machine.
+// Waiting for the machine's clock instead would be slow, and too short on a busy machine.
 package fakeclock
 
 import (
