@@ -401,13 +401,13 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	return d.fail("deliver a webhook again", err)
 }
 
-// lateCounted is where LateStats stops counting waiting attempts.
-const lateCounted = 10_000
+// LateCounted is how many waiting attempts are counted at most for an operator.
+const LateCounted = 10_000
 
 // LateStats returns how many attempts are waiting now, and how many had been sent by the time
 // the follower last stored its position.
 func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
-	push, webhooks, err := d.Waiting(ctx, lateCounted)
+	push, webhooks, err := d.Waiting(ctx, LateCounted)
 	if err != nil {
 		return s, err
 	}

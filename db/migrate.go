@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -136,6 +137,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		return nil, err
 	}
 	defer unlock()
+	record := recorder{up: up}
 	watch := watchMigration(d.o.Logger, migrationNews)
 	defer watch.stop()
 	before := watch.before(recheck(up))
@@ -145,10 +147,10 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		// Bun records a migration before or after it, in a separate transaction: a process
 		// that is killed in between leaves a schema that has to be repaired by hand. So
-		// recordMigration does it in the migration's own transaction, and Bun's record, which
+		// the recorder does it in the migration's own transaction, and Bun's record, which
 		// follows, changes nothing.
 		migrate.WithMarkAppliedOnSuccess(true), migrate.WithUpsert(true),
-		migrate.BeforeMigration(before), migrate.AfterMigration(recordMigration(up)))
+		migrate.BeforeMigration(before), migrate.AfterMigration(record.record))
 	for warned := false; ; {
 		if err := m.Init(ctx); err != nil {
 			return nil, err
@@ -157,7 +159,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		if !up {
 			run = m.Rollback
 		}
-		group, err := run(ctx)
+		_, err := run(ctx)
 		if errors.Is(err, errRaced) && ctx.Err() == nil {
 			continue
 		}
@@ -176,11 +178,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		names := make([]string, 0, len(group.Migrations))
-		for i := range group.Migrations {
-			names = append(names, group.Migrations[i].String())
-		}
-		return names, nil
+		return record.names, nil
 	}
 }
 
@@ -213,17 +211,29 @@ func boundLockWaits(hook migrate.MigrationHook) migrate.MigrationHook {
 	}
 }
 
-// recordMigration returns a hook that records in migrationTable that the migration was
+// recorder records in migrationTable, in the migration's own transaction, that a migration was
 // applied, or removes the record.
-func recordMigration(up bool) migrate.MigrationHook {
-	return func(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
-		if !up {
-			_, err := tx.ExecContext(ctx, "DELETE FROM "+migrationTable+" WHERE name = ?", m.Name)
-			return err
-		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO "+migrationTable+" (name, group_id, migrated_at) VALUES (?, ?, current_timestamp)", m.Name, m.GroupID)
-		return err
+type recorder struct {
+	up    bool
+	names []string // of the migrations applied or reverted, in that order
+
+	// group is the number of the first attempt. Bun begins a new group for each call, but what
+	// one upgrade applied in several attempts is one group: Down reverts it whole.
+	group int64
+}
+
+func (r *recorder) record(ctx context.Context, tx bun.IConn, m *migrate.Migration) (err error) {
+	if r.up {
+		r.group = cmp.Or(r.group, m.GroupID)
+		m.GroupID = r.group // Bun's own record takes it from here
+		_, err = tx.ExecContext(ctx, "INSERT INTO "+migrationTable+" (name, group_id, migrated_at) VALUES (?, ?, current_timestamp)", m.Name, m.GroupID)
+	} else {
+		_, err = tx.ExecContext(ctx, "DELETE FROM "+migrationTable+" WHERE name = ?", m.Name)
 	}
+	if err == nil {
+		r.names = append(r.names, m.String())
+	}
+	return err
 }
 
 // migrationPool returns connections for migrations and a function to release them. They

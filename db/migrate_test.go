@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestNodesThatMigrateConcurrentlyApplyTheMigrationsOnce(t *testing.T) {
 			ctx := testContext(t)
 			var wg sync.WaitGroup
 			errs := make([]error, 4)
-			counts := make([]int, 4)
+			applied := make([][]string, 4)
 			for i := range errs {
 				wg.Go(func() {
 					d, err := Open(ctx, Options{URL: url, Logger: quiet})
@@ -60,22 +61,22 @@ func TestNodesThatMigrateConcurrentlyApplyTheMigrationsOnce(t *testing.T) {
 						errs[i] = err
 						return
 					}
-					names, err := d.Up(ctx)
-					counts[i], errs[i] = len(names), errors.Join(err, d.Close())
+					applied[i], err = d.Up(ctx)
+					errs[i] = errors.Join(err, d.Close())
 				})
 			}
 			wg.Wait()
 			if err := errors.Join(errs...); err != nil {
 				t.Fatal(err)
 			}
-			migrated := 0
-			for _, n := range counts {
-				if n > 0 {
-					migrated++
-				}
+			all, err := discover(Dialect(strings.ToLower(name)))
+			must(t, err)
+			var want []string
+			for _, m := range all.Sorted() {
+				want = append(want, m.String())
 			}
-			if migrated != 1 {
-				t.Errorf("%d nodes applied migrations, want 1", migrated)
+			if got := slices.Sorted(slices.Values(slices.Concat(applied...))); !slices.Equal(got, want) {
+				t.Errorf("the nodes applied %v, want each migration once: %v", applied, want)
 			}
 		})
 	}
@@ -142,7 +143,8 @@ func TestAMigrationThatWaitsForATransactionBlocksNobodyElse(t *testing.T) {
 	all, err := discover(Postgres)
 	must(t, err)
 	alters := slices.IndexFunc(all.Sorted(), func(m migrate.Migration) bool { return m.Comment == "tombstones" })
-	makeFormerSchema(t, url, all.Sorted()[:alters])
+	former := alters - 1 // one migration is applied before the one that waits
+	makeFormerSchema(t, url, all.Sorted()[:former])
 
 	var log logged
 	d, err := Open(ctx, Options{URL: url, Logger: log.logger()})
@@ -158,7 +160,8 @@ func TestAMigrationThatWaitsForATransactionBlocksNobodyElse(t *testing.T) {
 	must(t, app.QueryRowContext(ctx, read).Scan(&n))
 
 	done := make(chan error, 1)
-	go func() { _, err := d.Up(ctx); done <- err }()
+	var up []string
+	go func() { up, err = d.Up(ctx); done <- err }()
 	testserver.Eventually(t, 30*time.Second, func() error {
 		if log.count("a migration waits") == 0 {
 			return errors.New("the wait is not logged")
@@ -174,4 +177,12 @@ func TestAMigrationThatWaitsForATransactionBlocksNobodyElse(t *testing.T) {
 	must(t, app.Commit())
 	must(t, <-done)
 	mustAppend(t, d, one("u", "t"))
+
+	// Several attempts were one upgrade, which is reported and reverted whole.
+	down, err := d.Down(ctx)
+	must(t, err)
+	slices.Reverse(down)
+	if want := len(all.Sorted()) - former; len(up) != want || !slices.Equal(up, down) {
+		t.Errorf("up applied %v, then down reverted %v, want the same %d", up, down, want)
+	}
 }

@@ -352,7 +352,7 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 	}
 	var parcels []pushJob
 	var begun, cancelled []string
-	blocked := false
+	blocked, summarised := false, false
 	for len(due) > 0 {
 		n := 1
 		for n < len(due) && due[n].Device == due[0].Device {
@@ -378,6 +378,7 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			p.moreDue = len(p.due) > 1
 			p.due = p.due[:1] // the next one stays due until this one is sent
 		}
+		summarised = summarised || p.summary
 		for _, d := range p.due {
 			begun = append(begun, d.Ref)
 		}
@@ -402,8 +403,9 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			t.push(ctx, p, judged)
 		})
 	}
-	// The next step leaves out users without a free slot, so that others get their turn.
-	return blocked || len(cancelled) > 0 && len(parcels) == 0, nil
+	// The next step leaves out users without a free slot, so that others get their turn. A
+	// device with many due may have filled the page that was read, and left none for others.
+	return blocked || summarised || len(cancelled) > 0 && len(parcels) == 0, nil
 }
 
 // begin records that the attempts begun are made, and removes cancelled.

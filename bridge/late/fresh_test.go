@@ -2,6 +2,7 @@ package late
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -110,4 +111,45 @@ func TestNoAttemptBeginsMoreThanASecondAfterAnAcknowledgement(t *testing.T) {
 			})
 		}
 	}
+}
+
+// pagedStore returns a page of due pushes for each call.
+type pagedStore struct {
+	slowStore
+	pages [][]Due
+}
+
+func (s *pagedStore) DuePush(context.Context, int, []bridge.UserID) ([]Due, error) {
+	if len(s.pages) == 0 {
+		return nil, nil
+	}
+	page := s.pages[0]
+	s.pages = s.pages[1:]
+	return page, nil
+}
+
+// After a long outage one device has so many due that they fill a page. Others must not wait
+// for the next poll for each such device.
+func TestADeviceThatFillsAPageDoesNotDelayOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		due := func(u bridge.UserID, n int) (page []Due) {
+			dev := bridge.Device{User: u, ClientID: "phone"}
+			for i := range n {
+				page = append(page, Due{Ref: fmt.Sprint(u, i), Rule: string(Push), Device: dev, Since: time.Now(), Registration: bridge.Registration{Device: dev, Endpoint: "e"}})
+			}
+			return page
+		}
+		b := &begun{}
+		s := &pagedStore{pages: [][]Due{due("1", summaryAbove+1), due("2", summaryAbove+1), due("3", 1)}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		begin := time.Now()
+		f := New(Options{Store: s, Node: "n", Logger: slog.New(slog.DiscardHandler), Pusher: pushes{b}, Poll: time.Minute})
+		if err := f.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if len(b.at) != 3 || b.at[2].Sub(b.at[0]) >= time.Minute {
+			t.Errorf("pushes began at %v after the start at %v, want all three in one poll", b.at, begin)
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge/late"
 	"github.com/falconalert/falconbridge/bridge/push"
 	"github.com/falconalert/falconbridge/bridge/webhook"
+	"github.com/falconalert/falconbridge/db"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -134,28 +135,25 @@ func (a *App) lateFigures(out sink) {
 			out.count("late_failed_total", "Failed attempts to send late notifications, by reason.", n, "channel", channel, "reason", reason)
 		}
 	}
-	var stats *late.Stats
+	waiting := func(string, late.Waiting) {}
+	var duePushes, dueWebhooks late.Waiting
 	if a.late.Active() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if s, err := a.db.LateStats(ctx); err == nil {
-			stats = &s
+		var err error
+		if duePushes, dueWebhooks, err = a.db.Waiting(ctx, db.LateCounted); err == nil {
+			waiting = func(channel string, w late.Waiting) {
+				out.gauge("late_waiting", "Late notifications not yet sent, of all nodes; counted up to 10000.", float64(w.Count), "channel", channel)
+				out.gauge("late_oldest_seconds", "How long the oldest late notification not yet sent has been late, or 0.", w.Oldest.Seconds(), "channel", channel)
+			}
 		}
-	}
-	waiting := func(channel string, of func(*late.Stats) late.Figures) {
-		if stats == nil {
-			return
-		}
-		f := of(stats)
-		out.gauge("late_waiting", "Late notifications not yet sent, of all nodes; counted up to 10000.", float64(f.Waiting), "channel", channel)
-		out.gauge("late_oldest_seconds", "How long the oldest late notification not yet sent has been late, or 0.", f.Oldest.Seconds(), "channel", channel)
 	}
 	if a.pusher != nil {
 		count("push", push)
-		waiting("push", func(s *late.Stats) late.Figures { return s.Push })
+		waiting("push", duePushes)
 	}
 	if a.c.WebhookURL != nil {
 		count("webhook", webhooks)
-		waiting("webhook", func(s *late.Stats) late.Figures { return s.Webhooks })
+		waiting("webhook", dueWebhooks)
 	}
 }
