@@ -84,8 +84,9 @@ func (o Options) withDefaults() Options {
 // api serves the routes.
 type api struct {
 	o         Options
-	mux       *http.ServeMux // every route, and unrouted for all else
-	routes    *http.ServeMux // the same without unrouted: it knows which methods a path has
+	mux       *http.ServeMux  // every route, and unrouted for all else
+	routes    *http.ServeMux  // the same without unrouted: it knows which methods a path has
+	reserved  map[string]bool // first segments of the paths below which no page is served
 	huma      huma.API
 	languages edge.Languages // of built-in texts
 	byUser    *limiter[bridge.UserID]
@@ -118,7 +119,7 @@ func New(o Options) (http.Handler, error) {
 
 func newAPI(o Options) *api {
 	a := &api{
-		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), languages: Languages(o.Locale),
+		o: o, mux: http.NewServeMux(), routes: http.NewServeMux(), reserved: make(map[string]bool), languages: Languages(o.Locale),
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
@@ -155,8 +156,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// HandleFunc registers a route.
+// HandleFunc registers a route. No page is served at its path's first segment or below.
 func (a *api) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	a.reserved[firstSegment(pattern[strings.Index(pattern, "/"):])] = true
 	a.mux.HandleFunc(pattern, h)
 	a.routes.HandleFunc(pattern, h)
 }
@@ -172,7 +174,7 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	case probe.status == http.StatusMethodNotAllowed:
 		w.Header()["Allow"] = probe.header["Allow"]
 		(&problem{kind: notAllowed, detail: "this path allows " + probe.header.Get("Allow")}).write(w, a.language(r))
-	case a.o.Pages != nil && !reserved(r.URL.Path):
+	case a.o.Pages != nil && !a.reserved[firstSegment(r.URL.Path)]:
 		h := w.Header() // the pages have a policy of their own
 		h.Del("Content-Security-Policy")
 		h.Del("Cache-Control")
@@ -182,14 +184,9 @@ func (a *api) unrouted(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reserved reports whether path is below one of the API's, where no page is served.
-func reserved(path string) bool {
+func firstSegment(path string) string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	switch first {
-	case "notifications", "users", "settings", "reports", "devices", "push", "admin", "problems", "docs", "mqtt":
-		return true
-	}
-	return false
+	return first
 }
 
 // probe is a response writer that records how the mux would respond.

@@ -35,7 +35,7 @@ func TestPathsAndMethods(t *testing.T) {
 		e.call(at, "", "").want(http.StatusOK).equal("page")
 	}
 	e.call("GET /mqtt", "", "").want(http.StatusTeapot)
-	for _, at := range []string{"GET /notifications/x/y", "GET /admin", "GET /admin/none", "GET /users/1", "POST /reports/1/x", "GET /docs/none.js", "GET /users", "GET /devices/x/y", "GET /push/none"} {
+	for _, at := range []string{"GET /notifications/x/y", "GET /admin", "GET /admin/none", "GET /users/1", "POST /reports/1/x", "GET /docs/none.js", "GET /users", "GET /devices/x/y", "GET /push/none", "GET /healthz/x"} {
 		if p := e.call(at, "", "").problem(http.StatusNotFound); p.Type != "/problems/not-found" {
 			t.Errorf("%s: %s", at, p.Type)
 		}

@@ -82,14 +82,17 @@ func (c *conn) logIn(pk *packets.Packet) {
 	if refused == (refusal{}) {
 		refused = c.b.admission.admit(c)
 	}
+	var cause error
 	if refused == (refusal{}) {
-		refused = c.openSession(r)
+		refused, cause = c.openSession(r)
 	}
 	if refused == (refusal{}) {
 		return
 	}
-	why := refused
-	c.debug("a login was refused", why.code, &why)
+	if why := refused; cause == nil {
+		cause = &why
+	}
+	c.debug("a login was refused", refused.code, cause)
 	c.b.count.refused[refused.code].Add(1)
 	if l, ok := limitOfRefusal[refused]; ok {
 		c.b.count.limited[l].Add(1)
@@ -138,11 +141,12 @@ func (c *conn) checkLogin(ctx context.Context, pk *packets.Packet) (delivery.Con
 	}, refusal{}
 }
 
-// openSession waits for its turn to use the database and opens the session.
-func (c *conn) openSession(r delivery.ConnectRequest) refusal {
+// openSession waits until it may use the database and opens the session. With a refusal it
+// returns what caused it, if the reason does not say so.
+func (c *conn) openSession(r delivery.ConnectRequest) (refusal, error) {
 	if !c.b.logins.acquire(c.device.User) {
 		c.b.admission.release(c)
-		return tooManyAtOnce
+		return tooManyAtOnce, nil
 	}
 	defer c.b.logins.release()
 	ctx, cancel := context.WithTimeout(context.Background(), c.b.o.Query)
@@ -150,11 +154,10 @@ func (c *conn) openSession(r delivery.ConnectRequest) refusal {
 	session, present, err := c.b.o.Hub.Connect(ctx, r, c)
 	if err != nil {
 		c.b.admission.release(c)
-		c.b.log.Debug("a session could not be opened", "user", c.device.User, "error", err)
-		return refusal{codeUnavailable, "the database is unavailable"}
+		return refusal{codeUnavailable, "the database is unavailable"}, err
 	}
 	c.session, c.login.sessionPresent = session, present
-	return refusal{}
+	return refusal{}, nil
 }
 
 // connack completes mochi's CONNACK, or makes it a refusal.

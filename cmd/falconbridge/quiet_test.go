@@ -138,7 +138,7 @@ func TestNothingSecretIsDisclosed(t *testing.T) {
 	}
 	o.text.WriteString(p.Log() + p.Stdout())
 	for _, want := range []string{`"level":"DEBUG"`, "200 map", "201 map", "400 map", "401 map", "403 map", "404 map", "409 map", "422 map", "429 map", "503 map",
-		"falconbridge_limited_total", "the relay reconnects", "Redis does not respond", "a session could not be opened"} {
+		"falconbridge_limited_total", "the relay reconnects", "Redis does not respond", `"msg":"a login was refused"`, `"code":"0x88"`} {
 		if !strings.Contains(o.text.String(), want) {
 			t.Errorf("no %q: the test does not drive what it should", want)
 		}

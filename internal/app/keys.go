@@ -46,10 +46,10 @@ func watchKeys(k config.Keys, v *token.Verifier, unusable func(setting string), 
 }
 
 // refreshedKeySet counts a refresh of the key set. It logs the first failure of a series,
-// which is tried again every 30 s, and its end.
+// which is tried again every 30 s, and its end. If the first fetch fails, New does and says why.
 func (a *App) refreshedKeySet(err error) {
 	a.metrics.refreshed(err)
-	if a.noKeySet.Swap(err != nil) == (err != nil) {
+	if !a.started.Load() || a.noKeySet.Swap(err != nil) == (err != nil) {
 		return
 	}
 	log := a.log.With("component", "keys", "setting", "jwt-jwks-url")
