@@ -60,8 +60,8 @@ func (d *DB) Up(ctx context.Context) ([]string, error) {
 	return names, migrationError("up", err)
 }
 
-// Down reverts the last group of migrations, which drops the data in their tables, and
-// returns their names.
+// Down reverts the last group of migrations, the newest first, which drops the data in their
+// tables, and returns their names in that order.
 func (d *DB) Down(ctx context.Context) ([]string, error) {
 	names, err := d.migrate(ctx, false)
 	return names, migrationError("down", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -29,13 +30,13 @@ func (t Dropped) String() string {
 }
 
 // DownPlan returns the migrations that Down would revert and the tables that it would drop,
-// with their sizes. It changes nothing.
+// with their sizes, the newest first. It changes nothing.
 func (d *DB) DownPlan(ctx context.Context) (names []string, tables []Dropped, err error) {
 	all, err := d.migrations(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, m := range all.LastGroup().Migrations {
+	for _, m := range slices.Backward(all.LastGroup().Migrations) {
 		name := m.String()
 		names = append(names, name)
 		text, err := migrationFiles.ReadFile("migrations/" + string(d.dialect) + "/" + name + ".tx.down.sql")
