@@ -11,9 +11,11 @@ import (
 )
 
 // Register stores which connections opened and closed on node. If a newer connection of
-// the same device replaces another, it also stores an order to end the older one. On
-// Postgres each list is a transaction of its own, as falcon_register explains (migration
-// 20261129000020_register); on SQLite one transaction stores both.
+// the same device replaces another, it also stores an order to end the older one.
+//
+// On Postgres each list is stored by one call of falcon_register, whose current text is in
+// the migration 20261129000020_register, which explains why each call is a transaction of
+// its own. On SQLite one transaction stores both lists.
 func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -12,10 +12,10 @@ import (
 // Advance moves many cursors, and closes the sessions whose connections ended, see
 // delivery.Sessions.
 //
-// On Postgres it is one call of falcon_advance, which locks the sessions in one order, so
-// that two nodes never deadlock. The function's current text is in the migration
-// 20261129000220_history; whoever replaces it has to change the method advance too, which
-// does the same for SQLite.
+// On Postgres it is one call of falcon_advance, whose current text is in the migration
+// 20261129000220_history. The function locks the sessions in one order, so that two nodes
+// never deadlock. If you replace it, also change the method advance, which does the same
+// for SQLite.
 //
 // When a database is restored under a running node, the log may end before what devices
 // have acknowledged. If their cursors were stored before the new epoch begins, they would

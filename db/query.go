@@ -28,7 +28,9 @@ func (d *DB) inTx(ctx context.Context, f func(ctx context.Context, tx bun.Tx) er
 }
 
 // clock returns SQL for the database's time in Unix ms. It is a scalar subquery, so that
-// it can be used in an index condition, where Postgres allows no volatile function.
+// it can be used in an index condition, where Postgres allows no volatile function. Postgres
+// reads the time with falcon_now, whose current text is in the migration
+// 20261124000002_devices.
 func (d *DB) clock() bun.Safe {
 	if d.dialect == Postgres {
 		return "(SELECT falcon_now())"

@@ -22,10 +22,10 @@ type openedSession struct {
 
 // Open finds or makes the session of a device, see delivery.Sessions.
 //
-// On Postgres it is one call of falcon_open, so that a login costs one round trip. The
-// function's current text is in the migration 20261129000220_history; openSession is its
-// twin for SQLite, one transaction that touches the disk only if a row changes. Both
-// enforce [bridge.MaxSessions], as storeSession explains.
+// On Postgres it is one call of falcon_open, whose current text is in the migration
+// 20261129000220_history, so that a login costs one round trip. openSession does the same
+// for SQLite, in one transaction that touches the disk only if a row changes. Both enforce
+// [bridge.MaxSessions], as storeSession explains.
 func (d *DB) Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -69,7 +69,8 @@ type subscribedRow struct {
 
 // Subscribe stores s for the device and returns its user's head, see delivery.Sessions.
 // On Postgres it is one call of falcon_follow, whose current text is in the migration
-// 20261129000121_kinds, so that a SUBSCRIBE costs one round trip.
+// 20261129000121_kinds, so that a SUBSCRIBE costs one round trip. subscribeSession does the
+// same for SQLite.
 func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (bridge.Head, bool, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

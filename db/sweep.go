@@ -53,9 +53,9 @@ func (d *DB) opaqueSweep(s sweepPosition) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + s.edge.String() + "+" + s.lap.String() + "+" + s.next.String())
 }
 
-// changedSQLite does for SQLite what falcon_changed does for Postgres (migration
-// 20261129000200_changed): it returns the users of the rows in a page, and one row more
-// for the end of the page.
+// changedSQLite does for SQLite what Postgres does in falcon_changed, whose current text is
+// in the migration 20261129000200_changed. It returns the users of the rows in a page, and
+// one more row for the end of the page.
 const changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.muted, n.id FROM falcon_notifications n " +
 	"WHERE n.id > ?0 AND n.id <= ?1 ORDER BY n.id LIMIT ?2) " +
 	"SELECT page.user_id, max(page.seq) AS seq, '0' AS xid, 0 AS id FROM page WHERE NOT page.muted GROUP BY page.user_id " +
