@@ -19,19 +19,19 @@ type ack struct {
 	At         int64
 }
 
-// Acknowledged stores what connections acknowledged, in one statement. as must not have two
-// entries of one generation. A generation belongs to one connection, and so to one node, so
-// two nodes never write the same row and cannot deadlock here.
-func (d *DB) Acknowledged(ctx context.Context, as []bridge.Ack) error {
-	if len(as) == 0 {
+// Acknowledged stores what connections acknowledged, in one statement. No two of acks may
+// have the same generation. A generation belongs to one connection, and therefore to one
+// node, so two nodes never write the same row and cannot deadlock here.
+func (d *DB) Acknowledged(ctx context.Context, acks []bridge.Ack) error {
+	if len(acks) == 0 {
 		return nil
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	rows := domains(as, func(a *bridge.Ack) ack {
+	rows := domains(acks, func(a *bridge.Ack) ack {
 		return ack{UserID: a.Device.User, ClientID: a.Device.ClientID, Generation: a.Generation, FromSeq: a.From, AckedSeq: a.To}
 	})
-	// A row is one range of seqs. If the device jumped, the range before is forgotten.
+	// A row is one range of seqs. A range that does not continue the stored one replaces it.
 	_, err := d.write.NewInsert().Model(&rows).Value("at", "?", d.clock()).On("CONFLICT (user_id, client_id, generation) DO UPDATE").
 		Set("from_seq = CASE WHEN excluded.from_seq > a.acked_seq OR excluded.from_seq < a.from_seq THEN excluded.from_seq ELSE a.from_seq END").
 		Set("acked_seq = CASE WHEN excluded.acked_seq > a.acked_seq THEN excluded.acked_seq ELSE a.acked_seq END").

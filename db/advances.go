@@ -8,8 +8,8 @@ import (
 )
 
 // The moves of a session's cursor are stored as bytes, in two lists of entries of fixed size,
-// oldest first: its advances, and its skips, the ranges that it passed without an
-// acknowledgement. The migration 20261129000220_history describes why.
+// oldest first. One contains its advances. The other contains its skips, the ranges that it
+// passed without an acknowledgement. The migration 20261129000220_history explains why.
 const (
 	advanceSize = 16 // seq and time, 8 bytes each
 	skipSize    = 25 // the seqs Above and UpTo, 8 bytes each, the reason, 1 byte, and the time, 8 bytes
@@ -19,12 +19,12 @@ const (
 // skipReplayCap is a reason for skips that only this package uses: the replay cap.
 const skipReplayCap bridge.SkipReason = 'c'
 
-// advance is one move of a cursor, from where it was up to Seq.
+// advance is one move of a cursor, from its former position up to Seq.
 type advance struct {
 	Seq bridge.Seq
-	// At is positive if everything but the skips was acknowledged by then, in Unix ms. It is
-	// negative if the cursor passed Seq by -At, but it is unknown what was skipped. It is 0
-	// if a SUBSCRIBE placed the cursor here.
+	// At is the latest time at which the cursor passed Seq, in Unix ms. If it is positive,
+	// everything but the skips was acknowledged by then. If it is unknown what was skipped,
+	// At is the time with a negative sign. It is 0 if a SUBSCRIBE placed the cursor at Seq.
 	At int64
 }
 
@@ -32,7 +32,7 @@ type advance struct {
 type skip struct {
 	bridge.Skip
 
-	At int64 // the time by which it had, in Unix ms
+	At int64 // the latest time at which it was passed, in Unix ms
 }
 
 // encodeSkips encodes skips as falcon_advance expects them, without times.
@@ -46,8 +46,8 @@ func encodeSkips(skips []bridge.Skip) []byte {
 	return b
 }
 
-// stampSkips does for SQLite what falcon_skips does for Postgres: it adds the time to the
-// skips in passed, and before them a skip for the replay cap if there was a leap.
+// stampSkips does for SQLite what falcon_skips does for Postgres. It adds the time to the
+// skips in passed. If there was a leap, it also puts a skip for the replay cap before them.
 func stampSkips(acked, leap bridge.Seq, passed []byte, at int64) []byte {
 	if leap > acked {
 		passed = slices.Concat(encodeSkips([]bridge.Skip{{Above: acked, UpTo: leap, Why: skipReplayCap}}), passed)
@@ -81,7 +81,7 @@ func decodeSkips(b []byte) (out []skip) {
 type passage struct {
 	How passing
 	Why bridge.SkipReason // with passedSkipped
-	At  int64             // the time by which it had, in Unix ms; 0: unknown
+	At  int64             // the latest time at which it was passed, in Unix ms; 0: unknown
 }
 
 // passing is a way of passing a seq.
@@ -96,20 +96,20 @@ const (
 	passedUnknown
 )
 
-// pass returns how a cursor passed seq. as and ss are its advances and skips, acked is where it
-// is now and from is its from_seq. If a SUBSCRIBE moved the cursor back, it may have passed seq
-// more than once: then an acknowledgement counts, or else the last time.
-func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
+// pass returns how a cursor passed seq. acked is where the cursor is now, and from is its
+// from_seq. If a SUBSCRIBE moved the cursor back, it may have passed seq more than once. Then
+// a pass with an acknowledgement counts, or if there was none, the last pass.
+func pass(seq, from, acked bridge.Seq, advances []advance, skips []skip) (p passage) {
 	var pos bridge.Seq
-	var since int64                    // when it passed seq the time before
-	whole := len(ss) < bridge.MaxSkips // the list of skips is complete
-	if len(as) >= maxAdvances {
-		pos = as[0].Seq // the advances before this one are lost
+	var previous int64 // time of the previous pass over seq
+	allSkipsKnown := len(skips) < bridge.MaxSkips
+	if len(advances) >= maxAdvances {
+		pos = advances[0].Seq // the advances before this one are lost
 	}
 	if seq <= pos {
-		p = older(seq, from, ss)
+		p = older(seq, from, skips)
 	}
-	for _, a := range as {
+	for _, a := range advances {
 		at := max(a.At, -a.At)
 		switch {
 		case seq <= pos || seq > a.Seq || p.How == passedAcknowledged:
@@ -118,17 +118,17 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 		default:
 			p = passage{How: passedAcknowledged, At: at}
 			switch {
-			case !whole && at < ss[0].At:
+			case !allSkipsKnown && at < skips[0].At:
 				p.How = passedUnknown
 			case a.At < 0:
 				p.How = passedPerhaps
 			}
-			for _, s := range ss {
-				if s.covers(seq) && since < s.At && s.At <= at {
+			for _, s := range skips {
+				if s.covers(seq) && previous < s.At && s.At <= at {
 					p = passage{passedSkipped, s.Why, s.At}
 				}
 			}
-			since = at
+			previous = at
 		}
 		pos = a.Seq
 	}
@@ -140,7 +140,7 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 		p = passage{How: passedPerhaps}
 		fallthrough
 	case p.How == passedPerhaps:
-		if capped := slices.ContainsFunc(ss, func(s skip) bool { return s.Why == skipReplayCap && s.UpTo == from }); seq <= from && !capped {
+		if capped := slices.ContainsFunc(skips, func(s skip) bool { return s.Why == skipReplayCap && s.UpTo == from }); seq <= from && !capped {
 			p = passage{How: passedBefore}
 		}
 	}
@@ -148,14 +148,14 @@ func pass(seq, from, acked bridge.Seq, as []advance, ss []skip) (p passage) {
 }
 
 // older returns how a cursor passed a seq that lies before its stored advances.
-func older(seq, from bridge.Seq, ss []skip) passage {
-	for _, s := range ss {
+func older(seq, from bridge.Seq, skips []skip) passage {
+	for _, s := range skips {
 		if s.covers(seq) {
 			return passage{passedSkipped, s.Why, s.At}
 		}
 	}
-	if seq <= from || len(ss) >= bridge.MaxSkips {
-		return passage{How: passedUnknown} // by the start of a subscription, the replay cap or a lost skip, perhaps
+	if seq <= from || len(skips) >= bridge.MaxSkips {
+		return passage{How: passedUnknown} // it may have been skipped: before the subscription, over the replay cap, or by a skip no longer stored
 	}
 	return passage{How: passedAcknowledged}
 }

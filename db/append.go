@@ -80,7 +80,7 @@ func (c *call) finish(res bridge.Result, err error) { c.done <- callResult{res, 
 // the databases would accept: NUL characters and invalid UTF-8.
 func storable(cmd bridge.Command) error {
 	if len(cmd.Drafts) == 0 || len(cmd.Drafts) > bridge.MaxBatch {
-		return errors.New("a command has 1 to 1000 drafts")
+		return fmt.Errorf("a command has 1 to %d drafts", bridge.MaxBatch)
 	}
 	var bad bridge.InvalidError
 	check := func(at, s string) {
@@ -166,9 +166,9 @@ type appender struct {
 
 	cmds     []int // for each draft, the index of its command in the batch
 	drafts   []*bridge.Draft
-	changers []int // the same for each change
+	changers []int // for each change, the index of its command
 	changes  []*bridge.StatusChange
-	keyed    []int // the same for each key
+	keyed    []int // for each key, the index of its command
 	keys     []*bridge.IdempotencyKey
 	rows     []appendedRow
 

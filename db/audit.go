@@ -7,8 +7,8 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Record implements [bridge.Audit]. Of entries that record reads, the unique index
-// falcon_audit_reads admits one per reader, user and minute; the others are dropped.
+// Record implements [bridge.Audit]. For entries that record reads, the unique index
+// falcon_audit_reads allows one per reader, user and minute; Record drops the others.
 func (d *DB) Record(ctx context.Context, entries ...bridge.AuditEntry) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()

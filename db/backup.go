@@ -20,9 +20,9 @@ import (
 // transaction, so writers neither disturb it nor make it start over, as they would with
 // sqlite3's .backup from another process.
 //
-// The copy appears under its name only once it is complete and on disk. If Backup fails
-// it leaves nothing behind; if it is killed it may leave a file next to it whose name
-// ends in .partial.
+// The copy appears under its name only once it is complete and on disk. If Backup fails,
+// it leaves nothing behind. If the process is killed, a file whose name ends in .partial
+// may remain in the same directory.
 func Backup(ctx context.Context, path, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s exists; name a new file", to)
@@ -67,7 +67,7 @@ func vacuumInto(ctx context.Context, path, to string) error {
 }
 
 // publish gives the file part its final name, unless a file of that name has appeared
-// meanwhile. A link fails then; a rename would replace that file.
+// meanwhile. In that case a link fails, whereas a rename would replace the other file.
 func publish(part, to string) error {
 	err := os.Link(part, to)
 	if err == nil {

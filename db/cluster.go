@@ -10,13 +10,13 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Nodes tell each other which connections to end by rows of falcon_orders. All times here
-// are the database's, so the clocks of nodes may differ.
+// Nodes tell each other which connections to end with rows of falcon_orders. All times
+// here are the database's, so the clocks of nodes may differ.
 //
-// An order to one node is returned by every poll until it is orderSeen older than the
-// last one, so that a lost response costs nothing. An order to all nodes is returned again
-// for orderOverlap, because a transaction may commit long after it read the clock, and it
-// is kept for orderLife, for nodes that were cut off from the database.
+// Every poll returns an order to one node until the order is orderSeen older than the
+// previous poll, so that a lost response does no harm. An order to all nodes is returned
+// again for orderOverlap, because a transaction may commit long after it read the clock.
+// It is kept for orderLife, for nodes that were cut off from the database.
 const (
 	orderSeen    = 5 * time.Second
 	orderOverlap = time.Minute
@@ -52,9 +52,9 @@ func (d *DB) living() *bun.SelectQuery {
 }
 
 // Leave removes node, its connections and the orders for it. A session that is still open
-// there counts as disconnected from now on. Connections are removed in steps of leaveStep;
-// if a step fails, the rest is removed once the node has been silent for nodeGone, see
-// reap.
+// on node counts as disconnected from now on. Connections are removed in steps of
+// leaveStep. If a step fails, reap removes the remaining ones once the node has been silent
+// for nodeGone.
 func (d *DB) Leave(ctx context.Context, node string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -77,7 +77,7 @@ func (d *DB) Leave(ctx context.Context, node string) error {
 	}))
 }
 
-// disconnectAll closes the sessions that node left open. How much was sent to them is
+// disconnectAll closes the sessions that node left open. What their devices were sent is
 // unknown. Locks are taken in the same order as in Advance.
 func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
 	open := d.lockRows(tx.NewSelect().Model((*session)(nil)).Column("user_id", "client_id").Where("s.node = ?", node).
@@ -88,8 +88,8 @@ func (d *DB) disconnectAll(ctx context.Context, tx bun.Tx, node string) error {
 	return err
 }
 
-// End stores o for every node, see delivery.Cluster. If o names no generation, it gets a
-// new one, so that it ends the connections there are and none that come later.
+// End stores o for every node, see bridge.Cluster. If o names no generation, it gets a new
+// one, so that it ends all existing connections and none that open later.
 func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -144,8 +144,9 @@ type polledOrder struct {
 	Now int64 `bun:",scanonly"`
 }
 
-// orders reads the orders to node, those to all nodes that were stored after from, and
-// the database's time. seen are the ids of orders to node that an earlier poll returned.
+// orders reads the orders to node, the orders to all nodes that were stored after from,
+// and the database's time. seen are the ids of orders to node that an earlier poll
+// returned.
 func (d *DB) orders(ctx context.Context, node string, from, seenAt int64) (orders []bridge.Order, seen []int64, now time.Time, err error) {
 	var rows []polledOrder
 	err = d.read.NewSelect().Model(&rows).ModelTableExpr("(SELECT ? AS now) AS t", d.clock()).

@@ -58,7 +58,7 @@ func TestASchemaInTheURLAppliesToEveryConnection(t *testing.T) {
 	staging := openTest(t, Options{URL: url + "&search_path=staging"})
 	production := openTest(t, Options{URL: url})
 	mustAppend(t, production, one("7", "production's"))
-	if _, err := staging.ImportSettings(testContext(t), []PastSettings{{User: "8"}}); err != nil {
+	if _, err := staging.ImportSettings(testContext(t), []ImportedSettings{{User: "8"}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := seqs(t, staging, "7"); len(got) != 0 {

@@ -13,9 +13,9 @@ import (
 // Register stores which connections opened and closed on node. If a newer connection of
 // the same device replaces another, it also stores an order to end the older one.
 //
-// On Postgres each list is stored by one call of falcon_register, whose current text is in
-// the migration 20261129000020_register, which explains why each call is a transaction of
-// its own. On SQLite one transaction stores both lists.
+// On Postgres each list is stored by a call of falcon_register, whose current text is in
+// the migration 20261129000020_register. A comment there explains why each call is a
+// transaction of its own. On SQLite one transaction stores both lists.
 func (d *DB) Register(ctx context.Context, node string, opened, closed []bridge.Connection) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -71,33 +71,33 @@ func unregister(ctx context.Context, tx bun.Tx, node string, closed []bridge.Con
 }
 
 // register stores the opened connections. However many there are, it takes three
-// statements: one finds what is known of their devices, one stores the connections and
-// one stores the orders.
+// statements: one finds the registered connections of their devices, one stores the new
+// ones and one stores the orders.
 func (d *DB) register(ctx context.Context, tx bun.Tx, node string, opened []bridge.Connection) error {
 	known, err := knownConnections(ctx, tx, opened)
 	if err != nil {
 		return err
 	}
-	opens := make(map[bridge.Device]connection)
+	toStore := make(map[bridge.Device]connection)
 	var takeovers []order
 	takeOver := func(node string, dev bridge.Device, before int64) {
 		takeovers = append(takeovers, order{Node: node, UserID: dev.User, ClientID: dev.ClientID, Generation: before, Reason: bridge.EndTakenOver})
 	}
 	for _, o := range opened {
-		was, there := known[o.Device]
+		former, exists := known[o.Device]
 		switch {
-		case there && was.Generation == o.Generation && was.Node == node:
+		case exists && former.Generation == o.Generation && former.Node == node:
 			continue
-		case there && was.Generation > o.Generation: // a newer one is registered already
-			takeOver(node, o.Device, was.Generation)
+		case exists && former.Generation > o.Generation: // a newer one is registered already
+			takeOver(node, o.Device, former.Generation)
 			continue
-		case there && was.Generation < o.Generation:
-			takeOver(was.Node, o.Device, o.Generation)
+		case exists && former.Generation < o.Generation:
+			takeOver(former.Node, o.Device, o.Generation)
 		}
 		known[o.Device] = connectionOf(node, o)
-		opens[o.Device] = known[o.Device]
+		toStore[o.Device] = known[o.Device]
 	}
-	if rows := slices.Collect(maps.Values(opens)); len(rows) > 0 {
+	if rows := slices.Collect(maps.Values(toStore)); len(rows) > 0 {
 		if _, err := tx.NewInsert().Model(&rows).On("CONFLICT (user_id, client_id) DO UPDATE").Exec(ctx); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (c *connection) domain() bridge.Connection {
 
 // scanRows is how many rows a call of Connections or Sessions reads at most, so that a
 // search that matches hardly anything does not read a million rows within one call. If
-// few of them match, the page is short, and the next one continues after them.
+// few of these rows match, the page is short, and the next page continues after them.
 const scanRows = 10_000
 
 // sorting is the order of a scan.
@@ -162,8 +162,8 @@ func (o sorting) of(alias string) string {
 	return strings.Join(parts, ", ")
 }
 
-// scan makes q, whose rows the statement calls alias, read limit rows in the order by, and
-// number them from 1 in the column place.
+// scan makes q, whose table the statement calls alias, read limit rows in the order by. The
+// column place numbers them from 1.
 func scan(q *bun.SelectQuery, alias string, by sorting, limit int) *bun.SelectQuery {
 	return q.ColumnExpr("?TableColumns").ColumnExpr("row_number() OVER (ORDER BY " + by.of(alias) + ") AS place").
 		OrderExpr(by.of(alias)).Limit(int64(limit))
@@ -187,8 +187,9 @@ func (f *filter) match(text string) {
 	}
 }
 
-// from selects the rows of a scan that match f, and the last row of the scan if it read
-// as many rows as it may, whether or not that one matches: the next page begins after it.
+// from selects the rows of a scan that match f. If the scan stopped at its limit, from also
+// selects its last row, whether or not it matches, because the next page begins after that
+// row.
 func (f *filter) from(q, scan *bun.SelectQuery, by sorting, scanned, limit int) *bun.SelectQuery {
 	hit := strings.Join(f.where, " AND ")
 	return q.ModelTableExpr("(?) AS x", scan).ColumnExpr("x.*").ColumnExpr("("+hit+") AS hit", f.args...).
@@ -238,20 +239,20 @@ func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridg
 	if q.BySince {
 		by.columns = []string{"since", "user_id", "client_id"}
 	}
-	behind := " > "
+	comparison := " > "
 	if q.Reverse {
-		behind = " < "
+		comparison = " < "
 	}
-	some := scan(d.read.NewSelect().Model((*connection)(nil)), "c", by, d.scanRows)
-	tuple := "(" + sorting{columns: by.columns}.of("c") + ")" + behind
+	query := scan(d.read.NewSelect().Model((*connection)(nil)), "c", by, d.scanRows)
+	tuple := "(" + sorting{columns: by.columns}.of("c") + ")" + comparison
 	switch a := q.After; {
 	case a != nil && q.BySince:
-		some.Where(tuple+"(?, ?, ?)", millis(a.Since), a.Device.User, a.Device.ClientID)
+		query.Where(tuple+"(?, ?, ?)", millis(a.Since), a.Device.User, a.Device.ClientID)
 	case a != nil:
-		some.Where(tuple+"(?, ?)", a.Device.User, a.Device.ClientID)
+		query.Where(tuple+"(?, ?)", a.Device.User, a.Device.ClientID)
 	}
 	if q.User != "" {
-		some.Where("c.user_id = ?", q.User)
+		query.Where("c.user_id = ?", q.User)
 	}
 	var f filter
 	f.add("node IN (?)", d.living().Column("id"))
@@ -267,7 +268,7 @@ func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridg
 	}
 	limit := pageSize(q.Limit)
 	var rows []scannedConnection
-	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
+	if err := f.from(d.read.NewSelect().Model(&rows), query, by, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list connections", err)
 	}
 	page, last := pageOf(rows, d.scanRows, limit, func(c *scannedConnection) place { return place{c.Place, c.Hit} })
@@ -296,7 +297,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	by := sorting{columns: []string{"user_id", "client_id"}}
-	some := scan(d.read.NewSelect().Model((*session)(nil)), "s", by, d.scanRows).
+	query := scan(d.read.NewSelect().Model((*session)(nil)), "s", by, d.scanRows).
 		ColumnExpr("(?) AS kept", d.kept()).
 		ColumnExpr("(s.node <> '' AND coalesce(host.beat_at, 0) > ? - ?) AS alive", d.clock(), bridge.NodeTimeout.Milliseconds()).
 		// After a restore a cursor may lie past the end of the log.
@@ -304,7 +305,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 		Join("LEFT JOIN falcon_nodes AS host ON host.id = s.node").Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = s.user_id").
 		Where("(s.user_id, s.client_id) > (?, ?)", q.After.User, q.After.ClientID)
 	if q.User != "" {
-		some.Where("s.user_id = ?", q.User)
+		query.Where("s.user_id = ?", q.User)
 	}
 	var f filter
 	f.add("kept")
@@ -317,7 +318,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 	}
 	limit := pageSize(q.Limit)
 	var rows []scannedSession
-	if err := f.from(d.read.NewSelect().Model(&rows), some, by, d.scanRows, limit).Scan(ctx); err != nil {
+	if err := f.from(d.read.NewSelect().Model(&rows), query, by, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list sessions", err)
 	}
 	page, last := pageOf(rows, d.scanRows, limit, func(s *scannedSession) place { return place{s.Place, s.Hit} })

@@ -22,27 +22,27 @@ import (
 // lie past notifications that were appended meanwhile and that no device has seen. So on
 // Postgres the statement itself does nothing if the timeline or the table is not the one
 // of the last check.
-func (d *DB) Advance(ctx context.Context, as []bridge.Advance) error {
-	if len(as) == 0 {
+func (d *DB) Advance(ctx context.Context, advances []bridge.Advance) error {
+	if len(advances) == 0 {
 		return nil
 	}
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	if d.dialect == SQLite {
-		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, as) }))
+		return d.fail("advance cursors", d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error { return d.advance(ctx, tx, advances) }))
 	}
-	same, here := d.epoch.same()
-	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE "+same, append([]any{
-		array(as, func(a bridge.Advance) string { return string(a.Device.User) }),
-		array(as, func(a bridge.Advance) string { return a.Device.ClientID }),
-		array(as, func(a bridge.Advance) int64 { return a.Generation }),
-		array(as, func(a bridge.Advance) int64 { return int64(a.Acked) }),
-		array(as, func(a bridge.Advance) int64 { return int64(a.Sent) }),
-		array(as, func(a bridge.Advance) int64 { return int64(a.From) }),
-		array(as, func(a bridge.Advance) bool { return a.Closed }),
-		array(as, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }),
-		array(as, func(a bridge.Advance) string { return hex.EncodeToString(encodeSkips(a.Skipped)) }),
-	}, here...)...)
+	notRestored, args := d.epoch.notRestored()
+	result, err := d.write.ExecContext(ctx, "SELECT falcon_advance(?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE "+notRestored, append([]any{
+		array(advances, func(a bridge.Advance) string { return string(a.Device.User) }),
+		array(advances, func(a bridge.Advance) string { return a.Device.ClientID }),
+		array(advances, func(a bridge.Advance) int64 { return a.Generation }),
+		array(advances, func(a bridge.Advance) int64 { return int64(a.Acked) }),
+		array(advances, func(a bridge.Advance) int64 { return int64(a.Sent) }),
+		array(advances, func(a bridge.Advance) int64 { return int64(a.From) }),
+		array(advances, func(a bridge.Advance) bool { return a.Closed }),
+		array(advances, func(a bridge.Advance) int64 { return a.Expiry.Milliseconds() }),
+		array(advances, func(a bridge.Advance) string { return hex.EncodeToString(encodeSkips(a.Skipped)) }),
+	}, args...)...)
 	if err != nil {
 		return d.fail("advance cursors", err)
 	}
@@ -70,10 +70,10 @@ type move struct {
 
 // moves merges as into one move per session and generation, with the highest of each
 // value. ended are those whose session ends with its connection.
-func moves(as []bridge.Advance) (moved, ended []move) {
-	by := make(map[bridge.Device]map[int64]*move, len(as))
+func moves(advances []bridge.Advance) (moved, ended []move) {
+	by := make(map[bridge.Device]map[int64]*move, len(advances))
 	var order []*move
-	for _, a := range as {
+	for _, a := range advances {
 		m := by[a.Device][a.Generation]
 		if m == nil {
 			m = &move{UserID: a.Device.User, ClientID: a.Device.ClientID, Generation: a.Generation}
@@ -100,8 +100,8 @@ func moves(as []bridge.Advance) (moved, ended []move) {
 // cursors that move and one for all sessions that end. One statement per cursor would keep
 // other writers waiting while each is parsed. Of a connection of a former epoch only the
 // end counts.
-func (d *DB) advance(ctx context.Context, tx bun.Tx, as []bridge.Advance) error {
-	moved, ended := moves(as)
+func (d *DB) advance(ctx context.Context, tx bun.Tx, advances []bridge.Advance) error {
+	moved, ended := moves(advances)
 	floor, err := d.generationFloor(ctx, tx)
 	if err != nil {
 		return err

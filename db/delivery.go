@@ -9,8 +9,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Deliveries reports, for each session of n's user, whether it acknowledged n, and when if
-// that is known. Sessions that skipped n or were not subscribed are left out.
+// Deliveries reports, for each session of n's user, whether its device acknowledged n, and
+// when, if that is known. Sessions that skipped n or were not subscribed are left out.
 func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.Delivery, error) {
 	if n.Muted {
 		return []bridge.Delivery{}, nil // it was sent to no device
@@ -25,16 +25,16 @@ func (d *DB) Deliveries(ctx context.Context, n bridge.Notification) ([]bridge.De
 	if err != nil {
 		return nil, d.fail("list deliveries", err)
 	}
-	e := subject{ID: n.ID, UserID: n.User, Seq: n.Seq}
+	s := subject{ID: n.ID, UserID: n.User, Seq: n.Seq}
 	out := []bridge.Delivery{}
 	for i := range records {
-		p := &records[i]
-		if p.EndedAt != 0 {
+		r := &records[i]
+		if r.EndedAt != 0 {
 			continue
 		}
-		if f, known := e.fate(p, acks[p.ClientID]); known && f.State != bridge.DeviceSkipped {
+		if f, known := s.fateInSession(r, acks[r.ClientID]); known && f.State != bridge.DeviceSkipped {
 			ok := f.State == bridge.DeviceAcknowledged
-			v := bridge.Delivery{ClientID: p.ClientID, Acknowledged: ok}
+			v := bridge.Delivery{ClientID: r.ClientID, Acknowledged: ok}
 			if ok {
 				v.AcknowledgedAt = f.At
 			}

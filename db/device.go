@@ -42,11 +42,11 @@ func endpointHash(endpoint string) string {
 
 // Advisory locks of registrations; inbox.go has those of users.
 const (
-	// revokeLock is taken shared by registrations and exclusively by a revocation. So a
-	// registration is stored either before the revocation, which then removes it, or after
-	// it, and then finds that its token is revoked.
+	// revokeLock is acquired in shared mode by registrations and exclusively by a
+	// revocation. A registration is therefore stored either before the revocation, which
+	// then removes it, or after the revocation, in which case it finds its token revoked.
 	revokeLock   = 1704
-	registerLock = 1705 // the class of the locks of an endpoint and of a user, taken in this order
+	registerLock = 1705 // the class of the locks of an endpoint and of a user, acquired in this order
 )
 
 // RegisterDevice implements bridge.Devices. It takes the endpoint away from any other
@@ -68,8 +68,8 @@ func (d *DB) RegisterDevice(ctx context.Context, r bridge.Registration) error {
 				return err
 			}
 		}
-		for _, of := range []string{"endpoint " + row.EndpointHash, string(row.UserID)} {
-			if err := d.lockUser(ctx, tx, bridge.UserID(of), registerLock); err != nil {
+		for _, name := range []string{"endpoint " + row.EndpointHash, string(row.UserID)} {
+			if err := d.lockUser(ctx, tx, bridge.UserID(name), registerLock); err != nil {
 				return err
 			}
 		}
@@ -108,7 +108,7 @@ func (d *DB) Registration(ctx context.Context, dev bridge.Device) (bridge.Regist
 	return row.domain(), d.fail("read a registration", err)
 }
 
-// deviceRow is a device in the list of its user's.
+// deviceRow is a device in the list of its user's devices.
 type deviceRow struct {
 	ClientID  string
 	Push      bool
@@ -117,9 +117,9 @@ type deviceRow struct {
 	Seen      int64
 }
 
-// Devices implements bridge.Devices. It joins what is known from registrations, sessions
-// and connections, reading a range of each table's primary key. At most
-// [bridge.MaxRegistrations] + [bridge.MaxSessions] devices have more than a connection.
+// Devices implements bridge.Devices. It combines registrations, sessions and connections,
+// and reads a range of each table's primary key. At most [bridge.MaxRegistrations] +
+// [bridge.MaxSessions] devices have more than a connection.
 func (d *DB) Devices(ctx context.Context, u bridge.UserID) ([]bridge.DeviceInfo, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -141,8 +141,8 @@ func (d *DB) RemoveDevice(ctx context.Context, dev bridge.Device) error {
 		ctx, cancel := bound(ctx)
 		defer cancel()
 		return d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-			for _, of := range []any{(*registration)(nil), (*session)(nil)} {
-				n, err := affected(tx.NewDelete().Model(of).Where("user_id = ?", dev.User).Where("client_id = ?", dev.ClientID).Exec(ctx))
+			for _, model := range []any{(*registration)(nil), (*session)(nil)} {
+				n, err := affected(tx.NewDelete().Model(model).Where("user_id = ?", dev.User).Where("client_id = ?", dev.ClientID).Exec(ctx))
 				if err != nil {
 					return err
 				}
@@ -185,7 +185,8 @@ func (d *DB) unregisterRevoked(ctx context.Context, tx bun.Tx, v bridge.Revocati
 
 // expireRegistrations removes at most limit registrations that were last used longer than
 // bridge.RegistrationLife ago. A connection counts as a use, and so does a session used
-// within the last day. Both are noted here, once a day, instead of at each connect.
+// within the last day. expireRegistrations itself records these uses, once a day for each
+// registration, so that a CONNECT need not write to the table.
 func (d *DB) expireRegistrations(ctx context.Context, limit int) (int, error) {
 	const day = 24 * time.Hour
 	// Only the limit oldest are looked at. Those of connected devices move to the end of the

@@ -20,29 +20,32 @@ import (
 // docs/decisions/0002-epoch.md.
 //
 // falcon_meta stores the name of the epoch, a tick that every check raises in a
-// committed transaction, and a mark that identifies this very database. A check finds
-// that the log went back if the tick is no higher than one that this process has seen
-// committed in the same epoch, or than the one in the epoch file next to a SQLite
-// database, or if the mark is another one.
+// committed transaction, and a mark that identifies this very database. A check concludes
+// that the log went back
+//
+//   - if the tick is not higher than a tick of the same epoch that this process has seen
+//     committed,
+//   - if it is not higher than the tick in the epoch file next to a SQLite database, or
+//   - if the mark has changed.
 type epoch struct {
 	mu   sync.RWMutex
 	name string // "" until the schema exists
 	tick int64
 	edge position      // where the epoch began: rows below it were appended earlier
-	here guard         // recognizes the database of the last check
+	last guard         // recognizes the database of the last check
 	wake chan struct{} // asks for a check, see checkSoon
 	once sync.Once
 }
 
-// wakeC returns the channel that asks for a check. It holds one request; more would be
-// the same.
+// wakeC returns the channel that asks for a check. Its buffer has room for one request,
+// which is enough, because one check serves all of them.
 func (e *epoch) wakeC() chan struct{} {
 	e.once.Do(func() { e.wake = make(chan struct{}, 1) })
 	return e.wake
 }
 
-// checkSoon makes Run check the epoch without waiting for the next interval: a connection
-// broke, and the next one may reach another server.
+// checkSoon makes Run check the epoch without waiting for the next interval. It is called
+// when a connection broke, because the next one may reach another server.
 func (e *epoch) checkSoon() {
 	select {
 	case e.wakeC() <- struct{}{}:
@@ -98,9 +101,9 @@ func (d *DB) watchEpoch(ctx context.Context) error {
 	}
 }
 
-// loadEpoch reads the epoch at the start. Without a schema, or with that of an earlier
-// version, there is none yet; Up loads it again after the migrations. To find out, it
-// looks for the newest of the tables that a check reads.
+// loadEpoch reads the epoch at the start. There is none yet if the schema is missing or is
+// that of an earlier version, which loadEpoch recognizes by the newest of the tables that a
+// check reads. Up calls loadEpoch again after the migrations.
 func (d *DB) loadEpoch(ctx context.Context) error {
 	exists := "SELECT count(*) FROM sqlite_master WHERE name = 'falcon_epochs'"
 	if d.dialect == Postgres {
@@ -189,7 +192,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		d.o.Logger.Warn("the database was restored to an earlier point: a new epoch begins", "component", "db", "reason", reason, "epoch", m.epoch)
 	}
 	d.epoch.mu.Lock()
-	d.epoch.here = here
+	d.epoch.last = here
 	if m.epoch != d.epoch.name || m.tick > d.epoch.tick {
 		d.epoch.name, d.epoch.tick, d.epoch.edge = m.epoch, m.tick, m.edge
 	}
@@ -228,8 +231,8 @@ func readMeta(ctx context.Context, tx bun.Tx) (m epochState, err error) {
 	return m, err
 }
 
-// readEdge reads where the current epoch began in the order over all users. In a log
-// that was never restored that is the zero position.
+// readEdge reads where the current epoch began in the feed's order. In a log that was never
+// restored, it is the zero position.
 func (d *DB) readEdge(ctx context.Context, tx bun.Tx) (p position, err error) {
 	q := tx.NewSelect().TableExpr("falcon_epochs AS e").Order("e.number DESC").Limit(1)
 	if d.dialect == Postgres {
@@ -260,13 +263,13 @@ func newEpoch() string {
 }
 
 // generationLeap is more generations than one epoch uses. The restored database does not
-// know the generations given since its backup, yet every new connection must have a
-// higher one than all connections that are still open.
+// know the generations that were assigned since its backup, yet every new connection must
+// have a higher generation than all connections that are still open.
 const generationLeap = 1 << 32
 
 // beginEpoch stores m and where the former epochs end. Sessions, notifications and
-// positions are not rewritten; whoever reads them compares them with that end, so the
-// work does not grow with the data. Of each node only its beat is set to now, so that
+// positions are not rewritten. Their readers compare them with that end, so the work of
+// beginEpoch does not grow with the data. Only the beat of each node is set to now, so that
 // sessions which were open in the former epoch expire as if their connections had ended
 // now. last is the highest notification id of the former epochs, read before tx got its
 // xid.
@@ -298,17 +301,17 @@ func (d *DB) beginEpoch(ctx context.Context, tx bun.Tx, m epochState, last int64
 	return err
 }
 
-// insertEpochPostgres stores the xid of its own transaction as next_xid, so that every
-// row of the former epochs has a lower one: a transaction that drew an id up to last_id
-// had its xid by then, and this transaction got its own later. The xmax of a snapshot
-// would not do. It lies just above the last transaction that has ended, and one that
-// still runs may have a higher xid.
+// insertEpochPostgres stores the xid of its own transaction as next_xid. Every row of the
+// former epochs has a lower xid, because a transaction that drew an id up to last_id had
+// its xid by then, and this transaction got its own later. The xmax of a snapshot would be
+// wrong: it lies just above the last transaction that has ended, and a transaction that is
+// still running may have a higher xid.
 const insertEpochPostgres = "INSERT INTO falcon_epochs (name, generation, last_id, begun_at, next_xid) " +
 	"VALUES (?, ?, ?, ?, pg_current_xact_id())"
 
 // SQL for the highest id ever given to a notification, whether or not the row still
-// exists. On Postgres a restore may leave the sequence behind its table, so the greater
-// of the two counts.
+// exists. On Postgres a restore may leave the sequence behind the ids in its table, so the
+// greater of the two is used.
 const (
 	lastIDSQLite   = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'falcon_notifications'"
 	lastIDPostgres = "greatest(coalesce(pg_sequence_last_value(pg_get_serial_sequence('falcon_notifications', 'id')::regclass), 0), " +
@@ -320,8 +323,8 @@ const (
 // one), and the oids of the database and the table (restoring a dump creates new ones).
 // What the role has no privilege to read is left out.
 //
-// last is the highest id ever given to a notification. On SQLite it is 0 here: with one
-// writer, it can be read in the transaction that follows.
+// last is the highest id ever given to a notification. On SQLite mark returns 0 for it:
+// with one writer, it can be read in the transaction that follows.
 func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err error) {
 	if d.dialect != Postgres {
 		return "sqlite", guard{}, 0, nil
@@ -346,23 +349,23 @@ func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err
 	return mark, here, last, err
 }
 
-// guard recognizes, within a statement, the database of the last check: if it was
-// restored since, query no longer returns is. It is the mark without the cluster's
-// identifier, whose function reads a file at each call.
+// guard recognizes, within a statement, the database of the last check. If the database
+// was restored since, query no longer returns is. query is that of the mark, but without
+// the cluster's identifier, because the function that returns it reads a file at each call.
 type guard struct{ query, is string }
 
 // errRestored refuses a write that was meant for the log before a restore.
 var errRestored = fmt.Errorf("the database was restored, and its epoch is checked first: %w", bridge.ErrUnavailable)
 
-// same returns a condition, with its arguments, for statements that must not run if the
+// notRestored returns a condition, with its arguments, for statements that must not run if the
 // database was restored since the last check.
-func (e *epoch) same() (condition string, args []any) {
+func (e *epoch) notRestored() (condition string, args []any) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	if e.here.query == "" {
+	if e.last.query == "" {
 		return "TRUE", nil
 	}
-	return e.here.query + " = ?", []any{e.here.is}
+	return e.last.query + " = ?", []any{e.last.is}
 }
 
 // forbidden reports whether err says that the role may not call a function, or that the

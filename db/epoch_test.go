@@ -187,8 +187,8 @@ func TestAnImportAfterLoadingADumpIsBelowTheFeedsEnd(t *testing.T) {
 	exec(t, d, "UPDATE falcon_inboxes SET last_xid = '4611686018427387904'")
 	exec(t, d, "UPDATE falcon_meta SET value = 'another cluster' WHERE key = 'mark'")
 	must(t, d.loadEpoch(testContext(t)))
-	past := PastNotification{ID: 1, Draft: bridge.Draft{User: "u", Title: "t", Message: "m"}, CreatedAt: time.Now()}
-	if n, err := d.ImportNotifications(testContext(t), []PastNotification{past}); err != nil || n != 1 {
+	past := ImportedNotification{ID: 1, Draft: bridge.Draft{User: "u", Title: "t", Message: "m"}, CreatedAt: time.Now()}
+	if n, err := d.ImportNotifications(testContext(t), []ImportedNotification{past}); err != nil || n != 1 {
 		t.Fatalf("imported %d, %v", n, err)
 	}
 	now, err := d.Now(testContext(t))

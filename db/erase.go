@@ -15,8 +15,9 @@ import (
 // stores a task, which also hides the user's reports. The rows are then deleted in steps,
 // reports first. The steps need no lock of the inbox row, so new appends do not wait.
 //
-// Once everything is deleted, seqs begin again at 1. If something was appended meanwhile,
-// they continue after it instead, since a seq must not be used twice while its row exists.
+// Once everything is deleted, the user's seqs begin again at 1. If something was appended
+// meanwhile, they continue after it instead, since no seq may be used twice while its row
+// exists.
 //
 // Four things are kept on purpose:
 //   - the audit log, see bridge.Audit;
@@ -27,8 +28,8 @@ import (
 //
 // Without the last two, a repeated request or import would bring back what was erased.
 
-// endsLeft is the up_to of an erasure that has deleted everything. What is left is to end
-// the connections that opened meanwhile, whose cursors may count in the former log.
+// endsLeft is the up_to of an erasure that has deleted everything. It only has to end the
+// connections that opened meanwhile, whose cursors may refer to the former log.
 const endsLeft = -1
 
 // Erase implements bridge.History.
@@ -36,16 +37,16 @@ func (d *DB) Erase(ctx context.Context, u bridge.UserID) (done bool, err error) 
 	if err := d.beginErase(ctx, u); err != nil {
 		return false, d.fail("erase a user", err)
 	}
-	// Connections end now, and again when the seqs begin again.
+	// The connections end now, and those that open meanwhile end when the erasure is done.
 	if err := d.End(ctx, bridge.Order{User: u, Reason: bridge.EndErased}); err != nil {
 		return false, err
 	}
 	return d.runTask(ctx, eraseTask, u, progress{}).done, nil
 }
 
-// beginErase hides everything of u and stores the task. It also deletes a first step of
-// reports, before it locks the inbox: changing a report appends to the inbox, so reports
-// come first in the order of locks.
+// beginErase hides everything of u and stores the task. Before it locks the inbox, it also
+// deletes a first step of reports. In the order of locks reports precede inboxes, because
+// changing a report appends to the inbox.
 func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -65,13 +66,13 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 		if _, err := d.eraseReports(ctx, tx, u, last, d.stepRows); err != nil {
 			return err
 		}
-		in := inbox{UserID: u}
-		err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
+		box := inbox{UserID: u}
+		err := d.lockRows(tx.NewSelect().Model(&box).WherePK(), "UPDATE").Scan(ctx)
 		if err == nil {
-			in.ReviewEnabled, in.Kinds, in.ErasedSeq = true, nil, in.LastSeq
-			if _, err = tx.NewUpdate().Model(&in).Column("review_enabled", "kinds", "erased_seq").WherePK().Exec(ctx); err == nil {
-				err = d.change(ctx, tx, &in, stateChange{refetch: true, total: -in.Total, unread: -in.Unread,
-					hiddenTotal: -in.HiddenTotal, hiddenUnread: -in.HiddenUnread})
+			box.ReviewEnabled, box.Kinds, box.ErasedSeq = true, nil, box.LastSeq
+			if _, err = tx.NewUpdate().Model(&box).Column("review_enabled", "kinds", "erased_seq").WherePK().Exec(ctx); err == nil {
+				err = d.change(ctx, tx, &box, stateChange{refetch: true, total: -box.Total, unread: -box.Unread,
+					hiddenTotal: -box.HiddenTotal, hiddenUnread: -box.HiddenUnread})
 			}
 			if err == nil {
 				err = d.touch(ctx, tx, []bridge.UserID{u})
@@ -88,9 +89,9 @@ func (d *DB) beginErase(ctx context.Context, u bridge.UserID) error {
 // [bridge.MaxRegistrations] keep few enough for one statement each. No session of u can be
 // made until tx ends, so none survives with a cursor past the end of the new log.
 //
-// Triggers take care of past sessions, also for nodes of an earlier release: while the
-// task of an erasure is stored no session becomes a past one, and storing or changing the
-// task deletes those there are.
+// Triggers take care of past sessions, so that nodes of an earlier release do so as well:
+// while the task of an erasure is stored, no session becomes a past session, and storing or
+// changing the task deletes the existing past sessions.
 func (d *DB) eraseSessions(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
 	if err := d.lockUser(ctx, tx, u, sessionLock); err != nil {
 		return err
@@ -133,18 +134,18 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 	if n += gone; err != nil || n == limit {
 		return err
 	}
-	in := inbox{UserID: t.UserID}
-	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	box := inbox{UserID: t.UserID}
+	if err := tx.NewSelect().Model(&box).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	find = tx.NewSelect().Model((*tombstone)(nil)).Column("id").Where("g.user_id = ?", t.UserID).Where("g.seq <= ?", in.ErasedSeq).
+	find = tx.NewSelect().Model((*tombstone)(nil)).Column("id").Where("g.user_id = ?", t.UserID).Where("g.seq <= ?", box.ErasedSeq).
 		Order("g.seq").Limit(int64(limit - n))
 	stones, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model((*tombstone)(nil)).
 		Where("id IN (SELECT id FROM x)").Exec(ctx))
 	if n += int(stones); err != nil || n == limit {
 		return err
 	}
-	end, err := t.window(ctx, tx, "TRUE", in.ErasedSeq, limit-n)
+	end, err := t.window(ctx, tx, "TRUE", box.ErasedSeq, limit-n)
 	if err != nil {
 		return err
 	}
@@ -167,13 +168,13 @@ func (d *DB) eraseStep(ctx context.Context, tx bun.Tx, t *task, limit int) error
 
 // eraseLate deletes at most limit rows of falcon_late and falcon_acks that belong to u.
 func (d *DB) eraseLate(ctx context.Context, tx bun.Tx, u bridge.UserID, limit int) (n int, err error) {
-	for _, of := range []struct {
+	for _, table := range []struct {
 		model any
 		key   string
 	}{{(*lateRow)(nil), "ref"}, {(*ack)(nil), "client_id, generation"}} {
-		find := tx.NewSelect().Model(of.model).ColumnExpr(of.key).Where("user_id = ?", u).Limit(int64(limit - n))
-		gone, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model(of.model).
-			Where("user_id = ?", u).Where("(?) IN (SELECT * FROM x)", bun.Safe(of.key)).Exec(ctx))
+		find := tx.NewSelect().Model(table.model).ColumnExpr(table.key).Where("user_id = ?", u).Limit(int64(limit - n))
+		gone, err := affected(tx.NewDelete().WithQuery(bun.NewWithQuery("x", find).Materialized()).Model(table.model).
+			Where("user_id = ?", u).Where("(?) IN (SELECT * FROM x)", bun.Safe(table.key)).Exec(ctx))
 		if n += int(gone); err != nil || n == limit {
 			return n, err
 		}
@@ -184,25 +185,25 @@ func (d *DB) eraseLate(ctx context.Context, tx bun.Tx, u bridge.UserID, limit in
 // endErase lets u's seqs begin again at 1, or, if something was appended since the erasure
 // began, only clears erased_seq.
 func (d *DB) endErase(ctx context.Context, tx bun.Tx, u bridge.UserID) error {
-	in := inbox{UserID: u}
-	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "UPDATE").Scan(ctx)
+	box := inbox{UserID: u}
+	err := d.lockRows(tx.NewSelect().Model(&box).WherePK(), "UPDATE").Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if in.LastSeq > in.ErasedSeq {
-		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").WherePK().Exec(ctx)
+	if box.LastSeq > box.ErasedSeq {
+		_, err = tx.NewUpdate().Model(&box).Set("erased_seq = 0").WherePK().Exec(ctx)
 		return err
 	}
-	if in.ReviewEnabled && len(in.Kinds) == 0 {
+	if box.ReviewEnabled && len(box.Kinds) == 0 {
 		if _, err = tx.NewDelete().Model((*changed)(nil)).Where("user_id = ?", u).Exec(ctx); err != nil {
 			return err
 		}
-		_, err = tx.NewDelete().Model(&in).WherePK().Exec(ctx)
+		_, err = tx.NewDelete().Model(&box).WherePK().Exec(ctx)
 	} else { // the user changed settings meanwhile, which stay
-		_, err = tx.NewUpdate().Model(&in).Set("erased_seq = 0").Set("last_seq = 0").WherePK().Exec(ctx)
+		_, err = tx.NewUpdate().Model(&box).Set("erased_seq = 0").Set("last_seq = 0").WherePK().Exec(ctx)
 	}
 	if err != nil {
 		return err

@@ -50,10 +50,10 @@ type causedError struct {
 func (e causedError) Error() string { return e.cause }
 func (e causedError) Unwrap() error { return e.err }
 
-// fail is like the function of that name, and also counts the error and logs its cause
-// if it was the database that failed, see [outages]. If a connection broke, the idle ones
-// in the pool are most likely broken as well; they are closed at once, since otherwise
-// each would fail one more call.
+// fail does what the function fail does. It also counts the error and, if it was the
+// database that failed, logs the cause, see [outages]. If a connection broke, the idle
+// connections in the pool are most likely broken as well. They are closed at once, because
+// each of them would otherwise fail one more call.
 func (d *DB) fail(op string, err error) error {
 	if err == nil {
 		return nil
@@ -161,9 +161,9 @@ func classifySQLite(c int) class {
 
 // broken reports whether err means that the server is gone or that the other connections
 // are probably lost as well. A call that ran out of time is no sign of that, whether it
-// waited for a connection, a lock or a slow statement: the driver closes that one
-// connection. If the idle ones were closed too, each moment of high load would be
-// followed by one in which every call has to connect.
+// waited for a connection, a lock or a slow statement. In that case the driver closes this
+// one connection. If the idle connections were closed, too, every call would have to
+// connect after each moment of high load.
 func broken(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch e.Field('C') {
@@ -174,7 +174,7 @@ func broken(err error) bool {
 		}
 		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC"
 	}
-	// ETIMEDOUT is not among these: there the kernel gave up the connection.
+	// ETIMEDOUT is not in this list, because it means that the kernel gave up the connection.
 	for _, over := range []error{context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded} {
 		if errors.Is(err, over) {
 			return false

@@ -20,23 +20,23 @@ type subject struct {
 	Kind        bridge.Kind
 	CommittedAt int64
 	By          string
-	Why         why   // why it is gone; "": it is not
+	Why         why   // why it is gone; "": it still exists
 	GoneAt      int64 // with Why
 	ReadAt      int64
 	Muted       bool // it was muted when it was appended, so it is never delivered
 	Hidden      bool // the user has muted its kind or everything
 }
 
-// state returns what became of e as a whole.
-func (e *subject) state() bridge.Fate {
+// state returns the state of the notification, regardless of devices.
+func (s *subject) state() bridge.Fate {
 	switch {
-	case e.Why != "":
-		return bridge.Fate(e.Why)
-	case e.Hidden:
+	case s.Why != "":
+		return bridge.Fate(s.Why)
+	case s.Hidden:
 		return bridge.FateMuted
-	case e.ReadAt > 0:
+	case s.ReadAt > 0:
 		return bridge.FateRead
-	case e.Muted:
+	case s.Muted:
 		return bridge.FateMuted
 	}
 	return bridge.FateLive
@@ -56,7 +56,7 @@ type record struct {
 	WrittenSeq bridge.Seq
 	WrittenAt  int64
 	Advances   []byte
-	Recent     []byte // advances after those
+	Recent     []byte // advances after those in Advances
 	Skips      []byte
 }
 
@@ -71,16 +71,16 @@ func (d *DB) Explain(ctx context.Context, id int64) (bridge.Explanation, error) 
 }
 
 func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err error) {
-	e, err := d.findSubject(ctx, id)
+	s, err := d.findSubject(ctx, id)
 	if err != nil {
 		return out, err
 	}
-	out = bridge.Explanation{ID: e.ID, User: e.UserID, Seq: e.Seq, Kind: e.Kind, CommittedAt: moment(e.CommittedAt), By: e.By, State: e.state()}
-	acks, err := d.acknowledgements(ctx, e.UserID, e.Seq)
+	out = bridge.Explanation{ID: s.ID, User: s.UserID, Seq: s.Seq, Kind: s.Kind, CommittedAt: moment(s.CommittedAt), By: s.By, State: s.state()}
+	acks, err := d.acknowledgements(ctx, s.UserID, s.Seq)
 	if err != nil {
 		return out, err
 	}
-	records, err := d.records(ctx, e.UserID)
+	records, err := d.records(ctx, s.UserID)
 	if err != nil {
 		return out, err
 	}
@@ -90,15 +90,15 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 	}
 	best := make(map[string]ranked)
 	for client, at := range acks {
-		if f, known := e.passed(client, at); known {
+		if f, known := s.fateOncePassed(client, at); known {
 			best[client] = ranked{f, lowestRank}
 		}
 	}
 	for i := range records {
-		p := &records[i]
-		if f, rank, known := e.at(p, acks[p.ClientID]); known {
-			if former, ok := best[p.ClientID]; !ok || rank < former.rank {
-				best[p.ClientID] = ranked{f, rank}
+		r := &records[i]
+		if f, rank, known := s.deviceFate(r, acks[r.ClientID]); known {
+			if former, ok := best[r.ClientID]; !ok || rank < former.rank {
+				best[r.ClientID] = ranked{f, rank}
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 		out.Devices = append(out.Devices, best[client].DeviceFate)
 	}
 	var calls []lateRow
-	if err = d.read.NewSelect().Model(&calls).Where("l.notification_id = ?", e.ID).Where("l.user_id = ?", e.UserID).
+	if err = d.read.NewSelect().Model(&calls).Where("l.notification_id = ?", s.ID).Where("l.user_id = ?", s.UserID).
 		Order("l.client_id", "l.rule").Scan(ctx); err != nil {
 		return out, err
 	}
@@ -114,9 +114,9 @@ func (d *DB) explain(ctx context.Context, id int64) (out bridge.Explanation, err
 	return out, nil
 }
 
-// findSubject finds a notification, or else its tombstone. In this order no notification is
-// missed: one that is removed between the two statements has left its tombstone. Nothing of
-// a user who is being erased is found.
+// findSubject finds a notification, or else its tombstone. In this order it misses no
+// notification, because one that is removed between the two statements has left a
+// tombstone. It finds nothing of a user who is being erased.
 func (d *DB) findSubject(ctx context.Context, id int64) (e subject, err error) {
 	err = d.read.NewSelect().TableExpr("falcon_notifications AS n").Join("JOIN falcon_inboxes AS i ON i.user_id = n.user_id").
 		Column("n.id", "n.user_id", "n.seq", "n.kind", "n.by", "n.read_at", "n.muted").ColumnExpr("n.created_at AS committed_at").
@@ -154,94 +154,94 @@ func (d *DB) records(ctx context.Context, u bridge.UserID) (out []record, err er
 	return out, err
 }
 
-// A device may have had several sessions. The one whose fate has the lowest rank counts:
-// first the current session, unless it began after e; then a past session that
-// acknowledged e; then the others.
+// A device may have had several sessions. The fate with the lowest rank counts: that of the
+// current session, unless the session began after the notification; then that of a past
+// session which acknowledged it; then those of the other sessions.
 
 // lowestRank is the rank, after all others, of a fate that is known from falcon_acks alone.
 const lowestRank = 9
 
-// at returns what became of e at the device of p, and the rank of that among the device's
-// sessions. acked is the time by which the device acknowledged e according to falcon_acks, 0
-// if unknown. known is false if the device was not subscribed, or if e is gone and nothing
-// shows whether the device had received it before.
-func (e *subject) at(p *record, acked int64) (f bridge.DeviceFate, rank int, known bool) {
-	if f, known = e.fate(p, acked); !known {
+// deviceFate returns what became of s on the device of r, and the rank of this session's
+// fate among those of the device's sessions. acked is the time by which the device
+// acknowledged s according to falcon_acks, 0 if unknown. known is false if the device was
+// not subscribed, or if s is gone and nothing shows whether the device had received it.
+func (s *subject) deviceFate(r *record, acked int64) (f bridge.DeviceFate, rank int, known bool) {
+	if f, known = s.fateInSession(r, acked); !known {
 		return f, 0, false
 	}
-	f.ClientID = p.ClientID
+	f.ClientID = r.ClientID
 	later := f.Why == bridge.SkippedLater
 	switch {
-	case p.EndedAt == 0 && later:
+	case r.EndedAt == 0 && later:
 		return f, 3, true
-	case p.EndedAt == 0:
+	case r.EndedAt == 0:
 		return f, 0, true
 	}
 	rank = 2
 	switch {
 	case f.State == bridge.DeviceAcknowledged:
 		f.Why, rank = string(f.State), 1
-	case e.CommittedAt > p.EndedAt:
-		f.Why, f.At, rank = "", moment(p.EndedAt), 5
+	case s.CommittedAt > r.EndedAt:
+		f.Why, f.At, rank = "", moment(r.EndedAt), 5
 	case later:
-		f.At, rank = moment(p.EndedAt), 4
+		f.At, rank = moment(r.EndedAt), 4
 	case f.State != bridge.DeviceSkipped:
-		f.Why, f.At = string(f.State), moment(p.EndedAt)
+		f.Why, f.At = string(f.State), moment(r.EndedAt)
 	}
 	f.State = bridge.DeviceExpired
 	return f, rank, true
 }
 
-// fate returns what became of e at the device of p while the session existed.
-func (e *subject) fate(p *record, acked int64) (f bridge.DeviceFate, known bool) {
-	if e.Muted {
+// fateInSession returns what became of s on the device of r while the session existed.
+func (s *subject) fateInSession(r *record, acked int64) (f bridge.DeviceFate, known bool) {
+	if s.Muted {
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedMuted}, true
 	}
-	by := pass(e.Seq, p.FromSeq, p.AckedSeq, decodeAdvances(slices.Concat(p.Advances, p.Recent)), decodeSkips(p.Skips))
+	by := pass(s.Seq, r.FromSeq, r.AckedSeq, decodeAdvances(slices.Concat(r.Advances, r.Recent)), decodeSkips(r.Skips))
 	switch by.How {
 	case passedAcknowledged:
 		return bridge.DeviceFate{State: bridge.DeviceAcknowledged, At: moment(earlier(by.At, acked))}, true
 	case passedSkipped:
-		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: e.skippedFor(by), At: moment(by.At)}, true
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: s.skippedFor(by), At: moment(by.At)}, true
 	case passedBefore:
 		if acked > 0 {
-			return e.passed(p.ClientID, acked)
+			return s.fateOncePassed(r.ClientID, acked)
 		}
-		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedLater}, p.Subscribed || p.AckedSeq >= e.Seq
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedLater}, r.Subscribed || r.AckedSeq >= s.Seq
 	case passedPerhaps:
-		if e.Why != "" && by.At == 0 && acked == 0 && !p.Open && p.UsedAt <= e.GoneAt {
-			// The connection ended before e was gone, so e was acknowledged before that.
+		if s.Why != "" && by.At == 0 && acked == 0 && !r.Open && r.UsedAt <= s.GoneAt {
+			// The connection ended while s still existed, so s was acknowledged, not skipped.
 			return bridge.DeviceFate{State: bridge.DeviceAcknowledged}, true
 		}
-		return e.passed(p.ClientID, earlier(by.At, acked))
+		return s.fateOncePassed(r.ClientID, earlier(by.At, acked))
 	case passedUnknown:
 		if acked > 0 {
-			return e.passed(p.ClientID, acked)
+			return s.fateOncePassed(r.ClientID, acked)
 		}
 		return f, false
 	}
-	switch sent, at := p.sent(); {
-	case !p.Subscribed:
+	switch sent, at := r.sentUpTo(); {
+	case !r.Subscribed:
 		return f, false
-	case e.Seq <= sent && (e.Why == "" || at <= e.GoneAt):
+	case s.Seq <= sent && (s.Why == "" || at <= s.GoneAt):
 		return bridge.DeviceFate{State: bridge.DeviceSent, At: moment(at)}, true
-	case e.Why == "" || p.EndedAt > 0 && e.GoneAt > p.EndedAt:
+	case s.Why == "" || r.EndedAt > 0 && s.GoneAt > r.EndedAt:
 		return bridge.DeviceFate{State: bridge.DeviceBehind}, true
-	// e is gone. It was never sent if it lies above everything that was, including what the
-	// currently open connection has sent.
-	case at > 0 && e.Seq > sent && (!p.Open || e.GoneAt <= p.UsedAt):
-		return bridge.DeviceFate{State: bridge.DeviceSkipped, At: moment(e.GoneAt), Why: e.goneFor()}, true
+	// s is gone. It was never sent if it lies above everything that was sent, including what
+	// the currently open connection has sent.
+	case at > 0 && s.Seq > sent && (!r.Open || s.GoneAt <= r.UsedAt):
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, At: moment(s.GoneAt), Why: s.goneFor()}, true
 	}
 	return f, false
 }
 
-// sent returns the seq up to which p's connections had sent at the time at. If at is 0 the
-// time is unknown, and they may have sent more.
-func (p *record) sent() (seq bridge.Seq, at int64) {
-	if !p.Open && p.SentSeq >= 0 {
-		return p.SentSeq, p.UsedAt
+// sentUpTo returns the seq up to which r's connections had sent at the time at. If at is 0,
+// the time is unknown, and they may have sent more.
+func (r *record) sentUpTo() (seq bridge.Seq, at int64) {
+	if !r.Open && r.SentSeq >= 0 {
+		return r.SentSeq, r.UsedAt
 	}
-	return p.WrittenSeq, p.WrittenAt
+	return r.WrittenSeq, r.WrittenAt
 }
 
 // earlier returns the earlier of two times, of which 0 is unknown.
@@ -252,10 +252,10 @@ func earlier(a, b int64) int64 {
 	return a
 }
 
-// passed returns what became of e at a device whose cursor passed it by the time then, 0 if
-// unknown. If e was gone by then, it is not known whether the device received it.
-func (e *subject) passed(client string, then int64) (f bridge.DeviceFate, known bool) {
-	if e.Why != "" && (then == 0 || then > e.GoneAt) {
+// fateOncePassed returns what became of s on a device whose cursor passed it by the time
+// then, 0 if unknown. If s was gone by then, it is not known whether the device received it.
+func (s *subject) fateOncePassed(client string, then int64) (f bridge.DeviceFate, known bool) {
+	if s.Why != "" && (then == 0 || then > s.GoneAt) {
 		return f, false
 	}
 	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceAcknowledged, At: moment(then)}, true
@@ -264,28 +264,28 @@ func (e *subject) passed(client string, then int64) (f bridge.DeviceFate, known 
 // clockSkew is how far apart the clocks of a node and the database may be, in ms.
 const clockSkew = 60_000
 
-// skippedFor returns why a cursor passed e without an acknowledgement. If the node's read
-// of the log did not return e, although e still exists or was removed well after that read,
-// then e was muted.
-func (e *subject) skippedFor(by passage) string {
+// skippedFor returns why a cursor passed s without an acknowledgement. If the node's read
+// of the log did not return s, although s still exists or was removed well after that read,
+// then s was muted.
+func (s *subject) skippedFor(by passage) string {
 	switch {
 	case by.Why == bridge.SkipTooLarge:
 		return bridge.SkippedTooLarge
-	case by.Why == skipReplayCap && (e.Why == "" || e.GoneAt > by.At):
+	case by.Why == skipReplayCap && (s.Why == "" || s.GoneAt > by.At):
 		return bridge.SkippedReplayCap
-	case e.Why == "" || by.Why == bridge.SkipUnread && e.GoneAt > by.At+clockSkew:
+	case s.Why == "" || by.Why == bridge.SkipUnread && s.GoneAt > by.At+clockSkew:
 		return bridge.SkippedMuted
 	}
-	return e.goneFor()
+	return s.goneFor()
 }
 
-// goneFor returns why e is gone in the terms of a device, to which "retained out" is the
-// same as deleted.
-func (e *subject) goneFor() string {
-	if e.Why == retainedOut {
+// goneFor returns why s is gone, as devices name it: for them a notification that was
+// retained out is deleted.
+func (s *subject) goneFor() string {
+	if s.Why == retainedOut {
 		return string(deleted)
 	}
-	return string(e.Why)
+	return string(s.Why)
 }
 
 // call converts l to the type of package bridge.

@@ -32,16 +32,17 @@ import (
 // operators' wildcard subscriptions and the relay wait. The sweep does not, see sweep.go,
 // and neither does anything that reads the log of one user.
 //
-// After a dump has been restored into another cluster, rows have xids that mean nothing
-// there. They can be told by an xid at or above the first one of an epoch that began after
-// their ids were given. Such rows are old, so the feed skips them. A promoted standby or a
-// restored base backup continues with its former xids.
+// After a dump has been restored into another cluster, the xids of its rows mean nothing
+// there. Such a row is recognized by an xid at or above the first xid of an epoch that began
+// after the row got its id. These rows are old, so the feed skips them. A promoted standby
+// or a restored base backup continues with its former xids.
 //
-// A call reads at most limit rows, whether or not they are to be delivered, so a long
-// stretch of muted rows takes as many calls as it needs.
+// A call reads at most limit rows, whether or not they are to be delivered. Reading past a
+// long stretch of muted rows therefore takes several calls.
 
 // position is the content of a bridge.Position: <epoch>/<xid>:<id>, with xid 0 on SQLite. A
-// position of another epoch counts as at most where the current epoch began.
+// position of another epoch that lies after the start of the current epoch is replaced by
+// that start.
 type position struct {
 	xid uint64
 	id  int64
@@ -81,7 +82,7 @@ func (d *DB) opaque(p position) bridge.Position {
 	return bridge.Position(d.Epoch() + "/" + p.String())
 }
 
-// horizon returns the position below which every row is visible that ever will be.
+// horizon returns the position below which no further row can become visible.
 func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	if d.dialect == Postgres {
 		err = d.read.NewSelect().ColumnExpr("pg_snapshot_xmin(pg_current_snapshot())").Scan(ctx, &p.xid)
@@ -91,8 +92,8 @@ func (d *DB) horizon(ctx context.Context) (p position, err error) {
 	return p, err
 }
 
-// Now implements delivery.Feed. Rows that are visible already, but that an older
-// transaction still holds back from the feed, come after the returned position.
+// Now implements delivery.Feed. Rows that are visible, but that an open older transaction
+// keeps out of the feed, come after the returned position.
 func (d *DB) Now(ctx context.Context) (bridge.Position, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -165,7 +166,7 @@ func (d *DB) Since(ctx context.Context, p bridge.Position, limit int) (out []bri
 
 func before(a, b position) bool { return a.xid < b.xid || a.xid == b.xid && a.id < b.id }
 
-// xid8 formats x as text, since Bun has no unsigned literals and Postgres no cast from
+// xid8 formats x as text, since Bun has no unsigned literals and Postgres cannot cast
 // bigint to xid8.
 func xid8(x uint64) string { return strconv.FormatUint(x, 10) }
 

@@ -42,8 +42,8 @@ const scanned = 2000
 // seq), or of falcon_notifications_unread if q asks for unread notifications only. The page
 // of a muted user has counts but no rows.
 //
-// Hidden rows and those of other kinds than q asks for are skipped. To bound that, the page
-// ends at the row that the query edge finds by an offset in the index.
+// Hidden rows and rows of other kinds than q asks for are skipped. To bound how many rows
+// are skipped, the page ends at the row that the query edge finds by an offset in the index.
 func (d *DB) pageQuery(rows *[]pageRow, q bridge.Query) *bun.SelectQuery {
 	span := func(s *bun.SelectQuery) *bun.SelectQuery {
 		s.Model((*notification)(nil)).Where("n.user_id = ?", q.User).Where("n.seq > (SELECT erased_seq FROM own)")
@@ -116,12 +116,12 @@ func (d *DB) List(ctx context.Context, q bridge.Query) (bridge.Page, error) {
 func (d *DB) Count(ctx context.Context, u bridge.UserID) (bridge.Count, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	in := inbox{UserID: u}
-	err := d.withExpired(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
+	box := inbox{UserID: u}
+	err := d.withExpired(d.read.NewSelect().Model(&box)).WherePK().Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return bridge.Count{}, d.fail("count notifications", err)
 	}
-	return in.count(), nil
+	return box.count(), nil
 }
 
 // Find returns one notification by its id, whether or not it is muted. It fails with
@@ -138,10 +138,10 @@ func (d *DB) Find(ctx context.Context, id int64) (bridge.Notification, error) {
 	return n.domain(), nil
 }
 
-// markRead marks in's visible notifications with after < seq <= end as read, and returns the
-// change. Only the first limit rows of that range are looked at.
-func markRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) (stateChange, error) {
-	find := within(tx, in.UserID, after, end, limit).Where("n.read_at = 0").Where("NOT n.hidden")
+// markRead marks the visible notifications of box's user with after < seq <= end as read,
+// and returns the change. It considers only the first limit rows of that range.
+func markRead(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int) (stateChange, error) {
+	find := within(tx, box.UserID, after, end, limit).Where("n.read_at = 0").Where("NOT n.hidden")
 	n, err := affected(tx.NewUpdate().WithQuery(bun.NewWithQuery("x", find.Column("id")).Materialized()).Model((*notification)(nil)).
 		Set("read_at = ?", nowMillis()).Where("id IN (SELECT id FROM x)").Exec(ctx))
 	return stateChange{upTo: end, unread: -n}, err
@@ -151,10 +151,10 @@ func markRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, 
 // of the index (user_id, seq), or with a condition on read_at one of
 // falcon_notifications_unread.
 //
-// The limit guides the planner, which takes a user's share of the table and the share of a
-// range of seqs to be independent. If most users have ten notifications and one has 500,000,
-// it expects nearly all of these within the first 500 seqs, and would read the whole table
-// for them.
+// The limit guides the planner, which assumes that a user's share of the table and the share
+// of a range of seqs are independent. If most users have ten notifications and one user has
+// 500,000, the planner expects nearly all of these 500,000 within the first 500 seqs, and
+// would read the whole table for them.
 func within(tx bun.Tx, u bridge.UserID, after, to bridge.Seq, limit int) *bun.SelectQuery {
 	return tx.NewSelect().Model((*notification)(nil)).Where("n.user_id = ?", u).Where("n.seq > ?", after).Where("n.seq <= ?", to).
 		Order("n.seq").Limit(int64(limit))
@@ -172,9 +172,9 @@ func (d *DB) Unread(ctx context.Context, u bridge.UserID, id int64) (unread int6
 }
 
 func (d *DB) setRead(ctx context.Context, op string, u bridge.UserID, id int64, read bool) (unread int64, err error) {
-	err = d.withInbox(ctx, op, u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+	err = d.withInbox(ctx, op, u, func(ctx context.Context, tx bun.Tx, box *inbox) error {
 		n := notification{ID: id}
-		err := tx.NewSelect().Model(&n).Column("read_at", "hidden").WherePK().Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live("n")).Scan(ctx)
+		err := tx.NewSelect().Model(&n).Column("read_at", "hidden").WherePK().Where("user_id = ?", u).Where("seq > ?", box.ErasedSeq).Where(d.live("n")).Scan(ctx)
 		if err == nil && read != (n.ReadAt > 0) {
 			c := stateChange{ids: []int64{id}, unread: 1}
 			if n.ReadAt = 0; read {
@@ -184,34 +184,34 @@ func (d *DB) setRead(ctx context.Context, op string, u bridge.UserID, id int64, 
 				c.hiddenUnread = c.unread
 			}
 			if _, err = tx.NewUpdate().Model(&n).Column("read_at").WherePK().Exec(ctx); err == nil {
-				err = d.change(ctx, tx, in, c)
+				err = d.change(ctx, tx, box, c)
 			}
 		}
 		if err == nil {
-			unread, err = d.unread(ctx, tx, in)
+			unread, err = d.unread(ctx, tx, box)
 		}
 		return err
 	})
 	return unread, err
 }
 
-// ReadUpTo implements bridge.History. If the unread notifications fit one step they are
-// marked at once, otherwise by a task.
+// ReadUpTo implements bridge.History. If one step is enough for the unread notifications, a
+// single transaction marks them; otherwise a task does.
 func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (unread int64, done bool, err error) {
 	var last bridge.Seq
 	done = true
-	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
-		last = min(cmp.Or(upTo, in.LastSeq), in.LastSeq)
-		if done = in.Unread <= int64(d.stepRows); done {
-			c, err := markRead(ctx, tx, in, in.ErasedSeq, last, d.stepRows)
+	err = d.withInbox(ctx, "read notifications", u, func(ctx context.Context, tx bun.Tx, box *inbox) error {
+		last = min(cmp.Or(upTo, box.LastSeq), box.LastSeq)
+		if done = box.Unread <= int64(d.stepRows); done {
+			c, err := markRead(ctx, tx, box, box.ErasedSeq, last, d.stepRows)
 			if err == nil && c.unread < 0 {
-				err = d.change(ctx, tx, in, c)
+				err = d.change(ctx, tx, box, c)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		unread, err = d.unread(ctx, tx, in)
+		unread, err = d.unread(ctx, tx, box)
 		return err
 	})
 	if errors.Is(err, bridge.ErrNotFound) {
@@ -234,9 +234,9 @@ func (d *DB) ReadUpTo(ctx context.Context, u bridge.UserID, upTo bridge.Seq) (un
 // Delete removes a notification of u, whose seq is never used again. It fails with
 // bridge.ErrNotFound.
 func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
-	return d.withInbox(ctx, "delete a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+	return d.withInbox(ctx, "delete a notification", u, func(ctx context.Context, tx bun.Tx, box *inbox) error {
 		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
-			return q.Where("id = ?", id).Where("user_id = ?", u).Where("seq > ?", in.ErasedSeq).Where(d.live(""))
+			return q.Where("id = ?", id).Where("user_id = ?", u).Where("seq > ?", box.ErasedSeq).Where(d.live(""))
 		})
 		if err == nil && len(gone) == 0 {
 			err = sql.ErrNoRows
@@ -245,16 +245,16 @@ func (d *DB) Delete(ctx context.Context, u bridge.UserID, id int64) error {
 	})
 }
 
-// DeleteRead implements bridge.History. If the user's rows fit one step it is one
-// transaction, otherwise a task.
+// DeleteRead implements bridge.History. If one step is enough for the user's rows, it is a
+// single transaction; otherwise it is a task.
 func (d *DB) DeleteRead(ctx context.Context, u bridge.UserID) (done bool, err error) {
 	var last bridge.Seq
-	err = d.withInbox(ctx, "delete read notifications", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
-		last = in.LastSeq
-		if done = in.Total <= int64(d.stepRows); !done {
+	err = d.withInbox(ctx, "delete read notifications", u, func(ctx context.Context, tx bun.Tx, box *inbox) error {
+		last = box.LastSeq
+		if done = box.Total <= int64(d.stepRows); !done {
 			return nil
 		}
-		return d.deleteRead(ctx, tx, in, in.ErasedSeq, last, d.stepRows, nowMillis())
+		return d.deleteRead(ctx, tx, box, box.ErasedSeq, last, d.stepRows, nowMillis())
 	})
 	if errors.Is(err, bridge.ErrNotFound) {
 		return true, nil // no inbox yet

@@ -35,7 +35,7 @@ func TestAHookSeesTheStatementsOfEveryCall(t *testing.T) {
 			must(t, err)
 			now, err := d.Now(ctx)
 			must(t, err)
-			past := []PastNotification{{ID: 1, Draft: draft("u", "past"), CreatedAt: time.Now()}}
+			past := []ImportedNotification{{ID: 1, Draft: draft("u", "past"), CreatedAt: time.Now()}}
 			third := func(_, _ any, err error) error { return err }
 			fourth := func(_, _, _ any, err error) error { return err }
 			for call, tt := range map[string]struct {

@@ -14,10 +14,10 @@ import (
 )
 
 // past returns n notifications of u to import, with IDs of another application from first.
-func past(u bridge.UserID, first int64, n int) []PastNotification {
-	out := make([]PastNotification, n)
+func past(u bridge.UserID, first int64, n int) []ImportedNotification {
+	out := make([]ImportedNotification, n)
 	for i := range out {
-		out[i] = PastNotification{ID: first + int64(i), CreatedAt: time.UnixMilli(1_700_000_000_000 + int64(i)).UTC(),
+		out[i] = ImportedNotification{ID: first + int64(i), CreatedAt: time.UnixMilli(1_700_000_000_000 + int64(i)).UTC(),
 			Draft: bridge.Draft{User: u, Kind: bridge.KindMessage, Title: fmt.Sprintf("Pasado %d ? 'ñ\" \\", i+1), Message: "línea 1\nlínea 2"}}
 	}
 	return out
@@ -153,8 +153,8 @@ func TestImportedNotificationsAreHistory(t *testing.T) {
 }
 
 // mixed returns two notifications for each of us, alternating or in the reverse order.
-func mixed(us []bridge.UserID, id int64, reverse bool) []PastNotification {
-	var out []PastNotification
+func mixed(us []bridge.UserID, id int64, reverse bool) []ImportedNotification {
+	var out []ImportedNotification
 	for i := range 2 * len(us) {
 		out = append(out, past(us[i%len(us)], id+int64(i), 1)...)
 	}
@@ -169,7 +169,7 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 		"new reports get higher IDs": func(t *testing.T, d *DB) {
 			ctx, u, id := testContext(t), fresh(), pastID()
 			created := time.UnixMilli(1_700_000_000_000).UTC()
-			rs := []PastReport{
+			rs := []ImportedReport{
 				{NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Approved}, CreatedAt: created, UpdatedAt: created.Add(time.Hour)},
 				{NewReport: bridge.NewReport{ID: id + 3, Title: "Dos", User: u, Status: bridge.Pending}, CreatedAt: created, UpdatedAt: created},
 			}
@@ -199,7 +199,7 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 			ctx, u, id := testContext(t), fresh(), pastID()
 			newReport(t, d, bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Rejected})
 			now := time.Now()
-			uno := PastReport{At: "reports[0]", NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Pending}, CreatedAt: now, UpdatedAt: now}
+			uno := ImportedReport{At: "reports[0]", NewReport: bridge.NewReport{ID: id, Title: "Uno", User: u, Status: bridge.Pending}, CreatedAt: now, UpdatedAt: now}
 			dos := uno
 			dos.At, dos.ID = "reports[1]", id+1
 			other := dos
@@ -207,13 +207,13 @@ func TestImportedReportsKeepTheirIDs(t *testing.T) {
 			newReport(t, d, bridge.NewReport{ID: other.ID + 1, Title: "Ajeno", User: u, Status: bridge.Rejected})
 			other.ID++
 			var bad *bridge.InvalidError
-			if _, err := d.ImportReports(ctx, []PastReport{uno, dos, other}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "reports[2].id") {
+			if _, err := d.ImportReports(ctx, []ImportedReport{uno, dos, other}); !errors.As(err, &bad) || !strings.Contains(err.Error(), "reports[2].id") {
 				t.Fatalf("an ID of another report: %v", err)
 			}
 			if _, err := d.Report(ctx, dos.ID); !errors.Is(err, bridge.ErrNotFound) {
 				t.Errorf("the failed import stored a report: %v", err)
 			}
-			if added, err := d.ImportReports(ctx, []PastReport{uno, dos}); err != nil || added != 2 {
+			if added, err := d.ImportReports(ctx, []ImportedReport{uno, dos}); err != nil || added != 2 {
 				t.Errorf("without it: added %d, %v", added, err)
 			}
 			if got, err := d.Report(ctx, id); err != nil || got.Status != bridge.Rejected {
@@ -228,7 +228,7 @@ func TestSettingsAreImportedOnce(t *testing.T) {
 		"with an inbox, without one, and after a later change": func(t *testing.T, d *DB) {
 			ctx, with, without, on := testContext(t), fresh(), fresh(), fresh()
 			seed(t, d, with, 1)
-			ss := []PastSettings{{User: with}, {User: without}, {User: on, Settings: bridge.DefaultSettings()}}
+			ss := []ImportedSettings{{User: with}, {User: without}, {User: on, Settings: bridge.DefaultSettings()}}
 			if added, err := d.ImportSettings(ctx, ss); err != nil || added != 3 {
 				t.Fatalf("added %d, %v", added, err)
 			}

@@ -33,54 +33,54 @@ func (d *DB) lockUser(ctx context.Context, tx bun.Tx, u bridge.UserID, class int
 // withInbox runs f in a transaction that holds the lock of u's inbox row, so that nothing
 // else changes u's notifications or counts meanwhile. It fails with bridge.ErrNotFound if u
 // has no inbox.
-func (d *DB) withInbox(ctx context.Context, op string, u bridge.UserID, f func(ctx context.Context, tx bun.Tx, in *inbox) error) error {
+func (d *DB) withInbox(ctx context.Context, op string, u bridge.UserID, f func(ctx context.Context, tx bun.Tx, box *inbox) error) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	return d.fail(op, d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		in := inbox{UserID: u}
-		if err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx); err != nil {
+		box := inbox{UserID: u}
+		if err := d.lockRows(tx.NewSelect().Model(&box).WherePK(), "NO KEY UPDATE").Scan(ctx); err != nil {
 			return err
 		}
-		return f(ctx, tx, &in)
+		return f(ctx, tx, &box)
 	}))
 }
 
-// lockInboxes locks the inbox rows of users in sorted order. It first makes inboxes for
-// those of need, a subset of users, who have none.
-func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, need []bridge.UserID) error {
-	var there []bridge.UserID
+// lockInboxes locks the inbox rows of users in sorted order. It first creates an inbox for
+// each user in create, a subset of users, who has none.
+func (d *DB) lockInboxes(ctx context.Context, tx bun.Tx, users, create []bridge.UserID) error {
+	var existing []bridge.UserID
 	lock := func() *bun.SelectQuery {
 		return d.lockRows(tx.NewSelect().Model((*inbox)(nil)).Column("user_id").
 			Where("i.user_id IN (?)", bun.List(users)).Order("i.user_id"), "NO KEY UPDATE")
 	}
-	if err := lock().Scan(ctx, &there); err != nil {
+	if err := lock().Scan(ctx, &existing); err != nil {
 		return err
 	}
-	lack := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(need))), func(u bridge.UserID) bool {
-		return slices.Contains(there, u)
+	toCreate := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(create))), func(u bridge.UserID) bool {
+		return slices.Contains(existing, u)
 	})
-	if len(lack) == 0 {
+	if len(toCreate) == 0 {
 		return nil
 	}
 	if d.dialect == Postgres {
 		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(u, ?)) FROM unnest(?::text[]) AS u",
-			inboxLock, pgdialect.Array(lack)); err != nil {
+			inboxLock, pgdialect.Array(toCreate)); err != nil {
 			return err
 		}
 	}
-	made := make([]inbox, len(lack))
-	for i, u := range lack {
-		made[i].UserID = u
+	created := make([]inbox, len(toCreate))
+	for i, u := range toCreate {
+		created[i].UserID = u
 	}
-	if _, err := tx.NewInsert().Model(&made).Column("user_id").On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
+	if _, err := tx.NewInsert().Model(&created).Column("user_id").On("CONFLICT DO NOTHING").Exec(ctx); err != nil {
 		return err
 	}
-	return lock().Scan(ctx, &there) // with those that another transaction made meanwhile
+	return lock().Scan(ctx, &existing) // including inboxes that another transaction created meanwhile
 }
 
-// count returns the counts as the user sees them. Hidden and expired notifications are
-// left out, and a user who has muted everything sees only the last seq. It needs the
-// columns that withExpired reads.
+// count returns the counts as the user sees them, without hidden and expired notifications.
+// For a user who has muted everything it returns only the last seq. i must have been read
+// with the columns of withExpired.
 func (i *inbox) count() bridge.Count {
 	c := bridge.Count{Last: i.LastSeq}
 	if i.ReviewEnabled {
@@ -90,38 +90,41 @@ func (i *inbox) count() bridge.Count {
 }
 
 // withExpired selects the columns of an inbox i, and how many of its visible notifications
-// have expired but are still in its counts because they have not been removed yet. That
-// reads a range of falcon_notifications_expired, which is nearly always empty. The
-// statement must not wait for a lock: the two counts come from its snapshot, while a row
-// that it waited for is newer.
+// have expired but are still in its counts because they have not been removed yet. For the
+// latter it reads a range of falcon_notifications_expired, which is nearly always empty.
+// The statement must not wait for a lock: the numbers of expired notifications come from
+// the statement's snapshot, but an inbox row for which it waited would be newer.
 func (d *DB) withExpired(q *bun.SelectQuery) *bun.SelectQuery {
-	const of = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND NOT x.hidden AND x.expires_at <= "
+	const count = "(SELECT count(*) FROM falcon_notifications AS x WHERE x.user_id = i.user_id AND x.expires_at > 0 AND NOT x.hidden AND x.expires_at <= "
 	return q.ColumnExpr("?TableColumns").
-		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq) AS expired_total").
-		ColumnExpr(of + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
+		ColumnExpr(count + d.instant() + " AND x.seq > i.erased_seq) AS expired_total").
+		ColumnExpr(count + d.instant() + " AND x.seq > i.erased_seq AND x.read_at = 0) AS expired_unread")
 }
 
-// unread returns how many unread notifications the user of in sees. tx holds the lock of in.
-func (d *DB) unread(ctx context.Context, tx bun.Tx, in *inbox) (int64, error) {
-	now := inbox{UserID: in.UserID}
+// unread returns how many unread notifications the user of box sees. tx holds the lock of
+// the inbox row.
+func (d *DB) unread(ctx context.Context, tx bun.Tx, box *inbox) (int64, error) {
+	now := inbox{UserID: box.UserID}
 	err := d.withExpired(tx.NewSelect().Model(&now)).WherePK().Scan(ctx)
 	return now.count().Unread, err
 }
 
-// growth is how much inboxes grow in a transaction, by user. After grow it has the last
-// seqs from before the transaction instead, from which next counts, and the settings.
+// growth is how much inboxes grow in a transaction, by user. Until grow is called, the
+// fields of each inbox are the numbers to add to it. After grow, LastSeq is the last seq
+// from before the transaction, from which next counts on, and the settings are those of
+// the user.
 type growth map[bridge.UserID]*inbox
 
 // add counts one more notification of u.
 func (g growth) add(u bridge.UserID, unread bool) {
-	in := g[u]
-	if in == nil {
-		in = &inbox{UserID: u}
-		g[u] = in
+	box := g[u]
+	if box == nil {
+		box = &inbox{UserID: u}
+		g[u] = box
 	}
-	in.LastSeq, in.Total = in.LastSeq+1, in.Total+1
+	box.LastSeq, box.Total = box.LastSeq+1, box.Total+1
 	if unread {
-		in.Unread++
+		box.Unread++
 	}
 }
 
@@ -135,8 +138,8 @@ func (g growth) grow(ctx context.Context, tx bun.Tx) error {
 		Set("total = i.total + excluded.total").Set("unread = i.unread + excluded.unread").
 		Returning("user_id, last_seq, review_enabled, kinds").Scan(ctx, &grown)
 	for _, after := range grown {
-		in := g[after.UserID]
-		in.LastSeq, in.ReviewEnabled, in.Kinds = after.LastSeq-in.LastSeq, after.ReviewEnabled, after.Kinds
+		box := g[after.UserID]
+		box.LastSeq, box.ReviewEnabled, box.Kinds = after.LastSeq-box.LastSeq, after.ReviewEnabled, after.Kinds
 	}
 	return err
 }
@@ -147,16 +150,16 @@ func (g growth) next(u bridge.UserID) bridge.Seq {
 	return g[u].LastSeq
 }
 
-// mute marks row as muted or hidden according to its user's settings, and counts it if it
-// is hidden.
+// mute marks row as muted or hidden according to its user's settings. It counts hidden
+// rows, for countHidden.
 func (g growth) mute(row *notification) {
-	in := g[row.UserID]
-	row.Hidden = in.Kinds.hides(row.Kind)
-	row.Muted = row.Hidden || !in.ReviewEnabled
+	box := g[row.UserID]
+	row.Hidden = box.Kinds.hides(row.Kind)
+	row.Muted = row.Hidden || !box.ReviewEnabled
 	if row.Hidden {
-		in.HiddenTotal++
+		box.HiddenTotal++
 		if row.ReadAt == 0 {
-			in.HiddenUnread++
+			box.HiddenUnread++
 		}
 	}
 }
@@ -165,12 +168,12 @@ func (g growth) mute(row *notification) {
 // got a notification of a muted kind.
 func (g growth) countHidden(ctx context.Context, tx bun.Tx) error {
 	for _, u := range slices.Sorted(maps.Keys(g)) {
-		in := g[u]
-		if in.HiddenTotal == 0 {
+		box := g[u]
+		if box.HiddenTotal == 0 {
 			continue
 		}
-		if _, err := tx.NewUpdate().Model((*inbox)(nil)).Set("hidden_total = hidden_total + ?", in.HiddenTotal).
-			Set("hidden_unread = hidden_unread + ?", in.HiddenUnread).Where("user_id = ?", u).Exec(ctx); err != nil {
+		if _, err := tx.NewUpdate().Model((*inbox)(nil)).Set("hidden_total = hidden_total + ?", box.HiddenTotal).
+			Set("hidden_unread = hidden_unread + ?", box.HiddenUnread).Where("user_id = ?", u).Exec(ctx); err != nil {
 			return err
 		}
 	}

@@ -16,12 +16,13 @@ import (
 )
 
 // Late notifications are those that no device acknowledged in time, so that a Web Push or a
-// webhook follows. One node at a time is the follower. It reads the log in the feed's order
-// (feed.go) and enters a row in falcon_late for each notification and each device of its
-// user that is registered for Web Push, and for each notification and each condition of the
-// webhooks. A row is found by an index once it is due, and only then does the follower check
-// whether the notification was acknowledged or read meanwhile. So the cost is one pass over
-// what is appended, made within the database, and then depends on the entered rows only.
+// webhook follows. One node at a time is the follower, see package late. It reads the log in
+// the feed's order (feed.go) and stores attempts as rows of falcon_late: for each
+// notification one for each device of its user that is registered for Web Push, and one for
+// each condition of the webhooks (enter). An index finds a row once it is due. Only then
+// does the follower check whether the notification was acknowledged or read meanwhile: due
+// has the condition, and dueRow.domain decides. So each appended notification is read once,
+// within the database, and everything after that depends only on the number of attempts.
 
 // lateRow is a row of falcon_late: an attempt to reach a device or a webhook.
 type lateRow struct {
@@ -82,13 +83,13 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 		return p, false, false, d.fail("follow the log", err)
 	}
 	if now-p.ReadAt > late.Longest.Milliseconds() {
-		p.Log = "" // pushes and webhooks were off: what was appended meanwhile is not news
+		p.Log = "" // pushes and webhooks were off: what was appended meanwhile is too old
 	}
 	from, err := d.position(p.Log)
 	if err != nil {
 		return p, false, false, err
 	}
-	end, err := d.horizon(ctx) // read after the clock: what had committed by then is below it, or is held back
+	end, err := d.horizon(ctx) // read after the clock: what had committed by then is below the horizon, or kept out of the feed
 	if err != nil {
 		return p, false, false, d.fail("follow the log", err)
 	}
@@ -98,8 +99,8 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 	}
 	span := d.span(from, end)
 	if p.Log != "" && !p.Unsaved {
-		news, err := d.read.NewSelect().Model((*notification)(nil)).ApplyQueryBuilder(span).Limit(1).Exists(ctx)
-		if err != nil || !news {
+		anyNew, err := d.read.NewSelect().Model((*notification)(nil)).ApplyQueryBuilder(span).Limit(1).Exists(ctx)
+		if err != nil || !anyNew {
 			return next, false, err == nil, d.fail("follow the log", err)
 		}
 	}
@@ -164,11 +165,12 @@ func (d *DB) lastOf(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) 
 	return position{row.Xid, row.ID}, err == nil, err
 }
 
-// enter stores an attempt for each notification in a span of the feed and each rule. It is
-// due some time after the notification was committed. No column has that time, and
-// created_at may be much earlier, since an application may append in a long transaction. But
-// the commit cannot be before readAt, when the log was last read to its end, so the later of
-// the two counts.
+// enter stores an attempt for each notification in a span of the feed and each rule. An
+// attempt is due a fixed time after its notification was committed. No column has the time
+// of the commit, and created_at may be much earlier, since an application may append in a
+// long transaction. But the notifications of the span were not visible when the log was
+// last read to its end, at readAt, so they were committed later. enter therefore takes the
+// later of created_at and readAt, but never a time after now.
 func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, readAt, now int64, push time.Duration, rules []late.Rule) error {
 	ref, least, greatest, foreign := "lower(hex(randomblob(16)))", "min", "max", "FALSE"
 	if d.dialect == Postgres {
@@ -216,6 +218,8 @@ type dueRow struct {
 	Answered bool          `bun:",scanonly"`
 }
 
+// domain converts r to the type of package late. It decides whether the attempt is still
+// needed: Cancelled means that it is not.
 func (r *dueRow) domain() late.Due {
 	dev := bridge.Device{User: r.Owner, ClientID: r.ClientID}
 	return late.Due{Ref: r.Ref, Rule: r.Rule, Device: dev, Since: moment(r.Since), Tries: r.Tries, Notification: r.notification.domain(),
@@ -223,10 +227,12 @@ func (r *dueRow) domain() late.Due {
 		Cancelled:    !r.Live || r.Answered && !r.Forced || r.Rule == pushRule && r.Endpoint == ""}
 }
 
-// due selects attempts, with what decides whether they are made or cancelled. With push it
-// also reads the devices' registrations. An expired session still counts, because what it
-// acknowledged stays acknowledged. Cursors of a former epoch do not, because their seqs
-// belong to the log before the restore.
+// due selects attempts, with what decides whether they are made or cancelled: Live is false
+// if the notification is muted or gone, and Answered is true if it was read or, depending
+// on the rule, acknowledged. With push, due also reads the devices' registrations. The
+// cursors of expired sessions count, because what a device acknowledged stays acknowledged.
+// Cursors of a former epoch do not count, because their seqs belong to the log before the
+// restore.
 func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 	const current = " > " + currentEpoch
 	const (
@@ -250,25 +256,25 @@ func (d *DB) due(rows *[]dueRow, push bool) *bun.SelectQuery {
 
 const (
 	dueScan = 2000   // how many due rows a call reads to find devices, and how many it returns at most
-	dueSkip = 10_000 // how many more it reads to get past the rows of users in without
+	dueSkip = 10_000 // how many more rows it reads to get past those of users in without
 )
 
 // DuePush implements late.Store. It finds devices by a range of falcon_late_push, and then
-// for each of them reads a range of falcon_late_due, an index that attempts leave once they
-// are done. However many rows of one device or of many are due, a call reads a bounded
-// number of them. It gets past at most dueSkip rows of the users in without.
+// reads a range of falcon_late_due for each of them. Both indexes contain only attempts that
+// are not done. However many rows are due, for one device or for many, a call reads a
+// bounded number of them. It gets past at most dueSkip rows of the users in without.
 func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]late.Due, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	first := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.user_id", "f.client_id", "f.due_at").Where("f.state = 0").Where("f.client_id <> ''").
+	earliest := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.user_id", "f.client_id", "f.due_at").Where("f.state = 0").Where("f.client_id <> ''").
 		Where("f.due_at <= ?", d.clock()).Order("f.due_at").Limit(dueScan)
 	if len(without) > 0 {
-		first = d.read.NewSelect().TableExpr("(?) AS o", first.Limit(dueScan+dueSkip)).Where("o.user_id NOT IN (?)", bun.List(without)).Order("o.due_at").Limit(dueScan)
+		earliest = d.read.NewSelect().TableExpr("(?) AS o", earliest.Limit(dueScan+dueSkip)).Where("o.user_id NOT IN (?)", bun.List(without)).Order("o.due_at").Limit(dueScan)
 	}
-	of := d.read.NewSelect().TableExpr("(?) AS g", first).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
+	byDevice := d.read.NewSelect().TableExpr("(?) AS g", earliest).Column("g.user_id", "g.client_id").Group("g.user_id", "g.client_id").
 		OrderExpr("min(g.due_at)").Limit(int64(devices))
 	var rows []dueRow
-	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", of).Materialized()).Limit(dueScan)
+	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", byDevice).Materialized()).Limit(dueScan)
 	if d.dialect == Postgres { // reads device by device until there are enough rows; sorting here would read all of them first
 		each := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
 			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(dueScan)
@@ -355,10 +361,10 @@ func (d *DB) RecordLate(ctx context.Context, done []late.Done) error {
 func (d *DB) Waiting(ctx context.Context, limit int) (push, webhooks late.Waiting, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	count := func(of string) (w late.Waiting, err error) {
-		first := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.since").Where("f.state = 0").Where(of).Order("f.due_at").Limit(int64(limit))
+	count := func(condition string) (w late.Waiting, err error) {
+		earliest := d.read.NewSelect().TableExpr("falcon_late AS f").Column("f.since").Where("f.state = 0").Where(condition).Order("f.due_at").Limit(int64(limit))
 		var row struct{ Count, Age int64 }
-		err = d.read.NewSelect().TableExpr("(?) AS w", first).ColumnExpr("count(*) AS count").ColumnExpr("coalesce(? - min(w.since), 0) AS age", d.clock()).
+		err = d.read.NewSelect().TableExpr("(?) AS w", earliest).ColumnExpr("count(*) AS count").ColumnExpr("coalesce(? - min(w.since), 0) AS age", d.clock()).
 			Where("w.since <= ?", d.clock()).Scan(ctx, &row)
 		return late.Waiting{Count: row.Count, Oldest: time.Duration(row.Age) * time.Millisecond}, err
 	}
@@ -386,9 +392,9 @@ func (d *DB) PruneLate(ctx context.Context, done, acks time.Duration, limit int)
 	return n + old + gone, d.fail("expire registrations", err)
 }
 
-// Redeliver makes a webhook due at once, under its former id, even if its notification was
-// acknowledged or read meanwhile. It fails with bridge.ErrNotFound if the webhook is not
-// known any more or its notification is gone.
+// Redeliver makes a webhook due at once, with the same id, even if its notification was
+// acknowledged or read meanwhile. It fails with bridge.ErrNotFound if the webhook or its
+// notification no longer exists.
 func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -401,11 +407,11 @@ func (d *DB) Redeliver(ctx context.Context, ref string) error {
 	return d.fail("deliver a webhook again", err)
 }
 
-// LateCounted is how many waiting attempts are counted at most for an operator.
+// LateCounted is where LateStats stops counting waiting attempts.
 const LateCounted = 10_000
 
-// LateStats returns how many attempts are waiting now, and how many had been sent by the time
-// the follower last stored its position.
+// LateStats returns how many attempts are waiting now, and how many had been sent or given
+// up by the time the follower last stored its position.
 func (d *DB) LateStats(ctx context.Context) (s late.Stats, err error) {
 	push, webhooks, err := d.Waiting(ctx, LateCounted)
 	if err != nil {

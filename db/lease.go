@@ -35,9 +35,9 @@ func (d *DB) acquireLease(ctx context.Context, name, node string, ttl time.Durat
 // saveLease stores state if node holds the lease and the database has not been restored
 // since the last check of the epoch, see SaveRelay.
 func (d *DB) saveLease(ctx context.Context, tx bun.IDB, name, node, state string) (held bool, err error) {
-	same, here := d.epoch.same()
+	notRestored, args := d.epoch.notRestored()
 	n, err := affected(tx.NewUpdate().Model((*lease)(nil)).Set("state = ?", state).
-		Where("name = ?", name).Where("node = ?", node).Where(same, here...).Exec(ctx))
+		Where("name = ?", name).Where("node = ?", node).Where(notRestored, args...).Exec(ctx))
 	return n > 0, err
 }
 

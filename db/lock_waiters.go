@@ -13,7 +13,7 @@ const (
 	// waiters is how many transactions may wait for locks of other processes at once.
 	// Each of them uses a connection; with a small pool there are fewer.
 	waiters = 4
-	// lockWait is how long one of them waits for a lock before it makes room for the
+	// lockWait is how long such a transaction waits for a lock before it makes room for the
 	// commands of another user.
 	lockWait = 250 * time.Millisecond
 	// dontWait makes a transaction skip locked rows instead.
@@ -71,7 +71,7 @@ func (l *lockWaiters) serve(c *committer, u bridge.UserID) {
 		}
 		outs := tx.run(batch, nil, lockWait)
 		<-l.slots
-		c.settle(batch, outs) // parks commands again that are still locked out
+		c.settle(batch, outs) // parks commands again whose rows are still locked
 	}
 }
 

@@ -37,16 +37,16 @@ func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit
 }
 
 // newest returns a SQL expression for the seq of the newest visible notification of the
-// inbox i. It looks at the last 1,000 rows only: a user may have muted a kind that has
-// since brought a million rows, and a SUBSCRIBE must not read them all.
+// inbox i. It considers only the last 1,000 rows, because a user may have a million rows of
+// a muted kind, and a SUBSCRIBE must not read them all.
 func (d *DB) newest() string {
 	return "(SELECT near.seq FROM (SELECT n.seq, n.hidden, n.expires_at FROM falcon_notifications AS n WHERE n.user_id = i.user_id " +
 		"ORDER BY n.seq DESC LIMIT 1000) AS near WHERE NOT near.hidden AND " + d.live("near") + " LIMIT 1)"
 }
 
 // withLatest joins an inbox with its retained message, the user's latest visible row.
-// A row that was appended while the user was muted counts as well, because unmuting
-// lists everything again. A user who is muted now has no retained message.
+// This includes rows that were appended while the user was muted, because unmuting lists
+// everything again. A user who is muted now has no retained message.
 func (d *DB) withLatest(q *bun.SelectQuery) *bun.SelectQuery {
 	return q.RelationWithOpts("Latest", on("i.review_enabled AND latest.seq > i.erased_seq AND latest.seq = "+d.newest()))
 }
@@ -66,16 +66,16 @@ func (i *inbox) head() bridge.Head {
 func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	in := inbox{UserID: u}
-	err := d.withLatest(d.read.NewSelect().Model(&in)).WherePK().Scan(ctx)
+	box := inbox{UserID: u}
+	err := d.withLatest(d.read.NewSelect().Model(&box)).WherePK().Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return bridge.Head{}, d.fail("read the head", err)
 	}
-	return in.head(), nil
+	return box.head(), nil
 }
 
-// Skip implements delivery.Log. The row it looks for is the one just before the newest
-// limit rows, so its OFFSET is at most the replay cap, within one index range.
+// Skip implements delivery.Log. It looks for the row just before the newest limit rows. The
+// OFFSET is therefore at most the replay cap, within one index range.
 func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -28,10 +28,10 @@ const (
 )
 
 // On Postgres, a migration that alters a table waits for transactions that use the table,
-// and whoever needs the table after that waits for the migration: an application with an
-// idle transaction would stop the appends of all nodes. So a migration waits at most
-// migrationLockWait for each lock and then tries again after migrationPause, in which the
-// others can go on.
+// and every later statement that needs the table waits for the migration. An application
+// with an idle transaction would therefore stop the appends of all nodes. So a migration
+// waits at most migrationLockWait for each lock, and then tries again after a pause of
+// migrationPause, in which other statements can run.
 const (
 	migrationLockWait = "1s"
 	migrationPause    = 2 * time.Second
@@ -52,7 +52,7 @@ func (d *DB) Up(ctx context.Context) ([]string, error) {
 		names, err = d.migrate(ctx, true)
 	}
 	if err == nil {
-		err = d.Complete(ctx)
+		err = d.CheckTables(ctx)
 	}
 	if err == nil {
 		err = d.loadEpoch(ctx)
@@ -123,8 +123,8 @@ func discover(of Dialect) (*migrate.Migrations, error) {
 	return ms, ms.Discover(folder)
 }
 
-// errRaced says that another process applied the migration after this one had found it
-// pending and before it had the lock.
+// errRaced reports that another process applied the migration between this process's check
+// that it was pending and its acquisition of the lock.
 var errRaced = errors.New("another process was faster")
 
 func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
@@ -132,7 +132,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	on, unlock, err := d.migrationPool(ctx)
+	pool, unlock, err := d.migrationPool(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 	if d.dialect == Postgres {
 		before = boundLockWaits(before)
 	}
-	m := migrate.NewMigrator(on, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
+	m := migrate.NewMigrator(pool, ms, migrate.WithTableName(migrationTable), migrate.WithLocksTableName(migrationTable+"_locks"),
 		// Bun records a migration before or after it, in a separate transaction: a process
 		// that is killed in between leaves a schema that has to be repaired by hand. So
 		// the recorder does it in the migration's own transaction, and Bun's record, which
@@ -217,8 +217,9 @@ type recorder struct {
 	up    bool
 	names []string // of the migrations applied or reverted, in that order
 
-	// group is the number of the first attempt. Bun begins a new group for each call, but what
-	// one upgrade applied in several attempts is one group: Down reverts it whole.
+	// group is the number of the first attempt. Bun begins a new group for each call. The
+	// recorder puts everything that one upgrade applied in several attempts into one group,
+	// so that Down reverts all of it.
 	group int64
 }
 
@@ -236,11 +237,11 @@ func (r *recorder) record(ctx context.Context, tx bun.IConn, m *migrate.Migratio
 	return err
 }
 
-// migrationPool returns connections for migrations and a function to release them. They
-// have no time limits, as migrating a large table may take long. On Postgres one of them
-// holds the advisory lock, which ends with its connection, so a killed process leaves
-// nothing behind. SQLite needs no such lock: each migration begins IMMEDIATE and then
-// rechecks whether it is still pending.
+// migrationPool returns connections for migrations and a function to release them. The
+// connections have no time limits, as migrating a large table may take long. On Postgres
+// one of them holds the advisory lock, which ends with the connection, so that a killed
+// process leaves no lock behind. SQLite needs no such lock: each migration begins IMMEDIATE
+// and then rechecks whether it is still pending.
 func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 	if d.dialect == SQLite {
 		return d.write, func() {}, nil
@@ -265,7 +266,7 @@ func (d *DB) migrationPool(ctx context.Context) (*bun.DB, func(), error) {
 
 // lockMigrations acquires the lock for as long as the connection lives. It waits at most
 // MigrateWait for another process that holds it.
-func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
+func (d *DB) lockMigrations(ctx context.Context, conn bun.Conn) error {
 	// Queries do not use this context: its deadline would break the connection in the middle
 	// of one, and the error would be that of the connection.
 	waiting, cancel := context.WithTimeout(ctx, d.o.MigrateWait)
@@ -277,7 +278,7 @@ func (d *DB) lockMigrations(ctx context.Context, on bun.Conn) error {
 	var holder int64
 	for logged := false; ; {
 		var mine bool
-		err := on.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
+		err := conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock(?0), coalesce((SELECT min(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "+
 			"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "+
 			"AND l.classid::bigint = ?0 >> 32 AND l.objid::bigint = ?0 & 4294967295 AND l.granted), 0)", int64(migrationLock)).Scan(&mine, &holder)
 		if err != nil {

@@ -60,7 +60,8 @@ type tombstone struct {
 	By          string
 }
 
-// inbox is a row of falcon_inboxes: the one row whose lock serializes a user.
+// inbox is a row of falcon_inboxes. Its lock serializes all changes to a user's
+// notifications.
 type inbox struct {
 	bun.BaseModel `bun:"table:falcon_inboxes,alias:i"`
 
@@ -145,7 +146,7 @@ type session struct {
 	SentSeq    bridge.Seq // -1: unknown, because the connection is open or its node died
 	Recent     []byte     // the latest advances, see advances.go
 	WrittenSeq bridge.Seq // the open connection has sent at least up to here
-	WrittenAt  int64      // when it had; 0: an earlier connection may have sent more
+	WrittenAt  int64      // when WrittenSeq was recorded; 0: unknown, so more may have been sent
 
 	Host *node `bun:"rel:belongs-to,join:node=id"`
 }

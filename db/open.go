@@ -18,8 +18,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// CallLimit is the longest that any call takes. While the database is unavailable,
-// requests are therefore still answered within 2 s.
+// CallLimit bounds each statement or transaction, including the wait for a connection. A
+// request therefore gets its response within 2 s even while the database is unavailable.
+// The package comment lists the calls that take longer.
 const CallLimit = 1800 * time.Millisecond
 
 // callLimit is CallLimit, except in this package's tests, which may run on a busy
@@ -228,7 +229,7 @@ func (d *DB) Close() error {
 	return d.closed
 }
 
-// bound limits ctx to the time that one call may take.
+// bound limits ctx to the time that one statement or transaction may take.
 func bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, callLimit)
 }

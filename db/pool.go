@@ -24,8 +24,9 @@ func (d *DB) Pools() map[string]sql.DBStats {
 const poolWait = time.Second
 
 // watchPools logs, at most once per interval, that calls wait for connections. When the
-// server refuses a connection, the pool shrinks to those it has (see DB.pool); this
-// restores the full size, so that the next interval tries again.
+// server refuses a connection, the pool shrinks to the connections already open (see
+// DB.pool). watchPools then restores the full size, so that in the next interval the pool
+// tries again to open more.
 func (d *DB) watchPools(ctx context.Context) {
 	if d.dialect != Postgres {
 		return

@@ -36,9 +36,9 @@ func (d *DB) openPostgres(ctx context.Context) error {
 		return fmt.Errorf("the database URL %w", err)
 	}
 	d.dialect, d.server = Postgres, conf
-	looking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	probeCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	found, err := conf.Look(looking)
+	found, err := conf.Probe(probeCtx)
 	if err != nil {
 		return d.openError("ping", err)
 	}
@@ -46,12 +46,12 @@ func (d *DB) openPostgres(ctx context.Context) error {
 		d.o.Logger.Warn("the connection to Postgres is not encrypted; set up TLS on the server and write sslmode=verify-full, "+
 			"or sslmode=disable where the network is safe", "component", "db")
 	}
-	most := d.o.MaxConns
-	if found.Limit > 0 && found.Limit < most {
-		most = found.Limit
-		d.o.Logger.Warn("Postgres allows fewer connections than configured", "component", "db", "setting", "--db-max-connections", "is", d.o.MaxConns, "allowed", most)
+	maxConns := d.o.MaxConns
+	if found.Limit > 0 && found.Limit < maxConns {
+		maxConns = found.Limit
+		d.o.Logger.Warn("Postgres allows fewer connections than configured", "component", "db", "setting", "--db-max-connections", "is", d.o.MaxConns, "allowed", maxConns)
 	}
-	d.shareConns(most)
+	d.shareConns(maxConns)
 	// The server's time limits are shorter than the client's patience. If a client hung
 	// up first, its backend would go on waiting for the lock, and then commit.
 	// lock_timeout covers rows that an application has locked, statement_timeout

@@ -8,9 +8,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// nodeGone is how long a node must be silent before everything of it is removed. Until
-// then its connections are only hidden from the cluster's view, since a node that was cut
-// off may come back.
+// nodeGone is how long a node must be silent before all its rows are removed. Until then
+// its connections are only left out of lists, since a node that was cut off may come back.
 const nodeGone = 10 * time.Minute
 
 // remove deletes at most limit of the rows that find selects, and returns how many. key
@@ -23,9 +22,10 @@ func (d *DB) remove(ctx context.Context, key string, find *bun.SelectQuery, limi
 	return int(n), err
 }
 
-// ExpireSessions removes at most limit expired sessions and returns how many. First come
-// closed sessions past their expiry (a range of falcon_sessions_expiry), then those that
-// dead nodes left open, whose expiry counts from the node's last beat.
+// ExpireSessions removes at most limit expired sessions and returns how many. It begins
+// with closed sessions past their expiry (a range of falcon_sessions_expiry), and then
+// removes sessions that dead nodes left open, whose expiry counts from the node's last
+// beat.
 func (d *DB) ExpireSessions(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -64,11 +64,11 @@ type deadNode struct {
 	Silence int64 `bun:",scanonly"` // ms
 }
 
-// deadNodes returns the dead nodes, of which there are usually none. A node that has open
-// sessions but never sent a beat is first entered as if it had sent one now.
+// deadNodes returns the dead nodes, of which there are usually none. It first adds nodes
+// that have open sessions but never sent a beat, as if they had sent one now.
 //
-// That statement is a loose index scan, which Bun cannot express: it finds each distinct
-// node of the open sessions by one lookup in falcon_sessions_node.
+// The statement that adds them is a loose index scan, which Bun cannot express: it finds
+// each distinct node of the open sessions with one lookup in falcon_sessions_node.
 func (d *DB) deadNodes(ctx context.Context) (dead []deadNode, err error) {
 	_, err = d.write.ExecContext(ctx, "INSERT INTO falcon_nodes (id, started_at, beat_at) "+
 		"WITH RECURSIVE o(node) AS (SELECT min(s.node) FROM falcon_sessions s WHERE s.node <> '' UNION ALL "+
@@ -88,15 +88,15 @@ func (d *DB) deadNodes(ctx context.Context) (dead []deadNode, err error) {
 // also removes o's connections, and at last o itself, once no session's expiry counts from
 // its last beat. If o has sent a beat meanwhile, nothing is removed.
 func (d *DB) reap(ctx context.Context, o deadNode, limit int) (int, error) {
-	still := d.write.NewSelect().Model((*node)(nil)).Column("id").Where("o.id = ?", o.ID).Where("o.beat_at = ?", o.BeatAt)
+	stillDead := d.write.NewSelect().Model((*node)(nil)).Column("id").Where("o.id = ?", o.ID).Where("o.beat_at = ?", o.BeatAt)
 	sessions := d.write.NewSelect().Model((*session)(nil)).Where("s.node = ?", o.ID).Where("s.node <> ''")
 	connections := d.write.NewSelect().Model((*connection)(nil)).Where("c.node = ?", o.ID)
 	n, err := d.remove(ctx, "user_id, client_id",
-		sessions.Clone().Where("s.expiry_ms <= ?", o.Silence).Where("EXISTS (?)", still), limit)
+		sessions.Clone().Where("s.expiry_ms <= ?", o.Silence).Where("EXISTS (?)", stillDead), limit)
 	if err != nil || o.Silence < nodeGone.Milliseconds() {
 		return n, err
 	}
-	if _, err := d.remove(ctx, "user_id, client_id", connections.Clone().Where("EXISTS (?)", still), limit); err != nil {
+	if _, err := d.remove(ctx, "user_id, client_id", connections.Clone().Where("EXISTS (?)", stillDead), limit); err != nil {
 		return n, err
 	}
 	_, err = d.write.NewDelete().Model(&o.node).WherePK().Where("beat_at = ?", o.BeatAt).
@@ -124,8 +124,8 @@ const retainWindows = 10
 //
 // It walks along the ids, which ascend nearly as the times do, so it needs no index of its
 // own. A window without an old row ends the walk. The next call continues where this one
-// ended; rows whose inboxes another transaction has locked are left for the next walk, so
-// that they hold up nothing.
+// ended. Rows whose inboxes another transaction has locked are left for the next walk, so
+// that the walk never waits for them.
 func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -153,11 +153,11 @@ func (d *DB) Retain(ctx context.Context, before time.Time, limit int) (int, erro
 	return n, nil
 }
 
-// window is what one step of Retain saw.
+// window is the result of one step of Retain.
 type window struct {
-	Last int64 // the last id
-	Old  int   // how many rows were old
-	Gone int   // and how many of these it deleted
+	Last int64 // the last id that it read
+	Old  int   // how many of the rows were old
+	Gone int   // how many of the old rows it deleted
 }
 
 func (d *DB) retain(ctx context.Context, before, after int64, limit int) (w window, err error) {

@@ -10,9 +10,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Bun formats arguments into the text of a statement. That is what we want on Postgres:
-// with pgdriver, a timeout during a prepared statement puts a connection back into the
-// pool out of step with the protocol. So nothing is prepared, and query hooks see every
+// Bun formats arguments into the text of a statement. On Postgres we rely on that: with
+// pgdriver, a timeout during a prepared statement puts a connection back into the pool out
+// of step with the protocol. So no statement is prepared, and query hooks see every
 // statement with its arguments.
 //
 // SQL is written by hand where Bun cannot express it or where a single set-based
@@ -39,10 +39,10 @@ func (d *DB) clock() bun.Safe {
 }
 
 // live returns a condition for rows of falcon_notifications that have not expired. alias
-// is what the statement calls the table; "" means its own name. From its expires_at on a
-// row counts as gone, whether or not the sweep has removed it yet. The clock is the
-// database's, read at the start of the statement, so that all parts of a statement agree.
-// Rows that never expire, nearly all of them, cost one comparison.
+// is what the statement calls the table; "" means its own name. From its expires_at on, a
+// row counts as gone, whether or not ExpireNotifications has removed it yet. The clock is
+// the database's, read at the start of the statement, so that all parts of a statement
+// agree. Rows that never expire, which are nearly all rows, cost one comparison.
 func (d *DB) live(alias string) string {
 	if alias != "" {
 		alias += "."
@@ -86,8 +86,8 @@ func pageSize(limit int) int {
 	return min(cmp.Or(max(limit, 0), bridge.DefaultPage), bridge.MaxPage)
 }
 
-// cut returns a page of at most limit rows. The query asks for one row more, and if that
-// came, there are more pages.
+// cut returns a page of at most limit rows. The query asks for one more row, and if it
+// returned that row, there are more pages.
 func cut[R, T any](rows []R, limit int, domain func(*R) T) (page []T, more bool) {
 	if more = len(rows) > limit; more {
 		rows = rows[:limit]

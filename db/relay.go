@@ -10,8 +10,8 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// relayLife is how long a relay may be stopped and still continue where it was. The triggers
-// of the relay's migration go on recording mutes and deletes for that long.
+// relayLife is how long a relay may be stopped and still continue at its position. The
+// triggers of the relay's migration record mutes and deletes for that long.
 const relayLife = 7 * 24 * time.Hour
 
 // LeaseRelay implements relay.Store.
@@ -39,14 +39,14 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 }
 
 // SaveRelay implements relay.Store. The lease counts as lost if the database was restored
-// since the last check of the epoch: a position in the former log may lie past rows that are
-// new.
+// since the last check of the epoch, because a position in the former log may lie past new
+// rows.
 func (d *DB) SaveRelay(ctx context.Context, node, state string, ttl time.Duration) (held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	same, here := d.epoch.same()
+	notRestored, args := d.epoch.notRestored()
 	n, err := affected(d.write.NewUpdate().Model((*relay)(nil)).Set("state = ?", state).
-		Set("held_until = ? + ?", d.clock(), ttl.Milliseconds()).Where("node = ?", node).Where(same, here...).Exec(ctx))
+		Set("held_until = ? + ?", d.clock(), ttl.Milliseconds()).Where("node = ?", node).Where(notRestored, args...).Exec(ctx))
 	return n > 0, d.fail("save the relay's position", err)
 }
 
@@ -96,8 +96,8 @@ func (d *DB) Touched(ctx context.Context, p bridge.Position, limit int) ([]bridg
 	return users, d.opaque(position{last.Xid, last.ID}), nil
 }
 
-// latestAtQuery walks each user's rows down from the newest, past the few that lie after the
-// position.
+// latestAtQuery selects each user's newest row that is not after the position. It reads the
+// user's rows from the newest down, of which only a few lie after the position.
 func (d *DB) latestAtQuery(users []bridge.UserID, at position) *bun.SelectQuery {
 	last := d.read.NewSelect()
 	if d.dialect == Postgres {

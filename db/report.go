@@ -44,10 +44,10 @@ func (d *DB) AddReport(ctx context.Context, r bridge.NewReport) (bridge.Report, 
 	}
 }
 
-// followReports makes the next id that the database gives greater than id, or greater than
-// every id there is if id is 0. On Postgres it advances the sequence of the identity column,
-// which Bun cannot express; SQLite's AUTOINCREMENT does so by itself. Two concurrent calls
-// may move the sequence back a little. Then the next id it gives may be in use, and AddReport
+// followReports makes sure that the next id from the database is greater than id, or if id
+// is 0 greater than every existing id. On Postgres it advances the sequence of the identity
+// column, which Bun cannot express; SQLite's AUTOINCREMENT does so by itself. Two concurrent
+// calls may move the sequence back a little. The next id may then be in use, and AddReport
 // tries another one.
 func (d *DB) followReports(ctx context.Context, id int64) error {
 	if d.dialect != Postgres {

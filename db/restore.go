@@ -14,11 +14,11 @@ import (
 )
 
 // restoring is part of the name of a checked copy that a restore is putting in place.
-// While there is one, the database's own files are being moved aside. Whoever opened the
-// database then would find it missing and create an empty one.
+// While such a file exists, the database's own files are being moved aside. A process that
+// opened the database meanwhile would find it missing and create an empty one.
 const restoring = ".restoring-"
 
-// errRestoring refuses to open a database in that state.
+// errRestoring refuses to open a database while a restore is unfinished.
 var errRestoring = errors.New("a restore of this database was interrupted; run falconbridge restore again")
 
 // Restore replaces the SQLite database at path with a copy of the file from. It returns
@@ -26,9 +26,10 @@ var errRestoring = errors.New("a restore of this database was interrupted; run f
 // that no server starts meanwhile. When the copy is next opened, a new epoch begins.
 //
 // Restore refuses a file that is corrupt, is not a database of this program or has been
-// migrated by a later version, and it refuses while any process has the database open. It
-// fails before it has changed anything. If it is killed later than that, Open refuses the
-// state it leaves, and the next call of Restore completes that restore first.
+// migrated by a later version, and it refuses while any process has the database open. In
+// these cases it has changed nothing. If the process is killed while files are being moved,
+// Open refuses to open the database, and the next call of Restore first completes the
+// interrupted one.
 func Restore(ctx context.Context, path, from string) (aside string, err error) {
 	path = RealPath(path)
 	if err := inUse(path); err != nil {
@@ -111,9 +112,9 @@ func interrupted(path string) ([]string, error) {
 // finishRestore moves the database at path aside, together with its WAL and the WAL's
 // index, and the checked copy in place.
 //
-// Power may fail after any step. All names are derived from the copy's, so the next call
-// can continue. The database itself is moved last, and under the same stem as its WAL:
-// SQLite opens the two as a pair, and does so there too.
+// Power may fail after any step. All names are derived from the copy's name, so the next
+// call can continue. The database itself is moved last, and its new name has the same stem
+// as that of its WAL, so that SQLite still opens the two as a pair.
 func finishRestore(path string) error {
 	copies, err := interrupted(path)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Revoke stores r and removes the registrations that were made with the tokens. If a user's
-// tokens are revoked twice, the later time counts. If one token is, the later expiry counts,
-// and a revocation without an expiry never expires.
+// Revoke stores r and removes the registrations that were made with the revoked tokens. If
+// a user's tokens are revoked twice, the later time counts. If a single token is revoked
+// twice, the later expiry counts, and a revocation without an expiry never expires.
 func (d *DB) Revoke(ctx context.Context, r bridge.Revocation) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -60,20 +60,21 @@ func (d *DB) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	return found, d.fail("look a revocation up", err)
 }
 
-func isRevoked(ctx context.Context, of bun.IDB, c bridge.Claims) (found bool, err error) {
+func isRevoked(ctx context.Context, db bun.IDB, c bridge.Claims) (found bool, err error) {
 	issued := int64(math.MinInt64) // a token without a time of issue counts as issued before any
 	if !c.IssuedAt.IsZero() {
 		issued = millis(c.IssuedAt)
 	}
-	err = of.NewRaw("SELECT EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = ? AND v.user_id = '') OR "+
+	err = db.NewRaw("SELECT EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = ? AND v.user_id = '') OR "+
 		"EXISTS (SELECT 1 FROM falcon_revocations v WHERE v.jti = '' AND v.user_id = ? AND v.before_at > ?)", c.ID, c.User, issued).Scan(ctx, &found)
 	return found, err
 }
 
-// ExpireRevocations removes at most limit revocations of tokens that have expired: those past
-// the token's exp (falcon_revocations_expiry), then those without one that are older than
-// life, the longest that a token may live (falcon_revocations_age). With a life of 0 tokens
-// may live for ever, and only the former are removed.
+// ExpireRevocations removes at most limit revocations of tokens that have expired. It begins
+// with revocations past the exp of their token (falcon_revocations_expiry). Then it removes
+// revocations with an unknown exp that are older than life, the longest that a token may
+// live (falcon_revocations_age). A life of 0 means that tokens may live for ever; then it
+// removes none of the latter.
 func (d *DB) ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

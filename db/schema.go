@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// tables are the tables that the migrations create, apart from the two that record the
-// migrations themselves.
+// tables are the tables that the migrations create, without the two in which Bun records
+// the migrations themselves.
 var tables = []string{
 	"falcon_acks",
 	"falcon_audit",
@@ -36,9 +36,9 @@ var tables = []string{
 	"falcon_touched",
 }
 
-// Complete fails if a table is missing although all migrations were applied, as happens when
+// CheckTables fails if a table is missing although all migrations were applied, as happens when
 // only a part of a database is restored.
-func (d *DB) Complete(ctx context.Context) error {
+func (d *DB) CheckTables(ctx context.Context) error {
 	names := "'" + strings.Join(tables, "', '") + "'"
 	query := "SELECT count(*), coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'table' AND name IN (" + names + ")"
 	if d.dialect == Postgres {

@@ -8,7 +8,7 @@ import (
 
 func TestAMissingTableIsNamedAtTheStart(t *testing.T) {
 	each(t, func(t *testing.T, d *DB) {
-		must(t, d.Complete(testContext(t)))
+		must(t, d.CheckTables(testContext(t)))
 		exec(t, d, "DROP TABLE falcon_keys")
 		_, err := d.Up(testContext(t))
 		if err == nil || !strings.Contains(err.Error(), "lacks falcon_keys") || !strings.Contains(err.Error(), "restore") {

@@ -87,11 +87,11 @@ func (d *DB) Subscribe(ctx context.Context, dev bridge.Device, gen int64, s brid
 	case err != nil:
 		return bridge.Head{}, false, d.fail("subscribe", err)
 	}
-	in := inbox{LastSeq: row.Last}
+	box := inbox{LastSeq: row.Last}
 	if row.ID != 0 {
-		in.Latest = &row.notification
+		box.Latest = &row.notification
 	}
-	return in.head(), false, nil
+	return box.head(), false, nil
 }
 
 // Unsubscribe clears the subscription, if gen is still the session's generation.
@@ -232,23 +232,23 @@ func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error
 	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
-	in := inbox{UserID: s.UserID}
-	if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	box := inbox{UserID: s.UserID}
+	if err := tx.NewSelect().Model(&box).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if s.SentSeq < 0 {
-		s.SentSeq = in.LastSeq
+		s.SentSeq = box.LastSeq
 	}
-	s.FromSeq, s.AckedSeq, s.SentSeq = min(s.FromSeq, in.LastSeq), min(s.AckedSeq, in.LastSeq), min(s.SentSeq, in.LastSeq)
-	s.WrittenSeq = min(s.WrittenSeq, in.LastSeq)
+	s.FromSeq, s.AckedSeq, s.SentSeq = min(s.FromSeq, box.LastSeq), min(s.AckedSeq, box.LastSeq), min(s.SentSeq, box.LastSeq)
+	s.WrittenSeq = min(s.WrittenSeq, box.LastSeq)
 	return nil
 }
 
-// storeSession writes s as open on o.Node. If s is new and its user has more than
-// [bridge.MaxSessions] sessions with it, the surplus is removed: closed sessions before
-// open ones, and among these the least recently used first. falcon_open does the same on
-// Postgres, with the limit as an argument. (The limit of devices registered for Web Push
-// is another one, see RegisterDevice.)
+// storeSession writes s as open on o.Node. If s is new and its user now has more than
+// [bridge.MaxSessions] sessions, the surplus is removed: closed sessions before open ones,
+// and in each group the least recently used first. falcon_open does the same on Postgres,
+// with the limit as an argument. (Devices registered for Web Push have a separate limit,
+// see RegisterDevice.)
 func (d *DB) storeSession(ctx context.Context, tx bun.Tx, o bridge.OpenSession, s session, isNew bool) error {
 	if s.Recent == nil {
 		s.Recent = []byte{}
@@ -283,11 +283,11 @@ func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64,
 		if err != nil {
 			return err
 		}
-		in := inbox{UserID: dev.User}
-		if err := d.withLatest(tx.NewSelect().Model(&in)).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		box := inbox{UserID: dev.User}
+		if err := d.withLatest(tx.NewSelect().Model(&box)).WherePK().Scan(ctx); err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		head = in.head()
+		head = box.head()
 		s.subscribe(sub, head.Last, since)
 		_, err = tx.NewUpdate().Model(&s).Column("subscribed", "qos", "rap", "sub_id", "from_seq", "acked_seq").WherePK().Exec(ctx)
 		return err
@@ -295,9 +295,9 @@ func (d *DB) subscribeSession(ctx context.Context, dev bridge.Device, gen int64,
 	return head, stale, err
 }
 
-// subscribe changes s as falcon_follow does. A first subscription starts at since, or at
-// the end of the log without one. On a later subscription since moves the cursor: forward
-// skips what lies between, back delivers it again.
+// subscribe changes s as falcon_follow does. A first subscription starts at since, or
+// without since at the end of the log. On a later subscription, since moves the cursor: if
+// forward, the notifications in between are skipped; if back, they are delivered again.
 func (s *session) subscribe(sub bridge.Subscription, last bridge.Seq, since *bridge.Seq) {
 	start := last
 	if since != nil {

@@ -15,12 +15,12 @@ import (
 func (d *DB) Settings(ctx context.Context, u bridge.UserID) (bridge.Settings, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	in := inbox{UserID: u, ReviewEnabled: true}
-	err := d.read.NewSelect().Model(&in).WherePK().Scan(ctx)
+	box := inbox{UserID: u, ReviewEnabled: true}
+	err := d.read.NewSelect().Model(&box).WherePK().Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
-	return in.settings(), d.fail("read settings", err)
+	return box.settings(), d.fail("read settings", err)
 }
 
 func (i *inbox) settings() bridge.Settings {
@@ -28,9 +28,9 @@ func (i *inbox) settings() bridge.Settings {
 }
 
 // ChangeSettings implements bridge.History. The settings are columns of the inbox row, so
-// changing them needs the lock of that row. Every append is therefore wholly before or
-// wholly after the change, and muted or not accordingly. Existing rows are hidden or shown by
-// a task, or, if they fit one step, in the same transaction.
+// changing them needs the lock of that row. Every append therefore happens either before or
+// after the change, and is muted accordingly. Existing rows are hidden or shown by a task,
+// or in the same transaction if one step is enough.
 func (d *DB) ChangeSettings(ctx context.Context, u bridge.UserID, c bridge.SettingsChange) (s bridge.Settings, done bool, err error) {
 	done = true
 	err = d.changeSettings(ctx, u, c, &s, &done)
@@ -49,32 +49,32 @@ func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.Setti
 				return err
 			}
 		}
-		in := inbox{UserID: u, ReviewEnabled: true}
-		err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx)
+		box := inbox{UserID: u, ReviewEnabled: true}
+		err := d.lockRows(tx.NewSelect().Model(&box).WherePK(), "NO KEY UPDATE").Scan(ctx)
 		if errors.Is(err, sql.ErrNoRows) {
-			err = d.makeInbox(ctx, tx, &in, c)
+			err = d.makeInbox(ctx, tx, &box, c)
 		}
 		if err != nil {
 			return err
 		}
-		was := in.settings()
+		was := box.settings()
 		if *s, err = c.Apply(was); err != nil {
 			return err
 		}
 		kinds := !maps.Equal(was.Kinds, s.Kinds)
 		if kinds || was.ReviewEnabled != s.ReviewEnabled {
-			in.ReviewEnabled, in.Kinds = s.ReviewEnabled, s.Kinds
-			if _, err := tx.NewUpdate().Model(&in).Column("review_enabled", "kinds").WherePK().Exec(ctx); err != nil {
+			box.ReviewEnabled, box.Kinds = s.ReviewEnabled, s.Kinds
+			if _, err := tx.NewUpdate().Model(&box).Column("review_enabled", "kinds").WherePK().Exec(ctx); err != nil {
 				return err
 			}
-			if err := d.change(ctx, tx, &in, stateChange{refetch: true}); err != nil {
+			if err := d.change(ctx, tx, &box, stateChange{refetch: true}); err != nil {
 				return err
 			}
 		}
-		if *done = !kinds || in.Total <= int64(d.stepRows); !*done || len(c.Kinds) == 0 {
+		if *done = !kinds || box.Total <= int64(d.stepRows); !*done || len(c.Kinds) == 0 {
 			return nil
 		}
-		if err := d.hide(ctx, tx, &in, in.ErasedSeq, in.LastSeq, d.stepRows); err != nil {
+		if err := d.hide(ctx, tx, &box, box.ErasedSeq, box.LastSeq, d.stepRows); err != nil {
 			return err
 		}
 		_, err = tx.NewDelete().Model(&task{Kind: hideTask, UserID: u}).ModelTableExpr(tableOf(hideTask)).WherePK().Exec(ctx)
@@ -84,14 +84,14 @@ func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.Setti
 
 // makeInbox makes and locks the inbox of a user who has none, unless c leaves the settings at
 // their defaults.
-func (d *DB) makeInbox(ctx context.Context, tx bun.Tx, in *inbox, c bridge.SettingsChange) error {
-	s, err := c.Apply(in.settings())
+func (d *DB) makeInbox(ctx context.Context, tx bun.Tx, box *inbox, c bridge.SettingsChange) error {
+	s, err := c.Apply(box.settings())
 	if err != nil || s.ReviewEnabled && len(s.Kinds) == 0 {
 		return err
 	}
-	u := []bridge.UserID{in.UserID}
+	u := []bridge.UserID{box.UserID}
 	if err := d.lockInboxes(ctx, tx, u, u); err != nil {
 		return err
 	}
-	return tx.NewSelect().Model(in).WherePK().Scan(ctx) // another transaction may have made it meanwhile
+	return tx.NewSelect().Model(box).WherePK().Scan(ctx) // another transaction may have made it meanwhile
 }

@@ -16,17 +16,18 @@ import (
 )
 
 // The live state of an inbox. falcon_changes records which notifications changed in which
-// rev, and not how: that is read from their rows. So a device that missed any number of
-// changes needs the latest state of each notification just once, and a record that is
-// applied twice, or together with a later one, does no harm.
+// rev, but not how they changed: their current state is read from their rows. A device that
+// missed any number of changes therefore needs the latest state of each notification just
+// once, and a record that is applied twice, or together with a later one, does no harm.
 //
-// "All notifications up to a seq were read" is a single record. It is right for each of them
-// except those marked unread later; these have a later record of their own, and devices
-// apply the ids of a state message after its read_up_to. If marking as read takes several
-// steps, each step records again what was marked unread behind it, see readStep.
+// "All notifications up to a seq were read" is a single record. It is right for all of these
+// notifications except those that were marked unread later. They have a later record of
+// their own, and devices apply the ids of a state message after its read_up_to. If marking
+// as read takes several steps, each step records again the notifications before it that
+// were marked unread meanwhile, see readStep.
 
-// keptChanges is how many records of a user are kept. A device that misses more than
-// bridge.MaxChanged notifications, which is less, fetches the list again anyway.
+// keptChanges is how many records of a user are kept. It is more than bridge.MaxChanged: a
+// device that has missed more notifications than that fetches the list again anyway.
 const keptChanges = 256
 
 // stateChange is how a transaction changes an inbox.
@@ -36,7 +37,7 @@ type stateChange struct {
 	refetch bool       // devices must fetch the list again: a mute, or too many ids
 
 	total, unread             int64 // how much the counts of all rows grew
-	hiddenTotal, hiddenUnread int64 // how much those of hidden rows, which the others include, grew
+	hiddenTotal, hiddenUnread int64 // how much the counts of hidden rows grew; total and unread include these
 }
 
 // gone adds the removal of a notification.
@@ -54,48 +55,49 @@ func (c *stateChange) gone(n *notification) {
 	}
 }
 
-// change gives in its next rev, records c under it and updates the counts. tx holds the lock
-// of in. Every change of an inbox other than an append goes through this method, or on
-// Postgres through falcon_change, which it calls.
-func (d *DB) change(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) error {
-	in.Total, in.Unread = in.Total+c.total, in.Unread+c.unread
-	in.HiddenTotal, in.HiddenUnread = in.HiddenTotal+c.hiddenTotal, in.HiddenUnread+c.hiddenUnread
-	in.Rev++
+// change increments box.Rev, records c under the new rev and updates the counts. tx holds
+// the lock of the inbox row. Every change of an inbox other than an append goes through
+// this method. On Postgres it calls falcon_change, whose current text is in the migration
+// 20261129000120_state.
+func (d *DB) change(ctx context.Context, tx bun.Tx, box *inbox, c stateChange) error {
+	box.Total, box.Unread = box.Total+c.total, box.Unread+c.unread
+	box.HiddenTotal, box.HiddenUnread = box.HiddenTotal+c.hiddenTotal, box.HiddenUnread+c.hiddenUnread
+	box.Rev++
 	refetch := c.refetch || len(c.ids) > bridge.MaxChanged
 	if d.dialect == Postgres {
 		var ids any
 		if !refetch {
 			ids = pgdialect.Array(append([]int64{}, c.ids...))
 		}
-		_, err := tx.ExecContext(ctx, "SELECT falcon_change(?, ?::bigint[], ?, ?, ?, ?, ?)", in.UserID, ids, c.total, c.unread, c.hiddenTotal, c.hiddenUnread, c.upTo)
+		_, err := tx.ExecContext(ctx, "SELECT falcon_change(?, ?::bigint[], ?, ?, ?, ?, ?)", box.UserID, ids, c.total, c.unread, c.hiddenTotal, c.hiddenUnread, c.upTo)
 		return err
 	}
-	cut := in.Rev
+	cut := box.Rev
 	if !refetch {
 		var err error
-		if cut, err = recordChange(ctx, tx, in, c); err != nil {
+		if cut, err = recordChange(ctx, tx, box, c); err != nil {
 			return err
 		}
 	}
 	if cut > 0 {
-		in.RevFrom = cut
-		if _, err := tx.NewDelete().Model((*changed)(nil)).Where("user_id = ?", in.UserID).Where("rev <= ?", cut).Exec(ctx); err != nil {
+		box.RevFrom = cut
+		if _, err := tx.NewDelete().Model((*changed)(nil)).Where("user_id = ?", box.UserID).Where("rev <= ?", cut).Exec(ctx); err != nil {
 			return err
 		}
 	}
-	_, err := tx.NewUpdate().Model(in).Column("total", "unread", "hidden_total", "hidden_unread", "rev", "rev_from").WherePK().Exec(ctx)
+	_, err := tx.NewUpdate().Model(box).Column("total", "unread", "hidden_total", "hidden_unread", "rev", "rev_from").WherePK().Exec(ctx)
 	return err
 }
 
-// recordChange stores the records of c on SQLite. If the user then has too many records, it
-// returns the rev up to which to delete them, else 0.
-func recordChange(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) (cut bridge.Rev, err error) {
+// recordChange stores the records of c on SQLite. If the user then has more than keptChanges
+// records, it returns the rev up to which the caller deletes them, otherwise 0.
+func recordChange(ctx context.Context, tx bun.Tx, box *inbox, c stateChange) (cut bridge.Rev, err error) {
 	var rows []changed
 	for _, id := range c.ids {
-		rows = append(rows, changed{UserID: in.UserID, Rev: in.Rev, ID: id})
+		rows = append(rows, changed{UserID: box.UserID, Rev: box.Rev, ID: id})
 	}
 	if c.upTo > 0 {
-		rows = append(rows, changed{UserID: in.UserID, Rev: in.Rev, Seq: c.upTo})
+		rows = append(rows, changed{UserID: box.UserID, Rev: box.Rev, Seq: c.upTo})
 	}
 	if len(rows) == 0 {
 		return 0, nil
@@ -103,7 +105,7 @@ func recordChange(ctx context.Context, tx bun.Tx, in *inbox, c stateChange) (cut
 	if _, err := tx.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("NULL").Exec(ctx); err != nil {
 		return 0, err
 	}
-	err = tx.NewSelect().Model((*changed)(nil)).Column("rev").Where("c.user_id = ?", in.UserID).
+	err = tx.NewSelect().Model((*changed)(nil)).Column("rev").Where("c.user_id = ?", box.UserID).
 		Order("c.rev DESC", "c.id DESC").Offset(keptChanges).Limit(1).Scan(ctx, &cut)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -122,9 +124,9 @@ type stateRow struct {
 	IsRead     bool        `bun:",scanonly"`
 }
 
-// changesQuery selects u's inbox, the records after since, and the notification of each by
-// its id. The records are a range of the primary key with at most twice keptChanges rows.
-// It is one statement, so everything is of the same snapshot.
+// changesQuery selects u's inbox, the records after since, and the notification of each
+// record by its id. The records are a range of the primary key with at most twice
+// keptChanges rows. A single statement reads all of this, so that it is from one snapshot.
 func (d *DB) changesQuery(rows *[]stateRow, u bridge.UserID, since bridge.Rev) *bun.SelectQuery {
 	own := d.withExpired(d.read.NewSelect().Model((*inbox)(nil))).Where("i.user_id = ?", u)
 	return d.read.NewSelect().With("own", own).Model(rows).ModelTableExpr("own AS i").ColumnExpr("i.*").
@@ -141,12 +143,12 @@ func (d *DB) Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (br
 	if err := d.changesQuery(&rows, u, since).Scan(ctx); err != nil {
 		return bridge.State{}, d.fail("read what changed", err)
 	}
-	in := inbox{UserID: u, ReviewEnabled: true}
+	box := inbox{UserID: u, ReviewEnabled: true}
 	if len(rows) > 0 {
-		in = rows[0].inbox
+		box = rows[0].inbox
 	}
-	s := in.state()
-	if since < in.RevFrom || since > in.Rev {
+	s := box.state()
+	if since < box.RevFrom || since > box.Rev {
 		return s, nil
 	}
 	s.From = &since
@@ -212,14 +214,14 @@ type kindSettings map[bridge.Kind]bool
 
 // Value implements driver.Valuer.
 func (k kindSettings) Value() (driver.Value, error) {
-	on := make(map[bridge.Kind]int, len(k))
-	for kind, is := range k {
-		on[kind] = 0
-		if is {
-			on[kind] = 1
+	stored := make(map[bridge.Kind]int, len(k))
+	for kind, on := range k {
+		stored[kind] = 0
+		if on {
+			stored[kind] = 1
 		}
 	}
-	b, err := json.Marshal(on)
+	b, err := json.Marshal(stored)
 	return string(b), err
 }
 
@@ -236,15 +238,15 @@ func (k *kindSettings) Scan(src any) error {
 		return fmt.Errorf("settings of kinds as %T", src)
 	}
 	*k = nil
-	if len(b) <= len("{}") { // as nearly always
+	if len(b) <= len("{}") { // nearly all users have no such settings
 		return nil
 	}
-	on := map[bridge.Kind]int{}
-	if err := json.Unmarshal(b, &on); err != nil {
+	stored := map[bridge.Kind]int{}
+	if err := json.Unmarshal(b, &stored); err != nil {
 		return fmt.Errorf("settings of kinds: %w", err)
 	}
-	*k = make(kindSettings, len(on))
-	for kind, n := range on {
+	*k = make(kindSettings, len(stored))
+	for kind, n := range stored {
 		(*k)[kind] = n != 0
 	}
 	return nil
@@ -274,20 +276,20 @@ func (d *DB) changeGone(ctx context.Context, tx bun.Tx, gone []notification) err
 			array(gone, func(n notification) bool { return n.ReadAt == 0 }), array(gone, func(n notification) bool { return n.Hidden }))
 		return err
 	}
-	by := make(map[bridge.UserID]*stateChange)
+	changes := make(map[bridge.UserID]*stateChange)
 	for i := range gone {
 		u := gone[i].UserID
-		if by[u] == nil {
-			by[u] = &stateChange{}
+		if changes[u] == nil {
+			changes[u] = &stateChange{}
 		}
-		by[u].gone(&gone[i])
+		changes[u].gone(&gone[i])
 	}
-	for _, u := range slices.Sorted(maps.Keys(by)) {
-		in := inbox{UserID: u}
-		if err := tx.NewSelect().Model(&in).WherePK().Scan(ctx); err != nil {
+	for _, u := range slices.Sorted(maps.Keys(changes)) {
+		box := inbox{UserID: u}
+		if err := tx.NewSelect().Model(&box).WherePK().Scan(ctx); err != nil {
 			return err
 		}
-		if err := d.change(ctx, tx, &in, *by[u]); err != nil {
+		if err := d.change(ctx, tx, &box, *changes[u]); err != nil {
 			return err
 		}
 	}

@@ -13,17 +13,17 @@ import (
 // late, but must not reread everything since the oldest open transaction of the cluster,
 // which may have been open for hours.
 //
-// So it reads in two places. Ahead of edge it reads what is new, in the feed's order.
-// Behind edge, rows may have become visible since, because their transactions were still
-// open when the sweep passed. A lap reads that part again, a limited number of rows per
-// call: from an earlier horizon, below which no row can appear any more, up to edge. When
-// a lap is over, the next one begins at the horizon of the call in which the last one
+// It therefore reads in two places. Ahead of edge it reads new rows, in the feed's order.
+// Behind edge, rows may have become visible after the sweep passed, because their
+// transactions were still open. A lap reads this part again, a limited number of rows per
+// call: from an earlier horizon, below which no further row can appear, up to edge. When a
+// lap is over, the next one begins at the horizon of the call in which the previous lap
 // began.
 //
-// Without long transactions the horizon is at edge, and laps are empty. While there is
-// one, each call costs what is new and at most limit rows more. Only the rows of the long
-// transaction itself may be found as late as at the end of a lap, and only if their hints
-// were lost.
+// Without long transactions the horizon is at edge, and laps are empty. While there is a
+// long transaction, each call reads the new rows and at most limit rows more. Only rows of
+// the long transaction itself may be found as late as at the end of a lap, and only if
+// their hints were lost.
 //
 // SQLite has one writer, so nothing becomes visible behind edge.
 
@@ -64,9 +64,9 @@ const changedSQLite = "WITH page AS MATERIALIZED (SELECT n.user_id, n.seq, n.mut
 // feedEnd lies after every row.
 var feedEnd = position{xid: 1<<63 - 1, id: 1<<63 - 1}
 
-// Changed implements delivery.Feed. A user may be named again while a transaction that is
-// older than the user's rows is open. A position of another epoch counts as now, because
-// then all devices reconnect and read their logs anyway.
+// Changed implements delivery.Feed. While a transaction that is older than a user's rows is
+// open, several calls may return that user. A position of another epoch counts as the end
+// of the feed, because all devices reconnect in a new epoch and read their logs anyway.
 func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []bridge.Change, next bridge.Position, more bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -122,7 +122,7 @@ type changedRow struct {
 	ID     int64
 }
 
-// changed reads at most limit rows after one position and up to another, and returns their
+// changed reads at most limit rows after the position after, up to upTo, and returns their
 // users.
 func (d *DB) changed(ctx context.Context, after, upTo position, limit int) (out []bridge.Change, p page, err error) {
 	var rows []changedRow

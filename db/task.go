@@ -10,11 +10,11 @@ import (
 )
 
 // Marking all notifications of a user as read, or erasing a user, takes time in proportion
-// to the user's rows. In a single transaction that would hold up the user's appends, run
-// into the time limit, and then have no effect at all. So such work is done in steps of at
-// most stepRows rows, each a transaction. The first transaction stores a task and the last
-// one deletes it. If a step fails, the caller gives up or the node dies, the upkeep of any
-// node continues the task, see [DB.Continue].
+// to the user's rows. A single transaction would delay the user's appends, exceed the time
+// limit and be rolled back. So such work is done in steps of at most stepRows rows, and each
+// step is a transaction. The first transaction stores a task and the last one deletes it. If
+// a step fails, the caller gives up or the node dies, the upkeep of any node continues the
+// task, see [DB.Continue].
 //
 // Locks are taken in this order: the task, reports, the inbox row. Two callers that work on
 // the same task wait for each other's steps and do none of them twice.
@@ -29,8 +29,8 @@ const (
 )
 
 // tableOf returns the table for tasks of a kind, with the alias of the model. The newer
-// kinds have a separate table, because nodes of the release before them would take a kind
-// that they do not know for an erasure.
+// kinds have a separate table, because nodes of an earlier release would treat a task of a
+// kind that they do not know as an erasure.
 func tableOf(kind string) string {
 	if kind == readTask || kind == eraseTask {
 		return "falcon_tasks AS t"
@@ -39,9 +39,9 @@ func tableOf(kind string) string {
 }
 
 // stepRows is how many rows a step changes at most. A step of 500 rows holds the only
-// write lock of SQLite for 3 ms, and the user's inbox row on Postgres for 10 ms. With
-// 2,000 rows the appends that wait took three times as long on SQLite, see
-// docs/scaling.md.
+// write lock of SQLite for 3 ms, and the lock of the user's inbox row on Postgres for
+// 10 ms. With steps of 2,000 rows, concurrent appends took three times as long on SQLite,
+// see docs/scaling.md.
 const stepRows = 500
 
 // progress is the state of a task after a step.
@@ -52,8 +52,8 @@ type progress struct {
 }
 
 // beginTask stores a task. Once tx has committed, the task is certain to be finished. If
-// the user has a task of that kind already, it starts over, and the further end counts. The
-// task is locked until tx ends.
+// the user already has a task of that kind, it starts over and ends at the greater of the
+// two ends. The task is locked until tx ends.
 func (d *DB) beginTask(ctx context.Context, tx bun.IDB, kind string, u bridge.UserID, upTo int64) error {
 	row := task{Kind: kind, UserID: u, UpTo: upTo, BegunAt: nowMillis()}
 	_, err := tx.NewInsert().Model(&row).ModelTableExpr(tableOf(kind)).On("CONFLICT (kind, user_id) DO UPDATE").
@@ -62,9 +62,9 @@ func (d *DB) beginTask(ctx context.Context, tx bun.IDB, kind string, u bridge.Us
 	return err
 }
 
-// runTask takes steps of a task until it is done, a step fails or ctx ends, and returns the
-// progress; p is that before the first step. It returns no error, because what it leaves
-// undone is done later.
+// runTask takes steps of a task until the task is done, a step fails or ctx ends, and
+// returns the progress. p is the progress before the first step. runTask returns no error,
+// because [DB.Continue] does later what it leaves undone.
 func (d *DB) runTask(ctx context.Context, kind string, u bridge.UserID, p progress) progress {
 	for !p.done && ctx.Err() == nil {
 		next, err := d.stepTask(ctx, kind, u, d.stepRows, false)
@@ -77,7 +77,7 @@ func (d *DB) runTask(ctx context.Context, kind string, u bridge.UserID, p progre
 }
 
 // stepTask takes one step of a task, of at most limit rows. If another call is working on
-// the task it waits, or with skip does nothing.
+// the task, stepTask waits, or with skip does nothing.
 func (d *DB) stepTask(ctx context.Context, kind string, u bridge.UserID, limit int, skip bool) (p progress, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -108,9 +108,9 @@ func (d *DB) stepTask(ctx context.Context, kind string, u bridge.UserID, limit i
 	return p, d.fail("continue a task", err)
 }
 
-// window returns the seq at which a step of limit rows ends: that of the limit-th
-// notification after t.AtSeq that satisfies the condition find, or to if there are fewer.
-// It reads a range of an index.
+// window returns the seq at which a step of limit rows ends. This is the seq of the
+// limit-th notification after t.AtSeq that satisfies the condition find, or to if there are
+// fewer. window reads a range of an index.
 func (t *task) window(ctx context.Context, tx bun.Tx, find string, to bridge.Seq, limit int) (bridge.Seq, error) {
 	var end bridge.Seq
 	err := tx.NewSelect().Model((*notification)(nil)).Column("seq").Where("n.user_id = ?", t.UserID).Where("n.seq > ?", t.AtSeq).
@@ -127,35 +127,35 @@ func (t *task) moved(ctx context.Context, tx bun.Tx) error {
 	return err
 }
 
-// inboxStep takes a step of a task that works under the lock of the inbox row: every kind
-// but eraseTask.
+// inboxStep takes a step of a task of any kind but eraseTask. These steps hold the lock of
+// the inbox row.
 func (d *DB) inboxStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *progress) error {
-	in := inbox{UserID: t.UserID}
-	err := d.lockRows(tx.NewSelect().Model(&in).WherePK(), "NO KEY UPDATE").Scan(ctx)
+	box := inbox{UserID: t.UserID}
+	err := d.lockRows(tx.NewSelect().Model(&box).WherePK(), "NO KEY UPDATE").Scan(ctx)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) { // without a row, the user was erased just before the task began
 		return err
 	}
-	t.AtSeq = max(t.AtSeq, in.ErasedSeq)
+	t.AtSeq = max(t.AtSeq, box.ErasedSeq)
 	find := "TRUE"
 	if t.Kind == readTask {
 		find = "n.read_at = 0" // the condition of falcon_notifications_unread
 	}
-	upTo := min(bridge.Seq(t.UpTo), in.LastSeq)
+	upTo := min(bridge.Seq(t.UpTo), box.LastSeq)
 	end, err := t.window(ctx, tx, find, upTo, limit)
 	if err == nil && end > t.AtSeq {
 		switch t.Kind {
 		case readTask:
-			err = d.readStep(ctx, tx, &in, t.AtSeq, end, limit)
+			err = d.readStep(ctx, tx, &box, t.AtSeq, end, limit)
 		case deleteTask:
-			err = d.deleteRead(ctx, tx, &in, t.AtSeq, end, limit, t.BegunAt)
+			err = d.deleteRead(ctx, tx, &box, t.AtSeq, end, limit, t.BegunAt)
 		case hideTask:
-			err = d.hide(ctx, tx, &in, t.AtSeq, end, limit)
+			err = d.hide(ctx, tx, &box, t.AtSeq, end, limit)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if p.unread, err = d.unread(ctx, tx, &in); err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if p.unread, err = d.unread(ctx, tx, &box); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if t.AtSeq = end; end >= upTo {
@@ -166,26 +166,27 @@ func (d *DB) inboxStep(ctx context.Context, tx bun.Tx, t *task, limit int, p *pr
 	return t.moved(ctx, tx)
 }
 
-// readStep marks the notifications with after < seq <= end as read. It records the change
-// as "all up to end are read". That is wrong for notifications up to after which the user
-// has marked unread again since the task passed them, so each step records these again.
-func (d *DB) readStep(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
-	c, err := markRead(ctx, tx, in, after, end, limit)
+// readStep marks the notifications with after < seq <= end as read, and records the change
+// as "all up to end are read". That record is wrong for earlier notifications, with seq <=
+// after, that the user has marked unread since the task passed them. So each step records
+// these again.
+func (d *DB) readStep(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int) error {
+	c, err := markRead(ctx, tx, box, after, end, limit)
 	if err != nil || c.unread == 0 {
 		return err
 	}
-	err = within(tx, in.UserID, in.ErasedSeq, after, bridge.MaxChanged+1).Column("id").Where("n.read_at = 0").Scan(ctx, &c.ids)
+	err = within(tx, box.UserID, box.ErasedSeq, after, bridge.MaxChanged+1).Column("id").Where("n.read_at = 0").Scan(ctx, &c.ids)
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, tx, in, c)
+	return d.change(ctx, tx, box, c)
 }
 
 // deleteRead deletes the visible notifications with after < seq <= end that were read by
 // the time by, in Unix ms.
-func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int, by int64) error {
+func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int, by int64) error {
 	_, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
-		return q.Where("id IN (?)", within(tx, in.UserID, after, end, limit).Column("id")).
+		return q.Where("id IN (?)", within(tx, box.UserID, after, end, limit).Column("id")).
 			Where("read_at > 0").Where("read_at <= ?", by).Where("NOT hidden").Where(d.live(""))
 	})
 	return err
@@ -193,9 +194,9 @@ func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, in *inbox, after, end br
 
 // hide hides or shows the notifications with after < seq <= end according to the settings
 // of their kinds.
-func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.Seq, limit int) error {
+func (d *DB) hide(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int) error {
 	var kinds []bridge.Kind
-	for k, on := range in.Kinds {
+	for k, on := range box.Kinds {
 		if !on {
 			kinds = append(kinds, k)
 		}
@@ -205,26 +206,26 @@ func (d *DB) hide(ctx context.Context, tx bun.Tx, in *inbox, after, end bridge.S
 		wanted = bun.SafeQuery("?", false)
 	}
 	var rows []notification
-	err := tx.NewUpdate().Model((*notification)(nil)).Set("hidden = NOT hidden").Where("id IN (?)", within(tx, in.UserID, after, end, limit).Column("id")).
+	err := tx.NewUpdate().Model((*notification)(nil)).Set("hidden = NOT hidden").Where("id IN (?)", within(tx, box.UserID, after, end, limit).Column("id")).
 		Where("hidden <> (?)", wanted).Returning("read_at, hidden").Scan(ctx, &rows)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
 	c := stateChange{refetch: true}
 	for i := range rows {
-		by := int64(1)
+		delta := int64(1)
 		if !rows[i].Hidden {
-			by = -1
+			delta = -1
 		}
-		c.hiddenTotal += by
+		c.hiddenTotal += delta
 		if rows[i].ReadAt == 0 {
-			c.hiddenUnread += by
+			c.hiddenUnread += delta
 		}
 	}
-	return d.change(ctx, tx, in, c)
+	return d.change(ctx, tx, box, c)
 }
 
-// continued is how many tasks of each table one call of Continue works on at most.
+// continued is how many tasks from each table one call of Continue works on at most.
 const continued = 20
 
 // Continue takes one step, of at most limit rows, of each of the oldest tasks that no other

@@ -52,9 +52,9 @@ type replacement struct {
 }
 
 // supersede removes the notifications that rows supersede: earlier ones of the same user
-// with the same value of replaces, among rows as well. rows have just been appended, and tx
-// holds the locks of their users' inboxes. On Postgres, falcon_append does the same for the
-// rows that it appends.
+// with the same value of replaces, including those in rows. The rows have just been
+// appended, and tx holds the locks of their users' inboxes. On Postgres, falcon_append does
+// the same for the rows that it appends.
 func (d *DB) supersede(ctx context.Context, tx bun.Tx, rows []notification) error {
 	last := make(map[replacement]bridge.Seq)
 	for i := range rows {
@@ -86,9 +86,9 @@ func (d *DB) supersede(ctx context.Context, tx bun.Tx, rows []notification) erro
 // Withdraw implements bridge.History. At most one notification of a key is visible, since
 // each supersedes the one before.
 func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64, err error) {
-	err = d.withInbox(ctx, "withdraw a notification", u, func(ctx context.Context, tx bun.Tx, in *inbox) error {
+	err = d.withInbox(ctx, "withdraw a notification", u, func(ctx context.Context, tx bun.Tx, box *inbox) error {
 		gone, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
-			return q.Where("user_id = ?", u).Where("replaces = ?", key).Where("replaces <> ''").Where("seq > ?", in.ErasedSeq).Where(d.live(""))
+			return q.Where("user_id = ?", u).Where("replaces = ?", key).Where("replaces <> ''").Where("seq > ?", box.ErasedSeq).Where(d.live(""))
 		})
 		n = int64(len(gone))
 		return err
@@ -100,9 +100,9 @@ func (d *DB) Withdraw(ctx context.Context, u bridge.UserID, key string) (n int64
 }
 
 // ExpireNotifications removes at most limit notifications past their expiry, oldest first,
-// a range of falcon_notifications_expiry, and returns how many and their users. It skips
-// rows whose inboxes another transaction has locked. The next call continues after them,
-// and once it reaches the end, the one after that starts over.
+// and returns how many and their users. It reads a range of falcon_notifications_expiry. It
+// skips rows whose inboxes another transaction has locked. The next call continues after
+// them, and the call after one that reached the end of the range starts over.
 func (d *DB) ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

@@ -88,7 +88,7 @@ func Migrate(ctx context.Context, d *db.DB, auto bool, log *slog.Logger) error {
 	if pending > 0 {
 		return fmt.Errorf("--auto-migrate (FALCON_AUTO_MIGRATE): is off, and %d migrations are pending; run: falconbridge migrate up", pending)
 	}
-	return d.Complete(ctx)
+	return d.CheckTables(ctx)
 }
 
 func pendingMigrations(ctx context.Context, d *db.DB) (int, error) {

@@ -19,9 +19,9 @@ import (
 
 // File is the checked content of an import file, in the order in which it will be stored.
 type File struct {
-	reports       []db.PastReport
-	settings      []db.PastSettings
-	notifications []db.PastNotification
+	reports       []db.ImportedReport
+	settings      []db.ImportedSettings
+	notifications []db.ImportedNotification
 	Ignored       []string // unknown members of the file
 
 	now    time.Time // the time of entries that have none
@@ -58,7 +58,7 @@ func Read(r io.Reader, now time.Time, asRead bool) (*File, error) {
 	if err := f.bad.Err(); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(f.notifications, func(a, b db.PastNotification) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	slices.SortStableFunc(f.notifications, func(a, b db.ImportedNotification) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	return f, nil
 }
 
@@ -236,7 +236,7 @@ const (
 )
 
 func (f *File) report(e entry) {
-	r := db.PastReport{At: e.at}
+	r := db.ImportedReport{At: e.at}
 	r.ID = f.id(e)
 	e.read("title", &r.Title, "must be a string")
 	e.read("created_by", &r.User, wantUser)
@@ -250,7 +250,7 @@ func (f *File) report(e entry) {
 }
 
 func (f *File) setting(e entry) {
-	s := db.PastSettings{Settings: bridge.DefaultSettings()}
+	s := db.ImportedSettings{Settings: bridge.DefaultSettings()}
 	e.read("user_id", &s.User, wantUser)
 	if s.User == "" {
 		f.fault(e.at+".user_id", wantUser)
@@ -268,7 +268,7 @@ func (f *File) setting(e entry) {
 }
 
 func (f *File) notification(e entry) {
-	n := db.PastNotification{ID: f.id(e)}
+	n := db.ImportedNotification{ID: f.id(e)}
 	e.read("created_by", &n.User, wantUser)
 	e.read("title", &n.Title, "must be a string")
 	e.read("message", &n.Message, "must be a string")

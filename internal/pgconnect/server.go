@@ -15,16 +15,16 @@ const oldest = 13
 // ErrUnfit reports a server that falconbridge cannot use, however long it waits.
 var ErrUnfit = errors.New("the server cannot be used")
 
-// Server is what Look finds out about a server.
+// Server is what Probe finds out about a server.
 type Server struct {
 	Plain bool // the connection goes to another machine without TLS
 	Limit int  // how many connections the role, the database and the server allow; 0: unknown
 }
 
-// Look connects and checks that the server can be used: its version, its encoding, and that a
+// Probe connects and checks that the server can be used: its version, its encoding, and that a
 // session stays with its connection, which not every pooler ensures. It fails with ErrUnfit
 // if not. It changes no setting, so that nothing is left behind on a pooler's connections.
-func (c *Config) Look(ctx context.Context) (s Server, err error) {
+func (c *Config) Probe(ctx context.Context) (s Server, err error) {
 	a, err := c.bare(ctx, Session{})
 	if err != nil {
 		return s, err
