@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/testserver"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 )
 
 // spy is a query hook that keeps the statements it sees.
@@ -219,7 +222,81 @@ func TestStatementsReadIndexRanges(t *testing.T) {
 
 // appendMany appends a notification to each of two users, as a batch of two commands.
 const appendMany = `SELECT * FROM falcon_append('{0,1}', '{u5,u6}', '{message,message}', '{t,t}', '{m,m}', '{0,0}', '{0,0}', '{"",""}', '{s,s}', NULL, NULL, NULL, ` +
-	`'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, 'n1', NULL)`
+	`'{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', 1, NULL, NULL)`
+
+// What an append costs must grow with the number of notifications, not with its square. The
+// planner does not know how long the arrays are, so it may choose a join that compares each
+// notification of a call with each.
+func TestAppendComparesNoRowWithEachOther(t *testing.T) {
+	url := testserver.Postgres(t)
+	d := openTest(t, Options{URL: url})
+	const many = 400
+	cmds, users := make([]int, many), make([]string, many)
+	for i := range many {
+		cmds[i], users[i] = i, fmt.Sprintf("u%d", i)
+	}
+	exec(t, d, "INSERT INTO falcon_inboxes (user_id) SELECT unnest(?::text[])", pgdialect.Array(users[many/4:]))
+
+	conf, err := pgconn.ParseConfig(url)
+	must(t, err)
+	var plans []string
+	conf.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { plans = append(plans, n.Message) }
+	ctx := testContext(t)
+	conn, err := pgconn.ConnectConfig(ctx, conf)
+	must(t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	run := func(query string) {
+		t.Helper()
+		_, err := conn.Exec(ctx, query).ReadAll()
+		must(t, err)
+	}
+	run(`LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+		SET auto_explain.log_analyze = on; SET auto_explain.log_timing = off; SET client_min_messages = log`)
+
+	a := newAppender(d)
+	for name, change := range map[string]func(i int, c *bridge.Command){
+		"one notification each": func(int, *bridge.Command) {},
+		"with keys": func(i int, c *bridge.Command) {
+			c.Key = &bridge.IdempotencyKey{Caller: "app", Key: fmt.Sprint(i)}
+		},
+		"superseding": func(i int, c *bridge.Command) { c.Drafts[0].Replaces = fmt.Sprint(i) },
+		"many in a command": func(i int, c *bridge.Command) {
+			if i == 0 {
+				for _, u := range users {
+					c.Drafts = append(c.Drafts, draft(bridge.UserID(u), "t"))
+				}
+			}
+		},
+	} {
+		var batch []*call
+		for i, u := range users {
+			c := &call{cmd: one(bridge.UserID(u), "t")}
+			change(i, &c.cmd)
+			batch = append(batch, c)
+		}
+		a.collect(batch)
+		plans = nil
+		for range 2 { // the second time, keys are replayed
+			run(d.log.NewRaw(appendAll, a.args(1, dontWait)...).String())
+		}
+		inserts := 0
+		for _, plan := range plans {
+			if strings.Contains(plan, "Insert on falcon_notifications") {
+				inserts++
+			}
+			for _, m := range joinFilter.FindAllStringSubmatch(plan, -1) {
+				if n, err := strconv.Atoi(m[1]); err != nil || n > 10*many {
+					t.Errorf("%s: a join compares %s pairs of rows:\n%s", name, m[1], plan)
+				}
+			}
+		}
+		if inserts == 0 {
+			t.Errorf("%s: the plan of no insert was logged", name)
+		}
+	}
+}
+
+var joinFilter = regexp.MustCompile(`Rows Removed by Join Filter: (\d+)`)
 
 // A connection keeps the plans of Postgres functions. A plan made on empty tables must not
 // lead to full scans once they have rows. The test counts the rows that are read.
