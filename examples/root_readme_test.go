@@ -3,6 +3,7 @@ package examples
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -64,6 +65,9 @@ func TestTheREADMEWorksInTheOrderWritten(t *testing.T) {
 		}
 		t.Cleanup(func() {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+			// go run ends at once, while the server that it started drains and writes to its
+			// directory. The output ends with the last of them.
+			_, _ = io.Copy(io.Discard, out)
 			_ = cmd.Wait()
 		})
 		return bufio.NewScanner(out)
