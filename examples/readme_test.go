@@ -3,6 +3,7 @@ package examples
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -64,6 +65,7 @@ func TestTheCommandsOfTheREADMEWork(t *testing.T) {
 	}
 
 	server, stop := shell(serve)
+	server.Stdout = io.Discard // a pipe, so Wait also waits for the server that go run leaves draining
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
