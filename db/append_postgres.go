@@ -16,6 +16,18 @@ import (
 // TestThePlansOfAppendSurviveGrowth, TestFunctionsReadIndexRanges and
 // TestAppendComparesNoRowWithEachOther check those plans.
 //
+// A change of falcon_append usually concerns more than one migration:
+//
+//   - append_sqlite.go does the same for SQLite, and append_test.go tests both.
+//   - falcon_append calls falcon_own_xid, whose current text is in the migration
+//     20261129000001_append, and falcon_hint, whose current text is in the migration
+//     20261129000001_append.
+//   - It records what is superseded with falcon_change, whose current text is in the
+//     migration 20261129000120_state.
+//   - Applications that share the database append with falcon_notify, whose current text is
+//     in the migration 20261129000210_hint.
+//   - import.go assigns seqs and positions in the feed in the same way.
+//
 // spent is how long the statement ran on the server before its commit, in seconds. It is
 // NULL except in the first row, because reading a clock and formatting the difference for
 // each row cost about a microsecond a notification.
