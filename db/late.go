@@ -74,7 +74,7 @@ func (d *DB) ReleaseLate(ctx context.Context, node string) error {
 var errLeaseLost = errors.New("another node has the lease")
 
 // Enter implements late.Store.
-func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.Duration, rules []late.Rule, limit int) (next late.Position, more, held bool, err error) {
+func (d *DB) Enter(ctx context.Context, node string, p late.Position, pushAfter time.Duration, rules []late.Rule, limit int) (next late.Position, more, held bool, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	var now int64
@@ -114,7 +114,7 @@ func (d *DB) Enter(ctx context.Context, node string, p late.Position, push time.
 				more, span = true, d.span(from, position{last.xid, last.id + 1})
 				next.Log, next.ReadAt = d.opaque(last), p.ReadAt
 			}
-			if err := d.enter(ctx, tx, span, p.ReadAt, now, push, rules); err != nil {
+			if err := d.enter(ctx, tx, span, p.ReadAt, now, pushAfter, rules); err != nil {
 				return err
 			}
 		}
@@ -171,7 +171,7 @@ func (d *DB) lastOf(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) 
 // long transaction. But the notifications of the span were not visible when the log was
 // last read to its end, at readAt, so they were committed later. enter therefore takes the
 // later of created_at and readAt, but never a time after now.
-func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, readAt, now int64, push time.Duration, rules []late.Rule) error {
+func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) bun.QueryBuilder, readAt, now int64, pushAfter time.Duration, rules []late.Rule) error {
 	ref, least, greatest, foreign := "lower(hex(randomblob(16)))", "min", "max", "FALSE"
 	if d.dialect == Postgres {
 		ref, least, greatest, foreign = "replace(gen_random_uuid()::text, '-', '')", "least", "greatest", foreignRow
@@ -185,8 +185,8 @@ func (d *DB) enter(ctx context.Context, tx bun.Tx, span func(bun.QueryBuilder) b
 		_, err := tx.NewRaw("INSERT INTO falcon_late (ref, rule, user_id, client_id, notification_id, seq, since, due_at) ? ON CONFLICT DO NOTHING", q).Exec(ctx)
 		return err
 	}
-	if push > 0 {
-		err := insert(pushRule, "r.client_id", push,
+	if pushAfter > 0 {
+		err := insert(pushRule, "r.client_id", pushAfter,
 			tx.NewSelect().TableExpr("falcon_notifications AS n").Join("JOIN falcon_registrations AS r ON r.user_id = n.user_id"))
 		if err != nil {
 			return err
@@ -276,9 +276,9 @@ func (d *DB) DuePush(ctx context.Context, devices int, without []bridge.UserID) 
 	var rows []dueRow
 	q := d.due(&rows, true).WithQuery(bun.NewWithQuery("d", byDevice).Materialized()).Limit(dueScan)
 	if d.dialect == Postgres { // reads device by device until there are enough rows; sorting here would read all of them first
-		each := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
+		perDevice := d.read.NewSelect().TableExpr("falcon_late AS w").ColumnExpr("w.*").Where("w.user_id = d.user_id").Where("w.client_id = d.client_id").
 			Where("w.state = 0").Where("w.client_id <> ''").Where("w.due_at <= ?", d.clock()).Order("w.seq").Limit(dueScan)
-		q.ModelTableExpr("d CROSS JOIN LATERAL (?) AS l", each)
+		q.ModelTableExpr("d CROSS JOIN LATERAL (?) AS l", perDevice)
 	} else { // SQLite has no LATERAL
 		q.Where("(l.user_id, l.client_id) IN (SELECT d.user_id, d.client_id FROM d)").Where("l.client_id <> ''").Where("l.due_at <= ?", d.clock()).
 			Order("l.user_id", "l.client_id", "l.seq")
@@ -375,16 +375,16 @@ func (d *DB) Waiting(ctx context.Context, limit int) (push, webhooks late.Waitin
 }
 
 // PruneLate implements late.Store.
-func (d *DB) PruneLate(ctx context.Context, done, acks time.Duration, limit int) (n int, err error) {
+func (d *DB) PruneLate(ctx context.Context, doneAge, ackAge time.Duration, limit int) (n int, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	n, err = d.remove(ctx, "ref", d.write.NewSelect().Model((*lateRow)(nil)).Where("l.state > 0").
-		Where("l.done_at <= ? - ?", d.clock(), done.Milliseconds()).Order("l.done_at"), limit)
+		Where("l.done_at <= ? - ?", d.clock(), doneAge.Milliseconds()).Order("l.done_at"), limit)
 	if err != nil {
 		return n, d.fail("remove old attempts", err)
 	}
 	old, err := d.remove(ctx, "user_id, client_id, generation", d.write.NewSelect().Model((*ack)(nil)).
-		Where("a.at <= ? - ?", d.clock(), acks.Milliseconds()).Order("a.at"), limit)
+		Where("a.at <= ? - ?", d.clock(), ackAge.Milliseconds()).Order("a.at"), limit)
 	if err != nil {
 		return n + old, d.fail("remove old acknowledgements", err)
 	}

@@ -1,16 +1,10 @@
-// Package late finds notifications that were not acknowledged or read in time, and has them
-// pushed to the device or posted to the application.
-//
-// One node at a time follows the log, under a lease. For each new notification it stores
-// what will become due, and later looks whether that still has to be sent. Each attempt is
-// stored as begun before it is made, and its result afterwards. After a crash in between the
-// attempt is repeated with the same id; nothing else is sent twice, and nothing is lost.
 package late
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -74,14 +68,17 @@ func (o Options) withDefaults() Options {
 
 const (
 	// maxJudgementAge is how old the decision to send may be when the attempt begins. An
-	// acknowledgement that was on disk a second before must prevent the attempt, so this
-	// leaves 400 ms for the database to respond.
+	// acknowledgement that was on disk a second before must prevent the attempt. That leaves
+	// 400 ms for the database to respond.
 	maxJudgementAge = 600 * time.Millisecond
-	// attemptTimeout is when an attempt without a result is repeated. It is longer than the
-	// 10 s that senders wait at most.
+	// attemptTimeout is the time after which an attempt without a result is repeated. It is
+	// longer than senders take, which is at most 10 s.
 	attemptTimeout = 15 * time.Second
-	// positionInterval is how often the position is stored while nothing is new: often compared
-	// with Longest, but not with every read.
+	// unknownRulePause is how long an attempt of an unknown rule is left to a node that knows
+	// the rule, before the attempt is due again.
+	unknownRulePause = time.Minute
+	// positionInterval is how often the position is stored while nothing is new: well within
+	// Longest, but not on every read.
 	positionInterval = time.Hour
 	// attemptRetention is how long pushes and webhooks are kept after they are done, for
 	// explain and so that they can be repeated.
@@ -132,35 +129,35 @@ func New(o Options) *Follower {
 // Active reports whether this node has the lease and follows the log.
 func (f *Follower) Active() bool { return f.active.Load() }
 
-// Start reads the log once, unless another node has the lease. It makes sure that whatever is
-// appended after it has returned is followed, even if no node has followed before.
+// Start reads the log once, unless another node has the lease. After Start has returned,
+// everything that is appended is followed, even if no node has followed the log before.
 func (f *Follower) Start(ctx context.Context) error {
 	state, held, err := f.lease(ctx)
 	if err != nil || !held {
-		return err // if nil, another node has done it
+		return err // if nil, another node follows the log
 	}
-	at, err := parsePosition(state)
+	p, err := parsePosition(state)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.o.Query)
 	defer cancel()
-	_, _, _, err = f.enter(ctx, at)
+	_, _, _, err = f.enter(ctx, p)
 	return err
 }
 
 // parsePosition reads the position that Enter stored. "" is a position without a log.
-func parsePosition(state string) (at Position, err error) {
+func parsePosition(state string) (p Position, err error) {
 	if state == "" {
-		return at, nil
+		return p, nil
 	}
-	if err := json.Unmarshal([]byte(state), &at); err != nil {
-		return at, fmt.Errorf("read the follower's position: %w", err)
+	if err := json.Unmarshal([]byte(state), &p); err != nil {
+		return p, fmt.Errorf("read the follower's position: %w", err)
 	}
-	return at, nil
+	return p, nil
 }
 
-// enter enters the notifications after p; see [Store].
+// enter stores attempts for the notifications after p, see Store.Enter.
 func (f *Follower) enter(ctx context.Context, p Position) (next Position, more, held bool, err error) {
 	after := f.o.PushAfter
 	if f.o.Pusher == nil {
@@ -213,32 +210,36 @@ func (f *Follower) sleep(ctx context.Context, d time.Duration) {
 // term is the time from acquiring the lease to losing it.
 type term struct {
 	f             *Follower
-	at            Position
-	until         time.Time // when the lease expires, by this process's clock
-	pruned        time.Time
+	position      Position
+	leaseEnd      time.Time // by this process's clock
+	pruned        time.Time // when old rows were last removed
 	positionSaved time.Time // when the position was last stored although nothing was new
 
 	sends     sync.WaitGroup // attempts in progress
 	pushSlots chan struct{}  // semaphore of Options.Pushes slots
 	postSlots chan struct{}  // semaphore of Options.Posts slots
 
+	unknownLogged bool // an unknown rule was logged
+
 	mu        sync.Mutex
-	users     map[bridge.UserID]int // number of devices being sent to, of each user
+	users     map[bridge.UserID]int // for each user, how many devices are being sent to
 	totals    Totals
 	done      []Done        // results to be stored
 	recordNow chan struct{} // wakes record
 }
 
-func (f *Follower) term(ctx context.Context, state string, until time.Time) error {
+// term follows the log, from the stored position state on, until ctx ends, the database fails
+// or the lease is lost. leaseEnd is when the lease expires unless it is renewed.
+func (f *Follower) term(ctx context.Context, state string, leaseEnd time.Time) error {
 	f.active.Store(true)
 	defer f.active.Store(false)
-	at, err := parsePosition(state)
+	p, err := parsePosition(state)
 	if err != nil {
 		return err
 	}
-	t := &term{f: f, at: at, until: until, pushSlots: make(chan struct{}, f.o.Pushes), postSlots: make(chan struct{}, f.o.Posts),
+	t := &term{f: f, position: p, leaseEnd: leaseEnd, pushSlots: make(chan struct{}, f.o.Pushes), postSlots: make(chan struct{}, f.o.Posts),
 		users: make(map[bridge.UserID]int), recordNow: make(chan struct{}, 1)}
-	t.totals = t.at.Totals
+	t.totals = p.Totals
 	// Attempts in progress are finished and their results stored, even when ctx has ended.
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var recorder sync.WaitGroup
@@ -258,8 +259,8 @@ func (f *Follower) term(ctx context.Context, state string, until time.Time) erro
 	return nil
 }
 
-// step renews the lease if necessary, enters what is new and begins what is due. more reports
-// that there is more of either.
+// step renews the lease if necessary, stores attempts for new notifications and begins
+// attempts that are due. more reports that more notifications are new or more attempts due.
 func (t *term) step(ctx context.Context) (more bool, err error) {
 	if err := t.renew(ctx); err != nil {
 		return false, err
@@ -268,19 +269,19 @@ func (t *term) step(ctx context.Context) (more bool, err error) {
 	q, cancel := context.WithTimeout(ctx, o.Query)
 	defer cancel()
 	t.mu.Lock()
-	t.at.Totals, t.at.Unsaved = t.totals, t.at.Totals != t.totals
+	t.position.Totals, t.position.Unsaved = t.totals, t.position.Totals != t.totals
 	t.mu.Unlock()
 	if time.Since(t.positionSaved) > positionInterval {
-		t.at.Unsaved, t.positionSaved = true, time.Now()
+		t.position.Unsaved, t.positionSaved = true, time.Now()
 	}
-	next, more, held, err := t.f.enter(q, t.at)
+	next, more, held, err := t.f.enter(q, t.position)
 	if err != nil {
 		return false, fmt.Errorf("follow the log: %w", err)
 	}
 	if !held {
 		return false, errLost
 	}
-	t.at = next
+	t.position = next
 	pushes, err := t.beginPushes(ctx)
 	if err != nil {
 		return false, err
@@ -292,21 +293,21 @@ func (t *term) step(ctx context.Context) (more bool, err error) {
 	return more || pushes || posts, t.prune(ctx)
 }
 
-var errLost = fmt.Errorf("another node has the lease")
+var errLost = errors.New("another node has the lease")
 
 // renew renews the lease once a quarter of its time has passed. It fails if another node has
-// the lease, or it has expired while the database was unavailable.
+// the lease, or if the lease has expired while the database was unavailable.
 func (t *term) renew(ctx context.Context) error {
 	now := time.Now()
-	if left := t.until.Sub(now); left > t.f.o.Lease*3/4 {
+	if left := t.leaseEnd.Sub(now); left > t.f.o.Lease*3/4 {
 		return nil
 	}
 	_, held, err := t.f.lease(ctx)
 	switch {
-	case err == nil && !held, err != nil && time.Now().After(t.until):
+	case err == nil && !held, err != nil && time.Now().After(t.leaseEnd):
 		return errLost
 	case err == nil:
-		t.until = now.Add(t.f.o.Lease)
+		t.leaseEnd = now.Add(t.f.o.Lease)
 	}
 	return nil
 }
@@ -323,7 +324,7 @@ func (t *term) prune(ctx context.Context) error {
 	}
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	// Repeated attempts, for up to Longest, look at acknowledgements as well.
+	// Attempts are repeated for up to Longest, and each one checks the acknowledgements.
 	if _, err := t.f.o.Store.PruneLate(q, attemptRetention, longest+Longest+time.Hour, 2000); err != nil {
 		return fmt.Errorf("remove old pushes and webhooks: %w", err)
 	}
@@ -334,7 +335,7 @@ func (t *term) prune(ctx context.Context) error {
 type pushJob struct {
 	due     []Due // one, or several with summary
 	summary bool
-	moreDue bool // more is due for the device
+	moreDue bool // more pushes are due for the device
 }
 
 // beginPushes begins the pushes that are due, for as many devices as there are free slots.
@@ -350,7 +351,8 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read what is due: %w", err)
 	}
-	var parcels []pushJob
+	var jobs []pushJob
+	var unknown []Due
 	var begun, cancelled []string
 	blocked, summarised := false, false
 	for len(due) > 0 {
@@ -360,9 +362,13 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 		}
 		var p pushJob
 		for _, d := range due[:n] {
-			if d.Cancelled {
+			switch {
+			case d.Rule != string(Push):
+				unknown = append(unknown, d)
+				begun = append(begun, d.Ref)
+			case d.Cancelled:
 				cancelled = append(cancelled, d.Ref)
-			} else {
+			default:
 				p.due = append(p.due, d)
 			}
 		}
@@ -371,32 +377,33 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 			continue
 		}
 		if !t.acquireUser(p.due[0].Device.User) {
-			blocked = true // the user has enough in progress; the rest stays due
+			blocked = true // the user has no free slot; these pushes stay due
 			continue
 		}
 		if p.summary = len(p.due) > summaryAbove; !p.summary {
 			p.moreDue = len(p.due) > 1
-			p.due = p.due[:1] // the next one stays due until this one is sent
+			p.due = p.due[:1] // the second one stays due until the first is sent
 		}
 		summarised = summarised || p.summary
 		for _, d := range p.due {
 			begun = append(begun, d.Ref)
 		}
-		parcels = append(parcels, p)
+		jobs = append(jobs, p)
 	}
 	if err := t.begin(q, begun, cancelled); err != nil {
-		for _, p := range parcels {
+		for _, p := range jobs {
 			t.releaseUser(p.due[0].Device.User)
 		}
 		return false, err
 	}
-	for _, p := range parcels {
+	t.postpone(unknown)
+	for _, p := range jobs {
 		t.pushSlots <- struct{}{} // does not block: at most free jobs
 		t.sends.Go(func() {
 			defer func() {
 				<-t.pushSlots
 				t.releaseUser(p.due[0].Device.User)
-				if p.moreDue || len(parcels) == free {
+				if p.moreDue || len(jobs) == free {
 					t.wakeNow()
 				}
 			}()
@@ -404,8 +411,9 @@ func (t *term) beginPushes(ctx context.Context) (more bool, err error) {
 		})
 	}
 	// The next step leaves out users without a free slot, so that others get their turn. A
-	// device with many due may have filled the page that was read, and left none for others.
-	return blocked || summarised || len(cancelled) > 0 && len(parcels) == 0, nil
+	// device with many due pushes may have filled the page that was read, without room for
+	// other devices.
+	return blocked || summarised || len(cancelled)+len(unknown) > 0 && len(jobs) == 0, nil
 }
 
 // begin records that the attempts begun are made, and removes cancelled.
@@ -483,6 +491,12 @@ func (t *term) push(ctx context.Context, p pushJob, judged time.Time) {
 	t.finish(p.due, o)
 }
 
+// postJob is one webhook.
+type postJob struct {
+	due  Due
+	rule Rule
+}
+
 // beginPosts begins the webhooks that are due, as many as there are free slots.
 func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 	free := cap(t.postSlots) - len(t.postSlots)
@@ -492,55 +506,71 @@ func (t *term) beginPosts(ctx context.Context) (more bool, err error) {
 	judged := time.Now()
 	q, cancel := context.WithTimeout(ctx, t.f.o.Query)
 	defer cancel()
-	// More than there are slots, because most of what is due was acknowledged.
-	due, err := t.f.o.Store.DueWebhooks(q, max(t.f.o.Batch, free))
+	// The call reads more than there are slots, because most of what is due was acknowledged.
+	limit := max(t.f.o.Batch, free)
+	due, err := t.f.o.Store.DueWebhooks(q, limit)
 	if err != nil {
 		return false, fmt.Errorf("read what is due: %w", err)
 	}
-	var post []Due
+	var jobs []postJob
+	var unknown []Due
 	var begun, cancelled []string
 	for _, d := range due {
+		rule, err := parseRule(d.Rule)
 		switch {
+		case err != nil:
+			unknown = append(unknown, d)
+			begun = append(begun, d.Ref)
 		case d.Cancelled:
 			cancelled = append(cancelled, d.Ref)
-		case len(post) < free:
-			post = append(post, d)
+		case len(jobs) < free:
+			jobs = append(jobs, postJob{d, rule})
 			begun = append(begun, d.Ref)
 		}
 	}
 	if err := t.begin(q, begun, cancelled); err != nil {
 		return false, err
 	}
-	for _, d := range post {
+	t.postpone(unknown)
+	for _, p := range jobs {
 		t.postSlots <- struct{}{}
 		t.sends.Go(func() {
 			defer func() {
 				<-t.postSlots
-				if len(post) == free {
+				if len(jobs) == free {
 					t.wakeNow()
 				}
 			}()
 			if time.Since(judged) > maxJudgementAge || ctx.Err() != nil {
-				t.finish([]Due{d}, Outcome{Result: Limited})
+				t.finish([]Due{p.due}, Outcome{Result: Limited})
 				return
 			}
-			t.finish([]Due{d}, t.f.o.Poster.Send(context.WithoutCancel(ctx), WebhookPrefix+d.Ref, parseRule(d.Rule), &d.Notification))
+			t.finish([]Due{p.due}, t.f.o.Poster.Send(context.WithoutCancel(ctx), WebhookPrefix+p.due.Ref, p.rule, &p.due.Notification))
 		})
 	}
-	return len(due) == max(t.f.o.Batch, free) && len(post) < free, nil
+	return len(due) == limit && len(jobs) < free, nil
 }
 
-// parseRule reads what Rule.String wrote.
-func parseRule(text string) Rule {
-	rules, err := ParseRules(text, time.ParseDuration)
-	if err != nil || len(rules) != 1 {
-		return Rule{When: Unacknowledged}
+// postpone leaves attempts with an unknown rule to a node that knows the rule. A newer node may
+// have stored them during a rolling upgrade. This node cannot know what to send for such a
+// rule, nor what cancels it, so it does neither. The attempts must have been recorded as begun.
+// They become due again after unknownRulePause, and are given up after Longest.
+func (t *term) postpone(unknown []Due) {
+	for _, d := range unknown {
+		if !t.unknownLogged {
+			t.unknownLogged = true
+			t.f.o.Logger.Warn("a late notification has a rule that this version does not know, and is left to a newer node", "rule", d.Rule)
+		}
+		result := Limited
+		if time.Since(d.Since) > Longest {
+			result = Rejected
+		}
+		t.finish([]Due{d}, Outcome{Result: result, After: unknownRulePause})
 	}
-	return rules[0]
 }
 
-// backoff returns how long to wait after that many failed attempts: 2 s, doubled each time, up
-// to an hour.
+// backoff returns how long to wait after tries failed attempts: 2 s after the first, then
+// twice as long each time, up to an hour.
 func backoff(tries int) time.Duration {
 	return min(2*time.Second<<min(max(tries-1, 0), 11), time.Hour)
 }
@@ -569,22 +599,22 @@ func (t *term) finish(due []Due, o Outcome) {
 	t.signalRecorder()
 }
 
-// count counts one notification's attempt, in this process for its metrics and in the position
-// for all nodes. t.mu is held.
+// count counts one notification's attempt, in this process's metrics and in the totals of all
+// nodes, which are stored with the position. t.mu is held.
 func (t *term) count(push bool, r Result, reason string) {
-	of, sent, failed := &t.f.counts[0], &t.totals.PushSent, &t.totals.PushFailed
+	c, sent, failed := &t.f.counts[0], &t.totals.PushSent, &t.totals.PushFailed
 	if !push {
-		of, sent, failed = &t.f.counts[1], &t.totals.WebhooksSent, &t.totals.WebhooksFailed
+		c, sent, failed = &t.f.counts[1], &t.totals.WebhooksSent, &t.totals.WebhooksFailed
 	}
 	if i := slices.Index(Reasons[:], reason); i >= 0 {
-		of.failed[i].Add(1)
+		c.failed[i].Add(1)
 	}
 	switch r {
 	case Sent:
-		of.sent.Add(1)
+		c.sent.Add(1)
 		*sent++
 	case Rejected:
-		of.givenUp.Add(1)
+		c.givenUp.Add(1)
 		*failed++
 	}
 }
@@ -597,8 +627,8 @@ func (t *term) signalRecorder() {
 	}
 }
 
-// record stores the results of attempts. Those that arrive while it stores the previous ones
-// are stored together. It returns when ctx has ended and the last ones are stored.
+// record stores the results of attempts. Results that arrive while it stores the previous
+// ones are stored together. It returns when ctx has ended and the last results are stored.
 func (t *term) record(ctx context.Context) {
 	for {
 		select {

@@ -12,7 +12,7 @@ type Result uint8
 const (
 	Sent     Result = iota + 1 // accepted by the push service or receiver
 	Failed                     // to be repeated
-	Limited                    // not attempted: over a rate limit, or decided too long ago; repeated without counting
+	Limited                    // not attempted, and repeated without counting: over a rate limit, decided too long ago, or of an unknown rule
 	Rejected                   // not to be repeated
 	Gone                       // the push service does not know the registration any more
 )
@@ -31,8 +31,8 @@ var ErrBlocked = errors.New("the server does not send to that address")
 // Reasons are the values of [Outcome.Reason] for failed attempts.
 var Reasons = [...]string{"blocked", "gone", "limited", "refused", "unavailable", "unreachable"}
 
-// Reason returns why an attempt failed, one of Reasons. They are few, so that they can be a
-// label of a metric. It is "" if the attempt was sent or not made.
+// Reason returns why an attempt failed, one of Reasons. There are only a few, so that they
+// can be a label of a metric. It returns "" if the attempt was sent or not made.
 func (o Outcome) Reason() string {
 	switch {
 	case o.Result == Sent || o.Result == Limited:

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// When is the condition under which a notification is late.
+// When is the condition under which a notification is late. The database evaluates it, see
+// due in db/late.go.
 type When string
 
 // The conditions of webhooks.
@@ -28,8 +29,8 @@ type Rule struct {
 // String returns r in the form that ParseRules reads.
 func (r Rule) String() string { return fmt.Sprintf("%s %s", r.When, r.After) }
 
-// maxAfter is the longest time of a condition. Until then the state of a notification, and
-// what devices acknowledged, has to be kept.
+// maxAfter is the longest time of a condition. The state of a notification and the
+// acknowledgements of devices have to be kept for that long.
 const maxAfter = 30 * 24 * time.Hour
 
 // ParseRules reads a list such as "unacknowledged 10m, unread 1h". parse reads the durations,
@@ -54,4 +55,14 @@ func ParseRules(list string, parse func(string) (time.Duration, error)) ([]Rule,
 		rules = append(rules, r)
 	}
 	return rules, nil
+}
+
+// parseRule reads what Rule.String wrote. It fails if a later version wrote it, with a rule
+// that this version does not know.
+func parseRule(text string) (Rule, error) {
+	rules, err := ParseRules(text, time.ParseDuration)
+	if err != nil || len(rules) != 1 {
+		return Rule{}, fmt.Errorf("the rule %q is not known", text)
+	}
+	return rules[0], nil
 }

@@ -8,13 +8,13 @@ import (
 )
 
 // Longest is how long attempts are repeated, and how long a stored position is used. An
-// operator who turns webhooks on again after months does not want those of all the time
+// operator who turns webhooks on again after months does not want webhooks for the time in
 // between.
 const Longest = 24 * time.Hour
 
 // Position is how far the follower has read the log. It is stored with the lease, as JSON.
 type Position struct {
-	Log    bridge.Position `json:"log"`     // everything before it was entered
+	Log    bridge.Position `json:"log"`     // attempts for everything before it are stored
 	ReadAt int64           `json:"read_at"` // when the log was last read to its end, by the database's clock, Unix milliseconds
 	Totals Totals          `json:"totals"`
 
@@ -30,7 +30,7 @@ type Totals struct {
 	WebhooksFailed int64 `json:"webhooks_failed"`
 }
 
-// Due is a push or webhook that is due, with what decides whether it is sent.
+// Due is a push or webhook that is due, with everything that decides whether it is sent.
 type Due struct {
 	Ref          string // identifies it; the same for each attempt
 	Rule         string // Push, or a Rule of the webhooks as text
@@ -53,7 +53,8 @@ type Done struct {
 }
 
 // Store stores pushes and webhooks, and the lease by which one node at a time follows the log.
-// Every call may fail with [bridge.ErrUnavailable], and does a bounded amount of work.
+// Package db implements it, in db/late.go. Every call may fail with [bridge.ErrUnavailable],
+// and does a bounded amount of work.
 type Store interface {
 	// LeaseLate acquires the lease for node, or renews it. held is false while another node
 	// has it. state is the position that the last holder stored; "" means none.
@@ -62,16 +63,17 @@ type Store interface {
 	// ReleaseLate releases the lease if node holds it.
 	ReleaseLate(ctx context.Context, node string) error
 
-	// Enter reads at most limit notifications after p. In one transaction it stores what will
-	// become due for them, and the new position: a push after push for each registered device
-	// of their users (none with 0), and a webhook for each of rules. more reports that it
-	// stopped at limit. held is false, and nothing is stored, if another node has the lease.
+	// Enter reads at most limit notifications after p. In one transaction it stores attempts
+	// for them and the new position: for each registered device of their users a push, due
+	// pushAfter after the commit (none if pushAfter is 0), and for each of rules a webhook.
+	// more reports that Enter stopped at limit. held is false, and nothing is stored, if
+	// another node has the lease.
 	//
-	// A position without a log starts now. So does one that was read to its end more than
-	// Longest ago, because pushes and webhooks were off since, or all nodes were. If nothing
-	// is new, the position need not be stored, because nothing lies between it and the next
-	// one.
-	Enter(ctx context.Context, node string, p Position, push time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
+	// A position without a log starts at the current end of the log. So does a position whose
+	// ReadAt is more than Longest ago, because pushes and webhooks were off since then, or all
+	// nodes were down. If nothing is new, the position need not be stored, because nothing
+	// lies between it and the next one.
+	Enter(ctx context.Context, node string, p Position, pushAfter time.Duration, rules []Rule, limit int) (next Position, more, held bool, err error)
 
 	// DuePush returns the pushes that are due for at most devices devices, of users other than
 	// those in without, ordered by device and seq. DueWebhooks returns at most limit webhooks,
@@ -79,9 +81,9 @@ type Store interface {
 	DuePush(ctx context.Context, devices int, without []bridge.UserID) ([]Due, error)
 	DueWebhooks(ctx context.Context, limit int) ([]Due, error)
 
-	// Begin records that the attempts begun are made now. If their results are not recorded
-	// within hold, because the node has crashed, they become due again. Begin removes
-	// cancelled.
+	// Begin records that the attempts begun are made now. If a result is not recorded within
+	// hold, because the node has crashed, the attempt becomes due again. Begin removes the
+	// attempts cancelled.
 	Begin(ctx context.Context, begun, cancelled []string, hold time.Duration) error
 
 	// RecordLate stores the results of attempts.
@@ -95,10 +97,10 @@ type Store interface {
 	// limit.
 	Waiting(ctx context.Context, limit int) (push, webhooks Waiting, err error)
 
-	// PruneLate removes pushes and webhooks that were done done ago, acknowledgements stored
-	// acks ago, and registrations unused for [bridge.RegistrationLife]; at most limit of each.
-	// It returns how many.
-	PruneLate(ctx context.Context, done, acks time.Duration, limit int) (int, error)
+	// PruneLate removes pushes and webhooks that were done longer than doneAge ago,
+	// acknowledgements that were stored longer than ackAge ago, and registrations unused for
+	// [bridge.RegistrationLife], at most limit of each. It returns how many it removed.
+	PruneLate(ctx context.Context, doneAge, ackAge time.Duration, limit int) (int, error)
 }
 
 // Figures are the figures of Web Push, or of webhooks, over all nodes.
@@ -107,7 +109,7 @@ type Figures struct {
 	Oldest                time.Duration // how long the oldest of Waiting has been due
 }
 
-// Stats are the figures of both.
+// Stats are the figures of Web Push and of webhooks.
 type Stats struct{ Push, Webhooks Figures }
 
 // Waiting are pushes or webhooks that are due or failed at least once.

@@ -30,8 +30,8 @@ const (
 )
 
 // Hosts are the allowed hosts of --push-hosts: "host" or "host:port" in lower case. If empty,
-// every globally routable address is allowed. Otherwise only these hosts are, whatever
-// addresses their names resolve to, because the operator chose them.
+// every globally routable address is allowed. Otherwise only these hosts are allowed, and
+// their names may resolve to any address, because the operator chose them.
 type Hosts []string
 
 // ParseHosts reads a comma-separated list of host[:port].
@@ -72,8 +72,8 @@ func (h Hosts) allows(u *url.URL) bool {
 }
 
 // CheckEndpoint returns an error that says why the server would not send to endpoint, or nil. It
-// does not resolve names: the address is checked for each connection, because a name may
-// resolve to another one by then.
+// does not resolve names. The address is checked for each connection, because by then the name
+// may resolve to another one.
 func (h Hosts) CheckEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	switch {
@@ -94,10 +94,10 @@ func (h Hosts) CheckEndpoint(endpoint string) error {
 	return nil
 }
 
-// notGlobal are address blocks that are not globally reachable, among those that
-// globallyRoutable would otherwise accept, or that embed an IPv4 address that it would not
-// check: IANA's registries of special-purpose addresses (RFC 6890), 6to4 (RFC 3056) and Teredo
-// (RFC 4380, within 2001::/23).
+// notGlobal are address blocks that globallyRoutable would otherwise accept although they are
+// not globally reachable, or although they embed an IPv4 address, which it would not check.
+// They are from IANA's registries of special-purpose addresses (RFC 6890), 6to4 (RFC 3056) and
+// Teredo (RFC 4380, within 2001::/23).
 var notGlobal = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
@@ -129,7 +129,7 @@ func globallyRoutable(ip netip.Addr) bool {
 	return true
 }
 
-// errAddress reports a connection that was not made.
+// errAddress reports that checkAddress refused a connection.
 var errAddress = fmt.Errorf("%w: it is not globally routable", late.ErrBlocked)
 
 // checkAddress is called with the resolved address immediately before each connect, for every
@@ -143,7 +143,8 @@ func checkAddress(_ context.Context, _, address string, _ syscall.RawConn) error
 	return nil
 }
 
-// client returns the HTTP client for endpoints. With nil, roots and resolver are the system's.
+// client returns the HTTP client for endpoints. If roots or resolver is nil, the system's is
+// used.
 func (h Hosts) client(roots *x509.CertPool, resolver *net.Resolver) *http.Client {
 	dialer := &net.Dialer{Timeout: callTimeout, ControlContext: checkAddress, Resolver: resolver}
 	if len(h) > 0 {

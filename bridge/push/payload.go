@@ -37,8 +37,8 @@ func (c content) encode() []byte {
 	return bytes.TrimRight(b.Bytes(), "\n")
 }
 
-// singlePayload returns the payload of one notification. To fit it shortens first the text, to a
-// few lines, and then removes the application's data, and then the link.
+// singlePayload returns the payload of one notification. If it is too large, singlePayload
+// shortens the text to a few lines, then removes the application's data, then the link.
 func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 	inbox := navigate(base, "")
 	c := content{Title: n.Title, Body: n.Message, Navigate: navigate(base, n.URL), Data: itemData(n, true)}
@@ -59,11 +59,11 @@ func singlePayload(n *bridge.Notification, base *url.URL) []byte {
 	return c.encode()
 }
 
-// fit returns text shortened so that c fits with it as its body, but to no fewer than least
-// characters.
-func fit(c content, text string, least int) string {
+// fit shortens text so that c does not exceed maxPayload with text as its body, but to no fewer
+// than minimum characters.
+func fit(c content, text string, minimum int) string {
 	runes := utf8.RuneCountInString(text)
-	short, long := min(least, runes), runes
+	short, long := min(minimum, runes), runes
 	for short < long { // binary search for the longest that fits
 		middle := (short + long + 1) / 2
 		c.Body = clip(text, middle)
@@ -88,16 +88,16 @@ func clip(s string, n int) string {
 	return string(r[:n-1]) + "…"
 }
 
-// itemData returns the notification's item without title and message, and unless whole without
-// the application's data and the link.
-func itemData(n *bridge.Notification, whole bool) json.RawMessage {
+// itemData returns the notification's item without title and message. Without withData, the
+// application's data and the link are missing as well.
+func itemData(n *bridge.Notification, withData bool) json.RawMessage {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(n.Item(), &fields) != nil {
 		return nil
 	}
 	delete(fields, "title")
 	delete(fields, "message")
-	if !whole {
+	if !withData {
 		delete(fields, "data")
 		delete(fields, "url")
 	}

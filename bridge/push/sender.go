@@ -1,6 +1,7 @@
-// Package push reaches devices that do not acknowledge in time by Web Push: RFC 8030 (the
-// protocol), RFC 8291 (encryption) and RFC 8292 (VAPID). Browsers, installed web apps and
-// UnifiedPush apps support it.
+// Package push sends Web Push messages to devices that have not acknowledged in time. It
+// implements RFC 8030 (the protocol), RFC 8291 (encryption) and RFC 8292 (VAPID). Browsers,
+// installed web apps and UnifiedPush apps support them. Package late decides what is sent to
+// whom.
 package push
 
 import (
@@ -132,9 +133,9 @@ func (s *Sender) limit(r bridge.Registration) time.Duration {
 
 // withoutURL returns err without the endpoint's URL, which is a secret of the device.
 func withoutURL(err error) error {
-	var of *url.Error
-	if errors.As(err, &of) {
-		return of.Err
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		return withURL.Err
 	}
 	return err
 }
