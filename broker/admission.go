@@ -85,10 +85,10 @@ func (a *admission) setAddress(c *conn, from netip.Addr) bool {
 	if a.pendingFullLocked(from) {
 		return false
 	}
-	in := a.pending.has(c) // false if it was evicted meanwhile
+	stillPending := a.pending.has(c) // false if it was evicted meanwhile
 	a.pending.remove(c)
 	c.awaitingProxy, c.from = false, from
-	if in {
+	if stillPending {
 		a.pending.add(c)
 	}
 	return true
@@ -106,8 +106,8 @@ func (a *admission) pendingFullLocked(from netip.Addr) bool {
 }
 
 // addLingering reports whether c, which is logged out, may wait for its peer to close. At
-// most MaxPending connections do so at a time; those that never logged in are pending
-// still and not counted twice.
+// most MaxPending connections do so at a time. Connections that never logged in still count
+// as pending, and are not counted again.
 func (a *admission) addLingering(c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,12 +167,17 @@ func (a *admission) fullLocked() refusal {
 	return refusal{}
 }
 
+// maxWithTakenOver is how many times MaxConnectionsPerUser connections a user may have if
+// connections that were taken over and have not ended yet are counted, too.
+const maxWithTakenOver = 4
+
 // admit counts c as logged in and no longer as pending, or returns the refusal.
 //
 // A connection that takes over an older one of the same client id does not count against
 // the limits per user and per address, because the older one is about to end. But a client
-// that reconnects in a loop may do so faster than its older connections end: past four
-// times MaxConnectionsPerUser it is refused as well.
+// that reconnects in a loop may do so faster than its older connections end. So a user who
+// has maxWithTakenOver times MaxConnectionsPerUser connections, including those that are
+// about to end, is refused as well.
 func (a *admission) admit(c *conn) refusal {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -189,7 +194,7 @@ func (a *admission) admit(c *conn) refusal {
 			fromAddress--
 		}
 	}
-	if others >= a.o.MaxConnectionsPerUser || len(all) >= 4*a.o.MaxConnectionsPerUser {
+	if others >= a.o.MaxConnectionsPerUser || len(all) >= maxWithTakenOver*a.o.MaxConnectionsPerUser {
 		return tooManyOfUser
 	}
 	if a.o.MaxConnectionsPerIP > 0 {

@@ -31,7 +31,7 @@ type Options struct {
 	// The limits of this node, each with the reason code of a device over it.
 
 	MaxConnections        int     // logged in at once; 0 means 100000. 0x89
-	MaxConnectionsPerUser int     // 0 means 16. 0x97. bridge.MaxSessions limits stored sessions
+	MaxConnectionsPerUser int     // 0 means 16. 0x97; see also maxWithTakenOver. bridge.MaxSessions limits stored sessions
 	MaxConnectionsPerIP   int     // 0: no limit. 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second from one address; 0: no limit. 0x9F
 	ConnectRatePerUser    float64 // CONNECTs a second with a valid token of one user; 0: no limit. 0x9F

@@ -4,7 +4,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Reason codes of MQTT 5 §2.4.
+// Reason codes of MQTT 5 §2.4. Some are allowed in one kind of packet only. In particular,
+// codeShuttingDown may be sent in a DISCONNECT but not in a CONNACK, and codeUnavailable in
+// a CONNACK but not in a DISCONNECT. During a drain, connected devices therefore get 0x8B
+// (disconnectReason), and a device that logs in gets 0x88 (admission.fullLocked).
 const (
 	codeSuccess         = 0x00
 	codeNoSubscription  = 0x11
@@ -61,7 +64,9 @@ func (r refusal) v3() (code byte, ok bool) {
 	return 0, false
 }
 
-// disconnectReason returns the code and reason string of the MQTT 5 DISCONNECT for r.
+// disconnectReason returns the code and reason string of the MQTT 5 DISCONNECT for r. The
+// package comment of bridge/delivery lists where each reason comes from.
+// A CONNECT that is refused gets a [refusal] instead.
 func disconnectReason(r bridge.EndReason) (code byte, reason string) {
 	switch r {
 	case bridge.EndTakenOver:

@@ -7,8 +7,10 @@
 //
 // # The life of a connection
 //
-// Each step is a function of this package or a hook that mochi calls, in this order.
-// TestMochiCallsItsHooksInTheOrderThatWeRelyOn fails if an update of mochi changes it.
+// The table lists the steps in their order. The second column names functions of this
+// package, and with a dash methods of hook, which mochi calls.
+// TestMochiCallsItsHooksInTheOrderThatWeRelyOn fails if an update of mochi changes the
+// order of the hooks.
 //
 //	accept       ServeTCP, upgrade      counted as a pending connection
 //	             openTransport          PROXY header, TLS handshake
@@ -19,8 +21,8 @@
 //	             - OnConnectAuthenticate  limits, token, session on disk
 //	             - OnPacketEncode         the CONNACK's code and properties
 //	             - OnSessionEstablished   delivery resumes
-//	each packet  readPacket, inspect    framing, rates, syntax; PUBACK ends here
-//	             handlePacket           mochi's InjectPacket:
+//	each packet  readPacket, inspect    framing, rates, syntax; a PUBACK is handled here
+//	             handlePacket           mochi's InjectPacket, for other packets:
 //	SUBSCRIBE    - OnACLCheck             whether the token allows each filter
 //	             - OnSubscribed           stores the allowed ones, sets the SUBACK's codes
 //	             - OnPacketEncode         the SUBACK's reason string
@@ -29,8 +31,8 @@
 //	             - OnPacketEncode         the UNSUBACK's codes
 //	AUTH         - OnAuthPacket           replaces the token
 //	PUBLISH      - OnACLCheck             refuses it; mochi responds with 0x87
-//	the end      End                    ended by the hub: DISCONNECT through mochi
-//	             fail                   ended by the device's fault: likewise
+//	the end      End                    by the hub or a drain: DISCONNECT through mochi
+//	             fail                   by a fault of the device: DISCONNECT through mochi
 //	             finish                 closes the session, removes mochi's client
 //
 // Messages bypass mochi: a pump of the hub calls conn.Send, and the device's PUBACK
@@ -41,5 +43,6 @@
 // A connection has one goroutine. While it waits for a packet its calls are shallow, so
 // an idle device keeps the smallest stack that Go has, 2 KiB. Work that needs a deep
 // stack (TLS, mochi, the database) runs on a goroutine that ends with the packet; see
-// conn.isolate. mochi's own read and write loops, two goroutines a client, do not run.
+// conn.isolate. mochi would start two goroutines for each client, for its read and write
+// loops; we never start them.
 package broker

@@ -40,41 +40,42 @@ const willProperties = 0
 // property is the data type of a property, and the packets in which a device may send it,
 // as a bit set of packet types.
 type property struct {
-	form form
-	in   uint32
+	form      form
+	allowedIn uint32
 }
 
 var properties = [0x2B]property{
-	0x01: {formByte, in(packets.Publish, willProperties)},
-	0x02: {formFour, in(packets.Publish, willProperties)},
-	0x03: {formText, in(packets.Publish, willProperties)},
-	0x08: {formText, in(packets.Publish, willProperties)},
-	0x09: {formBinary, in(packets.Publish, willProperties)},
-	0x0B: {formVarint, in(packets.Subscribe)}, // in a PUBLISH from the server only (§3.3.4)
-	0x11: {formFour, in(packets.Connect, packets.Disconnect)},
+	0x01: {formByte, packetSet(packets.Publish, willProperties)},
+	0x02: {formFour, packetSet(packets.Publish, willProperties)},
+	0x03: {formText, packetSet(packets.Publish, willProperties)},
+	0x08: {formText, packetSet(packets.Publish, willProperties)},
+	0x09: {formBinary, packetSet(packets.Publish, willProperties)},
+	0x0B: {formVarint, packetSet(packets.Subscribe)}, // in a PUBLISH from the server only (§3.3.4)
+	0x11: {formFour, packetSet(packets.Connect, packets.Disconnect)},
 	0x12: {formText, 0},
 	0x13: {formTwo, 0},
-	0x15: {formText, in(packets.Connect, packets.Auth)},
-	0x16: {formBinary, in(packets.Connect, packets.Auth)},
-	0x17: {formByte, in(packets.Connect)},
-	0x18: {formFour, in(willProperties)},
-	0x19: {formByte, in(packets.Connect)},
+	0x15: {formText, packetSet(packets.Connect, packets.Auth)},
+	0x16: {formBinary, packetSet(packets.Connect, packets.Auth)},
+	0x17: {formByte, packetSet(packets.Connect)},
+	0x18: {formFour, packetSet(willProperties)},
+	0x19: {formByte, packetSet(packets.Connect)},
 	0x1A: {formText, 0},
-	0x1C: {formText, in(packets.Disconnect)},
-	0x1F: {formText, in(packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp, packets.Disconnect, packets.Auth)},
-	0x21: {formTwo, in(packets.Connect)},
-	0x22: {formTwo, in(packets.Connect)},
-	0x23: {formTwo, in(packets.Publish)},
+	0x1C: {formText, packetSet(packets.Disconnect)},
+	0x1F: {formText, packetSet(packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp, packets.Disconnect, packets.Auth)},
+	0x21: {formTwo, packetSet(packets.Connect)},
+	0x22: {formTwo, packetSet(packets.Connect)},
+	0x23: {formTwo, packetSet(packets.Publish)},
 	0x24: {formByte, 0},
 	0x25: {formByte, 0},
 	0x26: {formPair, ^uint32(0)},
-	0x27: {formFour, in(packets.Connect)},
+	0x27: {formFour, packetSet(packets.Connect)},
 	0x28: {formByte, 0},
 	0x29: {formByte, 0},
 	0x2A: {formByte, 0},
 }
 
-func in(types ...byte) uint32 {
+// packetSet returns the bit set of packet types.
+func packetSet(types ...byte) uint32 {
 	var bits uint32
 	for _, t := range types {
 		bits |= 1 << t
@@ -93,8 +94,8 @@ var (
 
 // properties reads the property block of a packet of type packet, and returns the set of
 // identifiers in it, as bits. Properties that cannot be read or are unknown make the packet
-// malformed. One that is not allowed in the packet is a protocol error (MQTT 5 §2.2.2.2,
-// §4.13.1), except in SUBSCRIBE and UNSUBSCRIBE, which it makes malformed, too.
+// malformed. A property that is not allowed in the packet is a protocol error (MQTT 5
+// §2.2.2.2, §4.13.1); but a SUBSCRIBE or UNSUBSCRIBE with one counts as malformed.
 func (s *scan) properties(packet byte) (seen uint64) {
 	p := scan{b: s.read(s.varint())}
 	for len(p.b) > 0 && s.err == nil {
@@ -142,7 +143,7 @@ func (s *scan) property(id int, packet byte) {
 	}
 	request := packet == packets.Subscribe || packet == packets.Unsubscribe
 	switch {
-	case properties[id].in&(1<<packet) != 0:
+	case properties[id].allowedIn&(1<<packet) != 0:
 	case request:
 		s.fail(errMalformed)
 	default:

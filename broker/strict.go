@@ -11,9 +11,9 @@ import (
 // what the standards forbid. A packet that strict accepts is decoded by mochi without an
 // error; FuzzStrict checks that.
 //
-// The error is a [*fault] with the reason code that the standard asks for. Where only the
-// choice between 0x81 and 0x82 is open, it is the one that mosquitto's test suite expects;
-// docs/conformance.md lists the cases in which the standard has the other.
+// The error is a [*fault] with the reason code that the standard asks for. Between 0x81 and
+// 0x82 we follow mosquitto's test suite; docs/conformance.md lists where the standard
+// differs.
 //
 // filters is the number of topic filters of a SUBSCRIBE or UNSUBSCRIBE.
 func strict(version byte, p []byte) (filters int, err error) {
@@ -88,14 +88,14 @@ func checkPublish(s *scan, version, flags byte) {
 }
 
 // packetID reads a packet id, which must not be 0 ([MQTT-2.2.1-3]). The standard names no
-// reason code for that; those of packetID and requestID are mosquitto's.
+// reason code for that. packetID and requestID use those of mosquitto.
 func (s *scan) packetID() {
 	if s.u16() == 0 {
 		s.fail(&fault{codeProtocolError, "the packet id is 0"})
 	}
 }
 
-// requestID is packetID for SUBSCRIBE and UNSUBSCRIBE.
+// requestID is like packetID, but 0 is malformed (0x81). It is for SUBSCRIBE and UNSUBSCRIBE.
 func (s *scan) requestID() {
 	if s.u16() == 0 {
 		s.fail(errMalformed)

@@ -15,7 +15,7 @@ import (
 
 // keysEvery is how often the key files are read. A file may be half-written, and half a
 // secret would end every connection, so a change takes effect once two consecutive readings
-// agree: within 10 s.
+// agree. The documented promise is that a change is used within 30 s.
 const keysEvery = 5 * time.Second
 
 // keyFiles keeps a verifier's keys up to date with the key files. While the files cannot be
