@@ -201,7 +201,7 @@ func (l *memLog) Retained(_ context.Context, after bridge.UserID, limit int) ([]
 }
 
 // singleNode is a cluster of one node, in which there are never any orders.
-type singleNode struct{ delivery.Cluster }
+type singleNode struct{ delivery.Membership }
 
 func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }
 func (singleNode) Leave(context.Context, string) error                { return nil }

@@ -83,11 +83,11 @@ func storable(cmd bridge.Command) error {
 		return fmt.Errorf("a command has 1 to %d drafts", bridge.MaxBatch)
 	}
 	var bad bridge.InvalidError
-	check := func(at, s string) {
+	check := func(location, s string) {
 		if strings.IndexByte(s, 0) >= 0 {
-			bad.Add(at, "must not contain a NUL character")
+			bad.Add(location, "must not contain a NUL character")
 		} else if !utf8.ValidString(s) {
-			bad.Add(at, "must be valid UTF-8")
+			bad.Add(location, "must be valid UTF-8")
 		}
 	}
 	for i := range cmd.Drafts {

@@ -126,8 +126,8 @@ func (t *liteTx) change(c *bridge.StatusChange, o *outcome) error {
 	default:
 		r.StatusID, r.UpdatedAt = c.Status, t.now
 	}
-	is := r.domain()
-	o.report = &is
+	current := r.domain()
+	o.report = &current
 	return nil
 }
 

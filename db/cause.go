@@ -32,14 +32,14 @@ func cause(err error) string {
 		return causeOfSQLite(e.Code(), e.Error())
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok {
-		at := ""
+		address := ""
 		if e.Op == "dial" && e.Addr != nil { // of other operations, the local port would make each cause unique
-			at = " " + e.Addr.String()
+			address = " " + e.Addr.String()
 		}
 		if e.Timeout() {
-			return e.Op + at + ": no response in time"
+			return e.Op + address + ": no response in time"
 		}
-		return e.Op + at + ": " + e.Err.Error()
+		return e.Op + address + ": " + e.Err.Error()
 	}
 	flaw, isFlaw := errors.AsType[flaw](err)
 	switch {

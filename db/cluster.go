@@ -118,7 +118,7 @@ func (d *DB) End(ctx context.Context, o bridge.Order) error {
 	return d.fail("order an end", err)
 }
 
-// Poll returns the orders for node, see delivery.Cluster.
+// Poll returns the orders for node, see delivery.Membership.
 func (d *DB) Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()

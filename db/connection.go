@@ -162,11 +162,11 @@ func (o sorting) of(alias string) string {
 	return strings.Join(parts, ", ")
 }
 
-// scan makes q, whose table the statement calls alias, read limit rows in the order by. The
+// scan makes q, whose table the statement calls alias, read limit rows in the given order. The
 // column place numbers them from 1.
-func scan(q *bun.SelectQuery, alias string, by sorting, limit int) *bun.SelectQuery {
-	return q.ColumnExpr("?TableColumns").ColumnExpr("row_number() OVER (ORDER BY " + by.of(alias) + ") AS place").
-		OrderExpr(by.of(alias)).Limit(int64(limit))
+func scan(q *bun.SelectQuery, alias string, order sorting, limit int) *bun.SelectQuery {
+	return q.ColumnExpr("?TableColumns").ColumnExpr("row_number() OVER (ORDER BY " + order.of(alias) + ") AS place").
+		OrderExpr(order.of(alias)).Limit(int64(limit))
 }
 
 // filter is a condition on the rows of a scan.
@@ -190,10 +190,10 @@ func (f *filter) match(text string) {
 // from selects the rows of a scan that match f. If the scan stopped at its limit, from also
 // selects its last row, whether or not it matches, because the next page begins after that
 // row.
-func (f *filter) from(q, scan *bun.SelectQuery, by sorting, scanned, limit int) *bun.SelectQuery {
+func (f *filter) from(q, scan *bun.SelectQuery, order sorting, scanned, limit int) *bun.SelectQuery {
 	hit := strings.Join(f.where, " AND ")
 	return q.ModelTableExpr("(?) AS x", scan).ColumnExpr("x.*").ColumnExpr("("+hit+") AS hit", f.args...).
-		Where("("+hit+") OR place = ?", append(slices.Clip(f.args), scanned)...).OrderExpr(by.of("x")).Limit(int64(limit + 1))
+		Where("("+hit+") OR place = ?", append(slices.Clip(f.args), scanned)...).OrderExpr(order.of("x")).Limit(int64(limit + 1))
 }
 
 // place is the number of a row in a scan, and whether the row matches the filter.
@@ -235,16 +235,16 @@ type scannedConnection struct {
 func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridge.Connection, *bridge.ConnectionCursor, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	by := sorting{columns: []string{"user_id", "client_id"}, descending: q.Reverse}
+	order := sorting{columns: []string{"user_id", "client_id"}, descending: q.Reverse}
 	if q.BySince {
-		by.columns = []string{"since", "user_id", "client_id"}
+		order.columns = []string{"since", "user_id", "client_id"}
 	}
 	comparison := " > "
 	if q.Reverse {
 		comparison = " < "
 	}
-	query := scan(d.read.NewSelect().Model((*connection)(nil)), "c", by, d.scanRows)
-	tuple := "(" + sorting{columns: by.columns}.of("c") + ")" + comparison
+	query := scan(d.read.NewSelect().Model((*connection)(nil)), "c", order, d.scanRows)
+	tuple := "(" + sorting{columns: order.columns}.of("c") + ")" + comparison
 	switch a := q.After; {
 	case a != nil && q.BySince:
 		query.Where(tuple+"(?, ?, ?)", millis(a.Since), a.Device.User, a.Device.ClientID)
@@ -268,7 +268,7 @@ func (d *DB) Connections(ctx context.Context, q bridge.ConnectionQuery) ([]bridg
 	}
 	limit := pageSize(q.Limit)
 	var rows []scannedConnection
-	if err := f.from(d.read.NewSelect().Model(&rows), query, by, d.scanRows, limit).Scan(ctx); err != nil {
+	if err := f.from(d.read.NewSelect().Model(&rows), query, order, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list connections", err)
 	}
 	page, last := pageOf(rows, d.scanRows, limit, func(c *scannedConnection) place { return place{c.Place, c.Hit} })
@@ -296,8 +296,8 @@ type scannedSession struct {
 func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.SessionInfo, *bridge.Device, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	by := sorting{columns: []string{"user_id", "client_id"}}
-	query := scan(d.read.NewSelect().Model((*session)(nil)), "s", by, d.scanRows).
+	order := sorting{columns: []string{"user_id", "client_id"}}
+	query := scan(d.read.NewSelect().Model((*session)(nil)), "s", order, d.scanRows).
 		ColumnExpr("(?) AS kept", d.kept()).
 		ColumnExpr("(s.node <> '' AND coalesce(host.beat_at, 0) > ? - ?) AS alive", d.clock(), bridge.NodeTimeout.Milliseconds()).
 		// After a restore a cursor may lie past the end of the log.
@@ -318,7 +318,7 @@ func (d *DB) Sessions(ctx context.Context, q bridge.SessionQuery) ([]bridge.Sess
 	}
 	limit := pageSize(q.Limit)
 	var rows []scannedSession
-	if err := f.from(d.read.NewSelect().Model(&rows), query, by, d.scanRows, limit).Scan(ctx); err != nil {
+	if err := f.from(d.read.NewSelect().Model(&rows), query, order, d.scanRows, limit).Scan(ctx); err != nil {
 		return nil, nil, d.fail("list sessions", err)
 	}
 	page, last := pageOf(rows, d.scanRows, limit, func(s *scannedSession) place { return place{s.Place, s.Hit} })

@@ -71,16 +71,16 @@ type move struct {
 // moves merges as into one move per session and generation, with the highest of each
 // value. ended are those whose session ends with its connection.
 func moves(advances []bridge.Advance) (moved, ended []move) {
-	by := make(map[bridge.Device]map[int64]*move, len(advances))
+	merged := make(map[bridge.Device]map[int64]*move, len(advances))
 	var order []*move
 	for _, a := range advances {
-		m := by[a.Device][a.Generation]
+		m := merged[a.Device][a.Generation]
 		if m == nil {
 			m = &move{UserID: a.Device.User, ClientID: a.Device.ClientID, Generation: a.Generation}
-			if by[a.Device] == nil {
-				by[a.Device] = make(map[int64]*move, 1)
+			if merged[a.Device] == nil {
+				merged[a.Device] = make(map[int64]*move, 1)
 			}
-			by[a.Device][a.Generation] = m
+			merged[a.Device][a.Generation] = m
 			order = append(order, m)
 		}
 		m.Acked, m.Sent, m.Leap = max(m.Acked, a.Acked), max(m.Sent, a.Sent), max(m.Leap, a.From)
@@ -144,14 +144,14 @@ func (d *DB) advance(ctx context.Context, tx bun.Tx, advances []bridge.Advance) 
 
 // keepSkips adds to the sessions' histories what the moves pass without an
 // acknowledgement. Few moves do, so this is a separate statement.
-func (d *DB) keepSkips(ctx context.Context, tx bun.Tx, all []move) error {
-	var some []move
-	for i := range all {
-		if m := &all[i]; m.Leap > 0 || len(m.Passed) > 0 {
-			some = append(some, *m)
+func (d *DB) keepSkips(ctx context.Context, tx bun.Tx, moves []move) error {
+	var skipping []move
+	for i := range moves {
+		if m := &moves[i]; m.Leap > 0 || len(m.Passed) > 0 {
+			skipping = append(skipping, *m)
 		}
 	}
-	if len(some) == 0 {
+	if len(skipping) == 0 {
 		return nil
 	}
 	var found []struct {
@@ -161,7 +161,7 @@ func (d *DB) keepSkips(ctx context.Context, tx bun.Tx, all []move) error {
 		Last     bridge.Seq
 		At       int64
 	}
-	if err := tx.NewSelect().With("moves", tx.NewValues(&some)).TableExpr("moves AS m").ColumnExpr("m.*, s.acked_seq").
+	if err := tx.NewSelect().With("moves", tx.NewValues(&skipping)).TableExpr("moves AS m").ColumnExpr("m.*, s.acked_seq").
 		ColumnExpr("coalesce(i.last_seq, 0) AS last").ColumnExpr("? AS at", d.clock()).
 		Join("JOIN falcon_sessions AS s ON s.user_id = m.user_id AND s.client_id = m.client_id AND s.generation = m.generation").
 		Join("LEFT JOIN falcon_inboxes AS i ON i.user_id = m.user_id").Scan(ctx, &found); err != nil {

@@ -53,11 +53,11 @@ func (d *DB) acknowledgements(ctx context.Context, u bridge.UserID, seq bridge.S
 	err := d.read.NewSelect().Model(&rows).Column("client_id").ColumnExpr("min(a.at) AS at").Where("a.user_id = ?", u).
 		Where("a.from_seq < ?", seq).Where("a.acked_seq >= ?", seq).Where("a.generation > ?", bun.Safe(currentEpoch)).
 		Group("a.client_id").Order("a.client_id").Scan(ctx)
-	by := make(map[string]int64, len(rows))
+	ackedAt := make(map[string]int64, len(rows))
 	for _, r := range rows {
-		by[r.ClientID] = r.At
+		ackedAt[r.ClientID] = r.At
 	}
-	return by, err
+	return ackedAt, err
 }
 
 // currentEpoch is SQL for the last generation of the previous epoch, or 0. Sessions and

@@ -141,7 +141,7 @@ type epochState struct {
 func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	mark, here, last, err := d.mark(ctx)
+	mark, current, last, err := d.mark(ctx)
 	if err != nil {
 		return d.fail("check the epoch", err)
 	}
@@ -192,7 +192,7 @@ func (d *DB) checkEpoch(ctx context.Context, start bool) error {
 		d.o.Logger.Warn("the database was restored to an earlier point: a new epoch begins", "component", "db", "reason", reason, "epoch", m.epoch)
 	}
 	d.epoch.mu.Lock()
-	d.epoch.last = here
+	d.epoch.last = current
 	if m.epoch != d.epoch.name || m.tick > d.epoch.tick {
 		d.epoch.name, d.epoch.tick, d.epoch.edge = m.epoch, m.tick, m.edge
 	}
@@ -325,7 +325,7 @@ const (
 //
 // last is the highest id ever given to a notification. On SQLite mark returns 0 for it:
 // with one writer, it can be read in the transaction that follows.
-func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err error) {
+func (d *DB) mark(ctx context.Context) (mark string, current guard, last int64, err error) {
 	if d.dialect != Postgres {
 		return "sqlite", guard{}, 0, nil
 	}
@@ -336,17 +336,17 @@ func (d *DB) mark(ctx context.Context) (mark string, here guard, last int64, err
 		{"''", line},
 		{"''", table},
 	} {
-		err = d.read.QueryRowContext(ctx, "SELECT "+q.cluster+", "+q.rest+", "+lastIDPostgres).Scan(&mark, &here.is, &last)
+		err = d.read.QueryRowContext(ctx, "SELECT "+q.cluster+", "+q.rest+", "+lastIDPostgres).Scan(&mark, &current.is, &last)
 		if err == nil {
-			here.query = q.rest
-			mark += here.is
+			current.query = q.rest
+			mark += current.is
 			break
 		}
 		if classify(err) != fault || !forbidden(err) {
 			break
 		}
 	}
-	return mark, here, last, err
+	return mark, current, last, err
 }
 
 // guard recognizes, within a statement, the database of the last check. If the database

@@ -175,8 +175,8 @@ func broken(err error) bool {
 		return e.Field('V') == "FATAL" || e.Field('V') == "PANIC"
 	}
 	// ETIMEDOUT is not in this list, because it means that the kernel gave up the connection.
-	for _, over := range []error{context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded} {
-		if errors.Is(err, over) {
+	for _, timeout := range []error{context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded} {
+		if errors.Is(err, timeout) {
 			return false
 		}
 	}

@@ -197,23 +197,23 @@ func (s *subject) fateInSession(r *record, acked int64) (f bridge.DeviceFate, kn
 	if s.Muted {
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedMuted}, true
 	}
-	by := pass(s.Seq, r.FromSeq, r.AckedSeq, decodeAdvances(slices.Concat(r.Advances, r.Recent)), decodeSkips(r.Skips))
-	switch by.How {
+	passed := pass(s.Seq, r.FromSeq, r.AckedSeq, decodeAdvances(slices.Concat(r.Advances, r.Recent)), decodeSkips(r.Skips))
+	switch passed.How {
 	case passedAcknowledged:
-		return bridge.DeviceFate{State: bridge.DeviceAcknowledged, At: moment(earlier(by.At, acked))}, true
+		return bridge.DeviceFate{State: bridge.DeviceAcknowledged, At: moment(earlier(passed.At, acked))}, true
 	case passedSkipped:
-		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: s.skippedFor(by), At: moment(by.At)}, true
+		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: s.skippedFor(passed), At: moment(passed.At)}, true
 	case passedBefore:
 		if acked > 0 {
 			return s.fateOncePassed(r.ClientID, acked)
 		}
 		return bridge.DeviceFate{State: bridge.DeviceSkipped, Why: bridge.SkippedLater}, r.Subscribed || r.AckedSeq >= s.Seq
 	case passedPerhaps:
-		if s.Why != "" && by.At == 0 && acked == 0 && !r.Open && r.UsedAt <= s.GoneAt {
+		if s.Why != "" && passed.At == 0 && acked == 0 && !r.Open && r.UsedAt <= s.GoneAt {
 			// The connection ended while s still existed, so s was acknowledged, not skipped.
 			return bridge.DeviceFate{State: bridge.DeviceAcknowledged}, true
 		}
-		return s.fateOncePassed(r.ClientID, earlier(by.At, acked))
+		return s.fateOncePassed(r.ClientID, earlier(passed.At, acked))
 	case passedUnknown:
 		if acked > 0 {
 			return s.fateOncePassed(r.ClientID, acked)
@@ -253,12 +253,13 @@ func earlier(a, b int64) int64 {
 }
 
 // fateOncePassed returns what became of s on a device whose cursor passed it by the time
-// then, 0 if unknown. If s was gone by then, it is not known whether the device received it.
-func (s *subject) fateOncePassed(client string, then int64) (f bridge.DeviceFate, known bool) {
-	if s.Why != "" && (then == 0 || then > s.GoneAt) {
+// passedAt, 0 if unknown. If s was gone by then, it is not known whether the device received
+// it.
+func (s *subject) fateOncePassed(client string, passedAt int64) (f bridge.DeviceFate, known bool) {
+	if s.Why != "" && (passedAt == 0 || passedAt > s.GoneAt) {
 		return f, false
 	}
-	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceAcknowledged, At: moment(then)}, true
+	return bridge.DeviceFate{ClientID: client, State: bridge.DeviceAcknowledged, At: moment(passedAt)}, true
 }
 
 // clockSkew is how far apart the clocks of a node and the database may be, in ms.
@@ -267,13 +268,13 @@ const clockSkew = 60_000
 // skippedFor returns why a cursor passed s without an acknowledgement. If the node's read
 // of the log did not return s, although s still exists or was removed well after that read,
 // then s was muted.
-func (s *subject) skippedFor(by passage) string {
+func (s *subject) skippedFor(passed passage) string {
 	switch {
-	case by.Why == bridge.SkipTooLarge:
+	case passed.Why == bridge.SkipTooLarge:
 		return bridge.SkippedTooLarge
-	case by.Why == skipReplayCap && (s.Why == "" || s.GoneAt > by.At):
+	case passed.Why == skipReplayCap && (s.Why == "" || s.GoneAt > passed.At):
 		return bridge.SkippedReplayCap
-	case s.Why == "" || by.Why == bridge.SkipUnread && s.GoneAt > by.At+clockSkew:
+	case s.Why == "" || passed.Why == bridge.SkipUnread && s.GoneAt > passed.At+clockSkew:
 		return bridge.SkippedMuted
 	}
 	return s.goneFor()

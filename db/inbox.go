@@ -131,9 +131,9 @@ func (g growth) add(u bridge.UserID, unread bool) {
 // grow reserves the seqs of all users in one statement. On Postgres tx holds the locks of
 // their rows.
 func (g growth) grow(ctx context.Context, tx bun.Tx) error {
-	by := slices.Collect(maps.Values(g))
+	grew := slices.Collect(maps.Values(g))
 	var grown []inbox
-	err := tx.NewInsert().Model(&by).Column("user_id", "last_seq", "total", "unread").
+	err := tx.NewInsert().Model(&grew).Column("user_id", "last_seq", "total", "unread").
 		On("CONFLICT (user_id) DO UPDATE").Set("last_seq = i.last_seq + excluded.last_seq").
 		Set("total = i.total + excluded.total").Set("unread = i.unread + excluded.unread").
 		Returning("user_id, last_seq, review_enabled, kinds").Scan(ctx, &grown)

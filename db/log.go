@@ -27,7 +27,7 @@ func erased(u bridge.UserID) schema.QueryWithArgs {
 	return bun.SafeQuery("SELECT i.erased_seq FROM falcon_inboxes AS i WHERE i.user_id = ?", u)
 }
 
-// After implements delivery.Log.
+// After implements delivery.LogReader.
 func (d *DB) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -62,7 +62,7 @@ func (i *inbox) head() bridge.Head {
 	return h
 }
 
-// Head implements delivery.Log.
+// Head implements delivery.LogReader.
 func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	ctx, cancel := bound(ctx)
 	defer cancel()
@@ -74,7 +74,7 @@ func (d *DB) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	return box.head(), nil
 }
 
-// Skip implements delivery.Log. It looks for the row just before the newest limit rows. The
+// Skip implements delivery.LogReader. It looks for the row just before the newest limit rows. The
 // OFFSET is therefore at most the replay cap, within one index range.
 func (d *DB) Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error) {
 	ctx, cancel := bound(ctx)
@@ -103,7 +103,7 @@ func (d *DB) startQuery(rows *[]startRow, users []bridge.UserID, after bridge.Se
 		Where("i.user_id IN (?)", bun.List(users))
 }
 
-// Starts implements delivery.Log. A SUBSCRIBE costs one statement, however many filters
+// Starts implements delivery.LogReader. A SUBSCRIBE costs one statement, however many filters
 // it has.
 func (d *DB) Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error) {
 	ctx, cancel := bound(ctx)

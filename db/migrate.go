@@ -114,8 +114,8 @@ func (d *DB) migrations(ctx context.Context) (migrate.MigrationSlice, error) {
 	return list, nil
 }
 
-func discover(of Dialect) (*migrate.Migrations, error) {
-	folder, err := fs.Sub(migrationFiles, "migrations/"+string(of))
+func discover(dialect Dialect) (*migrate.Migrations, error) {
+	folder, err := fs.Sub(migrationFiles, "migrations/"+string(dialect))
 	if err != nil {
 		return nil, err
 	}

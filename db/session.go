@@ -179,7 +179,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 		if s.Present = s.Present && !o.Clean; !s.Present {
 			s.session = found
 		}
-		was := s.Generation
+		formerGeneration := s.Generation
 		if s.Generation, committed, err = d.generations.generation(ctx, tx); err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 			return nil
 		}
 		if s.Present {
-			if err := s.resume(ctx, tx, was); err != nil {
+			if err := s.resume(ctx, tx, formerGeneration); err != nil {
 				return err
 			}
 		}

@@ -57,12 +57,12 @@ func (d *DB) changeSettings(ctx context.Context, u bridge.UserID, c bridge.Setti
 		if err != nil {
 			return err
 		}
-		was := box.settings()
-		if *s, err = c.Apply(was); err != nil {
+		former := box.settings()
+		if *s, err = c.Apply(former); err != nil {
 			return err
 		}
-		kinds := !maps.Equal(was.Kinds, s.Kinds)
-		if kinds || was.ReviewEnabled != s.ReviewEnabled {
+		kinds := !maps.Equal(former.Kinds, s.Kinds)
+		if kinds || former.ReviewEnabled != s.ReviewEnabled {
 			box.ReviewEnabled, box.Kinds = s.ReviewEnabled, s.Kinds
 			if _, err := tx.NewUpdate().Model(&box).Column("review_enabled", "kinds").WherePK().Exec(ctx); err != nil {
 				return err

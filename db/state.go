@@ -254,8 +254,8 @@ func (k *kindSettings) Scan(src any) error {
 
 // hides reports whether notifications of the given kind are hidden.
 func (k kindSettings) hides(kind bridge.Kind) bool {
-	on, chosen := k[kind]
-	return chosen && !on
+	shown, chosen := k[kind]
+	return chosen && !shown
 }
 
 // hiddenKind is a condition that reports whether the inbox i hides notifications of n's

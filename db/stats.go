@@ -69,9 +69,9 @@ func (d *DB) Stats(ctx context.Context) Stats {
 func (d *DB) absentSessions(ctx context.Context) int64 {
 	ctx, cancel := bound(ctx)
 	defer cancel()
-	some := d.read.NewSelect().Model((*session)(nil)).ColumnExpr("1").Where("expires_at > 0").Limit(MaxAbsent)
+	absent := d.read.NewSelect().Model((*session)(nil)).ColumnExpr("1").Where("expires_at > 0").Limit(MaxAbsent)
 	var n int64
-	if err := d.read.NewSelect().TableExpr("(?) AS s", some).ColumnExpr("count(*)").Scan(ctx, &n); err != nil {
+	if err := d.read.NewSelect().TableExpr("(?) AS s", absent).ColumnExpr("count(*)").Scan(ctx, &n); err != nil {
 		return -1
 	}
 	return n

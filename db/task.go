@@ -183,11 +183,11 @@ func (d *DB) readStep(ctx context.Context, tx bun.Tx, box *inbox, after, end bri
 }
 
 // deleteRead deletes the visible notifications with after < seq <= end that were read by
-// the time by, in Unix ms.
-func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int, by int64) error {
+// the time readBy, in Unix ms.
+func (d *DB) deleteRead(ctx context.Context, tx bun.Tx, box *inbox, after, end bridge.Seq, limit int, readBy int64) error {
 	_, err := d.removeNotifications(ctx, tx, deleted, func(q bun.QueryBuilder) bun.QueryBuilder {
 		return q.Where("id IN (?)", within(tx, box.UserID, after, end, limit).Column("id")).
-			Where("read_at > 0").Where("read_at <= ?", by).Where("NOT hidden").Where(d.live(""))
+			Where("read_at > 0").Where("read_at <= ?", readBy).Where("NOT hidden").Where(d.live(""))
 	})
 	return err
 }

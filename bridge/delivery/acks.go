@@ -12,8 +12,8 @@ import (
 // that were not acknowledged in time. Cursors alone are not enough for it: a device without
 // a session has none, and the cursor of an ended session is gone.
 type Acks interface {
-	// Acknowledged stores as in one statement. It may fail with ErrUnavailable.
-	Acknowledged(ctx context.Context, as []bridge.Ack) error
+	// Acknowledged stores acks in one statement. It may fail with ErrUnavailable.
+	Acknowledged(ctx context.Context, acks []bridge.Ack) error
 }
 
 // ackFlush is the interval at which acknowledgements are stored, so that they are on disk
@@ -26,34 +26,34 @@ type ackKey struct {
 	generation int64
 }
 
-// acks has the acknowledgements of this node's connections that are to be stored. Those whose
-// write fails are stored by the next flush.
+// acks has the acknowledgements of this node's connections that are to be stored. If a write
+// fails, the next flush repeats it.
 type acks struct {
 	mu      sync.Mutex // innermost: no other lock is taken while it is held
 	pending map[ackKey]bridge.Ack
 }
 
-// put adds a, merged with a pending one of its connection. One that begins after a gap
-// replaces it.
+// put adds a. It merges a with a pending acknowledgement of the same connection, unless there
+// is a gap between the two: then a replaces the pending one.
 func (s *acks) put(a bridge.Ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := ackKey{a.Device, a.Generation}
-	if old, ok := s.pending[of]; ok && a.From <= old.To {
+	key := ackKey{a.Device, a.Generation}
+	if old, ok := s.pending[key]; ok && a.From <= old.To {
 		a.From, a.To = min(a.From, old.From), max(a.To, old.To)
 	}
-	s.pending[of] = a
+	s.pending[key] = a
 }
 
 func (s *acks) drain() []bridge.Ack {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	as := make([]bridge.Ack, 0, len(s.pending))
+	acks := make([]bridge.Ack, 0, len(s.pending))
 	for _, a := range s.pending {
-		as = append(as, a)
+		acks = append(acks, a)
 	}
 	clear(s.pending)
-	return as
+	return acks
 }
 
 // recordAck records that the cursor of the own topic has moved. c.mu is held.
@@ -81,14 +81,14 @@ func (h *Hub) storeAcks(ctx context.Context) {
 }
 
 func (h *Hub) flushAcks(ctx context.Context) {
-	as := h.acks.drain()
-	for len(as) > 0 {
-		n := min(len(as), flushChunk)
+	acks := h.acks.drain()
+	for len(acks) > 0 {
+		n := min(len(acks), flushChunk)
 		q, cancel := context.WithTimeout(ctx, h.o.Query)
-		err := h.o.Acks.Acknowledged(q, as[:n])
+		err := h.o.Acks.Acknowledged(q, acks[:n])
 		cancel()
 		if err != nil {
-			for _, a := range as {
+			for _, a := range acks {
 				h.acks.put(a)
 			}
 			if ctx.Err() == nil {
@@ -96,6 +96,6 @@ func (h *Hub) flushAcks(ctx context.Context) {
 			}
 			return
 		}
-		as = as[n:]
+		acks = acks[n:]
 	}
 }

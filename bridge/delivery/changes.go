@@ -24,7 +24,7 @@ type connectionChanges struct {
 
 // registered is the state of one connection, guarded by connectionChanges.mu.
 type registered struct {
-	submitted bool // a call to register it was made, which may have had an effect even if it failed
+	submitted bool // Register was called with it, which may have had an effect even if the call failed
 	closed    bool
 }
 
@@ -64,7 +64,7 @@ func (r *connectionChanges) registerAll() {
 }
 
 // drain removes and returns at most limit opened and limit closed connections, so that
-// neither waits for a backlog of the other. more reports whether any are left.
+// neither list waits for a backlog of the other. more reports whether any are left.
 func (r *connectionChanges) drain(limit int) (opened []*Conn, closed []bridge.Connection, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,8 @@ func (r *connectionChanges) requeue(opened []*Conn, closed []bridge.Connection) 
 }
 
 // register registers at most Options.Step opened and as many closed connections in the
-// cluster. more reports whether there are more. If it fails, the next call repeats it.
+// cluster. more reports whether there are more. If register fails, the next call repeats
+// the same changes.
 func (n *node) register(ctx context.Context) (more bool, err error) {
 	r, o := &n.changes, &n.hub.o
 	r.mu.Lock()

@@ -43,12 +43,12 @@ type Conn struct {
 	claims       bridge.Claims
 	expiry       time.Duration
 	own          *ownLog // source of the device's own topic; nil: not subscribed
-	retired      window  // in flight from before the own topic was subscribed again or unsubscribed, see retireWindow
+	retired      window  // what a former subscription of the own topic has in flight, see retireWindow
 	others       []*pump // of other users' topics and of the feed; these subscriptions end with the connection
 	aux          aux
 	follower     *follower  // nil: never asked for state messages
 	acked        bridge.Seq // cursor of the own topic
-	ackedFrom    bridge.Seq // what this connection acknowledged begins after it, see recordAck
+	ackedFrom    bridge.Seq // this connection acknowledged the seqs after it, up to acked; see recordAck
 	ackWaitStart time.Time  // when the wait for an acknowledgement began; zero: nothing in flight
 	endReason    bridge.EndReason
 	endTimer     *time.Timer // ends the link later, see endAfter
@@ -99,9 +99,8 @@ func (h *Hub) Connect(ctx context.Context, r ConnectRequest, l Link) (c *Conn, p
 		c.Close()
 		return nil, false, fmt.Errorf("check whether the token was revoked: %w", err)
 	}
-	// If the database was restored during Open, the connections registered by then have
-	// ended, but this one was not registered yet. Its session may be from before the
-	// restore.
+	// If the database was restored during Open, the hub has ended all registered
+	// connections, but c was not registered yet. Its session may be from before the restore.
 	if h.o.Epoch() != epoch {
 		c.end(bridge.EndEpoch)
 	}
@@ -120,16 +119,23 @@ func (c *Conn) closeUnregistered() {
 	}
 }
 
-// valid reports whether the token has not expired and its key was not withdrawn. It need not
-// look for a revocation, which ends the connection when the node reads it, see
+// valid reports whether the token has not expired and its key was not withdrawn. These
+// enforce it:
+//
+//   - pump.reserve, pump.sendRetained and follower.wake, before they send anything
+//   - Hub.endExpiredAndSilent, every 2 s, so that an idle connection ends as well
+//   - Conn.Renew, when a new token arrives
+//
+// May, which decides about a SUBSCRIBE, checks the token itself. A revocation need not be
+// looked up here, because it ends the connection when the node reads it, see
 // readRevocations. c.mu is held.
 func (c *Conn) valid(now time.Time) bool {
 	return !c.claims.Expired(now) && !c.hub.Revocations.withdrawn(c.claims)
 }
 
-// recheck ends c if its token was revoked after it was verified. c is registered with these
-// claims by now, so a revocation that is stored after this look-up ends c as soon as the node
-// reads it: none is missed.
+// recheck ends c if its token was revoked after it was verified. No revocation is missed: c
+// is already registered with these claims, so a revocation that is stored after this look-up
+// ends c as soon as the node reads it.
 func (c *Conn) recheck(ctx context.Context, claims bridge.Claims) error {
 	revoked, err := c.hub.Revocations.Revoked(ctx, claims)
 	if revoked {
@@ -149,8 +155,8 @@ func (h *Hub) endOlder(d bridge.Device) {
 	}
 }
 
-// register adds c to the hub. If two connections of one device are on this node, the one
-// with the older generation ends, whichever registers first.
+// register adds c to the hub. If this node has two connections of one device, the one with
+// the older generation ends, whichever of them registers first.
 func (c *Conn) register() {
 	var older []*Conn
 	stale := false
@@ -218,8 +224,8 @@ func (c *Conn) Ack(packetID uint16) bool {
 	return true
 }
 
-// complete completes the notification of the own topic with that packet id. It returns false
-// if there is none. c.mu is held.
+// complete completes the notification of the own topic that is in flight with the packet id.
+// It returns false if there is none. c.mu is held.
 func (c *Conn) complete(packetID uint16) bool {
 	var done flight
 	found := false
@@ -240,11 +246,11 @@ func (c *Conn) complete(packetID uint16) bool {
 }
 
 // live reports whether a notification committed at that time is delivered live, not
-// replayed: the device was connected by then.
+// replayed, because the device was already connected.
 func (c *Conn) live(commit time.Time) bool { return !commit.Before(c.connectedAt) }
 
-// wakePumps wakes all pumps, which share the window, and the state message, if it waits for
-// room. c.mu is held.
+// wakePumps wakes all pumps, which share the window, and the follower, whose state message
+// may be waiting for room. c.mu is held.
 func (c *Conn) wakePumps() {
 	for p := range c.pumps {
 		p.wake()
@@ -252,7 +258,8 @@ func (c *Conn) wakePumps() {
 	c.follower.wake()
 }
 
-// isOwn reports whether p serves the device's own topic, the one with a cursor. c.mu is held.
+// isOwn reports whether p serves the device's own topic, which is the only topic with a
+// cursor. c.mu is held.
 func (c *Conn) isOwn(p *pump) bool { return c.own != nil && c.own.p == p }
 
 // pumps iterates over c's pumps, beginning with that of the own topic. c.mu is held.
@@ -346,8 +353,8 @@ func (c *Conn) stop() {
 	}
 }
 
-// end stops delivery at once and ends the link. Of several calls the first one decides the
-// reason.
+// end stops delivery at once and ends the link. If it is called several times, the first
+// call decides the reason.
 func (c *Conn) end(r bridge.EndReason) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -376,16 +383,16 @@ func (c *Conn) endAfter(r bridge.EndReason, d time.Duration) {
 }
 
 // endAll ends every connection after the database was restored. Delivery stops at once,
-// because positions refer to the log from before the restore. The links end one after the
-// other, so that the devices do not all reconnect at the same moment and overload the
-// database.
+// because the pumps' positions refer to the log from before the restore. The links end one
+// after the other, so that the devices do not all reconnect at the same moment and overload
+// the database.
 func (h *Hub) endAll() {
 	var all []*Conn
 	h.each(func(c *Conn) { all = append(all, c) })
-	over := min(h.o.EndOver, time.Duration(len(all))*endPace)
+	duration := min(h.o.EndOver, time.Duration(len(all))*endPace)
 	for i, c := range all {
 		c.mu.Lock()
-		c.endAfter(bridge.EndEpoch, over*time.Duration(i)/time.Duration(len(all)))
+		c.endAfter(bridge.EndEpoch, duration*time.Duration(i)/time.Duration(len(all)))
 		c.mu.Unlock()
 	}
 }
@@ -401,8 +408,9 @@ func (c *Conn) Ended() (bridge.EndReason, bool) {
 	return c.endReason, c.endReason != bridge.EndNone
 }
 
-// Close removes the connection from the hub. It is called when the link has ended; the
-// cursor and the end of the session are then written soon. It may be called again.
+// Close removes the connection from the hub. The caller calls it when the link has ended.
+// The cursor and the end of the session are written soon afterwards. Close may be called
+// again.
 func (c *Conn) Close() {
 	c.mu.Lock()
 	if c.closed {

@@ -11,8 +11,8 @@ import (
 )
 
 // A cursor moves in memory with every acknowledgement, and is written once every
-// Options.Flush. After a crash in between, the device gets some notifications again, with
-// DUP; it never misses one.
+// Options.Flush. After a crash in between, the device receives some notifications again,
+// with DUP, but never misses one.
 
 // moveCursor moves the cursor as far as the window of the own topic allows. c.mu is held.
 func (c *Conn) moveCursor() {
@@ -33,8 +33,8 @@ func (c *Conn) advanceTo(start bridge.Seq) {
 	}
 }
 
-// setCursor sets the cursor to start, in either direction, and records that what lies before
-// it was not sent.
+// setCursor sets the cursor to start, in either direction, and records that the notifications
+// before start were not sent.
 func (c *Conn) setCursor(start bridge.Seq) {
 	c.acked, c.ackedFrom = start, start
 	a := c.cursor()
@@ -58,9 +58,9 @@ func (c *Conn) cursor() bridge.Advance {
 // slowAfter is how long a device may take to acknowledge before saveSent saves for it.
 const slowAfter = 500 * time.Millisecond
 
-// saveSent saves how far the connection has sent, for a device that does not acknowledge.
-// Otherwise Sent is saved whenever the cursor moves. Only explain uses it, so it is saved
-// with each pass of [Hub.checkDeadlines] and not with each message. c.mu is held.
+// saveSent saves how far the connection has sent, if its device does not acknowledge. If the
+// device does, Sent is saved whenever the cursor moves. Only explain uses it, so saveSent is
+// called with each pass of [Hub.endExpiredAndSilent] and not for each message. c.mu is held.
 func (c *Conn) saveSent(now time.Time) {
 	own := c.own
 	if own == nil || len(own.win.flights) == 0 || own.sent <= own.savedSent || c.frozen || now.Sub(c.ackWaitStart) < slowAfter {
@@ -91,8 +91,8 @@ func (c *Conn) save(a bridge.Advance) {
 	}
 }
 
-// cursors has the cursors of this node's devices that are to be written. Those whose write
-// fails are written by the next flush.
+// cursors has the cursors of this node's devices that are to be written. If a write fails,
+// the next flush repeats it.
 type cursors struct {
 	sessions Sessions
 	query    time.Duration // deadline of a call to the database
@@ -122,8 +122,8 @@ func (c *cursors) shard(d bridge.Device) *cursorShard {
 	return &c.shards[hash(d.User)%uint32(len(c.shards))]
 }
 
-// put adds a, merged with a pending one of the same session. Of two generations the newer one
-// stays.
+// put adds a, and merges it with a pending cursor of the same session. If the generations
+// differ, only the newer cursor is kept.
 func (c *cursors) put(a bridge.Advance) {
 	s := c.shard(a.Device)
 	s.mu.Lock()
@@ -155,25 +155,25 @@ func (c *cursors) putClosed(a bridge.Advance) {
 // drain removes the pending cursors, or only those of closed connections, and marks them as
 // being written.
 func (c *cursors) drain(closedOnly bool) []bridge.Advance {
-	var as []bridge.Advance
+	var advances []bridge.Advance
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		for d, a := range s.pending {
 			if a.Closed || !closedOnly {
-				as = append(as, a)
+				advances = append(advances, a)
 				delete(s.pending, d)
 				s.writing[d] = true
 			}
 		}
 		s.mu.Unlock()
 	}
-	return as
+	return advances
 }
 
-// written ends the mark that drain set.
-func (c *cursors) written(as []bridge.Advance) {
-	for _, a := range as {
+// written removes the marks that drain set.
+func (c *cursors) written(advances []bridge.Advance) {
+	for _, a := range advances {
 		s := c.shard(a.Device)
 		s.mu.Lock()
 		delete(s.writing, a.Device)
@@ -188,18 +188,18 @@ const flushChunk = 1000
 func (c *cursors) flush(ctx context.Context, closedOnly bool) error {
 	c.flushing.Lock()
 	defer c.flushing.Unlock()
-	as := c.drain(closedOnly)
-	defer c.written(as)
-	for len(as) > 0 {
-		n := min(len(as), flushChunk)
+	advances := c.drain(closedOnly)
+	defer c.written(advances)
+	for len(advances) > 0 {
+		n := min(len(advances), flushChunk)
 		q, cancel := context.WithTimeout(ctx, c.query)
-		err := c.advance(q, as[:n])
+		err := c.advance(q, advances[:n])
 		cancel()
 		if err != nil {
-			c.requeue(as[n:])
-			return fmt.Errorf("advance %d cursors: %w", len(as), err)
+			c.requeue(advances[n:])
+			return fmt.Errorf("advance %d cursors: %w", len(advances), err)
 		}
-		as = as[n:]
+		advances = advances[n:]
 	}
 	return nil
 }
@@ -237,17 +237,17 @@ func (c *cursors) flushWaiting(ctx context.Context, d bridge.Device) error {
 	return c.advance(ctx, []bridge.Advance{a})
 }
 
-// advance writes as, or puts them back if that fails.
-func (c *cursors) advance(ctx context.Context, as []bridge.Advance) error {
-	err := c.sessions.Advance(ctx, as)
+// advance writes cursors, or puts them back if that fails.
+func (c *cursors) advance(ctx context.Context, advances []bridge.Advance) error {
+	err := c.sessions.Advance(ctx, advances)
 	if err != nil {
-		c.requeue(as)
+		c.requeue(advances)
 	}
 	return err
 }
 
-func (c *cursors) requeue(as []bridge.Advance) {
-	for _, a := range as {
+func (c *cursors) requeue(advances []bridge.Advance) {
+	for _, a := range advances {
 		c.put(a)
 	}
 }

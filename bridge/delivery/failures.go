@@ -9,9 +9,9 @@ import (
 // failureNews is how often a failure that repeats is logged.
 const failureNews = 30 * time.Second
 
-// failures logs what fails and is retried, such as writing cursors every second. While the
-// database is unavailable all of it fails together, for as long as that lasts: each failure
-// is logged once in failureNews.
+// failures logs failures of work that is retried, such as writing cursors every second.
+// While the database is unavailable, all of this work fails again and again, so each
+// failure is logged only once in failureNews.
 type failures struct {
 	logger *slog.Logger
 
@@ -23,7 +23,8 @@ func newFailures(logger *slog.Logger) *failures {
 	return &failures{logger: logger, logged: make(map[string]time.Time)}
 }
 
-// warn logs that what failed because of err, unless it did so a moment ago.
+// warn logs that what failed because of err, unless it has logged the same in the last
+// failureNews.
 func (f *failures) warn(what string, err error) {
 	now := time.Now()
 	f.mu.Lock()

@@ -282,7 +282,7 @@ func (l *memLog) Explain(context.Context, int64) (bridge.Explanation, error) {
 }
 
 // singleNode is a cluster of one node, in which there are never any orders.
-type singleNode struct{ Cluster }
+type singleNode struct{ Membership }
 
 func (singleNode) Beat(context.Context, string, bridge.Figures) error { return nil }
 func (singleNode) Leave(context.Context, string) error                { return nil }

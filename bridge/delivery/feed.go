@@ -23,7 +23,7 @@ type feed struct {
 	more        bool       // the last read stopped at its limit
 	retries     int        // how many more times to read for what a hint announced
 	caughtUp    bool       // a read has reached the end of the feed since the snapshot
-	behindSince time.Time  // since when no read has reached the end; zero: the last one did, or none has yet
+	behindSince time.Time  // since when no read has reached the end; zero: the last read did, or no read has yet
 }
 
 // feedCursor is a position in the snapshot, or after it in the feed.
@@ -33,9 +33,9 @@ type feedCursor struct {
 	live bool          // the snapshot is complete
 }
 
-// A hint may arrive before its row can be read in the order of [Feed], because an older
-// transaction is still open. The feed then reads again, feedRetries times with a pause of
-// feedRetryWait, before it leaves the row to the next hint or sweep.
+// A hint may arrive before its notification can be read in the order of [Feed], because an
+// older transaction is still open. The feed then reads again, up to feedRetries times with a
+// pause of feedRetryWait. After that, the next hint or sweep makes it read.
 const (
 	feedRetries   = 20
 	feedRetryWait = 50 * time.Millisecond
@@ -132,10 +132,10 @@ func (f *feed) retrySoon(found int) {
 }
 
 // lags reports whether an operator who had caught up has been behind for longer than
-// Options.MaxLag. The age of a row is not enough to tell: CreatedAt is the time of the call
-// that made it, and the row becomes readable only when its transaction and every older one
-// have ended, possibly much later. So no read may have reached the end of the feed for that
-// long, either.
+// Options.MaxLag. The age of a row alone does not show that: CreatedAt is the time of the
+// call that appended the row, and the row becomes readable only when its transaction and
+// every older one have ended, possibly much later. So lags also requires that no read has
+// reached the end of the feed for that long.
 func (f *feed) lags(page []bridge.Notification, now time.Time) bool {
 	limit := f.p.c.hub.o.MaxLag
 	return !f.behindSince.IsZero() && now.Sub(f.behindSince) > limit && len(page) > 0 && now.Sub(page[0].CreatedAt) > limit

@@ -14,11 +14,11 @@ import (
 
 // Options sets up a Hub.
 type Options struct {
-	Log      Log
+	Log      LogReader
 	States   States // nil: no state messages
 	Sessions Sessions
 	Feed     Feed
-	Cluster  Cluster
+	Cluster  Membership
 	Pruner   Pruner           // nil: this node prunes nothing
 	Bus      bridge.Publisher // nil: none. One that implements bridge.Interest learns which users to listen for
 	Topics   bridge.Topics
@@ -26,7 +26,7 @@ type Options struct {
 	Node     string        // unique among running nodes; "" means a random name
 	Logger   *slog.Logger  // nil means slog.Default
 	Audit    bridge.Audit  // records subscriptions to other users' topics; nil: they are not recorded
-	Tracer   bridge.Tracer // nil: no spans are recorded; traceparents are passed on nevertheless
+	Tracer   bridge.Tracer // nil: no spans are recorded, but traceparents are still passed on
 
 	Window     int           // most unacknowledged messages per device; 0 means 32
 	AckWait    time.Duration // time without an acknowledgement after which a device is disconnected; 0 means 20s
@@ -48,8 +48,8 @@ type Options struct {
 	// block. May be nil.
 	Changed func()
 
-	// Acks stores what devices without a session acknowledged, or with AllAcks what every
-	// device did. nil: acknowledgements are stored with cursors only.
+	// Acks stores what devices without a session acknowledged, or with AllAcks what all
+	// devices acknowledged. nil: acknowledgements are stored with cursors only.
 	Acks    Acks
 	AllAcks bool
 
@@ -92,9 +92,9 @@ func (o Options) withDefaults() Options {
 // Hub is the registry of this node's connections and of the pumps that follow each user's
 // log. When it receives a hint, it wakes the pumps that the hint concerns.
 //
-// Users share as little as possible: the connections and pumps of a user are in the user's
-// shard, and cursors that wait to be written in shards of their own. Lock order: shard.mu
-// before Conn.mu before cursorShard.mu. None is held during I/O.
+// Users share as little as possible. The connections and pumps of a user are in the user's
+// shard, and cursors that wait to be written are in shards of their own. Lock order: shard.mu
+// before Conn.mu before cursorShard.mu. None of these locks is held during I/O.
 type Hub struct {
 	o      Options
 	shards [64]shard
@@ -108,8 +108,8 @@ type Hub struct {
 	acks       acks
 	traces     traces
 	reads      chan struct{} // semaphore of Options.Reads slots
-	readFailed atomic.Bool   // a read failed: sweep soon
-	sweep      chan struct{} // hints may have been lost: sweep now
+	readFailed atomic.Bool   // a read failed, so the hub has to sweep soon
+	sweep      chan struct{} // wakes the sweep, because hints may have been lost
 	figures    figures
 	failures   *failures
 
@@ -154,7 +154,7 @@ type shard struct {
 type entry struct {
 	conns          []*Conn    // the user's own connections
 	logs           []*userLog // the sources of all pumps that follow the user's log
-	itemsValidFrom time.Time  // hints' items of older appends are not used: a mute or delete came after them
+	itemsValidFrom time.Time  // items in hints of older appends are not used, because a mute or delete followed them
 
 	followers   []*Conn    // those of conns with state messages
 	rev         bridge.Rev // of the state last read for them; noRev: unknown
@@ -173,8 +173,9 @@ func hash(u bridge.UserID) uint32 {
 
 func (h *Hub) shard(u bridge.UserID) *shard { return &h.shards[hash(u)%uint32(len(h.shards))] }
 
-// change calls f with u's entry under the shard's lock. It makes the entry if there is none,
-// removes an empty one, and makes a bus that listens per user start or stop to do so.
+// change calls f with u's entry under the shard's lock. It creates the entry if there is
+// none, and removes it if it is empty afterwards. If the bus listens per user, change makes
+// it start or stop listening for u.
 func (h *Hub) change(u bridge.UserID, f func(e *entry)) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -227,7 +228,7 @@ func (h *Hub) each(f func(c *Conn)) {
 	}
 }
 
-// Hint wakes the pumps that hint concerns, of this node. It does not block.
+// Hint wakes the pumps of this node that hint concerns. It does not block.
 func (h *Hub) Hint(hint bridge.Hint) {
 	if h.o.Changed != nil && (hint.Type == bridge.HintAppended || hint.Type == bridge.HintMuted) {
 		h.o.Changed()
@@ -292,8 +293,8 @@ func (h *Hub) Reconnected() {
 	nudge(h.node.pollNow)
 }
 
-// nudge wakes the receiver of ch, which has a buffer of one. It never blocks: if a wake-up is
-// pending already, it serves for this one, too.
+// nudge wakes the receiver of ch, which has a buffer of one. It never blocks: a wake-up that
+// is already pending is enough.
 func nudge(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

@@ -10,10 +10,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// What happens on one node concerns the others: a device connects to another node, an
-// operator ends connections or revokes tokens. Hints announce it at once. In case they are
-// lost, every node polls the database each pollEvery. A node whose last poll is older than
-// viewLife delivers nothing, because it may have missed an order not to.
+// Some events on one node concern the others: a device connects to another node, an operator
+// ends connections or revokes tokens. Hints announce these events at once. In case hints are
+// lost, every node polls the database every pollEvery. A node whose last poll is older than
+// viewLife delivers nothing, because it may have missed an order to end connections.
 const (
 	pollEvery = 2 * time.Second
 	viewLife  = 5 * time.Second
@@ -85,9 +85,9 @@ func (n *node) poll(ctx context.Context) error {
 	if err := n.syncRevocations(ctx, at); err != nil {
 		return err
 	}
-	// Pumps that found the former view out of date went idle and have to be woken. The
-	// former view is judged after the new one is stored, so that this includes pumps that
-	// found it out of date while this poll waited for the database.
+	// Pumps that found the former view out of date went idle and have to be woken. Whether it
+	// was out of date is checked after the new view is stored, so that pumps which went idle
+	// while this poll waited for the database are woken as well.
 	former := n.polled.Swap(int64(begun.Sub(n.started)) + 1)
 	if !n.fresh(former, time.Now()) {
 		n.hub.wakeAll(false)
@@ -96,18 +96,18 @@ func (n *node) poll(ctx context.Context) error {
 }
 
 // clockReading is a reading of the database's clock, and this node's time at that moment.
-type clockReading struct{ shown, here time.Time }
+type clockReading struct{ database, local time.Time }
 
-// Now returns the time by the database's clock, by which notifications expire. It is what
-// the last poll read plus the time since, so a step of this node's own clock does not affect
-// it. The error is at most half of what that poll took. Before the first poll Now returns
-// this node's time.
+// Now returns the time by the database's clock, which decides when notifications expire. It
+// adds the time since the last poll to the time that the poll read, so a step of this node's
+// own clock has no effect. The error is at most half the duration of that poll. Before the
+// first poll, Now returns this node's time.
 func (h *Hub) Now() time.Time {
 	r := h.node.clock.Load()
 	if r == nil {
 		return time.Now()
 	}
-	return r.shown.Add(time.Since(r.here))
+	return r.database.Add(time.Since(r.local))
 }
 
 // current reports whether the node's view of the cluster is recent enough at now.
@@ -157,7 +157,7 @@ func (n *node) pollRegularly(ctx context.Context) {
 // the node for dead, and removed its connections, it registers all of them again.
 func (n *node) beat(ctx context.Context) {
 	o := &n.hub.o
-	last := time.Now() // when the last stored beat began; its time in the database may be as old as this
+	last := time.Now() // when the last stored beat began, the earliest time that the database may have for it
 	every(ctx, beatEvery, func() {
 		begun := time.Now()
 		q, cancel := context.WithTimeout(ctx, o.Query)

@@ -61,8 +61,8 @@ func (h *Hub) pruneRegularly(ctx context.Context) {
 		}
 		if changed && h.followers.Load() > 0 {
 			// Long changes and retention may change millions of inboxes, mostly of users
-			// without a device, so they send no hints. This node sweeps at once; the others
-			// find out with their next sweep.
+			// without a device, so they send no hints. This node sweeps at once. The other
+			// nodes find the changes with their next sweep.
 			nudge(h.sweep)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 // connection's mu.
 //
 // A pump is a state machine. It has a goroutine only while it reads or sends, so an idle
-// device costs none. The states and what changes them:
+// device has no goroutine. The states and what changes them:
 //
 //	                        hint, SUBACK, sweep, room
 //	      idle ─────────────────────────────────────────> reading <──┐
@@ -39,7 +39,7 @@ type pump struct {
 	sub         bridge.Subscription
 	granted     bool          // the SUBACK was written, or the session with the subscription was resumed
 	retained    *retainedCopy // to be sent first; nil: none
-	windowTimer *time.Timer   // runs in awaitingWindow while less than half the window is free; nil: not running
+	windowTimer *time.Timer   // runs in state awaitingWindow while less than half the window is free; nil: not running
 }
 
 // pumpState is what a pump is doing; see [pump].
@@ -55,8 +55,9 @@ const (
 )
 
 // source is where a pump's notifications come from: the log of the device's own user
-// ([ownLog]), another user's log ([userLog]) or the feed of all users ([feed]). It has the
-// position. Its methods are called with the connection's mu held, unless stated otherwise.
+// ([ownLog]), another user's log ([userLog]) or the feed of all users ([feed]). The source
+// also has the pump's position. Its methods are called with the connection's mu held, unless
+// stated otherwise.
 type source interface {
 	// due reports whether there may be something to send.
 	due() bool
@@ -72,10 +73,10 @@ type source interface {
 	// connection's mu is not held.
 	read(ctx context.Context, limit int) ([]bridge.Notification, error)
 
-	// accept returns the part of page that may be sent, at most room notifications. pop or
-	// read returned page with limit. While read was running the position may have moved, or a
-	// notification may have been deleted: then accept returns nothing, and the log is read
-	// again.
+	// accept returns the part of page that may be sent, at most room notifications. page is
+	// what pop or read returned for limit. While read was running, the position may have
+	// moved, or a notification may have been deleted. Then accept returns nothing, and the
+	// log is read again.
 	accept(page []bridge.Notification, limit, room int) []bridge.Notification
 
 	// prepare moves the position past m and sets the fields of m that differ between sources.
@@ -117,10 +118,10 @@ func (p *pump) wake() {
 // allowed reports whether p may send at all. c.mu is held.
 func (p *pump) allowed() bool { return p.granted && p.c.hub.node.current(time.Now()) }
 
-// waitForWindow makes p continue after windowWait, or before that when half the window is
-// free. A device that acknowledges one message at a time would otherwise cause a read of the
-// log for each; half a window is worth one read. After windowWait p sends what there is room
-// for, because some devices never free half of their window. c.mu is held.
+// waitForWindow makes p continue once half the window is free, or after windowWait if that is
+// earlier. A device that acknowledges one message at a time would otherwise cause a read of
+// the log for each message. After windowWait p sends as much as there is room for, because
+// some devices never free half of their window. c.mu is held.
 func (p *pump) waitForWindow() {
 	if p.windowTimer != nil {
 		return
@@ -133,7 +134,7 @@ func (p *pump) waitForWindow() {
 	})
 }
 
-// resume ends the wait of p if it is in state from, and wakes it. c.mu is held.
+// resume ends p's wait if p is in state from, and then wakes p. c.mu is held.
 func (p *pump) resume(from pumpState) {
 	if p.state == from {
 		p.state = idle
@@ -228,8 +229,8 @@ func (p *pump) fail(err error) {
 	}
 }
 
-// reserve turns page into messages in flight. Every delivery is authorized here, by the
-// claims that the connection has now and not those it subscribed with. c.mu is held.
+// reserve turns page into messages in flight. It authorizes every delivery, with the claims
+// that the connection has now, not with those at the time of SUBSCRIBE. c.mu is held.
 func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 	if p.state == closed {
 		return nil
@@ -239,7 +240,7 @@ func (p *pump) reserve(page []bridge.Notification, limit int) []Message {
 		p.source.reload()
 		return nil
 	}
-	// Other pumps of the connection read at the same time and may have taken the room.
+	// Other pumps of the connection may have used the room meanwhile.
 	items := p.source.accept(page, limit, p.room())
 	if !c.valid(now) {
 		c.endLocked(bridge.EndExpired)

@@ -8,8 +8,8 @@ import (
 )
 
 // retainedCopy is a topic's retained message for a device that has subscribed. Retained
-// messages are not stored separately: it is the user's latest notification, read at
-// SUBSCRIBE, and again if the copy had to wait.
+// messages are not stored separately: the retained message is the user's latest notification.
+// It is read at SUBSCRIBE, and again if the copy had to wait.
 type retainedCopy struct {
 	log    *userLog
 	latest *bridge.Notification // nil: there is none any more
@@ -28,15 +28,15 @@ func (p *pump) copyDue() bool {
 }
 
 // sendRetained sends the retained copy. The copy is not part of the ordered delivery and does
-// not move the cursor, so its packet id is from the second range. c.mu is held by the caller
-// and released here. sendRetained returns false if the goroutine has to end.
+// not move the cursor, so its packet id is from the second range. The caller holds c.mu, and
+// sendRetained releases it. sendRetained returns false if the goroutine has to end.
 func (p *pump) sendRetained() bool {
 	c, r := p.c, p.retained
 	if r.latest != nil && r.latest.Expired(c.hub.Now()) {
 		r.at = time.Time{} // an earlier notification is retained now
 	}
 	if time.Since(r.at) > bridge.HintLife { // it had to wait, and may be deleted by now
-		forgets := r.log.invalidations
+		invalidations := r.log.invalidations
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), c.hub.o.Query)
 		head, err := c.hub.o.Log.Head(ctx, r.log.user)
@@ -46,7 +46,7 @@ func (p *pump) sendRetained() bool {
 			return false
 		}
 		c.mu.Lock()
-		if r.latest = head.Latest; r.log.invalidations == forgets {
+		if r.latest = head.Latest; r.log.invalidations == invalidations {
 			r.at = time.Now()
 		}
 		c.mu.Unlock()

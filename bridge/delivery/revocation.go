@@ -12,8 +12,8 @@ import (
 )
 
 // expiryOf returns when every token that r revokes has expired, on any node; zero means
-// never. The life of a token counts from its iat, so all that were issued before r.At have
-// expired by r.At plus life.
+// never. The life of a token counts from its iat, so all tokens that were issued before r.At
+// have expired by r.At plus life.
 func expiryOf(r bridge.Revocation, life time.Duration) time.Time {
 	switch {
 	case !r.Expires.IsZero():
@@ -25,17 +25,17 @@ func expiryOf(r bridge.Revocation, life time.Duration) time.Time {
 }
 
 // Revocations reports whether a token was revoked. It keeps the stored revocations in memory,
-// as hashes of the jti or user that they name. If there are more than may be kept, it looks
-// up in the database every token that no kept revocation concerns. So a token is accepted
-// only if all revocations are in memory or the database was asked. The zero value is ready
-// to use and keeps all.
+// as hashes of the jti or user that they name. If there are more than it may keep, it looks
+// up in the database every token that no kept revocation concerns. A token is therefore
+// accepted only if all revocations are in memory or the database was asked. The zero value
+// is ready to use and keeps all revocations.
 type Revocations struct {
 	life  time.Duration // longest life of a token; 0: no limit
 	limit int           // most revocations kept; 0: no limit
 	ask   func(context.Context, bridge.Claims) (bool, error)
 
 	keys    atomic.Pointer[func(bridge.KeyID) bool]
-	any     atomic.Bool // whether there was ever one; saves the hashing if not
+	any     atomic.Bool // whether there was ever a revocation; if not, no token need be hashed
 	partial atomic.Bool // some are not kept, so the database has to be asked
 	kept    atomic.Int64
 
@@ -87,19 +87,19 @@ func hashOf(name string) nameHash {
 
 func (r *Revocations) shard(h nameHash) *revocationShard { return &r.shards[h[0]%64] }
 
-// Add adds rs, except those of expired tokens, and returns the new ones, including those that
-// it has no room to keep.
-func (r *Revocations) Add(rs ...bridge.Revocation) (news []bridge.Revocation) {
+// Add adds rs, except those of expired tokens, and returns the revocations that are new,
+// including those for which it has no room.
+func (r *Revocations) Add(rs ...bridge.Revocation) (added []bridge.Revocation) {
 	now := time.Now()
 	for _, v := range rs {
 		if end := expiryOf(v, r.life); (end.IsZero() || end.After(now)) && r.add(v, secondOf(end)) {
-			news = append(news, v)
+			added = append(added, v)
 		}
 	}
-	return news
+	return added
 }
 
-func (r *Revocations) add(v bridge.Revocation, end unixSecond) (news bool) {
+func (r *Revocations) add(v bridge.Revocation, end unixSecond) (isNew bool) {
 	name := v.ID
 	if name == "" {
 		name = string(v.User)
@@ -122,9 +122,9 @@ func (r *Revocations) add(v bridge.Revocation, end unixSecond) (news bool) {
 		s.ids[h] = later(id, end)
 		return false
 	case known:
-		news = v.Before.UnixMilli() > user.before
+		isNew = v.Before.UnixMilli() > user.before
 		s.users[h] = revokedUser{max(user.before, v.Before.UnixMilli()), later(user.end, end)}
-		return news
+		return isNew
 	case r.limit > 0 && r.kept.Load() >= int64(r.limit): // may be exceeded by one, because two goroutines add
 		r.miss()
 		return true
@@ -154,11 +154,11 @@ func (r *Revocations) misses() int {
 }
 
 // complete records that all revocations are kept again. The caller has added all of them since
-// misses returned then; complete has no effect if one was missed meanwhile.
-func (r *Revocations) complete(then int) {
+// misses returned missesBefore. complete has no effect if one was missed meanwhile.
+func (r *Revocations) complete(missesBefore int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.missed == then {
+	if r.missed == missesBefore {
 		r.partial.Store(false)
 	}
 }
@@ -197,8 +197,8 @@ func (r *Revocations) withdrawn(c bridge.Claims) bool {
 
 // Revoked reports whether a token with these claims was revoked: by its jti, by its user and
 // time of issue, or because its key was withdrawn. It looks in memory first. If not all
-// revocations are kept it may have to ask the database, and fails with ErrUnavailable while
-// that is unavailable.
+// revocations are kept, it may have to ask the database, and fails with ErrUnavailable while
+// the database is unavailable.
 func (r *Revocations) Revoked(ctx context.Context, c bridge.Claims) (bool, error) {
 	switch {
 	case r.withdrawn(c):

@@ -15,7 +15,7 @@ const revocationOverlap = time.Minute
 // revocationScan is the progress of the node's scan of the stored revocations. The zero value
 // begins a scan of all.
 type revocationScan struct {
-	complete  bool              // a scan has ended before
+	complete  bool              // an earlier scan has reached its end
 	last      bridge.Revocation // the last one read
 	startedAt time.Time         // when the scan began, by the database's clock; zero: it has ended
 }
@@ -60,12 +60,12 @@ func (h *Hub) readRevocations(ctx context.Context, after bridge.Revocation) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("poll the revocations: %w", err)
 	}
-	news := h.Revocations.Add(page...)
-	if len(news) == 0 {
+	added := h.Revocations.Add(page...)
+	if len(added) == 0 {
 		return page, nil
 	}
 	ids, users := make(map[string]bool), make(map[bridge.UserID]time.Time)
-	for _, r := range news {
+	for _, r := range added {
 		if r.ID != "" {
 			ids[r.ID] = true
 		} else {
@@ -92,14 +92,14 @@ func (h *Hub) refillRevocations(ctx context.Context) {
 	if !r.partial.Load() || r.kept.Load() > int64(r.limit)*3/4 {
 		return
 	}
-	then := r.misses()
+	missesBefore := r.misses()
 	for last := (bridge.Revocation{}); ; {
 		page, err := h.readRevocations(ctx, last)
 		switch {
-		case err != nil || r.misses() != then:
+		case err != nil || r.misses() != missesBefore:
 			return // tried again by the next call
 		case len(page) < h.o.Step:
-			r.complete(then)
+			r.complete(missesBefore)
 			return
 		}
 		last = page[len(page)-1]

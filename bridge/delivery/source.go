@@ -8,24 +8,25 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// cacheMax is how many notifications from hints a source caches. With more, it reads the log.
+// cacheMax is how many notifications from hints a source caches. If there are more, it reads
+// the log.
 const cacheMax = 64
 
-// userLog is the source of a subscription to another user's topic. Embedded in [ownLog], it is
-// also that of the device's own topic.
+// userLog is the source of a subscription to another user's topic. [ownLog], the source of the
+// device's own topic, embeds it.
 type userLog struct {
 	p    *pump
 	user bridge.UserID
-	pos  bridge.Seq // everything up to it was sent or is not deliverable
+	pos  bridge.Seq // the position: everything up to it was sent or is not deliverable
 
 	cache   []bridge.Notification // from hints, contiguous from pos+1
-	cacheAt time.Time             // when the append of the oldest began
+	cacheAt time.Time             // when the append of the oldest cached notification began
 	behind  bool                  // the log may have more than cache, and has to be read
 	missed  bool                  // the sweep found the log grown before a hint did
 
 	invalidations int      // counts the mutes and deletes that hints reported
-	erased        int64    // Order.Before of the last erasure that made it start over
-	asOf          snapshot // as of the last pop
+	erased        int64    // Order.Before of the last erasure that made the source start over
+	asOf          snapshot // at the last pop
 }
 
 // snapshot has what must not change between a read and the use of its page.
@@ -123,10 +124,9 @@ func (l *userLog) offer(h bridge.Hint) {
 	l.p.wake()
 }
 
-// markMissed is called when the sweep finds that the log has grown up to seq. If l did not know
-// that from a hint, the hint was probably lost, which is counted as a repair once the read
-// has returned something. Before that it is unknown, because muted notifications have no
-// hint.
+// markMissed is called when the sweep finds that the log has grown up to seq. If no hint told
+// l so, the hint was probably lost, which accept counts as a repair once a read has returned
+// something. An empty read is no sign of a lost hint, because muted notifications have none.
 func (l *userLog) markMissed(seq bridge.Seq) {
 	l.p.c.mu.Lock()
 	defer l.p.c.mu.Unlock()
@@ -146,11 +146,11 @@ func (l *userLog) invalidate() {
 		r.at = time.Time{}
 	}
 	l.reload()
-	l.p.resume(awaitingAck) // the notification it waits for may be the deleted one
+	l.p.resume(awaitingAck) // the next notification, whose packet id is in use, may be the deleted one
 }
 
-// discardUnsent discards what was read before now and not sent, because a state was read
-// that is newer. c.mu is held.
+// discardUnsent discards notifications that were read but not sent, because a newer state was
+// read meanwhile. c.mu is held.
 func (l *userLog) discardUnsent() {
 	l.invalidations++
 	if r := l.p.retained; r != nil {
@@ -178,8 +178,8 @@ func (l *userLog) startOver(order int64) {
 	l.p.wake()
 }
 
-// moveTo sets the position and discards what hints carried. With more, or if something was
-// due before, the log is read. c.mu is held.
+// moveTo sets the position and discards what hints carried. The log is then read if more is
+// true or something was due before. c.mu is held.
 func (l *userLog) moveTo(pos bridge.Seq, more bool) {
 	l.pos = pos
 	l.behind, l.cache = l.due() || more, nil
@@ -196,7 +196,7 @@ type ownLog struct {
 	dupUpTo   bridge.Seq    // up to it, messages may have been sent before and have DUP set
 	win       window        // in flight
 	skips     []bridge.Skip // the last ranges that the cursor passes without an acknowledgement
-	savedSent bridge.Seq    // sent, as last saved by saveSent
+	savedSent bridge.Seq    // the value of sent that saveSent saved last
 }
 
 // skip records that the cursor passes s without an acknowledgement.
@@ -207,8 +207,8 @@ func (l *ownLog) skip(s bridge.Skip) {
 	l.skips = append(l.skips, s)
 }
 
-// passed removes and returns the skips that a cursor at acked has passed. Those above may
-// still be sent by a later connection, if the user ends a mute.
+// passed removes and returns the skips that a cursor at acked has passed. A later connection
+// may still send what the other skips contain, if the user ends a mute.
 func (l *ownLog) passed(acked bridge.Seq) (out []bridge.Skip) {
 	var ahead []bridge.Skip
 	for _, s := range l.skips {

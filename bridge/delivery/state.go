@@ -13,18 +13,19 @@ import (
 // unread, deleted, superseded, expired, muted. A device asks for them at SUBSCRIBE, with the
 // rev of its inbox.
 //
-// Like notifications they are pulled and not queued. Each follower, a connection that asked
-// for them, has the rev that its device acknowledged. When a hint says that the state of a
-// user's inbox changed, the hub reads what changed since the lowest rev of the user's
-// followers on this node, once for all of them, and offers it to each: a state applies to an
-// inbox at any rev from State.From on. A follower whose last message is not acknowledged
-// takes none; the state is read again for it after the acknowledgement. So a device has at
-// most one state message in flight, and the next one combines all changes since. A lost hint
-// only costs time, because [Hub.sweepStates] compares revs every Options.Sweep.
+// Like notifications they are pulled and not queued. A connection that asked for them is a
+// follower, and has the rev that its device acknowledged. When a hint says that the state of
+// a user's inbox changed, the hub reads what changed since the lowest rev of the user's
+// followers on this node, once for all of them. It offers this state to each follower, since
+// it applies to an inbox at any rev from State.From on. A follower whose last message is not
+// acknowledged takes none; the state is read again for it after the acknowledgement. A device
+// therefore has at most one state message in flight, and the next one combines all changes
+// since. A lost hint only causes a delay, because [Hub.sweepStates] compares revs every
+// Options.Sweep.
 //
-// A notification that is older than a state message must not follow it, or a deleted
+// A notification that is older than a state message must not be sent after it, or a deleted
 // notification would stay on the screen. When a state is offered, everything that the pump
-// of the own topic read or cached before it is discarded, and the message waits until the
+// of the own topic has read or cached is discarded, and the state message waits until the
 // pump has written what it had reserved. What the pump reads afterwards is at least as new
 // as the state. TestAStateMessageIsNotOvertaken checks this.
 
@@ -49,9 +50,9 @@ type stateRead struct {
 	payload []byte
 }
 
-// appliesTo reports whether the state brings an inbox at rev up to date. A state without From,
-// with which the device has to fetch the list again, applies only to the rev it was read for:
-// for a later rev the changes may still be known.
+// appliesTo reports whether the state brings an inbox at rev up to date. A state without From
+// makes the device fetch the list again. It applies only to the rev for which it was read,
+// because for a later rev the changes may still be known.
 func (r *stateRead) appliesTo(rev bridge.Rev) bool {
 	if r.From == nil {
 		return rev == r.since
@@ -59,17 +60,17 @@ func (r *stateRead) appliesTo(rev bridge.Rev) bool {
 	return *r.From <= rev && rev <= r.Rev
 }
 
-// follower is the state messages of a connection that asks for them, or did. Its fields are
-// guarded by the connection's mu. It is nil for a connection that never asked.
+// follower is the part of a connection that sends state messages. It is nil if the connection
+// has never asked for them. Its fields are guarded by the connection's mu.
 type follower struct {
 	c          *Conn
 	enabled    bool       // the current subscription of the own topic asks for them
-	initialDue bool       // the message after the SUBACK was not sent yet; it is sent without a change, too
+	initialDue bool       // the message after the SUBACK was not sent yet; it is sent even if nothing changed
 	rev        bridge.Rev // of the device's inbox, from SUBSCRIBE or the last acknowledgement
 	next       *stateRead // to be sent; nil: none
 	writing    bool       // a message is being written
 	packet     uint16     // packet id of the message in flight; 0: none
-	sent       bridge.Rev // of the message being written or in flight; noRev: it belongs to an earlier SUBSCRIBE
+	sent       bridge.Rev // rev of the message being written or in flight; noRev: the message belongs to an earlier SUBSCRIBE
 	behind     bool       // the state has changed since it was last offered
 }
 
@@ -141,9 +142,9 @@ func (h *Hub) scheduleRead(u bridge.UserID, e *entry) {
 }
 
 // readStates reads the state of u's inbox and offers it to the followers that are ready for a
-// message. It runs once at a time for each user, and again after stateDelay if the state
-// changed meanwhile. It returns early if e is no longer u's entry: all devices have left, and
-// those that have connected since are served through the new entry.
+// message. For each user it runs once at a time, and again after stateDelay if the state
+// changed meanwhile. It returns early if e is no longer u's entry. In that case all of u's
+// devices have left, and those that have connected since are in the new entry.
 func (h *Hub) readStates(u bridge.UserID, e *entry) {
 	s := h.shard(u)
 	s.mu.Lock()
@@ -197,8 +198,8 @@ func (h *Hub) offerStates(u bridge.UserID, followers []*Conn) (rev bridge.Rev, e
 		}
 		c.mu.Unlock()
 	}
-	// Begin with the lowest rev: what changed since then applies to the others as well,
-	// unless it is so much that the device has to fetch the list again.
+	// Begin with the lowest rev. What changed since then applies to the other followers as
+	// well, unless it is so much that the device has to fetch the list again.
 	slices.SortFunc(ready, func(a, b readyFollower) int { return cmp.Compare(a.rev, b.rev) })
 	var read *stateRead
 	for _, w := range ready {
@@ -228,9 +229,9 @@ func (h *Hub) readState(u bridge.UserID, since bridge.Rev) (*stateRead, error) {
 	return &stateRead{State: s, since: since, payload: s.Encode()}, nil
 }
 
-// offerState sends r to c's follower, if it is still at rev. While r was read, the follower
-// may have begun to write an earlier message, or received its acknowledgement. Then the state
-// is read again for it, as soon as it is ready.
+// offerState sends r to c's follower, if the follower is still at rev. While r was read, the
+// follower may have begun to write an earlier message, or received its acknowledgement. Then
+// the state is read again for it, as soon as it is ready.
 func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,15 +249,15 @@ func (c *Conn) offerState(rev bridge.Rev, r *stateRead) {
 	f.wake()
 }
 
-// ready reports whether the follower is ready for a message. One that was offered but is not
-// being written yet is replaced. c.mu is held.
+// ready reports whether the follower is ready for a message, which replaces one that was
+// offered but is not being written yet. c.mu is held.
 func (f *follower) ready() bool {
 	c := f.c
 	return f.enabled && !c.stopped && c.own != nil && c.own.p.granted && !f.writing && f.packet == 0
 }
 
-// inflight returns how many state messages are in flight, 0 or 1. They count for the device's
-// Receive Maximum, not for Options.Window.
+// inflight returns how many state messages are in flight, 0 or 1. They count towards the
+// device's Receive Maximum, but not towards Options.Window.
 func (f *follower) inflight() int {
 	if f != nil && f.packet != 0 {
 		return 1
@@ -274,8 +275,8 @@ func (f *follower) qos() byte {
 }
 
 // wake writes the next message if possible. It is called after every acknowledgement, and
-// after each write of the pump before the pump reserves more, so a busy device gets state
-// messages, too. c.mu is held.
+// after each write of the pump before the pump reserves more, so that a busy device receives
+// state messages as well. c.mu is held.
 func (f *follower) wake() {
 	if f == nil || f.next == nil || !f.ready() {
 		return
@@ -339,7 +340,7 @@ func (f *follower) acknowledge() {
 	f.catchUp()
 }
 
-// commitRev sets the rev to that of the message that the device has received.
+// commitRev sets rev to the rev of the message that the device has received.
 func (f *follower) commitRev() {
 	if f.sent != noRev {
 		f.rev = f.sent

@@ -7,10 +7,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Log reads the notifications of one user. If a seq can be read, every lower seq of the user
-// is committed, see [bridge.Log], so a cursor may pass a row that was read. Every call may
-// fail with ErrUnavailable.
-type Log interface {
+// LogReader reads the notifications of one user, which [bridge.Log] appends. If a seq can be
+// read, every lower seq of the user is committed, so a cursor may pass a row that was read.
+// Every call may fail with ErrUnavailable.
+type LogReader interface {
 	// After returns at most limit deliverable notifications of u with Seq > after, oldest
 	// first. Deliverable ones are not muted, deleted or expired, and there are none while u
 	// mutes everything. An empty slice means that there are no more.
@@ -25,8 +25,9 @@ type Log interface {
 	Skip(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) (bridge.Seq, error)
 
 	// Starts returns where a subscription to the topic of each of users starts, in one
-	// statement. Without since it is the end of the log, with since it is Skip of since, but
-	// not past the end. A user without a log has no entry.
+	// statement. Without since, a subscription starts at the end of the log. With since, it
+	// starts where Skip says for since, but not past the end. A user without a log has no
+	// entry.
 	Starts(ctx context.Context, users []bridge.UserID, since *bridge.Seq, limit int) (map[bridge.UserID]bridge.Start, error)
 }
 
@@ -36,15 +37,15 @@ type States interface {
 	// Changes returns what changed of u's inbox since a rev, see [bridge.State].
 	Changes(ctx context.Context, u bridge.UserID, since bridge.Rev) (bridge.State, error)
 
-	// Revs returns the rev of each of users, in one statement. A user without an inbox has
-	// no entry.
+	// Revs returns the revs of users, in one statement. A user without an inbox has no entry.
 	Revs(ctx context.Context, users []bridge.UserID) (map[bridge.UserID]bridge.Rev, error)
 }
 
 // Feed reads the notifications of all users in one order, for wildcard subscriptions and the
-// sweep. It is not the order of ids, which become visible out of order, but one in which
-// nothing appears before a position later on, even if a transaction commits late. For each
-// user it is the order of seqs. Every call may fail with ErrUnavailable.
+// sweep. It is not the order of ids, because ids become visible out of order. In the order
+// of the feed, nothing appears before a position that was returned, even if a transaction
+// commits late. The notifications of each user are in the order of their seqs. Every call
+// may fail with ErrUnavailable.
 type Feed interface {
 	// Now returns the current end of the feed.
 	Now(ctx context.Context) (bridge.Position, error)
@@ -54,8 +55,8 @@ type Feed interface {
 	// otherwise next is the end of the feed.
 	Since(ctx context.Context, p bridge.Position, limit int) (items []bridge.Notification, next bridge.Position, more bool, err error)
 
-	// Changed reads at most limit notifications after p, and up to as many that an earlier
-	// call may have read. It returns the users of the deliverable ones, each with the last
+	// Changed reads at most limit notifications after p; it may also re-read up to limit
+	// earlier ones. It returns the users of the deliverable ones, each with the user's last
 	// seq. more reports that it stopped at limit. p may be a position from Now, Since or
 	// Changed, but Since does not accept one from Changed.
 	Changed(ctx context.Context, p bridge.Position, limit int) (changes []bridge.Change, next bridge.Position, more bool, err error)
@@ -70,15 +71,15 @@ type Feed interface {
 // ErrUnavailable.
 type Sessions interface {
 	// Open resumes or creates the session of a device, with a new generation that is greater
-	// than that of every earlier Open. With Clean the stored session is removed first. With
-	// Expiry 0 no session is created; without Clean, a stored one is resumed and ends with
-	// the connection.
+	// than that of every earlier Open. With Clean, a stored session is removed first. With
+	// Expiry 0 no session is created; but without Clean, a stored session is resumed, and
+	// ends with the connection.
 	Open(ctx context.Context, o bridge.OpenSession) (bridge.Session, error)
 
 	// Subscribe stores the subscription s of the device and returns the user's head from the
-	// same snapshot. With since the cursor is set to since, but not past head.Last. Without,
-	// the cursor of a device that was not subscribed is set to head.Last. stale reports that
-	// gen is not the current generation, and nothing was changed.
+	// same snapshot. With since, the cursor is set to since, but not past head.Last. Without
+	// since, the cursor of a device that was not subscribed is set to head.Last. stale
+	// reports that gen is not the current generation, and that nothing was changed.
 	Subscribe(ctx context.Context, d bridge.Device, gen int64, s bridge.Subscription, since *bridge.Seq) (head bridge.Head, stale bool, err error)
 
 	// Unsubscribe removes the subscription, unless gen is not the current generation.
@@ -86,12 +87,14 @@ type Sessions interface {
 
 	// Advance writes cursors in one statement. An entry with an old generation has no effect,
 	// and a cursor never moves backwards.
-	Advance(ctx context.Context, as []bridge.Advance) error
+	Advance(ctx context.Context, advances []bridge.Advance) error
 }
 
-// Cluster is what nodes tell each other through the database. Hints announce most of it
-// earlier, but may be lost; this is authoritative. Every call may fail with ErrUnavailable.
-type Cluster interface {
+// Membership is a node's part in the cluster: through the database, the node tells the others
+// what it does, and learns what it has to do. ([bridge.Cluster] is the operators' view.)
+// Hints announce most of this earlier, but may be lost; what is in the database counts. Every
+// call may fail with ErrUnavailable.
+type Membership interface {
 	// Beat stores a heartbeat of node, with its figures.
 	Beat(ctx context.Context, node string, f bridge.Figures) error
 
@@ -100,9 +103,9 @@ type Cluster interface {
 
 	// Register stores which connections opened and closed on node since the last call. No
 	// connection is in both lists, and the caller keeps them short. A call that fails may
-	// have stored a part, and is repeated. Of several connections of a device only the one
-	// with the highest generation is kept; Register stores an order to end the others, on
-	// whatever node they are.
+	// have stored a part of the lists; the caller repeats it. If a device has several
+	// connections, only the one with the highest generation is kept. Register stores orders
+	// to end the others, whichever nodes they are on.
 	Register(ctx context.Context, node string, opened, closed []bridge.Connection) error
 
 	// Poll returns the orders that were stored after since and concern connections of node.
@@ -110,9 +113,9 @@ type Cluster interface {
 	// the time by the database's clock, for the next poll.
 	Poll(ctx context.Context, node string, since time.Time) (orders []bridge.Order, now time.Time, err error)
 
-	// Revocations returns at most limit revocations that sort after after, ordered by At, ID
+	// Revocations returns at most limit revocations that sort after cursor, ordered by At, ID
 	// and User. The zero Revocation sorts before all.
-	Revocations(ctx context.Context, after bridge.Revocation, limit int) ([]bridge.Revocation, error)
+	Revocations(ctx context.Context, cursor bridge.Revocation, limit int) ([]bridge.Revocation, error)
 
 	// Revoked reports whether a stored revocation concerns a token with these claims.
 	Revoked(ctx context.Context, c bridge.Claims) (bool, error)
@@ -132,12 +135,12 @@ type Pruner interface {
 	ExpireKeys(ctx context.Context, limit int) (int, error)
 
 	// ExpireRevocations removes revocations RevocationGrace after the exp of their tokens. If
-	// exp is unknown, it is taken to be life after the revocation was stored, or with life 0
-	// never.
+	// the exp of a token is unknown, the time at which the revocation was stored plus life is
+	// used instead; if life is 0, such a revocation is never removed.
 	ExpireRevocations(ctx context.Context, life time.Duration, limit int) (int, error)
 
-	// ExpireNotifications removes expired notifications, which reads skip already. users are
-	// those whose inboxes it changed.
+	// ExpireNotifications removes expired notifications, which no read returns any more.
+	// users are the users whose inboxes it changed.
 	ExpireNotifications(ctx context.Context, limit int) (n int, users []bridge.UserID, err error)
 
 	// ExpireTombstones removes the tombstones of notifications that were removed 30 days ago.
@@ -146,11 +149,11 @@ type Pruner interface {
 	// ExpireAudit removes entries of the audit log older than age.
 	ExpireAudit(ctx context.Context, age time.Duration, limit int) (int, error)
 
-	// Retain deletes notifications created before before, oldest first, and keeps the counts
+	// Retain deletes notifications created before cutoff, oldest first, and keeps the counts
 	// of their users exact. Cursors need no change, because pumps read past deleted rows.
-	Retain(ctx context.Context, before time.Time, limit int) (int, error)
+	Retain(ctx context.Context, cutoff time.Time, limit int) (int, error)
 
-	// Continue does steps of at most limit rows each of changes that [bridge.History] began
-	// and did not finish, for several users if there are several. It returns how many steps.
+	// Continue continues changes that [bridge.History] began and did not finish, possibly of
+	// several users, in steps of at most limit rows. It returns how many steps it took.
 	Continue(ctx context.Context, limit int) (int, error)
 }

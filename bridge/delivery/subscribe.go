@@ -43,15 +43,16 @@ func (c *Conn) May(filter string) bool {
 }
 
 // Subscribe stores the subscriptions of one SUBSCRIBE packet. With since, notifications after
-// it are replayed instead of sending the retained message. Subscribe returns an error or nil
-// for each of rs: the SUBACK may grant those with nil, and nothing is sent for them before
+// it are replayed, and the retained message is not sent. Subscribe returns an error or nil
+// for each of rs. The SUBACK may grant those with nil, and nothing is sent for them before
 // [Conn.Activate]. An error is ErrForbidden if [Conn.May] is false, ErrTooMany past 16 topics
 // of other users, ErrConflict if the connection has ended, and ErrUnavailable while the
 // database is unavailable.
 //
-// The database does a bounded amount of work for a packet, however many filters it has: one
-// transaction for the own topic and one statement for all others, before which another one
-// records them in the audit log. What cannot be recorded is not subscribed.
+// However many filters a packet has, the database does a bounded amount of work for it: one
+// statement records the subscriptions to other users' topics in the audit log, one
+// transaction stores the own topic, and one statement reads all others. A subscription that
+// cannot be recorded fails.
 func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *bridge.Seq) []error {
 	distinct, index := distinctFilters(rs)
 	errs := make([]error, len(distinct))
@@ -84,8 +85,8 @@ func (c *Conn) Subscribe(ctx context.Context, rs []SubscribeRequest, since *brid
 	return out
 }
 
-// recordReads records which other users' topics rs subscribes to: a subscription shows
-// their latest notifications, and with since the history.
+// recordReads records in the audit log which other users' topics rs subscribes to, because a
+// subscription shows a user's latest notification, and with since the user's history.
 func (c *Conn) recordReads(ctx context.Context, rs []SubscribeRequest) error {
 	if c.hub.o.Audit == nil {
 		return nil
@@ -123,7 +124,7 @@ func distinctFilters(rs []SubscribeRequest) (distinct []SubscribeRequest, index 
 			known[r.Filter] = j
 			distinct = append(distinct, r)
 		} else {
-			if r.RetainHandling != 0 { // 1 sends it for a new subscription only, and this one exists by now
+			if r.RetainHandling != 0 { // 1 asks for it in a new subscription only, and this filter is no longer new
 				r.RetainHandling = distinct[j].RetainHandling
 			}
 			distinct[j] = r
@@ -138,8 +139,8 @@ type pendingSubscription struct {
 	SubscribeRequest
 	log           *userLog
 	existed       bool   // the connection was subscribed already
-	invalidations int    // of log, before the database was asked
-	err           *error // where to put the error
+	invalidations int    // those of log before the database was asked
+	err           *error // where to store the error
 }
 
 // findPump returns the pump of a filter, or nil. c.mu is held.
@@ -162,10 +163,10 @@ func (c *Conn) newOwnLog(filter string) *ownLog {
 // errEnded is the error of a SUBSCRIBE whose connection has ended meanwhile.
 var errEnded = fmt.Errorf("subscribe: the connection has ended: %w", bridge.ErrConflict)
 
-// attach finds or makes the pump of a user's topic. A new one is registered before the
-// database is asked, and does not send yet. So it receives the hints meanwhile, and nothing
-// is missed between the head that is read and the first live message. attach fails as
-// [Conn.addPump] does.
+// attach finds or creates the pump of a user's topic. A new pump does not send yet, but it is
+// registered before the database is asked, so that it receives the hints meanwhile. Nothing
+// is therefore missed between the head that is read and the first live message. attach fails
+// as [Conn.addPump] does.
 func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*pendingSubscription, error) {
 	s := &pendingSubscription{SubscribeRequest: r}
 	if s.log, s.invalidations, s.existed = c.findLog(r.Filter); s.existed {
@@ -182,28 +183,29 @@ func (c *Conn) attach(r SubscribeRequest, u bridge.UserID) (*pendingSubscription
 }
 
 // findLog returns the source of a filter that c is subscribed to, and its invalidations.
-func (c *Conn) findLog(filter string) (l *userLog, forgets int, found bool) {
+func (c *Conn) findLog(filter string) (l *userLog, invalidations int, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.findPump(filter)
 	if p == nil || c.stopped {
 		return nil, 0, false
 	}
-	switch of := p.source.(type) {
+	switch source := p.source.(type) {
 	case *ownLog:
-		l = &of.userLog
+		l = &source.userLog
 	case *userLog:
-		l = of
+		l = source
 	}
 	return l, l.invalidations, true
 }
 
 // addPump adds a new pump to c and registers it. own is its source if that is the own log,
-// else nil. addPump fails with ErrTooMany, or with ErrConflict if the connection has ended.
+// otherwise nil. addPump fails with ErrTooMany, or with ErrConflict if the connection has
+// ended.
 //
-// Close unregisters the pumps that it finds. A pump that is registered after that would stay
-// in the hub forever, and with it the connection. So addPump checks again after registering:
-// whichever of the two comes last unregisters the pump.
+// Close unregisters the pumps that it finds. A pump that is registered later would stay in
+// the hub forever, and with it the connection. So addPump checks after registering whether
+// the connection was closed, and if so unregisters the pump itself.
 func (c *Conn) addPump(p *pump, own *ownLog) error {
 	c.mu.Lock()
 	var err error
@@ -246,8 +248,8 @@ func (c *Conn) subscribeOwn(ctx context.Context, r SubscribeRequest, since *brid
 		return err
 	}
 	if since != nil {
-		// The cursor is about to go back. A pending write of what was acknowledged before
-		// would move it forward again.
+		// The cursor is about to go back. A pending write of earlier acknowledgements would
+		// move it forward again.
 		var release func()
 		release, err = c.freezeCursor(ctx)
 		defer release()
@@ -278,8 +280,8 @@ func (c *Conn) storeOwn(ctx context.Context, r SubscribeRequest, since *bridge.S
 	return start, err
 }
 
-// subscribeReads starts subscriptions that are not stored: those to other users' topics, and
-// to the own topic of a device without a session.
+// subscribeReads starts subscriptions that are not stored: subscriptions to other users'
+// topics, and to the own topic of a device without a session.
 func (c *Conn) subscribeReads(ctx context.Context, all []*pendingSubscription, since *bridge.Seq) {
 	if len(all) == 0 {
 		return
@@ -333,10 +335,10 @@ func (c *Conn) setPosition(s *pendingSubscription, start bridge.Start, since *br
 }
 
 // retireWindow empties the window of the own topic, because a new subscription begins or the
-// device has unsubscribed. Messages in flight are still to be acknowledged, so they keep
+// device has unsubscribed. The messages in flight are still to be acknowledged, so they keep
 // their packet ids and their room ([MQTT-3.3.4-9], [MQTT-3.10.4-3]). When a replay reaches
-// one of them it waits for the acknowledgement before sending it again, because nothing may
-// be resent on the same connection ([MQTT-4.4.0-1]). c.mu is held.
+// such a message, the pump waits for its acknowledgement before sending it again, because
+// nothing may be resent on the same connection ([MQTT-4.4.0-1]). c.mu is held.
 func (c *Conn) retireWindow(own *ownLog) {
 	c.retired.flights = slices.Concat(c.retired.flights, own.win.flights)
 	own.win.flights = nil
@@ -350,7 +352,7 @@ func (p *pump) applyRequest(s *pendingSubscription, retained bool, latest *bridg
 	due := s.RetainHandling == 0 || s.RetainHandling == 1 && !s.existed
 	if retained && due && latest != nil {
 		p.retained = &retainedCopy{log: s.log, latest: latest}
-		if s.log.invalidations == s.invalidations { // otherwise it may be deleted, and is read again
+		if s.log.invalidations == s.invalidations { // otherwise latest may be deleted, and is read again
 			p.retained.at = time.Now()
 		}
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // traces keeps the traceparents that hints carried, for [bridge.HintLife]. A pump looks here
-// for each notification that it sends, whether it came with the hint or was read from the
-// log: hints of other nodes carry no notifications, and a notification that supersedes
-// others is always read. What is sent later than that is not live and has no trace.
+// for each notification that it sends, even for one that it has read from the log: hints of
+// other nodes carry no notifications, and a notification that supersedes others is always
+// read. A notification that is sent after HintLife is not live and has no trace.
 //
 // It has at most maxTraces entries in a shard, and costs one atomic load for each message
 // while nothing is traced.
@@ -35,8 +35,8 @@ type traceEntry struct {
 	at          time.Time
 }
 
-// maxTraces is how many entries a shard keeps; with more, the oldest is dropped. All shards
-// have room for 16,384 traced calls a second.
+// maxTraces is how many entries a shard keeps; if there are more, the oldest is dropped. All
+// shards together have room for 16,384 traced calls a second.
 const maxTraces = 256
 
 func (t *traces) shard(u bridge.UserID) *traceShard {

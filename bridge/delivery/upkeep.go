@@ -15,7 +15,7 @@ import (
 // cluster, each within Options.Query, and returns the errors of these two.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.checkDeadlines, h.pruneRegularly, h.expireRegularly,
+	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.endExpiredAndSilent, h.pruneRegularly, h.expireRegularly,
 		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
 		wg.Go(func() { f(ctx) })
 	}
@@ -50,9 +50,10 @@ func (h *Hub) flushCursors(ctx context.Context) { h.cursors.run(ctx, h.o.Flush) 
 // sweepStep is the most notifications that one step of the sweep reads.
 const sweepStep = 5000
 
-// sweepRegularly repairs lost hints until ctx ends. A sweep reads which users' logs have grown
-// since the last one, and wakes their pumps. After a failed read, its own or a pump's, it
-// tries again soon, and once that succeeds it wakes the pumps that went idle because of it.
+// sweepRegularly makes up for lost hints until ctx ends. A sweep reads which users' logs have
+// grown since the last sweep, and wakes their pumps. If a read of the sweep or of a pump has
+// failed, the next sweep begins soon. Once one succeeds, sweepRegularly wakes the pumps that
+// went idle because of the failure.
 func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
@@ -80,15 +81,15 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				wait = false
 			case <-h.sweep:
 				wait = false
-			case <-retry.C: // sweep only if the last one or a read since has failed
+			case <-retry.C: // sweep only if the last sweep or a read since then has failed
 				wait = pos != "" && !h.readFailed.Load()
 			}
 		}
 	}
 }
 
-// sweepOnce does one step of the sweep from pos, "" for the first one, and returns the
-// position of the next. more reports that the sweep is not complete.
+// sweepOnce does one step of the sweep from pos, "" for the first step, and returns the
+// position of the next step. more reports that the sweep is not complete.
 func (h *Hub) sweepOnce(ctx context.Context, pos bridge.Position) (next bridge.Position, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, h.o.Query)
 	defer cancel()
@@ -127,27 +128,6 @@ func (h *Hub) wakeAll(reload bool) {
 	})
 }
 
-// checkDeadlines ends connections that have not acknowledged for Options.AckWait, or whose
-// token has expired or was signed with a withdrawn key. A pass over all connections several
-// times in AckWait is cheaper than a timer for each.
-func (h *Hub) checkDeadlines(ctx context.Context) {
-	every(ctx, max(10*time.Millisecond, min(h.o.AckWait/4, 2*time.Second)), func() {
-		now := time.Now()
-		h.each(func(c *Conn) {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			switch {
-			case !c.valid(now):
-				c.endLocked(bridge.EndExpired)
-			case !c.ackWaitStart.IsZero() && now.Sub(c.ackWaitStart) > h.o.AckWait:
-				c.endLocked(bridge.EndSilent)
-			default:
-				c.saveSent(now)
-			}
-		})
-	})
-}
-
 // figures are the hub's counters.
 type figures struct {
 	connections, sent, copies, acked, reads, oversize atomic.Int64
@@ -183,26 +163,26 @@ func (h *Hub) Figures() bridge.Figures {
 
 // Backlog describes what this node's devices have not received or acknowledged.
 type Backlog struct {
-	Sessions int          // connections with something in flight or to be sent
-	InFlight int          // notifications sent and not acknowledged
-	Own      int          // those of InFlight that were sent on users' own topics
-	Open     map[Kind]int // connections
-	Oldest   time.Time    // when the oldest of Own was committed; zero: none
+	Sessions int                    // connections with something in flight or to be sent
+	InFlight int                    // notifications sent and not acknowledged
+	Own      int                    // how many of InFlight were sent on users' own topics
+	Open     map[ConnectionType]int // connections
+	Oldest   time.Time              // when the oldest of Own was committed; zero: none
 }
 
-// Kind is the transport and protocol of a connection.
-type Kind struct {
+// ConnectionType is the transport and protocol of a connection.
+type ConnectionType struct {
 	Transport string // one of Transports
 	Protocol  byte   // 4 or 5
 }
 
 // Backlog looks at every connection, locking one at a time. That takes some 10 ms for 100,000.
 func (h *Hub) Backlog() (b Backlog) {
-	b.Open = make(map[Kind]int)
+	b.Open = make(map[ConnectionType]int)
 	h.each(func(c *Conn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		b.Open[Kind{c.request.Transport, c.request.Protocol}]++
+		b.Open[ConnectionType{c.request.Transport, c.request.Protocol}]++
 		n := c.inflight() - c.follower.inflight()
 		behind := n > 0
 		for p := range c.pumps {

@@ -76,7 +76,7 @@ func (w *window) drop(s bridge.Seq) {
 // the last seq that was sent.
 //
 // The cursor is safe to store, that is, no device misses a notification because of it. A seq
-// above sent has not been read yet, because seqs become visible in order (see [Log]). For a
+// above sent has not been read yet, because seqs become visible in order (see [LogReader]). For a
 // seq at or below the cursor one of these holds:
 //
 //   - It was acknowledged, or exceeded the device's Maximum Packet Size, which counts as
@@ -109,8 +109,8 @@ type aux struct {
 	inflight []uint16
 }
 
-// acquire allocates an id. One is always free, because there are at most as many in flight as
-// the device's window has room for.
+// acquire allocates an id. One is always free, because at most as many are in flight as the
+// device's window has room for.
 func (a *aux) acquire() uint16 {
 	for {
 		id := uint16(ownIDs + 1 + int(a.next)%auxIDs)

@@ -285,7 +285,7 @@ func (r packageCollector) packages(out sink) {
 	for _, t := range delivery.Transports {
 		for protocol, name := range map[byte]string{4: "3.1.1", 5: "5"} {
 			out.gauge("mqtt_connections", "Devices connected to this node, by transport and MQTT version.",
-				float64(back.Open[delivery.Kind{Transport: t, Protocol: protocol}]), "transport", t, "protocol", name)
+				float64(back.Open[delivery.ConnectionType{Transport: t, Protocol: protocol}]), "transport", t, "protocol", name)
 		}
 	}
 	oldest := 0.0
