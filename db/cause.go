@@ -16,10 +16,10 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// cause describes why the database failed a call. Outages are counted by this text, so
-// there is a bounded number of them. The database's own message is left out, since it
-// may repeat what the caller sent: only its code, and the name of a falcon_ table or
-// function in it, are used.
+// cause describes why the database failed a call. Outages are counted by this text, so the
+// number of different texts is bounded. The database's own message may repeat what the
+// caller sent, so only its code, and the name of a falcon_ table or function in it, are
+// used.
 func cause(err error) string {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		return causeOfState(e.Field('C'), objectName.FindString(e.Field('M')))

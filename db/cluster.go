@@ -131,7 +131,7 @@ func (d *DB) Poll(ctx context.Context, node string, since time.Time) (orders []b
 		return nil, time.Time{}, d.fail("poll orders", err)
 	}
 	if len(seen) > 0 {
-		// An error does no harm: the next poll deletes them, or Beat does in the end.
+		// An error does no harm, because the next poll deletes them, or else Beat does.
 		_, _ = d.write.NewDelete().Model((*order)(nil)).Where("id IN (?)", bun.List(seen)).Exec(ctx)
 	}
 	return orders, now, nil

@@ -188,8 +188,8 @@ func broken(err error) bool {
 }
 
 // retryable reports whether a batch that failed with err certainly left nothing behind,
-// and its commands may succeed one at a time: after a deadlock, a refused value, too
-// many locks.
+// and its commands may succeed one at a time. Examples are a deadlock, a refused value and
+// too many locks.
 func retryable(err error) bool {
 	if e, ok := errors.AsType[pgdriver.Error](err); ok {
 		switch c := e.Field('C'); {

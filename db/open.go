@@ -180,8 +180,8 @@ func sqlitePath(s string) (string, error) {
 // Dialect returns the database system in use.
 func (d *DB) Dialect() Dialect { return d.dialect }
 
-// Ping reads the row of the epoch and the newest notification. A mere connection would
-// prove too little: tables may be missing, or the file may be corrupt.
+// Ping reads the row of the epoch and the newest notification. A connection alone would
+// not show that tables are missing or the file is corrupt.
 func (d *DB) Ping(ctx context.Context) error {
 	if err := d.checkFile(); err != nil {
 		return d.fail("ping", err)

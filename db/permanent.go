@@ -11,7 +11,7 @@ import (
 )
 
 // permanent returns advice for an error that does not go away by itself: the server is
-// unsuitable, refuses this user, or the user lacks privileges or tables. It is nil for
+// unsuitable, refuses this user, or the user lacks privileges or tables. It returns nil for
 // every other error.
 func permanent(err error) error {
 	if errors.Is(err, pgconnect.ErrUnfit) {

@@ -19,8 +19,8 @@ func (d *DB) LeaseRelay(ctx context.Context, node string, ttl time.Duration) (st
 	ctx, cancel := bound(ctx)
 	defer cancel()
 	err = d.inTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		// A position whose lease lapsed too long ago is void: mutes and deletes were not
-		// recorded since.
+		// A position whose lease lapsed too long ago is void, because mutes and deletes were
+		// not recorded since.
 		lapsed := tx.NewSelect().Model((*relay)(nil)).Column("id").Where("held_until <= ? - ?", d.clock(), relayLife.Milliseconds())
 		if _, err := tx.NewDelete().Model((*touched)(nil)).Where("EXISTS (?)", lapsed).Exec(ctx); err != nil {
 			return err

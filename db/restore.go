@@ -145,8 +145,8 @@ func finishRestore(path string) error {
 }
 
 // copyFrom copies the file from to the new file part. It refuses a file with a WAL next to
-// it: part of the content is in the WAL, and a plain copy of a database in use is not
-// consistent.
+// it, because a part of the content is in the WAL, and a plain copy of a database in use is
+// not consistent.
 func copyFrom(from, path, part string) error {
 	source, err := os.Open(from)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -132,8 +132,8 @@ const generationBlock = 1000
 
 // generation returns the next generation. The caller's transaction holds the only write
 // lock, so generations are in the order of transactions. The caller must call committed
-// after its commit, and only then: a block whose transaction was rolled back must not be
-// used.
+// after its commit. After a rollback it must not, because a block whose transaction was
+// rolled back must not be used.
 func (g *generations) generation(ctx context.Context, tx bun.Tx) (gen int64, committed func(), err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -206,7 +206,7 @@ func (d *DB) openSession(ctx context.Context, o bridge.OpenSession) (s openedSes
 
 // resume adapts s, which was last written under generation, to the current log, as
 // falcon_open does. After a restore the log may end before the session's seqs, or may
-// have continued with other notifications: then the cursor goes back to the last
+// have continued with other notifications. In both cases the cursor goes back to the last
 // notification that both logs share, and the history of its moves is dropped.
 func (s *session) resume(ctx context.Context, tx bun.Tx, generation int64) error {
 	var former bool

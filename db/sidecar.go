@@ -20,9 +20,9 @@ type sidecar struct {
 }
 
 // ahead reports whether the database went back to an earlier state: its tick (just raised)
-// or its last id is behind the file's, or the file is of another epoch. A missing file
-// counts as well, since a database with an epoch has one: somebody put a copy in place
-// without it.
+// or its last id is behind that of the file, or the file is of another epoch. It also
+// reports true if the file is missing. Every database with an epoch has one, so somebody
+// must have put a copy in place without it.
 func (s *sidecar) ahead(m epochState, last int64) bool {
 	return s == nil || s.Epoch != m.epoch || m.tick <= s.Tick || last < s.Last
 }
@@ -45,7 +45,7 @@ func readSidecar(path string) (*sidecar, error) {
 	return &s, nil
 }
 
-// writeSidecar replaces the file atomically. It is not synced to disk: after a power cut
+// writeSidecar replaces the file atomically, but does not sync it to disk. After a power cut
 // there may be an older file, with which a restore is detected less often.
 func writeSidecar(path string, s sidecar) error {
 	b, err := json.Marshal(s)

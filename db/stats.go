@@ -63,8 +63,8 @@ func (d *DB) Stats(ctx context.Context) Stats {
 	return s
 }
 
-// absentSessions counts sessions without a connection, at most MaxAbsent of them: a range
-// of the index falcon_sessions_expiry, which has no open sessions. It returns -1 if the
+// absentSessions counts sessions without a connection, at most MaxAbsent of them. It reads a
+// range of the index falcon_sessions_expiry, which has no open sessions. It returns -1 if the
 // database is unavailable.
 func (d *DB) absentSessions(ctx context.Context) int64 {
 	ctx, cancel := bound(ctx)

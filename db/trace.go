@@ -26,8 +26,8 @@ func Traced(p trace.TracerProvider) bun.QueryHook {
 type tracedHook struct{ bun.QueryHook }
 
 // BeforeQuery begins a span below that of the call. The call's span is in ctx, except in
-// the committer, which runs apart from calls: there ctx carries the traceparent of a
-// command.
+// the committer, which runs apart from calls. Its ctx carries the traceparent of a command
+// instead.
 func (h tracedHook) BeforeQuery(ctx context.Context, e *bun.QueryEvent) context.Context {
 	sc := trace.SpanContextFromContext(ctx)
 	if s := bridge.Traceparent(ctx); s != "" && !sc.IsValid() {

@@ -16,9 +16,9 @@ type retainedCopy struct {
 	at     time.Time            // when latest was read; zero: it may be muted or deleted by now
 }
 
-// copyDue reports whether the retained copy is to be sent now. While a replay of the own log
-// has not reached it, the copy waits: a device that ignores seqs below the highest one it
-// has seen would drop the replay. c.mu is held.
+// copyDue reports whether the retained copy is to be sent now. The copy waits until a replay
+// of the own log has reached it. Otherwise a device that ignores seqs below the highest one
+// it has seen would drop the replay. c.mu is held.
 func (p *pump) copyDue() bool {
 	r := p.retained
 	if r == nil {

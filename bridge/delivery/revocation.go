@@ -185,7 +185,7 @@ func (r *Revocations) drop(now time.Time) {
 	}
 }
 
-// Keys sets the function that reports whether a signing key is still known: tokens signed with
+// Keys sets the function that reports whether a signing key is still known. Tokens signed with
 // a withdrawn key count as revoked. known is called often and from many goroutines.
 func (r *Revocations) Keys(known func(bridge.KeyID) bool) { r.keys.Store(&known) }
 

@@ -87,9 +87,9 @@ func (w *window) drop(s bridge.Seq) {
 //   - It was appended while everything, or its kind, was muted. The row records that
 //     permanently, and it is never delivered.
 //   - It was appended before its kind was muted, and the pump read past it during the mute.
-//     It is listed again when the mute ends, but not delivered to this device: a cursor does
-//     not go back. If the pump sent nothing after it, the cursor is still before it, and it is
-//     delivered. While everything is muted nothing is read, so no cursor moves.
+//     When the mute ends it is listed again, but not delivered to this device, because a
+//     cursor does not go back. If the pump sent nothing after it, the cursor is still before
+//     it, and it is delivered. While everything is muted nothing is read, so no cursor moves.
 //   - It had expired by the database's clock, or by the hub's reading of that clock, which is
 //     off by at most half the time of a poll. If the database's clock is set back, a row may
 //     become visible again after a cursor has passed it; nothing is promised about such a row
