@@ -35,35 +35,61 @@ func setLanguage(h http.Header, l bridge.Locale) {
 	}
 }
 
+// translations has the texts of problems in each language, by their English ones, which the
+// code uses. A language is one line here and a file such as spanish.go; English needs neither.
+var translations = map[bridge.Locale]*translation{
+	bridge.Spanish: {texts: spanishTexts},
+}
+
 // Translate returns a text of a problem, which the code has in English, in the language l.
 // A text without a translation stays in English; tests find those of REST, the domain and
 // the tokens that lack one.
 func Translate(l bridge.Locale, text string) string {
-	if l != bridge.Spanish {
-		return text
-	}
-	spanish, _ := inSpanish(text)
-	return spanish
+	translated, _ := translate(l, text)
+	return translated
 }
 
-// inSpanish returns text in Spanish, and whether a translation exists.
-func inSpanish(text string) (string, bool) {
-	if text == "" {
-		return "", true
+// translate is like Translate, and reports whether a translation exists.
+func translate(l bridge.Locale, text string) (string, bool) {
+	if l == bridge.English || text == "" {
+		return text, true
 	}
-	if s, ok := spanishTexts[text]; ok {
+	if t := translations[l]; t != nil {
+		return t.of(text)
+	}
+	return text, false
+}
+
+// translation has the texts of one language.
+type translation struct {
+	texts map[string]string // by the English text. {} stands for a value
+
+	once      sync.Once
+	templates []template // see compile
+}
+
+// template is a text with values in it.
+type template struct {
+	english    *regexp.Regexp
+	translated string
+}
+
+// of returns the translation of text, and whether it exists.
+func (t *translation) of(text string) (string, bool) {
+	if s, ok := t.texts[text]; ok {
 		return s, true
 	}
-	for _, t := range spanishTemplates() {
-		found := t.english.FindStringSubmatch(text)
+	t.once.Do(t.compile)
+	for _, template := range t.templates {
+		found := template.english.FindStringSubmatch(text)
 		if found == nil {
 			continue
 		}
-		out := t.spanish
+		out := template.translated
 		for _, value := range found[1:] {
 			// A value may be a text itself, such as the reason why a token is refused. A
 			// number or a name has no translation and stays.
-			part, _ := inSpanish(value)
+			part, _ := t.of(value)
 			out = strings.Replace(out, "{}", part, 1)
 		}
 		return out, true
@@ -71,22 +97,14 @@ func inSpanish(text string) (string, bool) {
 	return text, false
 }
 
-// template is a text with values in it.
-type template struct {
-	english *regexp.Regexp
-	spanish string
-}
-
-// spanishTemplates returns the entries of spanishTexts that have a {}, the longest first,
-// because a text may match more than one.
-var spanishTemplates = sync.OnceValue(func() []template {
-	var out []template
-	for english, spanish := range spanishTexts {
+// compile sets templates to the entries of texts that have a {}, the longest first, because
+// a text may match more than one.
+func (t *translation) compile() {
+	for english, translated := range t.texts {
 		if strings.Contains(english, "{}") {
 			pattern := strings.ReplaceAll(regexp.QuoteMeta(english), `\{\}`, "(.+)")
-			out = append(out, template{regexp.MustCompile("^" + pattern + "$"), spanish})
+			t.templates = append(t.templates, template{regexp.MustCompile("^" + pattern + "$"), translated})
 		}
 	}
-	slices.SortFunc(out, func(a, b template) int { return len(b.english.String()) - len(a.english.String()) })
-	return out
-})
+	slices.SortFunc(t.templates, func(a, b template) int { return len(b.english.String()) - len(a.english.String()) })
+}

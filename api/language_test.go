@@ -76,13 +76,37 @@ func TestTypesLocationsAndCodesDoNotDependOnTheLanguage(t *testing.T) {
 	}
 }
 
-// Every problem that the corpus causes has all its texts in Spanish.
-func TestEveryProblemHasASpanishText(t *testing.T) {
+// Without a translation, a response says Content-Language: fr and is in English.
+func TestRESTHasATranslationForEveryLocale(t *testing.T) {
+	for _, l := range bridge.Locales() {
+		if l != bridge.English && (translations[l] == nil || len(translations[l].texts) < 100) {
+			t.Errorf("bridge.Locales() has %q: write its texts in a file next to api/spanish.go, and add them to translations in api/language.go", l)
+		}
+	}
+	for l := range translations {
+		if !slices.Contains(bridge.Locales(), l) {
+			t.Errorf("api/language.go has %q, but textTable in bridge/text.go does not", l)
+		}
+	}
+}
+
+// untranslated returns the locales of REST that lack a translation of text.
+func untranslated(text string) (missing []bridge.Locale) {
+	for l := range translations {
+		if _, ok := translate(l, text); !ok {
+			missing = append(missing, l)
+		}
+	}
+	return missing
+}
+
+// Every problem that the corpus causes has all its texts in every language.
+func TestEveryProblemIsTranslated(t *testing.T) {
 	e := newHarness(t, sqlite(t), func(o *Options) { o.Locale = bridge.English })
 	admin, seen := tokenFor(t, "7", "admin"), map[string]bool{}
 	known := func(text string) {
-		if _, ok := inSpanish(text); !ok && !seen[text] {
-			t.Errorf("no Spanish for %q", text)
+		if missing := untranslated(text); len(missing) > 0 && !seen[text] {
+			t.Errorf("%q lacks a text in %v", text, missing)
 		}
 		seen[text] = true
 	}
@@ -129,17 +153,30 @@ func messageFiles(t *testing.T) map[string]*ast.File {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
 		}
 		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") || file == "spanish.go" {
+			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
 			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
+			if hasTranslations(tree) {
+				continue
+			}
 			trees[file] = tree
 		}
 	}
 	return trees
+}
+
+// hasTranslations reports whether the file is one such as spanish.go, whose only declaration
+// is a variable such as spanishTexts.
+func hasTranslations(file *ast.File) bool {
+	if len(file.Decls) != 1 {
+		return false
+	}
+	d, ok := file.Decls[0].(*ast.GenDecl)
+	return ok && d.Tok == token.VAR && strings.HasSuffix(d.Specs[0].(*ast.ValueSpec).Names[0].Name, "Texts")
 }
 
 // textOf returns the text of e with {} in place of each value: "the scope " + name and
@@ -168,7 +205,7 @@ func textOf(e ast.Expr) string {
 
 // Messages that the corpus does not cause are found in the sources: those of faults, and
 // the details of problems.
-func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
+func TestEveryMessageInTheSourcesIsTranslated(t *testing.T) {
 	texts := 0
 	for file, tree := range messageFiles(t) {
 		known := func(e ast.Expr) {
@@ -177,8 +214,8 @@ func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
 				return
 			}
 			texts++
-			if _, ok := inSpanish(strings.ReplaceAll(text, "{}", "7")); !ok {
-				t.Errorf("%s: no Spanish for %q", file, text)
+			if missing := untranslated(strings.ReplaceAll(text, "{}", "7")); len(missing) > 0 {
+				t.Errorf("%s: %q lacks a text in %v", file, text, missing)
 			}
 		}
 		ast.Inspect(tree, func(n ast.Node) bool {
@@ -213,7 +250,7 @@ func TestEveryMessageInTheSourcesHasASpanishText(t *testing.T) {
 }
 
 // A translation whose English text was changed or removed would never be used.
-func TestEverySpanishTextHasItsEnglishInTheSources(t *testing.T) {
+func TestEveryTranslationHasItsEnglishInTheSources(t *testing.T) {
 	english := map[string]bool{"the token is not valid: {}": true} // put together by package token
 	for _, tree := range messageFiles(t) {
 		ast.Inspect(tree, func(n ast.Node) bool {
@@ -223,18 +260,22 @@ func TestEverySpanishTextHasItsEnglishInTheSources(t *testing.T) {
 			return true
 		})
 	}
-	for text := range spanishTexts {
-		if !english[text] {
-			t.Errorf("no source says %q", text)
+	for l, tr := range translations {
+		for text := range tr.texts {
+			if !english[text] {
+				t.Errorf("%s: no source says %q", l, text)
+			}
 		}
 	}
 }
 
 // A text and its translation have the same number of values.
-func TestEverySpanishTextHasTheValuesOfTheEnglish(t *testing.T) {
-	for english, spanish := range spanishTexts {
-		if strings.Count(english, "{}") != strings.Count(spanish, "{}") {
-			t.Errorf("%q has other values than %q", spanish, english)
+func TestEveryTranslationHasTheValuesOfTheEnglish(t *testing.T) {
+	for l, tr := range translations {
+		for english, translated := range tr.texts {
+			if strings.Count(english, "{}") != strings.Count(translated, "{}") {
+				t.Errorf("%s: %q has other values than %q", l, translated, english)
+			}
 		}
 	}
 }

@@ -20,7 +20,7 @@ func newDocument(version string) *huma.OpenAPI {
 			Title:   "falconbridge",
 			Version: version,
 			Description: "Durable notifications over REST and MQTT. A notification that was accepted with 201 is on disk and reaches every persistent device of its user, in order.\n\n" +
-				"Errors are problem details (RFC 9457); branch on `type` or `status`, and in `errors[]` on `location` and `code`. Their texts, and that of a 201, are in the language that `Accept-Language` asks for (es, en), otherwise in that of `--locale`; `Content-Language` names it. 401 and 403 are returned before the body is read. " +
+				"Errors are problem details (RFC 9457); branch on `type` or `status`, and in `errors[]` on `location` and `code`. Their texts, and that of a 201, are in the language that `Accept-Language` asks for (" + localeNames() + "), otherwise in that of `--locale`; `Content-Language` names it. 401 and 403 are returned before the body is read. " +
 				"Bodies are strict JSON: duplicate names in an object are malformed. Unknown fields are ignored and named in `X-Unknown-Fields` (percent-encoded, at most 10), or refused with 422 with `?strict=1`. " +
 				"The MQTT side is described at `/asyncapi.json`.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
@@ -44,6 +44,15 @@ func newDocument(version string) *huma.OpenAPI {
 			Headers:   headers(),
 		},
 	}
+}
+
+// localeNames returns the languages of built-in texts, such as "en, es".
+func localeNames() string {
+	var names []string
+	for _, l := range bridge.Locales() {
+		names = append(names, string(l))
+	}
+	return strings.Join(names, ", ")
 }
 
 func headers() map[string]*huma.Header {

@@ -1,8 +1,8 @@
 package api
 
-// spanishTexts has the Spanish texts of problems by their English ones, which the code
-// uses. {} stands for a value. Tests check that every text has a translation, and that the
-// code has every text.
+// spanishTexts has the Spanish texts of problems by their English ones, see [translations].
+// {} stands for a value. Tests check that every text has a translation, and that the code
+// has every text.
 var spanishTexts = map[string]string{
 	// The title of each kind of problem, and what it means.
 	"The request is malformed": "La petición está mal formada",

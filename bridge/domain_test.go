@@ -82,6 +82,30 @@ func TestEveryLocaleHasItsTexts(t *testing.T) {
 	}
 }
 
+// A locale without one of its texts would use the Spanish one, or an empty one.
+func TestEveryLocaleHasEveryText(t *testing.T) {
+	const report, n = "Viaje", 7
+	for _, l := range Locales() {
+		title, message := l.StatusChanged(report, Approved)
+		if status := l.Status(Approved); !strings.Contains(title, status) || !strings.Contains(message, status) || !strings.Contains(message, report) {
+			t.Errorf("%s: a changed status is %q, %q", l, title, message)
+		}
+		if !strings.Contains(l.Many(n), "7") {
+			t.Errorf("%s: many are %q", l, l.Many(n))
+		}
+		testTitle, testBody := l.TestPush()
+		sampleTitle, sampleMessage := l.Sample()
+		for name, text := range map[string]string{
+			"created": l.Created(), "Pending": l.Status(Pending), "Approved": l.Status(Approved), "Rejected": l.Status(Rejected),
+			"test title": testTitle, "test body": testBody, "sample title": sampleTitle, "sample message": sampleMessage,
+		} {
+			if text == "" {
+				t.Errorf("%s: textTable in bridge/text.go has no text for %s", l, name)
+			}
+		}
+	}
+}
+
 func TestDraftFaultsNameTheirField(t *testing.T) {
 	good := Draft{User: "7", Title: "t", Message: "m"}
 	for name, tt := range map[string]struct {

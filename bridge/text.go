@@ -22,11 +22,13 @@ type texts struct {
 	changed  func(report, status string) (title, message string) // a report's status changed
 	many     func(n int) string                                  // the title of one push for n notifications
 	test     [2]string                                           // title and body of a test push
+	sample   [2]string                                           // title and message of a first notification
 }
 
 // textTable has all texts that users receive without asking. A new locale is one constant and one
-// entry, from which the setting --locale follows. The messages of REST and the texts of the
-// pages are separate; docs/architecture.md lists where.
+// entry here, from which --locale follows. It also needs the texts of REST, of the pages and of
+// the JavaScript client, which docs/architecture.md lists under "Where to add"; tests that go
+// through [Locales] fail until each exists.
 var textTable = map[Locale]texts{
 	Spanish: {
 		created:  "Notificación creada correctamente", // applications depend on this text
@@ -35,8 +37,9 @@ var textTable = map[Locale]texts{
 			return "El estado de su reporte ha cambiado a: " + status,
 				"El estado de su reporte titulado " + report + " ha sido actualizado a " + status
 		},
-		many: func(n int) string { return fmt.Sprintf("Tiene %d notificaciones nuevas", n) },
-		test: [2]string{"Notificación de prueba", "Este dispositivo recibe notificaciones."},
+		many:   func(n int) string { return fmt.Sprintf("Tiene %d notificaciones nuevas", n) },
+		test:   [2]string{"Notificación de prueba", "Este dispositivo recibe notificaciones."},
+		sample: [2]string{"Hola", "Funciona."},
 	},
 	English: {
 		created:  "Notification created",
@@ -45,8 +48,9 @@ var textTable = map[Locale]texts{
 			return "The status of your report has changed to: " + status,
 				"The status of your report titled " + report + " has been updated to " + status
 		},
-		many: func(n int) string { return fmt.Sprintf("You have %d new notifications", n) },
-		test: [2]string{"Test notification", "This device receives notifications."},
+		many:   func(n int) string { return fmt.Sprintf("You have %d new notifications", n) },
+		test:   [2]string{"Test notification", "This device receives notifications."},
+		sample: [2]string{"Hello", "It works."},
 	},
 }
 
@@ -72,6 +76,13 @@ func (l Locale) Many(n int) string { return l.texts().many(n) }
 func (l Locale) TestPush() (title, body string) {
 	t := l.texts().test
 	return t[0], t[1]
+}
+
+// Sample returns the title and message of a first notification, which the welcome text of
+// development mode offers to send.
+func (l Locale) Sample() (title, message string) {
+	s := l.texts().sample
+	return s[0], s[1]
 }
 
 // texts returns the texts of l, or the Spanish ones if there are none.

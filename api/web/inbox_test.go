@@ -81,6 +81,10 @@ func TestAnInboxFromDeepLinkToDelete(t *testing.T) {
 
 	run[bool](b, `document.querySelector('[data-speak="en"]').click() ?? true`)
 	b.until("it speaks English", `document.querySelector(".name").textContent === "Inbox"`)
+	buttons := run[string](b, `[...document.querySelectorAll("#languages button")].map((n) => n.textContent + " " + n.ariaPressed).join()`)
+	if buttons != "Español false,English true" {
+		t.Errorf("the buttons of the languages are %s", buttons)
+	}
 }
 
 func TestPagingHasNoGapsOrDuplicates(t *testing.T) {

@@ -1,11 +1,15 @@
 package web
 
 import (
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/falconalert/falconbridge/bridge"
 )
 
 // ownFiles calls f with every file that is not vendored.
@@ -76,18 +80,34 @@ func TestNoAssetNamesAnotherHost(t *testing.T) {
 	}
 }
 
-func TestBothLanguagesHaveEveryText(t *testing.T) {
+// A language is one entry in bridge/text.go, one file of texts and one line of i18n.js. It
+// has the texts of English, in the same order.
+func TestThePagesHaveEveryTextInEveryLocale(t *testing.T) {
 	key := regexp.MustCompile(`(?m)^  ([a-zA-Z0-9_]+):`)
-	keys := func(file string) []string {
+	keys := func(l bridge.Locale) []string {
+		name := "static/text-" + string(l) + ".js"
+		b, err := static.ReadFile(name)
+		if err != nil {
+			t.Fatalf("bridge.Locales() has %q: add its texts in api/web/%s", l, name)
+		}
 		var list []string
-		for _, m := range key.FindAllStringSubmatch(string(readStatic(t, file)), -1) {
+		for _, m := range key.FindAllStringSubmatch(string(b), -1) {
 			list = append(list, m[1])
 		}
 		return list
 	}
-	en, es := keys("text-en.js"), keys("text-es.js")
-	if len(en) < 40 || !slices.Equal(en, es) {
-		t.Fatalf("the texts differ in names or order:\n%v\n%v", en, es)
+	en := keys(bridge.English)
+	if len(en) < 40 {
+		t.Fatalf("only %d texts were read", len(en))
+	}
+	list := string(readStatic(t, "i18n.js"))
+	for _, l := range bridge.Locales() {
+		if got := keys(l); !slices.Equal(en, got) {
+			t.Errorf("text-%s.js differs from text-en.js in names or order:\n%v\n%v", l, en, got)
+		}
+		if !regexp.MustCompile(`(?m)^  ` + string(l) + `: \{ name: "[^"]+", texts: ` + string(l) + ` \},$`).MatchString(list) {
+			t.Errorf("bridge.Locales() has %q: add it to languages in api/web/static/i18n.js", l)
+		}
 	}
 	used := regexp.MustCompile(`(?:data-(?:t|label|hint)="|\bt\(")([a-zA-Z0-9]+)"`)
 	ownFiles(func(name, text string) {
@@ -97,6 +117,29 @@ func TestBothLanguagesHaveEveryText(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The page shows the client's inbox, which would be in English for a language that the
+// client does not have.
+func TestTheClientHasEveryLocale(t *testing.T) {
+	const words = "clients/js/src/words.ts"
+	source, err := os.ReadFile(filepath.Join("..", "..", words))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := regexp.MustCompile(`(?m)^const languages = byLanguage\(\{ (.+) \}\)`)
+	for name, text := range map[string][]byte{words: source, "api/web/static/client/words.js": readStatic(t, client+"words.js")} {
+		m := list.FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s has no list of languages", name)
+		}
+		have := strings.Split(string(m[1]), ", ")
+		for _, l := range bridge.Locales() {
+			if !slices.Contains(have, string(l)) {
+				t.Errorf("bridge.Locales() has %q, but %s has %v: add it to languages in %s, then run npm run serve in clients/js", l, name, have, words)
+			}
+		}
+	}
 }
 
 func TestPagesLoadOnlyWhatIsServed(t *testing.T) {

@@ -54,10 +54,7 @@ func (a *App) welcome(context.Context) error {
 	if err := os.WriteFile(header, []byte("Authorization: Bearer "+admin+"\n"), 0o600); err != nil {
 		return fmt.Errorf("%s: write the token for curl: %w", a.c.Name("data-dir"), err)
 	}
-	title, message := "Hola", "Funciona."
-	if a.c.Locale == bridge.English {
-		title, message = "Hello", "It works."
-	}
+	title, message := a.c.Locale.Sample()
 	_, err = fmt.Fprintf(a.out, `
 falconbridge runs in development mode, for this machine only.
 

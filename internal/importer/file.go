@@ -300,7 +300,7 @@ func (f *File) notification(e entry) {
 // also used. For other titles it returns the kind message.
 func kindByTitle(title string, status bridge.Status) (bridge.Kind, bridge.Status) {
 	for s := bridge.Pending; s.Valid(); s++ {
-		for _, l := range []bridge.Locale{bridge.Spanish, bridge.English} {
+		for _, l := range bridge.Locales() {
 			if t, _ := l.StatusChanged("", s); t == title {
 				return bridge.KindReportStatus, s
 			}

@@ -18,7 +18,7 @@ export function toast(title, text = "", { kind = "news", act } = {}) {
   const node = h(
     "div",
     { class: `toast ${kind}` },
-    icon(kind === "fault" ? "cross" : "bell"),
+    icon(kind === "fault" ? "cross" : "toast"), // of each page: the inbox announces, the console confirms
     act
       ? h("button", { type: "button", class: "words", onclick: () => (close(), act()) }, words)
       : h("div", { class: "words" }, words),

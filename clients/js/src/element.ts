@@ -2,7 +2,7 @@ import { h, icon, setText, show } from "./dom.js";
 import { connect, type Inbox } from "./index.js";
 import { dress } from "./style.js";
 import { InboxView } from "./view.js";
-import { badge, language, words } from "./words.js";
+import { badge, language, type Language, words } from "./words.js";
 
 /** The URL of the server that this file came from; null in a bundle. */
 const servedFrom = import.meta.url.endsWith("/client/element.js") ? new URL("..", import.meta.url).href : null;
@@ -69,7 +69,7 @@ abstract class Falcon extends Base {
     this.speak();
   }
 
-  protected get language(): "es" | "en" {
+  protected get language(): Language {
     return language(this.lang || document.documentElement.lang || navigator.language);
   }
 

@@ -1,6 +1,7 @@
 import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { FalconBell, FalconInbox } from "./element.js";
 import { connect, type Inbox as Client, type Notification, type Options, type PushState, type State } from "./index.js";
+import type { Language } from "./words.js";
 
 const Context = createContext<Client | null>(null);
 
@@ -141,7 +142,7 @@ export function usePush(): WebPush {
 
 /** Properties of the components. */
 export interface ComponentProps {
-  lang?: "es" | "en";
+  lang?: Language;
   className?: string;
   /** A click on a notification's url. Call preventDefault to handle it yourself. */
   onOpen?(event: CustomEvent<{ item: Notification; url: URL }>): void;

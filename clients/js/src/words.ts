@@ -1,5 +1,3 @@
-export type Language = "es" | "en";
-
 const en = {
   inbox: "Inbox",
   all: "All",
@@ -56,7 +54,8 @@ const en = {
   failed: (why: string) => `This did not work, so nothing was changed. ${why}`.trim(),
 };
 
-type Words = typeof en;
+type English = typeof en;
+interface Words extends English {} // has a name in declarations, where English would be spelled out
 
 const es: Words = {
   inbox: "Bandeja",
@@ -114,10 +113,21 @@ const es: Words = {
   failed: (why) => `No fue posible, así que no se cambió nada. ${why}`.trim(),
 };
 
-/** The language for a tag such as "es-MX"; English for any other. */
-export const language = (tag: string | null | undefined): Language => (tag?.toLowerCase().startsWith("es") ? "es" : "en");
+const byLanguage = <L extends string>(all: Record<L, Words>) => all; // infers L
 
-export const words = (lang: Language): Words => (lang === "es" ? es : en);
+// The only list of languages in the client. A Go test checks that it has every language of the server.
+const languages = byLanguage({ en, es });
+
+/** A language in which the element has its texts. */
+export type Language = keyof typeof languages;
+
+/** The language for a tag such as "es-MX"; English for one that has no texts. */
+export function language(tag: string | null | undefined): Language {
+  const code = tag?.slice(0, 2).toLowerCase() ?? "";
+  return Object.hasOwn(languages, code) ? (code as Language) : "en";
+}
+
+export const words = (lang: Language): Words => languages[lang];
 
 /** A count as shown on a badge: empty for none, 99+ above 99. */
 export const badge = (n: number): string => (n <= 0 ? "" : n > 99 ? "99+" : String(n));

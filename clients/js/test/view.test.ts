@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect, type Inbox, type Notification } from "../src/index.js";
 import { urlOf } from "../src/list.js";
 import { InboxView } from "../src/view.js";
-import { badge } from "../src/words.js";
+import { badge, language } from "../src/words.js";
 import { FakeServer, token } from "./server.js";
 
 let server: FakeServer;
@@ -195,4 +195,8 @@ test("a failed background read is not reported as a failed change, and leaves th
 
 test("a badge counts to 99", () => {
   expect([0, 1, 99, 100].map(badge)).toEqual(["", "1", "99", "99+"]);
+});
+
+test("a tag leads to its language, and one without texts to English", () => {
+  expect(["es", "es-MX", "ES", "en-GB", "fr", "", "toString", null, undefined].map(language)).toEqual(["es", "es", "es", "en", "en", "en", "en", "en", "en"]);
 });

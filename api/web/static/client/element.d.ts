@@ -1,5 +1,6 @@
 import { type Inbox } from "./index.js";
 import { InboxView } from "./view.js";
+import { type Language } from "./words.js";
 declare const Base: typeof HTMLElement;
 /**
  * The base of both elements. They draw the inbox given as `inbox`, or open one of their own
@@ -19,7 +20,7 @@ declare abstract class Falcon extends Base {
     connectedCallback(): void;
     disconnectedCallback(): void;
     attributeChangedCallback(name: string, before: string | null, now: string | null): void;
-    protected get language(): "es" | "en";
+    protected get language(): Language;
     protected view(place: ShadowRoot | HTMLElement, inbox: Inbox): InboxView;
     protected abstract display(inbox: Inbox): void;
     protected abstract hide(): void;

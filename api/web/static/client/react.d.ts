@@ -1,5 +1,6 @@
 import { type ReactNode } from "react";
 import { type Notification, type Options, type PushState, type State } from "./index.js";
+import type { Language } from "./words.js";
 /**
  * Provides the inbox to the hooks below it. The connection is opened when the provider
  * mounts and closed when it unmounts; under React's StrictMode, which mounts twice, one
@@ -61,7 +62,7 @@ export interface WebPush {
 export declare function usePush(): WebPush;
 /** Properties of the components. */
 export interface ComponentProps {
-    lang?: "es" | "en";
+    lang?: Language;
     className?: string;
     /** A click on a notification's url. Call preventDefault to handle it yourself. */
     onOpen?(event: CustomEvent<{

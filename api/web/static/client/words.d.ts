@@ -1,4 +1,3 @@
-export type Language = "es" | "en";
 declare const en: {
     inbox: string;
     all: string;
@@ -54,9 +53,14 @@ declare const en: {
     retry: string;
     failed: (why: string) => string;
 };
-type Words = typeof en;
-/** The language for a tag such as "es-MX"; English for any other. */
-export declare const language: (tag: string | null | undefined) => Language;
+type English = typeof en;
+interface Words extends English {
+}
+declare const languages: Record<"en" | "es", Words>;
+/** A language in which the element has its texts. */
+export type Language = keyof typeof languages;
+/** The language for a tag such as "es-MX"; English for one that has no texts. */
+export declare function language(tag: string | null | undefined): Language;
 export declare const words: (lang: Language) => Words;
 /** A count as shown on a badge: empty for none, 99+ above 99. */
 export declare const badge: (n: number) => string;

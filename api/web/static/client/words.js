@@ -108,9 +108,15 @@ const es = {
     retry: "Intentar ahora",
     failed: (why) => `No fue posible, así que no se cambió nada. ${why}`.trim(),
 };
-/** The language for a tag such as "es-MX"; English for any other. */
-export const language = (tag) => (tag?.toLowerCase().startsWith("es") ? "es" : "en");
-export const words = (lang) => (lang === "es" ? es : en);
+const byLanguage = (all) => all; // infers L
+// The only list of languages in the client. A Go test checks that it has every language of the server.
+const languages = byLanguage({ en, es });
+/** The language for a tag such as "es-MX"; English for one that has no texts. */
+export function language(tag) {
+    const code = tag?.slice(0, 2).toLowerCase() ?? "";
+    return Object.hasOwn(languages, code) ? code : "en";
+}
+export const words = (lang) => languages[lang];
 /** A count as shown on a badge: empty for none, 99+ above 99. */
 export const badge = (n) => (n <= 0 ? "" : n > 99 ? "99+" : String(n));
 const startOf = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
