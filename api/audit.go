@@ -88,7 +88,7 @@ const auditWait = time.Second
 // The call is refused even if it cannot be recorded.
 func (x *exchange) recordRefused() {
 	a := x.api
-	if x.claims.User == "" || !a.audited.Allow(x.claims.User) || !a.auditedBy.Allow(struct{}{}) {
+	if x.claims.User == "" || !a.audited.Allow(x.claims.User) || !a.auditedTotal.Allow(struct{}{}) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), auditWait)

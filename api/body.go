@@ -10,11 +10,25 @@ import (
 	"strings"
 )
 
-// Limits of bodies, in bytes.
+// Limits of bodies, in bytes. The texts of problems and the OpenAPI document are derived
+// from them; TestNumbersInTextsAreTheConstants compares docs/configuration.md.
 const (
 	MaxBody      = 256 << 10
 	MaxBatchBody = 4 << 20
+
+	maxBodies = 128 << 20 // of all bodies over firstBody at one time
 )
+
+// size returns a number of bytes in the unit that divides it, such as "256 KiB".
+func size(n int64) string {
+	switch {
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
 
 // checkBody checks the headers that describe the body of r.
 func checkBody(r *http.Request, rule *rule) error {

@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
@@ -16,9 +18,9 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-// kind is one type of problem (RFC 9457). Its name is the last part of the type reference,
-// which never changes. The reference leads to a page with title and about.
-type kind struct {
+// problemKind is one type of problem (RFC 9457). Its name is the last part of the type
+// reference, which never changes. The reference leads to a page with title and about.
+type problemKind struct {
 	name   string
 	status int
 	title  string
@@ -28,50 +30,50 @@ type kind struct {
 
 // The kinds. Clients branch on type or status; title and detail are for people.
 var (
-	malformed = &kind{"malformed", http.StatusBadRequest, "The request is malformed",
-		"The body is not strict JSON in UTF-8 (duplicate names in an object, unpaired surrogates and more than 32 levels of nesting are refused as well), or the query string is malformed. Nothing was changed.", 0}
-	unauthorized = &kind{"unauthorized", http.StatusUnauthorized, "A valid token is required",
+	malformed = &problemKind{"malformed", http.StatusBadRequest, "The request is malformed",
+		"The body is not strict JSON in UTF-8 (duplicate names in an object, unpaired surrogates and more than " + strconv.Itoa(maxDepth) + " levels of nesting are refused as well), or the query string is malformed. Nothing was changed.", 0}
+	unauthorized = &problemKind{"unauthorized", http.StatusUnauthorized, "A valid token is required",
 		"Send the header Authorization: Bearer <token>. The token is missing, invalid, expired or revoked. A token in the URL is ignored.", 0}
-	forbidden = &kind{"forbidden", http.StatusForbidden, "The token does not allow this",
+	forbidden = &problemKind{"forbidden", http.StatusForbidden, "The token does not allow this",
 		"The token is valid, but its scope does not cover this call. The WWW-Authenticate header names the required scope.", 0}
-	notFound = &kind{"not-found", http.StatusNotFound, "Not found",
+	notFound = &problemKind{"not-found", http.StatusNotFound, "Not found",
 		"There is no such path or resource, or it belongs to another user.", 0}
-	notAllowed = &kind{"method-not-allowed", http.StatusMethodNotAllowed, "Method not allowed",
+	notAllowed = &problemKind{"method-not-allowed", http.StatusMethodNotAllowed, "Method not allowed",
 		"The Allow header lists the methods that this path supports.", 0}
-	timedOut = &kind{"timeout", http.StatusRequestTimeout, "The body arrived too slowly",
+	timedOut = &problemKind{"timeout", http.StatusRequestTimeout, "The body arrived too slowly",
 		"The connection is closed. Nothing was changed.", 0}
-	conflict = &kind{"conflict", http.StatusConflict, "Already exists",
-		"A report with this id already exists, or the user already has 32 registered devices.", 0}
-	keyInFlight = &kind{"key-in-flight", http.StatusConflict, "The first request with this key is still in progress",
+	conflict = &problemKind{"conflict", http.StatusConflict, "Already exists",
+		fmt.Sprintf("A report with this id already exists, or the user already has %d registered devices.", bridge.MaxRegistrations), 0}
+	keyInFlight = &problemKind{"key-in-flight", http.StatusConflict, "The first request with this key is still in progress",
 		"Repeat the request with the same Idempotency-Key a little later.", 1}
-	tooLarge = &kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large",
-		"A body may have at most 256 KiB, a batch 4 MiB. Nothing was changed.", 0}
-	unsupported = &kind{"unsupported-media-type", http.StatusUnsupportedMediaType, "The body is not JSON",
+	tooLarge = &problemKind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large",
+		fmt.Sprintf("A body may have at most %s, a batch %s. Nothing was changed.", size(MaxBody), size(MaxBatchBody)), 0}
+	unsupported = &problemKind{"unsupported-media-type", http.StatusUnsupportedMediaType, "The body is not JSON",
 		"Send Content-Type: application/json, in UTF-8 and without Content-Encoding.", 0}
-	invalid = &kind{"invalid", http.StatusUnprocessableEntity, "Some fields are invalid",
+	invalid = &problemKind{"invalid", http.StatusUnprocessableEntity, "Some fields are invalid",
 		"errors[] lists each invalid field with its location, for example body.title or query.limit. Nothing was changed.", 0}
-	keyReused = &kind{"key-reused", http.StatusUnprocessableEntity, "The idempotency key was already used with a different body",
-		"An Idempotency-Key identifies one request for 24 hours. Use a new key for a new request.", 0}
-	tooMany = &kind{"too-many-requests", http.StatusTooManyRequests, "Too many requests",
+	keyReused = &problemKind{"key-reused", http.StatusUnprocessableEntity, "The idempotency key was already used with a different body",
+		fmt.Sprintf("An Idempotency-Key identifies one request for %d hours. Use a new key for a new request.", bridge.KeyTTL/time.Hour), 0}
+	tooMany = &problemKind{"too-many-requests", http.StatusTooManyRequests, "Too many requests",
 		"Wait for the number of seconds in Retry-After.", 1}
-	internal = &kind{"internal", http.StatusInternalServerError, "Internal error",
+	internal = &problemKind{"internal", http.StatusInternalServerError, "Internal error",
 		"The fault is in the server, not in the request. The server's log has the cause, under the response's X-Request-Id.", 0}
-	unavailable = &kind{"unavailable", http.StatusServiceUnavailable, "The service is temporarily unavailable",
+	unavailable = &problemKind{"unavailable", http.StatusServiceUnavailable, "The service is temporarily unavailable",
 		"The database or the source of the token keys does not respond, or the node has no memory left for another large body. Repeat the request after the number of seconds in Retry-After. Repeat a POST with its Idempotency-Key, because the first attempt may have succeeded.", 2}
 )
 
-var problemKinds = []*kind{malformed, unauthorized, forbidden, notFound, notAllowed, timedOut, conflict, keyInFlight,
+var problemKinds = []*problemKind{malformed, unauthorized, forbidden, notFound, notAllowed, timedOut, conflict, keyInFlight,
 	tooLarge, unsupported, invalid, keyReused, tooMany, internal, unavailable}
 
-func (k *kind) ref() string { return "/problems/" + k.name }
+func (k *problemKind) ref() string { return "/problems/" + k.name }
 
 // errorKinds maps errors to kinds; the first match counts.
 var errorKinds = []struct {
 	err    error
-	kind   *kind
+	kind   *problemKind
 	detail string // "" means the kind's title
 }{
-	{token.ErrUnavailable, unavailable, ""}, // before ErrInvalid, with which it comes
+	{token.ErrUnavailable, unavailable, ""}, // must precede ErrInvalid: such errors match both
 	{token.ErrInvalid, unauthorized, ""},
 	{token.ErrExpired, unauthorized, ""},
 	{token.ErrRevoked, unauthorized, ""},
@@ -80,7 +82,6 @@ var errorKinds = []struct {
 	{bridge.ErrConflict, conflict, ""},
 	{bridge.ErrKeyInFlight, keyInFlight, ""},
 	{bridge.ErrKeyReused, keyReused, ""},
-	{bridge.ErrTooMany, tooMany, ""},
 	{bridge.ErrUnavailable, unavailable, ""},
 	{context.DeadlineExceeded, unavailable, ""},
 	{context.Canceled, unavailable, ""}, // the caller has disconnected and does not read it
@@ -91,12 +92,12 @@ var noPath = &problem{kind: notFound, detail: "there is no such path; /openapi.j
 
 // problem is an error as a response.
 type problem struct {
-	kind         *kind
+	kind         *problemKind
 	detail       string // "" means the faults, or the kind's title if there are none
 	faults       []bridge.FieldError
 	authenticate string // WWW-Authenticate
 	retry        int    // Retry-After in seconds; 0 means the kind's
-	limit        string // of tooMany: which one
+	limit        string // the limit exceeded, for metrics; "": none or implied by kind
 }
 
 func (p *problem) Error() string { return p.body(bridge.English).Detail }

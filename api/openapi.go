@@ -120,7 +120,7 @@ func problemResponses() map[string]*huma.Response {
 
 const problemType = "application/problem+json"
 
-func (k *kind) example() *huma.Example {
+func (k *problemKind) example() *huma.Example {
 	b := problemBody{Type: k.ref(), Title: k.title, Status: k.status, Detail: k.title}
 	if k == invalid {
 		b.Errors = []fieldProblem{{"body.title", isRequired, codeOf(isRequired)}}

@@ -1,7 +1,13 @@
 // Package api is the REST API: it reads HTTP, checks rights, calls the domain's service and
-// writes JSON. Each file covers one resource: its handlers, and the types of its requests
-// and responses, which huma reads, writes and documents. routes.go lists all operations;
-// operation.go has the checks that precede every handler: rate, token, scope and body.
+// writes JSON. The handler that [New] returns serves everything on the HTTP port: the API
+// and its documents, and the pages and MQTT over WebSocket that it gets in [Options].
+//
+// routes.go lists all operations. A resource has a file of its own (notification.go,
+// report.go, settings.go, device.go, audit.go, explain.go, health.go; admin.go has the
+// operators' other calls) with its handlers, and the types of its requests and responses,
+// which huma reads, writes and documents. operation.go has the checks that precede every
+// handler: rate, token, scope and body. errors.go maps errors to problems, and language.go
+// translates their texts.
 package api
 
 import (
@@ -62,8 +68,8 @@ type Options struct {
 	// nil, and must not block.
 	Limited func(limit string)
 
-	MaxBody      int64         // longest body, in bytes; 0 means 256 KiB
-	MaxBatchBody int64         // of a batch; 0 means 4 MiB
+	MaxBody      int64         // longest body, in bytes; 0 means the constant MaxBody, which the texts name
+	MaxBatchBody int64         // longest body of a batch; 0 means the constant MaxBatchBody
 	MaxBodies    int64         // of all bodies over 4 KiB at one time; 0 means 128 MiB. Past it: 503
 	Query        time.Duration // longest wait for the database; 0 means 1.9 s, so that the response takes at most 2
 	Steps        time.Duration // longest wait for work that is done in steps, then 202; 0 means 25 s
@@ -75,7 +81,7 @@ func (o Options) withDefaults() Options {
 	o.Logger = cmp.Or(o.Logger, slog.Default()).With("component", "api")
 	o.MaxBody = cmp.Or(o.MaxBody, MaxBody)
 	o.MaxBatchBody = cmp.Or(o.MaxBatchBody, MaxBatchBody)
-	o.MaxBodies = cmp.Or(o.MaxBodies, 128<<20)
+	o.MaxBodies = cmp.Or(o.MaxBodies, maxBodies)
 	o.Query = cmp.Or(o.Query, 1900*time.Millisecond)
 	o.Steps = cmp.Or(o.Steps, 25*time.Second)
 	return o
@@ -91,10 +97,12 @@ type api struct {
 	languages edge.Languages // of built-in texts
 	byUser    *limiter[bridge.UserID]
 	byAddress *limiter[netip.Addr]
-	audited   *edge.Rates[bridge.UserID] // refused calls that are recorded
-	faults    *edge.Rates[struct{}]      // warnings about 503
-	auditedBy *edge.Rates[struct{}]      // the same, for all users together
-	backEnds  *recent                    // tokens of scope notifications:write
+	faults    *edge.Rates[struct{}] // warnings about 503
+	backEnds  *recent               // tokens of scope notifications:write
+
+	audited      *edge.Rates[bridge.UserID] // refused calls recorded, per user
+	auditedTotal *edge.Rates[struct{}]      // refused calls recorded, all users together
+
 	// probes have a rate of their own, which each node counts alone: devices that share an
 	// address with a load balancer must not make it consider the node dead.
 	probes    *limiter[netip.Addr]
@@ -123,11 +131,12 @@ func newAPI(o Options) *api {
 		byUser:    newLimiter[bridge.UserID](o.RequestRatePerUser, o.SharedRate, "user:"),
 		byAddress: newLimiter[netip.Addr](o.RequestRatePerAddress, o.SharedRate, "address:"),
 		probes:    newLimiter[netip.Addr](o.RequestRatePerAddress, nil, ""),
-		audited:   edge.NewRates[bridge.UserID](1),
-		auditedBy: edge.NewRates[struct{}](20),
 		faults:    edge.NewRates[struct{}](10),
 		backEnds:  newRecent(),
 		readiness: readiness{ask: o.Ready, wait: o.Query},
+
+		audited:      edge.NewRates[bridge.UserID](1),
+		auditedTotal: edge.NewRates[struct{}](20),
 	}
 	a.bodies.limit = o.MaxBodies
 	config := huma.Config{

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -40,7 +41,7 @@ func (a *api) registerInbox() {
 		rule{}), a.getSettings)
 	huma.Register(a.huma, a.operation("PATCH /settings", "patchSettings", tagInbox, "Change your settings",
 		"Omitted settings stay as they are. `is_review_enabled` 0 mutes: notifications are stored, but neither listed, counted, delivered nor retained. "+
-			"`kinds` has a switch for each kind with a setting of its own, at most 64; null removes it. After a change back to 1 all are listed again; those that arrived while muted are never replayed. "+
+			"`kinds` has a switch for each kind with a setting of its own, at most "+strconv.Itoa(bridge.MaxKinds)+"; null removes it. After a change back to 1 all are listed again; those that arrived while muted are never replayed. "+
 			"202 means that the server is still hiding or showing existing notifications.",
 		rule{maxBody: a.o.MaxBody, wait: a.o.Steps, continues: true}), a.patchSettings)
 	huma.Register(a.huma, a.operation("GET /reports", "listReports", tagReport, "List reports",
@@ -65,7 +66,7 @@ func (a *api) registerDevices() {
 		"Devices that are registered for Web Push, have a session or are connected.",
 		rule{}), a.listDevices)
 	huma.Register(a.huma, a.operation("PUT /devices/{client_id}", "putDevice", tagInbox, "Register a device for Web Push",
-		"The device gets a push for each notification that it has not acknowledged in time. An endpoint belongs to one registration: registering it removes another user's registration with it. 409 beyond 32 registrations.",
+		"The device gets a push for each notification that it has not acknowledged in time. An endpoint belongs to one registration: registering it removes another user's registration with it. 409 beyond "+strconv.Itoa(bridge.MaxRegistrations)+" registrations.",
 		rule{maxBody: a.o.MaxBody, conflicts: true}), a.putDevice)
 	huma.Register(a.huma, a.operation("DELETE /devices/{client_id}", "deleteDevice", tagInbox, "Remove a device",
 		"Ends its registration, its session and its connection.",
@@ -82,8 +83,8 @@ func (a *api) registerBackEnd() {
 	huma.Register(a.huma, a.operation("POST /notifications", "createNotification", tagCreate, "Create a notification",
 		"201 means that it is on disk and will be delivered. With an `Idempotency-Key`, a repeated request gets the response to the first one for 24 hours; after a 503, repeat it with the same key. A `traceparent` is passed on to devices with live deliveries.",
 		rule{scope: bridge.ScopeWrite, maxBody: a.o.MaxBody, keyed: true, status: http.StatusCreated}), a.createNotification)
-	huma.Register(a.huma, a.operation("POST /notifications/batch", "createNotifications", tagCreate, "Create up to 1000 notifications",
-		"All or none, in one transaction. The body may have at most 4 MiB.",
+	huma.Register(a.huma, a.operation("POST /notifications/batch", "createNotifications", tagCreate, "Create up to "+strconv.Itoa(bridge.MaxBatch)+" notifications",
+		"All or none, in one transaction. The body may have at most "+size(MaxBatchBody)+".",
 		rule{scope: bridge.ScopeWrite, maxBody: a.o.MaxBatchBody, keyed: true, status: http.StatusCreated}), a.createNotifications)
 	huma.Register(a.huma, a.operation("DELETE /notifications", "withdrawNotification", tagCreate, "Withdraw a notification by its key",
 		"Deletes the user's notification that was created with this `replaces`, for example when an alarm is over.",

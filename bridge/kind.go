@@ -5,11 +5,14 @@ package bridge
 // and one sequence of seqs.
 type Kind string
 
-// The built-in kinds.
+// The built-in kinds. One more also belongs into BuiltInKinds, and its texts into text.go.
 const (
 	KindMessage      Kind = "message"       // free text, the default of POST /notifications
 	KindReportStatus Kind = "report.status" // the status of a report changed; the texts are built in
 )
+
+// BuiltInKinds returns the built-in kinds.
+func BuiltInKinds() []Kind { return []Kind{KindMessage, KindReportStatus} }
 
 // maxKind is the most characters of a kind.
 const maxKind = 64

@@ -14,6 +14,10 @@ type Device struct {
 // all three.
 const MaxSessions = 32
 
+// DefaultConnectionsPerUser is how many devices of a user may be connected to one node, unless
+// --max-connections-per-user says otherwise.
+const DefaultConnectionsPerUser = 16
+
 // Subscription is how a device receives its own topic.
 type Subscription struct {
 	QoS               byte // 0 or 1

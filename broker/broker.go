@@ -13,6 +13,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/bridge/delivery"
 	"github.com/falconalert/falconbridge/internal/edge"
 )
@@ -31,7 +32,7 @@ type Options struct {
 	// The limits of this node, each with the reason code of a device over it.
 
 	MaxConnections        int     // logged in at once; 0 means 100000. 0x89
-	MaxConnectionsPerUser int     // 0 means 16. 0x97; see also maxWithTakenOver. bridge.MaxSessions limits stored sessions
+	MaxConnectionsPerUser int     // 0 means bridge.DefaultConnectionsPerUser. 0x97; see also maxWithTakenOver. bridge.MaxSessions limits stored sessions
 	MaxConnectionsPerIP   int     // 0: no limit. 0x97
 	ConnectRatePerIP      float64 // CONNECTs a second from one address; 0: no limit. 0x9F
 	ConnectRatePerUser    float64 // CONNECTs a second with a valid token of one user; 0: no limit. 0x9F
@@ -57,7 +58,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Log = cmp.Or(o.Log, slog.Default()).With("component", "broker")
 	o.MaxConnections = cmp.Or(o.MaxConnections, 100_000)
-	o.MaxConnectionsPerUser = cmp.Or(o.MaxConnectionsPerUser, 16)
+	o.MaxConnectionsPerUser = cmp.Or(o.MaxConnectionsPerUser, bridge.DefaultConnectionsPerUser)
 	o.MaxPending = cmp.Or(o.MaxPending, 4096)
 	o.MaxPendingPerIP = cmp.Or(o.MaxPendingPerIP, 256)
 	o.MaxConnectSize = cmp.Or(o.MaxConnectSize, 16<<10)

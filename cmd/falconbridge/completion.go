@@ -7,6 +7,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/config"
 )
 
@@ -117,9 +118,16 @@ func wordsOf(v *kong.Value) []string {
 		}
 	}
 	return map[string][]string{
-		"kind":  {"message", "report.status"},
+		"kind":  kinds(),
 		"scope": {"notifications:read", "notifications:write", "reports:write", "admin"},
 	}[v.Name]
+}
+
+func kinds() (words []string) {
+	for _, k := range bridge.BuiltInKinds() {
+		words = append(words, string(k))
+	}
+	return words
 }
 
 // complete returns the candidates for the last of words, given the words before

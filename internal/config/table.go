@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/falconalert/falconbridge/bridge"
@@ -258,10 +259,12 @@ func (c *Config) rows() []Setting {
 			Help: "Devices that may be connected to this node at the same time.",
 			More: "Beyond it: CONNACK 0x89.",
 			Read: into(&c.MaxConnections, parseCount), Remedy: "write a number like 100000"},
-		{Flag: "max-connections-per-user", Group: Limits, Form: "N", Default: "16",
+		{Flag: "max-connections-per-user", Group: Limits, Form: "N", Default: strconv.Itoa(bridge.DefaultConnectionsPerUser),
 			Help: "Devices of one user that may be connected to this node at the same time.",
-			More: "Each node counts alone, so three nodes allow 48. Beyond it: CONNACK 0x97.",
-			Read: into(&c.MaxConnectionsPerUser, parseCount), Remedy: "write a number like 16"},
+			More: "Each node counts alone, so three nodes allow " + strconv.Itoa(3*bridge.DefaultConnectionsPerUser) + ". Beyond it: CONNACK 0x97. " +
+				"A device that reconnects is not counted twice while its earlier connection ends. Past four times as many connections, those included, " +
+				"logins are refused with the same code, so that clients that reconnect in a loop cannot pile up.",
+			Read: into(&c.MaxConnectionsPerUser, parseCount), Remedy: "write a number like " + strconv.Itoa(bridge.DefaultConnectionsPerUser)},
 		{Flag: "max-connections-per-ip", Group: Limits, Form: "N", Default: Off,
 			Help: "Devices that may be connected from one address (IPv6: one /64); `off` removes the limit.",
 			More: "Beyond it: CONNACK 0x97. An office or mobile carrier may have thousands of devices behind one address.",

@@ -18,6 +18,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// maxBody is the longest body that is read, in bytes, as in falconbridge (api.MaxBody).
+const maxBody = 256 << 10
+
 type draft struct {
 	Title   string `json:"title"`
 	Message string `json:"message"`
@@ -86,7 +89,7 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var n item
-	if err := json.NewDecoder(io.LimitReader(r.Body, 256<<10)).Decode(&n.draft); err != nil ||
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxBody)).Decode(&n.draft); err != nil ||
 		n.Title == "" || n.Message == "" || n.User == "" || len(n.Title) > 255 || len(n.Message) > 4000 {
 		http.Error(w, "invalid", http.StatusUnprocessableEntity)
 		return
