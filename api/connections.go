@@ -11,18 +11,18 @@ import (
 	"github.com/falconalert/falconbridge/internal/edge"
 )
 
-// Connections limits the sockets of an HTTP server, each of which takes a file descriptor
+// ConnectionLimits limits the sockets of an HTTP server, each of which takes a file descriptor
 // for as long as [Timeouts] allows it to be silent. A socket beyond a limit is closed at
 // once. A WebSocket is not counted here, because the broker has limits of its own.
-type Connections struct {
+type ConnectionLimits struct {
 	Max        int                // in all; 0 means 16384
 	PerAddress int                // from one address (of IPv6: one /64); 0 means 4096
 	Trusted    edge.Proxies       // limited by Max only: they connect for many clients
 	Limited    func(limit string) // called with LimitHTTPConnections for each refusal; may be nil
 }
 
-// Bound applies the limits to s, which must not serve yet.
-func (c Connections) Bound(s *http.Server) {
+// Apply applies the limits to s, which must not serve yet.
+func (c ConnectionLimits) Apply(s *http.Server) {
 	c.Max = cmp.Or(c.Max, 16384)
 	c.PerAddress = cmp.Or(c.PerAddress, 4096)
 	t := &connCounter{c: c, hosts: make(map[netip.Addr]int)}
@@ -31,7 +31,7 @@ func (c Connections) Bound(s *http.Server) {
 
 // connCounter counts the open sockets, in all and per address.
 type connCounter struct {
-	c     Connections
+	c     ConnectionLimits
 	mu    sync.Mutex
 	n     int
 	hosts map[netip.Addr]int
@@ -41,7 +41,7 @@ type connCounter struct {
 // and once for its end.
 func (t *connCounter) changed(nc net.Conn, state http.ConnState) {
 	host := edge.ParseRemote(nc.RemoteAddr().String())
-	counted := !t.c.Trusted.Trusts(host)
+	limitedPerAddress := !t.c.Trusted.Trusts(host)
 	host = edge.Host(host)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,7 +49,7 @@ func (t *connCounter) changed(nc net.Conn, state http.ConnState) {
 	case http.StateNew:
 		t.n++
 		t.hosts[host]++
-		if t.n > t.c.Max || counted && t.hosts[host] > t.c.PerAddress {
+		if t.n > t.c.Max || limitedPerAddress && t.hosts[host] > t.c.PerAddress {
 			if secure, ok := nc.(*tls.Conn); ok {
 				nc = secure.NetConn() // without TLS's close_notify, which could block
 			}

@@ -21,13 +21,13 @@ func TestSocketsBeyondTheLimitAreClosedUntilOthersEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		c     Connections
+		c     ConnectionLimits
 		taken int // of five
 	}{
-		"of one address":           {Connections{PerAddress: 3}, 3},
-		"in all":                   {Connections{Max: 2}, 2},
-		"of a trusted proxy":       {Connections{PerAddress: 3, Trusted: loopback}, 5},
-		"of a trusted one, in all": {Connections{Max: 4, PerAddress: 3, Trusted: loopback}, 4},
+		"of one address":           {ConnectionLimits{PerAddress: 3}, 3},
+		"in all":                   {ConnectionLimits{Max: 2}, 2},
+		"of a trusted proxy":       {ConnectionLimits{PerAddress: 3, Trusted: loopback}, 5},
+		"of a trusted one, in all": {ConnectionLimits{Max: 4, PerAddress: 3, Trusted: loopback}, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,7 +37,7 @@ func TestSocketsBeyondTheLimitAreClosedUntilOthersEnd(t *testing.T) {
 			var refused atomic.Int64
 			tt.c.Limited = func(string) { refused.Add(1) }
 			s := Server(bare(t).handler, Timeouts{}, nil)
-			tt.c.Bound(s)
+			tt.c.Apply(s)
 			done := make(chan error, 1)
 			go func() { done <- s.Serve(l) }()
 			t.Cleanup(func() {

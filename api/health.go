@@ -25,10 +25,9 @@ func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 	return &healthOutput{healthBody{"ready"}}, nil
 }
 
-// logReadiness logs the first failure of a series and its end: a load balancer asks again
-// and again.
+// logReadiness logs only changes of readiness, because load balancers poll.
 func (a *api) logReadiness(ctx context.Context, err error) {
-	if errors.Is(err, context.Canceled) || a.readiness.failed.Swap(err != nil) == (err != nil) {
+	if errors.Is(err, context.Canceled) || a.readiness.loggedNotReady.Swap(err != nil) == (err != nil) {
 		return
 	}
 	id := exchangeOf(ctx).r.Header.Get(requestID)
@@ -48,7 +47,7 @@ type readiness struct {
 	ask  func(ctx context.Context) error // nil: always ready
 	wait time.Duration                   // longest time that ask may take
 
-	failed atomic.Bool // the last log line says that the node is not ready
+	loggedNotReady atomic.Bool // the last log line says that the node is not ready
 
 	mu   sync.Mutex
 	last *verdict // nil: no check so far

@@ -74,16 +74,16 @@ func (s *sent[T]) decode(data []byte) {
 	}
 }
 
-// get returns the value or its faults. If T has a check method, it adds the faults that
-// this finds in other fields. Handlers call get after huma has accepted the parameters,
-// whose faults are reported alone. (As a resolver it would be found by reflection, for
-// each request.)
+// get returns the value or its faults. If decoding failed, T's check method, if there is
+// one, adds faults in other fields. Handlers call get after huma has accepted the
+// parameters, whose faults are reported alone. It is not a huma resolver, because that
+// costs reflection on each request.
 func (s *sent[T]) get(ctx context.Context) (*T, error) {
 	if err := reportUnknown(ctx, s.unknown); err != nil {
-		s.err = joined(s.err, err)
+		s.err = mergeFaults(s.err, err)
 	}
 	if v, ok := any(&s.Value).(interface{ check() error }); ok && s.err != nil {
-		return nil, also(s.err, v.check())
+		return nil, addOtherFields(s.err, v.check())
 	}
 	return &s.Value, s.err
 }
@@ -93,17 +93,17 @@ func (s *sent[T]) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[T](), true, "")
 }
 
-// joined returns the faults of err followed by those of further. An error about the body
-// as a whole is returned alone.
-func joined(err, further error) error {
+// mergeFaults returns the faults of err followed by those of further. An error about the
+// body as a whole is returned alone.
+func mergeFaults(err, further error) error {
 	if err == nil {
 		return further
 	}
-	return also(err, further)
+	return addOtherFields(err, further)
 }
 
-// also adds those faults of further to err that are about other fields.
-func also(err, further error) error {
+// addOtherFields adds those faults of further to err that are about other fields.
+func addOtherFields(err, further error) error {
 	var bad, more *bridge.InvalidError
 	if !errors.As(err, &bad) || bad.Fields[0].Location == "body" || !errors.As(further, &more) {
 		return err
@@ -136,7 +136,7 @@ func decode(data []byte, v any, known bool) error {
 		if !wide && !jsontext.Value(data).IsValid() {
 			return &problem{kind: malformed, detail: "the body is not valid JSON"}
 		}
-		return whole("must be a JSON object")
+		return bodyFault("must be a JSON object")
 	}
 	d := decoders.Get().(*decoder)
 	defer func() {
@@ -147,7 +147,7 @@ func decode(data []byte, v any, known bool) error {
 	var syntax *jsontext.SyntacticError
 	switch {
 	case wide && errors.Is(err, io.ErrUnexpectedEOF):
-		return whole(fmt.Sprintf("must have at most %d fields per object", maxFields))
+		return bodyFault(fmt.Sprintf("must have at most %d fields per object", maxFields))
 	case errors.Is(err, errEnough), err == nil:
 	case errors.As(err, &syntax):
 		return &problem{kind: malformed, detail: fmt.Sprintf("the body is not valid JSON: %s, at byte %d", reason(syntax), syntax.ByteOffset)}
@@ -171,16 +171,16 @@ func reason(e *jsontext.SyntacticError) string {
 	return "unexpected character or invalid UTF-8"
 }
 
-// whole returns a fault of the body as a whole.
-func whole(message string) error {
+// bodyFault returns a fault of the body as a whole.
+func bodyFault(message string) error {
 	return &bridge.InvalidError{Fields: []bridge.FieldError{{Location: "body", Message: message}}}
 }
 
 // shape reports whether data is nested deeper than maxDepth, and the offset at which an
 // object exceeds maxFields, which is the length of data if none does. The decoder's own
 // limits are too wide: it allows ten thousand levels, in which a consumer of data may
-// recurse, and remembers every name of the open objects to detect duplicates, at 180 bytes
-// for a name of ten.
+// recurse, and remembers every name of the open objects to detect duplicates, about 180
+// bytes for a ten-byte name.
 func shape(data []byte) (deep bool, end int) {
 	if bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) <= maxDepth && bytes.Count(data, []byte(":")) <= maxFields {
 		return false, len(data) // nearly every body, and far faster than the loop below

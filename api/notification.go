@@ -16,7 +16,7 @@ import (
 type newNotification struct {
 	Title    string        `json:"title" minLength:"1" maxLength:"255" example:"Mantenimiento programado"`
 	Message  string        `json:"message" minLength:"1" maxLength:"4000" example:"El servicio estará en pausa esta noche."`
-	User     bridge.UserID `json:"created_by" doc:"The recipient; the name is inherited."`
+	User     bridge.UserID `json:"created_by" doc:"The recipient; named created_by for compatibility."`
 	Kind     string        `json:"kind,omitempty" pattern:"^[a-z0-9][a-z0-9._-]{0,63}$" default:"message" doc:"What it is about, as a word that the application chooses. Users mute kinds one by one."`
 	ReportID positive      `json:"report_id,omitempty"`
 	StatusID bridge.Status `json:"status_id,omitempty"`
@@ -40,8 +40,8 @@ func (n *newNotification) plain() bridge.Draft {
 		ReportID: int64(n.ReportID), StatusID: n.StatusID, Data: []byte(n.Data)}
 }
 
-// check finds further faults in a body that has some. A body without any is checked by the
-// service.
+// check runs only if decoding found faults, so that one response lists all. A body without
+// any is checked by the service.
 func (n *newNotification) check() error {
 	_, err := n.plain().Check("body")
 	return err

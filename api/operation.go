@@ -17,7 +17,7 @@ import (
 // rule is what an operation requires of a request before huma reads it.
 type rule struct {
 	open     bool          // anyone may call it, without a token
-	probe    bool          // open, and asked by load balancers
+	probe    bool          // open; has its own rate, for load balancers
 	scope    bridge.Scope  // needed beyond a valid token; 0: none
 	maxBody  int64         // longest body, in bytes; 0: none is read
 	optional bool          // the body may be left out
@@ -50,7 +50,7 @@ func (a *api) operation(at, id, tag, summary, about string, r rule) huma.Operati
 		Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary, Description: about,
 		DefaultStatus: r.status, Metadata: map[string]any{ruleKey: &r},
 		SkipValidateBody: true,          // see sent
-		MaxBodyBytes:     r.maxBody + 1, // huma refuses a body that is as long
+		MaxBodyBytes:     r.maxBody + 1, // huma refuses a body of exactly MaxBodyBytes
 	}
 	if r.keyed {
 		op.Parameters = append(op.Parameters, keyParameter())
@@ -92,7 +92,7 @@ func (a *api) enter(rule *rule, x *exchange) error {
 		return err
 	}
 	if rule.query {
-		// A query that is not well-formed is not read in part.
+		// Refuse a malformed query as a whole; net/http would drop only its bad pairs.
 		if x.query, err = url.ParseQuery(x.r.URL.RawQuery); err != nil {
 			return &problem{kind: malformed, detail: "the query string is malformed"}
 		}

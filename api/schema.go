@@ -117,7 +117,7 @@ type notificationBody struct {
 	Kind      string         `json:"kind" example:"report.status" doc:"What it is about: message, report.status, or a word that the application chooses."`
 	Title     string         `json:"title" example:"El estado de su reporte ha cambiado a: Aprobado"`
 	Message   string         `json:"message" example:"El estado de su reporte titulado Página de phishing detectada ha sido actualizado a Aprobado"`
-	User      bridge.UserID  `json:"created_by" doc:"The recipient; the name is inherited."`
+	User      bridge.UserID  `json:"created_by" doc:"The recipient; named created_by for compatibility."`
 	CreatedAt stamp          `json:"created_at"`
 	ReadAt    maybeStamp     `json:"read_at" doc:"Null while unread."`
 	ReportID  int64          `json:"report_id,omitempty" example:"2" doc:"Absent if it is not about a report."`

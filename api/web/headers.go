@@ -49,9 +49,9 @@ func openToAll(h http.Header, at string) {
 	}
 }
 
-// problem is a response of the pages where the REST side would respond in the same way
-// (RFC 9457), for a client that misspells a REST path. The texts are REST's, in English;
-// [api.Translate] has the others.
+// problem is the error response for a path or method that no page serves, in the form of
+// REST's (RFC 9457), because the path may be that of a REST call, misspelled. The texts are
+// REST's, in English, and translated by [api.Translate].
 type problem struct {
 	status int
 	title  string

@@ -190,8 +190,8 @@ func build() string {
 	return fmt.Sprintf("falconbridge %s, commit %s, %s", version(), cmp.Or(commit(info), "unknown"), runtime.Version())
 }
 
-// commit is the Git commit the program was built from, 12 digits of it, with a plus
-// where files had changed since; "" where the build did not record it.
+// commit returns the first 12 digits of the Git revision that the program was built from,
+// plus "+" if the tree was modified, or "" if the build did not record it.
 func commit(info *debug.BuildInfo) string {
 	if info == nil {
 		return ""

@@ -87,7 +87,7 @@ func (a *App) startHTTP(context.Context) error {
 		return err
 	}
 	srv := api.Server(a.traced(a.metrics.watch(h)), api.Timeouts{}, a.log)
-	api.Connections{Trusted: a.c.Proxies, Limited: a.metrics.limited}.Bound(srv)
+	api.ConnectionLimits{Trusted: a.c.Proxies, Limited: a.metrics.limited}.Apply(srv)
 	a.serveHTTP("HTTP", ln, srv)
 	a.undo.add("clients", a.c.DrainTime+clientsRest, func(ctx context.Context) error { return a.release(ctx, srv) })
 	return nil

@@ -140,7 +140,7 @@ export type NewDevice = {
     push: Subscription;
 };
 export type NewNotification = {
-    /** The recipient; the name is inherited. */
+    /** The recipient; named created_by for compatibility. */
     created_by: number | string;
     /** Anything for the device, up to 4 KiB of compact JSON. */
     data?: Record<string, unknown>;
@@ -202,7 +202,7 @@ export type Node = {
 export type Notification = {
     /** UTC, with milliseconds. */
     created_at: string;
-    /** The recipient; the name is inherited. */
+    /** The recipient; named created_by for compatibility. */
     created_by: number | string;
     /** Data of the application, up to 4 KiB. */
     data?: Record<string, unknown>;
