@@ -8,12 +8,12 @@ import (
 // The reasons why a call fails, for errors.Is. Package api maps them to HTTP statuses, and
 // package broker to MQTT reason codes.
 var (
-	ErrNotFound    = errors.New("not found")
-	ErrTooMany     = errors.New("too many subscriptions")
-	ErrForbidden   = errors.New("not allowed")
-	ErrConflict    = errors.New("already exists")
-	ErrKeyReused   = errors.New("the idempotency key was used with another body")
-	ErrKeyInFlight = errors.New("a request with this idempotency key is still in flight")
+	ErrNotFound             = errors.New("not found")
+	ErrTooManySubscriptions = errors.New("too many subscriptions") // of one connection to other topics than its own
+	ErrForbidden            = errors.New("not allowed")
+	ErrConflict             = errors.New("already exists")
+	ErrKeyReused            = errors.New("the idempotency key was used with another body")
+	ErrKeyInFlight          = errors.New("a request with this idempotency key is still in flight")
 	// ErrUnavailable is returned if the database is unreachable, broken, full or too slow. An
 	// append that fails with it may or may not be on disk, so it must not be repeated without
 	// an idempotency key.

@@ -40,7 +40,8 @@ type Result struct {
 	Replayed bool    // the result of an earlier command with the same idempotency key
 }
 
-// Log is the write side of the notifications table.
+// Log is the write side of the notifications table. The read side for delivery is
+// delivery.LogReader, that for users [History].
 //
 // Append returns when the command is on disk. Many goroutines may call it; the commands that
 // arrive while a transaction runs are combined in the next one. A user's seqs are taken from

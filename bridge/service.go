@@ -35,7 +35,7 @@ type ServiceOptions struct {
 }
 
 // Cluster stores orders and revocations for all nodes, and lists what the nodes have
-// registered. Nodes apply orders within seconds, even if the hint that announces one is lost.
+// registered. With delivery.Membership a node registers itself, and reads the orders. Nodes apply orders within seconds, even if the hint that announces one is lost.
 // Every call may fail with ErrUnavailable.
 type Cluster interface {
 	// End stores o for every node. o.Before 0 means all connections that there are now.

@@ -11,7 +11,8 @@ const (
 // MaxKinds is the most kinds that a user may have settings for.
 const MaxKinds = 64
 
-// Settings are the settings of one user. The zero value is not the default, which is
+// Settings are what one user has muted. The settings of the server are in internal/config.
+// The zero value is not the default, which is
 // [DefaultSettings].
 type Settings struct {
 	// ReviewEnabled false mutes everything: notifications are stored, but neither listed,

@@ -33,7 +33,7 @@ func (c *conn) subscribe(pk *packets.Packet, a *ack) {
 		switch {
 		case errors.Is(err, errSince), errors.Is(err, errState), errors.Is(err, errCongested):
 			a.reason = err.Error()
-		case errors.Is(err, bridge.ErrTooMany):
+		case errors.Is(err, bridge.ErrTooManySubscriptions):
 			c.b.count.limited[LimitSubscriptions].Add(1)
 		}
 		a.codes[i] = c.subackCode(err, f.Qos)
@@ -79,7 +79,7 @@ func (c *conn) subackCode(err error, qos byte) byte {
 		return codeUnspecified // the only failure code of 3.1.1
 	case errors.Is(err, bridge.ErrForbidden):
 		return codeNotAuthorized
-	case errors.Is(err, bridge.ErrTooMany):
+	case errors.Is(err, bridge.ErrTooManySubscriptions):
 		return codeQuota
 	}
 	return codeImplementation // the database is unavailable or congested, or a property is malformed

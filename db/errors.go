@@ -125,7 +125,7 @@ func classify(err error) class {
 
 func isBridge(err error) bool {
 	for _, e := range []error{bridge.ErrNotFound, bridge.ErrConflict, bridge.ErrKeyReused, bridge.ErrKeyInFlight,
-		bridge.ErrUnavailable, bridge.ErrForbidden, bridge.ErrTooMany} {
+		bridge.ErrUnavailable, bridge.ErrForbidden, bridge.ErrTooManySubscriptions} {
 		if errors.Is(err, e) {
 			return true
 		}

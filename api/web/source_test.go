@@ -142,6 +142,19 @@ func TestTheClientHasEveryLocale(t *testing.T) {
 	}
 }
 
+func TestThePackageCommentListsEveryModule(t *testing.T) {
+	source, err := os.ReadFile("web.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment, _, _ := strings.Cut(string(source), "\npackage web\n")
+	ownFiles(func(name, _ string) {
+		if path.Ext(name) == ".js" && path.Dir(name) == "." && !strings.HasPrefix(name, "text-") && !strings.Contains(comment, name) {
+			t.Errorf("the comment of package web does not say which page %s belongs to", name)
+		}
+	})
+}
+
 func TestPagesLoadOnlyWhatIsServed(t *testing.T) {
 	ref := regexp.MustCompile(`(?:href|src)="(assets/[^"]+)"`)
 	imported := regexp.MustCompile(`(?:from|import\(|new URL\()\s*"(\.\.?/[^"]+)"`)

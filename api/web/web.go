@@ -2,6 +2,15 @@
 // /console. They are plain modules and stylesheets without a build step, and load nothing
 // from another host. Below /client/ it serves the built JavaScript client to applications
 // of every origin.
+//
+// The modules in static/ are those of
+//
+//   - the inbox (index.html): page.js, which starts it, alerts.js and renewal.js;
+//   - the console (console.html): console.js, which starts it, and a module for each section:
+//     figures.js with chart.js, connections.js, person.js, explain.js, reports.js and
+//     audit.js; paged.js is a list, and rest.js calls the API;
+//   - both: signin.js, token.js, storage.js, confirm.js, toast.js, dom.js, and i18n.js with
+//     a file of texts for each language.
 package web
 
 import (

@@ -6,13 +6,14 @@
 // To add a bus:
 //
 //  1. Write a package below this one, with Options and New, that implements
-//     [bridge.Bus] and has a method Stats that returns [Stats]. A bus that uses a server
-//     embeds *[Client]: its Publish calls Enqueue, its Run passes two functions, which
-//     listen and send, to [Client.Run]. A bus that can subscribe per user also implements
-//     [bridge.Interest]. The package may import bridge, this package, internal/pgconnect
-//     and its client library (the rule for bridge/bus in internal/layout/rules.go).
-//  2. Call bustest.Run from its test, with a real server from internal/testserver. If
-//     that server is a Debian package, add it to .ci/packages.
+//     [bridge.Bus] and has a method Stats that returns [Stats], which the metrics read. A
+//     bus that uses a server embeds *[Client]: its Publish calls Enqueue, its Run passes two
+//     functions, which listen and send, to [Client.Run]. A bus that can subscribe per user
+//     also implements [bridge.Interest]. The package may import bridge, this package,
+//     internal/pgconnect and its client library (the rule for bridge/bus in
+//     internal/layout/rules.go).
+//  2. Call bustest.Run from its test, with a real server: add one to
+//     internal/testserver/servers.go. If it is a Debian package, add that to .ci/packages.
 //  3. In internal/app/app.go, add a case to newBus before that of config.BusAuto: that
 //     one takes every other value of --bus as the URL of a Redis. So does sharedRate in
 //     internal/app/listen.go, which has to return nil for the new bus.

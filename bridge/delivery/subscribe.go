@@ -45,7 +45,7 @@ func (c *Conn) May(filter string) bool {
 // Subscribe stores the subscriptions of one SUBSCRIBE packet. With since, notifications after
 // it are replayed, and the retained message is not sent. Subscribe returns an error or nil
 // for each of rs. The SUBACK may grant those with nil, and nothing is sent for them before
-// [Conn.Activate]. An error is ErrForbidden if [Conn.May] is false, ErrTooMany past 16 topics
+// [Conn.Activate]. An error is ErrForbidden if [Conn.May] is false, ErrTooManySubscriptions past 16 topics
 // of other users, ErrConflict if the connection has ended, and ErrUnavailable while the
 // database is unavailable.
 //
@@ -200,7 +200,7 @@ func (c *Conn) findLog(filter string) (l *userLog, invalidations int, found bool
 }
 
 // addPump adds a new pump to c and registers it. own is its source if that is the own log,
-// otherwise nil. addPump fails with ErrTooMany, or with ErrConflict if the connection has
+// otherwise nil. addPump fails with ErrTooManySubscriptions, or with ErrConflict if the connection has
 // ended.
 //
 // Close unregisters the pumps that it finds. A pump that is registered later would stay in
@@ -215,7 +215,7 @@ func (c *Conn) addPump(p *pump, own *ownLog) error {
 	case own != nil:
 		c.own = own
 	case len(c.others) >= maxOthers:
-		err = fmt.Errorf("subscribe: %w", bridge.ErrTooMany)
+		err = fmt.Errorf("subscribe: %w", bridge.ErrTooManySubscriptions)
 	default:
 		c.others = append(slices.Clip(c.others), p)
 	}

@@ -23,7 +23,7 @@ func (backupCmd) Help() string {
     falconbridge backup --data-dir /var/lib/falconbridge "/backup/$(date +%F).db"`
 }
 
-func (backupCmd) scope() []string { return config.SQLite }
+func (backupCmd) scope() []string { return config.SQLiteScope }
 
 // Run copies the database, with or without a running server.
 func (b backupCmd) Run(p *program) error {
@@ -43,7 +43,7 @@ func (b backupCmd) Run(p *program) error {
 // sqlite returns the settings of storage. For Postgres it fails and names the tools to use
 // instead.
 func (p *program) sqlite(instead string) (*config.Config, error) {
-	c, err := p.check(config.SQLite)
+	c, err := p.check(config.SQLiteScope)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (restoreCmd) Help() string {
 The former database is kept next to the new one. From the next start on, devices see a new epoch.`
 }
 
-func (restoreCmd) scope() []string { return config.SQLite }
+func (restoreCmd) scope() []string { return config.SQLiteScope }
 
 // Run replaces the database with a copy. Meanwhile it holds the server's lock, so
 // that no server runs or starts.

@@ -21,7 +21,7 @@ type benchCmd struct {
 	Replay  benchReplayCmd  `cmd:"" help:"Let persistent devices miss notifications, and reconnect."`
 }
 
-func (benchCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
+func (benchCmd) scope() []string { return slices.Concat(config.LocalMQTTScope, config.SigningScope) }
 
 type benchPostCmd struct {
 	benchFlags
@@ -231,7 +231,7 @@ func (f benchFlags) target(p *program) (*bench.Target, error) {
 		return nil, err
 	}
 	t.Devices, t.DeviceTLS = mqtt.url, mqtt.tls
-	c, err := p.check(config.Signing)
+	c, err := p.check(config.SigningScope)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ type endpoint struct {
 // rest returns the base URL of the REST calls, whose path begins with a slash.
 func (c client) rest(p *program) (endpoint, error) {
 	if c.URL == "" {
-		settings, err := p.check(config.LocalHTTP)
+		settings, err := p.check(config.LocalHTTPScope)
 		if err != nil {
 			return endpoint{}, err
 		}
@@ -62,7 +62,7 @@ var mqttPorts = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "", "ws
 // is on, of TCP, TLS and WebSocket.
 func (c client) mqtt(p *program) (endpoint, error) {
 	if c.MQTTURL == "" {
-		settings, err := p.check(config.LocalMQTT)
+		settings, err := p.check(config.LocalMQTTScope)
 		if err != nil {
 			return endpoint{}, err
 		}
@@ -103,7 +103,7 @@ func local(s *config.Config, name string) (e endpoint, err error) {
 	if err != nil || port == "0" {
 		return e, s.Problem(name, "is no address to connect to", "give --url")
 	}
-	if config.Everywhere(host) {
+	if config.AllAddresses(host) {
 		host = "127.0.0.1"
 	}
 	scheme := map[string]string{"http-addr": "http", "mqtt-addr": "mqtt", "mqtts-addr": "mqtts"}[name]
@@ -157,7 +157,7 @@ func (c client) bearer(p *program, claims bridge.Claims, ttl time.Duration) (fun
 	if given != "" {
 		return func() (string, error) { return given, nil }, nil
 	}
-	settings, err := p.check(config.Signing)
+	settings, err := p.check(config.SigningScope)
 	if err != nil {
 		return nil, err
 	}

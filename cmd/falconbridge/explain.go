@@ -27,7 +27,7 @@ func (explainCmd) Help() string {
     FALCON_TOKEN=… falconbridge explain --url https://bridge.example --json 311`
 }
 
-func (explainCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
+func (explainCmd) scope() []string { return slices.Concat(config.LocalHTTPScope, config.SigningScope) }
 
 func (explainCmd) ignored() []string { return []string{"mqtt-url"} }
 

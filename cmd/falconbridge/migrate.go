@@ -45,7 +45,7 @@ type (
 	migrateStatus struct{}
 )
 
-func (migrateCmd) scope() []string { return config.Database }
+func (migrateCmd) scope() []string { return config.DatabaseScope }
 
 // Help shows how it is called.
 func (migrateUp) Help() string {
@@ -72,7 +72,7 @@ func (migrateStatus) Help() string {
 
 // Run applies pending migrations and names them.
 func (migrateUp) Run(p *program) error {
-	c, err := p.check(config.Database)
+	c, err := p.check(config.DatabaseScope)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (migrateUp) Run(p *program) error {
 
 // Run lists what will be dropped, asks for confirmation and undoes the last group.
 func (m migrateDown) Run(p *program) error {
-	c, err := p.check(config.Database)
+	c, err := p.check(config.DatabaseScope)
 	if err != nil {
 		return err
 	}
@@ -157,7 +157,7 @@ func confirm(in *os.File, out io.Writer) error {
 // Run lists all migrations and when they were applied. It creates no database: where
 // there is no SQLite file yet, all are pending.
 func (migrateStatus) Run(p *program) error {
-	c, err := p.check(config.Database)
+	c, err := p.check(config.DatabaseScope)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ Examples:
     DATABASE_URL=postgres://falcon@db/falcon falconbridge import --from falconalert.json`
 }
 
-func (importCmd) scope() []string { return append(slices.Clone(config.Database), "auto-migrate") }
+func (importCmd) scope() []string { return append(slices.Clone(config.DatabaseScope), "auto-migrate") }
 
 // maxFaults is how many errors of a file are printed.
 const maxFaults = 20

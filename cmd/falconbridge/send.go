@@ -33,7 +33,7 @@ func (sendCmd) Help() string {
     FALCON_TOKEN=… falconbridge send --url https://bridge.example --user 42 --title T --message M`
 }
 
-func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTP, config.Signing) }
+func (sendCmd) scope() []string { return slices.Concat(config.LocalHTTPScope, config.SigningScope) }
 
 func (sendCmd) ignored() []string { return []string{"mqtt-url"} }
 
@@ -108,7 +108,7 @@ func (tokenCmd) Help() string {
     falconbridge token --user 1 --scope "notifications:write reports:write" --ttl 30d`
 }
 
-func (tokenCmd) scope() []string { return config.Signing }
+func (tokenCmd) scope() []string { return config.SigningScope }
 
 // Run prints the token and nothing else.
 func (t tokenCmd) Run(p *program) error {

@@ -137,7 +137,7 @@ func (healthcheckCmd) Help() string {
     HEALTHCHECK CMD ["falconbridge", "healthcheck", "--live"]`
 }
 
-func (healthcheckCmd) scope() []string { return config.LocalHTTP }
+func (healthcheckCmd) scope() []string { return config.LocalHTTPScope }
 
 func (healthcheckCmd) ignored() []string { return []string{"mqtt-url", "token", "token-file"} }
 

@@ -52,7 +52,7 @@ Examples:
     falconbridge tail --mqtt-url wss://bridge.example/mqtt --token-file token.txt`
 }
 
-func (tailCmd) scope() []string { return slices.Concat(config.LocalMQTT, config.Signing) }
+func (tailCmd) scope() []string { return slices.Concat(config.LocalMQTTScope, config.SigningScope) }
 
 func (tailCmd) ignored() []string { return []string{"url"} }
 

@@ -1,6 +1,9 @@
 // Package app is the server. It wires the other packages together, listens, reloads keys
-// and certificates, serves metrics, and drains on shutdown. Tests and other programs can
-// embed it: [New] starts everything and [App.Run] serves until its context ends.
+// and certificates, serves metrics, and drains on shutdown: [New] starts everything and
+// [App.Run] serves until its context ends. Tests of this module can embed it.
+//
+// The commands that open the database without a server share [MakeDataDir], [LockDatabase]
+// and [GiveToOwner] with it, so that both find the files with the same lock, mode and owner.
 package app
 
 import (

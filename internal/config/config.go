@@ -1,7 +1,11 @@
 // Package config is the table of settings. Each row (see table.go) is a setting with its flag,
 // environment variable, default, parser, check, mask and help. The flags of the program,
 // `falconbridge config`, the tables of docs/configuration.md and the shell completion are all
-// made from it.
+// made from it. A command checks the settings of its scope, such as [DatabaseScope], or all of
+// them ([All]).
+//
+// [IsLoopback], [AllAddresses], [IsText], [ParseSecrets] and [ReadFile] are the parsers' helpers
+// that commands and the server need as well.
 package config
 
 import (
@@ -44,7 +48,7 @@ type Config struct {
 	SQLite           bool
 	DBMaxConnections int
 	AutoMigrate      bool
-	Bus              string   // BusAuto or a Redis URL
+	Bus              string   // BusAuto or the URL of a bus, see parseBus
 	RelayURL         *url.URL // nil: no relay
 
 	// For notifications that no device acknowledges.
@@ -169,7 +173,7 @@ func (g *Given) name(flag string) string {
 func (g *Given) Check(scope []string) (*Config, Problems) {
 	c := &Config{given: g}
 	// A key that is given but invalid must never lead to development mode.
-	c.Keys.Development = g.text["jwt-secret"]+g.text["jwt-secret-file"]+g.text["jwt-public-key-file"]+g.text["jwt-jwks-url"] == ""
+	c.Keys.Development = !slices.ContainsFunc(c.table(), func(s Setting) bool { return s.Key && g.text[s.Flag] != "" })
 	var ps Problems
 	bad := make(map[string]bool)
 	rows := slices.DeleteFunc(c.table(), func(s Setting) bool { return !s.In(scope) })

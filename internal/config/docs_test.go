@@ -99,9 +99,9 @@ func TestAScopeChecksItsSettingsOnly(t *testing.T) {
 		scope []string
 		want  []string
 	}{
-		"a database":      {Database, []string{"--database-url (DATABASE_URL)"}},
-		"a signer":        {Signing, nil},
-		"this machine":    {LocalMQTT, nil},
+		"a database":      {DatabaseScope, []string{"--database-url (DATABASE_URL)"}},
+		"a signer":        {SigningScope, nil},
+		"this machine":    {LocalMQTTScope, nil},
 		"one word":        {[]string{"locale"}, []string{"--locale (FALCON_LOCALE)"}},
 		"the whole table": {All(), []string{"--database-url (DATABASE_URL)", "--bus (FALCON_BUS)", "--retention (FALCON_RETENTION)", "--locale (FALCON_LOCALE)"}},
 	} {

@@ -61,12 +61,12 @@ func overlap(a, b string) bool {
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return false
 	}
-	return hostA == hostB || Everywhere(hostA) || Everywhere(hostB)
+	return hostA == hostB || AllAddresses(hostA) || AllAddresses(hostB)
 }
 
-// Everywhere reports whether a listener on host accepts connections to all addresses of the
+// AllAddresses reports whether a listener on host accepts connections to all addresses of the
 // machine.
-func Everywhere(host string) bool {
+func AllAddresses(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
 }

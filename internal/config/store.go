@@ -30,9 +30,9 @@ func (c *Config) checkBus() error {
 	return nil
 }
 
-// Exclusive decides between a value and a file that contains it. The one that was typed on the
+// exclusive decides between a value and a file that contains it. The one that was typed on the
 // command line beats the one from the environment. It fails if both came from the same place.
-func Exclusive(flag, value, file string, valueTyped, fileTyped bool) (fromFile bool, err error) {
+func exclusive(flag, value, file string, valueTyped, fileTyped bool) (fromFile bool, err error) {
 	if file != "" && value != "" && valueTyped == fileTyped {
 		return false, Fault{"is given together with --" + flag + fileSuffix, "give only one of them"}
 	}
@@ -41,13 +41,13 @@ func Exclusive(flag, value, file string, valueTyped, fileTyped bool) (fromFile b
 
 func (g *Given) fromFile(flag string) (bool, error) {
 	file := flag + fileSuffix
-	return Exclusive(flag, g.text[flag], g.text[file], g.typed[flag], g.typed[file])
+	return exclusive(flag, g.text[flag], g.text[file], g.typed[flag], g.typed[file])
 }
 
 // Secret returns a value that may be in a file instead, for flags that are not settings of the
 // server.
 func Secret(flag, value, file string, valueTyped, fileTyped bool) (string, error) {
-	fromFile, err := Exclusive(flag, value, file, valueTyped, fileTyped)
+	fromFile, err := exclusive(flag, value, file, valueTyped, fileTyped)
 	if err == nil && !fromFile {
 		return value, nil
 	}

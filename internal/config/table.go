@@ -17,6 +17,7 @@ type Setting struct {
 	Form    string   // the placeholder for a value in the help, such as ADDR
 	Default string   // "" means unset
 	Unset   string   // how the documentation describes an unset value; "" means none
+	Key     bool     // the value verifies tokens; the server is in development mode if no such setting is given
 	InFile  bool     // the value is a secret, which may be in a file named by --<flag>-file
 	FileOf  string   // the flag whose secret is in this file; such rows are made from rows with InFile
 	Toggle  bool     // the flag may be given without a value, which means true
@@ -68,17 +69,17 @@ func All() (scope []string) {
 	return scope
 }
 
-// The scopes of commands, which may be joined.
+// The scopes of commands: the flags of the settings that a command uses. They may be joined.
 var (
-	Log      = []string{"log-level", "log-format"}
-	SQLite   = slices.Concat([]string{"data-dir", "database-url"}, Log)
-	Database = slices.Concat([]string{"db-max-connections", "start-timeout"}, SQLite)
-	// Signing is what a token that the command line signs depends on.
-	Signing = []string{"data-dir", "jwt-secret", "jwt-secret-file", "jwt-public-key-file", "jwt-private-key-file", "jwt-jwks-url",
+	LogScope      = []string{"log-level", "log-format"}
+	SQLiteScope   = slices.Concat([]string{"data-dir", "database-url"}, LogScope) // of commands that open the SQLite file
+	DatabaseScope = slices.Concat([]string{"db-max-connections", "start-timeout"}, SQLiteScope)
+	// SigningScope is what a token that the command line signs depends on.
+	SigningScope = []string{"data-dir", "jwt-secret", "jwt-secret-file", "jwt-public-key-file", "jwt-private-key-file", "jwt-jwks-url",
 		"jwt-issuer", "jwt-audience", "jwt-user-claim", "jwt-scope-claim", "max-token-life", "topic-prefix"}
-	// LocalHTTP and LocalMQTT tell a client where the server on this machine listens.
-	LocalHTTP = []string{"http-addr", "tls-cert", "tls-key"}
-	LocalMQTT = slices.Concat(LocalHTTP, []string{"mqtt-addr", "mqtts-addr"})
+	// LocalHTTPScope and LocalMQTTScope are where the server on this machine listens, for clients.
+	LocalHTTPScope = []string{"http-addr", "tls-cert", "tls-key"}
+	LocalMQTTScope = slices.Concat(LocalHTTPScope, []string{"mqtt-addr", "mqtts-addr"})
 )
 
 // table returns all settings, whose values are stored in c. It adds a row for the file of each
@@ -93,7 +94,7 @@ func (c *Config) table() []Setting {
 		if !s.InFile {
 			continue
 		}
-		file := Setting{Flag: s.Flag + fileSuffix, FileOf: s.Flag, Group: s.Group, Form: "FILE", Help: "File that contains `--" + s.Flag + "`."}
+		file := Setting{Flag: s.Flag + fileSuffix, FileOf: s.Flag, Key: s.Key, Group: s.Group, Form: "FILE", Help: "File that contains `--" + s.Flag + "`."}
 		for _, e := range s.Env {
 			file.Env = append(file.Env, e+"_FILE")
 		}
@@ -109,8 +110,9 @@ const (
 	claimRemedy = `write a name like scp, or a path like realm_access.roles; a dot inside a name is written \.`
 )
 
-// rows is the table. To add a setting, add a field to Config and a row that stores the value in
-// it.
+// rows is the table. To add a setting, add a field to Config, a row that stores the value in it,
+// and code that uses the field; then run go test ./internal/config -update, which writes
+// docs/configuration.md. CONTRIBUTING.md has the steps.
 func (c *Config) rows() []Setting {
 	return []Setting{
 		{Flag: "http-addr", Group: Listeners, Form: "ADDR", Default: ":8080",
@@ -197,15 +199,15 @@ func (c *Config) rows() []Setting {
 			Help: "When a notification counts as late, e.g. `unacknowledged 10m, unread 1h`.",
 			Read: intoGiven(&c.WebhookRules, parseRules), Remedy: `write "unacknowledged 10m, unread 1h"`},
 
-		{Flag: "jwt-secret", Group: KeysGroup, Form: "TEXT",
+		{Flag: "jwt-secret", Group: KeysGroup, Key: true, Form: "TEXT",
 			Help: "HS256/384/512 secret, at least 32 bytes.",
 			More: "It is used as it is written, without decoding.",
 			Read: c.readSecret, Remedy: secretRemedy, Mask: maskText, Show: c.showSecret},
-		{Flag: "jwt-secret-file", Group: KeysGroup, Form: "FILE",
+		{Flag: "jwt-secret-file", Group: KeysGroup, Key: true, Form: "FILE",
 			Help: "File with one secret per line, or a single binary secret. The first signs, all verify; `base64:…` and `hex:…` are decoded. Read again on SIGHUP and within 30 s of a change.",
 			More: "See [below](#key-files).",
 			Read: c.readSecretFile, Remedy: "write the secret into it, or several, one per line; " + secretRemedy},
-		{Flag: "jwt-public-key-file", Group: KeysGroup, Form: "FILE",
+		{Flag: "jwt-public-key-file", Group: KeysGroup, Key: true, Form: "FILE",
 			Help: "PEM public keys for RS/PS/ES/EdDSA. Read again on SIGHUP and within 30 s of a change.",
 			More: "A file may contain several keys, and certificates. RSA keys need at least 2048 bits.",
 			Read: c.Keys.readPublic, Remedy: "name a PEM file with public keys"},
@@ -213,7 +215,7 @@ func (c *Config) rows() []Setting {
 			Help: "PEM private key, used only to sign tokens on the command line.",
 			More: "The commands are `token`, `send`, `tail` and `bench`.",
 			Read: c.Keys.readPrivate, Remedy: "name a PEM file with the private key"},
-		{Flag: "jwt-jwks-url", Group: KeysGroup, Form: "URL",
+		{Flag: "jwt-jwks-url", Group: KeysGroup, Key: true, Form: "URL",
 			Help: "URL of the key set; `https`, or `http` on loopback.",
 			More: "It is fetched every 5 minutes, on SIGHUP, and when a token has an unknown `kid`, but then at most every 10 s. If a key is removed from the set, its connections end with the next fetch.",
 			Read: c.Keys.readJWKS, Remedy: "write https://issuer.example/.well-known/jwks.json", Mask: MaskURL},
