@@ -12,8 +12,7 @@ const (
 const MaxKinds = 64
 
 // Settings are what one user has muted. The settings of the server are in internal/config.
-// The zero value is not the default, which is
-// [DefaultSettings].
+// The zero value is not the default, which is [DefaultSettings].
 type Settings struct {
 	// ReviewEnabled false mutes everything: notifications are stored, but neither listed,
 	// delivered nor retained.
