@@ -276,6 +276,7 @@ func (m *model) check(*rapid.T) {
 		}
 	}
 	for _, p := range m.phones {
+		p.copies = append(p.copies, p.user.latest())
 		p.settle(m.t)
 	}
 }
