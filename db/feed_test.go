@@ -215,6 +215,35 @@ func changedUsers(t *testing.T, d *DB, p bridge.Position, limit int) (users []br
 	return users, p
 }
 
+// A busy cluster appends more between two sweeps than one call reads. Without an open
+// transaction, reading it in several calls must not read any of it again, or the sweep of a
+// busy cluster would cost as much as a second one that never ends.
+func TestTheSweepReadsEachRowOnce(t *testing.T) {
+	each(t, func(t *testing.T, d *DB) {
+		p, err := d.Now(testContext(t))
+		must(t, err)
+		var found []string
+		want := 0
+		for range 3 {
+			for i := range 25 {
+				mustAppend(t, d, one(bridge.UserID(fmt.Sprint("u", i)), "t"))
+			}
+			want += 25
+			for more := true; more; {
+				var cs []bridge.Change
+				cs, p, more, err = d.Changed(testContext(t), p, 10)
+				must(t, err)
+				for _, c := range cs {
+					found = append(found, fmt.Sprint(c.User, "/", c.Last))
+				}
+			}
+		}
+		if len(found) != want {
+			t.Errorf("the sweep returned %d changes of %d: %v", len(found), want, found)
+		}
+	})
+}
+
 // While a transaction stays idle, the horizon below which all rows are final does not
 // advance. The sweep still finds what others append and rereads a bounded number of rows
 // per call. Once the transaction commits, the sweep finds its rows too, however many other

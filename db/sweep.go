@@ -17,21 +17,20 @@ import (
 // Behind edge, rows may have become visible after the sweep passed, because their
 // transactions were still open. A lap reads this part again, a limited number of rows per
 // call: from an earlier horizon, below which no further row can appear, up to edge. When a
-// lap is over, the next one begins at the horizon of the call in which the previous lap
-// began.
+// lap is over, the next one begins at the horizon of the call in which that lap began.
 //
-// Without long transactions the horizon is at edge, and laps are empty. While there is a
-// long transaction, each call reads the new rows and at most limit rows more. Only rows of
-// the long transaction itself may be found as late as at the end of a lap, and only if
-// their hints were lost.
+// Without long transactions a lap has the few rows of transactions that were open in the
+// call before, or none. While there is a long transaction, each call reads the new rows and
+// at most limit rows more. Only rows of the long transaction itself may be found as late as
+// at the end of a lap, and only if their hints were lost.
 //
 // SQLite has one writer, so nothing becomes visible behind edge.
 
 // sweepPosition is the content of a sweep's bridge.Position: <epoch>/<edge>+<lap>+<next>.
 type sweepPosition struct {
 	edge position // every row before it that was visible has been read
-	lap  position // how far the current lap has got
-	next position // where the next lap begins
+	lap  position // how far the current lap has got; no row becomes visible before it
+	next position // where the next lap begins; equal to lap if the current one has not begun
 }
 
 // sweepPosition parses p. ok is false if p is "" or of another epoch.
@@ -82,29 +81,43 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 		return nil, d.opaqueSweep(sweepPosition{horizon, horizon, horizon}), false, nil
 	}
 	edge := s.edge
-	ahead, page, err := d.changed(ctx, edge, feedEnd, limit)
+	changes, ahead, err := d.changed(ctx, edge, feedEnd, limit)
 	if err != nil {
 		return nil, p, false, d.fail("look what changed", err)
 	}
-	if page.found {
-		s.edge = page.end
+	if ahead.found {
+		s.edge = ahead.end
 	}
-	if d.dialect == SQLite || page.full {
-		return ahead, d.opaqueSweep(s), page.full, nil
-	}
-	if before(s.lap, edge) {
-		var late []bridge.Change
-		if late, page, err = d.changed(ctx, s.lap, edge, limit); err != nil {
+	switch {
+	case d.dialect == SQLite:
+		s.lap, s.next = s.edge, s.edge
+	case !before(s.lap, edge): // no lap is needed: this call has read all rows before the horizon
+		s.lap = firstOf(horizon, s.edge)
+		s.next = s.lap
+	default:
+		if s.lap == s.next { // the lap begins, so at its end all rows before this horizon have been read
+			s.next = horizon
+		}
+		again, behind, err := d.changed(ctx, s.lap, edge, limit)
+		if err != nil {
 			return nil, p, false, d.fail("find late changes", err)
 		}
-		ahead = append(ahead, late...)
+		changes = append(changes, again...)
+		if behind.full {
+			s.lap = behind.end
+		} else {
+			s.lap = firstOf(s.next, s.edge)
+			s.next = s.lap
+		}
 	}
-	if page.full {
-		s.lap = page.end
-	} else { // the lap is over
-		s.lap, s.next = s.next, horizon
+	return changes, d.opaqueSweep(s), ahead.full, nil
+}
+
+func firstOf(a, b position) position {
+	if before(b, a) {
+		return b
 	}
-	return ahead, d.opaqueSweep(s), false, nil
+	return a
 }
 
 // page describes one page of the feed.

@@ -47,19 +47,26 @@ func every(ctx context.Context, d time.Duration, f func()) {
 
 func (h *Hub) flushCursors(ctx context.Context) { h.cursors.run(ctx, h.o.Flush) }
 
-// sweepStep is the most notifications that one step of the sweep reads.
-const sweepStep = 5000
+// sweepStep is the most notifications that one step of the sweep reads. Postgres needs 2 to
+// 5 ms for it, in which it delays an append on a busy machine by as much.
+const sweepStep = 1000
 
 // sweepRegularly makes up for lost hints until ctx ends. A sweep reads which users' logs have
 // grown since the last sweep, and wakes their pumps. If a read of the sweep or of a pump has
 // failed, the next sweep begins soon. Once one succeeds, sweepRegularly wakes the pumps that
 // went idle because of the failure.
+//
+// Between two steps of a sweep there is a pause of twice the time that a step took, so that
+// the sweep of a busy cluster does not occupy the database. A sweep that has already taken as
+// long as the interval between two makes no more pauses, because it would fall behind.
 func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
 	defer retry.Stop()
 	var pos bridge.Position
+	begun := time.Now()
 	for ctx.Err() == nil {
+		step := time.Now()
 		next, more, err := h.sweepOnce(ctx, pos)
 		if err == nil {
 			pos = next
@@ -67,6 +74,9 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				h.wakeAll(false)
 			}
 			if more {
+				if time.Since(begun) < h.o.Sweep {
+					pause(ctx, 2*time.Since(step))
+				}
 				continue
 			}
 			if err = h.sweepStates(ctx); err != nil {
@@ -85,6 +95,17 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				wait = pos != "" && !h.readFailed.Load()
 			}
 		}
+		begun = time.Now()
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 
