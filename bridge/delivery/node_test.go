@@ -290,7 +290,7 @@ func TestAWakeUpIsNotLostWhileThePollStalls(t *testing.T) {
 		w := newWorld(t, Options{Cluster: p, Sweep: 5300 * time.Millisecond})
 		_, l := w.subscribed("7")
 		p.set(true) // the poll at 2 s fails
-		fakeclock.Advance(3 * time.Second)
+		fakeclock.Advance(3*time.Second - started)
 		p.set(false)
 		p.setPace(1500 * time.Millisecond) // the poll at 4 s ends at 5.5 s
 		fakeclock.Advance(2200 * time.Millisecond)

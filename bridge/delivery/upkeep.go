@@ -15,9 +15,12 @@ import (
 // cluster, each within Options.Query, and returns the errors of these two.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){h.flushCursors, h.sweepRegularly, h.endExpiredAndSilent, h.pruneRegularly, h.expireRegularly,
-		h.node.beat, h.node.pollRegularly, h.node.registerRegularly} {
-		wg.Go(func() { f(ctx) })
+	for i, f := range []func(context.Context){h.node.pollRegularly, h.node.beat, h.sweepRegularly, h.flushCursors,
+		h.node.registerRegularly, h.endExpiredAndSilent, h.pruneRegularly, h.expireRegularly} {
+		wg.Go(func() {
+			pause(ctx, time.Duration(i)*stagger)
+			f(ctx)
+		})
 	}
 	if h.o.Acks != nil {
 		wg.Go(func() { h.storeAcks(ctx) })
@@ -30,6 +33,12 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer cancel()
 	return errors.Join(err, h.o.Cluster.Leave(last, h.o.Node))
 }
+
+// stagger is the time between the starts of two of Run's loops. Their intervals are 1 to 5 s,
+// so loops that start together would query the database together every few seconds, and
+// notifications would wait for all of these queries at once. The first loop to start is the
+// poll, because the hub delivers nothing before it.
+const stagger = 20 * time.Millisecond
 
 // every calls f at once and then at intervals of d until ctx ends.
 func every(ctx context.Context, d time.Duration, f func()) {

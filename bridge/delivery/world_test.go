@@ -7,10 +7,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // fakeLink is the link to a device. It keeps what it received.
@@ -101,6 +101,9 @@ func (deafBus) Publish(...bridge.Hint)                              {}
 func (deafBus) Run(ctx context.Context, _ bridge.HintHandler) error { <-ctx.Done(); return nil }
 func (deafBus) Ready() error                                        { return nil }
 
+// started is the age of the hub that newWorld returns: all its loops have started.
+const started = 10 * stagger
+
 func newWorld(t *testing.T, o Options) *world {
 	l := newMemLog()
 	o.Log, o.Sessions, o.Feed = l, l, l
@@ -115,7 +118,7 @@ func newWorld(t *testing.T, o Options) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.hub.Run(ctx) }()
-	synctest.Wait() // the first poll
+	fakeclock.Advance(started)
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, bridge.ErrUnavailable) {

@@ -40,6 +40,7 @@ func (serveCmd) Run(p *program) error {
 		log.Warn("the variable is not a known setting; is it misspelled?", "variable", name)
 	}
 
+	keepSmallHeap()
 	ctx, stop := interrupted()
 	defer stop()
 	defer switchLevel(&level, c.LogLevel, log)()
