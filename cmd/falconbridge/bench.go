@@ -200,6 +200,7 @@ func (f benchFlags) load(p *program, b bounds, devices int, run func(context.Con
 	if err != nil {
 		return err
 	}
+	keepSmallHeap() // collect rarely: the server may share the cores
 	ctx, stop := interrupted()
 	defer stop()
 	r, err := run(ctx, t, within)
