@@ -297,7 +297,8 @@ func (x *scale) load(b *testing.B, p *testserver.Program, devices int, f func())
 	var wg sync.WaitGroup
 	t := target(b, x.s, p.HTTP+"/notifications", "mqtt://"+p.MQTT, p.PID())
 	wg.Go(func() {
-		res, err = bench.Post{Posters: 32, Users: 1_000, Devices: devices, Size: 300, Rate: *rate, Duration: 20 * time.Minute, Warm: 2 * time.Second,
+		// With 32 posters, posts that take longer than 32 ms would wait for a poster.
+		res, err = bench.Post{Posters: 256, Users: 1_000, Devices: devices, Size: 300, Rate: *rate, Duration: 20 * time.Minute, Warm: 2 * time.Second,
 			Max: 2_000_000, Connect: time.Minute, Grace: 10 * time.Second}.Run(ctx, t)
 	})
 	testserver.Eventually(b, time.Minute, func() error {
