@@ -6,17 +6,21 @@ import (
 )
 
 func TestTheHeapGrowsToItsSmallSizeAndThenDoubles(t *testing.T) {
-	for live, want := range map[uint64]int{
-		0:         6300,
-		1 << 20:   6300,
-		16 << 20:  300,
-		24 << 20:  166,
-		32 << 20:  100,
-		64 << 20:  100,
-		100 << 30: 100,
+	for _, tt := range []struct {
+		live, others uint64
+		want         int
+	}{
+		{0, 0, 4800},
+		{1 << 20, 0, 4700},
+		{12 << 20, 0, 300},
+		{8 << 20, 2 << 20, 400},
+		{16 << 20, 16 << 20, 100},
+		{24 << 20, 0, 100},
+		{48 << 20, 0, 100},
+		{100 << 30, 1 << 30, 100},
 	} {
-		if got := collectAt(live); got != want {
-			t.Errorf("with %d bytes live the heap may grow by %d %%, want %d", live, got, want)
+		if got := collectAt(tt.live, tt.others); got != tt.want {
+			t.Errorf("with %d and %d bytes the heap may grow by %d %%, want %d", tt.live, tt.others, got, tt.want)
 		}
 	}
 }
