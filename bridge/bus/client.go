@@ -31,9 +31,9 @@ func (c *Counters) Stats() Stats {
 	return Stats{c.Sent.Load(), c.Dropped.Load(), c.Received.Load(), c.Reconnects.Load()}
 }
 
-// Client is what all buses over a server have in common, and is embedded in them. It keeps a
-// session that listens, reconnecting when it ends, and has a bounded queue between Publish, which
-// never blocks, and the single goroutine that sends.
+// Client is the common part of all buses that use a server, which embed it. It keeps a listening
+// session open, and starts another one when that ends. Published hints go into a bounded queue
+// without blocking, and a single goroutine sends them.
 type Client struct {
 	Counters
 	Node   string // this node's name
@@ -41,10 +41,10 @@ type Client struct {
 
 	queue chan bridge.Hint
 
-	mu     sync.Mutex
-	err    error // why the client is not connected; nil while it is
-	ever   bool  // whether it has ever been connected
-	logged bool  // whether the current outage has been logged
+	mu            sync.Mutex
+	err           error // why the client is not connected; nil while it is
+	everConnected bool
+	outageLogged  bool // whether the current outage has been logged
 }
 
 // NewClient returns a client for node with a queue of the given length. A nil logger means
@@ -60,7 +60,7 @@ func NewClient(node string, logger *slog.Logger, queue int) *Client {
 // Enqueue queues h for sending. If the queue is full, h is dropped and counted. Enqueue does not
 // block.
 func (c *Client) Enqueue(h bridge.Hint) {
-	h.Items = nil // they are not sent, and the queue would keep them alive
+	h.Items = nil // items are not sent, and the queue would keep them in memory
 	select {
 	case c.queue <- h:
 	default:
@@ -73,9 +73,10 @@ func (c *Client) Deliver(message []byte, h bridge.HintHandler) {
 	c.Received.Add(int64(Deliver(message, c.Node, h)))
 }
 
-// Run calls send once, and at the same time listen again and again until ctx ends, with growing
-// pauses after failures. listen must call up when it has begun to listen, and return an error
-// when it no longer does. send must return when ctx ends.
+// Run calls send in a goroutine, and meanwhile calls listen repeatedly, with growing pauses after
+// failures. It returns nil once ctx has ended and both have returned. listen runs one session: it
+// must call up once it is listening, and return the reason when the session ends. send must return
+// when ctx ends.
 func (c *Client) Run(ctx context.Context, listen func(ctx context.Context, up func()) error, send func(context.Context)) error {
 	var sending sync.WaitGroup
 	sending.Go(func() { send(ctx) })
@@ -94,15 +95,15 @@ func (c *Client) Run(ctx context.Context, listen func(ctx context.Context, up fu
 	return nil
 }
 
-// errNew is the error of Ready before the first session.
-var errNew = errors.New("the bus has not connected yet")
+// errNeverConnected is the error of Ready before the first session.
+var errNeverConnected = errors.New("the bus has not connected yet")
 
 // Ready returns nil while a session is listening, and otherwise why none is.
 func (c *Client) Ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ever && c.err == nil {
-		return errNew
+	if !c.everConnected && c.err == nil {
+		return errNeverConnected
 	}
 	return c.err
 }
@@ -111,15 +112,15 @@ func (c *Client) Ready() error {
 func (c *Client) up() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ever {
+	if c.everConnected {
 		c.Reconnects.Add(1)
 		c.Logger.Info("the bus is connected again")
 	}
-	c.err, c.ever, c.logged = nil, true, false
+	c.err, c.everConnected, c.outageLogged = nil, true, false
 }
 
-// down records the end of a session. With outage it is logged, but only once until the next
-// session listens.
+// down records the end of a session and its cause err. If outage is true, down logs it, but only
+// once until a session listens again.
 func (c *Client) down(err error, outage bool) {
 	if err == nil {
 		err = errors.New("the connection ended")
@@ -127,14 +128,14 @@ func (c *Client) down(err error, outage bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = err
-	if outage && !c.logged {
-		c.logged = true
+	if outage && !c.outageLogged {
+		c.outageLogged = true
 		c.Logger.Warn("the bus is unavailable, notifications for other nodes' devices wait for the sweep", "error", err)
 	}
 }
 
 // SendBatches calls send with the queued hints, at most limit at a time, until ctx ends. It also
-// calls send without hints whenever wake fires; a nil wake never does. If send fails, its hints
+// calls send without hints whenever wake fires; a nil wake never fires. If send fails, its hints
 // are lost and counted as dropped, and the next call waits for a growing pause.
 func (c *Client) SendBatches(ctx context.Context, limit int, wake <-chan time.Time, send func(context.Context, []bridge.Hint) error) {
 	var pause Backoff
@@ -154,7 +155,7 @@ func (c *Client) SendBatches(ctx context.Context, limit int, wake <-chan time.Ti
 	}
 }
 
-// dequeue waits for a hint, and returns it together with others that are queued, at most limit.
+// dequeue waits for a hint and returns it together with other queued hints, at most limit in all.
 // It returns none if ctx ends or wake fires.
 func (c *Client) dequeue(ctx context.Context, limit int, wake <-chan time.Time) []bridge.Hint {
 	var hints []bridge.Hint
@@ -177,9 +178,9 @@ func (c *Client) dequeue(ctx context.Context, limit int, wake <-chan time.Time) 
 	return hints
 }
 
-// Backoff gives the pauses between attempts. They double from 100 ms to 5 s, and each is random
-// in the upper half of that, so that nodes that have lost the same server do not reconnect in
-// step. The zero value is ready to use.
+// Backoff computes the pauses between attempts. The longest possible pause doubles from 100 ms to
+// 5 s. Each pause is random between half of that and all of it, so that nodes that have lost the
+// same server do not reconnect in step. The zero value is ready to use.
 type Backoff struct{ tries int }
 
 // Reset starts over with the shortest pause.

@@ -9,10 +9,10 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Message is what a bus transmits: some hints of one node.
+// Message is the unit that a bus transmits. It contains hints of one node.
 type Message struct {
 	Node  string // the sender; "" if it is not a node, such as an application that uses SQL
-	All   bool   // there were too many users to name, so nodes must look for changes themselves
+	All   bool   // the hints are of too many users to list, so nodes must look for changes themselves
 	Hints []bridge.Hint
 }
 
@@ -29,7 +29,7 @@ type wireMessage struct {
 
 type wireHint struct {
 	Type     string        `json:"t"`
-	User     bridge.UserID `json:"u,omitempty"` // "" with appended: any user
+	User     bridge.UserID `json:"u,omitempty"` // "" in an appended hint means any user
 	Seq      bridge.Seq    `json:"s,omitempty"`
 	ClientID string        `json:"c,omitempty"`
 	Gen      int64         `json:"g,omitempty"`
@@ -37,8 +37,8 @@ type wireHint struct {
 	First    bridge.Seq    `json:"f,omitempty"`
 }
 
-// trace returns h's traceparent and First if both are valid, and otherwise none. A traceparent
-// goes to devices as it is, so an invalid one, which could be any text, must not pass.
+// trace returns h's traceparent and First, or zero values if one of them is invalid. A traceparent is
+// forwarded to devices unchanged, so an invalid one, which could be any text, must not pass.
 func (h *wireHint) trace() (traceparent string, from bridge.Seq) {
 	if !bridge.ValidTraceparent(h.Trace) || h.First < 1 || h.First > h.Seq {
 		return "", 0
@@ -83,9 +83,9 @@ func (u *wireUser) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Encode encodes hints of node as messages of at most limit bytes each. The hints' Items are left
-// out, since they never leave the process. A hint of an unknown type, or one too large for a
-// message, is left out altogether.
+// Encode encodes hints of node as messages of at most limit bytes each. It leaves out the hints'
+// Items, which never leave the process, and skips hints that have an unknown type or are too large
+// for a message.
 func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
 	head, err := json.Marshal(node)
 	if err != nil {
@@ -122,7 +122,7 @@ func Encode(node string, hints []bridge.Hint, limit int) (messages [][]byte) {
 	return messages
 }
 
-// Decode decodes a message. Hints in it that are invalid are left out.
+// Decode decodes a message. It skips invalid hints.
 func Decode(b []byte) (Message, error) {
 	var w wireMessage
 	if err := json.Unmarshal(b, &w); err != nil {

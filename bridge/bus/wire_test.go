@@ -56,8 +56,8 @@ func TestTheWireFormat(t *testing.T) {
 	}
 }
 
-// Any client that can reach the bus's server may publish a hint, and a traceparent goes to devices
-// as it is. So anything else in its place is dropped, while the hint itself still wakes devices.
+// Any client that can reach the bus's server may publish a hint, and a traceparent is forwarded to
+// devices unchanged. Therefore an invalid one is dropped, while the hint itself still wakes devices.
 func TestAForgedTraceparentReachesNoDevice(t *testing.T) {
 	for name, forged := range map[string]string{
 		"text":            `"f":1,"p":"<script>"`,
@@ -160,7 +160,7 @@ func FuzzDeliver(f *testing.F) {
 	})
 }
 
-// BenchmarkDeliverOwn measures what it costs a node to receive its own message of a transaction.
+// BenchmarkDeliverOwn measures what a node spends on a message that it sent itself.
 func BenchmarkDeliverOwn(b *testing.B) {
 	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
 	b.ReportAllocs()
@@ -171,7 +171,7 @@ func BenchmarkDeliverOwn(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode measures what a transaction of 64 users costs every other node.
+// BenchmarkDecode measures what every other node spends on a message with hints of 64 users.
 func BenchmarkDecode(b *testing.B) {
 	message := []byte(`{"n" : "node", "u" : [["bench-0", 1]` + strings.Repeat(`, ["bench-123", 4567]`, 63) + `]}`)
 	b.ReportAllocs()

@@ -1,4 +1,4 @@
-// Package webhook tells the application by webhook which notifications a user has not
+// Package webhook sends the application a webhook for each notification that its user has not
 // acknowledged or read in time. Webhooks are signed as specified by Standard Webhooks.
 package webhook
 
@@ -72,8 +72,8 @@ func CheckURL(u *url.URL) error {
 	return nil
 }
 
-// Sender posts webhooks to one URL. It implements [late.Poster]. The URL is configured by the
-// operator, so its address is not restricted.
+// Sender posts webhooks to one URL. It implements [late.Poster]. The operator configures the URL,
+// so unlike the endpoints of Web Push it may have any address.
 type Sender struct {
 	url     string
 	client  *http.Client
@@ -90,18 +90,19 @@ func NewSender(u *url.URL, secrets Secrets) *Sender {
 	return s
 }
 
-// SetSecrets replaces the secrets for the following webhooks.
+// SetSecrets sets the secrets that sign webhooks from now on.
 func (s *Sender) SetSecrets(secrets Secrets) { s.secrets.Store(&secrets) }
 
-// payload is the body of a webhook. Data is the notification's item.
+// payload is the body of a webhook. Data is the notification as REST lists it.
 type payload struct {
 	Type      string               `json:"type"`
 	Timestamp string               `json:"timestamp"`
 	Data      *bridge.Notification `json:"data"`
 }
 
-// Send posts one webhook. Its id is the same for every attempt, so that the receiver can
-// recognize repeats. The timestamp, and therefore the signature, is that of the attempt.
+// Send makes one attempt to post a webhook. All attempts for a webhook have the same id, so that
+// the receiver can recognize repeats, but each has its own timestamp and therefore its own
+// signature.
 func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.Notification) late.Outcome {
 	now := time.Now()
 	text, err := json.Marshal(payload{"notification." + string(rule.When), now.UTC().Format("2006-01-02T15:04:05.000Z"), n})
@@ -127,9 +128,9 @@ func (s *Sender) Send(ctx context.Context, id string, rule late.Rule, n *bridge.
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
 	res, err := s.client.Do(req)
 	if err != nil {
-		var of *url.Error
-		if errors.As(err, &of) { // its text has the URL, which may contain a password
-			err = of.Err
+		var withURL *url.Error
+		if errors.As(err, &withURL) { // leave out the URL, which may contain a password
+			err = withURL.Err
 		}
 		return late.Outcome{Result: late.Failed, Err: err}
 	}

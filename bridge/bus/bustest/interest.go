@@ -24,8 +24,8 @@ func runInterest(t *testing.T, f func(t *testing.T) Fixture) {
 func (n *Node) unwatch(u bridge.UserID) { n.Bus.(bridge.Interest).Unwatch(u) }
 
 // ignores waits until n receives no more hints of u. In each round from sends a hint of u and then
-// one of user 7, whom every node watches: when the second one arrives, the first one would have
-// arrived as well.
+// one of user 7, whom every node watches. Once the second hint has arrived, the first one would have
+// arrived as well if n still watched u.
 func (n *Node) ignores(t *testing.T, from *Node, u bridge.UserID) {
 	t.Helper()
 	gen := int64(1000)
@@ -33,8 +33,8 @@ func (n *Node) ignores(t *testing.T, from *Node, u bridge.UserID) {
 		gen++
 		unwanted := bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: "unwanted", Gen: gen}
 		from.Publish(unwanted)
-		n.hears(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "mark", Gen: gen})
-		if n.heard(unwanted) {
+		n.receives(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "mark", Gen: gen})
+		if n.hasReceived(unwanted) {
 			return errors.New(n.name + " still receives hints of a user whom it no longer watches")
 		}
 		return nil
@@ -45,7 +45,7 @@ func watchAndUnwatch(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	for round := range int64(3) {
 		ns[1].watch("8")
-		ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "8", ClientID: "c", Gen: round + 1})
+		ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "8", ClientID: "c", Gen: round + 1})
 		ns[1].unwatch("8")
 		ns[1].ignores(t, ns[0], "8")
 	}
@@ -58,7 +58,7 @@ func watchDuringOutage(t *testing.T, f Fixture) {
 	ns[1].watch("8")
 	ns[1].unwatch("9")
 	must(t, f.Server.Start())
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "8"})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "8"})
 	ns[1].ignores(t, ns[0], "9")
 }
 
@@ -77,8 +77,8 @@ func watchNeverBlocks(t *testing.T, f Fixture) {
 		t.Errorf("%d changes took %v on a stalled server", many, d)
 	}
 	f.Proxy.Thaw()
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(0)})
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(many - 2)})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(0)})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: user(many - 2)})
 	ns[1].ignores(t, ns[0], user(many-1))
 }
 
@@ -90,7 +90,7 @@ func watchFlaps(t *testing.T, f Fixture) {
 		ns[1].unwatch("9")
 		ns[1].watch("9")
 	}
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "9"})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "9"})
 	ns[1].ignores(t, ns[0], "8")
 }
 

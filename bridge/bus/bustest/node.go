@@ -49,7 +49,7 @@ func (n *Node) reconnects() int {
 	return n.reconnected
 }
 
-func (n *Node) heard(h bridge.Hint) bool {
+func (n *Node) hasReceived(h bridge.Hint) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.ContainsFunc(n.hints, func(got bridge.Hint) bool {
@@ -113,12 +113,13 @@ func (n *Node) disconnected(t *testing.T) {
 	})
 }
 
-// hears waits until n has received h. from sends it repeatedly, since a bus may lose hints.
-func (n *Node) hears(t *testing.T, from *Node, h bridge.Hint) {
+// receives waits until n has received h. Meanwhile from sends h repeatedly, since a bus may lose
+// hints.
+func (n *Node) receives(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
 	next := time.Now()
 	testserver.Eventually(t, limit, func() error {
-		if n.heard(h) {
+		if n.hasReceived(h) {
 			return nil
 		}
 		if time.Now().After(next) {
@@ -153,14 +154,14 @@ func Listen(t *testing.T, b bridge.Bus, users ...bridge.UserID) *Node {
 	return n
 }
 
-// Hears waits until n has received h, which from sends repeatedly.
-func (n *Node) Hears(t *testing.T, from *Node, h bridge.Hint) {
+// Receives waits until n has received h, which from sends repeatedly.
+func (n *Node) Receives(t *testing.T, from *Node, h bridge.Hint) {
 	t.Helper()
-	n.hears(t, from, h)
+	n.receives(t, from, h)
 }
 
-// Heard reports whether n has received h.
-func (n *Node) Heard(h bridge.Hint) bool { return n.heard(h) }
+// HasReceived reports whether n has received h.
+func (n *Node) HasReceived(h bridge.Hint) bool { return n.hasReceived(h) }
 
 // Count returns how many hints n has received.
 func (n *Node) Count() int {

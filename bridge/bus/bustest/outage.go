@@ -17,8 +17,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// recoverAfter fails the test unless every node notices the outage that f causes and then receives hints
-// again.
+// recoverAfter calls f, which causes an outage. It fails the test unless every node then calls
+// Reconnected and receives hints again.
 func recoverAfter(t *testing.T, ns []*Node, f func()) {
 	t.Helper()
 	before := make([]int, len(ns))
@@ -36,8 +36,8 @@ func recoverAfter(t *testing.T, ns []*Node, f func()) {
 	}
 	for i, n := range ns {
 		from := ns[(i+1)%len(ns)]
-		n.hears(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "back", Gen: int64(before[i])})
-		n.hears(t, from, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: bridge.Seq(100 + before[i])})
+		n.receives(t, from, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "back", Gen: int64(before[i])})
+		n.receives(t, from, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: bridge.Seq(100 + before[i])})
 	}
 }
 
@@ -62,7 +62,8 @@ func cut(t *testing.T, f Fixture) {
 	}
 }
 
-// halfOpen freezes the network, so that neither end of a connection learns that the other is gone.
+// halfOpen freezes the network, so that neither end of a connection is notified that the other is
+// unreachable.
 func halfOpen(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, "7")
 	recoverAfter(t, ns, func() {
@@ -108,7 +109,7 @@ func midStream(t *testing.T, f Fixture) {
 
 func endsWhileStopped(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 4, "7")
-	ends := func(n *Node) {
+	stopQuickly := func(n *Node) {
 		start := time.Now()
 		n.stop(t)
 		if d := time.Since(start); d > 3*time.Second {
@@ -117,13 +118,13 @@ func endsWhileStopped(t *testing.T, f Fixture) {
 	}
 	f.Proxy.Freeze()
 	ns[0].publishes(t, 1000)
-	ends(ns[0]) // before it can notice the outage
+	stopQuickly(ns[0]) // before it can notice the outage
 	ns[1].disconnected(t)
-	ends(ns[1]) // while it is connecting to a server that does not respond
+	stopQuickly(ns[1]) // while it is connecting to a server that does not respond
 	f.Proxy.Thaw()
 	must(t, f.Server.Stop())
 	ns[2].disconnected(t)
-	ends(ns[2])
+	stopQuickly(ns[2])
 	must(t, f.Server.Start())
 	ns[3].ready(t)
 }

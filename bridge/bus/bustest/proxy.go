@@ -14,11 +14,11 @@ type Proxy struct {
 	upstream string
 	listener net.Listener
 
-	mu     sync.Mutex
-	moving *sync.Cond // signalled when frozen or ended changes
-	frozen bool
-	ended  bool
-	conns  map[net.Conn]struct{}
+	mu      sync.Mutex
+	changed *sync.Cond // signalled when frozen or ended changes
+	frozen  bool
+	ended   bool
+	conns   map[net.Conn]struct{}
 }
 
 // NewProxy returns a proxy that forwards everything to upstream until the test ends.
@@ -29,7 +29,7 @@ func NewProxy(t testing.TB, upstream string) *Proxy {
 		t.Fatal(err)
 	}
 	p := &Proxy{Addr: l.Addr().String(), upstream: upstream, listener: l, conns: make(map[net.Conn]struct{})}
-	p.moving = sync.NewCond(&p.mu)
+	p.changed = sync.NewCond(&p.mu)
 	var running sync.WaitGroup
 	ctx := t.Context()
 	running.Go(func() { p.accept(ctx, &running) })
@@ -89,7 +89,7 @@ func (p *Proxy) wait() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.frozen && !p.ended {
-		p.moving.Wait()
+		p.changed.Wait()
 	}
 	return !p.ended
 }
@@ -107,14 +107,14 @@ func (p *Proxy) Thaw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frozen = false
-	p.moving.Broadcast()
+	p.changed.Broadcast()
 }
 
 // Cut closes every connection.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.moving.Broadcast()
+	p.changed.Broadcast()
 	for c := range p.conns {
 		c.Close()
 	}

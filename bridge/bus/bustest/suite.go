@@ -94,7 +94,7 @@ func everyKind(t *testing.T, f Fixture) {
 		from := ns[i%len(ns)]
 		for _, n := range ns {
 			if n != from {
-				n.hears(t, from, h)
+				n.receives(t, from, h)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func unusualIDs(t *testing.T, f Fixture) {
 	ns := f.nodes(t, 2, users...)
 	for _, u := range users {
 		for _, id := range []string{"x", `"'\`, "señal ✓", "$1 ? %s\n\t", "{}[],:*", fmt.Sprintf("%0256d", 1)} {
-			ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: id, Gen: 1<<62 + 1})
+			ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: u, ClientID: id, Gen: 1<<62 + 1})
 		}
 	}
 }
@@ -134,7 +134,7 @@ func manyPublish(t *testing.T, f Fixture) {
 		})
 	}
 	wg.Wait()
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "last", Gen: 1})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "last", Gen: 1})
 	ns[1].mu.Lock()
 	defer ns[1].mu.Unlock()
 	if n := len(ns[1].hints); n < 100 {
@@ -179,7 +179,7 @@ func runAgain(t *testing.T, f Fixture) {
 		}
 		return nil
 	})
-	ns[1].hears(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	ns[1].receives(t, ns[0], bridge.Hint{Type: bridge.HintMuted, User: "7"})
 }
 
 func garbage(t *testing.T, f Fixture) {
@@ -200,7 +200,7 @@ func garbage(t *testing.T, f Fixture) {
 		if n == other {
 			other = ns[1]
 		}
-		n.hears(t, other, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "after", Gen: 1})
+		n.receives(t, other, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "after", Gen: 1})
 		n.mu.Lock()
 		for _, h := range n.hints {
 			if h.ClientID != "after" {

@@ -39,11 +39,11 @@ func open(t *testing.T, url string) *sql.DB {
 	return d
 }
 
-// hears waits until n has received h, which was sent only once.
-func hears(t *testing.T, n *bustest.Node, h bridge.Hint) {
+// receivesOnce waits until n has received h, which was sent only once.
+func receivesOnce(t *testing.T, n *bustest.Node, h bridge.Hint) {
 	t.Helper()
 	testserver.Eventually(t, 10*time.Second, func() error {
-		if !n.Heard(h) {
+		if !n.HasReceived(h) {
 			return fmt.Errorf("%+v did not arrive", h)
 		}
 		return nil
@@ -67,7 +67,7 @@ func TestAppendsAreAnnouncedToOtherNodes(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.Publish(bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: seq + 1})
-		hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: seq + 1})
+		receivesOnce(t, b, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: seq + 1})
 	}
 	if a.Count() != 0 {
 		t.Error("a node receives the hint of its own append")
@@ -95,14 +95,14 @@ func TestAppendsBySQLAreAnnouncedToAllNodesOnCommit(t *testing.T) {
 	notify("rolled-back", (*sql.Tx).Rollback)
 	notify("42", (*sql.Tx).Commit)
 	for _, n := range nodes {
-		hears(t, n, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
-		if n.Heard(bridge.Hint{Type: bridge.HintAppended, User: "rolled-back", Seq: 1}) {
+		receivesOnce(t, n, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
+		if n.HasReceived(bridge.Hint{Type: bridge.HintAppended, User: "rolled-back", Seq: 1}) {
 			t.Error("a node receives a hint of an append that was rolled back")
 		}
 	}
 }
 
-// When an application supersedes a notification by SQL, that is announced once it commits.
+// If an application supersedes a notification by SQL, this is announced when its transaction commits.
 func TestSupersedingBySQLIsAnnounced(t *testing.T) {
 	url := testserver.Postgres(t)
 	store(t, url)
@@ -125,9 +125,9 @@ func TestSupersedingBySQLIsAnnounced(t *testing.T) {
 	notify("plain", "", (*sql.Tx).Commit)
 	notify("a|b:1", "key", (*sql.Tx).Commit)
 	// Postgres delivers in the order of commits.
-	hears(t, n, bridge.Hint{Type: bridge.HintState, User: "a|b:1"})
+	receivesOnce(t, n, bridge.Hint{Type: bridge.HintState, User: "a|b:1"})
 	for _, u := range []bridge.UserID{"rolled-back", "plain"} {
-		if n.Heard(bridge.Hint{Type: bridge.HintState, User: u}) {
+		if n.HasReceived(bridge.Hint{Type: bridge.HintState, User: u}) {
 			t.Errorf("a change of %s is announced", u)
 		}
 	}
@@ -146,12 +146,12 @@ func TestATakeoverStaysInItsSchema(t *testing.T) {
 	s1, s2 := bustest.Listen(t, join(t, path, "s1")), bustest.Listen(t, join(t, path, "s2"))
 	takeover := bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "phone", Gen: 9}
 	s1.Publish(takeover)
-	hears(t, s2, takeover)
+	receivesOnce(t, s2, takeover)
 	// Postgres delivers in the order of commits, so the takeover would have arrived before this.
 	b.Publish(bridge.Hint{Type: bridge.HintEnd, User: "8"})
-	hears(t, a, bridge.Hint{Type: bridge.HintEnd, User: "8"})
-	if a.Heard(takeover) || b.Heard(takeover) {
-		t.Error("a device of production is taken over by one of staging")
+	receivesOnce(t, a, bridge.Hint{Type: bridge.HintEnd, User: "8"})
+	if a.HasReceived(takeover) || b.HasReceived(takeover) {
+		t.Error("a device of staging takes over one of production")
 	}
 }
 
@@ -159,15 +159,15 @@ func TestTheBusWorksThroughAPoolerInSessionMode(t *testing.T) {
 	p := testserver.NewPgBouncer(t, testserver.NewPostgres(t), "pool_mode=session", "default_pool_size=30")
 	store(t, p.URL)
 	a, b := bustest.Listen(t, join(t, p.URL, "a")), bustest.Listen(t, join(t, p.URL, "b"))
-	a.Hears(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	a.Receives(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 	if _, err := open(t, p.URL).ExecContext(t.Context(), "SELECT falcon_notify('42', 'title', 'message')"); err != nil {
 		t.Fatal(err)
 	}
-	hears(t, b, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
+	receivesOnce(t, b, bridge.Hint{Type: bridge.HintAppended, User: "42", Seq: 1})
 }
 
-// The users of one commit may not fit the 8,000 bytes of a payload. Then there are several
-// payloads, so that each node wakes only the devices of these users.
+// The users of one commit may not fit into the 8,000 bytes of a payload. They are then sent in
+// several payloads, so that each node wakes only the devices of these users.
 func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
 	url := testserver.Postgres(t)
 	a, n := bustest.Listen(t, join(t, url, "a")), bustest.Listen(t, join(t, url, "b"))
@@ -177,7 +177,7 @@ func TestAnAppendForManyUsersNamesEachOfThem(t *testing.T) {
 	}
 	a.Publish(hints...)
 	for _, h := range hints {
-		hears(t, n, h)
+		receivesOnce(t, n, h)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestTheBusRecoversFromTerminatedBackends(t *testing.T) {
 	bus := join(t, url, "a")
 	a, b := bustest.Listen(t, bus), bustest.Listen(t, join(t, url, "b"))
 	admin := open(t, url)
-	a.Hears(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	a.Receives(t, b, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 	var n int
 	err := admin.QueryRowContext(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 		WHERE application_name = 'falconbridge bus' AND datname = current_database()`).Scan(&n)
@@ -232,7 +232,7 @@ func TestTheBusRecoversFromTerminatedBackends(t *testing.T) {
 		}
 		return bus.Ready()
 	})
-	a.Hears(t, b, bridge.Hint{Type: bridge.HintEnd, User: "7"})
+	a.Receives(t, b, bridge.Hint{Type: bridge.HintEnd, User: "7"})
 }
 
 // A burst that needs many payloads arrives completely on a healthy server.
@@ -244,7 +244,7 @@ func TestABurstIsSplitIntoPayloads(t *testing.T) {
 		a.Publish(bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: id, Gen: gen + 1})
 	}
 	for gen := range int64(500) {
-		hears(t, b, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: id, Gen: gen + 1})
+		receivesOnce(t, b, bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: id, Gen: gen + 1})
 	}
 }
 
@@ -280,7 +280,7 @@ func TestStats(t *testing.T) {
 	}
 	other := join(t, url, "b")
 	from, to := bustest.Listen(t, b), bustest.Listen(t, other)
-	to.Hears(t, from, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	to.Receives(t, from, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 	if s := b.Stats(); s.Sent < 10 || s.Reconnects != 0 {
 		t.Errorf("stats of the sender are %+v", s)
 	}

@@ -1,16 +1,16 @@
-// Package postgres is the bus over LISTEN and NOTIFY, with which nodes that share a database need
-// no other server.
+// Package postgres is the bus over LISTEN and NOTIFY. With it, nodes that share a database need no
+// other server.
 //
-// Every node listens on two channels, with one connection. On falcon_hint the SQL function
-// falcon_notify announces what applications append in their transactions, and what that
-// supersedes. The other channel belongs to the schema and carries the nodes' own hints. These go
-// through a bounded queue and a second connection. All queued hints are sent in one transaction,
-// at most every sendGap.
+// Every node listens on two channels over one connection. On the channel falcon_hint, the SQL
+// function falcon_notify announces the notifications that applications append in their own
+// transactions, and those that these supersede. The other channel belongs to the schema and carries
+// the nodes' own hints. A node puts its hints into a bounded queue and sends them over a second
+// connection. All queued hints go into one transaction, at most one per sendGap.
 //
 // A node announces its appends after their commit, in a separate transaction. A transaction with
-// a NOTIFY takes a lock over all databases before it commits, and keeps it while the write-ahead
-// log is flushed, so the appends of all nodes would wait for each other's disks. A transaction
-// that does nothing else writes no log and flushes nothing.
+// a NOTIFY takes a lock over all databases before it commits, and keeps it until the write-ahead
+// log has been flushed. If the appending transactions notified, those of all nodes would therefore
+// wait for each other's flushes. A transaction that only notifies writes no log and flushes nothing.
 //
 // LISTEN needs a session, which a pooler in transaction mode does not keep. Package db refuses to
 // start behind one.
@@ -29,8 +29,8 @@ import (
 	"github.com/falconalert/falconbridge/internal/pgconnect"
 )
 
-// channel is the channel of falcon_notify. All schemas of a database share it, so a hint makes
-// the nodes of other schemas look at their logs in vain.
+// channel is the channel of falcon_notify. All schemas of a database share it, so a hint also makes
+// the nodes of other schemas read their logs, where they find nothing.
 const channel = "falcon_hint"
 
 // ownChannel is SQL for the channel of the nodes' own hints, of which each schema has one. If two

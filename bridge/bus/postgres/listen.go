@@ -43,9 +43,9 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	}
 	defer hangUp(pg)
 	if err := b.within(ctx, func(ctx context.Context) error {
-		own, err := pg.Exec(ctx, "LISTEN "+channel+"; SELECT "+ownChannel).ReadAll()
+		results, err := pg.Exec(ctx, "LISTEN "+channel+"; SELECT "+ownChannel).ReadAll()
 		if err == nil {
-			_, err = pg.Exec(ctx, "LISTEN "+string(own[1].Rows[0][0])).ReadAll()
+			_, err = pg.Exec(ctx, "LISTEN "+string(results[1].Rows[0][0])).ReadAll()
 		}
 		return err
 	}); err != nil {
@@ -56,8 +56,8 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	for {
 		err := b.within(ctx, pg.WaitForNotification)
 		if pgconn.Timeout(err) && ctx.Err() == nil {
-			// Either the server is quiet or it is gone. TCP keepalive could tell, but not
-			// through a proxy that keeps a dead connection open.
+			// Either there were no notifications or the server is gone. TCP keepalive does
+			// not show which if a proxy keeps its side of the connection open.
 			err = b.within(ctx, pg.Ping)
 		}
 		if err != nil {
@@ -66,7 +66,7 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	}
 }
 
-// within runs f for at most the time between two probes.
+// within calls f with a context that ends after the time between two probes.
 func (b *Bus) within(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, b.probe)
 	defer cancel()

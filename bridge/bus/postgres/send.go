@@ -15,15 +15,16 @@ import (
 const (
 	maxPayload = 7900 // in bytes; Postgres accepts less than 8000
 	maxBatch   = 2048 // hints per transaction
-	// sendGap is the least time between two transactions. The first hint after a pause is
-	// sent at once. Under load hints are batched, because each transaction wakes all nodes,
-	// and the delay between nodes grows by at most this time.
+	// sendGap is the shortest time between two transactions. The first hint after a pause is
+	// sent at once. Under load hints are batched, because each transaction wakes all nodes.
+	// This adds at most sendGap to the delay between nodes.
 	sendGap   = 5 * time.Millisecond
 	sendLimit = 3 * time.Second
 )
 
-// send sends queued hints until ctx ends. All of them go into one transaction, because NOTIFY takes
-// a lock over all databases at the commit and wakes every listener.
+// send sends queued hints until ctx ends. All hints that are queued at the same time go into one
+// transaction, because a commit with a NOTIFY takes a lock over all databases and wakes every
+// listener.
 func (b *Bus) send(ctx context.Context) {
 	var conn *pgconn.PgConn
 	defer func() {
@@ -47,8 +48,8 @@ func (b *Bus) send(ctx context.Context) {
 	})
 }
 
-// notify sends hints over *conn. If that is nil it connects first, and after an error it sets it to
-// nil.
+// notify sends hints over *conn. It connects first if *conn is nil, and sets *conn to nil after an
+// error.
 func (b *Bus) notify(ctx context.Context, conn **pgconn.PgConn, hints []bridge.Hint) error {
 	messages := bus.Encode(b.Node, hints, maxPayload)
 	if len(messages) == 0 {

@@ -2,16 +2,16 @@
 // hints out of their database.
 //
 // Every user has a channel, and a node subscribes to the channels of the users who are connected
-// to it ([bridge.Interest]). So what a node receives grows only with its own users. In addition
-// all nodes subscribe to a common channel. On it a node announces, at most every beaconGap, that
-// it has appended anything at all, which is what subscribers to all users' topics wait for.
+// to it ([bridge.Interest]), so the number of hints that a node receives depends only on its own
+// users. In addition all nodes subscribe to a common channel. A node that has appended anything
+// announces that there, at most once per beaconGap, which wakes subscribers to all users' topics.
 //
 // If the server supports sharded publish and subscribe (Redis 7), that is used. On a Redis
-// Cluster plain publish and subscribe is used, which works at any of its nodes. Publish and
-// subscribe ignore the database number, so it is a part of the channels' names.
+// Cluster plain publish and subscribe is used, which works at any node of the cluster. Publish and
+// subscribe ignore the database number, so the names of the channels contain it.
 //
-// What an application appends by SQL (falcon_notify) is announced by Postgres only, so with this
-// bus it waits for the sweep.
+// Notifications that an application appends by SQL (falcon_notify) are announced by Postgres only,
+// so with this bus other nodes find them by their sweep.
 package redis
 
 import (
@@ -51,11 +51,11 @@ type Bus struct {
 	plain  bool
 	probe  time.Duration
 	opt    *redis.Options
-	prefix string // of all channels
+	prefix string // of the channels' names
 
 	interest interest
-	sharded  atomic.Bool   // as the last session detected
-	known    chan struct{} // closed once sharded has been detected
+	sharded  atomic.Bool   // whether to use sharded publish and subscribe, as the last session detected
+	known    chan struct{} // closed once a session has detected sharded
 	once     sync.Once
 }
 
@@ -105,8 +105,8 @@ func parse(url string) (*redis.Options, error) {
 	return opt, nil
 }
 
-// common returns the channel that every node subscribes to. Its name differs from those of users'
-// channels, which have another prefix.
+// common returns the channel that every node subscribes to. No user's channel has this name, because
+// those have another prefix.
 func (b *Bus) common() string { return b.prefix + "all" }
 
 // channel returns the channel of u, to which nodes with connections of u subscribe.
@@ -119,8 +119,8 @@ func (b *Bus) Publish(hints ...bridge.Hint) {
 	}
 }
 
-// Watch begins to listen for hints of u. It does not block. Hints are lost until the server has
-// confirmed the subscription; then the handler's Reconnected is called.
+// Watch begins to listen for hints of u. It does not block. Hints may be lost until the server has
+// confirmed the subscription, and then the handler's Reconnected is called.
 func (b *Bus) Watch(u bridge.UserID) { b.interest.set(u, true) }
 
 // Unwatch stops listening for hints of u. It does not block.

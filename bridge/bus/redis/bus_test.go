@@ -64,8 +64,8 @@ func TestContractOnAServerWithoutSharding(t *testing.T) {
 	contract(t, testserver.NewRedis(t, "--rename-command", "SSUBSCRIBE", "", "--rename-command", "SPUBLISH", ""), false)
 }
 
-// kinds returns how many channels of each kind the server knows.
-func kinds(t *testing.T, c *goredis.Client) (plain, sharded int) {
+// channelCounts returns how many channels of each kind the server knows.
+func channelCounts(t *testing.T, c *goredis.Client) (plain, sharded int) {
 	t.Helper()
 	p, err := c.PubSubChannels(t.Context(), "falcon:*").Result()
 	if err != nil {
@@ -79,7 +79,7 @@ func kinds(t *testing.T, c *goredis.Client) (plain, sharded int) {
 }
 
 func TestShardedIsUsedIfTheServerSupportsIt(t *testing.T) {
-	// By default its second port is the first one plus 10,000, which may be in use.
+	// By default the cluster port is the first one plus 10,000, which may be in use.
 	cluster := testserver.NewRedis(t, "--cluster-enabled", "yes", "--cluster-port", fmt.Sprint(testserver.FreePort(t)))
 	if err := client(t, cluster.Addr).ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)
@@ -89,15 +89,15 @@ func TestShardedIsUsedIfTheServerSupportsIt(t *testing.T) {
 		plain   bool
 		sharded bool
 	}{
-		"Redis 7":                     {testserver.NewRedis(t), false, true},
-		"Redis 7, with it turned off": {testserver.NewRedis(t), true, false},
-		"a cluster":                   {cluster, false, false},
+		"Redis 7":                           {testserver.NewRedis(t), false, true},
+		"Redis 7, with sharding turned off": {testserver.NewRedis(t), true, false},
+		"a cluster":                         {cluster, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := bustest.Listen(t, join(t, redis.Options{URL: tt.server.URL, Node: "a", Plain: tt.plain}), "7")
+			one := bustest.Listen(t, join(t, redis.Options{URL: tt.server.URL, Node: "a", Plain: tt.plain}), "7")
 			other := bustest.Listen(t, join(t, redis.Options{URL: tt.server.URL, Node: "b", Plain: tt.plain}), "7")
-			run.Hears(t, other, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 3})
-			plain, sharded := kinds(t, client(t, tt.server.Addr))
+			one.Receives(t, other, bridge.Hint{Type: bridge.HintAppended, User: "7", Seq: 3})
+			plain, sharded := channelCounts(t, client(t, tt.server.Addr))
 			if (sharded == 2) != tt.sharded || (plain == 2) == tt.sharded {
 				t.Errorf("there are %d plain and %d sharded channels", plain, sharded)
 			}
@@ -112,14 +112,14 @@ func TestDatabasesAreSeparate(t *testing.T) {
 	b := bustest.Listen(t, join(t, redis.Options{URL: url(0), Node: "b"}), "7")
 	c := bustest.Listen(t, join(t, redis.Options{URL: url(3), Node: "c"}), "7")
 	h := bridge.Hint{Type: bridge.HintTakeover, User: "7", ClientID: "x", Gen: 1}
-	b.Hears(t, a, h)
-	if c.Heard(h) {
+	b.Receives(t, a, h)
+	if c.HasReceived(h) {
 		t.Error("a node of database 3 receives a hint published in database 0")
 	}
 }
 
-// A subscriber to all users' topics learns that something was appended even if the node does not
-// watch the user.
+// A node with a subscriber to all users' topics is woken by any append, even if it does not watch
+// the user.
 func TestAppendsOfUnwatchedUsersAreAnnouncedToAllNodes(t *testing.T) {
 	server := testserver.NewRedis(t)
 	a := bustest.Listen(t, join(t, redis.Options{URL: server.URL, Node: "a"}))
@@ -127,7 +127,7 @@ func TestAppendsOfUnwatchedUsersAreAnnouncedToAllNodes(t *testing.T) {
 	for i := range 1000 {
 		a.Publish(bridge.Hint{Type: bridge.HintAppended, User: bridge.UserID(fmt.Sprint(i)), Seq: 1})
 	}
-	b.Hears(t, a, bridge.Hint{Type: bridge.HintAppended})
+	b.Receives(t, a, bridge.Hint{Type: bridge.HintAppended})
 	if n := b.Count(); n > 100 {
 		t.Errorf("1000 appends for users of other nodes caused %d hints", n)
 	}
@@ -143,7 +143,7 @@ func TestStats(t *testing.T) {
 		t.Errorf("stats are %+v, want 15 dropped", s)
 	}
 	an, bn := bustest.Listen(t, a, "7"), bustest.Listen(t, b, "7")
-	bn.Hears(t, an, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	bn.Receives(t, an, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 	if s := a.Stats(); s.Sent == 0 || s.Reconnects != 0 {
 		t.Errorf("stats of the sender are %+v", s)
 	}

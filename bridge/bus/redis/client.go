@@ -15,28 +15,28 @@ import (
 
 func init() { redis.SetLogger(clientLog{}) }
 
-// clientLog sends go-redis's messages to the debug log instead of stderr. Each of them accompanies
-// an error that a caller handles.
+// clientLog writes go-redis's messages to the debug log instead of stderr. Each message accompanies
+// an error that is returned to a caller.
 type clientLog struct{}
 
 func (clientLog) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "redis")
 }
 
-// errOver is what a session's client gets when it tries to reconnect.
-var errOver = errors.New("the connection was lost")
+// errSessionOver is the error of dialing when the client of a session tries to reconnect.
+var errSessionOver = errors.New("the connection was lost")
 
-// client returns a client whose connections are closed when life ends, whatever they are doing
-// then. go-redis respects a context's deadline, but does not interrupt a read when the context is
-// cancelled. With once the client connects only once.
+// client returns a client whose connections are closed when life ends, even in the middle of a
+// call. go-redis itself respects a context's deadline, but does not interrupt a read when the
+// context is cancelled. If once is true, the client connects only once.
 func (b *Bus) client(life context.Context, once bool) *redis.Client {
 	opt := *b.opt
 	var used atomic.Bool
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if used.Swap(true) && once {
-			return nil, errOver
+			return nil, errSessionOver
 		}
-		// Connections that the pool opens by itself have no other limit than callLimit.
+		// The context of connections that the pool opens by itself has no deadline.
 		ctx, cancel := context.WithTimeout(ctx, callLimit)
 		defer cancel()
 		defer context.AfterFunc(life, cancel)()

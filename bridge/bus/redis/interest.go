@@ -8,13 +8,13 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// interest is the set of users whose hints this node wants. A change only marks the user; one
-// goroutine drains the marked users and subscribes, so that a thousand changes of one user cost
-// one command.
+// interest is the set of users whose hints this node wants. A change of the set only marks the
+// user. One goroutine drains the marked users and subscribes or unsubscribes, so that a thousand
+// changes of one user cost one command.
 type interest struct {
 	mu      sync.Mutex
 	watched map[bridge.UserID]struct{}
-	changed map[bridge.UserID]struct{} // since the last drain
+	changed map[bridge.UserID]struct{} // the marked users
 	wake    chan struct{}
 }
 
@@ -39,25 +39,25 @@ func (i *interest) set(u bridge.UserID, wanted bool) {
 	}
 }
 
-// all returns every watched user and clears the marks.
-func (i *interest) all() []bridge.UserID {
+// allWatched returns every watched user and clears the marks.
+func (i *interest) allWatched() []bridge.UserID {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.changed = make(map[bridge.UserID]struct{})
 	return slices.Collect(maps.Keys(i.watched))
 }
 
-// drain returns the users that changed since the last call, with whether they are watched now.
+// drain returns the marked users, with whether each of them is watched now, and clears the marks.
 func (i *interest) drain() map[bridge.UserID]bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.changed) == 0 {
 		return nil
 	}
-	now := make(map[bridge.UserID]bool, len(i.changed))
+	wanted := make(map[bridge.UserID]bool, len(i.changed))
 	for u := range i.changed {
-		_, now[u] = i.watched[u]
+		_, wanted[u] = i.watched[u]
 	}
 	i.changed = make(map[bridge.UserID]struct{})
-	return now
+	return wanted
 }

@@ -13,10 +13,10 @@ import (
 
 // listen runs one session, which is one connection from its start to its end.
 //
-// go-redis would reconnect a subscription by itself, but without reporting it, and with a single
-// command that names every channel. So a session's client may connect only once, and any error
-// ends the session. That includes timeouts, after which the reader may be in the middle of a
-// message.
+// go-redis would reconnect a subscription by itself, but without reporting that, and with a single
+// command that names every channel. Therefore the client of a session may connect only once, and
+// any error ends the session. Timeouts do as well, because after one the reader may be in the middle
+// of a message.
 func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error {
 	sharded, err := b.detect(ctx)
 	if err != nil {
@@ -29,9 +29,10 @@ func (b *Bus) listen(ctx context.Context, h bridge.HintHandler, up func()) error
 	return s.run(ctx)
 }
 
-// detect finds out whether to use sharded publish and subscribe: the server must support it and
-// must not be a cluster. In a cluster a sharded channel belongs to one node, while a plain message
-// reaches subscribers at every node. All nodes ask the same server, so they all decide alike.
+// detect finds out whether to use sharded publish and subscribe. The server must support it and
+// must not be a cluster, where a sharded channel belongs to one cluster node, while a plain message
+// reaches subscribers at every cluster node. All nodes of falconbridge ask the same server, so they
+// decide alike.
 func (b *Bus) detect(ctx context.Context) (sharded bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -49,7 +50,7 @@ func (b *Bus) detect(ctx context.Context) (sharded bool, err error) {
 }
 
 // knowsSharded reports whether the server supports sharded publish and subscribe and is not a
-// cluster. It returns false if the server refuses to tell.
+// cluster. It returns false if the server refuses the commands that would show this.
 func knowsSharded(ctx context.Context, client *redis.Client) bool {
 	server, err := client.InfoMap(ctx, "server").Result()
 	if err != nil || server["Server"]["redis_mode"] == "cluster" {
@@ -71,8 +72,8 @@ type session struct {
 	sharded bool
 }
 
-// The payloads of our PINGs. Redis responds in order, so the response to a PING confirms every
-// subscription before it.
+// The payloads of this package's PINGs. Redis responds in order, so the response to a PING confirms
+// every subscription that was sent before the PING.
 const (
 	pingStart = "start" // sent after the subscriptions for all users watched at the start
 	pingMore  = "more"  // sent after subscriptions for more users
@@ -126,12 +127,13 @@ const (
 	reconnectedEvery = time.Second // the least time between two calls of Reconnected for new users
 )
 
-// apply subscribes to the channels of all watched users, then follows the changes, and sends
-// probes. It is the only writer, and returns when ctx or the connection ends.
+// apply subscribes to the channels of all watched users, then applies changes of the watched users
+// and sends probes. No other goroutine writes to the connection meanwhile. It returns when ctx or
+// the connection ends.
 func (s *session) apply(ctx context.Context) {
 	subscribed := make(map[bridge.UserID]struct{})
 	all := make(map[bridge.UserID]bool)
-	for _, u := range s.b.interest.all() {
+	for _, u := range s.b.interest.allWatched() {
 		all[u] = true
 	}
 	if _, err := s.change(ctx, subscribed, all); err != nil || s.sub.Ping(ctx, pingStart) != nil {
@@ -169,11 +171,11 @@ func (s *session) apply(ctx context.Context) {
 	}
 }
 
-// change subscribes to and unsubscribes from the channels of users according to to, and updates
-// subscribed. more reports whether it subscribed to any.
-func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struct{}, to map[bridge.UserID]bool) (more bool, err error) {
+// change subscribes to the channels of the users who are wanted, unsubscribes from those of the
+// users who are not, and updates subscribed. more reports whether it subscribed to any channel.
+func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struct{}, users map[bridge.UserID]bool) (more bool, err error) {
 	var add, drop []string
-	for u, wanted := range to {
+	for u, wanted := range users {
 		switch _, have := subscribed[u]; {
 		case wanted && !have:
 			subscribed[u] = struct{}{}
@@ -189,14 +191,14 @@ func (s *session) change(ctx context.Context, subscribed map[bridge.UserID]struc
 	return len(add) > 0, s.subscribe(ctx, true, add...)
 }
 
-// subscribe sends commands of at most subscribeBatch channels each, without waiting for the
-// responses.
-func (s *session) subscribe(ctx context.Context, on bool, channels ...string) error {
+// subscribe subscribes to channels, or unsubscribes from them if add is false. It sends commands of
+// at most subscribeBatch channels each, and does not wait for the responses.
+func (s *session) subscribe(ctx context.Context, add bool, channels ...string) error {
 	command := s.sub.Unsubscribe
 	switch {
-	case on && s.sharded:
+	case add && s.sharded:
 		command = s.sub.SSubscribe
-	case on:
+	case add:
 		command = s.sub.Subscribe
 	case s.sharded:
 		command = s.sub.SUnsubscribe

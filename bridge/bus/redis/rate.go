@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Rate limits the calls of each key to a rate that all nodes share. While Redis is unavailable
-// every call fails at once, and the caller falls back to a limit of its own node.
+// Rate limits the calls of each key to a rate that all nodes share. While Redis is unavailable,
+// Take fails quickly, and the caller falls back to a limit per node.
 type Rate struct {
 	client *redis.Client
 	prefix string
@@ -27,8 +27,8 @@ type Rate struct {
 }
 
 const (
-	rateTimeout = 100 * time.Millisecond // how long a request waits for a response at most
-	ratePause   = time.Second            // how long Redis is not called after a failure
+	rateTimeout = 100 * time.Millisecond // for connecting, and for each call
+	ratePause   = time.Second            // after a failure, no call is made for so long
 	rateConns   = 16
 )
 
@@ -68,8 +68,8 @@ return 0
 var errPaused = errors.New("check the rate: Redis was unavailable a moment ago")
 
 // Take counts one call of key, whose rate is perSecond calls, of which burst may come at once. If
-// the rate is used up it counts nothing and returns how long to wait. It fails within 100 ms while
-// Redis is unavailable.
+// the rate is used up, it counts nothing and returns how long to wait. While Redis is unavailable it
+// fails within 100 ms.
 func (r *Rate) Take(ctx context.Context, key string, perSecond float64, burst int) (wait time.Duration, err error) {
 	if time.Since(r.begun) < time.Duration(r.retryAt.Load()) {
 		return 0, errPaused

@@ -34,8 +34,8 @@ func (b *Bus) send(ctx context.Context) {
 	})
 }
 
-// publish sends each hint to its user's channel, and with beacon a hint to all nodes that something
-// was appended, in one round trip.
+// publish sends each hint to its user's channel. If beacon is true it also sends the hint to all
+// nodes that something was appended. It takes one round trip.
 func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.Hint, beacon bool) error {
 	limited, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
@@ -67,13 +67,13 @@ func (b *Bus) publish(ctx context.Context, client *redis.Client, hints []bridge.
 	return nil
 }
 
-// beacon decides when to send the hint to all nodes that something was appended. There is at most
-// one every beaconGap, however much was appended, so that its cost to a node does not grow with
-// the users of other nodes.
+// A beacon is a hint to all nodes that something was appended. The type beacon decides when to send
+// one. This is at most once per beaconGap, however much was appended, so that the cost for a node
+// does not grow with the users of other nodes.
 type beacon struct {
 	wake *time.Timer // fires when a postponed beacon is due
 	last time.Time   // when the last beacon was sent
-	owed bool        // whether something was appended since
+	owed bool        // whether something has been appended since the last beacon
 }
 
 // due reports whether to send a beacon together with hints.

@@ -55,7 +55,7 @@ func TestOverTLS(t *testing.T) {
 	url := fmt.Sprintf("rediss://127.0.0.1:%d/0", port)
 	a := bustest.Listen(t, join(t, redis.Options{URL: url + "?skip_verify=true", Node: "a"}), "7")
 	b := bustest.Listen(t, join(t, redis.Options{URL: url + "?skip_verify=true", Node: "b"}), "7")
-	b.Hears(t, a, bridge.Hint{Type: bridge.HintMuted, User: "7"})
+	b.Receives(t, a, bridge.Hint{Type: bridge.HintMuted, User: "7"})
 
 	// A self-signed certificate is not trusted unless the URL says so.
 	c := join(t, redis.Options{URL: url, Node: "c"})
