@@ -100,7 +100,7 @@ func (b *fakeStore) LatestAt(_ context.Context, users []bridge.UserID, p bridge.
 	}
 	defer unlock()
 	for _, u := range users {
-		for _, r := range slices.Backward(b.rows[:from(p)]) {
+		for _, r := range slices.Backward(b.rows[:index(p)]) {
 			if r.User == u && !r.Muted {
 				out = append(out, r)
 				break
@@ -116,12 +116,12 @@ func (b *fakeStore) Now(context.Context) (bridge.Position, error) {
 		return "", err
 	}
 	defer unlock()
-	return at(len(b.rows)), nil
+	return position(len(b.rows)), nil
 }
 
-func at(n int) bridge.Position { return bridge.Position(strconv.Itoa(n)) }
+func position(n int) bridge.Position { return bridge.Position(strconv.Itoa(n)) }
 
-func from(p bridge.Position) int {
+func index(p bridge.Position) int {
 	n, _ := strconv.Atoi(string(p))
 	return n
 }
@@ -132,14 +132,14 @@ func (b *fakeStore) Since(_ context.Context, p bridge.Position, limit int) ([]br
 		return nil, p, false, err
 	}
 	defer unlock()
-	to := min(from(p)+limit, len(b.rows))
+	to := min(index(p)+limit, len(b.rows))
 	var out []bridge.Notification
-	for _, r := range b.rows[from(p):to] {
+	for _, r := range b.rows[index(p):to] {
 		if !r.Muted {
 			out = append(out, r)
 		}
 	}
-	return out, at(to), to-from(p) == limit, nil
+	return out, position(to), to-index(p) == limit, nil
 }
 
 func (b *fakeStore) Retained(_ context.Context, after bridge.UserID, limit int) ([]bridge.Notification, error) {
@@ -168,9 +168,9 @@ func (b *fakeStore) Touched(_ context.Context, p bridge.Position, limit int) ([]
 		return nil, p, err
 	}
 	defer unlock()
-	start := min(from(p), len(b.touched))
+	start := min(index(p), len(b.touched))
 	to := min(start+limit, len(b.touched))
-	return slices.Clone(b.touched[start:to]), at(to), nil
+	return slices.Clone(b.touched[start:to]), position(to), nil
 }
 
 func (b *fakeStore) LeaseRelay(_ context.Context, node string, ttl time.Duration) (string, bool, error) {

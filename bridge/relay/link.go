@@ -24,9 +24,9 @@ type message struct {
 	item *bridge.Notification
 }
 
-// link is one connection to the external broker. It never reconnects. A new link is made once the
-// lease has been acquired again, so that a node that has lost the lease cannot take over the client
-// id from the node that holds it.
+// link is one connection to the external broker. It never reconnects. Instead the next term makes a
+// new link. Thus a node that has lost the lease cannot take the client id over from the node that
+// holds the lease.
 type link struct {
 	cm        *autopaho.ConnectionManager
 	maxPacket atomic.Uint32 // the broker's Maximum Packet Size; 0 means no limit
@@ -118,8 +118,8 @@ func (t *term) publish(ctx context.Context, ms []message) error {
 	var wg sync.WaitGroup
 	for range min(t.r.o.Window, len(order)) {
 		wg.Go(func() {
-			for of := range work {
-				for _, m := range of {
+			for ofUser := range work {
+				for _, m := range ofUser {
 					if err := t.send(ctx, m); err != nil {
 						cancel()
 						errs <- err
@@ -155,7 +155,7 @@ func (t *term) send(ctx context.Context, m message) error {
 		return errLost
 	}
 	if m.item != nil && m.item.Expired(t.r.o.Now()) {
-		return nil // it expired after it was read, and its removal will correct the retained message
+		return nil // it has expired since it was read, and its removal will correct the retained message
 	}
 	p := &paho.Publish{Topic: t.r.o.Topics.Status(m.user), QoS: 1, Retain: true}
 	if m.item != nil {

@@ -1,11 +1,11 @@
-// Package relay also publishes every notification to an external MQTT 5 broker or cluster, retained
-// and with QoS 1, on the same topic as here.
+// Package relay publishes every notification to an external MQTT 5 broker or cluster as well. It uses
+// the topics of the embedded broker, QoS 1 and RETAIN.
 //
-// The log remains the source of truth, and the relay is one more cursor over it. One node at a time
-// is the relay. It holds a lease in the database and connects with a fixed client id, so that the
-// broker itself ends the connection of a node that has lost the lease without noticing (MQTT 5
-// §3.1.4-3). The relay stores its progress once a whole batch has been acknowledged, so a crash on
-// either side repeats at most one batch, in order.
+// The log remains the source of truth, and the relay is another cursor into it. One node at a time
+// is the relay. That node holds a lease in the database. All nodes use the same client id, so when
+// the next holder connects, the external broker ends the connection of a former holder that has not
+// noticed the loss of its lease (MQTT 5 §3.1.4-3). The relay stores its progress after a batch has
+// been acknowledged completely, so a crash on either side repeats at most one batch, in order.
 package relay
 
 import (
@@ -31,18 +31,18 @@ type Options struct {
 	Feed     Feed
 	Store    Store
 	Topics   bridge.Topics
-	Epoch    func() string // nil: messages have no epoch property
+	Epoch    func() string // nil means that messages have no epoch property
 	ClientID string        // "" means ClientID; namespaces that share a broker need different ones
 	Logger   *slog.Logger  // nil means slog.Default
 
-	// Now returns the time by the database's clock, by which notifications expire. nil means
-	// this node's clock.
+	// Now returns the time of the database's clock, which decides when notifications expire.
+	// nil means this node's clock.
 	Now func() time.Time
 
 	Lease  time.Duration // how long the lease lasts without a renewal; 0 means 10 s
 	Poll   time.Duration // how often to look for notifications without a wake-up; 0 means 250 ms
 	Batch  int           // how many notifications to read at once; 0 means 500
-	Window int           // how many users to publish to at once; 0 means 64
+	Window int           // to how many users to publish in parallel; 0 means 64
 	Query  time.Duration // how long to wait for the database; 0 means 2 s
 }
 
@@ -73,7 +73,7 @@ func CheckURL(u *url.URL) error {
 	return nil
 }
 
-// Relay runs the relay on one node, while this node holds the lease.
+// Relay runs on every node, but relays only while its node holds the lease.
 type Relay struct {
 	o     Options
 	wake  chan struct{}
@@ -98,7 +98,7 @@ func New(o Options) (*Relay, error) {
 	return &Relay{o: o.withDefaults(), wake: make(chan struct{}, 1)}, nil
 }
 
-// Wake tells the relay that the log has grown. It does not block.
+// Wake makes the relay read the log, which has grown. It does not block.
 func (r *Relay) Wake() {
 	select {
 	case r.wake <- struct{}{}:
@@ -156,16 +156,16 @@ func (r *Relay) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// backoff gives pauses that double from least to most.
-type backoff struct{ least, most, now time.Duration }
+// backoff computes pauses that double from shortest to longest.
+type backoff struct{ shortest, longest, last time.Duration }
 
-func newBackoff(least, most time.Duration) *backoff {
-	return &backoff{least: least, most: max(least, most)}
+func newBackoff(shortest, longest time.Duration) *backoff {
+	return &backoff{shortest: shortest, longest: max(shortest, longest)}
 }
 
-func (b *backoff) reset() { b.now = 0 }
+func (b *backoff) reset() { b.last = 0 }
 
 func (b *backoff) next() time.Duration {
-	b.now = min(max(b.least, 2*b.now), b.most)
-	return b.now
+	b.last = min(max(b.shortest, 2*b.last), b.longest)
+	return b.last
 }

@@ -26,7 +26,7 @@ const open = "allow_anonymous true"
 // device is a client of the external broker that records what it receives.
 type device struct {
 	mu  sync.Mutex
-	got map[string][]string // by topic: the seq or, for a clear, ""; with "r:" in front of retained messages
+	got map[string][]string // by topic: the seq, or "" for an empty payload, with the prefix "r:" if retained
 }
 
 // subscribe connects a device and waits for its SUBACK.
@@ -67,17 +67,17 @@ func subscribe(t *testing.T, server string) *device {
 func (d *device) receive(p *paho.Publish) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	word := ""
+	entry := ""
 	if p.Properties != nil && len(p.Payload) > 0 {
-		word = p.Properties.User.Get("seq")
+		entry = p.Properties.User.Get("seq")
 	}
 	if p.Retain {
-		word = "r:" + word
+		entry = "r:" + entry
 	}
-	d.got[p.Topic] = append(d.got[p.Topic], word)
+	d.got[p.Topic] = append(d.got[p.Topic], entry)
 }
 
-func (d *device) of(u bridge.UserID) []string {
+func (d *device) received(u bridge.UserID) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return append([]string(nil), d.got[bridge.Topics{}.Status(u)]...)
@@ -119,8 +119,8 @@ func start(t *testing.T, server string, b *fakeStore, o relay.Options) (r *relay
 	return r, stop
 }
 
-// begun waits until the relay has stored where it starts.
-func begun(t *testing.T, b *fakeStore) {
+// awaitStart waits until the relay has stored where it starts.
+func awaitStart(t *testing.T, b *fakeStore) {
 	t.Helper()
 	testserver.Eventually(t, waitLimit, func() error {
 		b.mu.Lock()
@@ -136,7 +136,7 @@ func begun(t *testing.T, b *fakeStore) {
 func (d *device) eventually(t *testing.T, u bridge.UserID, want string, ok func([]string) bool) {
 	t.Helper()
 	testserver.Eventually(t, waitLimit, func() error {
-		if got := d.of(u); !ok(got) {
+		if got := d.received(u); !ok(got) {
 			return fmt.Errorf("user %s got %q, want %s", u, got, want)
 		}
 		return nil
@@ -159,9 +159,9 @@ func complete(n int) func([]string) bool {
 	}
 }
 
-// last reports whether the last message is word.
-func last(word string) func([]string) bool {
-	return func(got []string) bool { return len(got) > 0 && got[len(got)-1] == word }
+// last reports whether the last message is entry.
+func last(entry string) func([]string) bool {
+	return func(got []string) bool { return len(got) > 0 && got[len(got)-1] == entry }
 }
 
 func TestEveryNotificationIsPublishedInOrder(t *testing.T) {
@@ -169,7 +169,7 @@ func TestEveryNotificationIsPublishedInOrder(t *testing.T) {
 	d := subscribe(t, server.URL)
 	b := &fakeStore{}
 	run(t, server.URL, "a", b)
-	begun(t, b)
+	awaitStart(t, b)
 	b.add("7", 20)
 	b.add("8", 20)
 	d.eventually(t, "7", "1 to 20", complete(20))
@@ -211,14 +211,14 @@ func TestMuteAndDeleteClearTheRetainedMessage(t *testing.T) {
 	late.eventually(t, "7", "nothing", func(got []string) bool { return len(got) == 0 })
 }
 
-// One of a user's older notifications is deleted while the relay has a backlog. If the newest were
-// published right away, the device would drop the ones before it as repeats.
+// One of a user's older notifications is deleted while the relay has a backlog. If the relay
+// published the newest one right away, the device would drop the ones before it as repeats.
 func TestADeleteDoesNotOvertakeTheBacklog(t *testing.T) {
 	server := testserver.NewMosquitto(t, open)
 	d := subscribe(t, server.URL)
 	b := &fakeStore{}
 	runWith(t, server.URL, b, relay.Options{Node: "a", Batch: 1})
-	begun(t, b)
+	awaitStart(t, b)
 	b.add("7", 2)
 	d.eventually(t, "7", "1 2", complete(2))
 	for seq := range bridge.Seq(2) {
@@ -232,7 +232,7 @@ func TestADeleteRetainsTheLatestThatIsLeft(t *testing.T) {
 	d := subscribe(t, server.URL)
 	b := &fakeStore{}
 	run(t, server.URL, "a", b)
-	begun(t, b)
+	awaitStart(t, b)
 	b.add("7", 3)
 	d.eventually(t, "7", "1 to 3", complete(3))
 	b.addAndDelete("7", 0, 3)
@@ -270,7 +270,7 @@ func TestTheRelayContinuesAfterTheDatabaseWasUnavailable(t *testing.T) {
 	d := subscribe(t, server.URL)
 	b := &fakeStore{}
 	run(t, server.URL, "a", b)
-	begun(t, b)
+	awaitStart(t, b)
 	b.add("7", 1)
 	d.eventually(t, "7", "1", complete(1))
 	b.setUnavailable(true)
@@ -292,7 +292,7 @@ func TestOneNodeRelaysAtATimeAndTheOtherTakesOver(t *testing.T) {
 	d := subscribe(t, server.URL)
 	b := &fakeStore{}
 	stop := run(t, server.URL, "a", b)
-	begun(t, b)
+	awaitStart(t, b)
 	b.add("7", 10)
 	d.eventually(t, "7", "1 to 10", complete(10))
 	run(t, server.URL, "b", b)
@@ -304,7 +304,7 @@ func TestOneNodeRelaysAtATimeAndTheOtherTakesOver(t *testing.T) {
 	stop()
 	b.add("7", 10)
 	d.eventually(t, "7", "1 to 30", complete(30))
-	if got := d.of("7"); len(got) != 30 || b.heldBy() != "b" {
+	if got := d.received("7"); len(got) != 30 || b.heldBy() != "b" {
 		t.Errorf("%d messages, want 30: an orderly handover repeats nothing; %q holds the lease", len(got), b.heldBy())
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// Feed gives the relay all users' notifications in an order that is safe against transactions that
-// commit late. The delivery engine reads the same feed, see delivery.Feed.
+// Feed returns all users' notifications in an order in which none is missed because its transaction
+// commits late. The delivery engine reads the same feed, see delivery.Feed.
 type Feed interface {
 	// Now returns the current end of the feed.
 	Now(ctx context.Context) (bridge.Position, error)
 
 	// Since reads at most limit notifications that became visible after p. It returns those
-	// that may be delivered, and the position after all that it read. more reports whether it
-	// stopped at limit; otherwise there is nothing else yet.
+	// that may be delivered, and the position after the last one that it read. more reports
+	// whether it stopped because of limit. If not, it has reached the end of the feed.
 	Since(ctx context.Context, p bridge.Position, limit int) (items []bridge.Notification, next bridge.Position, more bool, err error)
 
 	// Retained returns the retained messages of at most limit users whose ids are greater
@@ -27,7 +27,8 @@ type Feed interface {
 type Store interface {
 	// LeaseRelay acquires or renews the lease for node until ttl from now, by the database's
 	// clock. held is false while another node holds it. state is what the last holder saved.
-	// It is "" if there was no holder, or none for so long that its state is void.
+	// It is "" if there was no holder before, or if the last one is too long ago for its state
+	// to be valid.
 	LeaseRelay(ctx context.Context, node string, ttl time.Duration) (state string, held bool, err error)
 
 	// SaveRelay stores state and renews the lease. If another node holds the lease, held is
@@ -38,13 +39,13 @@ type Store interface {
 	ReleaseRelay(ctx context.Context, node string) error
 
 	// Touched returns at most limit users whose retained message may have changed after p
-	// other than by a new notification: by a mute, an unmute, a deletion or an erasure. It also
-	// returns the position of the last of them, and begins at "". The order is as safe as that
-	// of [Feed].
+	// because of a mute, an unmute, a deletion or an erasure, and the position of the last of
+	// these changes. The position "" is before the first one. As in [Feed], none is missed
+	// because its transaction commits late.
 	Touched(ctx context.Context, p bridge.Position, limit int) ([]bridge.UserID, bridge.Position, error)
 
-	// LatestAt returns the retained messages of users as of p in the feed: for each user the
-	// latest notification that is not after p. Users who are muted or have no notification
-	// left are not in the result.
+	// LatestAt returns the retained messages of users as of p in the feed. The retained message
+	// of a user is the latest notification that is not after p. The result omits users who are
+	// muted or have no notification left.
 	LatestAt(ctx context.Context, users []bridge.UserID, p bridge.Position) ([]bridge.Notification, error)
 }

@@ -27,22 +27,24 @@ var (
 	errEpoch = errors.New("the log was restored to an earlier point")
 )
 
-// term is the time from acquiring the lease to losing it or the connection.
+// term is a period in which this node is the relay. It begins when the node acquires the lease, and
+// ends when the node loses the lease or the connection.
 type term struct {
-	r     *Relay
-	at    progress
-	until atomic.Pointer[time.Time] // the end of the lease, by this process's clock
-	link  *link
+	r        *Relay
+	progress progress
+	leaseEnd atomic.Pointer[time.Time] // by this process's clock
+	link     *link
 }
 
-// term runs a term that begins with the stored state. It returns why the term ended.
-func (r *Relay) term(ctx context.Context, state string, until time.Time) error {
+// term runs a term that begins with the stored state and has the lease until leaseEnd. It returns
+// why the term ended.
+func (r *Relay) term(ctx context.Context, state string, leaseEnd time.Time) error {
 	r.stats.active.Store(1)
 	defer r.stats.active.Store(0)
 	t := &term{r: r}
-	t.until.Store(&until)
+	t.leaseEnd.Store(&leaseEnd)
 	if state != "" {
-		if err := json.Unmarshal([]byte(state), &t.at); err != nil {
+		if err := json.Unmarshal([]byte(state), &t.progress); err != nil {
 			return fmt.Errorf("read the relay's state: %w", err)
 		}
 	}
@@ -94,29 +96,30 @@ func (t *term) renew(ctx context.Context) error {
 	}
 }
 
-// held reports whether this node certainly still holds the lease. By this process's clock the
-// lease ends earlier than by the database's, because it counts from before the call.
-func (t *term) held() bool { return time.Now().Before(*t.until.Load()) }
+// held reports whether this node certainly still holds the lease. leaseEnd is earlier than the end
+// of the lease by the database's clock, because it is computed from the time before the call that
+// renewed the lease.
+func (t *term) held() bool { return time.Now().Before(*t.leaseEnd.Load()) }
 
-// extend records that the lease was renewed by a call that began at begun.
+// extend records that a call that began at begun renewed the lease.
 func (t *term) extend(begun time.Time) {
-	until := begun.Add(t.r.o.Lease)
-	t.until.Store(&until)
+	end := begun.Add(t.r.o.Lease)
+	t.leaseEnd.Store(&end)
 }
 
 // begin decides where the relay starts.
 //
 // A relay that has never run starts at the current end of the feed, and publishes the existing
-// retained messages by a walk over all users. After a restore the relay continues where the
-// restored state says; what it had published past that point is replaced by another walk, which
-// publishes the newest notification of each user.
+// retained messages in a walk over all users. After a restore the relay continues at the position in
+// the restored state. Another walk then publishes the newest notification of each user, because the
+// relay had already published notifications that the restore undid.
 func (t *term) begin(ctx context.Context) error {
 	epoch := t.epoch()
-	if t.at.Log != "" {
-		if t.at.Epoch != "" && t.at.Epoch != epoch {
-			t.at.Walk, t.at.Walked = "", false
+	if t.progress.Log != "" {
+		if t.progress.Epoch != "" && t.progress.Epoch != epoch {
+			t.progress.Walk, t.progress.Walked = "", false
 		}
-		t.at.Epoch = epoch
+		t.progress.Epoch = epoch
 		return nil
 	}
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
@@ -125,7 +128,7 @@ func (t *term) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find where the relay starts: %w", err)
 	}
-	t.at = progress{Log: now, Epoch: epoch} // nothing is recorded as touched before the first lease
+	t.progress = progress{Log: now, Epoch: epoch} // Touched is "", because nothing is recorded before the first lease
 	return t.save(ctx)
 }
 
@@ -136,15 +139,15 @@ func (t *term) epoch() string {
 	return t.r.o.Epoch()
 }
 
-// round publishes one batch of each kind: of the walk, of the feed, and of mutes and deletes. busy
-// reports whether there may be more.
+// round publishes one batch each of the walk, the feed, and the mutes and deletes. busy reports
+// whether there may be more.
 //
-// If a notification was deleted while the batch was being published, the retained message is
-// corrected afterwards, by following the delete. Mutes and deletes are read before the feed but
-// followed after it, so that the corrected messages are not ahead of what the feed has published,
-// unless the relay has a backlog.
+// If a notification is deleted while a batch is being published, the retained message is corrected
+// afterwards, when the relay comes to the deletion. Mutes and deletes are read before the feed but
+// published after it, so that the corrected messages are not ahead of the feed unless the relay has
+// a backlog.
 func (t *term) round(ctx context.Context) (busy bool, err error) {
-	if t.epoch() != t.at.Epoch { // this term's positions belong to the log before the restore
+	if t.epoch() != t.progress.Epoch { // the log was restored, so this term's positions are invalid
 		return false, errEpoch
 	}
 	walking, err := t.walk(ctx)
@@ -153,7 +156,7 @@ func (t *term) round(ctx context.Context) (busy bool, err error) {
 	}
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
-	users, touched, err := t.r.o.Store.Touched(q, t.at.Touched, t.r.o.Batch)
+	users, touched, err := t.r.o.Store.Touched(q, t.progress.Touched, t.r.o.Batch)
 	if err != nil {
 		return false, fmt.Errorf("read mutes and deletes: %w", err)
 	}
@@ -167,25 +170,25 @@ func (t *term) round(ctx context.Context) (busy bool, err error) {
 
 // walk publishes a batch of the retained messages that existed before the relay.
 func (t *term) walk(ctx context.Context) (more bool, err error) {
-	if t.at.Walked {
+	if t.progress.Walked {
 		return false, nil
 	}
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
-	items, err := t.r.o.Feed.Retained(q, bridge.UserID(t.at.Walk), t.r.o.Batch)
+	items, err := t.r.o.Feed.Retained(q, bridge.UserID(t.progress.Walk), t.r.o.Batch)
 	if err != nil {
 		return false, fmt.Errorf("read retained messages: %w", err)
 	}
 	if len(items) == 0 {
-		t.at.Walked = true
+		t.progress.Walked = true
 		return false, t.save(ctx)
 	}
 	users := make([]bridge.UserID, len(items))
 	for i := range items {
 		users[i] = items[i].User
 	}
-	// The feed decides what is published of a user's newer notifications, so this must not be
-	// ahead of it.
+	// follow publishes a user's newer notifications in order, so the walk must not publish one
+	// that follow has not reached.
 	if items, err = t.latest(ctx, users); err != nil {
 		return false, err
 	}
@@ -193,7 +196,7 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	t.r.stats.published.Add(int64(len(items)))
-	t.at.Walk = string(users[len(users)-1])
+	t.progress.Walk = string(users[len(users)-1])
 	return true, t.save(ctx)
 }
 
@@ -201,11 +204,11 @@ func (t *term) walk(ctx context.Context) (more bool, err error) {
 func (t *term) follow(ctx context.Context) (more bool, err error) {
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
-	items, pos, more, err := t.r.o.Feed.Since(q, t.at.Log, t.r.o.Batch)
+	items, pos, more, err := t.r.o.Feed.Since(q, t.progress.Log, t.r.o.Batch)
 	if err != nil {
 		return false, fmt.Errorf("read the feed: %w", err)
 	}
-	if pos == t.at.Log {
+	if pos == t.progress.Log {
 		return false, nil
 	}
 	if len(items) > 0 {
@@ -214,16 +217,17 @@ func (t *term) follow(ctx context.Context) (more bool, err error) {
 		}
 		t.r.stats.published.Add(int64(len(items)))
 	}
-	t.at.Log = pos
+	t.progress.Log = pos
 	if len(items) == 0 { // the position is saved with the next batch
 		return more, nil
 	}
 	return true, t.save(ctx)
 }
 
-// clear follows a batch of mutes and deletes. They concern users, up to the position touched.
+// clear corrects the retained messages of users, whose mutes and deletes were read up to the position
+// touched.
 func (t *term) clear(ctx context.Context, users []bridge.UserID, touched bridge.Position) (more bool, err error) {
-	t.at.Touched = touched
+	t.progress.Touched = touched
 	if len(users) == 0 {
 		return false, nil
 	}
@@ -243,21 +247,21 @@ func messages(items []bridge.Notification) []message {
 	return ms
 }
 
-// latest reads the retained messages of users, as of the position up to which the feed was
-// published. If it read further, a newer notification would be published before older ones, and a
-// device that drops repeats by seq would take the older ones for repeats and lose them.
+// latest reads the retained messages of users as of the position up to which the feed has been
+// published. Otherwise a newer notification could be published before older ones, and a device that
+// drops repeats by seq would drop the older ones.
 func (t *term) latest(ctx context.Context, users []bridge.UserID) ([]bridge.Notification, error) {
 	q, cancel := context.WithTimeout(ctx, t.r.o.Query)
 	defer cancel()
-	items, err := t.r.o.Store.LatestAt(q, users, t.at.Log)
+	items, err := t.r.o.Store.LatestAt(q, users, t.progress.Log)
 	if err != nil {
 		return nil, fmt.Errorf("read the retained messages of %d users: %w", len(users), err)
 	}
 	return items, nil
 }
 
-// refresh publishes the retained messages of users again. For users who have none it clears the
-// one on the external broker by an empty payload (MQTT 5 §3.3.1.3).
+// refresh publishes the retained messages of users again. For users who have none, an empty payload
+// clears the retained message on the external broker (MQTT 5 §3.3.1.3).
 func (t *term) refresh(ctx context.Context, users []bridge.UserID) error {
 	items, err := t.latest(ctx, users)
 	if err != nil {
@@ -280,7 +284,7 @@ func (t *term) refresh(ctx context.Context, users []bridge.UserID) error {
 
 // save stores the progress, which also renews the lease.
 func (t *term) save(ctx context.Context) error {
-	state, err := json.Marshal(t.at)
+	state, err := json.Marshal(t.progress)
 	if err != nil {
 		return fmt.Errorf("encode the relay's state: %w", err)
 	}
