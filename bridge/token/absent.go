@@ -14,8 +14,8 @@ const (
 
 // absentKids remembers kids that were not in the set after a successful refresh, so that tokens
 // with these kids are refused without another refresh, even while the issuer is unavailable. It
-// keeps 16 bytes per kid. When it is full it forgets all of them, and the limit on refreshes
-// protects the issuer instead. The zero value is ready to use.
+// stores 16 bytes per kid. When it is full it forgets all kids, and only the limit on refreshes
+// protects the issuer. The zero value is ready to use.
 type absentKids struct {
 	until map[uint64]time.Time
 }

@@ -72,8 +72,8 @@ func TestTokenCannotChooseAnotherAlgorithmForTheKey(t *testing.T) {
 	}
 }
 
-// A token's header can name its own key with jku, x5u, jwk or kid. The verifier follows
-// none of them: whoever writes the token would choose the key that checks it.
+// A token's header can name a key with jku, x5u, jwk or kid. The verifier uses none of
+// these keys, because the author of a token could then choose the key that verifies it.
 func TestKeysNamedByTheTokenAreIgnored(t *testing.T) {
 	var requests atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
@@ -90,7 +90,7 @@ func TestKeysNamedByTheTokenAreIgnored(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			refused(t, verifier(t, nil), hs256(head, goodClaims, attackers))
 			refused(t, verifier(t, nil), hs256(head, goodClaims, nil))
-			// A token signed with the right key is accepted in spite of them.
+			// With such a header, a token that is signed with the configured key is accepted.
 			if _, err := verifier(t, nil).Verify(t.Context(), hs256(head, goodClaims, secret)); err != nil {
 				t.Error(err)
 			}

@@ -9,9 +9,9 @@ import (
 const cacheShards = 16
 
 // cache stores the claims of verified tokens by the hash of the token. A shard has two
-// generations. When the young one is full it becomes the old one, and the previous old one is
-// dropped. Tokens that are used move to the young one, so a flood of new tokens makes a token in
-// use be verified again now and then, and memory stays bounded.
+// generations. When the young generation is full, it becomes the old one, and the previous old
+// one is dropped. Tokens that are used move to the young generation. Memory is therefore bounded,
+// and a flood of new tokens only causes tokens in use to be verified again now and then.
 type cache struct {
 	limit  int // the most entries in one generation of a shard
 	shards [cacheShards]cacheShard

@@ -91,7 +91,7 @@ func TestVerifyIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 200 {
 				user := fmt.Sprint((g*200 + i) % 100)
-				c, err := v.Verify(t.Context(), hs256(plainHeader, fmt.Sprintf(`{"sub":%q,"exp":%d}`, user, at(time.Hour)), secret))
+				c, err := v.Verify(t.Context(), hs256(plainHeader, fmt.Sprintf(`{"sub":%q,"exp":%d}`, user, unixAt(time.Hour)), secret))
 				if err != nil || string(c.User) != user {
 					t.Errorf("a token of user %q gives user %q, error %v", user, c.User, err)
 				}

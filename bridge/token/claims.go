@@ -15,7 +15,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// rules are the requirements on a token's claims for which golang-jwt has no option.
+// rules are the configured requirements on a token's claims for which golang-jwt has no option.
 type rules struct {
 	audience, user, scope claimPath
 	scopes                scopeMap
@@ -35,15 +35,15 @@ func newRules(o Options, now func() time.Time) (rules, error) {
 	return r, errors.Join(errs[:]...)
 }
 
-// claims is the payload of a token. At first it only keeps the bytes. They are decoded when
-// golang-jwt asks for the first claim, after it has checked the signature, so that nothing from an
-// unauthenticated client is decoded. Names are compared byte for byte. If a name occurs twice the
-// last one counts (RFC 7519 §4).
+// claims is the payload of a token. At first it only keeps the bytes. It decodes them when
+// golang-jwt asks for the first claim, which is after golang-jwt has checked the signature, so that
+// nothing from an unauthenticated client is decoded. Names are compared byte for byte. If a name
+// occurs twice, the last one counts (RFC 7519 §4).
 type claims struct {
-	rules *rules
-	raw   []byte
-	all   jwt.MapClaims // nil until decoded
-	out   bridge.Claims // set by Validate
+	rules  *rules
+	raw    []byte
+	values jwt.MapClaims // by name; nil until decoded
+	result bridge.Claims // set by Validate
 }
 
 // UnmarshalJSON keeps the bytes, which encoding/json has checked to be one JSON value.
@@ -54,19 +54,19 @@ func (c *claims) UnmarshalJSON(b []byte) error {
 
 // decoded returns the claims, which it decodes at its first call.
 func (c *claims) decoded() jwt.MapClaims {
-	if c.all == nil {
+	if c.values == nil {
 		d := json.NewDecoder(bytes.NewReader(c.raw))
 		d.UseNumber()
-		if d.Decode(&c.all) != nil || c.all == nil { // it is not an object, which Validate refuses
-			c.all = jwt.MapClaims{}
+		if d.Decode(&c.values) != nil || c.values == nil { // not an object; Validate refuses it
+			c.values = jwt.MapClaims{}
 		}
 		for _, name := range []string{"exp", "nbf", "iat"} { // null counts as absent
-			if c.all[name] == nil {
-				delete(c.all, name)
+			if c.values[name] == nil {
+				delete(c.values, name)
 			}
 		}
 	}
-	return c.all
+	return c.values
 }
 
 // The methods of jwt.Claims.
@@ -79,13 +79,13 @@ func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.decoded().G
 func (c *claims) GetIssuer() (string, error)              { return c.decoded().GetIssuer() }
 func (c *claims) GetSubject() (string, error)             { return c.decoded().GetSubject() }
 
-// GetAudience returns aud or, if there is no aud at all, the configured claim. So a token with
-// another audience in aud is never accepted because of that claim.
+// GetAudience returns aud or, if the token has no aud, the configured claim. Thus the configured
+// claim cannot make a token acceptable whose aud is another audience.
 func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
-	if _, there := c.decoded()["aud"]; there {
-		return c.all.GetAudience()
+	if _, present := c.decoded()["aud"]; present {
+		return c.values.GetAudience()
 	}
-	return jwt.MapClaims{"aud": c.rules.audience.in(c.all)}.GetAudience()
+	return jwt.MapClaims{"aud": c.rules.audience.get(c.values)}.GetAudience()
 }
 
 // kinds are claims by which issuers distinguish kinds of tokens (RFC 8725 §3.12), with the values
@@ -94,7 +94,7 @@ func (c *claims) GetAudience() (jwt.ClaimStrings, error) {
 var kinds = []struct {
 	claim  string
 	values []string
-	exact  bool // the case of letters matters
+	exact  bool // whether the case of letters matters
 }{
 	{"type", []string{"access"}, true},
 	{"token_type", []string{"access"}, true},
@@ -104,49 +104,50 @@ var kinds = []struct {
 
 // Validate checks the claims for which golang-jwt has no option. golang-jwt calls it last.
 func (c *claims) Validate() error {
-	all := c.decoded()
+	values := c.decoded()
 	if !bytes.HasPrefix(bytes.TrimLeft(c.raw, " \t\r\n"), []byte("{")) {
 		return invalid("its claims are not a JSON object")
 	}
 	for _, k := range kinds {
-		v, there := all[k.claim]
+		v, present := values[k.claim]
 		s, _ := v.(string)
 		if !k.exact {
 			s = strings.ToLower(s)
 		}
-		if there && !slices.Contains(k.values, s) {
+		if present && !slices.Contains(k.values, s) {
 			return invalid("its " + k.claim + " is not that of an access token")
 		}
 	}
-	if isEvent(all["events"]) {
+	if isEvent(values["events"]) {
 		return invalid("it is a security event or logout token")
 	}
 	var err error
-	if c.out.User, err = userID(c.rules.user.in(all)); err != nil {
+	if c.result.User, err = userID(c.rules.user.get(values)); err != nil {
 		return invalid("it contains no user id")
 	}
 	if err := c.times(); err != nil {
 		return err
 	}
-	jti, text := all["jti"].(string)
+	jti, isString := values["jti"].(string)
 	switch {
-	case !text && all["jti"] != nil:
+	case !isString && values["jti"] != nil:
 		return invalid("its jti is not a string")
 	case len(jti) > MaxID || strings.IndexByte(jti, 0) >= 0:
 		return invalid("its jti is longer than 255 bytes or contains NUL")
 	}
-	c.out.ID = jti
-	if c.out.Scope, err = c.rules.scopeOf(c.rules.scope.in(all)); err != nil {
+	c.result.ID = jti
+	if c.result.Scope, err = c.rules.scopeOf(c.rules.scope.get(values)); err != nil {
 		return invalid("its scopes are neither a string nor an array of strings")
 	}
-	if c.rules.admin.matches(all) {
-		c.out.Scope |= bridge.ScopeAdmin
+	if c.rules.admin.matches(values) {
+		c.result.Scope |= bridge.ScopeAdmin
 	}
 	return nil
 }
 
-// isEvent reports whether the claim events belongs to a security event token, such as a logout
-// token, which may lack a typ. There it is an object whose names are URIs (RFC 8417 §2.2).
+// isEvent reports whether v, the claim events of a token, is that of a security event token, such as
+// a logout token. It is then an object whose names are URIs (RFC 8417 §2.2). The header of such a
+// token may lack a typ.
 func isEvent(v any) bool {
 	events, _ := v.(map[string]any)
 	for name := range events {
@@ -169,12 +170,12 @@ func userID(v any) (u bridge.UserID, err error) {
 	return "", errors.New("neither a string nor a number")
 }
 
-// times reads exp and iat. It checks what golang-jwt does not: that all times are in seconds, and
-// how far away exp is.
+// times reads exp and iat. In addition to the checks of golang-jwt, it requires that all times are
+// in seconds and that exp is not too far away.
 func (c *claims) times() error {
-	exp, hasExp, err := seconds(c.all["exp"])
-	_, _, err1 := seconds(c.all["nbf"])
-	iat, hasIat, err2 := seconds(c.all["iat"])
+	exp, hasExp, err := seconds(c.values["exp"])
+	_, _, err1 := seconds(c.values["nbf"])
+	iat, hasIat, err2 := seconds(c.values["iat"])
 	switch err = errors.Join(err, err1, err2); {
 	case err != nil || !hasExp:
 		return invalid("its exp is missing, or its exp, nbf or iat is not a time in seconds")
@@ -185,9 +186,9 @@ func (c *claims) times() error {
 		// end, when its revocation may have been forgotten.
 		return invalid("it was issued for longer than the longest token life allowed")
 	}
-	c.out.ExpiresAt = exp
+	c.result.ExpiresAt = exp
 	if hasIat {
-		c.out.IssuedAt = iat
+		c.result.IssuedAt = iat
 	}
 	return nil
 }
@@ -195,9 +196,9 @@ func (c *claims) times() error {
 // maxDate is the last second of the year 9999. A larger value is in milliseconds by mistake.
 const maxDate = 253402300799
 
-// seconds parses seconds since 1970, with or without a fraction (RFC 7519 §2). golang-jwt only
-// has whole seconds, but the time of a revocation is in milliseconds.
-func seconds(v any) (t time.Time, there bool, err error) {
+// seconds parses seconds since 1970, with or without a fraction (RFC 7519 §2). golang-jwt would drop
+// the fraction, but iat is compared with the time of a revocation, which is in milliseconds.
+func seconds(v any) (t time.Time, present bool, err error) {
 	if v == nil {
 		return t, false, nil
 	}
@@ -206,8 +207,8 @@ func seconds(v any) (t time.Time, there bool, err error) {
 	if err != nil || !(s >= 0 && s <= maxDate) {
 		return t, false, errors.New("not a time in seconds")
 	}
-	whole, part := math.Modf(s)
-	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true, nil
+	sec, fraction := math.Modf(s)
+	return time.Unix(int64(sec), int64(fraction*1e9)).UTC(), true, nil
 }
 
 // scopeOf parses the scope claim (RFC 8693 §4.2), which is a string of names separated by blanks
@@ -241,15 +242,15 @@ func (r *rules) scopeOf(v any) (s bridge.Scope, err error) {
 // checkHeader checks a token's header and returns the kid, or "" if there is none. It ignores jku,
 // x5u, jwk and x5c, because keys come only from the configuration (RFC 8725 §3.10).
 func checkHeader(h map[string]any) (kid string, err error) {
-	if _, there := h["crit"]; there {
+	if _, present := h["crit"]; present {
 		return "", invalid("its header requires extensions (crit) that are not supported")
 	}
-	kid, text := h["kid"].(string)
-	if !text && h["kid"] != nil {
+	kid, isString := h["kid"].(string)
+	if !isString && h["kid"] != nil {
 		return "", invalid("its kid is not a string")
 	}
-	typ, text := h["typ"].(string)
-	if !text && h["typ"] != nil {
+	typ, isString := h["typ"].(string)
+	if !isString && h["typ"] != nil {
 		return "", invalid("its typ is not a string")
 	}
 	// Logout tokens, DPoP proofs and the like are signed by the same issuers, but are not

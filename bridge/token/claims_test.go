@@ -11,53 +11,53 @@ import (
 	"github.com/falconalert/falconbridge/bridge/token"
 )
 
-func at(d time.Duration) int64 { return noon.Add(d).Unix() }
+func unixAt(d time.Duration) int64 { return noon.Add(d).Unix() }
 
 func TestClaimsFollowTheContract(t *testing.T) {
-	in := at(time.Hour)
+	exp := unixAt(time.Hour)
 	for name, tt := range map[string]struct {
 		claims string
 		want   error // nil: accepted
 	}{
-		"a string sub":                    {fmt.Sprintf(`{"sub":"abc","exp":%d}`, in), nil},
-		"a number sub":                    {fmt.Sprintf(`{"sub":42,"exp":%d}`, in), nil},
-		"no sub":                          {fmt.Sprintf(`{"exp":%d}`, in), token.ErrInvalid},
-		"an empty sub":                    {fmt.Sprintf(`{"sub":"","exp":%d}`, in), token.ErrInvalid},
-		"a sub with a slash":              {fmt.Sprintf(`{"sub":"7/8","exp":%d}`, in), token.ErrInvalid},
-		"a dot as sub":                    {fmt.Sprintf(`{"sub":".","exp":%d}`, in), token.ErrInvalid},
-		"two dots as sub":                 {fmt.Sprintf(`{"sub":"..","exp":%d}`, in), token.ErrInvalid},
-		"a wildcard as sub":               {fmt.Sprintf(`{"sub":"+","exp":%d}`, in), token.ErrInvalid},
-		"a sub of 129 characters":         {fmt.Sprintf(`{"sub":%q,"exp":%d}`, strings.Repeat("x", 129), in), token.ErrInvalid},
-		"a fraction as sub":               {fmt.Sprintf(`{"sub":1.5,"exp":%d}`, in), token.ErrInvalid},
-		"a sub above 2^53":                {fmt.Sprintf(`{"sub":9007199254740993,"exp":%d}`, in), token.ErrInvalid},
-		"a sub in another case":           {fmt.Sprintf(`{"Sub":"7","exp":%d}`, in), token.ErrInvalid},
-		"of two subs the last counts":     {fmt.Sprintf(`{"sub":"8/","sub":"7","exp":%d}`, in), nil},
-		"of two subs the last is refused": {fmt.Sprintf(`{"sub":"7","sub":"8/","exp":%d}`, in), token.ErrInvalid},
-		"of two exps the last has passed": {fmt.Sprintf(`{"sub":"7","exp":%d,"exp":%d}`, in, at(-time.Hour)), token.ErrExpired},
+		"a string sub":                    {fmt.Sprintf(`{"sub":"abc","exp":%d}`, exp), nil},
+		"a number sub":                    {fmt.Sprintf(`{"sub":42,"exp":%d}`, exp), nil},
+		"no sub":                          {fmt.Sprintf(`{"exp":%d}`, exp), token.ErrInvalid},
+		"an empty sub":                    {fmt.Sprintf(`{"sub":"","exp":%d}`, exp), token.ErrInvalid},
+		"a sub with a slash":              {fmt.Sprintf(`{"sub":"7/8","exp":%d}`, exp), token.ErrInvalid},
+		"a dot as sub":                    {fmt.Sprintf(`{"sub":".","exp":%d}`, exp), token.ErrInvalid},
+		"two dots as sub":                 {fmt.Sprintf(`{"sub":"..","exp":%d}`, exp), token.ErrInvalid},
+		"a wildcard as sub":               {fmt.Sprintf(`{"sub":"+","exp":%d}`, exp), token.ErrInvalid},
+		"a sub of 129 characters":         {fmt.Sprintf(`{"sub":%q,"exp":%d}`, strings.Repeat("x", 129), exp), token.ErrInvalid},
+		"a fraction as sub":               {fmt.Sprintf(`{"sub":1.5,"exp":%d}`, exp), token.ErrInvalid},
+		"a sub above 2^53":                {fmt.Sprintf(`{"sub":9007199254740993,"exp":%d}`, exp), token.ErrInvalid},
+		"a sub in another case":           {fmt.Sprintf(`{"Sub":"7","exp":%d}`, exp), token.ErrInvalid},
+		"of two subs the last counts":     {fmt.Sprintf(`{"sub":"8/","sub":"7","exp":%d}`, exp), nil},
+		"of two subs the last is refused": {fmt.Sprintf(`{"sub":"7","sub":"8/","exp":%d}`, exp), token.ErrInvalid},
+		"of two exps the last has passed": {fmt.Sprintf(`{"sub":"7","exp":%d,"exp":%d}`, exp, unixAt(-time.Hour)), token.ErrExpired},
 
 		"no exp":                   {`{"sub":"7"}`, token.ErrInvalid},
 		"exp null":                 {`{"sub":"7","exp":null}`, token.ErrInvalid},
-		"exp as a string":          {fmt.Sprintf(`{"sub":"7","exp":"%d"}`, in), token.ErrInvalid},
-		"exp in milliseconds":      {fmt.Sprintf(`{"sub":"7","exp":%d000}`, in), token.ErrInvalid},
+		"exp as a string":          {fmt.Sprintf(`{"sub":"7","exp":"%d"}`, exp), token.ErrInvalid},
+		"exp in milliseconds":      {fmt.Sprintf(`{"sub":"7","exp":%d000}`, exp), token.ErrInvalid},
 		"a negative exp":           {`{"sub":"7","exp":-1}`, token.ErrInvalid},
 		"an exp beyond all floats": {`{"sub":"7","exp":1e999}`, token.ErrInvalid},
-		"exp with a fraction":      {fmt.Sprintf(`{"sub":"7","exp":%d.5}`, in), nil},
-		"exp a second ago":         {fmt.Sprintf(`{"sub":"7","exp":%d}`, at(-time.Second)), token.ErrExpired},
-		"exp now":                  {fmt.Sprintf(`{"sub":"7","exp":%d}`, at(0)), token.ErrExpired},
+		"exp with a fraction":      {fmt.Sprintf(`{"sub":"7","exp":%d.5}`, exp), nil},
+		"exp a second ago":         {fmt.Sprintf(`{"sub":"7","exp":%d}`, unixAt(-time.Second)), token.ErrExpired},
+		"exp now":                  {fmt.Sprintf(`{"sub":"7","exp":%d}`, unixAt(0)), token.ErrExpired},
 
-		"nbf in 30 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":%d}`, in, at(30*time.Second)), nil},
-		"nbf in 31 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":%d}`, in, at(31*time.Second)), token.ErrInvalid},
-		"nbf as a string": {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":"0"}`, in), token.ErrInvalid},
-		"iat in 30 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"iat":%d}`, in, at(30*time.Second)), nil},
-		"iat in 31 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"iat":%d}`, in, at(31*time.Second)), token.ErrInvalid},
+		"nbf in 30 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":%d}`, exp, unixAt(30*time.Second)), nil},
+		"nbf in 31 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":%d}`, exp, unixAt(31*time.Second)), token.ErrInvalid},
+		"nbf as a string": {fmt.Sprintf(`{"sub":"7","exp":%d,"nbf":"0"}`, exp), token.ErrInvalid},
+		"iat in 30 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"iat":%d}`, exp, unixAt(30*time.Second)), nil},
+		"iat in 31 s":     {fmt.Sprintf(`{"sub":"7","exp":%d,"iat":%d}`, exp, unixAt(31*time.Second)), token.ErrInvalid},
 
-		"type access":      {fmt.Sprintf(`{"sub":"7","exp":%d,"type":"access"}`, in), nil},
-		"type refresh":     {fmt.Sprintf(`{"sub":"7","exp":%d,"type":"refresh"}`, in), token.ErrInvalid},
-		"type null":        {fmt.Sprintf(`{"sub":"7","exp":%d,"type":null}`, in), token.ErrInvalid},
-		"type in an array": {fmt.Sprintf(`{"sub":"7","exp":%d,"type":["access"]}`, in), token.ErrInvalid},
-		"jti a number":     {fmt.Sprintf(`{"sub":"7","exp":%d,"jti":5}`, in), token.ErrInvalid},
-		"scope a number":   {fmt.Sprintf(`{"sub":"7","exp":%d,"scope":5}`, in), token.ErrInvalid},
-		"scope with null":  {fmt.Sprintf(`{"sub":"7","exp":%d,"scope":["admin",null]}`, in), token.ErrInvalid},
+		"type access":      {fmt.Sprintf(`{"sub":"7","exp":%d,"type":"access"}`, exp), nil},
+		"type refresh":     {fmt.Sprintf(`{"sub":"7","exp":%d,"type":"refresh"}`, exp), token.ErrInvalid},
+		"type null":        {fmt.Sprintf(`{"sub":"7","exp":%d,"type":null}`, exp), token.ErrInvalid},
+		"type in an array": {fmt.Sprintf(`{"sub":"7","exp":%d,"type":["access"]}`, exp), token.ErrInvalid},
+		"jti a number":     {fmt.Sprintf(`{"sub":"7","exp":%d,"jti":5}`, exp), token.ErrInvalid},
+		"scope a number":   {fmt.Sprintf(`{"sub":"7","exp":%d,"scope":5}`, exp), token.ErrInvalid},
+		"scope with null":  {fmt.Sprintf(`{"sub":"7","exp":%d,"scope":["admin",null]}`, exp), token.ErrInvalid},
 
 		"claims that are an array": {`["sub"]`, token.ErrInvalid},
 		"claims that are null":     {`null`, token.ErrInvalid},

@@ -20,8 +20,8 @@ const (
 	keySetTimeout = 10 * time.Second
 )
 
-// CheckJWKSURL fails unless keys may be fetched from raw: over https, or over http from a loopback
-// address, where no attacker on the network can change the response.
+// CheckJWKSURL fails unless keys may be fetched from raw. Its scheme must be https, or http with a
+// loopback address, where no attacker on the network can change the response.
 func CheckJWKSURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -68,8 +68,8 @@ func keySetClient(c *http.Client) *http.Client {
 	return &bounded
 }
 
-// fetchKeys fetches the set and returns the keys in it that may verify signatures. Keys that it does
-// not understand are ignored, as RFC 7517 §5 requires. It fails if there is no usable key at all.
+// fetchKeys fetches the set and returns its keys that may verify signatures. It ignores keys that it
+// does not understand, as RFC 7517 §5 requires. It fails if the set has no usable key.
 func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]key, error) {
 	ctx, cancel := context.WithTimeout(ctx, keySetTimeout)
 	defer cancel()
@@ -80,9 +80,9 @@ func fetchKeys(ctx context.Context, client *http.Client, rawURL string) ([]key, 
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
-			err = u.Err // u contains the URL, which may contain a credential
+		var withURL *url.Error
+		if errors.As(err, &withURL) {
+			err = withURL.Err // leave out the URL, which may contain a credential
 		}
 		return nil, err
 	}
@@ -119,9 +119,9 @@ func parseKeySet(body []byte) ([]key, error) {
 	return keys, nil
 }
 
-// parseSetKey parses one key of a set. ok is false if it cannot be used to verify signatures. That
-// includes secrets and private keys, which no longer prove who signed once they are published.
-func parseSetKey(raw json.RawMessage) (key, bool) {
+// parseSetKey parses one key of a set. ok is false if the key must not be used to verify signatures.
+// This includes secrets and private keys, because anyone can sign with them once they are published.
+func parseSetKey(raw json.RawMessage) (k key, ok bool) {
 	var m jwkset.JWKMarshal
 	if json.Unmarshal(raw, &m) != nil {
 		return key{}, false
@@ -148,6 +148,6 @@ func parseSetKey(raw json.RawMessage) (key, bool) {
 		}
 		algs = []string{m.ALG.String()}
 	}
-	k, err := newKey(m.KID, algs, jwk.Key())
+	k, err = newKey(m.KID, algs, jwk.Key())
 	return k, err == nil
 }

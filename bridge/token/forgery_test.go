@@ -45,7 +45,7 @@ func TestAPublishedKeyInAnyFormIsNotAcceptedAsASecret(t *testing.T) {
 	}
 }
 
-// A kid selects a key of the set and is compared byte for byte; it is never used as a
+// A kid selects a key of the set. It is compared byte for byte, and is never used as a
 // path, an address or a query.
 func TestAKidChoosesAKeyAndNothingElse(t *testing.T) {
 	k := keys()
@@ -55,7 +55,7 @@ func TestAKidChoosesAKeyAndNothingElse(t *testing.T) {
 		"A", "a ", " a", "a\x00", "a\n", "b", "../a", "../../../../dev/null", "/dev/null", "file:///etc/passwd", "http://127.0.0.1/", "a' OR '1'='1", "a\" UNION SELECT 'x",
 		"$(id)", "${jndi:ldap://x}", "%61", "a;b", "a,b", "*", "[a]", "a\u200b", strings.Repeat("k", 5000),
 	} {
-		refused(t, v, by(t, k.ed, kid))
+		refused(t, v, signedBy(t, k.ed, kid))
 	}
 	if n := i.fetches.Load(); n > 2 {
 		t.Errorf("the key set was fetched %d times", n)
@@ -65,8 +65,8 @@ func TestAKidChoosesAKeyAndNothingElse(t *testing.T) {
 	}
 }
 
-// With jku and x5u a token asks the server to fetch the attacker's key; with x5c and jwk
-// it brings the key along.
+// With jku and x5u a token asks the server to fetch the attacker's key. With x5c and jwk
+// it contains the key.
 func TestAnAttackersKeySetIsNeverFetched(t *testing.T) {
 	k := keys()
 	var requests atomic.Int32
@@ -140,8 +140,8 @@ func TestSignaturesThatProveNothingAreRefused(t *testing.T) {
 	}
 }
 
-// Each of these tokens is signed with the right key, but what is signed is more or other
-// than one plain JSON object of claims.
+// Each of these tokens is signed with the configured key, but its payload is not exactly
+// one JSON object of claims.
 func TestWrappedTokensAreRefused(t *testing.T) {
 	inner := access("")
 	for name, tt := range map[string]struct{ head, claims string }{

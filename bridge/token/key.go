@@ -31,13 +31,13 @@ var (
 
 // key is a key that verifies signatures.
 type key struct {
-	hash       uint64   // of the key and its kid
-	kid        string   // "" if it has none; then it may verify tokens with any kid
-	algorithms []string // those it may be used with
+	hash       uint64   // of material and kid
+	kid        string   // "" if the key has none and may verify tokens with any kid
+	algorithms []string // with which the key may be used
 	material   any      // the key itself, in the type that golang-jwt expects
 }
 
-// idSeed makes ids that reveal nothing about the key and mean nothing in another process.
+// idSeed is random, so that ids reveal nothing about keys, and differ between processes.
 var idSeed = maphash.MakeSeed()
 
 func newKey(kid string, algorithms []string, material any) (key, error) {
@@ -55,9 +55,9 @@ func newKey(kid string, algorithms []string, material any) (key, error) {
 	return key{h.Sum64(), kid, algorithms, material}, nil
 }
 
-// id identifies the key as it is used with alg. If the issuer publishes the key under another kid,
-// or no longer for alg, the id is gone, and with it the tokens that the key signed. If the issuer
-// merely begins to state the key's algorithm, the id stays.
+// id identifies the use of the key with alg. If the issuer publishes the key under another kid, or no
+// longer for alg, no key has the id any more, and tokens that were verified with it are refused. If
+// the issuer only begins to state the key's algorithm, the id stays the same.
 func (k key) id(alg string) bridge.KeyID {
 	var h maphash.Hash
 	h.SetSeed(idSeed)
@@ -87,9 +87,9 @@ func (r *keyring) knows(id bridge.KeyID) bool {
 	return ok
 }
 
-// algorithms returns the algorithms that at least one of the keys may be used with.
+// algorithms returns the algorithms with which at least one of the keys may be used.
 func (r *keyring) algorithms() []string {
-	algs := []string{} // not nil, by which golang-jwt would accept all algorithms
+	algs := []string{} // with nil, golang-jwt would accept all algorithms
 	for _, k := range r.keys {
 		algs = append(algs, k.algorithms...)
 	}
@@ -99,17 +99,17 @@ func (r *keyring) algorithms() []string {
 
 // fitting returns the keys that may be used with alg.
 func fitting(keys []key, alg string) []key {
-	var fit []key
+	var usable []key
 	for _, k := range keys {
 		if slices.Contains(k.algorithms, alg) {
-			fit = append(fit, k)
+			usable = append(usable, k)
 		}
 	}
-	return fit
+	return usable
 }
 
-// algorithms returns the algorithms that a public key may be used with. The type of the key decides,
-// so that a token cannot choose (RFC 8725 §3.1, §3.2). It fails for keys that are too weak.
+// algorithms returns the algorithms with which a public key may be used. They depend on the type of
+// the key, so that a token cannot choose (RFC 8725 §3.1, §3.2). It fails for keys that are too weak.
 func algorithms(material any) ([]string, error) {
 	switch k := material.(type) {
 	case *rsa.PublicKey:

@@ -18,25 +18,26 @@ const (
 	keySetRefresh = 5 * time.Minute
 	keySetRetry   = 30 * time.Second // after a failed refresh
 
-	// A token with an unknown kid causes an early refresh, at most this often for all such
-	// tokens together, so that forged kids cannot be used to put load on the issuer (RFC
-	// 8725 §3.10).
+	// unknownKidEvery is the shortest time between two early refreshes, which tokens with an
+	// unknown kid cause. It applies to all tokens together, so that forged kids cannot be used
+	// to put load on the issuer (RFC 8725 §3.10).
 	unknownKidEvery = 10 * time.Second
 
 	// unknownKidWait is how long a verification waits for an early refresh.
 	unknownKidWait = 1500 * time.Millisecond
 
-	// maxTried is how many keys are tried for one token. Even a forged token may have to be
-	// tried with each key of the set that fits, and a set of 1 MiB has room for thousands.
+	// maxTried is how many keys are tried at most for one token. Even a forged token may have to
+	// be tried with each key that may be used with its algorithm, and a set of 1 MiB has room
+	// for thousands.
 	maxTried = 16
 )
 
-// keySet is a JSON Web Key Set (RFC 7517) at a URL. It is cached, refreshed regularly, and refreshed
-// early for a kid that it does not have. If a refresh fails, or finds no usable key, the former keys
-// stay.
+// keySet is a cached JSON Web Key Set (RFC 7517) from a URL. It is refreshed regularly, and early for
+// a kid that it does not have. If a refresh fails, or finds no usable key, the former keys remain in
+// use.
 //
-// A single goroutine fetches. A caller with an unknown kid only wakes it, so a client that hangs up
-// early cannot cancel a refresh for which others wait.
+// Only the goroutine of run fetches after the start. A caller with an unknown kid wakes it, so a
+// client that disconnects early cannot cancel a refresh for which other callers wait.
 type keySet struct {
 	url    string
 	client *http.Client
@@ -48,12 +49,12 @@ type keySet struct {
 	requested chan struct{} // wakes run
 
 	mu      sync.Mutex
-	pending chan struct{} // closed at the end of a requested refresh; nil: none is pending
-	failed  error         // the error of the last refresh
+	pending chan struct{} // closed at the end of a requested refresh; nil if none is pending
+	lastErr error         // the error of the last refresh
 	absent  absentKids
 }
 
-// newKeySet fetches the set, and refreshes it until ctx ends. It fails if the first fetch does.
+// newKeySet fetches the set, and refreshes it until ctx ends. It fails if the first fetch fails.
 func newKeySet(ctx context.Context, o Options) (*keySet, error) {
 	u, err := url.Parse(o.JWKSURL)
 	if err != nil {
@@ -102,7 +103,7 @@ func (s *keySet) run(ctx context.Context) {
 	}
 }
 
-// wake makes run refresh now, unless it is about to.
+// wake makes run refresh the set now.
 func (s *keySet) wake() {
 	select {
 	case s.requested <- struct{}{}:
@@ -117,7 +118,7 @@ func (s *keySet) refresh(ctx context.Context) error {
 		s.ring.Store(newKeyring(keys))
 	}
 	s.mu.Lock()
-	s.failed = err
+	s.lastErr = err
 	if s.pending != nil {
 		close(s.pending)
 		s.pending = nil
@@ -131,16 +132,16 @@ func (s *keySet) refresh(ctx context.Context) error {
 
 func (s *keySet) knows(id bridge.KeyID) bool { return s.ring.Load().knows(id) }
 
-// fitting returns the keys of the set that may be used with alg: those with the given kid, or all of
-// them if kid is "". If there are more than maxTried it returns none. It fails with ErrUnavailable if
-// the set does not have the kid and could not be refreshed.
+// fitting returns the keys of the set that have the given kid and may be used with alg. A kid of ""
+// stands for all kids. If there are more than maxTried such keys it returns none. It fails with
+// ErrUnavailable if the set does not have the kid and could not be refreshed.
 func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
-	keys := s.named(kid)
+	keys := s.withKid(kid)
 	if len(keys) == 0 && kid != "" {
 		if err := s.lookUp(ctx, kid); err != nil {
 			return nil, err
 		}
-		keys = s.named(kid)
+		keys = s.withKid(kid)
 	}
 	keys = fitting(keys, alg)
 	if len(keys) > maxTried {
@@ -149,8 +150,8 @@ func (s *keySet) fitting(ctx context.Context, kid, alg string) ([]key, error) {
 	return keys, nil
 }
 
-// named returns the keys with the given kid, or all if kid is "".
-func (s *keySet) named(kid string) []key {
+// withKid returns the keys with the given kid, or all if kid is "".
+func (s *keySet) withKid(kid string) []key {
 	all := s.ring.Load().keys
 	if kid == "" {
 		return all
@@ -166,12 +167,12 @@ func (s *keySet) named(kid string) []key {
 
 // lookUp refreshes the set early because of a kid that it does not have, and waits for the refresh.
 //
-// There is no refresh if the kid was absent after a recent one, or within unknownKidEvery of the last
-// early refresh. In the latter case the set is recent enough, so lookUp returns nil and the kid
-// counts as unknown.
+// It does not refresh if the kid was absent after a recent refresh, or within unknownKidEvery of the
+// last early refresh. In the latter case the set is recent enough for the kid to count as unknown.
 //
-// The error is ErrUnavailable if the last refresh failed. The difference matters: a client replaces a
-// token whose key is unknown, but should retry with the same token while the key set is unavailable.
+// lookUp returns ErrUnavailable if the last refresh failed, and otherwise nil. Clients depend on the
+// difference. They replace a token whose key is unknown, but should retry with the same token while
+// the key set is unavailable.
 func (s *keySet) lookUp(ctx context.Context, kid string) error {
 	s.mu.Lock()
 	if s.absent.has(kid, time.Now()) {
@@ -200,15 +201,15 @@ func (s *keySet) lookUp(ctx context.Context, kid string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed == nil && len(s.named(kid)) == 0 {
+	if s.lastErr == nil && len(s.withKid(kid)) == 0 {
 		s.absent.add(kid, time.Now())
 	}
 	return s.lastRefresh()
 }
 
-// lastRefresh returns ErrUnavailable if the last refresh failed. s.mu is locked.
+// lastRefresh returns ErrUnavailable if the last refresh failed. The caller has locked s.mu.
 func (s *keySet) lastRefresh() error {
-	if s.failed != nil {
+	if s.lastErr != nil {
 		return ErrUnavailable
 	}
 	return nil

@@ -85,9 +85,9 @@ func jwk(t *testing.T, kid string, key any, more ...map[string]any) map[string]a
 	return m
 }
 
-// by returns a token signed with key whose header names kid. Each call returns a
+// signedBy returns a token signed with key whose header names kid. Each call returns a
 // different token, so none is in the verifier's cache.
-func by(t *testing.T, key crypto.Signer, kid string) string {
+func signedBy(t *testing.T, key crypto.Signer, kid string) string {
 	t.Helper()
 	raw, err := signer(t, token.SignerOptions{PrivateKeyPEM: privatePEM(t, key), KeyID: kid}).
 		Sign(bridge.Claims{User: "7", ExpiresAt: noon.Add(time.Hour)})
@@ -112,11 +112,11 @@ func TestKeySetVerifiesByKid(t *testing.T) {
 	i := newIssuer(t, jwk(t, "a", k.rsa.Public()), jwk(t, "b", k.ed.Public()), jwk(t, "c", k.p256.Public()))
 	v := fromSet(t, i, nil)
 	for kid, key := range map[string]crypto.Signer{"a": k.rsa, "b": k.ed, "c": k.p256, "": k.p256} {
-		if _, err := v.Verify(t.Context(), by(t, key, kid)); err != nil {
+		if _, err := v.Verify(t.Context(), signedBy(t, key, kid)); err != nil {
 			t.Errorf("kid %q: %v", kid, err)
 		}
 	}
-	refused(t, v, by(t, k.ed, "a"))
+	refused(t, v, signedBy(t, k.ed, "a"))
 	refused(t, v, hs256(`{"alg":"HS256","kid":"a"}`, goodClaims, publicPEM(t, k.rsa)))
 	if n := i.fetches.Load(); n != 1 {
 		t.Errorf("the key set was fetched %d times, want 1", n)
@@ -138,17 +138,17 @@ func TestKeysThatAreNotForSignaturesAreLeftOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := fromSet(t, newIssuer(t, key, jwk(t, "good", k.p256.Public())), nil)
-			refused(t, v, by(t, k.ed, "x"))
+			refused(t, v, signedBy(t, k.ed, "x"))
 			refused(t, v, hs256(`{"alg":"HS256","kid":"x"}`, goodClaims, secret))
-			if _, err := v.Verify(t.Context(), by(t, k.p256, "good")); err != nil {
+			if _, err := v.Verify(t.Context(), signedBy(t, k.p256, "good")); err != nil {
 				t.Errorf("the good key of the same set: %v", err)
 			}
 		})
 	}
 }
 
-// A token without a kid is tried with every key of the set, so such tokens are refused
-// when the set has more than 16 keys: a forged one would cost a check per key.
+// A token without a kid is tried with every key of the set. Such tokens are refused when
+// the set has more than 16 keys, because a forged one would cost a check per key.
 func TestATokenWithoutAKidIsRefusedIfTheSetHasManyKeys(t *testing.T) {
 	k := keys()
 	for n, ok := range map[int]bool{16: true, 17: false, 2000: false} {
@@ -162,10 +162,10 @@ func TestATokenWithoutAKidIsRefusedIfTheSetHasManyKeys(t *testing.T) {
 		}
 		set[n-1] = jwk(t, "mine", k.ed.Public())
 		v := fromSet(t, newIssuer(t, set...), nil)
-		if _, err := v.Verify(t.Context(), by(t, k.ed, "mine")); err != nil {
+		if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "mine")); err != nil {
 			t.Errorf("%d keys, with a kid: %v", n, err)
 		}
-		if _, err := v.Verify(t.Context(), by(t, k.ed, "")); ok != (err == nil) || !ok && !errors.Is(err, token.ErrInvalid) {
+		if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "")); ok != (err == nil) || !ok && !errors.Is(err, token.ErrInvalid) {
 			t.Errorf("%d keys, without a kid: %v, want accepted %v", n, err, ok)
 		}
 	}
@@ -178,7 +178,7 @@ func TestRotationByKid(t *testing.T) {
 	i.publish(jwk(t, "old", k.p256.Public()), jwk(t, "new", k.ed.Public()))
 	var wg sync.WaitGroup
 	for range 20 { // all of them wait for the same fetch
-		raw := by(t, k.ed, "new")
+		raw := signedBy(t, k.ed, "new")
 		wg.Go(func() {
 			if _, err := v.Verify(t.Context(), raw); err != nil {
 				t.Errorf("the new key: %v", err)
@@ -186,7 +186,7 @@ func TestRotationByKid(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := v.Verify(t.Context(), by(t, k.p256, "old")); err != nil {
+	if _, err := v.Verify(t.Context(), signedBy(t, k.p256, "old")); err != nil {
 		t.Errorf("the old key: %v", err)
 	}
 	if n := i.fetches.Load(); n != 2 {
@@ -200,7 +200,7 @@ func TestForgedKidsDoNotLoadTheIssuer(t *testing.T) {
 	v := fromSet(t, i, nil)
 	start := time.Now()
 	for n := range 200 {
-		refused(t, v, by(t, k.ed, fmt.Sprint("forged-", n)))
+		refused(t, v, signedBy(t, k.ed, fmt.Sprint("forged-", n)))
 	}
 	if n := i.fetches.Load(); n > 2 {
 		t.Errorf("the key set was fetched %d times, want at most 2", n)
@@ -208,7 +208,7 @@ func TestForgedKidsDoNotLoadTheIssuer(t *testing.T) {
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("verifying 200 tokens with forged kids took %v", d)
 	}
-	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+	if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "a")); err != nil {
 		t.Errorf("a good token meanwhile: %v", err)
 	}
 }
@@ -217,12 +217,12 @@ func TestRefreshDropsWithdrawnKeys(t *testing.T) {
 	k := keys()
 	i := newIssuer(t, jwk(t, "a", k.p256.Public()), jwk(t, "b", k.ed.Public()))
 	v := fromSet(t, i, func(o *token.Options) { o.Refresh = 20 * time.Millisecond })
-	if _, err := v.Verify(t.Context(), by(t, k.p256, "a")); err != nil {
+	if _, err := v.Verify(t.Context(), signedBy(t, k.p256, "a")); err != nil {
 		t.Fatal(err)
 	}
 	i.publish(jwk(t, "b", k.ed.Public()))
 	testserver.Eventually(t, 5*time.Second, func() error {
-		if _, err := v.Verify(t.Context(), by(t, k.p256, "a")); !errors.Is(err, token.ErrInvalid) {
+		if _, err := v.Verify(t.Context(), signedBy(t, k.p256, "a")); !errors.Is(err, token.ErrInvalid) {
 			return fmt.Errorf("the withdrawn key: %w", err)
 		}
 		return nil
@@ -272,14 +272,14 @@ func TestAnUnreachableKeySetLaterKeepsTheKeysAndIsReported(t *testing.T) {
 				t.Fatalf("the first refresh is reported as %v", err)
 			}
 			i.handle(failing)
-			_, err := v.Verify(t.Context(), by(t, k.p256, "new"))
+			_, err := v.Verify(t.Context(), signedBy(t, k.p256, "new"))
 			if !errors.Is(err, token.ErrInvalid) || !errors.Is(err, token.ErrUnavailable) {
 				t.Errorf("an unknown kid: %v, want ErrInvalid and ErrUnavailable", err)
 			}
 			if err := <-refreshed; err == nil || strings.Contains(err.Error(), i.url) {
 				t.Errorf("the failure is reported as %v", err)
 			}
-			if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+			if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "a")); err != nil {
 				t.Errorf("the key fetched before: %v", err)
 			}
 		})
@@ -292,7 +292,7 @@ func TestRedirectOnLoopbackIsFollowed(t *testing.T) {
 	front := httptest.NewServer(http.RedirectHandler(i.url, http.StatusFound))
 	defer front.Close()
 	v := verifier(t, func(o *token.Options) { o.Secrets, o.JWKSURL = nil, front.URL })
-	if _, err := v.Verify(t.Context(), by(t, k.ed, "a")); err != nil {
+	if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "a")); err != nil {
 		t.Error(err)
 	}
 }
@@ -308,7 +308,7 @@ func TestRedirectFromHTTPSToHTTPIsRefused(t *testing.T) {
 }
 
 // Callers that need a refresh share one fetch. A caller whose request is cancelled while
-// it waits gets an error; the fetch goes on for the others.
+// it waits gets an error, and the fetch continues for the others.
 func TestACancelledCallerDoesNotCancelTheRefresh(t *testing.T) {
 	k := keys()
 	i := newIssuer(t, jwk(t, "old", k.p256.Public()))
@@ -322,7 +322,7 @@ func TestACancelledCallerDoesNotCancelTheRefresh(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{jwk(t, "new", k.ed.Public())}})
 	})
 	ctx, hangUp := context.WithCancel(t.Context())
-	first, done := by(t, k.p256, "forged"), make(chan error, 1)
+	first, done := signedBy(t, k.p256, "forged"), make(chan error, 1)
 	go func() { _, err := v.Verify(ctx, first); done <- err }()
 	<-arrived
 	hangUp()
@@ -333,7 +333,7 @@ func TestACancelledCallerDoesNotCancelTheRefresh(t *testing.T) {
 	if err := <-refreshed; err != nil {
 		t.Fatalf("the refresh ended with %v", err)
 	}
-	if _, err := v.Verify(t.Context(), by(t, k.ed, "new")); err != nil {
+	if _, err := v.Verify(t.Context(), signedBy(t, k.ed, "new")); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
 }

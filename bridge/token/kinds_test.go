@@ -203,9 +203,9 @@ func TestMeaninglessClaimSettingsAreRefused(t *testing.T) {
 	}
 }
 
-// A revocation is dropped once no token issued before it can still be valid, which
+// A revocation is dropped when no token issued before it can still be valid, which
 // assumes that none lives longer than MaxLife. A token with a longer life is therefore
-// refused throughout, even in its last hour, when its exp is near enough.
+// always refused, even in its last hour, when its exp is near enough.
 func TestATokenThatLivesTooLongIsRefusedEvenInItsLastMinute(t *testing.T) {
 	now := noon
 	v := verifier(t, func(o *token.Options) { o.MaxLife, o.Now = time.Hour, func() time.Time { return now } })

@@ -10,7 +10,7 @@ import (
 )
 
 // claimPath is the name of a claim, or the path to a member of an object in a claim. The zero value
-// refers to nothing.
+// refers to no claim.
 type claimPath []string
 
 // CheckClaim fails unless s is a claim path: names joined by dots, such as "realm_access.roles". A
@@ -44,17 +44,17 @@ func parsePath(s string) (claimPath, error) {
 	return p, nil
 }
 
-// in returns the value at p in claims, or nil if there is none or it is null.
-func (p claimPath) in(claims map[string]any) any {
+// get returns the value at p in claims, or nil if there is none or it is null.
+func (p claimPath) get(claims map[string]any) any {
 	if len(p) == 0 {
 		return nil
 	}
-	var at any = claims
+	var value any = claims
 	for _, name := range p {
-		fields, _ := at.(map[string]any)
-		at = fields[name]
+		fields, _ := value.(map[string]any)
+		value = fields[name]
 	}
-	return at
+	return value
 }
 
 // put stores v at p in claims, and creates the objects on the way.
@@ -97,13 +97,13 @@ func parseAdminWhen(s string) (adminWhen, error) {
 }
 
 func (a adminWhen) matches(claims map[string]any) bool {
-	v := a.path.in(claims)
-	list, many := v.([]any)
-	if !many {
+	v := a.path.get(claims)
+	list, isList := v.([]any)
+	if !isList {
 		return a.equals(v)
 	}
-	for _, one := range list {
-		if a.equals(one) {
+	for _, item := range list {
+		if a.equals(item) {
 			return true
 		}
 	}
@@ -141,14 +141,14 @@ func parseScopeMap(s string) (scopeMap, error) {
 		return m, nil
 	}
 	for entry := range strings.SplitSeq(s, ",") {
-		at := strings.LastIndexByte(entry, '=')
-		name := strings.TrimSpace(entry[:max(at, 0)])
+		equals := strings.LastIndexByte(entry, '=')
+		name := strings.TrimSpace(entry[:max(equals, 0)])
 		if name == "" {
 			return nil, errors.New(`a role and its scope are written like "editor=notifications:write"`)
 		}
-		scope := bridge.ParseScope(strings.TrimSpace(entry[at+1:]))
+		scope := bridge.ParseScope(strings.TrimSpace(entry[equals+1:]))
 		if scope == 0 {
-			return nil, fmt.Errorf("%q is no scope: there are notifications:read, notifications:write, reports:write and admin", entry[at+1:])
+			return nil, fmt.Errorf("%q is no scope: there are notifications:read, notifications:write, reports:write and admin", entry[equals+1:])
 		}
 		m[name] |= scope
 	}

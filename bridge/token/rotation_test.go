@@ -29,7 +29,7 @@ func TestARemovedKeyVerifiesNothing(t *testing.T) {
 		o.Secrets, o.PublicKeyPEM, o.Revoked = [][]byte{otherSecret, secret}, pub, revocations.Revoked
 	})
 	revocations.Keys(v.Knows)
-	bySecret, byKey := access(""), by(t, k.p256, "")
+	bySecret, byKey := access(""), signedBy(t, k.p256, "")
 	verify := func(raw string) bridge.Claims {
 		t.Helper()
 		c, err := v.Verify(t.Context(), raw)
@@ -115,7 +115,7 @@ func TestAnUnknownKidShortlyAfterARefreshIsInvalidNotUnavailable(t *testing.T) {
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
 		for n := range 3000 { // more kids than the verifier remembers
-			_, err := v.Verify(t.Context(), by(t, k.ed, fmt.Sprint("forged-", n)))
+			_, err := v.Verify(t.Context(), signedBy(t, k.ed, fmt.Sprint("forged-", n)))
 			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) {
 				t.Fatalf("forged kid %d: %v", n, err)
 			}
@@ -132,7 +132,7 @@ func TestAKidThatARefreshDidNotFindStaysInvalidWhileTheIssuerIsDown(t *testing.T
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
 		check := func(kid string, unavailable bool) {
 			t.Helper()
-			_, err := v.Verify(t.Context(), by(t, k.p256, kid))
+			_, err := v.Verify(t.Context(), signedBy(t, k.p256, kid))
 			if !errors.Is(err, token.ErrInvalid) || errors.Is(err, token.ErrUnavailable) != unavailable {
 				t.Errorf("kid %s: %v, want unavailable %v", kid, err, unavailable)
 			}
@@ -156,11 +156,11 @@ func TestAKeyThatIsPublishedLateIsFound(t *testing.T) {
 	k := keys()
 	s := &set{keys: []map[string]any{jwk(t, "a", k.ed.Public())}}
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
-		refused(t, v, by(t, k.p256, "b"))
+		refused(t, v, signedBy(t, k.p256, "b"))
 		s.change(func(s *set) { s.keys = append(s.keys, jwk(t, "b", k.p256.Public())) })
-		refused(t, v, by(t, k.p256, "b"))
+		refused(t, v, signedBy(t, k.p256, "b"))
 		fakeclock.Advance(31 * time.Second)
-		if _, err := v.Verify(t.Context(), by(t, k.p256, "b")); err != nil {
+		if _, err := v.Verify(t.Context(), signedBy(t, k.p256, "b")); err != nil {
 			t.Error(err)
 		}
 	})
@@ -172,7 +172,7 @@ func TestAKeyRemovedFromTheSetEndsTheConnectionsOfItsTokens(t *testing.T) {
 	inBubble(t, s, func(t *testing.T, v *token.Verifier) {
 		var revocations delivery.Revocations
 		revocations.Keys(v.Knows)
-		raw := by(t, k.ed, "a")
+		raw := signedBy(t, k.ed, "a")
 		c, err := v.Verify(t.Context(), raw)
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +192,7 @@ func TestAKeyRemovedFromTheSetEndsTheConnectionsOfItsTokens(t *testing.T) {
 		old := c.Key
 
 		// A key stays the same when the set starts to name its algorithm.
-		raw = by(t, k.p256, "b")
+		raw = signedBy(t, k.p256, "b")
 		if c, err = v.Verify(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ type SignerOptions struct {
 	Audience      string        // aud; "" means none
 	UserClaim     string        // path of a claim that gets the user, in addition to sub; "" means none
 	ScopeClaim    string        // path of a claim that gets the scopes as an array; "" means scope, as a string
-	MaxLife       time.Duration // a later expiry is moved to this; 0 means no limit
+	MaxLife       time.Duration // Sign reduces a longer time until exp to this; 0 means no limit
 	Topics        bridge.Topics
 	Now           func() time.Time // nil means time.Now
 }
@@ -107,9 +107,9 @@ func parsePrivateKey(data []byte) (crypto.Signer, error) {
 	return nil, fmt.Errorf("no accepted algorithm uses a key of type %T", key)
 }
 
-// Sign returns a token with the claims of c, whose ExpiresAt is required. It has sub, exp, iat (now
-// if c has none), jti (random if c has none), type "access", scope, acl, the configured iss and aud,
-// and the user in UserClaim. The claims in extra are added, but cannot replace any of these.
+// Sign returns a token with the claims of c, whose ExpiresAt is required. The token has sub, exp, iat
+// (now if c has none), jti (random if c has none), type "access", scope, acl, the configured iss and
+// aud, and the user in UserClaim. Sign adds the claims in extra, which cannot replace any of these.
 func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) {
 	if _, err := bridge.ParseUserID(string(c.User)); err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
@@ -118,8 +118,8 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 		return "", errors.New("sign a token: it needs an expiry")
 	}
 	now := s.o.Now()
-	if most := now.Add(s.o.MaxLife); s.o.MaxLife > 0 && c.ExpiresAt.After(most) {
-		c.ExpiresAt = most
+	if latest := now.Add(s.o.MaxLife); s.o.MaxLife > 0 && c.ExpiresAt.After(latest) {
+		c.ExpiresAt = latest
 	}
 	if c.IssuedAt.IsZero() {
 		c.IssuedAt = now
@@ -173,18 +173,18 @@ func scopeNames(s bridge.Scope) []string {
 	return names
 }
 
-// aclRule is a rule in the acl claim, which EMQX 5.5 and later read as a list in which the first
-// match decides.
+// aclRule is a rule in the acl claim. EMQX 5.5 and later read the claim as a list in which the first
+// matching rule decides.
 type aclRule struct {
 	Permission string `json:"permission"` // allow, deny
 	Action     string `json:"action"`     // publish, subscribe, all
 	Topic      string `json:"topic"`
 }
 
-// acl returns rules that allow on an EMQX cluster what MayReceive allows here. If no rule matches,
-// EMQX asks its other authorizers, and allows if those have no rule either, so the list ends with
-// denials. "#" does not match topics that begin with "$" (MQTT 5 §4.7.2), so these have a denial of
-// their own.
+// acl returns rules with which an EMQX cluster allows what Claims.MayReceive allows. If no rule
+// matches, EMQX asks its other authorizers, and allows the action if they have no matching rule
+// either, so the list ends with denials. "#" does not match topics that begin with "$" (MQTT 5
+// §4.7.2), so a separate rule denies "$SYS/#".
 func (s *Signer) acl(c bridge.Claims) []aclRule {
 	topic := s.o.Topics.Status(c.User)
 	if c.Has(bridge.ScopeRead) {

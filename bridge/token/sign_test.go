@@ -80,7 +80,7 @@ func TestSignFillsInWhatIsMissing(t *testing.T) {
 		if m["iat"] != float64(noon.Unix()) || m["type"] != "access" || m["sub"] != "7" {
 			t.Errorf("claims are %v", m)
 		}
-		if _, there := m["scope"]; there {
+		if _, present := m["scope"]; present {
 			t.Error("a token without scopes has a scope claim")
 		}
 		ids[m["jti"]] = true

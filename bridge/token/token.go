@@ -3,8 +3,8 @@
 //
 // Tokens are issued by the application that owns the users. falconbridge verifies them with
 // secrets, public keys, or a key set at a URL. The configured keys decide which algorithms are
-// accepted, never the token (RFC 8725 §3.1). Errors say what is wrong with a token, and never
-// contain any part of it.
+// accepted, never the token (RFC 8725 §3.1). Errors describe what is wrong with a token, and
+// contain no part of it.
 package token
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/falconalert/falconbridge/bridge"
 )
 
-// The reasons why a token is refused, to be tested with errors.Is.
+// The reasons why a token is refused. Test for them with errors.Is.
 var (
 	ErrInvalid = errors.New("the token is not valid")
 	ErrExpired = errors.New("the token has expired")
@@ -26,8 +26,8 @@ var (
 	ErrUnavailable = errors.New("the key set is unavailable")
 )
 
-// SignedError says why a token was refused although its signature verified. Its claims were made
-// by the issuer, so the audit log may name the bearer.
+// SignedError is the error for a token that was refused although its signature verified. Since the
+// issuer made its claims, the audit log may name the bearer.
 type SignedError struct {
 	Claims bridge.Claims
 	Err    error // one of the errors above
@@ -39,8 +39,8 @@ func (e *SignedError) Unwrap() error { return e.Err }
 // MaxSize is the longest token that is parsed, in bytes.
 const MaxSize = 8 << 10
 
-// MinSecret is the length of the shortest accepted secret, in bytes. It is as long as the hash of
-// HS256 (RFC 7518 §3.2).
+// MinSecret is the length of the shortest accepted secret, in bytes. It is the length of the hash
+// that HS256 uses (RFC 7518 §3.2).
 const MinSecret = 32
 
 // MaxID is the longest accepted jti, in bytes. A longer one could not be revoked.
@@ -72,12 +72,13 @@ type Options struct {
 	MaxLife time.Duration
 
 	// Revoked reports whether a token is revoked. It is called at every Verify, even for
-	// tokens that were verified before, so it should be fast. nil means that no token is.
+	// tokens that were verified before, so it should be fast. nil means that no token is
+	// revoked.
 	Revoked func(context.Context, bridge.Claims) (bool, error)
 
-	// OnRefresh is called after each refresh of the key set. If the refresh failed, it gets
-	// the error, and the former keys stay. It is for metrics and logs and must not block. The
-	// error contains neither a token nor the URL.
+	// OnRefresh is called after each refresh of the key set, with an error if the refresh
+	// failed. The former keys then remain in use. OnRefresh is for metrics and logs and must
+	// not block. The error contains neither a token nor the URL.
 	OnRefresh func(error)
 	Refresh   time.Duration // time between two refreshes of the key set; 0 means 5 minutes
 
@@ -87,8 +88,8 @@ type Options struct {
 	CacheSize  int              // how many verified tokens are cached at most; 0 means 16384
 }
 
-// refusal is an ErrInvalid with its reason. If the cause is another error of this package, it
-// wraps that as well.
+// refusal is an ErrInvalid with a reason. It also wraps cause, which is another error of this
+// package or nil.
 type refusal struct {
 	why   string
 	cause error

@@ -74,7 +74,7 @@ func privatePEM(t testing.TB, key crypto.Signer) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})
 }
 
-// verifier returns a verifier with the test secret whose clock stands at noon. change
+// verifier returns a verifier with the test secret whose clock always shows noon. change
 // can replace any option.
 func verifier(t testing.TB, change func(o *token.Options)) *token.Verifier {
 	t.Helper()
@@ -101,7 +101,7 @@ func hs256(header, claims string, key []byte) string {
 
 const plainHeader = `{"alg":"HS256","typ":"JWT"}`
 
-// access returns a token of user 7 that expires an hour after noon. more is further
+// access returns a token of user 7 that expires an hour after noon. more has further
 // claims, each with a leading comma.
 func access(more string) string {
 	return hs256(plainHeader, fmt.Sprintf(`{"sub":"7","exp":%d%s}`, noon.Add(time.Hour).Unix(), more), secret)

@@ -18,18 +18,18 @@ import (
 // Verifier verifies tokens. Its methods may be called from any goroutine.
 //
 // golang-jwt parses a token, checks its signature, and then its times, issuer and audience. This
-// package adds what golang-jwt has no option for: the size and the unique spelling of a token
-// (Verify), its header (checkHeader), its kind, user and scopes (claims.Validate), and the order
-// in which keys are tried (verifyWith).
+// package adds checks for which golang-jwt has no option. Verify checks the size of a token,
+// verifyUncached its unique spelling, checkHeader its header, and claims.Validate its kind, user and
+// scopes. verifyUncached also decides in which order keys are tried.
 type Verifier struct {
-	fixed   atomic.Pointer[fixedKeys]
-	set     *keySet     // nil: no key set is configured
-	ofSet   *jwt.Parser // for tokens signed with a key of the set
-	rules   rules
-	revoked func(context.Context, bridge.Claims) (bool, error)
-	now     func() time.Time
-	options []jwt.ParserOption
-	cache   *cache
+	fixed     atomic.Pointer[fixedKeys]
+	set       *keySet     // nil if no key set is configured
+	setParser *jwt.Parser // for tokens signed with a key of the set
+	rules     rules
+	revoked   func(context.Context, bridge.Claims) (bool, error)
+	now       func() time.Time
+	options   []jwt.ParserOption
+	cache     *cache
 }
 
 // fixedKeys are the configured secrets and public keys, with a parser for their algorithms.
@@ -69,7 +69,7 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 		if v.set, err = newKeySet(ctx, o); err != nil {
 			return nil, err
 		}
-		v.ofSet = v.newParser(publicAlgorithms)
+		v.setParser = v.newParser(publicAlgorithms)
 	}
 	size := o.CacheSize
 	if size <= 0 {
@@ -79,9 +79,9 @@ func NewVerifier(ctx context.Context, o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// SetKeys replaces the secrets and the public keys, but not the key set. Tokens that only a former
-// key verifies are refused from now on. If one of the keys is not acceptable, SetKeys fails and
-// changes nothing.
+// SetKeys replaces the secrets and the public keys, but not the key set. From now on, tokens that
+// only a former key verifies are refused. If one of the new keys is not acceptable, SetKeys fails
+// and changes nothing.
 func (v *Verifier) SetKeys(secrets [][]byte, publicPEM []byte) error {
 	keys, err := parseSecrets(secrets)
 	if err != nil {
@@ -110,7 +110,7 @@ func (v *Verifier) Refresh() {
 	}
 }
 
-// Knows reports whether a key is still configured, or in the key set as of its last refresh.
+// Knows reports whether a key is still configured, or was in the key set at its last refresh.
 func (v *Verifier) Knows(id bridge.KeyID) bool {
 	return v.fixed.Load().knows(id) || v.set != nil && v.set.knows(id)
 }
@@ -122,18 +122,18 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 	if len(raw) > MaxSize {
 		return bridge.Claims{}, invalid("it is longer than 8 KiB")
 	}
-	// The key of the cache is the hash of the token, so that neither a memory dump nor the
+	// The cache is indexed by the hash of the token, so that neither a memory dump nor the
 	// duration of a comparison reveals a token.
 	sum := sha256.Sum256([]byte(raw))
 	c, known := v.cache.get(sum)
 	if !known || !v.Knows(c.Key) {
 		var err error
-		if c, err = v.verifyWith(ctx, raw); err != nil {
+		if c, err = v.verifyUncached(ctx, raw); err != nil {
 			return bridge.Claims{}, err
 		}
 		v.cache.put(sum, c)
 	}
-	// golang-jwt applies its leeway to exp as well. Here there is none for exp.
+	// golang-jwt applies its leeway to exp, too. This program allows none for exp.
 	if c.Expired(v.now()) {
 		return bridge.Claims{}, &SignedError{c, ErrExpired}
 	}
@@ -151,9 +151,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (bridge.Claims, error
 
 var errNoKey = invalid("its signature does not match any configured key")
 
-// verifyWith verifies a token that is not cached. It tries the configured keys before the key set,
-// which may have to be fetched.
-func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, error) {
+// verifyUncached verifies a token that is not cached. It tries the configured keys before the key
+// set, which may have to be fetched.
+func (v *Verifier) verifyUncached(ctx context.Context, raw string) (bridge.Claims, error) {
 	if strings.ContainsAny(raw, "\r\n") { // encoding/base64 ignores these even in strict mode
 		return bridge.Claims{}, invalid("it contains a line break")
 	}
@@ -163,13 +163,13 @@ func (v *Verifier) verifyWith(ctx context.Context, raw string) (bridge.Claims, e
 		c, err = v.parse(raw, fixed.parser, func(_, alg string) ([]key, error) { return fitting(fixed.keys, alg), nil })
 	}
 	if v.set != nil && errors.Is(err, errNoKey) {
-		c, err = v.parse(raw, v.ofSet, func(kid, alg string) ([]key, error) { return v.set.fitting(ctx, kid, alg) })
+		c, err = v.parse(raw, v.setParser, func(kid, alg string) ([]key, error) { return v.set.fitting(ctx, kid, alg) })
 	}
 	return c, err
 }
 
 // parse checks the signature, and only then the claims. find returns the keys to try for an
-// algorithm and a kid, which is "" if the token has none.
+// algorithm and a kid. The kid is "" if the token has none.
 func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg string) ([]key, error)) (bridge.Claims, error) {
 	var keys []key
 	c := &claims{rules: &v.rules}
@@ -190,14 +190,14 @@ func (v *Verifier) parse(raw string, parser *jwt.Parser, find func(kid, alg stri
 		}
 		return set, nil
 	})
-	if errors.Is(err, jwt.ErrTokenInvalidClaims) && c.out.User != "" { // claims are checked last, so the signature verified
-		return bridge.Claims{}, &SignedError{c.out, reason(err)}
+	if errors.Is(err, jwt.ErrTokenInvalidClaims) && c.result.User != "" { // claims are checked last, so the signature verified
+		return bridge.Claims{}, &SignedError{c.result, reason(err)}
 	}
 	if err != nil {
 		return bridge.Claims{}, reason(err)
 	}
-	c.out.Key = signedBy(t, keys)
-	return c.out, nil
+	c.result.Key = signedBy(t, keys)
+	return c.result, nil
 }
 
 // signedBy returns which of keys made the signature. golang-jwt reports only that one of them did.
@@ -212,9 +212,9 @@ func signedBy(t *jwt.Token, keys []key) bridge.KeyID {
 	return keys[last].id(t.Method.Alg())
 }
 
-// reasons translate the errors of golang-jwt to errors that contain nothing of the token. The
+// reasons translates the errors of golang-jwt to errors that contain no part of the token. The
 // first match counts, so a token is "expired" only if nothing else is wrong with it.
-var reasons = []struct{ is, say error }{
+var reasons = []struct{ cause, reason error }{
 	{jwt.ErrTokenMalformed, invalid("it is not three base64url parts joined by dots")},
 	{jwt.ErrTokenSignatureInvalid, errNoKey},
 	{jwt.ErrTokenUnverifiable, invalid("its header names no supported algorithm")},
@@ -234,8 +234,8 @@ func reason(err error) error {
 		return own
 	}
 	for _, r := range reasons {
-		if errors.Is(err, r.is) {
-			return r.say
+		if errors.Is(err, r.cause) {
+			return r.reason
 		}
 	}
 	return ErrInvalid
