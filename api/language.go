@@ -25,7 +25,7 @@ func Languages(first bridge.Locale) edge.Languages {
 
 // language returns the language of built-in texts in the response to r: the one that its
 // Accept-Language asks for, otherwise Options.Locale.
-func (a *api) language(r *http.Request) bridge.Locale { return bridge.Locale(a.languages.Of(r)) }
+func (a *api) language(r *http.Request) bridge.Locale { return bridge.Locale(a.languages.Match(r)) }
 
 // setLanguage sets the headers of a response with built-in texts in the language l.
 func setLanguage(h http.Header, l bridge.Locale) {

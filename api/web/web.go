@@ -142,7 +142,7 @@ type handler struct {
 }
 
 // language returns the language of a problem in the response to r.
-func (h *handler) language(r *http.Request) bridge.Locale { return bridge.Locale(h.languages.Of(r)) }
+func (h *handler) language(r *http.Request) bridge.Locale { return bridge.Locale(h.languages.Match(r)) }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())

@@ -13,9 +13,9 @@ func ParseRemote(remote string) netip.Addr {
 	return plain(a)
 }
 
-// Host returns the address under which limits count addr. For an IPv6 address that is its /64,
-// since a customer gets at least such a block and may use any address in it. An IPv4 address
-// counts for itself.
+// Host returns the address under which limits count addr. For an IPv4 address this is the address
+// itself. For an IPv6 address it is the first address of its /64, because a provider's customer gets
+// at least a /64 and may use any address in it.
 func Host(addr netip.Addr) netip.Addr {
 	addr = plain(addr)
 	if addr.Is6() {

@@ -1,5 +1,6 @@
-// Package edge has the checks that every listener makes before it looks at a request: which
-// browser origins may call, which proxies are trusted to report a client's address, and how
-// often one address or user may call. The broker, the API and the program share it, so that
-// addresses are grouped and rates are counted in the same way for REST and MQTT.
+// Package edge contains what the listeners of REST and MQTT need to know about a request
+// before they process it. It checks which browser origins may call, which proxies are
+// trusted to report a client's address, and how often one address or user may call, and it
+// selects the language of texts. The broker, the API and the program share it, so that REST
+// and MQTT group addresses and count rates in the same way.
 package edge

@@ -6,15 +6,14 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Languages are the languages that built-in texts exist in, as tags of RFC 5646. Requests get
-// the best match for their Accept-Language.
+// Languages are the languages in which built-in texts exist. The zero value has none.
 type Languages struct {
-	names   []string
+	names   []string // tags of RFC 5646
 	matcher language.Matcher
 }
 
-// NewLanguages returns the languages with these tags. The first is the default for requests that
-// accept none of them.
+// NewLanguages returns the languages with these tags of RFC 5646. The first is the default for
+// requests that accept none of them.
 func NewLanguages(names ...string) Languages {
 	tags := make([]language.Tag, len(names))
 	for i, n := range names {
@@ -23,9 +22,9 @@ func NewLanguages(names ...string) Languages {
 	return Languages{names, language.NewMatcher(tags)}
 }
 
-// Of returns the language that best matches r's Accept-Language (RFC 9110 §12.5.4). For the zero
-// Languages it returns "".
-func (l Languages) Of(r *http.Request) string {
+// Match returns the tag of the language that best matches r's Accept-Language (RFC 9110 §12.5.4). For
+// the zero Languages it returns "".
+func (l Languages) Match(r *http.Request) string {
 	if len(l.names) == 0 {
 		return ""
 	}

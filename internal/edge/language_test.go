@@ -21,7 +21,7 @@ func TestTheLanguageIsTheOneAskedForOrTheFirst(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Accept-Language", tt.accept)
-		if got := NewLanguages("es", "en").Of(r); got != tt.want {
+		if got := NewLanguages("es", "en").Match(r); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)
 		}
 	}

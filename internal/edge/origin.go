@@ -14,8 +14,8 @@ type Origins struct {
 	allowed []origin
 }
 
-// origin is a browser origin (RFC 6454) as browsers send it: in lower case, and without the port
-// if that is the scheme's default.
+// origin is a browser origin (RFC 6454) in the form in which browsers send it, which is in lower case
+// and without the scheme's default port.
 type origin struct{ scheme, host, port string }
 
 // defaultPorts are the ports that browsers leave out of an Origin header.
@@ -23,8 +23,8 @@ var defaultPorts = map[string]string{"http": "80", "https": "443", "ws": "80", "
 
 // ParseOrigins parses a list of origins such as "https://app.example" or, for an app in a web
 // view, "capacitor://localhost". "https://*.app.example" allows every subdomain of app.example,
-// and "*" every origin. It fails for an entry that no browser sends, since that could never
-// match; international names must therefore be in their ASCII form.
+// and "*" every origin. It fails for an entry that can never match because no browser sends it.
+// International names must therefore be in their ASCII form.
 func ParseOrigins(list []string) (Origins, error) {
 	var o Origins
 	for _, s := range list {
@@ -52,7 +52,7 @@ func ParseOrigins(list []string) (Origins, error) {
 func parseOrigin(s string) (o origin, ok bool) {
 	s = strings.ToLower(s)
 	u, err := url.Parse(s)
-	// Only file:// has no host. The comparison refuses a path, a query and user info.
+	// Only file:// has no host. The last comparison refuses a path, a query and user info.
 	if err != nil || u.Scheme == "" || (u.Host == "" && u.Scheme != "file") || u.Scheme+"://"+u.Host != s {
 		return origin{}, false
 	}
@@ -79,35 +79,36 @@ func newOrigin(u *url.URL) origin {
 func (o Origins) Any() bool { return o.any }
 
 // Allows reports whether a request to host with this Origin header may proceed. A request without
-// the header may, because no page in a browser sent it, and its token decides.
+// the header may, because it was not sent by a page in a browser, and its token decides what it may
+// do.
 func (o Origins) Allows(header, host string) bool {
 	if header == "" || o.any {
 		return true
 	}
-	from, ok := parseOrigin(header)
+	caller, ok := parseOrigin(header)
 	if !ok {
 		return false // such as "null", which sandboxed pages send
 	}
-	if from.scheme == "http" || from.scheme == "https" {
-		if here, ok := parseOrigin(from.scheme + "://" + host); ok && from == here {
+	if caller.scheme == "http" || caller.scheme == "https" {
+		if own, ok := parseOrigin(caller.scheme + "://" + host); ok && caller == own {
 			return true
 		}
 	}
 	for _, entry := range o.allowed {
-		if entry.matches(from) {
+		if entry.matches(caller) {
 			return true
 		}
 	}
 	return false
 }
 
-// matches reports whether the allowed origin o covers from, either because they are equal or
-// because o has a wildcard and from is a subdomain.
-func (o origin) matches(from origin) bool {
+// matches reports whether the allowed origin o allows caller, either because they are equal or
+// because o has a wildcard and caller is a subdomain.
+func (o origin) matches(caller origin) bool {
 	parent, wild := strings.CutPrefix(o.host, "*")
 	if !wild {
-		return o == from
+		return o == caller
 	}
-	return o.scheme == from.scheme && o.port == from.port &&
-		len(from.host) > len(parent) && strings.HasSuffix(from.host, parent)
+	return o.scheme == caller.scheme && o.port == caller.port &&
+		len(caller.host) > len(parent) && strings.HasSuffix(caller.host, parent)
 }

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Proxies lists the proxies that are trusted to report a client's address: by the PROXY
-// protocol on MQTT, by X-Forwarded-For on HTTP. The zero value trusts none.
+// Proxies lists the proxies that are trusted to report a client's address. For MQTT they use
+// the PROXY protocol, for HTTP X-Forwarded-For. The zero value trusts none.
 type Proxies []netip.Prefix
 
-// ParseProxies parses addresses and prefixes such as 10.0.0.0/8, 192.0.2.7 and fd00::/8. Empty
-// entries are skipped, and the first entry that is neither is an error.
+// ParseProxies parses a list of addresses and prefixes, such as 10.0.0.0/8, 192.0.2.7 and
+// fd00::/8. It skips empty entries, and fails for the first other entry that is neither.
 func ParseProxies(list []string) (Proxies, error) {
 	var p Proxies
 	for _, s := range list {
@@ -32,8 +32,8 @@ func ParseProxies(list []string) (Proxies, error) {
 	return p, nil
 }
 
-// TrustsAll reports whether every IPv4 or every IPv6 address is trusted. Then each client can
-// claim any address, and limits per address have no effect.
+// TrustsAll reports whether every IPv4 or every IPv6 address is trusted. In that case any client
+// can claim any address, and limits per address have no effect.
 func (p Proxies) TrustsAll() bool {
 	for _, prefix := range p {
 		if prefix.Bits() == 0 {
@@ -57,17 +57,18 @@ func (p Proxies) Trusts(a netip.Addr) bool {
 // ErrForwarded reports that the X-Forwarded-For of a trusted proxy is malformed.
 var ErrForwarded = errors.New("X-Forwarded-For contains a value that is not an address")
 
-// Client returns the address of the client whose HTTP request came from peer. That is
-// peer itself, unless peer is a trusted proxy: then it is the last address in the lines
-// of X-Forwarded-For that is not a trusted proxy. Addresses before that one are ignored,
-// because the client may have written them itself. It fails with ErrForwarded.
+// Client returns the address of the client whose HTTP request came from peer. If peer is
+// not a trusted proxy, this is peer itself. Otherwise it is the last address in the lines
+// of X-Forwarded-For that is not a trusted proxy, or the first address if all are. Addresses
+// before the returned one are ignored, because the client may have written them itself.
+// Client fails with ErrForwarded if one of the addresses that it reads is malformed.
 func (p Proxies) Client(peer netip.Addr, forwarded []string) (netip.Addr, error) {
-	at := plain(peer)
-	if len(forwarded) == 0 || !p.Trusts(at) {
-		return at, nil
+	addr := plain(peer)
+	if len(forwarded) == 0 || !p.Trusts(addr) {
+		return addr, nil
 	}
 	rest := strings.Join(forwarded, ",")
-	for more := true; more && p.Trusts(at); {
+	for more := true; more && p.Trusts(addr); {
 		hop := rest
 		if i := strings.LastIndexByte(rest, ','); i >= 0 {
 			rest, hop = rest[:i], rest[i+1:]
@@ -75,11 +76,11 @@ func (p Proxies) Client(peer netip.Addr, forwarded []string) (netip.Addr, error)
 			more = false
 		}
 		var err error
-		if at, err = parseHop(strings.TrimSpace(hop)); err != nil {
+		if addr, err = parseHop(strings.TrimSpace(hop)); err != nil {
 			return netip.Addr{}, err
 		}
 	}
-	return at, nil
+	return addr, nil
 }
 
 // parseHop parses one address of X-Forwarded-For, to which some proxies add a port.

@@ -40,8 +40,8 @@ func TestAFloodFromManyAddressesUsesBoundedMemory(t *testing.T) {
 	for i := range r.shards {
 		kept += len(r.shards[i].young) + len(r.shards[i].old)
 	}
-	if most := rateShards * 2 * rateKept; kept > most || kept < most/4 {
-		t.Errorf("%d buckets are kept, want at most %d", kept, most)
+	if limit := rateShards * 2 * maxGeneration; kept > limit || kept < limit/4 {
+		t.Errorf("%d buckets are kept, want at most %d", kept, limit)
 	}
 }
 
