@@ -123,7 +123,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, errors.New("the database URL is empty")
 	}
 	var err error
-	if pgconnect.Is(o.URL) {
+	if pgconnect.IsURL(o.URL) {
 		err = d.openPostgres(ctx)
 	} else {
 		err = d.openSQLite(o.URL)

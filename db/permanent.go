@@ -33,7 +33,7 @@ func permanent(err error) error {
 	case advice == "":
 		return nil
 	case connecting && (state == "42704" || state == "22023"):
-		return fmt.Errorf("%s: %s (SQLSTATE %s)", advice, connect.Said, state)
+		return fmt.Errorf("%s: %s (SQLSTATE %s)", advice, connect.Message, state)
 	}
 	return fmt.Errorf("%s (SQLSTATE %s)", advice, state)
 }

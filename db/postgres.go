@@ -87,7 +87,7 @@ func (d *DB) pool(n int, settings []pgconnect.Setting) *bun.DB {
 	db = sql.OpenDB(d.server.Connector(pgconnect.Options{
 		Session: pgconnect.Session{Settings: settings},
 		Reset:   checkAlive,
-		Short: func(open int) {
+		OnRefused: func(open int) {
 			// Calls then wait for one of the open connections, see watchPools.
 			if open > 0 {
 				db.SetMaxOpenConns(open)

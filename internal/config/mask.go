@@ -24,7 +24,7 @@ func MaskURL(s string) string {
 	if s == "" || s == BusAuto || s == Off {
 		return s
 	}
-	if pgconnect.Is(s) {
+	if pgconnect.IsURL(s) {
 		return maskPostgres(s)
 	}
 	u, err := url.Parse(s)

@@ -14,7 +14,7 @@ func (c *Config) readDatabase(s string) error {
 	switch {
 	case c.SQLite:
 		return nil
-	case !pgconnect.Is(s):
+	case !pgconnect.IsURL(s):
 		return Fault{"is not of Postgres", "write postgres://…, or leave it out for SQLite"}
 	}
 	if _, err := pgconnect.Parse(s); err != nil {

@@ -2,9 +2,9 @@
 // [Config]. pgx's pgconn parses the connection string as libpq does and logs in; pgdriver,
 // which Bun uses, then takes over the connection.
 //
-// pgdriver alone supports few of libpq's parameters. It passes unknown ones to SET, tries a
-// single host, never falls back between TLS and plain text as some sslmodes require, and
-// sends passwords without SASLprep. pgconn does all of that as libpq does.
+// pgdriver alone supports few of libpq's parameters. It passes unknown ones to SET, tries only
+// one host, never falls back between TLS and plain text as some sslmodes require, and sends
+// passwords without SASLprep. In all of this pgconn behaves as libpq does.
 package pgconnect
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// connectTimeout bounds connecting and logging in, unless connect_timeout is shorter. With
-// several hosts they share it, see Parse.
+// connectTimeout bounds connecting and logging in, unless connect_timeout is shorter. Several
+// hosts share it, see Parse.
 const connectTimeout = 5 * time.Second
 
 // Config describes a server, or several to try in order, as parsed from a connection string.
@@ -32,23 +32,23 @@ type Config struct {
 	login    *pgconn.Config
 	settings []Setting // the connection string's server settings, sorted by name
 	hosts    int
-	prepared string // the password after SASLprep, if that changes it, else ""
+	prepared string // the password after SASLprep, or "" if SASLprep does not change it
 }
 
 // Setting is a server setting, with its value as in postgresql.conf.
 type Setting struct{ Name, Value string }
 
-// Is reports whether url is a connection string of Postgres.
-func Is(url string) bool {
+// IsURL reports whether url is a connection string of Postgres.
+func IsURL(url string) bool {
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
 // Parse parses a connection string, postgres://user:password@host:port/name with libpq's
-// parameters. What it leaves open comes from libpq's environment variables (PGUSER,
-// PGSSLMODE …). An error names the parameter that cannot be used, and never contains a
-// password.
+// parameters. Values that the string does not give come from libpq's environment variables
+// (PGUSER, PGSSLMODE …). An error names the parameter that cannot be used, and never contains
+// a password.
 func Parse(raw string) (*Config, error) {
-	if !Is(raw) {
+	if !IsURL(raw) {
 		return nil, errors.New("is not of Postgres: it begins with postgres://")
 	}
 	login, err := pgconn.ParseConfig(raw)
@@ -56,13 +56,13 @@ func Parse(raw string) (*Config, error) {
 		return nil, parseError(err)
 	}
 	c := &Config{login: login, hosts: 1}
-	// pgconn prepares passwords by RFC 8265, which maps fewer characters than SASLprep, by
-	// which the server stored the password.
+	// The server stored the password after SASLprep. pgconn prepares it by RFC 8265, which
+	// maps fewer characters.
 	if p, err := stringprep.SASLprep.Prepare(login.Password); err == nil && p != login.Password {
 		c.prepared = p
 	}
-	last := c.all()[0]
-	for _, h := range c.all() {
+	last := c.allHosts()[0]
+	for _, h := range c.allHosts() {
 		if h.Host != last.Host || h.Port != last.Port {
 			c.hosts++
 		}
@@ -78,13 +78,13 @@ func Parse(raw string) (*Config, error) {
 	if login.ConnectTimeout > 0 {
 		limit = min(limit, login.ConnectTimeout)
 	}
-	// A host that drops packets must leave enough of the time for the next one.
+	// A host that drops packets must leave enough time for the next one.
 	login.ConnectTimeout = limit / time.Duration(2*c.hosts-1)
 	return c, nil
 }
 
-// parseError returns pgconn's error without the connection string, which it repeats, and
-// without any text that may quote a part of it.
+// parseError returns an error like pgconn's, but without the connection string, which pgconn
+// repeats, and without any text that may quote a part of it.
 func parseError(err error) error {
 	var bad *pgconn.ParseConfigError
 	if !errors.As(err, &bad) {
@@ -128,15 +128,15 @@ func parameter(raw, name string) (value string) {
 
 // Local reports whether every host is a Unix socket or on loopback.
 func (c *Config) Local() bool {
-	return !slices.ContainsFunc(c.all(), func(h pgconn.FallbackConfig) bool {
+	return !slices.ContainsFunc(c.allHosts(), func(h pgconn.FallbackConfig) bool {
 		ip := net.ParseIP(h.Host)
 		return !strings.HasPrefix(h.Host, "/") && h.Host != "localhost" && (ip == nil || !ip.IsLoopback())
 	})
 }
 
-// all returns the hosts in the order in which they are tried. A host that is to be tried both
-// with and without TLS is there twice.
-func (c *Config) all() []pgconn.FallbackConfig {
+// allHosts returns the hosts in the order in which they are tried. It contains a host twice if
+// the host is tried both with and without TLS.
+func (c *Config) allHosts() []pgconn.FallbackConfig {
 	all := []pgconn.FallbackConfig{{Host: c.login.Host, Port: c.login.Port, TLSConfig: c.login.TLSConfig}}
 	for _, f := range c.login.Fallbacks {
 		all = append(all, *f)

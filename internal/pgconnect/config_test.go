@@ -31,10 +31,10 @@ func TestConnectionStringsAreReadAsPsqlReadsThem(t *testing.T) {
 			continue
 		}
 		var hosts, settings []string
-		for _, h := range c.all() {
-			at := h.Host + ":" + strconv.Itoa(int(h.Port))
-			if len(hosts) == 0 || hosts[len(hosts)-1] != at {
-				hosts = append(hosts, at)
+		for _, h := range c.allHosts() {
+			addr := h.Host + ":" + strconv.Itoa(int(h.Port))
+			if len(hosts) == 0 || hosts[len(hosts)-1] != addr {
+				hosts = append(hosts, addr)
 			}
 		}
 		for _, s := range c.settings {

@@ -1,6 +1,7 @@
 package pgconnect
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/binary"
@@ -16,32 +17,34 @@ import (
 
 // Session describes how a connection is set up.
 type Session struct {
-	// Part is appended to application_name, which is that of the connection string or
-	// else falconbridge.
+	// Part is appended to the application_name of the connection string, or to
+	// "falconbridge" if that has none.
 	Part     string
 	Settings []Setting // override all other settings
 
 	// Notified is called for each notification that arrives while the connection waits for
-	// one or runs a statement; nil drops them.
+	// one or runs a statement. If it is nil, notifications are dropped.
 	Notified func(channel, payload string)
 }
 
-// Options are what the connections of a pool have in common.
+// Options configure the connections of a pool.
 type Options struct {
 	Session
 
-	// ReadTimeout and WriteTimeout bound each read and write whose context does not end
-	// earlier; 0 means 3 s.
+	// ReadTimeout and WriteTimeout bound each read and each write, unless the deadline of
+	// its context is earlier; 0 means 3 s.
 	ReadTimeout, WriteTimeout time.Duration
 
 	// Reset is called before a pooled connection is used again. If it fails with
 	// driver.ErrBadConn the connection is replaced.
 	Reset func(context.Context, *pgdriver.Conn) error
 
-	// Short is called with the number of open connections when the server refuses another
-	// one (SQLSTATE 53300).
-	Short func(open int)
+	// OnRefused is called when the server refuses a connection because it has too many
+	// (SQLSTATE 53300). open is how many this pool has open.
+	OnRefused func(open int)
 }
+
+const defaultTimeout = 3 * time.Second
 
 // Connector is a driver.Connector that counts its open connections.
 type Connector struct {
@@ -53,18 +56,12 @@ type Connector struct {
 
 // Connector returns a connector to the server that c describes.
 func (c *Config) Connector(o Options) *Connector {
-	limit := func(d time.Duration) time.Duration {
-		if d == 0 {
-			return 3 * time.Second
-		}
-		return d
-	}
 	n := &Connector{config: c, o: o}
 	n.driver = pgdriver.NewConnector(pgdriver.WithConfig(&pgdriver.Config{
 		Dialer:           n.dial,
 		User:             "pgconn", // not used: pgconn logs in, see loggedIn
-		ReadTimeout:      limit(o.ReadTimeout),
-		WriteTimeout:     limit(o.WriteTimeout),
+		ReadTimeout:      cmp.Or(o.ReadTimeout, defaultTimeout),
+		WriteTimeout:     cmp.Or(o.WriteTimeout, defaultTimeout),
 		ResetSessionFunc: o.Reset,
 		BufferSize:       32 << 10,
 		UnsafeStrings:    true, // safe, because set fixes standard_conforming_strings and client_encoding
@@ -76,9 +73,9 @@ func (c *Config) Connector(o Options) *Connector {
 func (n *Connector) Driver() driver.Driver { return n.driver.Driver() }
 
 // Connect implements driver.Connector. Its error is an [*Error], with one exception. If the
-// server accepts no more connections while this pool has some, it returns driver.ErrBadConn:
-// then database/sql tries again and, since Short has lowered the pool's limit, waits for one
-// of the open connections.
+// server accepts no more connections while this pool has some, it returns driver.ErrBadConn.
+// database/sql then tries again and, since OnRefused has lowered the pool's limit, waits for
+// one of the open connections.
 func (n *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 	for {
 		conn, err := n.driver.Connect(ctx)
@@ -89,13 +86,13 @@ func (n *Connector) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, err
 		}
 		open := int(n.open.Load())
-		if n.o.Short != nil {
-			n.o.Short(open)
+		if n.o.OnRefused != nil {
+			n.o.OnRefused(open)
 		}
 		if open > 0 {
 			return nil, driver.ErrBadConn
 		}
-		// Other clients have all connections; one of them may become free in time.
+		// Other clients have all connections, and one may become free before ctx ends.
 		select {
 		case <-ctx.Done():
 			return nil, err
@@ -126,7 +123,7 @@ func (n *Connector) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // Connect logs in to the first host that accepts the login and matches target_session_attrs,
 // and applies the settings. Its error is an [*Error].
 func (c *Config) Connect(ctx context.Context, s Session) (*pgconn.PgConn, error) {
-	pg, err := c.bare(ctx, s)
+	pg, err := c.connectBare(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +134,8 @@ func (c *Config) Connect(ctx context.Context, s Session) (*pgconn.PgConn, error)
 	return pg, nil
 }
 
-// bare is like Connect, but applies no settings.
-func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
+// connectBare is like Connect, but applies no settings.
+func (c *Config) connectBare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	login := c.login.Copy()
 	name := login.RuntimeParams["application_name"]
 	if name == "" {
@@ -152,7 +149,7 @@ func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	}
 	login.RuntimeParams["application_name"] = name
 	if c.prepared != "" {
-		// SCRAM needs the prepared password, older methods the password as it was typed.
+		// SCRAM needs the prepared password, and older methods need the original one.
 		prepared := login.Copy()
 		prepared.Password = c.prepared
 		pg, err := pgconn.ConnectConfig(ctx, prepared)
@@ -170,9 +167,9 @@ func (c *Config) bare(ctx context.Context, s Session) (*pgconn.PgConn, error) {
 	return pg, nil
 }
 
-// loggedIn hands a connection that pgconn has logged in over to pgdriver, which begins every
-// connection with a startup message. That message is dropped, and the response to it is made
-// up, see welcome.
+// loggedIn is a connection that pgconn has logged in and that pgdriver takes over. pgdriver
+// begins every connection with a startup message. loggedIn drops that message and returns a
+// response of its own, see welcome.
 type loggedIn struct {
 	net.Conn
 	started bool
@@ -181,8 +178,8 @@ type loggedIn struct {
 	closed  func()
 }
 
-// welcome returns a server's response to a startup message that needs no password:
-// AuthenticationOk, BackendKeyData and ReadyForQuery (PostgreSQL manual, 55.7).
+// welcome returns a server's response to a startup message if no password is needed. It
+// consists of AuthenticationOk, BackendKeyData and ReadyForQuery (PostgreSQL manual, 55.7).
 func welcome(pid uint32) []byte {
 	b := []byte{'R', 0, 0, 0, 8, 0, 0, 0, 0, 'K', 0, 0, 0, 12}
 	b = binary.BigEndian.AppendUint32(b, pid)
@@ -208,7 +205,7 @@ func (l *loggedIn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Close closes the connection and, at its first call, uncounts it.
+// Close closes the connection. The first call also removes it from the Connector's count.
 func (l *loggedIn) Close() error {
 	l.once.Do(l.closed)
 	return l.Conn.Close()

@@ -9,22 +9,21 @@ import (
 	"github.com/uptrace/bun/driver/pgdriver"
 )
 
-// SQLSTATEs (Postgres, appendix A). tooMany is a connection past the limit of the server, the
-// database or the role.
+// SQLSTATEs (PostgreSQL manual, appendix A).
 const (
-	tooMany       = "53300"
+	tooMany       = "53300" // a connection past the limit of the server, the database or the role
 	wrongPassword = "28P01"
 )
 
-// Error is why no connection could be made. Its text contains neither the user nor the
+// Error describes why no connection could be made. Its text contains neither the user nor the
 // password.
 type Error struct {
-	State string // SQLSTATE; "" if the server sent none
-	Said  string // the server's message, which may name the user
-	err   error
+	State   string // SQLSTATE; "" if the server sent none
+	Message string // the server's message, which may name the user
+	err     error
 }
 
-// Error returns the SQLSTATE, or else what failed at each host.
+// Error returns a text with the SQLSTATE, or without one with what failed at each host.
 func (e *Error) Error() string {
 	if e.State != "" {
 		return "connect: SQLSTATE " + e.State
@@ -43,12 +42,12 @@ func (e *Error) Unwrap() error { return e.err }
 
 // connectError wraps an error of pgconn.
 func connectError(err error) error {
-	if of, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		err = of.Unwrap() // its own text names the user
+	if withUser, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		err = withUser.Unwrap() // leave out the user
 	}
 	e := &Error{err: err}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		e.State, e.Said = pg.Code, pg.Message
+		e.State, e.Message = pg.Code, pg.Message
 	}
 	return e
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// unsupported are parameters of libpq that ask for something that this program does not do.
-// They are refused with this advice.
+// unsupported are parameters of libpq for features that this program does not have. They are
+// refused with this advice.
 var unsupported = map[string]string{
 	"load_balance_hosts": "leave it out: the hosts are tried in order",
 	"oauth_client_id":    "use a password or a client certificate",
@@ -31,7 +31,7 @@ var unsupported = map[string]string{
 	"sslkeylogfile":      "leave it out",
 }
 
-// harmless are values of unsupported parameters that ask for nothing.
+// harmless are values of unsupported parameters that request no feature.
 var harmless = map[string][]string{
 	"load_balance_hosts": {"disable"},
 	"replication":        {"false", "off", "no", "0"},
@@ -48,9 +48,9 @@ var ignored = map[string]bool{
 	"connection_limit": true, "pool_timeout": true, "socket_timeout": true, "statement_cache_size": true, // Prisma
 }
 
-// applyParameters handles the parameters that pgconn does not know: further ones of libpq,
-// those of hosting providers, and the rest, which are server settings. Only application_name
-// and options remain in the startup message, since a pooler refuses others there.
+// applyParameters handles the parameters that pgconn does not know. These are other parameters
+// of libpq, those of hosting providers, and server settings. Only application_name and options
+// remain in the startup message, since a pooler refuses others there.
 func (c *Config) applyParameters(params map[string]string) error {
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	startup := make(map[string]string)
@@ -97,8 +97,8 @@ func (c *Config) applyParameters(params map[string]string) error {
 	return nil
 }
 
-// isSetting reports whether name could be the name of a server setting: letters, digits, _,
-// and the dot in those of extensions.
+// isSetting reports whether name could be the name of a server setting. Such a name consists of
+// letters, digits and _, with a dot in the settings of extensions.
 func isSetting(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
 		return r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
@@ -128,21 +128,21 @@ func keepAlive(k *net.KeepAliveConfig, name, value string) error {
 	return nil
 }
 
-// addresses applies hostaddr, the list of the hosts' addresses, so that their names are not
-// looked up. Certificates are still checked against the names.
+// addresses applies hostaddr, the list of the hosts' addresses. Connections use these instead of
+// looking up the names. Certificates are still checked against the names.
 func (c *Config) addresses(list string) error {
 	addrs := strings.Split(list, ",")
-	of := make(map[string]string)
+	addressOf := make(map[string]string)
 	i := -1
-	for _, h := range c.all() {
-		if i < 0 || i < len(addrs) && of[h.Host] == "" {
+	for _, h := range c.allHosts() {
+		if i < 0 || i < len(addrs) && addressOf[h.Host] == "" {
 			if i++; i >= len(addrs) {
 				break
 			}
-			of[h.Host] = addrs[i]
+			addressOf[h.Host] = addrs[i]
 		}
 	}
-	if len(of) != len(addrs) || len(addrs) != c.hosts {
+	if len(addressOf) != len(addrs) || len(addrs) != c.hosts {
 		return errors.New("must have one address for each host")
 	}
 	for _, a := range addrs {
@@ -150,7 +150,7 @@ func (c *Config) addresses(list string) error {
 			return errors.New("is not a list of IP addresses")
 		}
 	}
-	c.login.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{of[host]}, nil }
+	c.login.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{addressOf[host]}, nil }
 	return nil
 }
 

@@ -9,39 +9,40 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// oldest is the first version that has what the schema needs: the type xid8.
-const oldest = 13
+// oldestVersion is the first version that has the type xid8, which the schema needs.
+const oldestVersion = 13
 
-// ErrUnfit reports a server that falconbridge cannot use, however long it waits.
+// ErrUnfit means that falconbridge cannot use the server, and that waiting would not help.
 var ErrUnfit = errors.New("the server cannot be used")
 
-// Server is what Probe finds out about a server.
+// Server describes a server, as Probe finds it.
 type Server struct {
-	Plain bool // the connection goes to another machine without TLS
-	Limit int  // how many connections the role, the database and the server allow; 0: unknown
+	Plain bool // whether the connection goes to another machine without TLS
+	Limit int  // how many connections the role, the database and the server allow; 0 if unknown
 }
 
-// Probe connects and checks that the server can be used: its version, its encoding, and that a
-// session stays with its connection, which not every pooler ensures. It fails with ErrUnfit
-// if not. It changes no setting, so that nothing is left behind on a pooler's connections.
+// Probe connects and checks whether the server can be used. It checks the version, the
+// encoding, and that a client keeps its session, which not every pooler ensures. If one of the
+// checks fails, the error is ErrUnfit. Probe changes no setting, because a pooler would keep
+// the change on its connection.
 func (c *Config) Probe(ctx context.Context) (s Server, err error) {
-	a, err := c.bare(ctx, Session{})
+	a, err := c.connectBare(ctx, Session{})
 	if err != nil {
 		return s, err
 	}
 	defer func() { _ = a.Close(context.WithoutCancel(ctx)) }()
-	if v := major(a); v != 0 && v < oldest {
-		return s, fmt.Errorf("%w: it is PostgreSQL %d; falconbridge needs %d or later", ErrUnfit, v, oldest)
+	if v := major(a); v != 0 && v < oldestVersion {
+		return s, fmt.Errorf("%w: it is PostgreSQL %d; falconbridge needs %d or later", ErrUnfit, v, oldestVersion)
 	}
 	if e := a.ParameterStatus("server_encoding"); e != "" && e != "UTF8" {
 		return s, fmt.Errorf("%w: the database's encoding is %s; create one with ENCODING 'UTF8' TEMPLATE template0", ErrUnfit, e)
 	}
-	if err := c.pooled(ctx, a); err != nil {
+	if err := c.checkPooler(ctx, a); err != nil {
 		return s, err
 	}
 	const limits = "SELECT least(nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1), current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int) " +
 		"FROM pg_roles r, pg_database d WHERE r.rolname = session_user AND d.datname = current_database()"
-	found, err := one(ctx, a, limits)
+	found, err := queryValue(ctx, a, limits)
 	if err != nil {
 		return s, err
 	}
@@ -51,20 +52,20 @@ func (c *Config) Probe(ctx context.Context) (s Server, err error) {
 	return s, nil
 }
 
-// errPooled is the error of pooled.
+// errPooled is the error of checkPooler.
 var errPooled = fmt.Errorf("%w: a pooler in front of it does not keep sessions (pool_mode=transaction or statement); "+
 	"set pool_mode=session for this database, or connect to the server itself, often on port 5432", ErrUnfit)
 
 // protocolViolation is PgBouncer's SQLSTATE for a transaction in statement mode.
 const protocolViolation = "08P01"
 
-// pooled fails if a pooler gives one server connection to several clients in turn, as
+// checkPooler fails if a pooler gives one server connection to several clients in turn, as
 // PgBouncer does in transaction mode. The settings, locks and LISTEN of a session would then
-// end up with another client. Such a pooler shows if two connections that are open at the
-// same time have the same backend, or if the backend of one changes. It tries three times, in
-// case the pooler is busy with other clients.
-func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
-	b, err := c.bare(ctx, Session{})
+// end up with another client. There is such a pooler if two connections that are open at the
+// same time have the same backend, or if the backend of one changes. checkPooler tries three
+// times, because other clients of the pooler may take the backend in between.
+func (c *Config) checkPooler(ctx context.Context, a *pgconn.PgConn) error {
+	b, err := c.connectBare(ctx, Session{})
 	if err != nil {
 		return err
 	}
@@ -72,13 +73,13 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 	const backend = "SELECT pg_backend_pid()"
 	first := ""
 	for range 3 {
-		mine, err := one(ctx, a, backend)
+		mine, err := queryValue(ctx, a, backend)
 		if err != nil {
 			return err
 		}
-		// In transaction mode b now gets a server connection, most likely the one that a has
-		// just left, and keeps it until the end of its transaction.
-		other, err := one(ctx, b, "BEGIN; "+backend)
+		// In transaction mode b now gets a server connection, most likely the one that a used
+		// last, and keeps it until the end of its transaction.
+		other, err := queryValue(ctx, b, "BEGIN; "+backend)
 		if State(err) == protocolViolation {
 			return errPooled
 		} else if err != nil {
@@ -86,7 +87,7 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 		}
 		shared := other == mine
 		if !shared {
-			again, err := one(ctx, a, backend)
+			again, err := queryValue(ctx, a, backend)
 			if err != nil {
 				return err
 			}
@@ -105,8 +106,8 @@ func (c *Config) pooled(ctx context.Context, a *pgconn.PgConn) error {
 	return nil
 }
 
-// one returns the single value of a query's last statement, or "" if it has none.
-func one(ctx context.Context, pg *pgconn.PgConn, query string) (string, error) {
+// queryValue returns the single value of the last statement in query, or "" if it has none.
+func queryValue(ctx context.Context, pg *pgconn.PgConn, query string) (string, error) {
 	results, err := pg.Exec(ctx, query).ReadAll()
 	if err != nil {
 		return "", connectError(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// defaults are settings that override those of the role or the database, and that the
-// connection string may override in turn: statements mean the same with other values, and
-// only speed or durability depends on them.
+// defaults are settings that override those of the role or the database. The connection string
+// may override them, because they only affect speed and durability, and not the meaning of
+// statements.
 var defaults = []Setting{
 	// The response 201 promises that a notification is on disk. With synchronous_commit off
 	// for the role, the last commits would be lost in a crash.
@@ -22,8 +22,8 @@ var defaults = []Setting{
 	{"enable_bitmapscan", "off"},
 }
 
-// fixed are settings that this program's SQL, the driver or a documented guarantee depends
-// on. Another value set for the role or the database (ALTER ROLE … SET) would change what a
+// fixed are settings on which this program's SQL, the driver or a documented guarantee depends.
+// A different value, set for the role or the database (ALTER ROLE … SET), would change what a
 // statement means, how long it may take, or how it is planned.
 var fixed = []Setting{
 	// How values are written and read.
@@ -44,7 +44,7 @@ var fixed = []Setting{
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"row_security", "on"},
-	// How long it may take: pools set limits of their own; migrations and LISTEN have none.
+	// How long it may take. Pools set limits of their own, and migrations and LISTEN have none.
 	{"statement_timeout", "0"},
 	{"lock_timeout", "0"},
 	{"idle_in_transaction_session_timeout", "0"},
@@ -65,15 +65,15 @@ var fixed = []Setting{
 	{"plan_cache_mode", "auto"},
 }
 
-// newer are fixed settings that not every supported server knows, by the first version that
-// does.
+// newer are fixed settings that not every supported server has, by the first version that has
+// them.
 var newer = map[int][]Setting{
 	14: {{"idle_session_timeout", "0"}, {"enable_memoize", "on"}},
 	17: {{"transaction_timeout", "0"}},
 }
 
-// set applies all settings in one round trip. Later ones win, in this order: the defaults,
-// those of the connection string, the fixed ones, own.
+// set applies all settings in one round trip. They are the defaults, those of the connection
+// string, the fixed ones and own. In this order, later ones override earlier ones.
 //
 // They are not sent in the startup message, because a pooler would refuse them there.
 // PgBouncer in session mode resets them when the client disconnects.
