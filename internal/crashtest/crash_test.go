@@ -17,14 +17,15 @@ func users(n int) []bridge.UserID {
 	return out
 }
 
-func on(url string) func(int) []string {
+// withDatabase returns an environment for all nodes of a fleet, with the database at url.
+func withDatabase(url string) func(int) []string {
 	return func(int) []string { return []string{"FALCON_DATABASE_URL=" + url} }
 }
 
-// A process that is killed at random moments under load loses nothing that it answered with 201,
+// A process that is killed at random moments under load loses no notification whose post got a 201,
 // and starts again without a repair.
 func TestKilledProcessLosesNothing(t *testing.T) {
-	f := newFleet(t, 1, on(testserver.Postgres(t)))
+	f := newFleet(t, 1, withDatabase(testserver.Postgres(t)))
 	us := users(6)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(6, us)
@@ -43,11 +44,11 @@ func TestKilledProcessLosesNothingOnSQLite(t *testing.T) {
 	f.check(l, ds)
 }
 
-// When Postgres stops without a checkpoint, as by pg_ctl -m immediate, devices stay connected,
-// nothing that was answered with 201 is lost, and everything resumes by itself.
+// When Postgres stops without a checkpoint, as by pg_ctl -m immediate, devices stay connected, no
+// notification whose post got a 201 is lost, and everything resumes by itself.
 func TestKilledPostgresLosesNothing(t *testing.T) {
 	pg := testserver.NewPostgres(t)
-	f := newFleet(t, 1, on(pg.URL))
+	f := newFleet(t, 1, withDatabase(pg.URL))
 	us := users(4)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(4, us)

@@ -24,15 +24,15 @@ import (
 type device struct {
 	kind string // "3.1.1", "5"
 	user bridge.UserID
-	hop  func() // ends its connection from its own side, without a DISCONNECT
+	hop  func() // closes the connection without a DISCONNECT
 
 	mu     sync.Mutex
 	seen   map[bridge.Seq]int   // how often each seq was received
 	last   bridge.Seq           // the highest seq received
 	fault  string               // the first thing that was wrong
-	bare   bool                 // repeats may lack DUP
+	noDUP  bool                 // repeats may lack DUP
 	record func(payload []byte) // if set, receives each message, and seqs are not checked
-	epoch  string               // of the last message; 3.1.1 has none
+	epoch  string               // of the last message; messages over 3.1.1 have none
 }
 
 // devices connects a device of each MQTT version for every user and waits until all of them are
@@ -57,9 +57,9 @@ func (f *fleet) dial() (net.Conn, error) {
 	return net.DialTimeout("tcp", x.mqtt, 2*time.Second)
 }
 
-// got counts a message. If a seq is received for the first time and does not follow the last one,
-// a notification was lost or reordered. A repeat must have DUP set.
-func (d *device) got(payload []byte, retained, dup bool) {
+// receive counts a message. If a seq is received for the first time and does not follow the last
+// one, a notification was lost or reordered. A repeat must have DUP set.
+func (d *device) receive(payload []byte, retained, dup bool) {
 	var n struct {
 		Seq       bridge.Seq
 		CreatedBy bridge.UserID `json:"created_by"`
@@ -78,8 +78,8 @@ func (d *device) got(payload []byte, retained, dup bool) {
 	case n.CreatedBy != d.user:
 		fault = fmt.Sprintf("got a message of user %s", n.CreatedBy)
 	case retained:
-		return // it is not a part of the order
-	case d.seen[n.Seq] > 0 && !dup && !d.bare:
+		return // retained messages are not in order
+	case d.seen[n.Seq] > 0 && !dup && !d.noDUP:
 		fault = fmt.Sprintf("got seq %d again without DUP", n.Seq)
 	case d.seen[n.Seq] == 0 && n.Seq != d.last+1:
 		fault = fmt.Sprintf("got seq %d after %d", n.Seq, d.last)
@@ -101,7 +101,7 @@ func (d *device) state() (last bridge.Seq, repeats int, fault string) {
 	return d.last, repeats, d.fault
 }
 
-// cutter opens connections and can cut the current one.
+// cutter opens connections and can close the current one.
 type cutter struct {
 	dial func() (net.Conn, error)
 	mu   sync.Mutex
@@ -158,7 +158,7 @@ func connect5(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 				d.mu.Lock()
 				d.epoch = p.Packet.Properties.User.Get("epoch")
 				d.mu.Unlock()
-				d.got(p.Packet.Payload, p.Packet.Retain, p.Packet.Duplicate())
+				d.receive(p.Packet.Payload, p.Packet.Retain, p.Packet.Duplicate())
 				return true, nil
 			}}},
 	})
@@ -182,7 +182,7 @@ func connect3(t *testing.T, u bridge.UserID, token string, dial func() (net.Conn
 		SetAutoReconnect(true).SetConnectRetry(true).SetConnectRetryInterval(30 * time.Millisecond).
 		SetMaxReconnectInterval(100 * time.Millisecond).SetConnectTimeout(3 * time.Second).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt3.ClientOptions) (net.Conn, error) { return c.open() })
-	o.SetDefaultPublishHandler(func(_ mqtt3.Client, m mqtt3.Message) { d.got(m.Payload(), m.Retained(), m.Duplicate()) })
+	o.SetDefaultPublishHandler(func(_ mqtt3.Client, m mqtt3.Message) { d.receive(m.Payload(), m.Retained(), m.Duplicate()) })
 	o.SetOnConnectHandler(func(cl mqtt3.Client) {
 		if isClosed(subscribed) {
 			return
@@ -245,5 +245,5 @@ func (f *fleet) check(l *ledger, ds []*device) {
 			f.t.Errorf("the %s device of user %s: %s (%d of %d)", d.kind, d.user, fault, last, want)
 		}
 	}
-	f.t.Logf("%d notifications with 201 (and %d attempts without), %d devices, %d repeats", total, l.tries, len(ds), repeats)
+	f.t.Logf("%d notifications with 201 (and %d attempts without), %d devices, %d repeats", total, l.failures, len(ds), repeats)
 }

@@ -25,11 +25,11 @@ import (
 
 const secret = "a secret of the crash test, long enough to be one"
 
-// waitLimit is how long a test waits for anything, such as for the last notification to reach the
-// last device after the last fault has ended.
+// waitLimit is how long a test waits for an event, such as the arrival of the last notification after
+// the last fault has ended.
 const waitLimit = 60 * time.Second
 
-// fleet is one or more nodes over one database.
+// fleet consists of one or more nodes with the same database.
 type fleet struct {
 	t     *testing.T
 	nodes []*node
@@ -191,7 +191,7 @@ func (f *fleet) crash(n int, l *ledger) {
 	for range n {
 		want := l.count() + 1 + rand.IntN(40)
 		for deadline := time.Now().Add(5 * time.Second); l.count() < want && time.Now().Before(deadline); {
-			<-time.After(time.Duration(1+rand.IntN(20)) * time.Millisecond) // the moment is what is random
+			<-time.After(time.Duration(1+rand.IntN(20)) * time.Millisecond) // so that the kill comes at a random moment
 		}
 		x := f.nodes[rand.IntN(len(f.nodes))]
 		x.end(syscall.SIGKILL)

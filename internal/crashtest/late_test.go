@@ -35,11 +35,11 @@ import (
 )
 
 const (
-	lateUsers  = 100 // so many that most pushes are of a single notification
-	commuters  = 20  // how many of them connect now and then
-	lateBatch  = 20  // notifications per post
-	lateEvery  = 100 * time.Millisecond
-	afterwards = time.Second // an acknowledgement prevents all attempts that begin later than this after it
+	lateUsers = 100 // so many that most pushes are for a single notification
+	commuters = 20  // how many of these users connect now and then
+	lateBatch = 20  // notifications per post
+	lateEvery = 100 * time.Millisecond
+	grace     = time.Second // how long after an acknowledgement an attempt may still begin
 )
 
 // note identifies a notification.
@@ -48,7 +48,7 @@ type note struct {
 	seq  bridge.Seq
 }
 
-// attempts records what the push service and the receiver of webhooks were sent.
+// attempts records the requests to the push service and to the receiver of webhooks.
 type attempts struct {
 	mu      sync.Mutex
 	service string                       // the URL of the push service
@@ -56,12 +56,11 @@ type attempts struct {
 	pushes  map[note][]time.Time         // when the attempts began
 	summed  map[bridge.UserID]bridge.Seq // the highest seq in a summary
 	posts   map[note][]time.Time         // when the attempts began
-	ids     map[note]string              // the webhook-id of each
+	ids     map[note]string              // the webhook-id of the attempts for each notification
 	faults  []string
 }
 
 // fault records a fault, of which the first five are reported.
-
 func (a *attempts) fault(format string, args ...any) {
 	if len(a.faults) < 5 {
 		a.faults = append(a.faults, fmt.Sprintf(format, args...))
@@ -191,16 +190,15 @@ func unseal(private *ecdh.PrivateKey, b []byte) ([]byte, error) {
 	return bytes.TrimSuffix(bytes.TrimRight(text, "\x00"), []byte{2}), nil
 }
 
-// late is two nodes that send late notifications, and what the test knows about these.
+// late consists of two nodes that send late notifications, and records what happened to these.
 type late struct {
 	*fleet
 	*attempts
 	db *sql.DB
 
-	seen    sync.Mutex
+	noteMu  sync.Mutex
 	created []note
 	handled map[note]time.Time // when the acknowledgement or the read was known to be on disk
-	gone    map[bridge.UserID]bridge.Seq
 }
 
 // newAttempts starts a push service and a receiver of webhooks, and returns the settings
@@ -245,8 +243,8 @@ func newLate(t *testing.T) *late {
 	a, settings := newAttempts(t)
 	settings = append(settings, "FALCON_PUSH_AFTER=1s", "FALCON_WEBHOOK_WHEN=unacknowledged 1s")
 	postgres := testserver.Postgres(t)
-	l := &late{attempts: a, handled: make(map[note]time.Time), gone: make(map[bridge.UserID]bridge.Seq)}
-	l.fleet = newFleet(t, 2, func(i int) []string { return append(on(postgres)(i), settings...) })
+	l := &late{attempts: a, handled: make(map[note]time.Time)}
+	l.fleet = newFleet(t, 2, func(i int) []string { return append(withDatabase(postgres)(i), settings...) })
 	l.db = sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(postgres)))
 	t.Cleanup(func() { _ = l.db.Close() })
 	for _, u := range users(lateUsers) {
@@ -296,9 +294,9 @@ func (l *late) post(ctx context.Context, readers *sync.WaitGroup) {
 			return
 		}
 		for _, c := range l.batch(app, rand.Text(), text) {
-			l.seen.Lock()
+			l.noteMu.Lock()
 			l.created = append(l.created, note{c.To, c.Seq})
-			l.seen.Unlock()
+			l.noteMu.Unlock()
 			if mathrand.IntN(5) > 0 {
 				continue
 			}
@@ -341,10 +339,10 @@ func (l *late) read(n note, id int64, token string) {
 	l.t.Errorf("%v could not be marked as read within %v", n, waitLimit)
 }
 
-// handle records that a notification was acknowledged or read, at the latest at the time at.
+// handle records that a notification was acknowledged or read at the time at or earlier.
 func (l *late) handle(n note, at time.Time) {
-	l.seen.Lock()
-	defer l.seen.Unlock()
+	l.noteMu.Lock()
+	defer l.noteMu.Unlock()
 	if _, ok := l.handled[n]; !ok {
 		l.handled[n] = at
 	}
@@ -390,12 +388,12 @@ func (l *late) visit(ctx context.Context, u bridge.UserID, token string, first b
 	return nil
 }
 
-// pause waits for between least and most milliseconds. It returns false if ctx ends first.
-func pause(ctx context.Context, least, most int) bool {
+// pause waits for at least from and less than to milliseconds. It returns false if ctx ends first.
+func pause(ctx context.Context, from, to int) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(time.Duration(least+mathrand.IntN(most-least)) * time.Millisecond):
+	case <-time.After(time.Duration(from+mathrand.IntN(to-from)) * time.Millisecond):
 		return true
 	}
 }
@@ -476,18 +474,18 @@ func (l *late) check() {
 	repeats, prevented := 0, 0
 	for n, began := range l.posts {
 		repeats += len(began) - 1
-		l.lateAttempt("posted", n, began)
+		l.checkAttempts("posted", n, began)
 	}
 	for n, began := range l.pushes {
 		repeats += len(began) - 1
-		l.lateAttempt("pushed", n, began)
+		l.checkAttempts("pushed", n, began)
 	}
 	for n := range l.handled {
 		if len(l.posts[n])+len(l.pushes[n]) == 0 {
 			prevented++
 		}
 	}
-	l.recorded()
+	l.checkRepeats()
 	for _, f := range l.faults {
 		l.t.Error(f)
 	}
@@ -498,18 +496,19 @@ func (l *late) check() {
 		len(l.created), len(l.handled), prevented, len(l.posts), len(l.pushes), repeats)
 }
 
-// lateAttempt records a fault if an attempt began too long after the notification was handled.
-func (l *late) lateAttempt(how string, n note, began []time.Time) {
+// checkAttempts records a fault for each attempt that began too long after the notification was
+// handled.
+func (l *late) checkAttempts(how string, n note, began []time.Time) {
 	at, ok := l.handled[n]
 	for _, b := range began {
-		if ok && b.After(at.Add(afterwards)) {
+		if ok && b.After(at.Add(grace)) {
 			l.fault("%v was %s at %v, %v after it was acknowledged or read", n, how, b, b.Sub(at))
 		}
 	}
 }
 
-// recorded records a fault if an attempt began after an earlier one had been recorded as done.
-func (l *late) recorded() {
+// checkRepeats records a fault if an attempt began after an earlier one had been recorded as done.
+func (l *late) checkRepeats() {
 	rows, err := l.db.Query("SELECT user_id, seq, done_at FROM falcon_late WHERE state = 1 AND client_id = ''")
 	if err != nil {
 		l.t.Fatal(err)

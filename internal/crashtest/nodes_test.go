@@ -35,43 +35,43 @@ func hops(ds []*device) (stop func()) {
 // Three nodes share one Postgres. They are killed one after the other while devices move between
 // them.
 func TestThreeNodesKilledUnderLoadLoseNothing(t *testing.T) {
-	f := newFleet(t, 3, on(testserver.Postgres(t)))
+	f := newFleet(t, 3, withDatabase(testserver.Postgres(t)))
 	us := users(6)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(6, us)
-	still := hops(ds)
+	stopHops := hops(ds)
 	f.crash(kills(t, 10), l)
-	still()
+	stopHops()
 	stop()
 	f.check(l, ds)
 }
 
-// A node that was cut off from the database resumes deliveries by itself.
+// A node that was cut off from the database resumes deliveries once it is reachable again.
 func TestANodeCutOffFromPostgresLosesNothing(t *testing.T) {
 	raw := testserver.Postgres(t)
 	w := newWire(t, host(t, raw))
 	f := newFleet(t, 3, func(i int) []string {
 		if i == 0 {
-			return on(w.through(raw))(i)
+			return withDatabase(w.through(raw))(i)
 		}
-		return on(raw)(i)
+		return withDatabase(raw)(i)
 	})
 	us := users(4)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(4, us)
-	still := hops(ds)
+	stopHops := hops(ds)
 	<-time.After(500 * time.Millisecond) // under load
 	w.cut()
 	<-time.After(6 * time.Second) // longer than a node's view of the cluster is valid
 	w.restore()
 	<-time.After(500 * time.Millisecond)
-	still()
+	stopHops()
 	stop()
 	f.check(l, ds)
 }
 
-// A node that was cut off from the bus, and then all nodes when the bus restarts, resume
-// deliveries by themselves.
+// One node is cut off from the bus, and then the bus restarts, which affects all nodes. They resume
+// deliveries without help.
 func TestANodeCutOffFromRedisLosesNothing(t *testing.T) {
 	raw, redis := testserver.Postgres(t), testserver.NewRedis(t)
 	w := newWire(t, redis.Addr)
@@ -80,12 +80,12 @@ func TestANodeCutOffFromRedisLosesNothing(t *testing.T) {
 		if i == 0 {
 			bus = w.through(redis.URL)
 		}
-		return append(on(raw)(i), "FALCON_BUS="+bus)
+		return append(withDatabase(raw)(i), "FALCON_BUS="+bus)
 	})
 	us := users(4)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(4, us)
-	still := hops(ds)
+	stopHops := hops(ds)
 	<-time.After(500 * time.Millisecond) // under load
 	w.cut()
 	<-time.After(3 * time.Second)
@@ -97,7 +97,7 @@ func TestANodeCutOffFromRedisLosesNothing(t *testing.T) {
 	if err := redis.Start(); err != nil {
 		t.Fatal(err)
 	}
-	still()
+	stopHops()
 	stop()
 	f.check(l, ds)
 }
@@ -113,7 +113,7 @@ func TestRollingRestartFailsNoPost(t *testing.T) {
 	f.replaceAll(bin)
 	stop()
 	f.check(l, ds)
-	l.failedNone(t)
+	l.checkNoFailures(t)
 }
 
 // An upgrade replaces the nodes of the previous release one after the other. The first new node
@@ -129,11 +129,11 @@ func TestRollingUpgradeAndRollbackFailNoPost(t *testing.T) {
 	f.replaceAll(before)
 	stop()
 	f.check(l, ds)
-	l.failedNone(t)
+	l.checkNoFailures(t)
 }
 
-// A node of the previous release and one of this release share a Postgres. Each wakes the devices
-// of the other, while some devices move between them.
+// A node of the previous release and one of this release share a Postgres. A post to one of them
+// wakes devices at the other, while some devices move between them.
 func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 	for name, extra := range map[string]func(t *testing.T) []string{
 		"over Postgres": func(*testing.T) []string { return nil },
@@ -141,9 +141,9 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw, bus := testserver.Postgres(t), extra(t)
-			f := newFleetOf(t, []string{testserver.Binary(t), testserver.PreviousBinary(t)}, func(i int) []string { return append(on(raw)(i), bus...) })
+			f := newFleetOf(t, []string{testserver.Binary(t), testserver.PreviousBinary(t)}, func(i int) []string { return append(withDatabase(raw)(i), bus...) })
 			us := users(2)
-			var stay []*device // some at each node
+			var stay []*device // connected to one node each
 			for _, x := range f.nodes {
 				stay = append(stay, f.devices(us, func() (net.Conn, error) { return net.DialTimeout("tcp", x.mqtt, 2*time.Second) })...)
 			}
@@ -152,24 +152,24 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 				// The previous release does not set DUP on messages that another node sent
 				// after that node had lost the session.
 				d.mu.Lock()
-				d.bare = true
+				d.noDUP = true
 				d.mu.Unlock()
 			}
 			l, stop := f.posters(3, us)
-			still := hops(move)
+			stopHops := hops(move)
 			testserver.Eventually(t, waitLimit, func() error {
 				if n := l.count(); n < 200 {
 					return fmt.Errorf("%d posts got a 201", n)
 				}
 				return nil
 			})
-			still()
+			stopHops()
 			stop()
 			f.check(l, slices.Concat(stay, move))
-			l.failedNone(t)
+			l.checkNoFailures(t)
 
-			// Now one post at a time, alternating between the nodes. Without hints each would
-			// take until the next sweep, 5 s after the one before, on any machine.
+			// Now one post at a time, alternating between the nodes. Without hints each post
+			// would have to wait for a sweep. Sweeps are 5 s apart on any machine.
 			app, begun := sign(t, "app", bridge.ScopeWrite), time.Now()
 			for i := range 6 {
 				one := &fleet{t: t, nodes: f.nodes[i%2 : i%2+1]}
@@ -185,7 +185,7 @@ func TestNodesOfTwoReleasesDeliverForEachOther(t *testing.T) {
 
 // draining is an environment that gives a load balancer time to notice that a node is draining.
 func draining(url string) func(int) []string {
-	return func(i int) []string { return append(on(url)(i), "FALCON_DRAIN_DELAY=500ms") }
+	return func(i int) []string { return append(withDatabase(url)(i), "FALCON_DRAIN_DELAY=500ms") }
 }
 
 // replaceAll drains the nodes one after the other and starts bin in their place.

@@ -19,20 +19,20 @@ import (
 
 // ledger records the responses to posts.
 type ledger struct {
-	mu    sync.Mutex
-	seqs  map[bridge.UserID][]bridge.Seq // the seqs of responses 201, by user
-	other map[int]int                    // how many responses were neither 201 nor a reason to try again, by status
-	tries int                            // how many attempts got no 201
-	why   string                         // why the first of these did not
+	mu           sync.Mutex
+	seqs         map[bridge.UserID][]bridge.Seq // the seqs in responses 201, by user
+	unexpected   map[int]int                    // how many responses were neither 201 nor a reason to try again, by status
+	failures     int                            // how many attempts got no 201
+	firstFailure string                         // why the first of these got none
 }
 
 func newLedger() *ledger {
-	return &ledger{seqs: make(map[bridge.UserID][]bridge.Seq), other: make(map[int]int)}
+	return &ledger{seqs: make(map[bridge.UserID][]bridge.Seq), unexpected: make(map[int]int)}
 }
 
 // posters starts k goroutines that post to random nodes until stop is called. A post without a
 // response is repeated with the same Idempotency-Key, possibly at another node, until it gets
-// one. So every post results in exactly one notification.
+// one, so that every post results in exactly one notification.
 func (f *fleet) posters(k int, users []bridge.UserID) (l *ledger, stop func()) {
 	l = newLedger()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -69,15 +69,15 @@ type body struct {
 
 // post sends one notification or, to several users, one batch, until the response is 201.
 func (f *fleet) post(l *ledger, app string, to []bridge.UserID) {
-	path, what := "/notifications", any(body{"title", "message", to[0]})
+	path, request := "/notifications", any(body{"title", "message", to[0]})
 	if len(to) > 1 {
 		list := make([]body, len(to))
 		for i, u := range to {
 			list[i] = body{"title", "message", u}
 		}
-		path, what = "/notifications/batch", map[string]any{"notifications": list}
+		path, request = "/notifications/batch", map[string]any{"notifications": list}
 	}
-	b, err := json.Marshal(what)
+	b, err := json.Marshal(request)
 	if err != nil {
 		f.t.Error(err)
 		return
@@ -96,7 +96,6 @@ func (f *fleet) post(l *ledger, app string, to []bridge.UserID) {
 }
 
 // send sends one request to a random node and returns the status and the body of the response.
-
 func (f *fleet) send(path, app, key string, b []byte) (int, []byte, error) {
 	x, err := f.pick()
 	if err != nil {
@@ -132,11 +131,11 @@ func (l *ledger) count() (n int) {
 func (l *ledger) miss(status int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tries++; l.tries == 1 {
-		l.why = fmt.Sprintf("status %d, error %v", status, err)
+	if l.failures++; l.failures == 1 {
+		l.firstFailure = fmt.Sprintf("status %d, error %v", status, err)
 	}
 	if err == nil && status != http.StatusServiceUnavailable && status != http.StatusConflict {
-		l.other[status]++
+		l.unexpected[status]++
 	}
 }
 
@@ -173,12 +172,12 @@ func (l *ledger) record(t *testing.T, to []bridge.UserID, response []byte) {
 	}
 }
 
-// check checks the responses themselves: they must have every seq of a user exactly once.
+// check fails the test unless the responses contain every seq of a user exactly once.
 func (l *ledger) check(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for status, n := range l.other {
+	for status, n := range l.unexpected {
 		t.Errorf("%d posts got status %d", n, status)
 	}
 	for u, seqs := range l.seqs {
@@ -192,11 +191,11 @@ func (l *ledger) check(t *testing.T) {
 	}
 }
 
-// failedNone fails the test if any post needed more than one attempt.
-func (l *ledger) failedNone(t *testing.T) {
+// checkNoFailures fails the test if any post needed more than one attempt.
+func (l *ledger) checkNoFailures(t *testing.T) {
 	t.Helper()
-	if l.tries > 0 {
-		t.Errorf("%d posts failed at first: %s", l.tries, l.why)
+	if l.failures > 0 {
+		t.Errorf("%d posts failed at first: %s", l.failures, l.firstFailure)
 	}
 }
 

@@ -15,20 +15,20 @@ import (
 	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
-// The primary crashes under load and its asynchronous standby is promoted. The standby may lack
-// the notifications that were answered last, and their seqs are used again for others, so devices
-// are compared by the texts that they received. Every device must receive everything that the
-// promoted server has, from before and after the promotion, and a new epoch tells devices that
-// the seqs they know are void.
+// The primary crashes under load and its asynchronous standby is promoted. The standby may lack the
+// latest notifications whose posts got a 201, and assigns their seqs to others. Therefore the test
+// compares the texts that devices received. Every device must receive all notifications of the
+// promoted server, from before and after the promotion, and the server must have a new epoch, which
+// shows devices that the seqs they stored are invalid.
 func TestAPromotedStandbyDeliversAllItHas(t *testing.T) {
 	primary := testserver.NewPostgres(t)
 	standby := primary.Standby(t)
-	f := newFleet(t, 2, on(fmt.Sprintf("postgres://falcon@127.0.0.1:%d,127.0.0.1:%d/falcon?sslmode=disable&target_session_attrs=read-write",
+	f := newFleet(t, 2, withDatabase(fmt.Sprintf("postgres://falcon@127.0.0.1:%d,127.0.0.1:%d/falcon?sslmode=disable&target_session_attrs=read-write",
 		primary.Port, standby.Port)))
 	us := users(4)
 	received := record(f.devices(us, nil))
 	before := f.epoch()
-	answered, stop := f.unique(us)
+	answered, stop := f.postUnique(us)
 	answered.grow(t, 300)
 	if err := primary.Kill(); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func record(ds []*device) map[bridge.UserID]*texts {
 			received[d.user] = &texts{}
 		}
 		d.mu.Lock()
-		d.record = received[d.user].device()
+		d.record = received[d.user].addDevice()
 		d.mu.Unlock()
 	}
 	return received
@@ -74,16 +74,16 @@ func (f *fleet) receivedAll(users []bridge.UserID, received map[bridge.UserID]*t
 
 // texts are the message texts that each device of a user has received.
 type texts struct {
-	mu sync.Mutex
-	of []map[string]bool
+	mu       sync.Mutex
+	byDevice []map[string]bool
 }
 
-// device adds a device and returns the function that records its payloads.
-func (x *texts) device() func(payload []byte) {
+// addDevice adds a device and returns the function that records its payloads.
+func (x *texts) addDevice() func(payload []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	have := make(map[string]bool)
-	x.of = append(x.of, have)
+	x.byDevice = append(x.byDevice, have)
 	return func(payload []byte) {
 		var n struct{ Message string }
 		_ = json.Unmarshal(payload, &n)
@@ -97,7 +97,7 @@ func (x *texts) device() func(payload []byte) {
 func (x *texts) missing(want []string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i, have := range x.of {
+	for i, have := range x.byDevice {
 		n := 0
 		for _, w := range want {
 			if !have[w] {
@@ -113,15 +113,15 @@ func (x *texts) missing(want []string) error {
 
 // messages are the texts of the notifications whose post got a 201, by user.
 type messages struct {
-	mu sync.Mutex
-	of map[bridge.UserID][]string
-	n  int
+	mu     sync.Mutex
+	byUser map[bridge.UserID][]string
+	n      int
 }
 
 func (m *messages) add(u bridge.UserID, message string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.of[u] = append(m.of[u], message)
+	m.byUser[u] = append(m.byUser[u], message)
 	m.n++
 }
 
@@ -148,15 +148,15 @@ func (m *messages) all() map[bridge.UserID][]string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	all := make(map[bridge.UserID][]string)
-	for u, list := range m.of {
+	for u, list := range m.byUser {
 		all[u] = slices.Clone(list)
 	}
 	return all
 }
 
-// unique posts notifications, no two of which have the same message, until stop is called.
-func (f *fleet) unique(users []bridge.UserID) (answered *messages, stop func()) {
-	answered = &messages{of: make(map[bridge.UserID][]string)}
+// postUnique posts notifications, no two of which have the same message, until stop is called.
+func (f *fleet) postUnique(users []bridge.UserID) (answered *messages, stop func()) {
+	answered = &messages{byUser: make(map[bridge.UserID][]string)}
 	app := sign(f.t, "app", bridge.ScopeWrite)
 	end := make(chan struct{})
 	var wg sync.WaitGroup

@@ -27,12 +27,12 @@ type drill struct {
 
 	all      []*device
 	received map[bridge.UserID]*texts
-	absent   atomic.Bool // the devices that left have no network
+	absent   atomic.Bool // whether the network of the devices that leave is down
 	answered *messages
 	stop     func()
 	epoch    string                     // before the restore
-	safe     map[bridge.UserID][]string // messages whose 201 came before the moment to which the restore goes back
-	lost     map[bridge.UserID]string   // one message of each user whose 201 came after it
+	safe     map[bridge.UserID][]string // messages whose 201 came before the moment that is restored
+	lost     map[bridge.UserID]string   // one message of each user whose 201 came after that moment
 }
 
 func newDrill(t *testing.T) *drill {
@@ -46,7 +46,7 @@ func newDrill(t *testing.T) *drill {
 // begin starts the nodes, the devices and the posts, and then disconnects half of the devices.
 func (d *drill) begin() {
 	d.t.Helper()
-	d.fleet = newFleet(d.t, 2, on(d.url))
+	d.fleet = newFleet(d.t, 2, withDatabase(d.url))
 	stay := d.devices(d.users, nil)
 	leave := d.devices(d.users, func() (net.Conn, error) {
 		if d.absent.Load() {
@@ -57,7 +57,7 @@ func (d *drill) begin() {
 	d.all = slices.Concat(stay, leave)
 	d.received = record(d.all)
 	d.epoch = d.fleet.epoch()
-	d.answered, d.stop = d.unique(d.users)
+	d.answered, d.stop = d.postUnique(d.users)
 	d.t.Cleanup(d.stop)
 	d.answered.grow(d.t, 60)
 	d.absent.Store(true)
@@ -67,8 +67,8 @@ func (d *drill) begin() {
 	d.answered.grow(d.t, 60)
 }
 
-// after waits until for every user a post got its 201 that the restore will undo.
-func (d *drill) after() {
+// postAfter waits until every user has a post that the restore will undo and that has got its 201.
+func (d *drill) postAfter() {
 	d.t.Helper()
 	d.lost = make(map[bridge.UserID]string)
 	before := d.answered.all()
@@ -157,7 +157,7 @@ func TestADumpRestoresAllItHas(t *testing.T) {
 			d.begin()
 			d.safe = d.answered.all()
 			d.shell(blocks[0])
-			d.after()
+			d.postAfter()
 			d.stopNodes()
 			if replace {
 				d.pg.Replace(t) // its transaction ids start over, below those in the dump
@@ -181,7 +181,7 @@ func TestABaseBackupRestoresAllItHas(t *testing.T) {
 	d.begin()
 	d.safe = d.answered.all()
 	d.shell(blocks[0])
-	d.after()
+	d.postAfter()
 	d.stopNodes()
 	if err := d.pg.Stop(); err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestAPointInTimeRestoresAllUpToIt(t *testing.T) {
 	d.answered.grow(t, 30)
 	d.safe = d.answered.all()
 	until := time.Now().UTC().Format("2006-01-02 15:04:05.000000-07")
-	d.after()
+	d.postAfter()
 	if err := d.pg.Kill(); err != nil {
 		t.Fatal(err)
 	}

@@ -38,9 +38,9 @@ const (
 	soakKills  = time.Minute            // between two kills; at most a third of the run
 )
 
-// soak is two nodes with every feature on. Some users have two persistent devices each, which
-// reconnect again and again. The others have none, so that their notifications are sent by Web
-// Push and as webhooks. All notifications are relayed to an external broker.
+// soak consists of two nodes with every feature on. Some users have two persistent devices each,
+// which reconnect repeatedly. The others have none, so that their notifications are sent by Web Push
+// and as webhooks. All notifications are relayed to an external broker.
 type soak struct {
 	*fleet
 	*attempts
@@ -60,7 +60,7 @@ func newSoak(t *testing.T) *soak {
 	settings = append(settings, "FALCON_PUSH_AFTER=2s", "FALCON_WEBHOOK_WHEN=unacknowledged 3s", "FALCON_RELAY_URL="+broker.URL)
 	s.fleet = newFleet(t, 2, func(i int) []string {
 		s.admin = append(s.admin, loopback(t))
-		return slices.Concat(on(pg.URL)(i), settings, []string{"FALCON_ADMIN_ADDR=" + s.admin[i]})
+		return slices.Concat(withDatabase(pg.URL)(i), settings, []string{"FALCON_ADMIN_ADDR=" + s.admin[i]})
 	})
 	all := users(40)
 	s.connected, s.absent = all[:20], all[20:]
@@ -94,7 +94,7 @@ func newRelayed(t *testing.T, broker string) *relayed {
 			}
 		},
 		ClientConfig: paho.ClientConfig{ClientID: "soak", OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-			func(p paho.PublishReceived) (bool, error) { return true, r.got(p.Packet.Payload) }}},
+			func(p paho.PublishReceived) (bool, error) { return true, r.count(p.Packet.Payload) }}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func newRelayed(t *testing.T, broker string) *relayed {
 	return r
 }
 
-func (r *relayed) got(payload []byte) error {
+func (r *relayed) count(payload []byte) error {
 	var n struct {
 		Seq bridge.Seq
 		To  bridge.UserID `json:"created_by"`
@@ -118,7 +118,7 @@ func (r *relayed) got(payload []byte) error {
 	return nil
 }
 
-// every calls f again and again until ctx ends, pausing for about wait before each call.
+// every calls f repeatedly until ctx ends, and pauses for about wait before each call.
 func every(ctx context.Context, wait time.Duration, f func()) {
 	for pause(ctx, int(wait.Milliseconds()/2), int(wait.Milliseconds()*3/2)) {
 		f()
@@ -142,9 +142,9 @@ func (s *soak) visit(ctx context.Context) {
 
 // run posts, reconnects and visits for a duration of d, and kills a node every soakKills. In the
 // first half it kills the two nodes alternately. In the second half it kills only node 1, so that
-// the figures of node 0 at the end are those of a process that has run for a while. begun is
-// called at the first kill of the second half, when node 0 will not be killed any more.
-func (s *soak) run(d time.Duration, begun func()) (kills int) {
+// the figures of node 0 at the end are those of a process that has run for a while. run calls
+// secondHalf before the first kill of the second half.
+func (s *soak) run(d time.Duration, secondHalf func()) (kills int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -171,7 +171,7 @@ func (s *soak) run(d time.Duration, begun func()) (kills int) {
 			victim = s.nodes[kills%2]
 		} else if first {
 			first = false
-			begun()
+			secondHalf()
 		}
 		victim.end(syscall.SIGKILL)
 		victim.start(s.fleet.t, bin)
@@ -179,7 +179,7 @@ func (s *soak) run(d time.Duration, begun func()) (kills int) {
 	}
 }
 
-// channel is one way in which notifications arrive, with how many did.
+// channel counts the notifications that arrive in one way.
 type channel struct {
 	name                    string
 	expected, lost, doubled int
@@ -245,12 +245,12 @@ func (s *soak) figures(i int) (f figures) {
 		}
 		for lines := bufio.NewScanner(bytes.NewReader(b)); path == "/metrics" && lines.Scan(); {
 			name, value, _ := strings.Cut(lines.Text(), " ")
-			into := map[string]*float64{"go_memstats_heap_alloc_bytes": &f.heap, "go_goroutines": &f.goroutines,
+			figure := map[string]*float64{"go_memstats_heap_alloc_bytes": &f.heap, "go_goroutines": &f.goroutines,
 				"process_open_fds": &f.files, "process_resident_memory_bytes": &f.resident}[name]
-			if into == nil {
+			if figure == nil {
 				continue
 			}
-			if _, err := fmt.Sscan(value, into); err != nil {
+			if _, err := fmt.Sscan(value, figure); err != nil {
 				s.fleet.t.Fatal(err)
 			}
 		}
@@ -308,7 +308,7 @@ func TestEverythingAtOnceLosesNothing(t *testing.T) {
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%v with everything on, %d kills, %d posts without a response at first:\n%s", took, kills, s.ledger.tries, &table)
+	t.Logf("%v with everything on, %d kills, %d posts without a response at first:\n%s", took, kills, s.ledger.failures, &table)
 
 	s.check(s.ledger, s.devices)
 	for _, f := range s.faults {

@@ -50,21 +50,21 @@ func (b inbox) String() string {
 }
 
 // mirror is a device that follows the state of its inbox as the documentation describes. It
-// applies notifications and state messages, and uses REST only if a state message tells it to
+// applies notifications and state messages, and uses REST only if a state message requires it to
 // fetch the list again.
 type mirror struct {
 	f     *fleet
 	name  string
 	user  bridge.UserID
 	token string
-	cut   func() // ends its connection without a DISCONNECT
-	since bool   // it has no session and subscribes with the user property since
+	cut   func() // closes the connection without a DISCONNECT
+	since bool   // whether it has no session and subscribes with the user property since
 
 	mu      sync.Mutex // one message at a time
 	shows   inbox
 	rev     bridge.Rev
 	last    bridge.Seq // the highest seq received
-	settled bridge.Seq // the list was fetched up to this seq: a notification up to it is old news
+	settled bridge.Seq // the fetched list contains notifications up to this seq, so their deliveries are ignored
 	client  *paho.Client
 	former  map[*paho.Client]bool // clients of earlier connections, whose last messages may still arrive
 	fetched int                   // how often the list was fetched
@@ -96,7 +96,7 @@ func (f *fleet) follow(name string, u bridge.UserID, since bool, dial func() (ne
 			}
 		},
 		ClientConfig: paho.ClientConfig{ClientID: name + "-" + rand.Text(), OnPublishReceived: []func(paho.PublishReceived) (bool, error){
-			func(p paho.PublishReceived) (bool, error) { m.got(ctx, p); return true, nil }}},
+			func(p paho.PublishReceived) (bool, error) { m.receive(ctx, p); return true, nil }}},
 	})
 	if err != nil {
 		f.t.Fatal(err)
@@ -117,7 +117,7 @@ func (m *mirror) subscribe() *paho.Subscribe {
 	return &paho.Subscribe{Properties: p, Subscriptions: []paho.SubscribeOptions{{Topic: bridge.Topics{}.Status(m.user), QoS: 1, RetainHandling: 1}}}
 }
 
-func (m *mirror) got(ctx context.Context, p paho.PublishReceived) {
+func (m *mirror) receive(ctx context.Context, p paho.PublishReceived) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.former[p.Client] {
@@ -175,7 +175,7 @@ func (m *mirror) apply(ctx context.Context, s bridge.State, retained bool) {
 }
 
 func (m *mirror) mark(id int64, read bool) {
-	if n, there := m.shows[id]; there {
+	if n, ok := m.shows[id]; ok {
 		m.shows[id] = shown{n.seq, read}
 	}
 }
@@ -282,9 +282,9 @@ type changes struct {
 	own, app string // tokens
 }
 
-// one makes a random change.
-func (c *changes) one() {
-	id, seq := c.some()
+// change makes a random change.
+func (c *changes) change() {
+	id, seq := c.pick()
 	kinds := []string{"news", "alarm", "message"}
 	kind := kinds[c.r.IntN(len(kinds))]
 	switch n := c.r.IntN(20); {
@@ -324,8 +324,8 @@ func (c *changes) do(method, path, token, body string) {
 	}
 }
 
-// some returns the id and the seq of a random notification in the list.
-func (c *changes) some() (int64, bridge.Seq) {
+// pick returns the id and the seq of a random notification in the list.
+func (c *changes) pick() (int64, bridge.Seq) {
 	l, err := c.f.list(c.user, c.own)
 	if err != nil || len(l.shows) == 0 {
 		return 1, 1
@@ -340,11 +340,11 @@ func (c *changes) some() (int64, bridge.Seq) {
 func TestInboxesAgreeAtRest(t *testing.T) {
 	for name, env := range map[string]func(t *testing.T) (nodes int, env func(int) []string){
 		"SQLite":              func(*testing.T) (int, func(int) []string) { return 1, func(int) []string { return nil } },
-		"Postgres, two nodes": func(t *testing.T) (int, func(int) []string) { return 2, on(testserver.Postgres(t)) },
+		"Postgres, two nodes": func(t *testing.T) (int, func(int) []string) { return 2, withDatabase(testserver.Postgres(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodes, of := env(t)
-			f := newFleet(t, nodes, of)
+			nodes, nodeEnv := env(t)
+			f := newFleet(t, nodes, nodeEnv)
 			seed := mathrand.Uint64()
 			t.Logf("seed %d", seed)
 			r := mathrand.New(mathrand.NewPCG(seed, 0))
@@ -355,7 +355,7 @@ func TestInboxesAgreeAtRest(t *testing.T) {
 				a, b := f.follow("with a session", u, false, f.dial), f.follow("with since", u, true, f.dial)
 				for range 3 {
 					for range 15 {
-						c.one()
+						c.change()
 						switch r.IntN(12) {
 						case 0:
 							a.cut()
@@ -368,12 +368,12 @@ func TestInboxesAgreeAtRest(t *testing.T) {
 				x := f.nodes[r.IntN(len(f.nodes))]
 				x.end(syscall.SIGKILL)
 				for range 5 {
-					c.one() // on the nodes that are left
+					c.change() // on the nodes that are left
 				}
 				x.start(t, bin)
 				x.join()
 				for range 10 {
-					c.one()
+					c.change()
 				}
 				x.ready(t)
 				f.agree(u, a, b)
@@ -389,20 +389,20 @@ func TestInboxesAgreeAtRest(t *testing.T) {
 // fetch the list again.
 func TestDevicesOfTwoNodesAgree(t *testing.T) {
 	for name, env := range map[string]func(t *testing.T, raw string) func(int) []string{
-		"Postgres": func(_ *testing.T, raw string) func(int) []string { return on(raw) },
+		"Postgres": func(_ *testing.T, raw string) func(int) []string { return withDatabase(raw) },
 		"Redis": func(t *testing.T, raw string) func(int) []string {
 			redis := testserver.NewRedis(t)
-			return func(i int) []string { return append(on(raw)(i), "FALCON_BUS="+redis.URL) }
+			return func(i int) []string { return append(withDatabase(raw)(i), "FALCON_BUS="+redis.URL) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw := testserver.Postgres(t)
 			f := newFleet(t, 2, env(t, raw))
-			at := func(x *node) func() (net.Conn, error) {
+			dialer := func(x *node) func() (net.Conn, error) {
 				return func() (net.Conn, error) { return net.DialTimeout("tcp", x.mqtt, 2*time.Second) }
 			}
 			u := bridge.UserID("ana")
-			a, b := f.follow("on the first node", u, false, at(f.nodes[0])), f.follow("on the second node", u, false, at(f.nodes[1]))
+			a, b := f.follow("on the first node", u, false, dialer(f.nodes[0])), f.follow("on the second node", u, false, dialer(f.nodes[1]))
 			own, app := sign(t, u, 0), sign(t, "app", bridge.ScopeWrite)
 			post := func(extra string) {
 				t.Helper()
@@ -453,7 +453,7 @@ func TestDevicesOfTwoNodesAgree(t *testing.T) {
 	}
 }
 
-// act makes a call and returns an error unless it succeeds.
+// act sends a request without a body and returns an error unless it succeeds.
 func (f *fleet) act(method, path, token string) error {
 	resp, b, err := f.call(method, path, token, "")
 	if err == nil && resp.StatusCode >= 300 {
@@ -462,8 +462,8 @@ func (f *fleet) act(method, path, token string) error {
 	return err
 }
 
-// A device shows the retained message until that is deleted or withdrawn. Only a state message
-// tells the device, since the topic carries no other message about it.
+// A device shows the retained message until the notification is deleted or withdrawn. The device is
+// notified of that only by a state message, since no other message is sent.
 func TestARetainedMessageIsCorrectedByTheState(t *testing.T) {
 	f := newFleet(t, 1, func(int) []string { return nil })
 	u := bridge.UserID("ana")

@@ -62,7 +62,7 @@ func (w *wire) poison(x toxic) (heal func()) {
 	}
 }
 
-// cut stops the proxy: connections end and new ones are refused.
+// cut stops the proxy, so that connections end and new ones are refused.
 func (w *wire) cut() { w.proxy.Stop() }
 
 func (w *wire) restore() {
@@ -104,7 +104,7 @@ func TestTroubleBetweenBridgeAndPostgresLosesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			raw := testserver.Postgres(t)
 			w := newWire(t, host(t, raw))
-			f := newFleet(t, 1, on(w.through(raw)))
+			f := newFleet(t, 1, withDatabase(w.through(raw)))
 			us := users(3)
 			ds := f.devices(us, nil)
 			l, stop := f.posters(4, us)
@@ -124,7 +124,7 @@ func TestTroubleBetweenBridgeAndPostgresLosesNothing(t *testing.T) {
 func TestPostgresGoneAndBackLosesNothing(t *testing.T) {
 	raw := testserver.Postgres(t)
 	w := newWire(t, host(t, raw))
-	f := newFleet(t, 1, on(w.through(raw)))
+	f := newFleet(t, 1, withDatabase(w.through(raw)))
 	us := users(3)
 	ds := f.devices(us, nil)
 	l, stop := f.posters(4, us)
