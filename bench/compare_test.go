@@ -57,7 +57,7 @@ func BenchmarkPeers(b *testing.B) {
 		b.Fatal("run it with -benchtime 1x: one iteration takes minutes")
 	}
 	s := signer(b)
-	pg := testserver.NewPostgres(b)
+	pg := testserver.NewPostgres(b, "shared_buffers=512MB", "max_wal_size=4GB") // as one would for 10,000 rows a second, for all peers
 	r := &result{When: time.Now(), Load: loadAverage()}
 	pgb := newPgbench(b, pg)
 	all := func() []peer {
