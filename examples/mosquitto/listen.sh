@@ -1,12 +1,12 @@
 #!/bin/sh
-# Listens as a persistent device: what is sent while this is away is delivered when it
-# comes back under the same client id.
+# Listens as a persistent device: what is sent while it is not connected is delivered when
+# it connects again with the same client ID.
 #   FALCON_TOKEN=<token> ./listen.sh [user] [more options of mosquitto_sub]
 set -eu
 user=${1:-1}
 [ $# -gt 0 ] && shift
 
-# The password stands in a file only we can read: arguments show in the list of processes.
+# The password is in a file that only we can read, because the list of processes shows arguments.
 umask 077
 XDG_CONFIG_HOME=$(mktemp -d)
 export XDG_CONFIG_HOME
