@@ -1,3 +1,4 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["test/**/*.test.{ts,tsx}"], restoreMocks: true } });
+// The limits are for a test that hangs. On a busy machine, loading React alone takes seconds.
+export default defineConfig({ test: { include: ["test/**/*.test.{ts,tsx}"], restoreMocks: true, testTimeout: 30_000 } });

@@ -69,7 +69,7 @@ async function start(user: number, more: Partial<Options> = {}): Promise<Inbox> 
   return inbox;
 }
 
-const until = (f: () => void) => vi.waitFor(f, { timeout: 5_000 });
+const until = (f: () => void) => vi.waitFor(f, { timeout: 20_000 });
 
 test("the browser is one device of the user, which keeps its cursor", async () => {
   await start(1);

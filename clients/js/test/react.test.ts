@@ -31,7 +31,7 @@ function Probe() {
 }
 
 const text = (selector: string) => [...place.querySelectorAll(selector)].map((n) => n.textContent);
-const until = (f: () => void) => vi.waitFor(() => act(async () => f()), { timeout: 5_000 });
+const until = (f: () => void) => vi.waitFor(() => act(async () => f()), { timeout: 20_000 });
 
 beforeEach(async () => {
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);

@@ -54,7 +54,7 @@ function tab(getToken = () => token(1)): { inbox: Inbox; titles: string[] } {
   return { inbox, titles };
 }
 
-const until = (f: () => void) => vi.waitFor(f, { timeout: 5_000 });
+const until = (f: () => void) => vi.waitFor(f, { timeout: 20_000 });
 
 beforeEach(() => {
   server = new FakeServer();
