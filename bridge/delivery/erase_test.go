@@ -20,7 +20,7 @@ func TestAnOperatorGetsWhatIsSentAfterAnErasure(t *testing.T) {
 	for name, url := range databases(t) {
 		t.Run(name, func(t *testing.T) {
 			e := newEngine(t, url)
-			in := &inbox{}
+			in := newInbox()
 			c, _, err := e.hub.Connect(e.ctx, delivery.ConnectRequest{Device: bridge.Device{User: "op", ClientID: "x"},
 				Claims: bridge.Claims{User: "op", Scope: bridge.ScopeRead, ExpiresAt: time.Now().Add(time.Hour)}}, in)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // memLog is the log in memory: rows in commit order, sessions in a map. These tests fake time
@@ -67,7 +68,7 @@ func (l *memLog) read() {
 	l.mu.Lock()
 	pace := l.pace
 	l.mu.Unlock()
-	time.Sleep(pace)
+	fakeclock.Spend(pace)
 }
 
 func (l *memLog) Append(_ context.Context, c bridge.Command) (bridge.Result, error) {

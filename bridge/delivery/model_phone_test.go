@@ -41,7 +41,11 @@ type inbox struct {
 	mu    sync.Mutex
 	ms    []delivery.Message
 	ended bridge.EndReason
+
+	arrived chan struct{} // has an element after ms has grown
 }
+
+func newInbox() *inbox { return &inbox{arrived: make(chan struct{}, 1)} }
 
 func (b *inbox) Send(ms []delivery.Message) error {
 	b.mu.Lock()
@@ -50,6 +54,10 @@ func (b *inbox) Send(ms []delivery.Message) error {
 		ms[i].Delivered = true
 	}
 	b.ms = append(b.ms, ms...)
+	select {
+	case b.arrived <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -103,7 +111,7 @@ func (p *phone) open(m *model, as connectAs) {
 	if p.conn != nil {
 		p.left(p.acked())
 	}
-	in := &inbox{}
+	in := newInbox()
 	c, present, err := m.e.hub.Connect(m.e.ctx, delivery.ConnectRequest{Device: p.device, Clean: as.clean, Expiry: time.Hour,
 		ReceiveMaximum: p.window, Claims: bridge.Claims{User: p.user.id, ExpiresAt: time.Now().Add(time.Hour)}}, in)
 	m.ok(err)
@@ -206,7 +214,8 @@ func (p *phone) settle(t *rapid.T) {
 	if p.conn == nil {
 		return
 	}
-	deadline := time.Now().Add(testTimeout)
+	timeout := time.NewTimer(testTimeout)
+	defer timeout.Stop()
 	for {
 		for _, m := range p.inbox.drain() {
 			p.got(t, m)
@@ -214,11 +223,12 @@ func (p *phone) settle(t *rapid.T) {
 		if p.settled() {
 			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s/%s stands at %d with %v and %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos,
+		select {
+		case <-p.inbox.arrived:
+		case <-timeout.C:
+			t.Fatalf("%s/%s is at %d with %v and %v in flight; %v is due, copy %d", p.user.id, p.device.ClientID, p.pos,
 				p.due, p.out, p.user.after(p.pos), p.wantCopy)
 		}
-		time.Sleep(200 * time.Microsecond)
 	}
 }
 

@@ -79,7 +79,7 @@ func (p *peers) wait() {
 	p.mu.Lock()
 	pace := p.pace
 	p.mu.Unlock()
-	time.Sleep(pace)
+	fakeclock.Spend(pace)
 }
 
 func (p *peers) set(unavailable bool, orders ...bridge.Order) {

@@ -341,13 +341,13 @@ type slowLog struct {
 
 func (l slowLog) After(ctx context.Context, u bridge.UserID, after bridge.Seq, limit int) ([]bridge.Notification, error) {
 	ns, err := l.memLog.After(ctx, u, after, limit)
-	time.Sleep(l.pace)
+	fakeclock.Spend(l.pace)
 	return ns, err
 }
 
 func (l slowLog) Head(ctx context.Context, u bridge.UserID) (bridge.Head, error) {
 	h, err := l.memLog.Head(ctx, u)
-	time.Sleep(l.pace)
+	fakeclock.Spend(l.pace)
 	return h, err
 }
 

@@ -26,7 +26,7 @@ type fakeLink struct {
 }
 
 func (f *fakeLink) Send(ms []Message) error {
-	time.Sleep(f.pace)
+	fakeclock.Spend(f.pace)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/fakeclock"
 )
 
 // slowStore has one attempt that is due, until an acknowledgement cancels it. Begin takes as long
@@ -49,7 +50,7 @@ func (s *slowStore) DueWebhooks(context.Context, int) ([]Due, error) {
 	return s.due("unread 1s", ""), nil
 }
 func (s *slowStore) Begin(context.Context, []string, []string, time.Duration) error {
-	time.Sleep(s.begin)
+	fakeclock.Spend(s.begin)
 	return nil
 }
 func (s *slowStore) RecordLate(_ context.Context, done []Done) error {
