@@ -7,13 +7,13 @@ import (
 	"go/token"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/falconalert/falconbridge/bridge"
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestSuccessAndErrorsAreInOneLanguage(t *testing.T) {
@@ -147,22 +147,13 @@ func TestEveryProblemIsTranslated(t *testing.T) {
 func messageFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	trees := map[string]*ast.File{}
-	for _, pattern := range []string{"*.go", "../bridge/*.go", "../bridge/token/*.go", "../bridge/push/guard.go", "../db/append.go", "../db/errors.go", "../internal/edge/proxy.go"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+	for _, file := range testserver.Sources(t, "*.go", "../bridge/*.go", "../bridge/token/*.go", "../bridge/push/guard.go",
+		"../db/append.go", "../db/errors.go", "../internal/edge/proxy.go") {
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if hasTranslations(tree) {
-				continue
-			}
+		if !hasTranslations(tree) {
 			trees[file] = tree
 		}
 	}

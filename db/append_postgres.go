@@ -64,8 +64,8 @@ func (a *appender) postgres(batch []*call, outs []outcome, wait time.Duration) (
 		return outs, err
 	}
 	took, spent := time.Since(begun), 0.0
-	for i := range a.rows {
-		spent = max(spent, a.rows[i].Spent)
+	if len(a.rows) > 0 {
+		spent = a.rows[0].Spent
 	}
 	a.commits += max(0, took-time.Duration(spent*float64(time.Second)))
 	first := len(outs)

@@ -101,10 +101,8 @@ func (h *Hub) runInSteps(ctx context.Context, what string, why removal, step fun
 		if why != removedNone {
 			h.figures.removed[why].Add(int64(n))
 		}
-		select {
-		case <-ctx.Done():
+		if pause(ctx, prunePause); ctx.Err() != nil {
 			return did
-		case <-time.After(prunePause):
 		}
 	}
 }

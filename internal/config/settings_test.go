@@ -2,33 +2,25 @@ package config
 
 import (
 	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 // A setting that no code uses would be in the help and have no effect.
 func TestTheProgramUsesEverySetting(t *testing.T) {
 	source := func(patterns ...string) string {
 		var code strings.Builder
-		for _, pattern := range patterns {
-			files, err := filepath.Glob(pattern)
-			if err != nil || len(files) == 0 {
-				t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		for _, file := range testserver.Sources(t, patterns...) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
 			}
-			for _, file := range files {
-				if strings.HasSuffix(file, "_test.go") {
-					continue
-				}
-				b, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				code.Write(b)
-			}
+			code.Write(b)
 		}
 		return code.String()
 	}
