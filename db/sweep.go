@@ -16,8 +16,9 @@ import (
 // It therefore reads in two places. Ahead of edge it reads new rows, in the feed's order.
 // Behind edge, rows may have become visible after the sweep passed, because their
 // transactions were still open. A lap reads this part again, a limited number of rows per
-// call: from an earlier horizon, below which no further row can appear, up to edge. When a
-// lap is over, the next one begins at the horizon of the call in which that lap began.
+// call: from an earlier horizon, below which no further row can appear, up to where edge was
+// when the lap began. When a lap is over, the next one begins at the horizon of the call in
+// which that lap began: what lies ahead of the lap was read after that call, too.
 //
 // Without long transactions a lap has the few rows of transactions that were open in the
 // call before, or none. While there is a long transaction, each call reads the new rows and
@@ -26,11 +27,12 @@ import (
 //
 // SQLite has one writer, so nothing becomes visible behind edge.
 
-// sweepPosition is the content of a sweep's bridge.Position: <epoch>/<edge>+<lap>+<next>.
+// sweepPosition is the content of a sweep's bridge.Position: <epoch>/<edge>+<lap>+<next>+<end>.
 type sweepPosition struct {
 	edge position // every row before it that was visible has been read
-	lap  position // how far the current lap has got; no row becomes visible before it
+	lap  position // how far the current lap has got
 	next position // where the next lap begins; equal to lap if the current one has not begun
+	end  position // where the current lap ends
 }
 
 // sweepPosition parses p. ok is false if p is "" or of another epoch.
@@ -40,7 +42,7 @@ func (d *DB) sweepPosition(p bridge.Position) (s sweepPosition, ok bool, err err
 	if p == "" || epoch != d.Epoch() {
 		return s, false, nil
 	}
-	for i, to := range []*position{&s.edge, &s.lap, &s.next} {
+	for i, to := range []*position{&s.edge, &s.lap, &s.next, &s.end} {
 		if *to, err = parsePosition(parts[min(i, len(parts)-1)]); err != nil {
 			return s, false, err
 		}
@@ -49,7 +51,7 @@ func (d *DB) sweepPosition(p bridge.Position) (s sweepPosition, ok bool, err err
 }
 
 func (d *DB) opaqueSweep(s sweepPosition) bridge.Position {
-	return bridge.Position(d.Epoch() + "/" + s.edge.String() + "+" + s.lap.String() + "+" + s.next.String())
+	return bridge.Position(d.Epoch() + "/" + s.edge.String() + "+" + s.lap.String() + "+" + s.next.String() + "+" + s.end.String())
 }
 
 // changedSQLite does for SQLite what Postgres does in falcon_changed, whose current text is
@@ -78,7 +80,7 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 		return nil, p, false, d.fail("look what changed", err)
 	}
 	if !ok {
-		return nil, d.opaqueSweep(sweepPosition{horizon, horizon, horizon}), false, nil
+		return nil, d.opaqueSweep(sweepPosition{horizon, horizon, horizon, horizon}), false, nil
 	}
 	edge := s.edge
 	changes, ahead, err := d.changed(ctx, edge, feedEnd, limit)
@@ -88,24 +90,23 @@ func (d *DB) Changed(ctx context.Context, p bridge.Position, limit int) (out []b
 	if ahead.found {
 		s.edge = ahead.end
 	}
-	switch {
-	case d.dialect == SQLite:
+	if begun := s.lap != s.next; d.dialect == SQLite {
 		s.lap, s.next = s.edge, s.edge
-	case !before(s.lap, edge): // no lap is needed: this call has read all rows before the horizon
+	} else if !begun && !before(s.lap, edge) { // no lap is needed: this call has read all rows before the horizon
 		s.lap = firstOf(horizon, s.edge)
 		s.next = s.lap
-	default:
-		if s.lap == s.next { // the lap begins, so at its end all rows before this horizon have been read
-			s.next = horizon
+	} else {
+		if !begun {
+			s.next, s.end = horizon, edge
 		}
-		again, behind, err := d.changed(ctx, s.lap, edge, limit)
+		again, behind, err := d.changed(ctx, s.lap, s.end, limit)
 		if err != nil {
 			return nil, p, false, d.fail("find late changes", err)
 		}
 		changes = append(changes, again...)
-		if behind.full {
+		if behind.full && before(behind.end, s.end) {
 			s.lap = behind.end
-		} else {
+		} else { // the lap is over: all rows before its horizon have been read
 			s.lap = firstOf(s.next, s.edge)
 			s.next = s.lap
 		}
