@@ -1,8 +1,14 @@
 package main
 
 import (
+	"fmt"
+	"regexp"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
+
+	"github.com/falconalert/falconbridge/internal/testserver"
 )
 
 func TestTheHeapGrowsToItsSmallSizeAndThenDoubles(t *testing.T) {
@@ -10,8 +16,8 @@ func TestTheHeapGrowsToItsSmallSizeAndThenDoubles(t *testing.T) {
 		live, others uint64
 		want         int
 	}{
-		{0, 0, 4800},
-		{1 << 20, 0, 4700},
+		{0, 0, 1200},
+		{1 << 20, 0, 1175},
 		{12 << 20, 0, 300},
 		{8 << 20, 2 << 20, 400},
 		{16 << 20, 16 << 20, 100},
@@ -23,6 +29,47 @@ func TestTheHeapGrowsToItsSmallSizeAndThenDoubles(t *testing.T) {
 			t.Errorf("with %d and %d bytes the heap may grow by %d %%, want %d", tt.live, tt.others, got, tt.want)
 		}
 	}
+}
+
+// A running server has a few MiB of live objects. Its heap must be left to grow to smallHeap,
+// and not beyond; an operator's GOGC must be left alone.
+func TestTheServerCollectsASmallHeapRarely(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env       map[string]string
+		low, high float64 // GOGC
+	}{
+		"by itself": {nil, 101, 1200},
+		"with GOGC": {map[string]string{"GOGC": "150"}, 150, 150},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testserver.NewProgram(t, tt.env)
+			testserver.Eventually(t, 30*time.Second, func() error {
+				text, err := fetch(p.Admin + "/metrics") // each scrape allocates
+				if err != nil {
+					return err
+				}
+				percent, goal := gauge(t, text, "go_gc_gogc_percent"), gauge(t, text, "go_memstats_next_gc_bytes")
+				if gauge(t, text, "go_memstats_last_gc_time_seconds") == 0 || percent < tt.low || percent > tt.high || goal > 1.1*smallHeap {
+					return fmt.Errorf("GOGC is %v, and the heap grows to %v MiB", percent, goal/(1<<20))
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// gauge returns the value of a metric without labels.
+func gauge(t *testing.T, text, name string) float64 {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("the metric %s is missing", name)
+	}
+	v, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // The live heap may grow between two collections. The one that finds that must lead to a new
