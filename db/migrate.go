@@ -161,6 +161,7 @@ func (d *DB) migrate(ctx context.Context, up bool) ([]string, error) {
 		}
 		_, err := run(ctx)
 		if errors.Is(err, errRaced) && ctx.Err() == nil {
+			record.group = 0 // the other process has begun a later one
 			continue
 		}
 		if locked(err) {
@@ -231,8 +232,8 @@ func (r *recorder) record(ctx context.Context, tx bun.IConn, m *migrate.Migratio
 	} else {
 		_, err = tx.ExecContext(ctx, "DELETE FROM "+migrationTable+" WHERE name = ?", m.Name)
 	}
-	if err == nil {
-		r.names = append(r.names, m.String())
+	if name := m.String(); err == nil && !slices.Contains(r.names, name) { // it is, if an earlier attempt did not commit
+		r.names = append(r.names, name)
 	}
 	return err
 }
