@@ -66,8 +66,8 @@ const sweepStep = 1000
 // went idle because of the failure.
 //
 // Between two steps of a sweep there is a pause of twice the time that a step took, so that
-// the sweep of a busy cluster does not occupy the database. A sweep that has already taken as
-// long as the interval between two makes no more pauses, because it would fall behind.
+// the sweep of a busy cluster does not occupy the database. The pauses end when the sweep has
+// taken as long as the interval between two, because it would fall behind.
 func (h *Hub) sweepRegularly(ctx context.Context) {
 	tick, retry := time.NewTicker(h.o.Sweep), time.NewTicker(min(h.o.Sweep, 500*time.Millisecond))
 	defer tick.Stop()
@@ -83,9 +83,13 @@ func (h *Hub) sweepRegularly(ctx context.Context) {
 				h.wakeAll(false)
 			}
 			if more {
-				if time.Since(begun) < h.o.Sweep {
-					pause(ctx, 2*time.Since(step))
+				rest := time.NewTimer(min(2*time.Since(step), h.o.Sweep-time.Since(begun)))
+				select {
+				case <-ctx.Done():
+				case <-rest.C:
+				case <-h.sweep: // what it is about is ahead of this sweep
 				}
+				rest.Stop()
 				continue
 			}
 			if err = h.sweepStates(ctx); err != nil {

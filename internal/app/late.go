@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -143,7 +144,7 @@ func (a *App) lateFigures(out sink) {
 		var err error
 		if duePushes, dueWebhooks, err = a.db.Waiting(ctx, db.LateCounted); err == nil {
 			waiting = func(channel string, w late.Waiting) {
-				out.gauge("late_waiting", "Late notifications not yet sent, of all nodes; counted up to 10000.", float64(w.Count), "channel", channel)
+				out.gauge("late_waiting", fmt.Sprintf("Late notifications not yet sent, of all nodes; counted up to %d.", db.LateCounted), float64(w.Count), "channel", channel)
 				out.gauge("late_oldest_seconds", "How long the oldest late notification not yet sent has been late, or 0.", w.Oldest.Seconds(), "channel", channel)
 			}
 		}

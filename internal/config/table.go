@@ -94,7 +94,7 @@ func (c *Config) table() []Setting {
 		if !s.InFile {
 			continue
 		}
-		file := Setting{Flag: s.Flag + fileSuffix, FileOf: s.Flag, Key: s.Key, Group: s.Group, Form: "FILE", Help: "File that contains `--" + s.Flag + "`."}
+		file := Setting{Flag: s.Flag + fileSuffix, FileOf: s.Flag, Group: s.Group, Form: "FILE", Help: "File that contains `--" + s.Flag + "`."}
 		for _, e := range s.Env {
 			file.Env = append(file.Env, e+"_FILE")
 		}
