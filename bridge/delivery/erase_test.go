@@ -94,11 +94,11 @@ func TestUpkeepFinishesWhatADeadNodeBegan(t *testing.T) {
 // begin runs a statement on the database at url, like another process.
 func begin(t *testing.T, ctx context.Context, url, statement string) {
 	t.Helper()
-	driver := "sqlite"
-	if strings.HasPrefix(url, "postgres") {
-		driver = "pg"
+	driver, dsn := "pg", url
+	if path, found := strings.CutPrefix(url, "sqlite:"); found {
+		driver, dsn = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"
 	}
-	other, err := sql.Open(driver, strings.TrimPrefix(url, "sqlite:"))
+	other, err := sql.Open(driver, dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
