@@ -74,7 +74,7 @@ func lacking(scope string) error {
 
 // scopeName returns a scope as it is spelled in tokens.
 func scopeName(s bridge.Scope) string {
-	for _, name := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
+	for _, name := range bridge.ScopeNames() {
 		if bridge.ParseScope(name) == s {
 			return name
 		}

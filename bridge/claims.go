@@ -23,6 +23,15 @@ var scopeNames = []struct {
 	{"admin", ScopeAdmin},
 }
 
+// ScopeNames returns the names of all scopes, as they are spelled in tokens.
+func ScopeNames() []string {
+	names := make([]string, len(scopeNames))
+	for i, s := range scopeNames {
+		names[i] = s.name
+	}
+	return names
+}
+
 // ParseScope returns the scope with that name, or 0 if it is unknown: tokens may have scopes of
 // other services.
 func ParseScope(name string) Scope {

@@ -72,16 +72,15 @@ type EndReason uint8
 
 // The reasons.
 const (
-	EndNone        EndReason = iota // the device or the network ended it
-	EndTakenOver                    // the same device connected again
-	EndExpired                      // the token expired or was revoked
-	EndSilent                       // no acknowledgement within the deadline
-	EndSlow                         // an operator's wildcard subscription fell behind
-	EndDrain                        // the node is shutting down
-	EndAdmin                        // an operator ended it
-	EndErased                       // the user was erased
-	EndEpoch                        // the database was restored to an earlier state
-	EndUnavailable                  // the server cannot keep the session
+	EndNone      EndReason = iota // the device or the network ended it
+	EndTakenOver                  // the same device connected again
+	EndExpired                    // the token expired or was revoked
+	EndSilent                     // no acknowledgement within the deadline
+	EndSlow                       // an operator's wildcard subscription fell behind
+	EndDrain                      // the node is shutting down
+	EndAdmin                      // an operator ended it
+	EndErased                     // the user was erased
+	EndEpoch                      // the database was restored to an earlier state
 )
 
 // NodeInfo is one node, as of its last heartbeat.

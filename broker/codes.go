@@ -85,8 +85,6 @@ func disconnectReason(r bridge.EndReason) (code byte, reason string) {
 		return codeAdministrative, "the user was erased"
 	case bridge.EndEpoch:
 		return codeUnspecified, "the database was restored, connect again"
-	case bridge.EndUnavailable:
-		return codeBusy, "the session cannot be kept at the moment, connect again"
 	}
 	return codeUnspecified, ""
 }

@@ -165,7 +165,7 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 
 func scopeNames(s bridge.Scope) []string {
 	names := []string{}
-	for _, n := range []string{"notifications:read", "notifications:write", "reports:write", "admin"} {
+	for _, n := range bridge.ScopeNames() {
 		if s&bridge.ParseScope(n) != 0 {
 			names = append(names, n)
 		}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/falconalert/falconbridge/bridge"
 	"github.com/falconalert/falconbridge/internal/config"
@@ -40,6 +42,35 @@ func TestSendAndTailMeet(t *testing.T) {
 				t.Errorf("tail printed %q, REST lists %q", got, want)
 			}
 		})
+	}
+}
+
+func TestSendPassesEveryField(t *testing.T) {
+	t.Parallel()
+	p := testserver.NewProgram(t, production)
+	for _, title := range []string{"first", "second"} {
+		out, errs, code := finish(t, p.Command("send", "--user=1", "--title="+title, "--message=m", "--kind=invoice", `--data={"a": 1}`,
+			"--link=/invoices/5", "--replaces=invoice:5", "--expires-in=1h"))
+		if code != 0 {
+			t.Fatalf("send: exit %d, %s %s", code, out, errs)
+		}
+	}
+	var list []struct {
+		Title, Kind, URL, Replaces string
+		Data                       json.RawMessage
+		CreatedAt                  time.Time `json:"created_at"`
+		ExpiresAt                  time.Time `json:"expires_at"`
+	}
+	caller{base: p.HTTP, token: sign(t, "1", 0)}.do(t, "GET", "/notifications", nil, 200, &list)
+	if len(list) != 1 {
+		t.Fatalf("%d notifications, want the one that replaced the other: %+v", len(list), list)
+	}
+	n := list[0]
+	if n.Title != "second" || n.Kind != "invoice" || string(n.Data) != `{"a":1}` || n.URL != "/invoices/5" || n.Replaces != "invoice:5" {
+		t.Errorf("got %+v", n)
+	}
+	if life := n.ExpiresAt.Sub(n.CreatedAt).Round(time.Minute); life != time.Hour {
+		t.Errorf("it expires after %s, want 1h", life)
 	}
 }
 
@@ -127,6 +158,8 @@ func TestARefusalEndsTheClientWithOneLine(t *testing.T) {
 		"tail of an address that is invalid":  {[]string{"tail", "--user=1", "--mqtt-url=http://h"}, "--mqtt-url (FALCON_MQTT_URL)"},
 		"send without the right":              {[]string{"send", "--user=1", "--title=t", "--message=m", "--token", sign(t, "1", 0)}, "the server returned 403"},
 		"send with a title that is too long":  {[]string{"send", "--user=1", "--message=m", "--title=" + strings.Repeat("x", 256)}, "body.title debe tener como máximo 255 caracteres"},
+		"send with a life of no time":         {[]string{"send", "--user=1", "--title=t", "--message=m", "--expires-in=0s"}, "--expires-in: is not a time of whole seconds"},
+		"send with a link that is a script":   {[]string{"send", "--user=1", "--title=t", "--message=m", "--link=javascript:alert(1)"}, "body.url"},
 		"send to a user that cannot be":       {[]string{"send", "--user=a/b", "--title=t", "--message=m"}, "--user: a user id"},
 		"send where no server listens":        {[]string{"send", "--user=1", "--title=t", "--message=m", "--url=http://127.0.0.1:1"}, "no response from 127.0.0.1:1: connection refused; start the server"},
 		"healthcheck where no server listens": {[]string{"healthcheck", "--url=http://127.0.0.1:1"}, "not ready"},

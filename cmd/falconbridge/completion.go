@@ -119,7 +119,7 @@ func wordsOf(v *kong.Value) []string {
 	}
 	return map[string][]string{
 		"kind":  kinds(),
-		"scope": {"notifications:read", "notifications:write", "reports:write", "admin"},
+		"scope": bridge.ScopeNames(),
 	}[v.Name]
 }
 

@@ -16,13 +16,16 @@ import (
 
 type sendCmd struct {
 	client
-	User    string `required:"" env:"-" placeholder:"ID" help:"The user to notify."`
-	Title   string `required:"" env:"-" placeholder:"TEXT" help:"1 to 255 characters."`
-	Message string `required:"" env:"-" placeholder:"TEXT" help:"1 to 4000 characters."`
-	Kind    string `env:"-" placeholder:"KIND" help:"The notification's kind. Default message."`
-	Data    string `env:"-" placeholder:"JSON" help:"A JSON object for the application, up to 4 KiB."`
-	Key     string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call return the first response instead of creating another notification."`
-	JSON    bool   `name:"json" help:"Print JSON even in a terminal."`
+	User      string `required:"" env:"-" placeholder:"ID" help:"The user to notify."`
+	Title     string `required:"" env:"-" placeholder:"TEXT" help:"1 to 255 characters."`
+	Message   string `required:"" env:"-" placeholder:"TEXT" help:"1 to 4000 characters."`
+	Kind      string `env:"-" placeholder:"KIND" help:"The notification's kind. Default message."`
+	Data      string `env:"-" placeholder:"JSON" help:"A JSON object for the application, up to 4 KiB."`
+	Link      string `env:"-" placeholder:"URL" help:"Where the notification leads: an https URL, or a path of the application's own site."`
+	Replaces  string `env:"-" placeholder:"KEY" help:"Deletes the user's earlier notification with the same key."`
+	ExpiresIn string `env:"-" placeholder:"TIME" help:"How long the notification exists, for example 1h or 30d; until it is deleted if not given."`
+	Key       string `name:"idempotency-key" env:"-" placeholder:"TEXT" help:"Makes a repeated call return the first response instead of creating another notification."`
+	JSON      bool   `name:"json" help:"Print JSON even in a terminal."`
 }
 
 func (sendCmd) Help() string {
@@ -46,13 +49,22 @@ func (c sendCmd) Run(p *program) error {
 	if c.Data != "" && !json.Valid([]byte(c.Data)) {
 		return fmt.Errorf("--data: is not valid JSON")
 	}
+	var life time.Duration
+	if c.ExpiresIn != "" {
+		if life, err = config.ParseTime(c.ExpiresIn); err != nil || life < time.Second || life%time.Second != 0 {
+			return fmt.Errorf("--expires-in: is not a time of whole seconds; write 1h or 30d")
+		}
+	}
 	body, err := json.Marshal(struct {
-		User    bridge.UserID   `json:"created_by"`
-		Title   string          `json:"title"`
-		Message string          `json:"message"`
-		Kind    string          `json:"kind,omitempty"`
-		Data    json.RawMessage `json:"data,omitempty"`
-	}{user, c.Title, c.Message, c.Kind, json.RawMessage(c.Data)})
+		User      bridge.UserID   `json:"created_by"`
+		Title     string          `json:"title"`
+		Message   string          `json:"message"`
+		Kind      string          `json:"kind,omitempty"`
+		Data      json.RawMessage `json:"data,omitempty"`
+		URL       string          `json:"url,omitempty"`
+		Replaces  string          `json:"replaces,omitempty"`
+		ExpiresIn int64           `json:"expires_in,omitempty"`
+	}{user, c.Title, c.Message, c.Kind, json.RawMessage(c.Data), c.Link, c.Replaces, int64(life.Seconds())})
 	if err != nil {
 		return err
 	}
@@ -148,7 +160,7 @@ func (t tokenCmd) claims() (bridge.Claims, error) {
 	for _, name := range strings.FieldsFunc(t.Scope, func(r rune) bool { return r == ' ' || r == ',' }) {
 		scope := bridge.ParseScope(name)
 		if scope == 0 {
-			return c, fmt.Errorf("--scope: %q is unknown; there are notifications:read, notifications:write, reports:write and admin", name)
+			return c, fmt.Errorf("--scope: %q is unknown; there are %s", name, strings.Join(bridge.ScopeNames(), ", "))
 		}
 		c.Scope |= scope
 	}
