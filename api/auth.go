@@ -67,17 +67,11 @@ func describe(err error) string {
 }
 
 // lacking returns the problem of a token without the scope that a call requires.
-func lacking(scope string) error {
+func lacking(s bridge.Scope) error {
+	scope := spelled(s)
 	return &problem{kind: forbidden, detail: "this call requires the scope " + scope,
 		authenticate: realm + `, error="insufficient_scope", scope="` + scope + `"`}
 }
 
-// scopeName returns a scope as it is spelled in tokens.
-func scopeName(s bridge.Scope) string {
-	for _, name := range bridge.ScopeNames() {
-		if bridge.ParseScope(name) == s {
-			return name
-		}
-	}
-	return ""
-}
+// spelled returns scopes as they are spelled in tokens.
+func spelled(s bridge.Scope) string { return strings.Join(s.Names(), " ") }

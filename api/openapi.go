@@ -152,9 +152,9 @@ func (d *documented) DocumentOperation(op *huma.Operation) {
 		op.Security = []map[string][]string{{security: {}}}
 		who := "Requires a token."
 		if rule.scope != 0 {
-			who = "Requires the scope `" + scopeName(rule.scope) + "`."
+			who = "Requires the scope `" + spelled(rule.scope) + "`."
 			if rule.scope != bridge.ScopeAdmin {
-				who = "Requires the scope `" + scopeName(rule.scope) + "` or `admin`."
+				who = "Requires the scope `" + spelled(rule.scope) + "` or `admin`."
 			}
 		}
 		op.Description = strings.TrimSpace(op.Description + "\n\n" + who)

@@ -142,7 +142,7 @@ func (a *api) admit(scope bridge.Scope, r *http.Request) (bridge.Claims, error) 
 		}
 	}
 	if !claims.Has(scope) {
-		return claims, lacking(scopeName(scope))
+		return claims, lacking(scope)
 	}
 	return claims, nil
 }

@@ -86,7 +86,7 @@ func (a *api) listReports(ctx context.Context, in *reportsQuery) (*reportsOutput
 	q := bridge.ReportQuery{Before: in.Before, Limit: in.Limit, User: in.User}
 	if claims := caller(ctx); !claims.Has(bridge.ScopeReports) {
 		if q.User != "" && q.User != claims.User {
-			return nil, lacking("reports:write")
+			return nil, lacking(bridge.ScopeReports)
 		}
 		q.User = claims.User
 	}

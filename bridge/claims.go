@@ -23,11 +23,16 @@ var scopeNames = []struct {
 	{"admin", ScopeAdmin},
 }
 
-// ScopeNames returns the names of all scopes, as they are spelled in tokens.
-func ScopeNames() []string {
-	names := make([]string, len(scopeNames))
-	for i, s := range scopeNames {
-		names[i] = s.name
+// AllScopes are all rights that there are.
+const AllScopes = ScopeRead | ScopeWrite | ScopeReports | ScopeAdmin
+
+// Names returns the names of the scopes in s, as they are spelled in tokens. It is not nil.
+func (s Scope) Names() []string {
+	names := []string{}
+	for _, n := range scopeNames {
+		if s&n.scope != 0 {
+			names = append(names, n.name)
+		}
 	}
 	return names
 }

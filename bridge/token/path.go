@@ -148,7 +148,7 @@ func parseScopeMap(s string) (scopeMap, error) {
 		}
 		scope := bridge.ParseScope(strings.TrimSpace(entry[equals+1:]))
 		if scope == 0 {
-			return nil, fmt.Errorf("%q is no scope: there are %s", entry[equals+1:], strings.Join(bridge.ScopeNames(), ", "))
+			return nil, fmt.Errorf("%q is no scope: there are %s", entry[equals+1:], strings.Join(bridge.AllScopes.Names(), ", "))
 		}
 		m[name] |= scope
 	}

@@ -139,7 +139,7 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 	claims["jti"] = c.ID
 	claims["acl"] = s.acl(c)
 	delete(claims, "scope")
-	names := scopeNames(c.Scope)
+	names := c.Scope.Names()
 	switch {
 	case s.o.ScopeClaim != "":
 		s.scope.put(claims, names)
@@ -161,16 +161,6 @@ func (s *Signer) Sign(c bridge.Claims, extra ...map[string]any) (string, error) 
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
 	return raw, nil
-}
-
-func scopeNames(s bridge.Scope) []string {
-	names := []string{}
-	for _, n := range bridge.ScopeNames() {
-		if s&bridge.ParseScope(n) != 0 {
-			names = append(names, n)
-		}
-	}
-	return names
 }
 
 // aclRule is a rule in the acl claim. EMQX 5.5 and later read the claim as a list in which the first

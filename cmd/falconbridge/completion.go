@@ -119,7 +119,7 @@ func wordsOf(v *kong.Value) []string {
 	}
 	return map[string][]string{
 		"kind":  kinds(),
-		"scope": bridge.ScopeNames(),
+		"scope": bridge.AllScopes.Names(),
 	}[v.Name]
 }
 

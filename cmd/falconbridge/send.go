@@ -160,7 +160,7 @@ func (t tokenCmd) claims() (bridge.Claims, error) {
 	for _, name := range strings.FieldsFunc(t.Scope, func(r rune) bool { return r == ' ' || r == ',' }) {
 		scope := bridge.ParseScope(name)
 		if scope == 0 {
-			return c, fmt.Errorf("--scope: %q is unknown; there are %s", name, strings.Join(bridge.ScopeNames(), ", "))
+			return c, fmt.Errorf("--scope: %q is unknown; there are %s", name, strings.Join(bridge.AllScopes.Names(), ", "))
 		}
 		c.Scope |= scope
 	}
